@@ -1,0 +1,3 @@
+"""Tailrace: reverse ETL as code, from Salesforce through SQL audiences to Segment."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,239 @@
+"""Everything that Tailrace raises on purpose.
+
+* TailraceError                     exit 1
+  x YoursToFix                      exit 2: nothing was started
+    + ConfigurationError
+      - UnknownConfigKey
+      - InvalidConfigValue
+      - MissingCredential
+      - CredentialRefused
+      - InsecureHost
+      - NotAProject
+    + ModelError
+      - SqlDoesNotParse
+      - HeaderInvalid
+      - UnknownHeaderKey
+      - UnknownColumn
+      - UnknownModel
+      - ModelCycle
+      - ModelDoesNotBind
+      - ModelMoves
+      - KeyTypeChanged
+      - SeveralModelErrors
+    + NothingSelected
+    + UnknownObject
+    + UnknownField
+    + LedgerTooNew
+  x TryAgain                        exit 1: the same command may work later
+    + Unreachable
+    + ServiceFailed
+    + QuotaSpent
+    + ExtractIncomplete
+    + DeliveryIncomplete
+  x LockHeld                        exit 75
+  x Broken                          exit 1: a promise of ours does not hold
+    + LedgerGap
+    + StatementInvalid
+
+The docstring of a class is its message unless one is given; `hint` says what to type next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class TailraceError(Exception):
+    """Tailrace could not go on."""
+
+    exit_code = 1
+    hint: str = ""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        file: str | Path | None = None,
+        line: int | None = None,
+    ) -> None:
+        self.message = message or (type(self).__doc__ or "").strip().splitlines()[0]
+        self.hint = hint if hint is not None else type(self).hint
+        self.file = str(file) if file is not None else None
+        self.line = line
+        super().__init__(self.message)
+
+    def as_dict(self) -> dict[str, object]:
+        """One entry of `errors` in a `--json` result."""
+        return {
+            "error": type(self).__name__,
+            "message": self.message,
+            "hint": self.hint,
+            "file": self.file,
+            "line": self.line,
+        }
+
+    def flattened(self) -> Sequence[TailraceError]:
+        """The errors this one stands for: itself, unless it gathers several."""
+        return (self,)
+
+
+class YoursToFix(TailraceError):
+    """Something in the project or on the command line needs a change."""
+
+    exit_code = 2
+
+
+class ConfigurationError(YoursToFix):
+    """The configuration cannot be used as it is."""
+
+    hint = "Look at .dlt/config.toml and .dlt/secrets.toml, then run: tailrace doctor"
+
+
+class UnknownConfigKey(ConfigurationError):
+    """A key in the configuration is not one that Tailrace reads."""
+
+
+class InvalidConfigValue(ConfigurationError):
+    """A value in the configuration has the wrong type or range."""
+
+
+class MissingCredential(ConfigurationError):
+    """A credential is not configured."""
+
+
+class CredentialRefused(ConfigurationError):
+    """The service refused the credential."""
+
+
+class InsecureHost(ConfigurationError):
+    """Plain http:// is accepted for loopback hosts only."""
+
+    hint = "Use https:// in the configured host."
+
+
+class NotAProject(ConfigurationError):
+    """There is no Tailrace project here."""
+
+    hint = "Start one with: tailrace init my_project"
+
+
+class ModelError(YoursToFix):
+    """A model cannot be used as it is."""
+
+    hint = "Correct the file, then run: tailrace validate"
+
+
+class SqlDoesNotParse(ModelError):
+    """The SQL does not parse."""
+
+
+class HeaderInvalid(ModelError):
+    """The audience header is not valid."""
+
+
+class UnknownHeaderKey(HeaderInvalid):
+    """The audience header has a key that does not exist."""
+
+
+class UnknownColumn(ModelError):
+    """The header names a column that the SELECT does not have."""
+
+
+class UnknownModel(ModelError):
+    """A model reads from a table that is neither a model nor a landed object."""
+
+
+class ModelCycle(ModelError):
+    """Models read from each other in a circle."""
+
+
+class ModelDoesNotBind(ModelError):
+    """The warehouse cannot run the model on the tables it has."""
+
+
+class ModelMoves(ModelError):
+    """The model gives other rows each time it runs."""
+
+
+class KeyTypeChanged(ModelError):
+    """The audience's key has another type than the members in the ledger."""
+
+
+class SeveralModelErrors(ModelError):
+    """Several models need a change."""
+
+    def __init__(self, errors: Sequence[TailraceError]) -> None:
+        super().__init__(f"{len(errors)} errors in the models")
+        self.errors = tuple(errors)
+
+    def flattened(self) -> Sequence[TailraceError]:
+        return self.errors
+
+
+class NothingSelected(YoursToFix):
+    """The selection matches no model."""
+
+    hint = "See what there is with: tailrace ls"
+
+
+class UnknownObject(YoursToFix):
+    """Salesforce has no such object, or this user may not see it."""
+
+
+class UnknownField(YoursToFix):
+    """Salesforce has no such field on the object, or this user may not see it."""
+
+
+class LedgerTooNew(YoursToFix):
+    """The ledger was written by a newer Tailrace."""
+
+    hint = "Upgrade with: pip install --upgrade tailrace"
+
+
+class TryAgain(TailraceError):
+    """Something outside failed; the same command may work later."""
+
+    hint = "Nothing is lost. Run the same command again."
+
+
+class Unreachable(TryAgain):
+    """A service cannot be reached."""
+
+
+class ServiceFailed(TryAgain):
+    """A service answered with an error."""
+
+
+class QuotaSpent(TryAgain):
+    """The API quota that this run may use is spent."""
+
+
+class ExtractIncomplete(TryAgain):
+    """Not every object could be extracted whole."""
+
+
+class DeliveryIncomplete(TryAgain):
+    """Not every planned call was acknowledged; the rest stays in the outbox."""
+
+
+class LockHeld(TailraceError):
+    """Another run holds the lock."""
+
+    exit_code = 75
+    hint = "Wait for the other run to end, then run the same command again."
+
+
+class Broken(TailraceError):
+    """A promise of Tailrace's own does not hold."""
+
+    hint = "Please report this with the output of: tailrace doctor --json"
+
+
+class LedgerGap(Broken):
+    """The run's numbers do not add up: planned is not acknowledged + rejected + held."""
+
+
+class StatementInvalid(Broken):
+    """A statement of the engine cannot be bound."""
