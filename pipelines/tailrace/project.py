@@ -1,0 +1,327 @@
+"""The project on disk: its folders and its settings. The only reader of the environment.
+
+Settings follow dlt's conventions and order: environment (`SECTION__KEY`), then the profile's
+`.dlt/<target>.secrets.toml`, `.dlt/secrets.toml`, `.dlt/<target>.config.toml`,
+`.dlt/config.toml`. The files are read here with the standard library, so that offline commands
+do not pay for importing dlt; a secret that none of them holds is asked of dlt, whose providers
+know vaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
+
+from tailrace.errors import (
+    InsecureHost,
+    InvalidConfigValue,
+    MissingCredential,
+    NotAProject,
+    UnknownConfigKey,
+)
+from tailrace.settings import (
+    ObjectSettings,
+    SalesforceCredentials,
+    SalesforceSettings,
+    SegmentSettings,
+    WarehouseSettings,
+)
+
+S = TypeVar("S")
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+SECTIONS: dict[str, type] = {
+    "tailrace": WarehouseSettings,
+    "sources.salesforce.credentials": SalesforceCredentials,
+    "sources.salesforce": SalesforceSettings,
+    "destination.segment": SegmentSettings,
+}
+# Keys that other readers of the same sections own: dlt's, and the tables below ours.
+KEYS_OF_OTHERS = {
+    "sources.salesforce": {"credentials", "object", "per_object", "max_table_nesting"},
+    "tailrace": {"alerts"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project folder with its settings. Credentials are read when they are asked for."""
+
+    root: Path
+    target: str | None
+    settings: WarehouseSettings
+    layers: tuple[tuple[str, Mapping[str, Any]], ...]
+    environ: Mapping[str, str]
+
+    @property
+    def models_folder(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where dlt keeps its working files: inside the project, so that nothing lands at home."""
+        return self.root / ".tailrace" / (self.target or "default")
+
+    @property
+    def duckdb_file(self) -> Path:
+        """The DuckDB file of `[destination.duckdb] credentials`, relative to the project."""
+        found = self._lookup("destination.duckdb", "credentials")
+        value = found[0] if found else "warehouse.duckdb"
+        if isinstance(value, Mapping):
+            value = value.get("database", "warehouse.duckdb")
+        return self.root / str(value).removeprefix("duckdb:///")
+
+    def salesforce(self) -> SalesforceSettings:
+        """`[sources.salesforce]` and its tables, one an object."""
+        settings = self._section("sources.salesforce", SalesforceSettings)
+        per_object: dict[str, ObjectSettings] = {}
+        for _, layer in reversed(self.layers):
+            for name in _table(layer, "sources.salesforce.object"):
+                section = f"sources.salesforce.object.{name}"
+                per_object[name] = self._section(section, ObjectSettings)
+        values = {f.name: getattr(settings, f.name) for f in fields(settings)}
+        return SalesforceSettings(**{**values, "per_object": types.MappingProxyType(per_object)})
+
+    def salesforce_credentials(self) -> SalesforceCredentials:
+        """How to log in to Salesforce.
+
+        Raises:
+            MissingCredential: There is no instance URL, or nothing to log in with.
+            InsecureHost: The instance URL is http:// and not on this machine.
+        """
+        found = self._section("sources.salesforce.credentials", SalesforceCredentials)
+        insist_on_tls(found.instance_url, "sources.salesforce.credentials.instance_url")
+        if found.private_key_file and not found.private_key:
+            key = (self.root / found.private_key_file).expanduser()
+            if not key.is_file():
+                raise MissingCredential(f"The private key file {found.private_key_file} is missing")
+            values = {f.name: getattr(found, f.name) for f in fields(found)}
+            found = SalesforceCredentials(**{**values, "private_key": key.read_text()})
+        return found
+
+    def segment(self, destination: str = "segment") -> SegmentSettings:
+        """`[destination.segment]`, or another Segment source by its name.
+
+        Raises:
+            MissingCredential: There is no write key.
+            InsecureHost: The host is http:// and not on this machine.
+        """
+        settings = self._section(f"destination.{destination}", SegmentSettings)
+        insist_on_tls(settings.host, f"destination.{destination}.host")
+        return settings
+
+    def enter(self) -> None:
+        """Make this the folder and the profile that dlt works with."""
+        os.chdir(self.root)
+        os.environ.setdefault("DLT_DATA_DIR", str(self.state_folder))
+        if self.target:
+            os.environ["WORKSPACE__PROFILE"] = self.target
+
+    def _lookup(self, section: str, key: str) -> tuple[Any, str] | None:
+        """The value of a key and where it stands, the first layer that has it winning."""
+        name = f"{section}.{key}".replace(".", "__").upper()
+        if name in self.environ:
+            return self.environ[name], f"${name}"
+        for where, layer in self.layers:
+            table = _table(layer, section)
+            if key in table:
+                return table[key], where
+        return None
+
+    def _section(self, section: str, shape: type[S]) -> S:
+        values: dict[str, Any] = {}
+        hints = get_type_hints(shape)
+        for each in fields(shape):  # type: ignore[arg-type]
+            if each.name == "per_object":
+                continue
+            found = self._lookup(section, each.name)
+            secret = not each.repr or each.default is each.default_factory is MISSING
+            if found is None and secret:
+                found = self._from_vault(section, each.name)
+            if found is not None:
+                values[each.name] = convert(
+                    found[0], hints[each.name], section, each.name, found[1]
+                )
+            elif each.default is MISSING and each.default_factory is MISSING:
+                name = f"{section}.{each.name}".replace(".", "__").upper()
+                raise MissingCredential(
+                    f"{section}.{each.name} is not configured",
+                    hint=f"Put {each.name} under [{section}] in .dlt/secrets.toml, or set {name}.",
+                )
+        return shape(**values)
+
+    def _from_vault(self, section: str, key: str) -> tuple[Any, str] | None:
+        configured = any("providers" in layer for _, layer in self.layers)
+        if not configured and not any(name.startswith("PROVIDERS__") for name in self.environ):
+            return None
+        import dlt
+
+        value: Any = dlt.secrets.get(f"{section}.{key}")
+        return None if value is None else (value, "a vault")
+
+
+def load_project(
+    directory: Path | str | None = None,
+    *,
+    target: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Project:
+    """Read the project in `directory` (default: the working directory).
+
+    Raises:
+        NotAProject: There is no `.dlt/config.toml`.
+        UnknownConfigKey: One of our sections has a key that nothing reads.
+        InvalidConfigValue: A file is not TOML, or a value has the wrong type.
+    """
+    # dlt reads this once, when it is imported: telemetry is off before that can happen.
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    root = Path(directory or ".").expanduser().resolve()
+    folder = root / ".dlt"
+    if not (folder / "config.toml").is_file():
+        raise NotAProject(
+            f"There is no Tailrace project in {root.name or root}/: no .dlt/config.toml"
+        )
+    env = os.environ if environ is None else environ
+    layers = tuple(_read_layers(folder, target))
+    _refuse_unknown_keys(layers, env)
+    project = Project(
+        root=root, target=target, settings=WarehouseSettings(), layers=layers, environ=env
+    )
+    settings = project._section("tailrace", WarehouseSettings)
+    return Project(root=root, target=target, settings=settings, layers=layers, environ=env)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL stays on this machine.
+
+    >>> is_loopback("http://127.0.0.1:8080/v1"), is_loopback("https://api.segment.io")
+    (True, False)
+    """
+    return (urlsplit(url).hostname or "") in LOOPBACK_HOSTS
+
+
+def insist_on_tls(url: str, key: str) -> None:
+    """Refuse a URL that would carry a secret in the clear."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidConfigValue(f"{key} is not a URL", hint=f"Write {key} as https://host")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise InsecureHost(f"{key} is http://{parts.hostname}, which is not on this machine")
+
+
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    """` Did you mean "x"?`, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
+    """A configured value as the type its field has; text is read as dlt reads the environment."""
+    try:
+        return _converted(value, hint)
+    except (TypeError, ValueError) as error:
+        raise InvalidConfigValue(
+            f"{section}.{key} (in {where}) is not {_spoken(hint)}",
+            hint=f"Correct {key} under [{section}].",
+        ) from error
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None or value == "":
+            return None
+        return _converted(value, next(a for a in get_args(hint) if a is not type(None)))
+    if origin is typing.Literal:
+        if value not in get_args(hint):
+            raise ValueError(value)
+        return value
+    if origin is tuple:
+        items = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+        if isinstance(items, str):
+            items = [part.strip() for part in items.split(",") if part.strip()]
+        return tuple(str(item) for item in items)
+    if hint is bool:
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+    if hint in (int, float):
+        if isinstance(value, bool):
+            raise TypeError(value)
+        number = hint(value)
+        if number < 0:
+            raise ValueError(value)
+        return number
+    if not isinstance(value, str | int | float):
+        raise TypeError(value)
+    return str(value)
+
+
+def _spoken(hint: Any) -> str:
+    if get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(str(a) for a in get_args(hint))
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return _spoken(next(a for a in get_args(hint) if a is not type(None)))
+    names = {int: "a whole number ≥ 0", float: "a number ≥ 0", bool: "true or false", str: "text"}
+    return names.get(hint, "a list of names")
+
+
+def _read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    names = ["secrets.toml", "config.toml"]
+    if target:
+        own = [f"{target}.secrets.toml", f"{target}.config.toml"]
+        if not any((folder / name).is_file() for name in own):
+            raise InvalidConfigValue(
+                f'There is no target "{target}": neither {own[0]} nor {own[1]} is in .dlt/',
+                hint=f"Create .dlt/{own[1]}, or leave --target out.",
+            )
+        names = [own[0], "secrets.toml", own[1], "config.toml"]
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            yield f".dlt/{name}", tomllib.loads(path.read_text(encoding="utf-8"))
+        except tomllib.TOMLDecodeError as error:
+            # The parser's message may quote the line, and the line may hold a secret.
+            place = str(error).rpartition("(")[2].rstrip(")")
+            raise InvalidConfigValue(f"Not valid TOML: {place}", file=f".dlt/{name}") from None
+
+
+def _table(layer: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    found: Any = layer
+    for part in section.split("."):
+        found = found.get(part, {}) if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _refuse_unknown_keys(
+    layers: tuple[tuple[str, Mapping[str, Any]], ...], environ: Mapping[str, str]
+) -> None:
+    for section, shape in SECTIONS.items():
+        known = {f.name for f in fields(shape)} | KEYS_OF_OTHERS.get(section, set())
+        for where, layer in layers:
+            for key in _table(layer, section):
+                if key not in known:
+                    raise UnknownConfigKey(
+                        f'[{section}] has no key "{key}".{did_you_mean(key, known)}', file=where
+                    )
+        prefix = section.replace(".", "__").upper() + "__"
+        for name in environ:
+            key = name.removeprefix(prefix).lower()
+            if name.startswith(prefix) and key.split("__")[0] not in known:
+                suggestion = (
+                    did_you_mean(key, known).upper().replace("DID YOU MEAN", "Did you mean")
+                )
+                raise UnknownConfigKey(f"The environment's {name} is not a key.{suggestion}")
