@@ -1,0 +1,82 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+# Needed beforehand: Python 3.11 or newer with pip, and make. Everything else goes to .venv.
+
+PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$each; break; }; done)
+UV ?= uv
+WORKERS ?= 2
+BIN := .venv/bin
+PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
+OLDER_DUCKDB := .venv-duckdb-1.5
+
+.PHONY: help setup demo test check duckdb-1.5 postgres bench lock clean
+
+help:
+	@echo "make demo    the whole main job on the sandbox, no account needed"
+	@echo "make test    formatting, lint, types, layers, then every test"
+	@echo "make check   the first four of these only"
+	@echo "make bench   one line a figure; ONLY=NAME,... runs some"
+	@echo "make lock    resolve the locked packages anew (needs uv)"
+	@echo "make clean   remove the environments and caches"
+
+setup: .venv/ready
+
+.venv/ready: constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Tailrace needs Python 3.11 or newer on the PATH."; exit 2; }
+	@echo "Setting up .venv with $$($(PYTHON) --version) (a minute, once) ..."
+	@$(PYTHON) -m venv --without-pip .venv
+	@$(PIP) install --quiet --require-hashes -r constraints.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	@$(BIN)/tailrace demo
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The full suite runs last, so that the output ends with its closing line.
+test: check postgres duckdb-1.5
+	$(BIN)/pytest -n $(WORKERS)
+
+# The tests of what touches the warehouse, again on the oldest DuckDB that is supported.
+duckdb-1.5: setup $(OLDER_DUCKDB)/ready
+	PYTHONPATH=$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) -m older_duckdb --duckdb-version 1.5
+
+$(OLDER_DUCKDB)/ready: constraints-duckdb-1.5.txt
+	@$(PIP) install --quiet --require-hashes --no-deps --upgrade --target $(OLDER_DUCKDB) -r $<
+	@touch $@
+
+# Tests of the second warehouse start a server of their own. Where none is installed and nothing
+# may be, they are skipped and say so.
+postgres:
+	@if ! command -v initdb >/dev/null && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			echo "Installing PostgreSQL for the tests ..."; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
+		else \
+			echo "No PostgreSQL server here: its tests will be skipped."; \
+		fi; \
+	fi
+
+bench: setup
+	@$(BIN)/python tests/benchmarks $(ONLY)
+
+# Hashes only: no index, no path of the machine that resolved it.
+LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
+lock:
+	@{ echo "# Every package of the environment, by version and hash. Made by: make lock"; \
+		$(LOCK) pyproject.toml --extra postgres --group dev; } > constraints.txt.new
+	@{ echo "# The oldest DuckDB that is supported; the tests run on it too. Made by: make lock"; \
+		echo "duckdb==1.5.4" | $(LOCK) -; } > constraints-duckdb-1.5.txt.new
+	@mv constraints.txt.new constraints.txt
+	@mv constraints-duckdb-1.5.txt.new constraints-duckdb-1.5.txt
+
+clean:
+	rm -rf .venv $(OLDER_DUCKDB) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
