@@ -23,13 +23,16 @@
     + NothingSelected
     + UnknownObject
     + UnknownField
+    + UnsupportedValue
     + LedgerTooNew
+    + NothingLanded
   x TryAgain                        exit 1: the same command may work later
     + Unreachable
     + ServiceFailed
     + QuotaSpent
     + ExtractIncomplete
     + DeliveryIncomplete
+    + WarehouseFailed
   x LockHeld                        exit 75
   x Broken                          exit 1: a promise of ours does not hold
     + LedgerGap
@@ -186,10 +189,30 @@ class UnknownField(YoursToFix):
     """Salesforce has no such field on the object, or this user may not see it."""
 
 
+class UnsupportedValue(YoursToFix):
+    """A column holds a value that a payload cannot carry."""
+
+    hint = "Cast the column in the SELECT, for example to VARCHAR."
+
+    def __init__(self, message: str | None = None, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+    def at(self, step: str) -> UnsupportedValue:
+        """The same error, one place further out."""
+        return UnsupportedValue(self.message, path=f"{step}.{self.path}".strip("."))
+
+
 class LedgerTooNew(YoursToFix):
     """The ledger was written by a newer Tailrace."""
 
     hint = "Upgrade with: pip install --upgrade tailrace"
+
+
+class NothingLanded(YoursToFix):
+    """No Salesforce object has landed in the warehouse yet."""
+
+    hint = "Land them first with: tailrace extract"
 
 
 class TryAgain(TailraceError):
@@ -216,6 +239,10 @@ class ExtractIncomplete(TryAgain):
 
 class DeliveryIncomplete(TryAgain):
     """Not every planned call was acknowledged; the rest stays in the outbox."""
+
+
+class WarehouseFailed(TryAgain):
+    """The warehouse could not carry out a statement."""
 
 
 class LockHeld(TailraceError):

@@ -1,0 +1,249 @@
+"""The engine's own SQL: loads `sql/`, binds tables, columns and values as syntax-tree nodes.
+
+A statement is written once, in DuckDB's dialect; where an engine needs another shape,
+`sql/<name>.<dialect>.sql` stands beside it in that engine's own words. Three kinds of gaps:
+
+* A table name is replaced by the table or the query bound to it: `FROM model AS m`.
+* `:name` is replaced by a literal.
+* Column lists are as long as the audience makes them. `EACH_COLUMN(keys, c._)` stands for one
+  expression a column of the list `keys`, with `_` as the column and `_TYPE` as its type; in a
+  SELECT each keeps the column's name, after an optional prefix: `EACH_COLUMN(columns, s._, old__)`.
+  `EVERY_COLUMN(keys, c._ = p._)` joins by AND, `ANY_COLUMN(…)` by OR. In an INSERT's column list
+  a bare `keys` stands for its columns, and `prefixed(columns, old__)` for the prefixed ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+
+from tailrace.clock import iso
+from tailrace.errors import StatementInvalid
+
+WRITTEN_IN = "duckdb"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table or of a query: its name in lower case and its type as SQL."""
+
+    name: str
+    type: str = "VARCHAR"
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table in a dataset; without one, a temporary table of the session."""
+
+    dataset: str | None
+    name: str
+
+    def node(self) -> exp.Table:
+        return exp.table_(self.name, db=self.dataset, quoted=True)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}.{self.name}" if self.dataset else self.name
+
+
+Binding = TableName | exp.Query
+
+
+def root(folder: str) -> Path:
+    """A folder of SQL: inside the package once installed, at the repository root in a checkout."""
+    package = Path(__file__).parent
+    shipped = package / folder
+    return shipped if shipped.is_dir() else package.parents[1] / folder
+
+
+def statement(
+    name: str,
+    dialect: str,
+    /,
+    *,
+    tables: Mapping[str, Binding] | None = None,
+    columns: Mapping[str, Sequence[Column]] | None = None,
+    **values: Any,
+) -> str:
+    """The one statement of `sql/<name>.sql`, bound and rendered for a dialect.
+
+    Raises:
+        StatementInvalid: The file holds several statements, or a gap is left open.
+    """
+    rendered = script(name, dialect, tables=tables, columns=columns, **values)
+    if len(rendered) != 1:
+        raise StatementInvalid(f"sql/{name}.sql holds {len(rendered)} statements, not one")
+    return rendered[0]
+
+
+def script(
+    name: str,
+    dialect: str,
+    /,
+    *,
+    tables: Mapping[str, Binding] | None = None,
+    columns: Mapping[str, Sequence[Column]] | None = None,
+    **values: Any,
+) -> tuple[str, ...]:
+    """The statements of `sql/<name>.sql`, each bound and rendered for a dialect."""
+    gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
+    return tuple(
+        gaps.fill(tree.copy()).sql(dialect=dialect, comments=False)
+        for tree in _parsed(name, dialect)
+    )
+
+
+def rendered(query: exp.Query, dialect: str) -> str:
+    """A bound query as text."""
+    return query.sql(dialect=dialect, comments=False)
+
+
+def literal(value: Any) -> exp.Expr:
+    """A Python value as a node that can never be read as SQL."""
+    if isinstance(value, datetime):
+        return exp.cast(exp.Literal.string(iso(value)), "TIMESTAMPTZ", dialect=WRITTEN_IN)
+    if value is None or isinstance(value, bool | int | float | str | Decimal):
+        return exp.convert(value)
+    raise StatementInvalid(f"a {type(value).__name__} cannot be bound as a literal")
+
+
+@lru_cache(maxsize=256)
+def _parsed(name: str, dialect: str) -> tuple[exp.Expr, ...]:
+    path, written_in = root("sql") / f"{name}.{dialect}.sql", dialect
+    if not path.is_file():
+        path, written_in = root("sql") / f"{name}.sql", WRITTEN_IN
+    trees = sqlglot.parse(path.read_text(encoding="utf-8"), read=written_in)
+    return tuple(tree for tree in trees if tree is not None)
+
+
+@lru_cache(maxsize=512)
+def _type(text: str, dialect: str) -> exp.DataType:
+    return exp.DataType.build(text, dialect=dialect, udt=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gaps:
+    name: str
+    dialect: str
+    tables: Mapping[str, Binding]
+    columns: Mapping[str, Sequence[Column]]
+    values: Mapping[str, Any]
+
+    def fill(self, tree: exp.Expr) -> exp.Expr:
+        """The tree with every gap filled, lists first so that what they repeat is bound too."""
+        for call in list(tree.find_all(exp.Anonymous)):
+            self._fill_call(call)
+        for schema in list(tree.find_all(exp.Schema)):
+            self._fill_schema(schema)
+        # The gaps are found before the first is filled, so that what a bound model holds
+        # is never read as a gap of ours.
+        tables = list(tree.find_all(exp.Table))
+        for placeholder in list(tree.find_all(exp.Placeholder)):
+            placeholder.replace(literal(self._value(placeholder.name)))
+        for table in tables:
+            self._fill_table(table)
+        return tree
+
+    def _value(self, name: str) -> Any:
+        if name not in self.values:
+            raise StatementInvalid(f"sql/{self.name}.sql needs a value for :{name}")
+        return self.values[name]
+
+    def _list(self, name: str) -> Sequence[Column]:
+        if name not in self.columns:
+            raise StatementInvalid(f"sql/{self.name}.sql needs the column list {name}")
+        return self.columns[name]
+
+    def _fill_call(self, call: exp.Anonymous) -> None:
+        shape = call.name.upper()
+        if shape not in ("EACH_COLUMN", "EVERY_COLUMN", "ANY_COLUMN"):
+            return
+        list_, template, *rest = call.expressions
+        columns = self._list(list_.name)
+        made = [_of_column(template, column, self.dialect) for column in columns]
+        if shape == "EVERY_COLUMN":
+            call.replace(exp.paren(exp.and_(*made)) if made else exp.true())
+        elif shape == "ANY_COLUMN":
+            call.replace(exp.paren(exp.or_(*made)) if made else exp.false())
+        else:
+            prefix = rest[0].name if rest else ""
+            _splice(call, _named(call, made, columns, prefix))
+
+    def _fill_schema(self, schema: exp.Schema) -> None:
+        filled: list[exp.Expr] = []
+        for each in schema.expressions:
+            if isinstance(each, exp.Identifier) and each.name in self.columns:
+                filled += [_identifier(c.name) for c in self.columns[each.name]]
+            elif isinstance(each, exp.Identifier) and each.name.startswith("old__"):
+                list_ = each.name.removeprefix("old__")
+                filled += [_identifier(f"old__{c.name}") for c in self._list(list_)]
+            else:
+                filled.append(each)
+        schema.set("expressions", filled)
+
+    def _fill_table(self, table: exp.Table) -> None:
+        binding = self.tables.get(table.name)
+        if binding is None or table.db:
+            return
+        alias = table.alias
+        if isinstance(binding, TableName):
+            node: exp.Expr = binding.node()
+            if alias or isinstance(table.parent, exp.From | exp.Join):
+                node = exp.alias_(node, alias or table.name, table=True)
+            for key in ("joins", "pivots"):
+                if table.args.get(key):
+                    node.set(key, table.args[key])
+            table.replace(node)
+        else:
+            table.replace(binding.copy().subquery(alias or table.name))
+
+
+def _identifier(name: str) -> exp.Identifier:
+    return exp.to_identifier(name, quoted=True)
+
+
+def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
+    made = template.copy()
+    # The copy needs a parent, or replacing its topmost node would not be seen.
+    holder = exp.Paren(this=made)
+    for name in list(holder.find_all(exp.Identifier)):
+        if name.name == "_":
+            name.replace(_identifier(column.name))
+    for type_ in list(holder.find_all(exp.DataType)):
+        if str(type_.args.get("kind", "")).upper() == "_TYPE":
+            type_.replace(_type(column.type, dialect).copy())
+    result: exp.Expr = holder.this
+    result.pop()
+    return result
+
+
+def _named(
+    call: exp.Anonymous, made: list[exp.Expr], columns: Sequence[Column], prefix: str
+) -> Iterator[exp.Expr]:
+    projected = isinstance(call.parent, exp.Select) and call.arg_key == "expressions"
+    for node, column in zip(made, columns, strict=True):
+        wanted = prefix + column.name
+        if projected and not (isinstance(node, exp.Column) and node.name == wanted):
+            yield exp.alias_(node, wanted, quoted=True)
+        else:
+            yield node
+
+
+def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
+    parent, key = call.parent, call.arg_key
+    if parent is None or key is None:
+        raise StatementInvalid("EACH_COLUMN stands alone")
+    siblings = parent.args[key]
+    if not isinstance(siblings, list):
+        raise StatementInvalid("EACH_COLUMN stands where only one expression fits")
+    spliced: list[exp.Expr] = []
+    for each in siblings:
+        spliced += list(nodes) if each is call else [each]
+    parent.set(key, spliced)

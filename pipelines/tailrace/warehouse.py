@@ -1,0 +1,231 @@
+"""The warehouse: the one place that runs SQL, through dlt's `sql_client`.
+
+One connection a run, so that temporary tables and transactions are the run's own. On DuckDB the
+connection is opened here and lent to dlt: the file has a single writer, and it is this process.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailrace.clock import Clock
+from tailrace.errors import (
+    ConfigurationError,
+    LockHeld,
+    ModelDoesNotBind,
+    NothingLanded,
+    WarehouseFailed,
+)
+from tailrace.project import Project
+from tailrace.statements import Binding, Column, TableName, script, statement
+
+# Imported after project, which switches dlt's telemetry off.
+import dlt  # isort: skip
+from dlt.destinations.exceptions import DatabaseException  # isort: skip
+
+if TYPE_CHECKING:
+    import duckdb
+    from dlt.destinations.sql_client import SqlClientBase
+
+PIPELINE = "tailrace"
+# What an engine says about names and types quotes the SQL; what it says about a row's value
+# quotes the value, and a value may be personal.
+SAYS_NOTHING_PERSONAL = re.compile(
+    r"Binder|Catalog|Parser|Undefined|DuplicateColumn|AmbiguousColumn|Ambiguous|DatatypeMismatch"
+)
+
+
+class Warehouse:
+    """An open warehouse.
+
+    Attributes:
+        dialect: sqlglot's name of the engine's dialect.
+        pipeline: The dlt pipeline that lands objects over the same connection.
+    """
+
+    def __init__(self, project: Project, pipeline: dlt.Pipeline, client: SqlClientBase[Any]):
+        self.project = project
+        self.pipeline = pipeline
+        self.client = client
+        self.dialect = str(client.capabilities.sqlglot_dialect)
+        self._described = count()
+
+    @property
+    def engine_version(self) -> str:
+        """`duckdb 2.0.0`: what a fingerprint that the engine computed is valid for."""
+        (row,) = self.run("warehouse/version")
+        return f"{self.dialect} {row[0]}"
+
+    def run(
+        self,
+        name: str,
+        /,
+        *,
+        tables: Mapping[str, Binding] | None = None,
+        columns: Mapping[str, Sequence[Column]] | None = None,
+        **values: Any,
+    ) -> list[tuple[Any, ...]]:
+        """Run `sql/<name>.sql` and return its rows.
+
+        Raises:
+            WarehouseFailed: The engine refused; the message holds no value of any row.
+        """
+        sql = statement(name, self.dialect, tables=tables, columns=columns, **values)
+        return self.execute(sql, name)
+
+    def run_script(
+        self,
+        name: str,
+        /,
+        *,
+        tables: Mapping[str, Binding] | None = None,
+        columns: Mapping[str, Sequence[Column]] | None = None,
+        **values: Any,
+    ) -> None:
+        """Run the statements of `sql/<name>.sql` one after the other."""
+        for sql in script(name, self.dialect, tables=tables, columns=columns, **values):
+            self.execute(sql, name)
+
+    def execute(self, sql: str, name: str = "a statement") -> list[tuple[Any, ...]]:
+        """Run rendered SQL; `name` is what an error calls it."""
+        try:
+            rows = self.client.execute_sql(sql)
+        except DatabaseException as error:
+            raise WarehouseFailed(f"{name}: {_spoken(error)}") from None
+        except Exception as error:
+            if not type(error).__module__.startswith(("duckdb", "_duckdb", "psycopg2")):
+                raise
+            raise WarehouseFailed(f"{name}: {_spoken(error)}") from None
+        return [tuple(row) for row in rows or ()]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing: commits at the end, rolls back on any exception."""
+        with self.client.begin_transaction():
+            yield
+
+    def columns_of(self, table: TableName) -> tuple[Column, ...]:
+        """The columns of a table in their order; none when there is no such table."""
+        rows = self.run("warehouse/columns", name=table.name, dataset=table.dataset)
+        return tuple(Column(str(name).lower(), str(type_)) for name, type_ in rows)
+
+    def tables_in(self, dataset: str) -> frozenset[str]:
+        """The names of the tables and views of a dataset."""
+        return frozenset(str(row[0]) for row in self.run("warehouse/tables", dataset=dataset))
+
+    def create_dataset(self, dataset: str) -> None:
+        """Create a dataset unless it exists."""
+        if not self.run("warehouse/dataset", dataset=dataset):
+            with self.client.with_alternative_dataset_name(dataset):
+                self.client.create_dataset()
+
+    def describe(self, query: Binding) -> tuple[Column, ...]:
+        """The columns that a query gives, without running it.
+
+        Raises:
+            ModelDoesNotBind: The engine cannot bind it to the tables there are.
+        """
+        view = TableName(None, f"described_{next(self._described)}")
+        try:
+            self.run("warehouse/describe", tables={"described": view, "query": query})
+        except WarehouseFailed as error:
+            message = error.message.removeprefix("warehouse/describe: ")
+            raise ModelDoesNotBind(message, hint=ModelDoesNotBind.hint) from None
+        columns = self.columns_of(view)
+        self.run("warehouse/forget_described", tables={"described": view})
+        return columns
+
+
+@contextmanager
+def open_warehouse(
+    project: Project, *, clock: Clock, read_only: bool = False
+) -> Iterator[Warehouse]:
+    """Open the project's warehouse; on DuckDB this takes the file.
+
+    Raises:
+        LockHeld: Another process has the DuckDB file open.
+        NothingLanded: `read_only`, and there is no file yet.
+        ConfigurationError: The destination is unknown or its credentials do not work.
+    """
+    project.enter()
+    if project.settings.warehouse == "duckdb":
+        connection = _open_duckdb(project, clock=clock, read_only=read_only)
+        try:
+            yield _connected(project, dlt.destinations.duckdb(connection))
+        finally:
+            connection.close()
+        return
+    warehouse = _connected(project, project.settings.warehouse)
+    try:
+        yield warehouse
+    finally:
+        warehouse.client.close_connection()
+
+
+def _connected(project: Project, destination: Any) -> Warehouse:
+    try:
+        pipeline = dlt.pipeline(
+            PIPELINE,
+            pipelines_dir=str(project.state_folder / "pipelines"),
+            destination=destination,
+            dataset_name=project.settings.dataset,
+        )
+        client = pipeline.sql_client()
+        client.open_connection()
+    except Exception as error:
+        raise ConfigurationError(
+            f"The warehouse {project.settings.warehouse} cannot be opened: {_spoken(error)}"
+        ) from None
+    warehouse = Warehouse(project, pipeline, client)
+    # Instants are stored and compared in UTC whatever the machine's zone is.
+    warehouse.run("warehouse/utc")
+    return warehouse
+
+
+def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    file = project.duckdb_file
+    if read_only and not file.exists():
+        raise NothingLanded(f"There is no {file.name} yet: nothing has landed in the warehouse")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        # A file made by DuckDB 2 can be opened by DuckDB 1.5 too.
+        "storage_compatibility_version": "v1.5.0",
+        "memory_limit": f"{project.settings.memory_share_max:.0%}",
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,
+    }
+    deadline = clock.monotonic() + project.settings.lock_wait_seconds_max
+    while True:
+        try:
+            return duckdb.connect(str(file), read_only=read_only, config=config)
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise ConfigurationError(_cannot_open(file, error)) from None
+            if clock.monotonic() >= deadline:
+                owner = re.search(r"PID \d+", str(error))
+                held = f" (held by {owner.group()})" if owner else ""
+                raise LockHeld(f"Another process has {file.name} open{held}") from None
+            clock.sleep(0.2)
+        except duckdb.Error as error:
+            raise ConfigurationError(_cannot_open(file, error)) from None
+
+
+def _cannot_open(file: Path, error: Exception) -> str:
+    return f"{file.name} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}"
+
+
+def _spoken(error: Exception) -> str:
+    """What went wrong, without the value of any row."""
+    cause = getattr(error, "dbapi_exception", error)
+    kind = type(cause).__name__
+    text = str(cause).strip()
+    if SAYS_NOTHING_PERSONAL.search(kind) or SAYS_NOTHING_PERSONAL.search(text[:40]):
+        return text.split("\n\n")[0].split("\nLINE")[0].replace("\n", " ")
+    return kind

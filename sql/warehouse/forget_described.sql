@@ -1,0 +1,2 @@
+-- Drops the view that bound a query.
+DROP VIEW described
