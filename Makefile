@@ -26,8 +26,8 @@ setup: .venv/ready
 	@test -n "$(PYTHON)" || { echo "Tailrace needs Python 3.11 or newer on the PATH."; exit 2; }
 	@echo "Setting up .venv with $$($(PYTHON) --version) (a minute, once) ..."
 	@$(PYTHON) -m venv --without-pip .venv
-	@$(PIP) install --quiet --require-hashes -r constraints.txt
-	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@$(PIP) install -qq --require-hashes -r constraints.txt
+	@$(PIP) install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: setup
@@ -48,7 +48,7 @@ duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 	PYTHONPATH=$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) -m older_duckdb --duckdb-version 1.5
 
 $(OLDER_DUCKDB)/ready: constraints-duckdb-1.5.txt
-	@$(PIP) install --quiet --require-hashes --no-deps --upgrade --target $(OLDER_DUCKDB) -r $<
+	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(OLDER_DUCKDB) -r $<
 	@touch $@
 
 # Tests of the second warehouse start a server of their own. Where none is installed and nothing

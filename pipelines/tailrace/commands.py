@@ -1,0 +1,124 @@
+"""What each command does once its options are read: one call of the engine, one result.
+
+A result is the object that `--json` prints. The engine is imported inside the functions, so that
+`tailrace --help` stays quick and the offline commands never pay for dlt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailrace.errors import TailraceError
+
+if TYPE_CHECKING:
+    from tailrace.models import Model, Models
+    from tailrace.project import Project
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """Which audiences a command is about."""
+
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+def answer(command: str, *, exit_code: int = 0, **more: Any) -> Result:
+    """A result of the shape that all commands share."""
+    return {
+        "schema_version": 1,
+        "command": command,
+        "exit_code": exit_code,
+        **more,
+        "errors": more.get("errors", []),
+    }
+
+
+def refusal(command: str, error: TailraceError) -> Result:
+    """The result of a command that did not come to an end."""
+    errors = [each.as_dict() for each in error.flattened()]
+    return answer(command, exit_code=error.exit_code, errors=errors)
+
+
+def crash(command: str, error: Exception) -> Result:
+    """The result of a command that met what nobody expected.
+
+    The text of an exception may quote a row or a secret, so only its type and place are said;
+    what the operating system says is about files and is said as it is.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        about = f" ({error.filename})" if error.filename else ""
+        entry = {"message": f"{error.strerror}{about}", "hint": "Details: the same with --debug"}
+    else:
+        last = error.__traceback__
+        while last is not None and last.tb_next is not None:
+            last = last.tb_next
+        place = (
+            f" at {Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno}" if last else ""
+        )
+        entry = {
+            "message": f"Tailrace met a defect of its own: {type(error).__name__}{place}",
+            "hint": "See the traceback with --debug or TAILRACE_DEBUG=1, and please report it.",
+        }
+    return answer(command, exit_code=1, errors=[{"error": type(error).__name__, **entry}])
+
+
+def init(directory: Path) -> Result:
+    """Write the starter project."""
+    from tailrace.scaffold import scaffold
+
+    done = scaffold(directory)
+    return answer("init", project=str(done.root), created=[*done.created], kept=[*done.kept])
+
+
+def validate(directory: Path, target: str | None, selection: Selection) -> Result:
+    """Read the configuration and every model, and say what is wrong with them."""
+    chosen = _chosen(_models(_project(directory, target)), selection)
+    audiences = sum(model.audience is not None for model in chosen)
+    return answer("validate", models=len(chosen), audience_count=audiences)
+
+
+def ls(directory: Path, target: str | None, selection: Selection) -> Result:
+    """The models in the order they are built."""
+    chosen = _chosen(_models(_project(directory, target)), selection)
+    return answer("ls", models=[_listed(model) for model in chosen])
+
+
+def _project(directory: Path, target: str | None) -> Project:
+    from tailrace.project import load_project
+
+    return load_project(directory, target=target)
+
+
+def _models(project: Project) -> Models:
+    from tailrace.models import read_models
+
+    return read_models(project.models_folder)
+
+
+def _chosen(models: Models, selection: Selection) -> Sequence[Model]:
+    return models.select(selection.select, selection.exclude)
+
+
+def _listed(model: Model) -> Result:
+    audience = model.audience
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "materialized": model.materialized,
+        "path": str(model.path),
+        "depends_on": _sorted(model.depends_on),
+        "reads": _sorted(model.reads),
+        "columns": None if model.columns is None else list(model.columns),
+        "key": list(audience.key) if audience else None,
+        "tags": list(audience.tags) if audience else [],
+    }
+
+
+def _sorted(names: Iterable[str]) -> list[str]:
+    return sorted(names)

@@ -1,0 +1,95 @@
+"""What the tests share: a clean environment, a project folder, the command as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Names that a developer's shell may hold and that would change what a test sees.
+LEAKING_PREFIXES = ("SOURCES__", "DESTINATION__", "TAILRACE", "WORKSPACE__", "RUNTIME__", "DLT_")
+LEAKING_NAMES = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HTTP_PROXY", "HTTPS_PROXY")
+
+# What touches the warehouse runs again on the oldest DuckDB that is supported.
+OLDER_DUCKDB_MODULES = ("test_warehouse", "test_ledger", "test_plan", "test_outbox", "test_sync")
+
+
+class Command(Protocol):
+    """Runs `tailrace` with arguments, in a process of its own."""
+
+    def __call__(
+        self, *arguments: str, cwd: Path | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]: ...
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    wanted = config.getoption("--duckdb-version")
+    if wanted:
+        import duckdb
+
+        if not duckdb.__version__.startswith(wanted):
+            raise pytest.UsageError(f"DuckDB is {duckdb.__version__}, not {wanted}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in OLDER_DUCKDB_MODULES:
+            item.add_marker(pytest.mark.older_duckdb)
+
+
+def _leaks(name: str) -> bool:
+    return name.startswith(LEAKING_PREFIXES) or name in LEAKING_NAMES
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the developer's shell reaches a test, and none of a test's own stays."""
+    before = dict(os.environ)
+    folder = Path.cwd()
+    for name in filter(_leaks, before):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    yield
+    # The engine itself sets names for dlt and enters the project's folder.
+    os.chdir(folder)
+    for name in set(os.environ) - set(before):
+        if name != "PYTEST_CURRENT_TEST":
+            del os.environ[name]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A new project, as `tailrace init` makes it."""
+    from tailrace.scaffold import scaffold
+
+    return scaffold(tmp_path / "shop").root
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """The command line in a process of its own, in an otherwise clean environment."""
+
+    def run(
+        *arguments: str, cwd: Path | None = None, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tailrace", *arguments],
+            cwd=cwd or tmp_path,
+            env={k: v for k, v in os.environ.items() if not _leaks(k)} | environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
