@@ -1,0 +1,289 @@
+"""What an audience is: who it is keyed by, and which of its columns become which Segment calls.
+
+An `Audience` is made from a header, travels into the ledger as plain JSON with each run, and
+comes back from there to finish a run that died. It knows columns by name only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, Literal
+
+Initial = Literal["send", "skip"]
+Payload = Literal["plain", "engage"]
+OnDefinitionChange = Literal["send", "hold", "rebaseline"]
+
+# What a call carries depends on these; owner, tags, guards and the like move nothing.
+DELIVERED = (
+    "name",
+    "key",
+    "user_id",
+    "anonymous_id",
+    "external_ids",
+    "track",
+    "identify",
+    "group",
+    "payload",
+    "context",
+    "integrations",
+    "consent",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """A mapped value: a column of the SELECT, or a constant."""
+
+    column: str | None = None
+    value: Any = None
+    hash: Literal["sha256"] | None = None
+    normalize: Literal["email", "phone", "name", "none"] | None = None
+    mask: bool = False
+    drop_if_null: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """The track events of an audience; a name that is None is not sent."""
+
+    entered: str | None
+    changed: str | None = None
+    exited: str | None
+    properties: Mapping[str, Field] = field(default_factory=dict)
+    timestamp: str | None = None
+    message_id: str | None = None
+    initial: Initial = "send"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identify:
+    """The traits that identify calls carry."""
+
+    traits: Mapping[str, Field] = field(default_factory=dict)
+    membership_trait: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The group that a member belongs to, by the column with its id."""
+
+    group_id: str
+    traits: Mapping[str, Field] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consent:
+    """Who is no member because they said no, and what the others agreed to."""
+
+    suppress_when: str | None = None
+    categories: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """At most so many members, or such a share of them; exactly one is set."""
+
+    rows: int | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guards:
+    """What holds an audience. A name in `explicit` was written in the header, null included."""
+
+    min_rows: int | None = None
+    max_exited: Limit | None = None
+    max_entered: Limit | None = None
+    max_changed: Limit | None = None
+    explicit: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audience:
+    """An audience's header. Column names are lower-case."""
+
+    name: str
+    description: str = ""
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    key: tuple[str, ...]
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+    track: Track | None = None
+    identify: Identify | None = None
+    group: Group | None = None
+    payload: Payload = "plain"
+    context: Mapping[str, Any] = field(default_factory=dict)
+    integrations: Mapping[str, Any] = field(default_factory=dict)
+    consent: Consent | None = None
+    guards: Guards = field(default_factory=Guards)
+    on_definition_change: OnDefinitionChange = "send"
+    destination: str | None = None
+    file: str | None = field(default=None, compare=False)
+    header_lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def suppress_when(self) -> str | None:
+        """The boolean column whose true rows are not members."""
+        return self.consent.suppress_when if self.consent else None
+
+    @property
+    def mapped_columns(self) -> tuple[str, ...]:
+        """Every column whose value is sent, or decides an id or a time."""
+        track = self.track
+        return _distinct(
+            *self._id_columns(),
+            *_columns(track.properties if track else {}),
+            *(() if track is None else (track.timestamp, track.message_id)),
+            *_columns(self.identify.traits if self.identify else {}),
+            *self._group_columns(),
+            *(self.consent.categories.values() if self.consent else ()),
+        )
+
+    @property
+    def compared_columns(self) -> tuple[str, ...]:
+        """The mapped columns whose change makes a member changed.
+
+        A time or a messageId alone says nothing new, unless it is sent as a value as well.
+        """
+        values = _distinct(
+            *self.track_columns, *self.identify_columns, *self.group_columns, *self._id_columns()
+        )
+        categories = tuple(self.consent.categories.values()) if self.consent else ()
+        wanted = {*values, *categories} - set(self.key)
+        return tuple(column for column in self.mapped_columns if column in wanted)
+
+    @property
+    def track_columns(self) -> tuple[str, ...]:
+        """The columns whose change repeats the track event."""
+        if self.track is None:
+            return ()
+        return _distinct(*_columns(self.track.properties), *self._id_columns())
+
+    @property
+    def identify_columns(self) -> tuple[str, ...]:
+        """The columns whose change repeats the identify call."""
+        if self.identify is None:
+            return ()
+        return _distinct(*_columns(self.identify.traits), *self._id_columns())
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """The columns whose change repeats the group call."""
+        if self.group is None:
+            return ()
+        return _distinct(*self._group_columns(), *self._id_columns())
+
+    @property
+    def mapping_fingerprint(self) -> str:
+        """Equal for two headers that make the same calls of the same rows."""
+        delivered = {name: _set(getattr(self, name)) for name in DELIVERED}
+        text = json.dumps(delivered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def mapping(self) -> dict[str, Any]:
+        """The audience as JSON values, enough to restore it; the line marks stay behind."""
+        plain = asdict(self)
+        del plain["header_lines"]
+        plain["key"], plain["tags"] = list(self.key), list(self.tags)
+        plain["guards"]["explicit"] = sorted(self.guards.explicit)
+        return plain
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> Audience:
+        """The audience that `mapping()` was made of; what it does not hold has its default."""
+        values = _known(cls, mapping)
+        values["key"], values["tags"] = tuple(mapping["key"]), tuple(mapping.get("tags", ()))
+        for name, shape in (("track", Track), ("identify", Identify), ("group", Group)):
+            values[name] = _restored_calls(shape, mapping.get(name))
+        consent = mapping.get("consent")
+        values["consent"] = Consent(**_known(Consent, consent)) if consent else None
+        values["guards"] = _restored_guards(mapping.get("guards", {}))
+        return cls(**values)
+
+    def references(self) -> tuple[tuple[str, str], ...]:
+        """Every place in the header that names a column, as (dotted path, column)."""
+        return tuple(_references(self))
+
+    def line(self, path: str) -> int | None:
+        """The line of a dotted path in the header, or of what is around it."""
+        while path and path not in self.header_lines:
+            path = path.rpartition(".")[0]
+        return self.header_lines.get(path)
+
+    def _id_columns(self) -> tuple[str, ...]:
+        return _distinct(self.user_id, self.anonymous_id, *self.external_ids.values())
+
+    def _group_columns(self) -> tuple[str, ...]:
+        return (self.group.group_id, *_columns(self.group.traits)) if self.group else ()
+
+
+def _set(value: Any) -> Any:
+    """A value without what has its default, so that a new option changes no fingerprint."""
+    if is_dataclass(value):
+        named = {each.name: getattr(value, each.name) for each in fields(value)}
+        return {name: _set(inner) for name, inner in named.items() if inner not in (None, False)}
+    if isinstance(value, Mapping):
+        return {name: _set(inner) for name, inner in value.items()}
+    return value
+
+
+def _known(shape: type, mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a recorded mapping that this version's shape has."""
+    return {each.name: mapping[each.name] for each in fields(shape) if each.name in mapping}
+
+
+def _restored_calls(shape: type, mapping: Mapping[str, Any] | None) -> Any:
+    if mapping is None:
+        return None
+    values = _known(shape, mapping)
+    for name in ("properties", "traits"):
+        if name in values:
+            values[name] = {key: Field(**_known(Field, v)) for key, v in values[name].items()}
+    return shape(**values)
+
+
+def _restored_guards(mapping: Mapping[str, Any]) -> Guards:
+    values = _known(Guards, mapping)
+    for name in ("max_exited", "max_entered", "max_changed"):
+        if values.get(name) is not None:
+            values[name] = Limit(**values[name])
+    return Guards(**{**values, "explicit": frozenset(mapping.get("explicit", ()))})
+
+
+def _distinct(*columns: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(column.lower() for column in columns if column is not None))
+
+
+def _columns(mapped: Mapping[str, Field]) -> Iterator[str]:
+    return (each.column for each in mapped.values() if each.column is not None)
+
+
+def _references(audience: Audience) -> Iterator[tuple[str, str]]:
+    named: list[tuple[str, str | None]] = [("key", column) for column in audience.key]
+    named += [("user_id", audience.user_id), ("anonymous_id", audience.anonymous_id)]
+    named += _under("external_ids", audience.external_ids)
+    if audience.track:
+        named += _under("track.properties", audience.track.properties)
+        named += [("track.timestamp", audience.track.timestamp)]
+        named += [("track.message_id", audience.track.message_id)]
+    if audience.identify:
+        named += _under("identify.traits", audience.identify.traits)
+    if audience.group:
+        named += [("group.group_id", audience.group.group_id)]
+        named += _under("group.traits", audience.group.traits)
+    if audience.consent:
+        named += [("consent.suppress_when", audience.consent.suppress_when)]
+        named += _under("consent.categories", audience.consent.categories)
+    return ((path, column) for path, column in named if column is not None)
+
+
+def _under(
+    path: str, mapped: Mapping[str, Field] | Mapping[str, str]
+) -> Iterator[tuple[str, str | None]]:
+    for name, each in mapped.items():
+        yield f"{path}.{name}", each.column if isinstance(each, Field) else each
