@@ -12,7 +12,7 @@
     + ModelError
       - SqlDoesNotParse
       - HeaderInvalid
-      - UnknownHeaderKey
+        . UnknownHeaderKey
       - UnknownColumn
       - UnknownModel
       - ModelCycle
@@ -23,12 +23,14 @@
     + NothingSelected
     + UnknownObject
     + UnknownField
+    + FieldTypeChanged
     + UnsupportedValue
     + LedgerTooNew
     + NothingLanded
   x TryAgain                        exit 1: the same command may work later
     + Unreachable
     + ServiceFailed
+      - SalesforceFault
     + QuotaSpent
     + ExtractIncomplete
     + DeliveryIncomplete
@@ -189,18 +191,26 @@ class UnknownField(YoursToFix):
     """Salesforce has no such field on the object, or this user may not see it."""
 
 
+class FieldTypeChanged(YoursToFix):
+    """A field's type in Salesforce no longer fits the column that it landed in."""
+
+
 class UnsupportedValue(YoursToFix):
     """A column holds a value that a payload cannot carry."""
 
     hint = "Cast the column in the SELECT, for example to VARCHAR."
 
-    def __init__(self, message: str | None = None, *, path: str = "") -> None:
+    def __init__(
+        self, message: str | None = None, *, path: str = "", rule: str = "value_not_supported"
+    ) -> None:
         super().__init__(message)
         self.path = path
+        self.rule = rule
 
-    def at(self, step: str) -> UnsupportedValue:
+    def at(self, step: str, *, rule: str | None = None) -> UnsupportedValue:
         """The same error, one place further out."""
-        return UnsupportedValue(self.message, path=f"{step}.{self.path}".strip("."))
+        path = f"{step}.{self.path}".strip(".")
+        return UnsupportedValue(self.message, path=path, rule=rule or self.rule)
 
 
 class LedgerTooNew(YoursToFix):
@@ -227,6 +237,18 @@ class Unreachable(TryAgain):
 
 class ServiceFailed(TryAgain):
     """A service answered with an error."""
+
+
+class SalesforceFault(ServiceFailed):
+    """Salesforce answered with an error code.
+
+    Attributes:
+        code: Salesforce's own, as `MALFORMED_QUERY`.
+    """
+
+    def __init__(self, message: str | None = None, *, code: str, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
 
 
 class QuotaSpent(TryAgain):
