@@ -11,7 +11,7 @@ from typing import Protocol
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+pytest_plugins = ["warehouses.postgres_server"]
 
 # Names that a developer's shell may hold and that would change what a test sees.
 LEAKING_PREFIXES = ("SOURCES__", "DESTINATION__", "TAILRACE", "WORKSPACE__", "RUNTIME__", "DLT_")
