@@ -97,7 +97,8 @@ def _of_init(result: Result) -> Iterable[str | Table]:
 
 def _of_validate(result: Result) -> Iterable[str | Table]:
     yield from (f"warning: {warning}" for warning in result.get("warnings", ()))
-    yield f"{result['models']} models, {result['audience_count']} audiences: valid."
+    models, audiences = result["models"], result["audience_count"]
+    yield f"{counted(models, 'model')}, {counted(audiences, 'audience')}: valid."
 
 
 def _of_ls(result: Result) -> Iterable[str | Table]:
@@ -122,7 +123,7 @@ def _of_extract(result: Result) -> Iterable[str | Table]:
     yield Table(("object", "status", "rows", "deleted"), tuple(rows), first_number=2)
     used = result.get("salesforce", {}).get("calls")
     if used is not None:
-        yield f"Salesforce: {number(used)} API calls."
+        yield f"Salesforce: {counted(used, 'API call')}."
 
 
 def _of_status(result: Result) -> Iterable[str | Table]:
@@ -228,7 +229,7 @@ def _reasons(audience: Result) -> str:
 def _summary(result: Result) -> str:
     segment = result.get("segment", {})
     calls, batches = segment.get("calls", 0), segment.get("batches", 0)
-    work = f"{number(calls)} calls in {number(batches)} batches"
+    work = f"{counted(calls, 'call')} in {counted(batches, 'batch')}"
     if result["command"] == "plan":
         if not calls:
             return "Nothing to send."
@@ -336,6 +337,16 @@ def number(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "batch"), counted(2_000, "batch")
+    ('1 batch', '2,000 batches')
+    """
+    ending = "" if count == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def moment(value: Any) -> str:
