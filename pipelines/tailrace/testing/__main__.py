@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 import threading
@@ -47,7 +48,8 @@ def _wait_for_stdin(end: threading.Event) -> None:
     """The parent is gone when its end of the pipe is closed; a terminal or /dev/null is no pipe."""
     if sys.stdin is None or not _is_pipe():
         return
-    while sys.stdin.buffer.read(4_096):
+    # Not through sys.stdin: its lock, held here, would abort the interpreter's end.
+    while os.read(sys.stdin.fileno(), 4_096):
         continue
     end.set()
 
