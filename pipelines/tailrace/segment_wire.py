@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import jwt
 import requests
 from isal import igzip
 from requests.adapters import HTTPAdapter
@@ -138,15 +139,20 @@ class Wire:
             headers["Authorization"] = "Bearer " + self.tokens.current()
         else:
             headers["Authorization"] = "Basic " + self._basic
-        response: requests.Response = self._session.post(
-            self.url,
-            data=body,
-            headers=headers,
-            timeout=self._settings.timeout_seconds,
-            allow_redirects=False,
-            **self.environment,
-        )
-        return response
+        try:
+            return self._session.post(
+                self.url,
+                data=body,
+                headers=headers,
+                timeout=self._settings.timeout_seconds,
+                allow_redirects=False,
+                **self.environment,
+            )
+        except requests.TooManyRedirects as error:
+            # The session's limit of none strikes even where redirects are not to be followed.
+            if error.response is None:
+                raise
+            return error.response
 
     def _renew_connections(self) -> None:
         with self._recycle_lock:
@@ -178,6 +184,13 @@ class Tokens:
                 "destination.segment has oauth_client_id without oauth_client_key or oauth_key_id",
                 hint="Configure all three under [destination.segment], or none.",
             )
+        try:
+            jwt.get_algorithm_by_name("RS256").prepare_key(settings.oauth_client_key)
+        except (jwt.InvalidKeyError, ValueError, TypeError):
+            raise InvalidConfigValue(
+                "destination.segment.oauth_client_key is not an RSA private key in PEM",
+                hint="Put the whole key there, with its BEGIN and END lines.",
+            ) from None
         self.server = urlsplit(server).hostname or server
         self._lock = threading.Lock()
         oauth_manager._session.trust_env = False
@@ -212,13 +225,8 @@ class Tokens:
                         "[destination.segment]; in the EU, oauth_auth_server has to be set too.",
                     ) from None
                 raise TokenUnavailable(f"{self.server} answered {error.status}") from None
-            except FatalError:
+            except (FatalError, ValueError):
                 raise TokenUnavailable(f"{self.server} cannot be reached") from None
-            except ValueError:
-                raise CredentialRefused(
-                    "oauth_client_key is not an RSA private key in PEM",
-                    hint="Put the whole key, with its BEGIN and END lines.",
-                ) from None
         return token
 
     def forget(self) -> None:
