@@ -21,7 +21,8 @@ from segment.analytics.oauth_manager import OauthManager
 
 from tailrace.clock import SystemClock
 from tailrace.errors import CredentialRefused, InvalidConfigValue, ServiceFailed, Unreachable
-from tailrace.segment_wire import Wire, without_values
+from tailrace.segment_answers import without_values
+from tailrace.segment_wire import Wire
 from tailrace.settings import SegmentSettings
 from tailrace.testing import Fault, SegmentSimulator
 

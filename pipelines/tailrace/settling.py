@@ -17,7 +17,8 @@ from tailrace.calls import Call
 from tailrace.clock import Clock
 from tailrace.errors import DeliveryIncomplete, ServiceFailed, TailraceError, Unreachable
 from tailrace.pacing import SLICE_SECONDS, Stopped, Turnstile, backoff_seconds
-from tailrace.segment_wire import Answer, Wire
+from tailrace.segment_answers import Answer
+from tailrace.segment_wire import Wire
 
 log = logging.getLogger(__name__)
 
