@@ -84,7 +84,7 @@ def split(text: str, *, file: str) -> Split:
             line=line,
         )
     blank = re.sub(r"[^\n]", " ", text[: end + 2])
-    return Split(yaml=body[: closing.start()], yaml_line=line, sql=blank + text[end + 2 :])
+    return Split(yaml=body[: closing.start()].lstrip(" \t"), yaml_line=line, sql=blank + text[end + 2 :])
 
 
 def read_header(text: str, *, file: str, first_line: int = 1) -> Header:
