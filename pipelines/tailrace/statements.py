@@ -70,6 +70,7 @@ def statement(
     *,
     tables: Mapping[str, Binding] | None = None,
     columns: Mapping[str, Sequence[Column]] | None = None,
+    column: Column | None = None,
     **values: Any,
 ) -> str:
     """The one statement of `sql/<name>.sql`, bound and rendered for a dialect.
@@ -77,10 +78,31 @@ def statement(
     Raises:
         StatementInvalid: The file holds several statements, or a gap is left open.
     """
-    rendered = script(name, dialect, tables=tables, columns=columns, **values)
-    if len(rendered) != 1:
-        raise StatementInvalid(f"sql/{name}.sql holds {len(rendered)} statements, not one")
-    return rendered[0]
+    gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
+    tree = gaps.fill(_the_one(name, dialect))
+    if column is not None:
+        tree = _of_column(tree, column, dialect)
+    return tree.sql(dialect=dialect, comments=False)
+
+
+def query(
+    name: str,
+    dialect: str,
+    /,
+    *,
+    tables: Mapping[str, Binding] | None = None,
+    columns: Mapping[str, Sequence[Column]] | None = None,
+    column: Column | None = None,
+    **values: Any,
+) -> exp.Query:
+    """The SELECT of `sql/<name>.sql`, bound, to be bound in turn as a table of another one."""
+    gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
+    tree = gaps.fill(_the_one(name, dialect))
+    if column is not None:
+        tree = _of_column(tree, column, dialect)
+    if not isinstance(tree, exp.Query):
+        raise StatementInvalid(f"sql/{name}.sql is not a SELECT")
+    return tree
 
 
 def script(
@@ -121,6 +143,13 @@ def _parsed(name: str, dialect: str) -> tuple[exp.Expr, ...]:
         path, written_in = root("sql") / f"{name}.sql", WRITTEN_IN
     trees = sqlglot.parse(path.read_text(encoding="utf-8"), read=written_in)
     return tuple(tree for tree in trees if tree is not None)
+
+
+def _the_one(name: str, dialect: str) -> exp.Expr:
+    trees = _parsed(name, dialect)
+    if len(trees) != 1:
+        raise StatementInvalid(f"sql/{name}.sql holds {len(trees)} statements, not one")
+    return trees[0].copy()
 
 
 @lru_cache(maxsize=512)
@@ -216,6 +245,8 @@ def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
     for name in list(holder.find_all(exp.Identifier)):
         if name.name == "_":
             name.replace(_identifier(column.name))
+        elif name.name == "old___":
+            name.replace(_identifier(f"old__{column.name}"))
     for type_ in list(holder.find_all(exp.DataType)):
         if str(type_.args.get("kind", "")).upper() == "_TYPE":
             type_.replace(_type(column.type, dialect).copy())
@@ -236,8 +267,18 @@ def _named(
             yield node
 
 
+def _ordered_like(ordered: exp.Expr, node: exp.Expr) -> exp.Expr:
+    made = ordered.copy()
+    made.set("this", node)
+    return made
+
+
 def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
-    parent, key = call.parent, call.arg_key
+    stands: exp.Expr = call
+    if isinstance(call.parent, exp.Ordered):
+        ordered = stands = call.parent
+        nodes = iter([_ordered_like(ordered, node) for node in nodes])
+    parent, key = stands.parent, stands.arg_key
     if parent is None or key is None:
         raise StatementInvalid("EACH_COLUMN stands alone")
     siblings = parent.args[key]
@@ -245,5 +286,5 @@ def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
         raise StatementInvalid("EACH_COLUMN stands where only one expression fits")
     spliced: list[exp.Expr] = []
     for each in siblings:
-        spliced += list(nodes) if each is call else [each]
+        spliced += list(nodes) if each is stands else [each]
     parent.set(key, spliced)

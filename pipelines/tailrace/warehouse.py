@@ -68,6 +68,7 @@ class Warehouse:
         *,
         tables: Mapping[str, Binding] | None = None,
         columns: Mapping[str, Sequence[Column]] | None = None,
+        column: Column | None = None,
         **values: Any,
     ) -> list[tuple[Any, ...]]:
         """Run `sql/<name>.sql` and return its rows.
@@ -75,7 +76,7 @@ class Warehouse:
         Raises:
             WarehouseFailed: The engine refused; the message holds no value of any row.
         """
-        sql = statement(name, self.dialect, tables=tables, columns=columns, **values)
+        sql = statement(name, self.dialect, tables=tables, columns=columns, column=column, **values)
         return self.execute(sql, name)
 
     def run_script(
@@ -102,6 +103,12 @@ class Warehouse:
                 raise
             raise WarehouseFailed(f"{name}: {_spoken(error)}") from None
         return [tuple(row) for row in rows or ()]
+
+    def another(self) -> Warehouse:
+        """A second connection to the same warehouse, for what must not wait for this one."""
+        client = self.pipeline.sql_client()
+        client.open_connection()
+        return Warehouse(self.project, self.pipeline, client)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -1,0 +1,277 @@
+"""The diff: one audience's rows of today against its members as last acknowledged.
+
+It happens inside the warehouse and leaves a temporary table with the transitions and nothing
+else; the ledger is only read. What a transition means, why it happened, and whether it may be
+sent is settled here too, on that small table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from tailrace.audiences import Audience
+from tailrace.ledger import Delivered, Ledger, Shape
+from tailrace.members import Alteration, alteration, is_castable
+from tailrace.statements import Binding, Column, TableName
+
+SAMPLE_ROWS_MAX = 3
+
+OnNewColumn = Literal["absorb", "send"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """So many members that make the same move for the same reason."""
+
+    op: str
+    reason: str
+    send: bool
+    track_moved: bool
+    identify_moved: bool
+    group_moved: bool
+    consent_moved: bool
+    identity_moved: bool
+    has_group: bool
+    is_new: bool
+    members: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What the diff is asked: an audience, its bound model, and what was delivered before."""
+
+    audience: Audience
+    model: Binding
+    shape: Shape
+    delivered: Delivered | None
+    edited: bool
+    earlier: Binding | None
+    upstream: tuple[str, ...]
+    now: datetime
+    run_seq: int
+    on_new_column: OnNewColumn
+    send_mapping: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diff:
+    """What the diff found. `transitions` is a temporary table of the run's session."""
+
+    transitions: TableName
+    rows_seen: int
+    fingerprint: str | None
+    size_before: int
+    size_after: int
+    quarantined: int
+    bad_keys: tuple[tuple[Any, ...], ...] = ()
+    groups: tuple[Group, ...] = ()
+    alteration: Alteration = field(default_factory=Alteration)
+    lost: frozenset[str] = frozenset()
+    unchanged: bool = False
+
+
+def diff(ledger: Ledger, question: Question) -> Diff:
+    """Compare an audience with its snapshot."""
+    return _Diffing(ledger, question).run()
+
+
+class _Diffing:
+    """The steps of one diff, over the temporary tables it makes."""
+
+    def __init__(self, ledger: Ledger, question: Question) -> None:
+        self.warehouse = ledger.warehouse
+        self.ledger = ledger
+        self.ask = question
+        name = question.audience.name
+        self.names = {n: TableName(None, f"{n}__{name}") for n in ("transitions", "nobody")}
+        self.names |= {n: TableName(None, f"{n}__{name}") for n in ("bad_keys", "earlier", "tried")}
+        self.tables: dict[str, Binding] = {
+            **ledger.tables,
+            **self.names,
+            "model": question.model,
+            "outbox": ledger.outbox(name),
+        }
+        self.alteration = Alteration()
+        self.lost: frozenset[str] = frozenset()
+
+    def run(self) -> Diff:
+        self._find_snapshot()
+        rows_seen, fingerprint = self._measure()
+        ((size_before,),) = self._run("members")
+        if self._is_unchanged(rows_seen, fingerprint):
+            return Diff(
+                transitions=self.names["transitions"],
+                rows_seen=rows_seen,
+                fingerprint=fingerprint,
+                size_before=size_before,
+                size_after=size_before,
+                quarantined=0,
+                unchanged=True,
+            )
+        self._run("transitions", now=self.ask.now)
+        entered, exited, quarantined, samples = self._check_keys(rows_seen, int(size_before))
+        self._say_why()
+        self._settle_doubts()
+        return Diff(
+            transitions=self.names["transitions"],
+            rows_seen=rows_seen,
+            fingerprint=fingerprint,
+            size_before=size_before,
+            size_after=size_before + entered - exited,
+            quarantined=quarantined,
+            bad_keys=samples,
+            groups=self._summary(),
+            alteration=self.alteration,
+            lost=self.lost,
+        )
+
+    def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
+        return self.warehouse.run(
+            f"plan/{name}", tables=self.tables, columns=self._lists(), **values
+        )
+
+    def _find_snapshot(self) -> None:
+        """The snapshot's table, or an empty one where the audience was never delivered."""
+        for table in self.names.values():
+            self.warehouse.run("warehouse/drop_temporary", tables={"forgotten": table})
+        snapshot = self.ledger.snapshot(self.ask.audience.name)
+        found = self.warehouse.columns_of(snapshot) if self.ask.delivered else ()
+        if not found:
+            self.tables["snapshot"] = self.names["nobody"]
+            self._run("nobody")
+            return
+        self.tables["snapshot"] = snapshot
+        self.alteration = alteration(found, self.ask.shape, audience=self.ask.audience)
+        self.lost = frozenset(
+            column.name
+            for column in self.alteration.retyped
+            if not is_castable(self.warehouse, snapshot, column)
+        )
+
+    def _lists(self) -> Mapping[str, Sequence[Column]]:
+        shape, audience = self.ask.shape, self.ask.audience
+        fresh = {column.name for column in self.alteration.added} | self.lost
+        sent = fresh if self.ask.on_new_column == "send" else set()
+
+        def among(names: Sequence[str | None]) -> tuple[Column, ...]:
+            wanted = {name for name in names if name}
+            return tuple(column for column in shape.columns if column.name in wanted)
+
+        compared = among(audience.compared_columns)
+        group_id = audience.group.group_id if audience.group else None
+        return {
+            **shape.lists,
+            "known": tuple(c for c in shape.columns if c.name not in fresh),
+            "fresh": tuple(c for c in shape.columns if c.name in fresh),
+            "compared": tuple(c for c in compared if c.name not in fresh),
+            "insisted": tuple(c for c in compared if c.name in sent),
+            "track": among(audience.track_columns),
+            "identify": among(audience.identify_columns),
+            "grouped": among(audience.group_columns),
+            "consent": among(
+                tuple(audience.consent.categories.values()) if audience.consent else ()
+            ),
+            "identity": among((audience.user_id, audience.anonymous_id)),
+            "group_id": among((group_id,)),
+        }
+
+    def _measure(self) -> tuple[int, str | None]:
+        ((rows, *hashes),) = self._run("measure")
+        if hashes[0] is None and rows:
+            return int(rows), None
+        # What an engine's hash gives is only good for the same engine, columns and types.
+        columns = [f"{c.name} {c.type}" for c in (*self.ask.shape.keys, *self.ask.shape.columns)]
+        parts = [self.warehouse.engine_version, ",".join(columns), str(rows), *map(str, hashes)]
+        return int(rows), "|".join(parts)
+
+    def _is_unchanged(self, rows_seen: int, fingerprint: str | None) -> bool:
+        """Whether the model gives the very rows that were delivered, and nothing is owed."""
+        delivered = self.ask.delivered
+        return (
+            delivered is not None
+            and fingerprint is not None
+            and delivered.model_fingerprint == fingerprint
+            and delivered.rejected == 0
+            and not self.ask.send_mapping
+            and self.alteration == Alteration()
+            and self.ledger.pending(self.ask.audience.name) == (0, 0)
+        )
+
+    def _check_keys(
+        self, rows_seen: int, size_before: int
+    ) -> tuple[int, int, int, tuple[tuple[Any, ...], ...]]:
+        """Quarantine NULL and duplicate keys; the search for them is only made where the
+        numbers do not add up."""
+        ((entered, exited, _),) = self._run("count_moves")
+        ((nulls, repeated),) = self._run("count_bad_keys")
+        if rows_seen == size_before + entered - exited and not nulls and not repeated:
+            return int(entered), int(exited), 0, ()
+        self._run("bad_keys")
+        ((rows, _, _),) = self._run("quarantined")
+        samples = tuple(self._run("bad_key_samples", rows_max=SAMPLE_ROWS_MAX))
+        self._run("quarantine")
+        ((entered, exited, _),) = self._run("count_moves")
+        return int(entered), int(exited), int(rows), samples
+
+    def _say_why(self) -> None:
+        """Give every transition its reason."""
+        ask = self.ask
+        if ask.delivered is None:
+            self._run("give_reason", op="entered", reason="initial")
+            return
+        if ask.earlier is not None:
+            self._attribute(ask.earlier)
+        elif ask.edited:
+            for op in ("entered", "changed", "exited"):
+                self._run("give_reason", op=op, reason="definition")
+        if ask.upstream:
+            self._run("give_reason", op="exited", reason="upstream")
+        if self._lists()["insisted"]:
+            self._run("blame_mapping")
+        rejections, _ = self.ledger.pending(ask.audience.name)
+        if rejections:
+            self._run("keep_initial", audience=ask.audience.name)
+        if ask.send_mapping:
+            self._run("send_mapping")
+        if ask.audience.on_definition_change == "rebaseline":
+            self._run("silence", reason="definition")
+
+    def _attribute(self, earlier: Binding) -> None:
+        known = {column.name for column in self.warehouse.describe(earlier)}
+        compared = [c for c in self._lists()["compared"] if c.name in known]
+        columns = {**self._lists(), "compared": compared}
+        tables = {**self.tables, "model": earlier}
+        self.warehouse.run("plan/earlier", tables=tables, columns=columns)
+        self.warehouse.run("plan/attribute", tables=self.tables, columns=columns)
+
+    def _settle_doubts(self) -> None:
+        """Keys whose last attempt has no known outcome are said again until it is known."""
+        _, doubtful = self.ledger.pending(self.ask.audience.name)
+        if not doubtful:
+            return
+        self._run("doubtful", audience=self.ask.audience.name)
+        values = {"run": self.ask.run_seq, "now": self.ask.now}
+        self._run("settle_doubtful", run=self.ask.run_seq)
+        self._run("force_present", **values)
+        self._run("force_absent", **values)
+
+    def _summary(self) -> tuple[Group, ...]:
+        return tuple(
+            Group(
+                op=row[0],
+                reason=row[1],
+                send=row[2],
+                track_moved=row[3],
+                identify_moved=row[4],
+                group_moved=row[5],
+                consent_moved=row[6],
+                identity_moved=row[7],
+                has_group=row[8],
+                is_new=row[9],
+                members=row[10],
+            )
+            for row in self._run("summary")
+        )

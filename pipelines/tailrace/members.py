@@ -1,0 +1,173 @@
+"""The tables of an audience's members follow the columns that its mapping names.
+
+A column that appears, goes or changes its type never makes every member "changed": it is added
+and filled in silently, dropped, or converted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tailrace.audiences import Audience
+from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn, WarehouseFailed
+from tailrace.ledger import Ledger, Shape
+from tailrace.statements import Binding, Column, TableName
+from tailrace.warehouse import Warehouse
+
+# Columns of ours beside the audience's in the snapshot and the outbox.
+RESERVED_COLUMNS = frozenset(
+    {"run_seq", "seq", "op", "reason", "base_v", "_blind", "_send", "_since", "_v", "_gone"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alteration:
+    """What the snapshot's columns are today against what the model gives."""
+
+    added: tuple[Column, ...] = ()
+    dropped: tuple[Column, ...] = ()
+    retyped: tuple[Column, ...] = ()
+
+
+def shape_of(
+    model_columns: Sequence[Column], *, key: Sequence[str], mapped: Sequence[str], file: str | None
+) -> Shape:
+    """The audience's columns with the types that the model gives them today.
+
+    Raises:
+        UnknownColumn: The model has no such column.
+        ModelError: A column has a name that the ledger keeps for itself.
+    """
+    by_name = {column.name: column for column in model_columns}
+    for name in (*key, *mapped):
+        if name not in by_name:
+            raise UnknownColumn(f'The SELECT has no column "{name}"', file=file)
+        if name in RESERVED_COLUMNS or name.startswith("old__"):
+            raise ModelError(
+                f'The ledger keeps the column name "{name}" for itself',
+                hint=f"Give the column another name in the SELECT: {name} AS …",
+                file=file,
+            )
+    return Shape(
+        keys=tuple(by_name[name] for name in key),
+        columns=tuple(by_name[name] for name in mapped if name not in key),
+    )
+
+
+def alteration(found: Sequence[Column], shape: Shape, *, audience: Audience) -> Alteration:
+    """What it takes to make a snapshot with the columns `found` hold the shape.
+
+    Raises:
+        KeyTypeChanged: The key of the members that were delivered has another type.
+    """
+    types = {column.name: column.type for column in found}
+    for key in shape.keys:
+        if key.name not in types or types[key.name] != key.type:
+            was = types.get(key.name, "no part of the key")
+            raise KeyTypeChanged(
+                f'The key column "{key.name}" is {key.type} today and was {was}',
+                hint=f"Cast it back, or start the audience anew: tailrace reset {audience.name}",
+                file=audience.file,
+            )
+    wanted = {column.name for column in (*shape.keys, *shape.columns)}
+    return Alteration(
+        added=tuple(c for c in shape.columns if c.name not in types),
+        retyped=tuple(c for c in shape.columns if types.get(c.name, c.type) != c.type),
+        dropped=tuple(c for c in found if c.name not in wanted and c.name not in RESERVED_COLUMNS),
+    )
+
+
+def align(
+    ledger: Ledger,
+    audience: Audience,
+    model: Binding,
+    shape: Shape,
+    *,
+    lost: frozenset[str],
+    backfill: bool,
+) -> None:
+    """Create the audience's tables, or alter them to the shape, in one transaction.
+
+    A column in `lost` holds values that the new type cannot: it starts anew.
+    """
+    warehouse = ledger.warehouse
+    outbox = ledger.outbox(audience.name)
+    stale = _stale(warehouse, outbox, shape)
+    with warehouse.transaction():
+        _align_snapshot(ledger, audience, model, shape, lost=lost, backfill=backfill)
+        for column in stale:
+            _alter(warehouse, "drop", outbox, column)
+        _align_outbox(warehouse, outbox, shape)
+
+
+def _align_snapshot(
+    ledger: Ledger,
+    audience: Audience,
+    model: Binding,
+    shape: Shape,
+    *,
+    lost: frozenset[str],
+    backfill: bool,
+) -> None:
+    warehouse = ledger.warehouse
+    existing = warehouse.tables_in(ledger.dataset)
+    snapshot, outbox = ledger.snapshot(audience.name), ledger.outbox(audience.name)
+    for name, table in (("snapshot", snapshot), ("outbox", outbox)):
+        if table.name not in existing:
+            warehouse.run(
+                f"ledger/create_{name}", tables={name: table, "model": model}, columns=shape.lists
+            )
+    change = alteration(warehouse.columns_of(snapshot), shape, audience=audience)
+    for column in change.dropped:
+        _alter(warehouse, "drop", snapshot, column)
+    for column in change.retyped:
+        if column.name in lost:
+            _alter(warehouse, "drop", snapshot, column)
+        else:
+            _alter(warehouse, "retype", snapshot, column)
+    for column in (*change.added, *(c for c in change.retyped if c.name in lost)):
+        _alter(warehouse, "add", snapshot, column)
+        if backfill:
+            warehouse.run(
+                "ledger/backfill",
+                tables={"snapshot": snapshot, "model": model},
+                columns={"keys": shape.keys},
+                column=column,
+            )
+
+
+def _stale(warehouse: Warehouse, outbox: TableName, shape: Shape) -> list[Column]:
+    """Columns of the outbox whose past values cannot have the type that the shape gives them."""
+    types = {column.name: column.type for column in warehouse.columns_of(outbox)}
+    return [
+        wanted
+        for column in shape.columns
+        for wanted in (column, Column(f"old__{column.name}", column.type))
+        if types.get(wanted.name, wanted.type) != wanted.type
+        and not is_castable(warehouse, outbox, wanted)
+    ]
+
+
+def _align_outbox(warehouse: Warehouse, outbox: TableName, shape: Shape) -> None:
+    # What an earlier mapping planned stays; only what today's transitions need is changed.
+    types = {column.name: column.type for column in warehouse.columns_of(outbox)}
+    for column in shape.columns:
+        for wanted in (column, Column(f"old__{column.name}", column.type)):
+            if wanted.name not in types:
+                _alter(warehouse, "add", outbox, wanted)
+            elif types[wanted.name] != wanted.type:
+                _alter(warehouse, "retype", outbox, wanted)
+
+
+def is_castable(warehouse: Warehouse, table: TableName, column: Column) -> bool:
+    """Whether every value of the column can have the new type."""
+    try:
+        warehouse.run("ledger/count_uncastable", tables={"altered": table}, column=column)
+    except WarehouseFailed:
+        return False
+    return True
+
+
+def _alter(warehouse: Warehouse, verb: str, table: TableName, column: Column) -> None:
+    warehouse.run(f"ledger/{verb}_column", tables={"altered": table}, column=column)

@@ -1,0 +1,94 @@
+"""The outbox: a plan written down before the first request leaves, and read back in order.
+
+What is in it is finished by whichever run comes next, so that a run may die anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from tailrace.audiences import Audience
+from tailrace.calls import Transition
+from tailrace.ledger import Ledger, Shape, gaps
+from tailrace.statements import Column, TableName
+
+PAGE_ROWS_MAX = 20_000
+
+Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
+
+
+def enqueue(
+    ledger: Ledger, run_seq: int, audience: Audience, *, transitions: TableName, shape: Shape
+) -> None:
+    """Write a plan's transitions down, numbered from 1. Called inside a transaction."""
+    identity = {audience.user_id, audience.anonymous_id}
+    ledger.warehouse.run(
+        "outbox/enqueue",
+        tables={"outbox": ledger.outbox(audience.name), "transitions": transitions},
+        columns={
+            **shape.lists,
+            "identity": tuple(c for c in (*shape.keys, *shape.columns) if c.name in identity),
+        },
+        run=run_seq,
+    )
+
+
+def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:
+    """The columns that an audience's outbox was written with, by the mapping recorded then."""
+    types = {c.name: c.type for c in ledger.warehouse.columns_of(ledger.outbox(audience.name))}
+    mapped = tuple(name for name in audience.mapped_columns if name not in audience.key)
+    return Shape(
+        keys=tuple(Column(name, types[name]) for name in audience.key),
+        columns=tuple(Column(name, types[name]) for name in mapped if name in types),
+    )
+
+
+def unsettled(
+    ledger: Ledger, run_seq: int, audience: Audience, *, shape: Shape, planned: int
+) -> Iterator[tuple[Transition, bool]]:
+    """The transitions that nothing has settled yet, in order, with whether they are to be sent.
+
+    Read in pages, so that no cursor stays open beside the acknowledgements.
+    """
+    read = transition_reader(shape)
+    outbox = ledger.outbox(audience.name)
+    for first, last in gaps(ledger.acknowledged(run_seq, audience.name), planned):
+        for start in range(first, last + 1, PAGE_ROWS_MAX):
+            rows = ledger.warehouse.run(
+                "outbox/page",
+                tables={"outbox": outbox},
+                columns=shape.lists,
+                run=run_seq,
+                first_seq=start,
+                last_seq=min(last, start + PAGE_ROWS_MAX - 1),
+            )
+            for row in rows:
+                yield read(row)
+
+
+def transition_reader(shape: Shape) -> Reader:
+    """How a row of `outbox/page` becomes a transition and whether it is to be sent."""
+    keys = [column.name for column in shape.keys]
+    names = [*keys, *(column.name for column in shape.columns)]
+    first_old = 6 + len(names)
+    after_keys = 6 + len(keys)
+
+    def read(row: Sequence[Any]) -> tuple[Transition, bool]:
+        seq, op, reason, base_v, blind, send = row[:6]
+        key = tuple(row[6:after_keys])
+        old: dict[str, Any] = {}
+        if op == "changed" and not blind:
+            old = dict(zip(names, (*key, *row[first_old:]), strict=True))
+        transition = Transition(
+            seq=seq,
+            op=op,
+            reason=reason,
+            base_v=base_v,
+            key=key,
+            new=dict(zip(names, row[6:first_old], strict=True)),
+            old=old,
+        )
+        return transition, send
+
+    return read

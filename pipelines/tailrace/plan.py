@@ -1,0 +1,420 @@
+"""The plan: what a run would do, as one object that is printed, reviewed, and then carried out.
+
+Making a plan reads the ledger and writes nothing to it; the transitions wait in temporary tables
+of the session, and `outbox.enqueue` writes exactly those down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from tailrace.audiences import Audience
+from tailrace.calls import Mapper
+from tailrace.diff import Diff, OnNewColumn, Question, diff
+from tailrace.errors import ModelDoesNotBind, TailraceError
+from tailrace.guards import Guard, Seen, judge
+from tailrace.ledger import Delivered, Ledger, Shape
+from tailrace.members import shape_of
+from tailrace.models import Model, Models, bind, check_columns, definition, fingerprint
+from tailrace.outbox import transition_reader
+from tailrace.privacy import mask_sample
+from tailrace.settings import SegmentSettings
+from tailrace.statements import Binding, Column, query
+
+SAMPLE_ROWS_MAX = 3
+SIZED_ROWS_MAX = 200
+
+Status = Literal["ok", "unchanged", "held", "failed"]
+OPS = ("entered", "changed", "exited")
+REASONS = ("initial", "data", "definition", "mapping", "upstream")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What the command line decides about a plan."""
+
+    allow: frozenset[tuple[str, str]] = frozenset()
+    on_new_column: OnNewColumn = "absorb"
+    on_mapping_change: Literal["absorb", "send"] = "absorb"
+
+    def allowed(self, audience: str) -> frozenset[str]:
+        """The guards that are let pass once for an audience."""
+        return frozenset(guard for name, guard in self.allow if name == audience)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudiencePlan:
+    """What a run would do for one audience; counts are members unless they say calls."""
+
+    audience: Audience
+    model: Binding = field(repr=False)
+    shape: Shape
+    diff: Diff
+    definition: str = field(repr=False)
+    fingerprint: str
+    delivered: Delivered | None = field(repr=False)
+    guards: tuple[Guard, ...] = ()
+    entered: int = 0
+    changed: int = 0
+    exited: int = 0
+    by_reason: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    calls: Mapping[str, int] = field(default_factory=dict)
+    new_users: int = 0
+    bytes_per_call: float = 0.0
+    rejected_before: int = 0
+    samples: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.audience.name
+
+    @property
+    def planned(self) -> int:
+        """How many members would move."""
+        return self.entered + self.changed + self.exited
+
+    @property
+    def status(self) -> Status:
+        if any(guard.held for guard in self.guards):
+            return "held"
+        return "ok" if self.planned else "unchanged"
+
+    @property
+    def definition_changed(self) -> bool:
+        return self.delivered is not None and (
+            self.delivered.definition_fingerprint != self.fingerprint
+        )
+
+    @property
+    def mapping_changed(self) -> bool:
+        return self.delivered is not None and (
+            self.delivered.mapping_fingerprint != self.audience.mapping_fingerprint
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        held = self.planned if self.status == "held" else 0
+        return {
+            "audience": self.name,
+            "status": self.status,
+            "size_before": self.diff.size_before,
+            "size_after": self.diff.size_after,
+            "entered": self.entered,
+            "changed": self.changed,
+            "exited": self.exited,
+            "sent": 0,
+            "rejected": 0,
+            "held": held,
+            "quarantined": self.diff.quarantined,
+            "by_reason": {reason: dict(ops) for reason, ops in self.by_reason.items()},
+            "guards": [guard.as_dict() for guard in self.guards],
+            "calls": dict(self.calls),
+            "new_users": self.new_users,
+            "rejected_before": self.rejected_before,
+            "definition_changed": self.definition_changed,
+            "mapping_changed": self.mapping_changed,
+            "new_columns": [column.name for column in self.diff.alteration.added],
+            "dropped_columns": [column.name for column in self.diff.alteration.dropped],
+            "retyped_columns": [column.name for column in self.diff.alteration.retyped],
+            "samples": [dict(sample) for sample in self.samples],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do, for every selected audience."""
+
+    planned_at: datetime
+    run_seq: int
+    audiences: tuple[AudiencePlan, ...]
+    orphans: tuple[str, ...] = ()
+    salesforce_calls: int = 0
+    events_per_second_max: float = 0.0
+    batch_bytes_max: int = 490_000
+    batch_events_max: int = 2_500
+
+    @property
+    def pending(self) -> bool:
+        """Whether carrying it out would move anything."""
+        return any(each.planned for each in self.audiences)
+
+    @property
+    def exit_code(self) -> int:
+        return 3 if any(each.status == "held" for each in self.audiences) else 0
+
+    def segment(self) -> dict[str, Any]:
+        """Calls, batches and the time to drain them, of the audiences that are not held."""
+        sending = [each for each in self.audiences if each.status == "ok"]
+        calls = sum(sum(each.calls.values()) for each in sending)
+        batches = sum(self._batches(each) for each in sending)
+        rate = self.events_per_second_max
+        return {
+            "calls": calls,
+            "batches": batches,
+            "seconds": round(calls / rate, 1) if rate else 0.0,
+            "new_users": sum(each.new_users for each in sending),
+        }
+
+    def _batches(self, audience: AudiencePlan) -> int:
+        calls = sum(audience.calls.values())
+        size = calls * (audience.bytes_per_call + 1)
+        return max(math.ceil(calls / self.batch_events_max), math.ceil(size / self.batch_bytes_max))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "audiences": [each.as_dict() for each in self.audiences],
+            "segment": self.segment(),
+            "salesforce": {"calls": self.salesforce_calls},
+            "orphans": list(self.orphans),
+        }
+
+
+class Planner:
+    """Makes plans of one project's audiences, over an open ledger."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        models: Models,
+        *,
+        choices: Choices,
+        segment: SegmentSettings | None,
+        now: datetime,
+        tables_built: frozenset[str] = frozenset(),
+    ) -> None:
+        self.ledger = ledger
+        self.warehouse = ledger.warehouse
+        self.models = models
+        self.choices = choices
+        self.segment = segment
+        self.now = now
+        self.tables_built = tables_built
+
+    def plan(self, selected: Sequence[Model]) -> Plan:
+        """The plan of the selected audiences.
+
+        Raises:
+            ModelDoesNotBind: A model names a table or a column that the warehouse does not have.
+            UnknownColumn: A header names a column that its SELECT does not give.
+        """
+        run_seq = self.ledger.next_run_seq()
+        chosen = [model for model in selected if model.audience is not None]
+        # All of them are bound before the first is run: a mistake is told before any work.
+        asked = [self._question(model, run_seq) for model in chosen]
+        limits: dict[str, Any] = {}
+        if self.segment is not None:
+            limits = {
+                "events_per_second_max": self.segment.events_per_second_max,
+                "batch_bytes_max": self.segment.batch_bytes_max,
+                "batch_events_max": self.segment.batch_events_max,
+            }
+        return Plan(
+            planned_at=self.now,
+            run_seq=run_seq,
+            audiences=tuple(self._plan(ask, text) for ask, text in asked),
+            orphans=self._orphans(),
+            salesforce_calls=self.ledger.last_salesforce_calls(),
+            **limits,
+        )
+
+    def _orphans(self) -> tuple[str, ...]:
+        """Audiences with members in the ledger and no file."""
+        known = {model.name for model in self.models.audiences()}
+        alive = {row["audience"] for row in self.ledger.standing()}
+        return tuple(sorted(alive - known))
+
+    def _question(self, model: Model, run_seq: int) -> tuple[Question, str]:
+        audience = model.audience
+        assert audience is not None
+        text = definition(self.models, model.name)
+        # Tables that this run has built are read; the recorded text stays whole all the same.
+        run_by = definition(self.models, model.name, tables_built=self.tables_built)
+        bound = self._bound(run_by, audience)
+        columns = self._describe(bound, model)
+        check_columns(model, [column.name for column in columns])
+        shape = shape_of(
+            columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
+        )
+        delivered = self.ledger.last_delivered(audience.name)
+        edited = delivered is not None and delivered.definition_fingerprint != fingerprint(text)
+        remapped = delivered is not None and (
+            delivered.mapping_fingerprint != audience.mapping_fingerprint
+        )
+        question = Question(
+            audience=audience,
+            model=bound,
+            shape=shape,
+            delivered=delivered,
+            edited=edited,
+            earlier=self._earlier(delivered) if edited and delivered else None,
+            upstream=self._upstream(model),
+            now=self.now,
+            run_seq=run_seq,
+            on_new_column=self.choices.on_new_column,
+            send_mapping=remapped and self.choices.on_mapping_change == "send",
+        )
+        return question, text
+
+    def _bound(self, text: str, audience: Audience) -> Binding:
+        bound = bind(
+            text,
+            dataset=self.warehouse.project.settings.dataset,
+            now=self.now,
+            dialect=self.warehouse.dialect,
+            model_dataset=self.warehouse.project.settings.model_dataset,
+        )
+        if audience.suppress_when is None:
+            return bound
+        return query(
+            "plan/members_only",
+            self.warehouse.dialect,
+            tables={"model": bound},
+            column=Column(audience.suppress_when),
+        )
+
+    def _earlier(self, delivered: Delivered) -> Binding | None:
+        """The definition that was delivered, bound to today's data; none if it reads what is
+        gone, and nobody can say what it would give today."""
+        was = Audience.from_mapping(delivered.mapping)
+        try:
+            earlier = self._bound(delivered.definition, was)
+            self.warehouse.describe(earlier)
+        except TailraceError:
+            return None
+        return earlier
+
+    def _describe(self, bound: Binding, model: Model) -> tuple[Column, ...]:
+        try:
+            return self.warehouse.describe(bound)
+        except ModelDoesNotBind as error:
+            landed = self.warehouse.tables_in(self.warehouse.project.settings.dataset)
+            missing = sorted(set(self.models.objects_read(model.name)) - landed)
+            if not missing:
+                raise ModelDoesNotBind(error.message, hint=error.hint, file=model.file) from None
+            raise ModelDoesNotBind(
+                f"{model.name} reads salesforce.{missing[0]}, which has not landed",
+                hint="Add the object to [sources.salesforce] objects, then: tailrace extract",
+                file=model.file,
+            ) from None
+
+    def _upstream(self, model: Model) -> tuple[str, ...]:
+        """Why the objects that the audience reads cannot be trusted today, one line each."""
+        extracted = self.ledger.last_extracts()
+        reasons = []
+        for table in self.models.objects_read(model.name):
+            last = extracted.get(table)
+            if last is not None and not last.complete:
+                reasons.append(f"{last.object} is incomplete ({last.error or 'unknown'})")
+            elif last is not None and last.empty:
+                reasons.append(f"{last.object} came back empty")
+        return tuple(reasons)
+
+    def _plan(self, ask: Question, text: str) -> AudiencePlan:
+        found = diff(self.ledger, ask)
+        counts = _counts(found)
+        seen = Seen(
+            size_before=found.size_before,
+            size_after=found.size_after,
+            entered=counts["entered"],
+            changed=counts["changed"],
+            exited=counts["exited"],
+            quarantined=found.quarantined,
+            by_definition=_members(found, reason="definition"),
+            upstream=ask.upstream,
+        )
+        mapper = Mapper(
+            ask.audience, namespace=self.ledger.namespace or "plan", planned_at=self.now
+        )
+        return AudiencePlan(
+            audience=ask.audience,
+            model=ask.model,
+            shape=ask.shape,
+            diff=found,
+            definition=text,
+            fingerprint=fingerprint(text),
+            delivered=ask.delivered,
+            guards=judge(ask.audience, seen, allowed=self.choices.allowed(ask.audience.name)),
+            **counts,
+            by_reason=_by_reason(found),
+            calls=_calls(found, mapper),
+            new_users=sum(group.members for group in found.groups if group.is_new),
+            bytes_per_call=self._bytes_per_call(ask, found, mapper),
+            rejected_before=self.ledger.pending(ask.audience.name)[0],
+            samples=self._samples(ask, found),
+        )
+
+    def _bytes_per_call(self, ask: Question, found: Diff, mapper: Mapper) -> float:
+        """The mean size of the calls that the first transitions would make."""
+        if not found.groups:
+            return 0.0
+        rows = self.warehouse.run(
+            "plan/first_transitions",
+            tables={"transitions": found.transitions},
+            columns=ask.shape.lists,
+            rows_max=SIZED_ROWS_MAX,
+        )
+        read = transition_reader(ask.shape)
+        sizes = [len(c.body) for row in rows for c in mapper.calls(read(row)[0])[0]]
+        return sum(sizes) / len(sizes) if sizes else 0.0
+
+    def _samples(self, ask: Question, found: Diff) -> tuple[Mapping[str, str], ...]:
+        if not found.groups:
+            return ()
+        rows = self.warehouse.run(
+            "plan/samples",
+            tables={"transitions": found.transitions},
+            columns=ask.shape.lists,
+            rows_max=SAMPLE_ROWS_MAX,
+        )
+        return tuple(
+            {
+                "op": op,
+                "reason": reason,
+                "key": " ".join(mask_sample(part) or "NULL" for part in key),
+            }
+            for op, reason, *key in rows
+        )
+
+
+def _members(found: Diff, **wanted: Any) -> int:
+    return sum(
+        group.members
+        for group in found.groups
+        if all(getattr(group, name) == value for name, value in wanted.items())
+    )
+
+
+def _counts(found: Diff) -> dict[str, int]:
+    return {op: _members(found, op=op) for op in OPS}
+
+
+def _by_reason(found: Diff) -> dict[str, dict[str, int]]:
+    return {
+        reason: {op: _members(found, reason=reason, op=op) for op in OPS}
+        for reason in REASONS
+        if _members(found, reason=reason)
+    }
+
+
+def _calls(found: Diff, mapper: Mapper) -> dict[str, int]:
+    """Calls by kind, counted without making them."""
+    calls = {"identify": 0, "group": 0, "track": 0}
+    for group in found.groups:
+        if not group.send:
+            continue
+        each = mapper.call_counts(
+            group.op,
+            group.reason,
+            track_changed=group.track_moved,
+            identify_changed=group.identify_moved,
+            group_changed=group.group_moved,
+            consent_changed=group.consent_moved,
+            moved=group.identity_moved,
+            grouped=group.has_group,
+        )
+        for kind, count in each.items():
+            calls[kind] += count * group.members
+    return calls

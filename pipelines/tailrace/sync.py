@@ -1,0 +1,289 @@
+"""The main job: extract → build → plan → enqueue → send → advance → report.
+
+Each step reads only what the step before it left in the warehouse, so a run that dies anywhere
+is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from tailrace.build import build
+from tailrace.clock import Clock
+from tailrace.delivery import Delivery, Progress, deliver, left_behind, write_down
+from tailrace.errors import ExtractIncomplete, MissingCredential, TailraceError
+from tailrace.ledger import Ledger, Run
+from tailrace.lock import lock
+from tailrace.models import Model, Models, read_models
+from tailrace.plan import Choices, Plan, Planner
+from tailrace.project import Project
+from tailrace.results import Progressing, RunResult, object_entry
+from tailrace.segment import Segment
+from tailrace.settings import SegmentSettings
+from tailrace.warehouse import open_warehouse
+
+STATUS_RUNS_MAX = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a run is asked to do."""
+
+    command: str
+    extract: bool = False
+    deliver: bool = True
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    objects: tuple[str, ...] | None = None
+    reconcile: bool = False
+    choices: Choices = field(default_factory=Choices)
+
+
+def extract(
+    project: Project,
+    *,
+    clock: Clock,
+    objects: Sequence[str] | None = None,
+    reconcile: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Land what Salesforce has, and write down how whole it is."""
+    chosen = None if objects is None else tuple(objects)
+    job = Job(command="extract", extract=True, deliver=False, objects=chosen, reconcile=reconcile)
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def plan(
+    project: Project,
+    *,
+    clock: Clock,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    choices: Choices | None = None,
+) -> Plan:
+    """What a run would do. Nothing is sent, and the ledger is only read."""
+    models, selected = _selected(project, select, exclude)
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        planner = Planner(
+            ledger,
+            models,
+            choices=choices or Choices(),
+            segment=_segment_settings(project),
+            now=clock.now(),
+        )
+        return planner.plan(selected)
+
+
+def sync(
+    project: Project,
+    *,
+    clock: Clock,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    choices: Choices | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Build, plan, send and advance, on what has landed."""
+    job = Job(
+        command="sync",
+        select=tuple(select),
+        exclude=tuple(exclude),
+        choices=choices or Choices(),
+    )
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def run(
+    project: Project,
+    *,
+    clock: Clock,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    choices: Choices | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """The main job: `extract`, then `sync`."""
+    job = Job(
+        command="run",
+        extract=True,
+        select=tuple(select),
+        exclude=tuple(exclude),
+        choices=choices or Choices(),
+    )
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def status(project: Project, *, clock: Clock) -> dict[str, Any]:
+    """The last runs, and where each audience stands."""
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        return {"runs": ledger.recent_runs(STATUS_RUNS_MAX), "audiences": ledger.standing()}
+
+
+def _carry_out(project: Project, job: Job, *, clock: Clock, progress: Progress | None) -> RunResult:
+    # Everything that can be wrong without a warehouse is told before one is opened.
+    models, selected = _selected(project, job.select, job.exclude) if job.deliver else (None, ())
+    settings = project.segment() if job.deliver else None
+    if job.extract:
+        project.salesforce_credentials()
+    with _running(project, job, clock=clock) as (ledger, begun):
+        runner = _Runner(project, job, ledger=ledger, run=begun, progress=progress)
+        return runner.run(models, selected, settings)
+
+
+@contextmanager
+def _running(project: Project, job: Job, *, clock: Clock) -> Iterator[tuple[Ledger, Run]]:
+    """An open ledger, the lock, and a numbered run."""
+    with open_warehouse(project, clock=clock) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        ledger.install(secrets.token_hex(16))
+        suffix = secrets.token_hex(2)
+        owner = secrets.token_hex(8)
+        with lock(ledger, owner=owner, run_id=f"{job.command}-{suffix}", clock=clock):
+            allowed = [f"{audience}:{guard}" for audience, guard in sorted(job.choices.allow)]
+            yield ledger, ledger.start_run(job.command, suffix=suffix, allowed=allowed)
+
+
+class _Runner:
+    """One run, step by step; `done` is what it has come to so far."""
+
+    def __init__(
+        self,
+        project: Project,
+        job: Job,
+        *,
+        ledger: Ledger,
+        run: Run,
+        progress: Progress | None,
+    ) -> None:
+        self.project = project
+        self.job = job
+        self.ledger = ledger
+        self.begun = run
+        self.progress = progress
+        self.done = Progressing(run_id=run.id, command=job.command)
+
+    def run(
+        self, models: Models | None, selected: Sequence[Model], settings: SegmentSettings | None
+    ) -> RunResult:
+        error: TailraceError | None = None
+        try:
+            if self.job.extract:
+                self._extract()
+            if models is not None and settings is not None:
+                self._sync(models, selected, settings)
+        except TailraceError as raised:
+            error = raised
+            self.done = self.done.with_errors(raised.flattened())
+        result = self.done.result()
+        self.ledger.finish_run(
+            self.begun,
+            exit_code=result.exit_code,
+            error=error,
+            salesforce_calls=int(self.done.salesforce.get("calls", 0)),
+        )
+        return result
+
+    def _extract(self) -> None:
+        from tailrace.salesforce import extract as extract_objects
+
+        landed = extract_objects(
+            self.ledger.warehouse.pipeline,
+            self.project.salesforce(),
+            self.project.salesforce_credentials(),
+            clock=self.ledger.clock,
+            objects=self.job.objects,
+            reconcile=self.job.reconcile,
+            progress=_rows_of(self.progress),
+        )
+        errors = []
+        for facts in landed.objects:
+            self.ledger.record_extract(
+                self.begun,
+                object=facts.object,
+                table_name=facts.table,
+                rows_landed=facts.rows,
+                window_start=facts.window_start,
+                window_end=facts.window_end,
+                watermark=facts.watermark,
+                complete=facts.complete,
+                empty=facts.empty,
+                quarantined=facts.quarantined,
+                vanished_fields=",".join(facts.vanished_fields),
+                error=facts.error.message if facts.error else None,
+            )
+            if facts.error is not None:
+                errors.append(facts.error)
+            elif not facts.complete:
+                errors.append(ExtractIncomplete(f"{facts.object} was not extracted whole"))
+        self.done = replace(
+            self.done.with_errors(errors),
+            objects=tuple(object_entry(facts) for facts in landed.objects),
+            salesforce={
+                "calls": landed.calls_used,
+                "quota_used": landed.quota_used,
+                "quota_max": landed.quota_max,
+                "seconds": round(landed.seconds, 1),
+            },
+            empty_objects=any(facts.empty for facts in landed.objects),
+        )
+
+    def _sync(self, models: Models, selected: Sequence[Model], settings: SegmentSettings) -> None:
+        with Segment(settings, clock=self.ledger.clock) as segment:
+            self._deliver(segment, left_behind(self.ledger))
+            now = self.begun.started_at
+            planner = Planner(
+                self.ledger,
+                models,
+                choices=self.job.choices,
+                segment=settings,
+                now=now,
+                tables_built=build(self.ledger.warehouse, models, selected, now=now),
+            )
+            made = planner.plan(selected)
+            self.done = replace(self.done, plan=made)
+            written = [
+                write_down(self.ledger, self.begun, each, choices=self.job.choices)
+                for each in made.audiences
+            ]
+            held = {each.name for each in made.audiences if each.status == "held"}
+            self._deliver(segment, [d for d in written if d.audience.name not in held])
+
+    def _deliver(self, segment: Segment, deliveries: Sequence[Delivery]) -> None:
+        if any(each.planned for each in deliveries):
+            segment.check()
+        for each in deliveries:
+            settled = deliver(
+                self.ledger,
+                segment,
+                each,
+                salt=self.project.settings.salt,
+                progress=self.progress,
+            )
+            self.done = self.done.with_settled(settled)
+
+
+def _selected(
+    project: Project, select: Sequence[str], exclude: Sequence[str]
+) -> tuple[Models, Sequence[Model]]:
+    models = read_models(project.models_folder, objects=project.salesforce().objects)
+    return models, models.select(select, exclude)
+
+
+def _segment_settings(project: Project) -> SegmentSettings | None:
+    """The sender's limits, where there are any: a plan needs no write key."""
+    try:
+        return project.segment()
+    except MissingCredential:
+        return None
+
+
+def _rows_of(progress: Progress | None) -> Any:
+    if progress is None:
+        return None
+    return lambda name, rows: progress(name, rows, 0)

@@ -1,0 +1,10 @@
+-- The last attempts without a known outcome, one a key.
+CREATE TEMPORARY TABLE tried AS
+SELECT
+  o.op, o.base_v, o._blind,
+  EACH_COLUMN(keys, o._),
+  EACH_COLUMN(known, CAST(o._ AS _TYPE)),
+  EACH_COLUMN(fresh, CAST(NULL AS _TYPE))
+FROM doubtful AS d
+JOIN outbox AS o ON o.run_seq = d.run_seq AND o.seq = d.seq
+WHERE d.audience = :audience

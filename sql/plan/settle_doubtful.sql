@@ -1,0 +1,14 @@
+-- A planned key whose last attempt has no known outcome: the same attempt keeps its id; anything
+-- else is sent whole, under an id that no receiver has seen.
+UPDATE transitions AS t
+SET
+  _blind = CASE
+    WHEN d.op = t.op AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM t._) THEN d._blind
+    ELSE TRUE
+  END,
+  base_v = CASE
+    WHEN d.op = t.op AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM t._) THEN d.base_v
+    ELSE -:run
+  END
+FROM tried AS d
+WHERE EVERY_COLUMN(keys, d._ = t._)

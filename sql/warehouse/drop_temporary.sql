@@ -1,0 +1,2 @@
+-- Forgets a temporary table of this session.
+DROP TABLE IF EXISTS forgotten
