@@ -23,22 +23,26 @@ from typing import Any, Literal
 
 import orjson
 
-from tailrace.audiences import Audience, Field
+from tailrace.audiences import Audience
 from tailrace.clock import iso
 from tailrace.errors import UnsupportedValue
-from tailrace.ingest import (
-    CONSENT_EVENT,
-    MESSAGE_BYTES_MAX,
-    MESSAGE_ID_CHARACTERS_MAX,
-    event_rule,
+from tailrace.ingest import MESSAGE_BYTES_MAX, MESSAGE_ID_CHARACTERS_MAX
+from tailrace.messages import (
+    Context,
+    Head,
+    heads,
+    ids_json,
+    ids_reader,
+    objects,
+    other_user,
+    read_id,
 )
-from tailrace.payloads import Context, Mapped, Row, integrations, read_id
+from tailrace.payloads import Row
 from tailrace.tracking_plan import TrackingPlan
 from tailrace.values import Encoder, moment, same
 
 Kind = Literal["identify", "group", "track"]
 Op = Literal["entered", "changed", "exited"]
-Ids = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,79 +94,44 @@ class Mapper:
         tracking_plan: TrackingPlan | None = None,
     ) -> None:
         self.audience = audience
-        self.encoder = Encoder()
+        self.tracking_plan = tracking_plan
         self.flagged: dict[tuple[str, str], int] = {}
-        self._plan = tracking_plan
-        self._planned = b'"timestamp":' + self.encoder.dumps(iso(planned_at)) + b","
-        self._context = Context(audience, namespace=namespace, encoder=self.encoder, salt=salt)
-        self._digests = {
+        self.encoder = encoder = Encoder()
+        self.planned = b'"timestamp":"%b",' % iso(planned_at).encode()
+        self.context = Context(audience, namespace=namespace, encoder=encoder, salt=salt)
+        self.heads = heads(audience, encoder)
+        self.objects = objects(audience, encoder, salt)
+        self.read_ids = ids_reader(audience, encoder)
+        self.digests = {
             (kind, op): _digest(namespace, audience.name, kind, op)
             for kind in ("identify", "group", "track")
             for op in ("entered", "changed", "exited")
         }
-        self._compile_columns(audience)
-        self._compile_heads(audience)
-        self._compile_objects(audience, salt)
-
-    def _compile_columns(self, audience: Audience) -> None:
-        mapped, track = set(audience.mapped_columns), audience.track
-        self._keys = tuple(
+        track, mapped = audience.track, set(audience.mapped_columns)
+        # Properties of the audience that are worked out anew at each access.
+        self.track_columns = audience.track_columns
+        self.identify_columns = audience.identify_columns
+        self.group_columns = audience.group_columns
+        self.consent_columns = (
+            tuple(audience.consent.categories.values()) if audience.consent else ()
+        )
+        self.message_id_columns = (track.message_id,) if track and track.message_id else ()
+        self.timestamp_column = track.timestamp if track else None
+        self._key_columns = tuple(
             (at, column) for at, column in enumerate(audience.key) if column in mapped
         )
-        self._track_columns = audience.track_columns
-        self._identify_columns = audience.identify_columns
-        self._group_columns = audience.group_columns
-        categories = audience.consent.categories if audience.consent else {}
-        self._consent_columns = tuple(categories.values())
-        own_id = track.message_id if track else None
-        self._message_id_columns = (own_id,) if own_id else ()
-
-    def _compile_heads(self, audience: Audience) -> None:
-        """What is the same in every message of a kind, up to its properties or traits."""
-        chosen, track = integrations(audience), audience.track
-        self._identify_head = chosen + b'"type":"identify","traits":'
-        self._group_head = chosen + b'"type":"group","traits":'
-        names: dict[str, Any] = {"consent": CONSENT_EVENT}
-        if track is not None:
-            names |= {"entered": track.entered, "changed": track.changed, "exited": track.exited}
-        self._events = {
-            op: _Event(
-                b'"event":%b,%b"type":"track","properties":' % (self.encoder.dumps(name), chosen),
-                event_rule(name),
-            )
-            for op, name in names.items()
-            if name is not None and name is not False
-        }
-
-    def _compile_objects(self, audience: Audience, salt: str | None) -> None:
-        identify, track, group = audience.identify, audience.track, audience.group
-        engage = {audience.name} if audience.payload == "engage" else set()
-        members = set(engage)
-        if identify is not None and identify.membership_trait:
-            members.add(identify.membership_trait)
-
-        def mapped(fields: Mapping[str, Field] | None, constants: Mapping[str, Any]) -> Mapped:
-            return Mapped(fields or {}, encoder=self.encoder, salt=salt, constants=constants)
-
-        properties = track.properties if track else None
-        key = {"audience_key": audience.name}
-        self._properties = mapped(properties, {**dict.fromkeys(engage, True), **key})
-        self._last_known = mapped(properties, {**dict.fromkeys(engage, False), **key})
-        self._key_only = mapped(None, key)
-        self._traits = mapped(identify.traits if identify else None, dict.fromkeys(members, True))
-        self._left = mapped(None, dict.fromkeys(members, False)) if identify and members else None
-        self._group_traits = mapped(group.traits if group else None, {})
 
     def calls(self, t: Transition) -> tuple[list[Call], list[Refusal], str]:
         """The calls of one transition, or why it makes none, and the user whose they are."""
         work = _Work(self, t)
+        new = self._row(t.new, t.key)
         try:
             if t.op == "entered":
-                work.enter(self._row(t.new, t.key))
-            elif t.op == "changed":
-                work.change(self._row(t.new, t.key), self._row(t.old, t.key))
+                work.enter(new, own_id=True)
+            elif t.op == "exited":
+                work.exit(new)
             else:
-                work.exit(self._row(t.new, t.key))
+                work.change(new, self._row(t.old, t.key))
         except UnsupportedValue as error:
             work.refuse("track" if self.audience.track else "identify", error.rule, error.path)
         return ([], work.refusals, work.user) if work.refusals else (work.calls, [], work.user)
@@ -186,19 +155,19 @@ class Mapper:
         the row has a group.
         """
         audience = self.audience
-        identify, left = int(audience.identify is not None), int(self._left is not None)
+        identify, left = int(audience.identify is not None), int(self.objects.left is not None)
         group = int(audience.group is not None and grouped)
-        entered = int("entered" in self._events and not self._skips(reason))
-        exited = int("exited" in self._events)
+        entered = int("entered" in self.heads and not self.skips(reason))
+        exited = int("exited" in self.heads)
         if op == "entered":
             return {"identify": identify, "group": group, "track": entered}
         if op == "exited":
             return {"identify": left, "group": 0, "track": exited}
-        consent = int(consent_changed and bool(self._consent_columns))
+        consent = int(consent_changed and bool(self.consent_columns))
         if moved:
             tracks = exited + entered + consent
             return {"identify": left + identify, "group": group, "track": tracks}
-        changed = int("changed" in self._events and track_changed)
+        changed = int("changed" in self.heads and track_changed)
         return {
             "identify": identify * identify_changed,
             "group": group * group_changed,
@@ -207,161 +176,132 @@ class Mapper:
 
     def _row(self, values: Row, key: tuple[Any, ...]) -> Row:
         """The values with the key's own columns, where those are mapped and stand apart."""
-        for _, column in self._keys:
+        for _, column in self._key_columns:
             if column not in values:
-                return {**{name: key[at] for at, name in self._keys}, **values}
+                return {**{name: key[at] for at, name in self._key_columns}, **values}
         return values
 
-    def _read_ids(self, row: Row) -> Ids:
-        user, anonymous = self.audience.user_id, self.audience.anonymous_id
-        return (
-            read_id(row[user], "userId", self.encoder) if user else None,
-            read_id(row[anonymous], "anonymousId", self.encoder) if anonymous else None,
-        )
-
-    def _skips(self, reason: str) -> bool:
+    def skips(self, reason: str) -> bool:
+        """Whether the event of entering is left out: the first result set, where that is asked."""
         track = self.audience.track
         return reason == "initial" and track is not None and track.initial == "skip"
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """The head of a track event, and the rule that its name breaks, if any."""
-
-    head: bytes
-    rule: str | None
 
 
 class _Work:
     """The calls of one transition, as they are made."""
 
-    __slots__ = ("_frame", "_mapper", "_t", "calls", "refusals", "user")
+    __slots__ = ("_frame", "_m", "_skip", "calls", "refusals", "user")
 
     def __init__(self, mapper: Mapper, t: Transition) -> None:
-        self._mapper = mapper
-        self._t = t
+        encoder = mapper.encoder
+        self._m = mapper
+        self._skip = mapper.skips(t.reason)
+        # A JSON array ends where it ends: nothing that follows can be read into it.
+        self._frame = encoder.dumps([t.base_v, *map(encoder.encode, t.key)])
         self.calls: list[Call] = []
         self.refusals: list[Refusal] = []
         self.user = ""
-        encoder = mapper.encoder
-        key = encoder.dumps([encoder.encode(part) for part in t.key])
-        self._frame = _framed(key) + _framed(b"%d" % t.base_v)
 
-    def enter(self, row: Row, *, own_id: bool = True) -> None:
+    def enter(self, row: Row, *, own_id: bool) -> None:
         """What makes a user a member: on entering, and when a member becomes another user."""
-        m = self._mapper
+        m = self._m
         ids = self._who(row)
-        bare, member, tracked = m._context.of(row)
+        bare, member, tracked = m.context.of(row)
         if m.audience.identify is not None:
             self._identify("entered", ids + member, row)
         if m.audience.group is not None:
-            self._group("entered", ids + bare, row)
-        if "entered" in m._events and not m._skips(self._t.reason):
-            properties = m._properties.build(row)
-            self._track("entered", ids + tracked, row, properties, own_id=own_id)
+            self._group("entered", ids + bare, m.audience.group.group_id, row)
+        head = m.heads.get("entered")
+        if head is not None and not self._skip:
+            self._track(
+                "entered", ids + tracked, head, row, m.objects.properties.build(row), own_id
+            )
 
     def exit(self, row: Row) -> None:
         """What makes a member none: no trait but the membership, and no group."""
-        m = self._mapper
+        m = self._m
         ids = self._who(row)
-        _, member, tracked = m._context.of(row)
-        if m._left is not None:
-            self._send("identify", "exited", ids + member + m._identify_head, m._left.build(row))
-        if "exited" in m._events:
-            self._event("exited", "exited", ids + tracked, m._last_known.build(row))
+        _, member, tracked = m.context.of(row)
+        if m.objects.left is not None:
+            left = m.objects.left.build(row)
+            self._send("identify", "exited", ids + member, m.heads["identify"], left)
+        head = m.heads.get("exited")
+        if head is not None:
+            last_known = m.objects.last_known.build(row)
+            self._send("track", "exited", ids + tracked, head, last_known)
 
     def change(self, new: Row, old: Row) -> None:
         """What of a member's calls carries something new."""
-        m = self._mapper
-        before = m._read_ids(old)
-        if _other_user(before, m._read_ids(new)):
+        m = self._m
+        before = m.read_ids(old)
+        if other_user(before, m.read_ids(new)):
             if any(before):
                 self.exit(old)
-            # The id of the old user's event would make Segment drop the new user's as a repeat.
-            self.enter(new, own_id=_moved(m._message_id_columns, new, old))
-            self._consent(new, old)
-            return
+            # With the id of the old user's event, Segment would drop the new user's as a repeat.
+            self.enter(new, own_id=_moved(m.message_id_columns, new, old))
+            return self._consent(new, old)
         ids = self._who(new)
-        bare, member, tracked = m._context.of(new)
-        if _moved(m._identify_columns, new, old):
+        bare, member, tracked = m.context.of(new)
+        if _moved(m.identify_columns, new, old):
             self._identify("changed", ids + member, new)
-        if _moved(m._group_columns, new, old):
-            self._group("changed", ids + bare, new)
-        if "changed" in m._events and _moved(m._track_columns, new, old):
-            properties = m._properties.build(new)
-            properties["previous"] = m._properties.previous(new, old, properties)
-            own_id = _moved(m._message_id_columns, new, old)
-            self._track("changed", ids + tracked, new, properties, own_id=own_id)
-        self._consent(new, old)
+        if m.audience.group is not None and _moved(m.group_columns, new, old):
+            self._group("changed", ids + bare, m.audience.group.group_id, new)
+        head = m.heads.get("changed")
+        if head is not None and _moved(m.track_columns, new, old):
+            properties = m.objects.properties.build(new)
+            properties["previous"] = m.objects.properties.previous(new, old, properties)
+            own_id = _moved(m.message_id_columns, new, old)
+            self._track("changed", ids + tracked, head, new, properties, own_id)
+        return self._consent(new, old)
 
     def refuse(self, kind: Kind, rule: str, path: str, message_id: str | None = None) -> None:
         """Notes why the transition is not sent."""
         self.refusals.append(Refusal(kind, rule, path, message_id))
 
     def _who(self, row: Row) -> bytes:
-        user, anonymous = self._mapper._read_ids(row)
-        dumps = self._mapper.encoder.dumps
-        self.user = user or anonymous or ""
-        if user is None and anonymous is None:
+        ids = self._m.read_ids(row)
+        self.user = ids[0] or ids[1] or ""
+        if not self.user:
             raise UnsupportedValue("no id", path="userId", rule="no_user_anon_id")
-        ids = b'"anonymousId":' + dumps(anonymous) + b"," if anonymous is not None else b""
-        return ids + b'"userId":' + dumps(user) + b"," if user is not None else ids
+        return ids_json(ids, self._m.encoder)
 
     def _identify(self, op: Op, start: bytes, row: Row) -> None:
-        m = self._mapper
-        self._send("identify", op, start + m._identify_head, m._traits.build(row))
+        m = self._m
+        self._send("identify", op, start, m.heads["identify"], m.objects.traits.build(row))
 
-    def _group(self, op: Op, start: bytes, row: Row) -> None:
+    def _group(self, op: Op, start: bytes, column: str, row: Row) -> None:
         """No call where the row has no group: Segment knows no way to leave one."""
-        m = self._mapper
-        assert m.audience.group is not None
-        group = read_id(row[m.audience.group.group_id], "groupId", m.encoder)
+        m = self._m
+        group = read_id(row[column], "groupId", m.encoder)
         if group is not None:
             start += b'"groupId":' + m.encoder.dumps(group) + b","
-            self._send("group", op, start + m._group_head, m._group_traits.build(row))
+            self._send("group", op, start, m.heads["group"], m.objects.group_traits.build(row))
 
     def _track(
-        self, op: Op, start: bytes, row: Row, properties: dict[str, Any], *, own_id: bool
+        self, op: Op, start: bytes, head: Head, row: Row, properties: dict[str, Any], own_id: bool
     ) -> None:
         """An event with the time and the id of its row, where columns are mapped for them."""
-        m = self._mapper
-        assert m.audience.track is not None
-        column = m.audience.track.timestamp
-        stamp = _timestamp(row[column]) if column else None
+        m = self._m
         message_id = None
-        if own_id and m._message_id_columns:
-            message_id = read_id(row[m._message_id_columns[0]], "messageId", m.encoder)
-        self._event(op, op, start, properties, stamp=stamp, message_id=message_id)
+        if m.timestamp_column and (time := _timestamp(row[m.timestamp_column])):
+            start = b'"timestamp":"%b",' % time.encode() + start
+        if own_id and m.message_id_columns:
+            message_id = read_id(row[m.message_id_columns[0]], "messageId", m.encoder)
+        self._send("track", op, start, head, properties, message_id)
 
     def _consent(self, new: Row, old: Row) -> None:
-        m = self._mapper
-        if _moved(m._consent_columns, new, old):
-            start = self._who(new) + m._context.of(new)[0]
-            self._event("consent", "changed", start, m._key_only.build(new))
-
-    def _event(
-        self,
-        name: str,
-        op: Op,
-        start: bytes,
-        properties: dict[str, Any],
-        *,
-        stamp: str | None = None,
-        message_id: str | None = None,
-    ) -> None:
-        event = self._mapper._events[name]
-        if event.rule is not None:
-            self.refuse("track", event.rule, "event")
-        self._send("track", op, start + event.head, properties, stamp=stamp, message_id=message_id)
+        m = self._m
+        if _moved(m.consent_columns, new, old):
+            start = self._who(new) + m.context.of(new)[0]
+            self._send("track", "changed", start, m.heads["consent"], m.objects.key_only.build(new))
 
     def _send(
         self,
         kind: Kind,
         op: Op,
         start: bytes,
+        head: Head,
         carried: dict[str, Any],
-        *,
-        stamp: str | None = None,
         message_id: str | None = None,
     ) -> None:
         """Closes the message, gives it its id, checks it.
@@ -369,14 +309,10 @@ class _Work:
         The time of planning stands outside of what the id is made of, so that a transition that
         is planned again keeps its id; a time from the row is a part of what is said.
         """
-        m = self._mapper
-        core = start + m.encoder.dumps(carried) + b"}"
-        if stamp is None:
-            outside = m._planned
-        else:
-            core, outside = b'"timestamp":"%b",' % stamp.encode() + core, b""
+        m = self._m
+        core = b"%b%b%b}" % (start, head.json, m.encoder.dumps(carried))
         if message_id is None:
-            digest = m._digests[kind, op].copy()
+            digest = m.digests[kind, op].copy()
             digest.update(self._frame + core)
             message_id = "tr1-" + digest.hexdigest()
             named = b'{"messageId":"%b",' % message_id.encode()
@@ -384,11 +320,13 @@ class _Work:
             named = b'{"messageId":' + m.encoder.dumps(message_id) + b","
             if len(message_id) > MESSAGE_ID_CHARACTERS_MAX:
                 self.refuse(kind, "message_id_too_long", "messageId")
-        body = named + outside + core
+        body = named + core if start.startswith(b'"timestamp"') else named + m.planned + core
         if len(body) > MESSAGE_BYTES_MAX:
-            self.refuse(kind, "message_too_large", "", message_id)
-        if m._plan is not None:
-            self._check_plan(m._plan, kind, message_id, body)
+            self.refuse(kind, "event_over_32_kb", "", message_id)
+        if head.rule is not None:
+            self.refuse(kind, head.rule, "event")
+        if m.tracking_plan is not None:
+            self._check_plan(m.tracking_plan, kind, message_id, body)
         self.calls.append(Call(kind, message_id, body))
 
     def _check_plan(self, plan: TrackingPlan, kind: Kind, message_id: str, body: bytes) -> None:
@@ -397,17 +335,7 @@ class _Work:
                 self.refuse(kind, violation.rule, violation.path, message_id)
             else:
                 seen = (violation.rule, violation.path)
-                self._mapper.flagged[seen] = self._mapper.flagged.get(seen, 0) + 1
-
-
-def _other_user(old: Ids, new: Ids) -> bool:
-    """Whether two pairs of ids are two people: no user id in common, nor an anonymous one alone.
-
-    A user id that appears beside the same anonymous id is the same person, now known.
-    """
-    if old[0] is not None and new[0] is not None:
-        return old[0] != new[0]
-    return old[1] != new[1] or old[1] is None
+                self._m.flagged[seen] = self._m.flagged.get(seen, 0) + 1
 
 
 def _moved(columns: tuple[str, ...], new: Row, old: Row) -> bool:

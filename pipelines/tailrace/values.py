@@ -39,10 +39,12 @@ from tailrace.errors import UnsupportedValue
 INTEGER_MAX = 2**53 - 1
 DECIMAL_DIGITS_MAX = 15
 
-# The classes that travel as they are. What is wrong with one of their values (an integer beyond
-# 2^53, half a surrogate pair) makes `dumps` fail, which is where it is put right: the common row
-# pays nothing for the rare one.
-PLAIN = frozenset({str, int, bool, NoneType})
+# The classes that orjson writes as the table says. What is wrong with one of their values (an
+# integer beyond 2^53, half a surrogate pair) makes `dumps` fail, which is where it is put right:
+# the common row pays nothing for the rare one.
+PLAIN = frozenset({str, int, bool, NoneType, date, UUID})
+_OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+_STRICT = _OPTIONS | orjson.OPT_STRICT_INTEGER
 
 
 class Encoder:
@@ -60,7 +62,12 @@ class Encoder:
         if kind is float:
             return value if math.isfinite(value) else self._null()
         if kind is Decimal:
+            text = str(value)
+            if len(text) <= DECIMAL_DIGITS_MAX and "." in text and "E" not in text:
+                return float(text)
             return self._decimal(value)
+        if kind is datetime:
+            return value if value.tzinfo is None else _in_utc(value)
         if kind is list or kind is tuple:
             return [self.encode(item) for item in value]
         if kind is dict:
@@ -71,9 +78,9 @@ class Encoder:
     def dumps(self, document: Any) -> bytes:
         """JSON in UTF-8 of an encoded document, keys in the order they have."""
         try:
-            return orjson.dumps(document, option=orjson.OPT_STRICT_INTEGER)
+            return orjson.dumps(document, option=_STRICT)
         except orjson.JSONEncodeError:
-            return orjson.dumps(self._settled(document))
+            return orjson.dumps(self._settled(document), option=_OPTIONS)
 
     def text(self, value: Any) -> str | None:
         """A value as an id or as what gets hashed: text, or None where there is nothing."""
@@ -88,7 +95,8 @@ class Encoder:
             return plain.rstrip("0").rstrip(".") if "." in plain else plain
         if isinstance(value, int):
             return str(int(value))
-        encoded = self.encode(value)
+        to_text = _TEXTS.get(value.__class__)
+        encoded = to_text(value) if to_text else self.encode(value)
         if encoded is None:
             return None
         if not isinstance(encoded, str):
@@ -177,13 +185,9 @@ def same(one: Any, other: Any) -> bool:
 
 def moment(value: datetime) -> str:
     """A timestamp in UTC, with its zone."""
-    if value.tzinfo is not None:
-        try:
-            value = value.astimezone(UTC)
-        except OverflowError:
-            # The first or last day there is: its own offset says the same moment.
-            return value.isoformat()
-    return value.replace(tzinfo=None).isoformat() + "Z"
+    utc = value if value.tzinfo is None else _in_utc(value)
+    # The first and the last day there is may not fit into UTC; their own offset says the same.
+    return utc if isinstance(utc, str) else utc.replace(tzinfo=None).isoformat() + "Z"
 
 
 def duration(value: timedelta) -> str:
@@ -197,6 +201,13 @@ def duration(value: timedelta) -> str:
     clock += f"{minutes}M" if minutes else ""
     clock += f"{seconds}{fraction}S" if seconds or fraction else ""
     return f"{sign}P{days}T{clock}" if clock else f"{sign}P{days or 'T0S'}"
+
+
+def _in_utc(value: datetime) -> datetime | str:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        return value.isoformat()
 
 
 def _base64(value: bytes | bytearray | memoryview) -> str:
