@@ -22,8 +22,8 @@ def helped(*arguments: str) -> tuple[set[str], float]:
     """The modules that a command line imports, and the processor seconds it takes."""
     code = (
         "import sys\n"
-        "from tailrace.cli import run\n"
-        f"code = run({list(arguments)!r})\n"
+        "from tailrace.cli import answer\n"
+        f"code = answer({list(arguments)!r})\n"
         "print(*sys.modules, sep=chr(10), file=sys.stderr)\n"
         "sys.exit(code)\n"
     )
@@ -89,7 +89,7 @@ def test_an_error_names_its_file_its_line_and_the_next_step(
         ]
     )
     fails(monkeypatch, error)
-    assert 2 == cli.run(["ls"])
+    assert 2 == cli.answer(["ls"])
     said = capsys.readouterr()
     assert "" == said.out
     assert "error: models/audiences/vip.sql:4: there is no column mail\n" in said.err
@@ -101,7 +101,7 @@ def test_json_holds_every_error_and_the_exit_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails(monkeypatch, LockHeld("host-7 holds the lock since 05:00"))
-    assert 75 == cli.run(["ls", "--json"])
+    assert 75 == cli.answer(["ls", "--json"])
     result = json.loads(capsys.readouterr().out)
     assert 75 == result["exit_code"]
     expected = {
@@ -118,7 +118,7 @@ def test_a_crash_is_one_line_that_quotes_no_data(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails(monkeypatch, ValueError("jane@example.com is not a number"))
-    assert 1 == cli.run(["ls"])
+    assert 1 == cli.answer(["ls"])
     said = capsys.readouterr().err
     assert "ValueError at test_cli.py:" in said
     assert "--debug" in said
@@ -129,17 +129,17 @@ def test_a_crash_is_one_line_that_quotes_no_data(
 def test_debug_shows_the_traceback_of_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     fails(monkeypatch, ValueError("a defect"))
     with pytest.raises(ValueError, match="a defect"):
-        cli.run(["ls", "--debug"])
+        cli.answer(["ls", "--debug"])
     monkeypatch.setenv("TAILRACE_DEBUG", "1")
     with pytest.raises(ValueError, match="a defect"):
-        cli.run(["ls"])
+        cli.answer(["ls"])
 
 
 def test_log_format_json_makes_every_line_of_stderr_an_object(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fails(monkeypatch, LockHeld())
-    assert 75 == cli.run(["ls", "--log-format", "json"])
+    assert 75 == cli.answer(["ls", "--log-format", "json"])
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert ["LockHeld"] == [each["error"] for each in lines]
     assert {"time", "level", "message", "hint"} <= set(lines[0])

@@ -9,17 +9,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import click
 
 from tailrace import __version__, commands
-from tailrace.commands import Result, Selection
+from tailrace.commands import Choosing, Result, Selection
 from tailrace.errors import TailraceError
 
 EXIT_CODES = """\b
@@ -123,7 +124,7 @@ def common(body: Callable[..., Any]) -> Callable[..., Any]:
         from tailrace import logs
 
         logs.set_up(log_format)
-        seen = click.get_current_context().find_root().obj
+        seen = _seen()
         seen.as_json, seen.debug = as_json, debug
         quiet = (plain or "").lower() not in ("", "0", "false")
         options = Options(project_dir=project_dir, target=target, as_json=as_json, plain=quiet)
@@ -153,12 +154,96 @@ def selection(body: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command what decides about a plan."""
+
+    @click.option(
+        "--allow",
+        multiple=True,
+        metavar="AUDIENCE:GUARD",
+        callback=_allowed,
+        help="Let one guard of one audience pass this once, as vip:max_exited. Repeatable.",
+    )
+    @click.option(
+        "--on-new-column",
+        type=click.Choice(["absorb", "send"]),
+        default="absorb",
+        show_default=True,
+        help="A column that is mapped for the first time: take it as it is, or send it.",
+    )
+    @click.option(
+        "--on-mapping-change",
+        type=click.Choice(["absorb", "send"]),
+        default="absorb",
+        show_default=True,
+        help="A header that maps otherwise: for what moves from now on, or for all members.",
+    )
+    @wraps(body)
+    def command(
+        *args: Any,
+        allow: tuple[tuple[str, str], ...],
+        on_new_column: str,
+        on_mapping_change: str,
+        **values: Any,
+    ) -> Any:
+        choices = Choosing(
+            allow=allow, on_new_column=on_new_column, on_mapping_change=on_mapping_change
+        )
+        return body(*args, choices, **values)
+
+    return command
+
+
+def _allowed(
+    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
+) -> tuple[tuple[str, ...], ...]:
+    pairs = tuple(tuple(each.split(":")) for each in given)
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise click.BadParameter("write AUDIENCE:GUARD, as vip_contacts:max_exited")
+    return pairs
+
+
+@contextmanager
+def watched(options: Options) -> Iterator[Callable[[str, int, int], None]]:
+    """Show progress on a terminal while the work goes on."""
+    from tailrace.console import ProgressLine
+
+    line = ProgressLine(sys.stderr, plain=options.plain)
+    try:
+        yield line
+    finally:
+        line.clear()
+
+
 @tailrace.command()
 @common
 @click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
 def init(_: Options, directory: Path) -> Result:
     """Start a project in DIR. Never overwrites a file."""
     return commands.init(directory)
+
+
+@tailrace.command()
+@common
+def demo(options: Options) -> Result | Answered:
+    """Watch the whole job on simulators, over two days. Needs no account."""
+    from tailrace import console
+
+    chapters = []
+    for chapter in commands.demo():
+        chapters.append(chapter)
+        if not options.as_json:
+            console.show(chapter, sys.stdout, plain=options.plain)
+    code = max(each["exit_code"] for each in chapters)
+    made = commands.answer("demo", exit_code=code, runs=chapters)
+    return made if options.as_json else Answered(options, made, text="")
+
+
+@tailrace.command()
+@common
+def doctor(options: Options) -> Result:
+    """Look at what is installed, configured and reachable."""
+    return commands.doctor(options.project_dir, options.target)
 
 
 @tailrace.command()
@@ -177,13 +262,94 @@ def ls(options: Options, chosen: Selection) -> Result:
     return commands.ls(options.project_dir, options.target, chosen)
 
 
+@tailrace.command()
+@common
+@selection
+@click.option("--reconcile", is_flag=True, help="Also look for rows that vanished unseen.")
+def extract(options: Options, chosen: Selection, reconcile: bool) -> Result:
+    """Land Salesforce objects in the warehouse."""
+    with watched(options) as progress:
+        return commands.extract(
+            options.project_dir, options.target, chosen, reconcile=reconcile, progress=progress
+        )
+
+
+@tailrace.command()
+@common
+@selection
+@choosing
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    show_default=True,
+    help="Markdown is for the comment on a pull request.",
+)
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 5 when changes are pending.")
+@click.option(
+    "--out", type=click.File("w", lazy=True), metavar="FILE", help="Write the plan there as JSON."
+)
+def plan(
+    options: Options,
+    chosen: Selection,
+    choices: Choosing,
+    shape: str,
+    detailed_exitcode: bool,
+    out: IO[str] | None,
+) -> Answered:
+    """Show who would enter, change and leave, and why. Sends nothing."""
+    _seen().as_json |= shape == "json"
+    made = commands.plan(
+        options.project_dir, options.target, chosen, choices, detailed_exitcode=detailed_exitcode
+    )
+    if out is not None:
+        out.write(_json(made) + "\n")
+    if shape == "markdown" and not options.as_json:
+        from tailrace import console
+
+        return Answered(options, made, console.markdown(made, options.target))
+    return Answered(replace(options, as_json=options.as_json or shape == "json"), made)
+
+
+@tailrace.command()
+@common
+@selection
+@choosing
+def sync(options: Options, chosen: Selection, choices: Choosing) -> Result:
+    """Plan, send and advance, on what has landed."""
+    with watched(options) as progress:
+        return commands.deliver(
+            "sync", options.project_dir, options.target, chosen, choices, progress=progress
+        )
+
+
+@tailrace.command()
+@common
+@selection
+@choosing
+def run(options: Options, chosen: Selection, choices: Choosing) -> Result:
+    """Extract, then sync: the main job."""
+    with watched(options) as progress:
+        return commands.deliver(
+            "run", options.project_dir, options.target, chosen, choices, progress=progress
+        )
+
+
+@tailrace.command()
+@common
+def status(options: Options) -> Result:
+    """Show the last runs, sizes, rejected and held counts."""
+    return commands.status(options.project_dir, options.target)
+
+
 def main() -> NoReturn:
     """The `tailrace` command."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(answer(sys.argv[1:]))
 
 
-def run(arguments: Sequence[str]) -> int:
+def answer(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; no exception leaves, no traceback is shown."""
     # Arguments that cannot be parsed still say how they want to hear of it.
     seen = Seen(as_json="--json" in arguments, debug="--debug" in arguments)
@@ -223,6 +389,11 @@ def _shown(made: Answered) -> int:
     sys.stdout.flush()
     _complain(made.result)
     return int(made.result["exit_code"])
+
+
+def _seen() -> Seen:
+    seen: Seen = click.get_current_context().find_root().obj
+    return seen
 
 
 def _json(result: Result) -> str:

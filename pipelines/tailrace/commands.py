@@ -6,18 +6,23 @@ A result is the object that `--json` prints. The engine is imported inside the f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tailrace.clock import SystemClock
 from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:
     from tailrace.models import Model, Models
+    from tailrace.plan import Choices
     from tailrace.project import Project
 
 Result = dict[str, Any]
+Progress = Callable[[str, int, int], None]
+
+CHANGES_PENDING = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +31,25 @@ class Selection:
 
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosing:
+    """What the command line decides about a plan, as it was written."""
+
+    allow: tuple[tuple[str, str], ...] = ()
+    on_new_column: str = "absorb"
+    on_mapping_change: str = "absorb"
+
+    def choices(self) -> Choices:
+        """The same in the engine's words."""
+        from tailrace.plan import Choices
+
+        return Choices(
+            allow=frozenset(self.allow),
+            on_new_column=self.on_new_column,  # type: ignore[arg-type]
+            on_mapping_change=self.on_mapping_change,  # type: ignore[arg-type]
+        )
 
 
 def answer(command: str, *, exit_code: int = 0, **more: Any) -> Result:
@@ -89,6 +113,109 @@ def ls(directory: Path, target: str | None, selection: Selection) -> Result:
     return answer("ls", models=[_listed(model) for model in chosen])
 
 
+def demo() -> Iterator[Result]:
+    """The runs of the demo, each as it ends."""
+    from tailrace.demo import story
+
+    for chapter in story():
+        told = {"title": chapter.title, "who": chapter.who}
+        yield answer("demo", exit_code=chapter.exit_code) | chapter.result | told
+
+
+def doctor(directory: Path, target: str | None) -> Result:
+    """Look at everything that a run needs."""
+    from tailrace.doctor import examine, exit_code
+
+    checks = examine(directory, target, clock=SystemClock())
+    return answer("doctor", exit_code=exit_code(checks), checks=[c.as_dict() for c in checks])
+
+
+def extract(
+    directory: Path,
+    target: str | None,
+    selection: Selection,
+    *,
+    reconcile: bool,
+    progress: Progress,
+) -> Result:
+    """Land what Salesforce has."""
+    from tailrace import sync
+
+    project = _project(directory, target)
+    objects = _objects(project, selection)
+    done = sync.extract(
+        project, clock=SystemClock(), objects=objects, reconcile=reconcile, progress=progress
+    )
+    return answer("extract", exit_code=done.exit_code) | done.as_dict()
+
+
+def plan(
+    directory: Path,
+    target: str | None,
+    selection: Selection,
+    chosen: Choosing,
+    *,
+    detailed_exitcode: bool,
+) -> Result:
+    """What a run would do, without doing it."""
+    from tailrace import sync
+
+    made = sync.plan(
+        _project(directory, target),
+        clock=SystemClock(),
+        select=selection.select,
+        exclude=selection.exclude,
+        choices=chosen.choices(),
+    )
+    code = made.exit_code
+    if code == 0 and detailed_exitcode and made.pending:
+        code = CHANGES_PENDING
+    run_id = f"{made.planned_at:%Y-%m-%dT%H:%M:%SZ}-plan"
+    return answer("plan", run_id=run_id) | made.as_dict() | {"exit_code": code}
+
+
+def deliver(
+    command: str,
+    directory: Path,
+    target: str | None,
+    selection: Selection,
+    chosen: Choosing,
+    *,
+    progress: Progress,
+) -> Result:
+    """`sync`, or `run`, which extracts first."""
+    from tailrace import sync
+
+    done = (sync.run if command == "run" else sync.sync)(
+        _project(directory, target),
+        clock=SystemClock(),
+        select=selection.select,
+        exclude=selection.exclude,
+        choices=chosen.choices(),
+        progress=progress,
+    )
+    return answer(command, exit_code=done.exit_code) | done.as_dict()
+
+
+def status(directory: Path, target: str | None) -> Result:
+    """The last runs and where each audience stands."""
+    from tailrace import sync
+
+    return answer("status") | sync.status(_project(directory, target), clock=SystemClock())
+
+
+def _objects(project: Project, selection: Selection) -> tuple[str, ...] | None:
+    """The objects that the selected models read; None stands for all that are configured."""
+    if not selection.select and not selection.exclude:
+        return None
+    from tailrace.models import landed_name
+
+    models = _models(project)
+    chosen = models.select(selection.select, selection.exclude)
+    tables = {table for model in chosen for table in models.objects_read(model.name)}
+    return tuple(name for name in project.salesforce().objects if landed_name(name) in tables)
+
+
 def _project(directory: Path, target: str | None) -> Project:
     from tailrace.project import load_project
 
@@ -98,7 +225,7 @@ def _project(directory: Path, target: str | None) -> Project:
 def _models(project: Project) -> Models:
     from tailrace.models import read_models
 
-    return read_models(project.models_folder)
+    return read_models(project.models_folder, objects=project.salesforce().objects)
 
 
 def _chosen(models: Models, selection: Selection) -> Sequence[Model]:

@@ -28,6 +28,27 @@ class Table:
     first_number: int = 1_000
 
 
+class ProgressLine:
+    """One line on a terminal that is written over while the work goes on."""
+
+    def __init__(self, stream: IO[str], *, plain: bool) -> None:
+        self._stream = stream
+        self._shown = stream.isatty() and not plain
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Show how far the work is; without a total, only how much is done."""
+        if self._shown:
+            far = f"{done:,} of {total:,}" if total else f"{done:,}"
+            self._stream.write(f"\r\x1b[K{name}: {far}")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        """Take the line away, so that the result starts on an empty one."""
+        if self._shown:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+
+
 def show(result: Result, out: IO[str], *, plain: bool) -> None:
     """Print a result for a person."""
     for block in blocks(result):
@@ -83,6 +104,7 @@ def blocks(result: Result) -> Iterable[str | Table]:
         "status": _of_status,
         "rejected": _of_rejected,
         "doctor": _of_doctor,
+        "demo": _of_demo,
     }
     yield from shapes.get(result["command"], _of_run)(result)
 
@@ -111,19 +133,26 @@ def _of_ls(result: Result) -> Iterable[str | Table]:
 
 
 def _of_extract(result: Result) -> Iterable[str | Table]:
-    rows = [
-        (
-            each["object"],
-            each.get("status", "ok"),
-            number(each.get("rows")),
-            number(each.get("deleted")),
-        )
+    rows = tuple(
+        (each["object"], number(each["rows"]), each.get("api") or "", _wholeness(each))
         for each in result.get("objects", ())
-    ]
-    yield Table(("object", "status", "rows", "deleted"), tuple(rows), first_number=2)
+    )
+    yield Table(("object", "rows", "read by", ""), rows)
     used = result.get("salesforce", {}).get("calls")
     if used is not None:
         yield f"Salesforce: {counted(used, 'API call')}."
+
+
+def _wholeness(extracted: Result) -> str:
+    """What is remarkable about an extracted object."""
+    remarks = {
+        "not whole": not extracted["complete"],
+        "empty": extracted["empty"],
+        f"{extracted['quarantined']} rows put aside": extracted["quarantined"],
+        f"gone: {', '.join(extracted['vanished_fields'])}": extracted["vanished_fields"],
+        f"new: {', '.join(extracted['new_fields'])}": extracted["new_fields"],
+    }
+    return "; ".join(remark for remark, holds in remarks.items() if holds)
 
 
 def _of_status(result: Result) -> Iterable[str | Table]:
@@ -161,6 +190,30 @@ def _of_rejected(result: Result) -> Iterable[str | Table]:
 def _of_doctor(result: Result) -> Iterable[str | Table]:
     rows = tuple((each["status"], each["check"], each["found"]) for each in result["checks"])
     yield Table(("", "check", "found"), rows)
+
+
+def _of_demo(result: Result) -> Iterable[str | Table]:
+    """One chapter of the story: each audience, and who moved in it."""
+    yield f"── {result['title']} ".ljust(80, "─")
+    for audience in result["audiences"]:
+        yield ""
+        yield f"{audience['audience']}: {_size(audience)} members"
+        for move, sign in (("entered", "+"), ("changed", "~"), ("exited", "-")):
+            if audience[move]:
+                names = result["who"][audience["audience"]][move]
+                yield f"  {sign} {audience[move]:,} {move}{_some(names)}"
+    yield ""
+    yield _summary(result)
+    yield ""
+
+
+def _some(names: Sequence[str], names_max: int = 4) -> str:
+    """`: Ada, Grace and 17 more`."""
+    if not names:
+        return ""
+    more = len(names) - names_max
+    rest = f" and {more:,} more" if more > 0 else ""
+    return f": {', '.join(names[:names_max])}{rest}"
 
 
 def _of_run(result: Result) -> Iterable[str | Table]:
@@ -211,7 +264,9 @@ def _notes(audience: Result) -> Iterable[str]:
     for guard in audience.get("guards", ()):
         if guard["held"]:
             seen, limit = number(guard["seen"]), number(guard["limit"])
-            yield f"{name} is held by {guard['name']}: {seen} seen, the limit is {limit}."
+            said = guard.get("message") or f"{seen} seen"
+            yield f"{name} is held by {guard['name']}: {said}; the limit is {limit}."
+            yield f"  If that is right, let it pass once: --allow {name}:{guard['name']}"
     for note in audience.get("notes", ()):
         yield f"{name}: {note}"
 
