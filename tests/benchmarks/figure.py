@@ -1,0 +1,34 @@
+"""A figure of a benchmark, and how far it is from its goal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """What was measured, against what, and which ratio of the two is the goal.
+
+    The goal is met by a ratio at or below it, or at or above it when `more_is_better`.
+    """
+
+    name: str
+    figure: float
+    against: float
+    goal: float
+    unit: str = "s"
+    more_is_better: bool = False
+
+    @property
+    def ratio(self) -> float:
+        return self.figure / self.against if self.against else float("inf")
+
+    @property
+    def ok(self) -> bool:
+        return self.ratio >= self.goal if self.more_is_better else self.ratio <= self.goal
+
+    def __str__(self) -> str:
+        sign = ">=" if self.more_is_better else "<="
+        measured = f"{self.figure:,.3f} {self.unit} | {self.against:,.3f} {self.unit}"
+        verdict = "ok" if self.ok else "SHORT"
+        return f"{self.name} | {measured} | {self.ratio:.2f} | {sign} {self.goal:g} | {verdict}"
