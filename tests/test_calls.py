@@ -229,6 +229,14 @@ def test_a_user_that_appears_only_enters() -> None:
     assert ["identify", "group", "track"] == [m["type"] for m in bodies(mapper(audience), moved)]
 
 
+def test_a_change_from_nobody_knows_what_sends_everything() -> None:
+    """Where the last delivery has no known outcome, each call is made, without `previous`."""
+    calls = bodies(mapper(), transition("changed", old={}))
+    assert ["identify", "group", "track"] == [m["type"] for m in calls]
+    assert {"audience_key": "vip", "ltv": 1} == calls[2]["properties"]
+    assert "VIP Changed" == calls[2]["event"]
+
+
 def test_a_refused_transition_makes_no_call() -> None:
     """The exit of the old user waits with the rest, and is not sent again with each run."""
     audience = replace(VIP, user_id="user")

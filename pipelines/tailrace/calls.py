@@ -47,7 +47,11 @@ Op = Literal["entered", "changed", "exited"]
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A member that entered, changed or exited, with the values that decide what is sent."""
+    """A member that entered, changed or exited, with the values that decide what is sent.
+
+    An exit has its last-known values in `new`. A change without `old` is one whose last delivery
+    has no known outcome: all its calls are made, and say nothing of what was before.
+    """
 
     seq: int
     op: Op
@@ -131,7 +135,7 @@ class Mapper:
             elif t.op == "exited":
                 work.exit(new)
             else:
-                work.change(new, self._row(t.old, t.key))
+                work.change(new, self._row(t.old, t.key) if t.old else t.old)
         except UnsupportedValue as error:
             work.refuse("track" if self.audience.track else "identify", error.rule, error.path)
         return ([], work.refusals, work.user) if work.refusals else (work.calls, [], work.user)
@@ -231,10 +235,10 @@ class _Work:
             self._send("track", "exited", ids + tracked, head, last_known)
 
     def change(self, new: Row, old: Row) -> None:
-        """What of a member's calls carries something new."""
+        """What of a member's calls carries something new; without old values, all of it."""
         m = self._m
-        before = m.read_ids(old)
-        if other_user(before, m.read_ids(new)):
+        before = m.read_ids(old) if old else None
+        if before is not None and other_user(before, m.read_ids(new)):
             if any(before):
                 self.exit(old)
             # With the id of the old user's event, Segment would drop the new user's as a repeat.
@@ -242,17 +246,19 @@ class _Work:
             return self._consent(new, old)
         ids = self._who(new)
         bare, member, tracked = m.context.of(new)
-        if _moved(m.identify_columns, new, old):
+        if m.audience.identify is not None and _moved(m.identify_columns, new, old):
             self._identify("changed", ids + member, new)
         if m.audience.group is not None and _moved(m.group_columns, new, old):
             self._group("changed", ids + bare, m.audience.group.group_id, new)
         head = m.heads.get("changed")
         if head is not None and _moved(m.track_columns, new, old):
             properties = m.objects.properties.build(new)
-            properties["previous"] = m.objects.properties.previous(new, old, properties)
-            own_id = _moved(m.message_id_columns, new, old)
+            own_id = False
+            if old:
+                properties["previous"] = m.objects.properties.previous(new, old, properties)
+                own_id = _moved(m.message_id_columns, new, old)
             self._track("changed", ids + tracked, head, new, properties, own_id)
-        return self._consent(new, old)
+        return self._consent(new, old) if old else None
 
     def refuse(self, kind: Kind, rule: str, path: str, message_id: str | None = None) -> None:
         """Notes why the transition is not sent."""
@@ -339,6 +345,8 @@ class _Work:
 
 
 def _moved(columns: tuple[str, ...], new: Row, old: Row) -> bool:
+    if not old:
+        return True
     for column in columns:
         one, other = new[column], old[column]
         if one is not other and not same(one, other):
