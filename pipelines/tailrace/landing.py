@@ -1,0 +1,226 @@
+"""How an object's rows lie in the warehouse: names, types, order, and Parquet files of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tailrace.cells import schema_of
+from tailrace.errors import FieldTypeChanged
+from tailrace.sobject import ARROW_OF_KIND, Field, Kind, SObject
+
+FIELD_HINT = "x-salesforce-field"
+HARD_DELETED = "_hard_deleted"
+ROW_GROUP_ROWS = 50_000
+ROW_GROUP_BYTES = 32 << 20
+
+# What lands in a column of another kind without loss.
+_WIDENS: dict[tuple[Kind, Kind], Kind] = {("double", "bigint"): "double"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landed:
+    """One column of the landed table; `field` is None when Salesforce no longer has it."""
+
+    column: str
+    kind: Kind
+    field: Field | None
+    constant: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """A landed table: its columns in their order, whatever Salesforce shows today.
+
+    Attributes:
+        fields: The fields to ask for, as the columns want them.
+        vanished: Fields that have a column and that describe no longer shows.
+        new: Fields that get a column now, in a table that exists.
+    """
+
+    table: str
+    columns: tuple[Landed, ...]
+    fields: tuple[Field, ...]
+    vanished: tuple[str, ...]
+    new: tuple[str, ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema(
+            [
+                pa.field(each.column, ARROW_OF_KIND[each.kind], nullable=not _is_id(each))
+                for each in self.columns
+            ]
+        )
+
+    def arrange(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """A batch of fields as a batch of the table."""
+        arrays = []
+        for each in self.columns:
+            if each.field is not None and each.constant is None:
+                arrays.append(batch.column(each.field.name))
+            elif each.constant is None:
+                arrays.append(pa.nulls(batch.num_rows, ARROW_OF_KIND[each.kind]))
+            else:
+                arrays.append(pa.repeat(pa.scalar(each.constant, pa.bool_()), batch.num_rows))
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
+    def hints(self, *, remove_deleted: bool) -> dict[str, dict[str, Any]]:
+        """dlt's column hints: types, what each field is called and means in Salesforce."""
+        return {each.column: _hint(each, remove_deleted) for each in self.columns}
+
+
+def lay_out(
+    sobject: SObject, stored: Mapping[str, Any] | None, *, normalize: Callable[[str], str]
+) -> Layout:
+    """The layout of an object's table, given the columns that it already has.
+
+    Raises:
+        FieldTypeChanged: A field's type no longer fits its column.
+    """
+    columns = dict((stored or {}).get("columns") or {})
+    named = {str(hint[FIELD_HINT]): each for each, hint in columns.items() if FIELD_HINT in hint}
+    landed: dict[str, Landed] = {}
+    fields, new = [], []
+    for each in sobject.fields:
+        column = named.get(each.name)
+        if column is None:
+            column = _free_name(each.name, {*columns, *landed}, normalize)
+            new.append(each.name)
+        elif "data_type" in columns[column]:
+            each = replace(each, kind=_fitting(sobject.name, each, columns[column]["data_type"]))
+        fields.append(each)
+        landed[column] = Landed(column=column, kind=each.kind, field=each)
+    for column, kind, constant in _own_columns(sobject, normalize):
+        landed.setdefault(column, Landed(column=column, kind=kind, field=None, constant=constant))
+    for column, hint in columns.items():
+        if column not in landed and FIELD_HINT in hint:
+            landed[column] = Landed(column=column, kind=hint["data_type"], field=None)
+    order = [each for each in columns if each in landed]
+    order += [each for each in landed if each not in columns]
+    return Layout(
+        table=normalize(sobject.name),
+        columns=tuple(landed[each] for each in order),
+        fields=tuple(fields),
+        vanished=tuple(sorted(name for name in named if name not in sobject.visible)),
+        new=tuple(new) if named else (),
+    )
+
+
+class ParquetFiles:
+    """Writes batches of fields into one Parquet file, a row group at a time."""
+
+    def __init__(self, path: Path, arrange: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
+        self.path = path
+        self.arrange = arrange
+        self.rows = 0
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
+        self._held_bytes = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def write_all(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """Write the batches and close the file; returns the rows, 0 of which leave no file."""
+        try:
+            for batch in batches:
+                self._hold(self.arrange(batch))
+        finally:
+            self._flush()
+            if self._writer is not None:
+                self._writer.close()
+        return self.rows
+
+    def _hold(self, batch: pa.RecordBatch) -> None:
+        self.rows += batch.num_rows
+        self._held.append(batch)
+        self._held_rows += batch.num_rows
+        self._held_bytes += batch.nbytes
+        if self._held_rows >= ROW_GROUP_ROWS or self._held_bytes >= ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._held_rows:
+            return
+        table = pa.Table.from_batches(self._held)
+        if self._writer is None:
+            # Dictionaries and statistics cost more to write than the one read of the file gains.
+            self._writer = pq.ParquetWriter(
+                self.path,
+                table.schema,
+                compression="snappy",
+                use_dictionary=False,
+                write_statistics=False,
+            )
+        self._writer.write_table(table, row_group_size=self._held_rows)
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+
+def unchanged(fields: Sequence[Field]) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
+    """An arrangement for side tables: the fields as they come."""
+    schema = schema_of(fields)
+    return lambda batch: batch.cast(schema)
+
+
+def _is_id(landed: Landed) -> bool:
+    return landed.field is not None and landed.field.name == "Id"
+
+
+def _hint(landed: Landed, remove_deleted: bool) -> dict[str, Any]:
+    hint: dict[str, Any] = {
+        "name": landed.column,
+        "data_type": landed.kind,
+        "nullable": not _is_id(landed),
+    }
+    field = landed.field
+    if field is None:
+        if landed.column == HARD_DELETED:
+            hint["description"] = "Gone from Salesforce, and from its recycle bin"
+        return hint
+    hint |= {
+        "description": field.description,
+        FIELD_HINT: field.name,
+        "x-salesforce-type": field.type,
+    }
+    if field.calculated:
+        hint["x-salesforce-calculated"] = True
+    if field.compliance:
+        hint["x-salesforce-compliance"] = field.compliance
+    if field.sensitivity:
+        hint["x-salesforce-sensitivity"] = field.sensitivity
+    if field.name == "IsDeleted":
+        hint["hard_delete"] = remove_deleted
+    return hint
+
+
+def _own_columns(sobject: SObject, normalize: Callable[[str], str]) -> list[tuple[str, Kind, bool]]:
+    """Columns that every landed table has, so that `WHERE NOT is_deleted` works on each."""
+    own: list[tuple[str, Kind, bool]] = [(HARD_DELETED, "bool", False)]
+    if not sobject.has_deleted:
+        own.insert(0, (normalize("IsDeleted"), "bool", False))
+    return own
+
+
+def _fitting(object_name: str, field: Field, stored: Kind) -> Kind:
+    if field.kind == stored or stored == "text":
+        return stored
+    widened = _WIDENS.get((stored, field.kind))
+    if widened:
+        return widened
+    raise FieldTypeChanged(
+        f"{object_name}.{field.name} is now {field.type} in Salesforce and landed as {stored}",
+        hint=f"Land the object anew (tailrace extract --refresh {object_name}), or leave the field"
+        f' out: exclude = ["{field.name}"] under [sources.salesforce.object.{object_name}].',
+    )
+
+
+def _free_name(name: str, taken: set[str], normalize: Callable[[str], str]) -> str:
+    """The normalized name; another when a second field of the object normalizes to the same."""
+    column = normalize(name)
+    candidates = [column, normalize(name.lower())]
+    candidates += [f"{column}_{number}" for number in range(2, 100)]
+    return next(each for each in candidates if each not in taken)

@@ -1,0 +1,253 @@
+"""One object read whole: its window, by REST or in bulk, into Parquet files.
+
+Nothing of an object is handed on before all of it was read, so a failure in the middle leaves
+the warehouse and the watermark as they were.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from tailrace import rest_query
+from tailrace.bulk_query import BulkRefused, Download, QueryJob, QueryTimedOut
+from tailrace.cells import BadCell, Page, WideRow
+from tailrace.errors import ExtractIncomplete, SalesforceFault
+from tailrace.landing import Layout, ParquetFiles, lay_out
+from tailrace.replication import Horizon, horizon, parse_moment
+from tailrace.salesforce_api import Api, BrokenOff
+from tailrace.settings import SalesforceSettings
+from tailrace.sobject import Field, SObject
+from tailrace.soql import Window, fits_url, select
+from tailrace.soql import count as count_query
+
+ApiName = Literal["rest", "bulk"]
+# Parsing is bound by the processor: more pages at once would only hold more memory.
+PAGES_PARSED_MAX = 2
+FIELDS_LOST_MAX = 20
+NO_SUCH_COLUMN = re.compile(r"No such column '(\w+)'")
+
+
+@dataclass(kw_only=True)
+class Reading:
+    """An object as it was read.
+
+    Attributes:
+        watermark: Where the next window begins; None when the object has no cursor.
+        whole: All rows of the object were read, so that they may replace what is there.
+    """
+
+    sobject: SObject
+    layout: Layout
+    api: ApiName
+    window: Window
+    watermark: datetime | None
+    whole: bool
+    files: list[tuple[Path, int]] = field(default_factory=list)
+    bad: list[BadCell] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for _, rows in self.files)
+
+
+class ObjectReader:
+    """Reads objects into a folder. One for all objects of a run."""
+
+    def __init__(
+        self,
+        api: Api,
+        settings: SalesforceSettings,
+        folder: Path,
+        *,
+        normalize: Callable[[str], str],
+        progress: Callable[[str, int], None] | None = None,
+    ) -> None:
+        self.api = api
+        self.settings = settings
+        self.folder = folder
+        self.normalize = normalize
+        self.progress = progress or (lambda name, rows: None)
+        self._parsing = BoundedSemaphore(PAGES_PARSED_MAX)
+        self._file_numbers = count(1)
+
+    def read(
+        self, sobject: SObject, state: Mapping[str, Any], stored: Mapping[str, Any] | None
+    ) -> Reading:
+        """Read what changed since the watermark in `state`, or everything when there is none.
+
+        Raises:
+            TailraceError: The object could not be read whole.
+        """
+        if not sobject.queryable:
+            raise ExtractIncomplete(f"{sobject.name} cannot be queried")
+        for _ in range(FIELDS_LOST_MAX):
+            try:
+                return self._read(sobject, state, stored)
+            except SalesforceFault as fault:
+                # A field can go between describe and query; without it the rest is still there.
+                lost = NO_SUCH_COLUMN.search(fault.message)
+                if lost is None or lost[1].lower() not in (n.lower() for n in sobject.names):
+                    raise
+                sobject = sobject.without(lost[1])
+        raise ExtractIncomplete(f"{sobject.name} keeps losing fields while it is read")
+
+    def _read(
+        self, sobject: SObject, state: Mapping[str, Any], stored: Mapping[str, Any] | None
+    ) -> Reading:
+        layout = lay_out(sobject, stored, normalize=self.normalize)
+        low = low_of(sobject, state)
+        now = (self.api.server_time or self.api.clock.now()) + timedelta(seconds=1)
+        if sobject.cursor is None:
+            ahead = Horizon(high=now, next_low=now, changed=None)
+            window = Window(None, None)
+        else:
+            ahead = horizon(self.api, sobject, low, now)
+            window = Window(low, ahead.high)
+        reading = Reading(
+            sobject=sobject,
+            layout=layout,
+            api=self._choose(sobject, layout, window, ahead),
+            window=window,
+            watermark=None if sobject.cursor is None else ahead.next_low,
+            whole=low is None,
+        )
+        self._read_window(reading, window)
+        return reading
+
+    def _choose(self, sobject: SObject, layout: Layout, window: Window, ahead: Horizon) -> ApiName:
+        wanted = self.settings.of(sobject.name).api or self.settings.api
+        if wanted != "auto":
+            return wanted
+        soql = select(
+            sobject.name, [f.name for f in layout.fields], cursor=sobject.cursor, window=window
+        )
+        if not fits_url(soql):
+            return "bulk"
+        rows = ahead.changed
+        if rows is None:
+            counting = count_query(sobject.name, cursor=sobject.cursor, window=window)
+            try:
+                rows = rest_query.count(self.api, counting)
+            except SalesforceFault as fault:
+                # Too many rows to count in time are too many for REST.
+                if "QUERY_TIMEOUT" not in fault.code:
+                    raise
+                return "bulk"
+        return "bulk" if rows >= self.settings.bulk_rows_min else "rest"
+
+    def _read_window(self, reading: Reading, window: Window) -> None:
+        """Read a window; one that takes Salesforce too long is read in halves."""
+        known = len(reading.files), len(reading.bad)
+        try:
+            if reading.api == "bulk":
+                with suppress(BulkRefused):
+                    self._read_bulk(reading, window)
+                    return
+                reading.api = "rest"
+            self._read_rest(reading, window)
+        except QueryTimedOut as timeout:
+            del reading.files[known[0] :], reading.bad[known[1] :]
+            halves = window.halves()
+            if halves is None:
+                raise ExtractIncomplete(
+                    f"{reading.sobject.name}: Salesforce takes too long even for the smallest"
+                    f" window ({timeout})"
+                ) from None
+            for half in halves:
+                self._read_window(reading, half)
+
+    def _read_bulk(self, reading: Reading, window: Window) -> None:
+        job = QueryJob(self.api, self._query(reading, window))
+        job.run()
+        try:
+            for path, rows, bad in job.pages(lambda page: self._land(reading, page)):
+                if rows:
+                    reading.files.append((path, rows))
+                reading.bad.extend(bad)
+                self.progress(reading.sobject.name, rows)
+        except BaseException:
+            job.abort()
+            raise
+
+    def _read_rest(self, reading: Reading, window: Window) -> None:
+        soql = self._query(reading, window)
+        if not fits_url(soql):
+            raise ExtractIncomplete(
+                f"{reading.sobject.name} has too many fields for the REST API",
+                hint="Name the fields you need under"
+                f' [sources.salesforce.object.{reading.sobject.name}], or set api = "bulk".',
+            )
+        file = self._file(reading)
+        bad: list[BadCell] = []
+        batches = rest_query.pages(self.api, soql, reading.layout.fields, bad)
+        try:
+            rows = file.write_all(self._told(reading, batches))
+        except SalesforceFault as fault:
+            if "QUERY_TIMEOUT" in fault.code:
+                raise QueryTimedOut(fault.message) from None
+            raise
+        if rows:
+            reading.files.append((file.path, rows))
+        reading.bad.extend(bad)
+
+    def _land(self, reading: Reading, download: Download) -> tuple[Path, int, list[BadCell]]:
+        """A downloaded page as a Parquet file: typed if all its cells fit, else tolerantly."""
+        page = Page(open=download.open, fields=reading.layout.fields)
+        with self._parsing:
+            try:
+                file = self._file(reading)
+                try:
+                    file.write_all(page.typed())
+                except (pa.ArrowInvalid, WideRow):
+                    file = self._file(reading)
+                    file.write_all(page.tolerant())
+            except pa.ArrowInvalid as error:
+                raise BrokenOff(f"a page is not CSV: {type(error).__name__}") from None
+        if download.rows is not None and download.rows != file.rows:
+            raise BrokenOff("a page has another number of rows than told")
+        return file.path, file.rows, page.bad
+
+    def _query(self, reading: Reading, window: Window) -> str:
+        names = [each.name for each in reading.layout.fields]
+        return select(reading.sobject.name, names, cursor=reading.sobject.cursor, window=window)
+
+    def _file(self, reading: Reading) -> ParquetFiles:
+        name = f"{reading.layout.table}-{next(self._file_numbers)}.parquet"
+        return ParquetFiles(self.folder / name, reading.layout.arrange)
+
+    def _told(
+        self, reading: Reading, batches: Iterator[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            self.progress(reading.sobject.name, batch.num_rows)
+            yield batch
+
+
+def low_of(sobject: SObject, state: Mapping[str, Any]) -> datetime | None:
+    """Where the window begins: the watermark, if it was one of the same cursor."""
+    if state.get("watermark") and state.get("cursor") == sobject.cursor:
+        return parse_moment(str(state["watermark"]))
+    return None
+
+
+def remember(state: MutableMapping[str, Any], reading: Reading) -> None:
+    """Put into the state what the next extract needs to know."""
+    state["cursor"] = reading.sobject.cursor
+    state["fields"] = sorted(reading.sobject.names)
+    if reading.watermark is not None:
+        state["watermark"] = reading.watermark.isoformat()
+
+
+def field_named(fields: tuple[Field, ...], name: str) -> Field | None:
+    """A field by its API name."""
+    return next((each for each in fields if each.name == name), None)

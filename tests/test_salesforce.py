@@ -1,0 +1,196 @@
+"""The extract: objects land whole, once, and only what changed is read again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tailrace.clock import SystemClock
+from tailrace.errors import CredentialRefused, UnknownField, UnknownObject, Unreachable
+from tailrace.project import did_you_mean
+from tailrace.salesforce import ExtractResult, ObjectFacts, extract
+from tailrace.settings import ObjectSettings, SalesforceCredentials, SalesforceSettings
+from tailrace.testing import SalesforceSimulator
+
+import dlt  # isort: skip
+
+SMALL = ("Account", "Contact")
+
+
+class Landing:
+    """A warehouse that objects land in, and the org that they come from."""
+
+    def __init__(self, folder: Path, sf: SalesforceSimulator) -> None:
+        self.folder = folder
+        self.sf = sf
+        self.clock = QuickClock()
+        self.connection = duckdb.connect(str(folder / "warehouse.duckdb"))
+        self.pipeline = dlt.pipeline(
+            "tailrace",
+            pipelines_dir=str(folder / "pipelines"),
+            destination=dlt.destinations.duckdb(self.connection),
+            dataset_name="salesforce",
+        )
+        self.credentials = SalesforceCredentials(
+            instance_url=sf.url, client_id=sf.client_id, client_secret=sf.client_secret
+        )
+        self.settings = SalesforceSettings(objects=SMALL)
+
+    def extract(self, *objects: str, **changes: Any) -> ExtractResult:
+        """Extract with some settings changed."""
+        return extract(
+            self.pipeline,
+            replace(self.settings, **changes),
+            self.credentials,
+            clock=self.clock,
+            objects=objects or None,
+        )
+
+    def one(self, name: str, **changes: Any) -> ObjectFacts:
+        """Extract one object."""
+        (facts,) = self.extract(name, **changes).objects
+        if facts.error is not None:
+            raise facts.error
+        return facts
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """What the warehouse says."""
+        return self.connection.execute(sql).fetchall()
+
+    def value(self, sql: str) -> Any:
+        """One value of the warehouse."""
+        return self.rows(sql)[0][0]
+
+    def paths(self) -> list[str]:
+        """The paths that were asked of Salesforce so far."""
+        return [each.request.path for each in self.sf.requests]
+
+
+class QuickClock(SystemClock):
+    """The machine's clock, whose waits are over at once; it remembers how long they were."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        super().sleep(min(seconds, 0.002))
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Iterator[Landing]:
+    with SalesforceSimulator() as sf:
+        each = Landing(tmp_path, sf)
+        yield each
+        each.connection.close()
+
+
+def test_objects_land_whole_with_their_types(landing: Landing) -> None:
+    """Every row and every field lands, by the names that dlt gives and with Salesforce's types."""
+    result = landing.extract()
+
+    org = landing.sf.org
+    assert [(True, None), (True, None)] == [(o.complete, o.error) for o in result.objects]
+    assert {o.table: o.rows for o in result.objects} == {
+        "account": len(org.rows("Account").ids()),
+        "contact": len(org.rows("Contact").ids()),
+    }
+    types = dict(
+        landing.rows(
+            "SELECT column_name, data_type FROM information_schema.columns"
+            " WHERE table_schema = 'salesforce' AND table_name = 'contact'"
+        )
+    )
+    assert ("VARCHAR", "BOOLEAN", "DATE") == (
+        types["id"],
+        types["is_deleted"],
+        types["birthdate"],
+    )
+    assert "TIMESTAMP WITH TIME ZONE" == types["system_modstamp"]
+    assert "mailing_address" not in types and "mailing_city" in types
+
+
+def test_bulk_and_rest_land_the_same(landing: Landing, tmp_path: Path) -> None:
+    """Which API was used shows in the facts, and nowhere in the rows."""
+    other = (
+        Landing(tmp_path / "other", landing.sf) if (tmp_path / "other").mkdir() is None else None
+    )
+    assert other is not None
+
+    assert "rest" == landing.one("Contact", api="rest").api
+    assert "bulk" == other.one("Contact", api="bulk").api
+
+    everything = "SELECT * FROM salesforce.contact ORDER BY id"
+    assert landing.rows(everything) == other.rows(everything)
+    other.connection.close()
+
+
+def test_only_what_changed_is_read_again(landing: Landing) -> None:
+    """The second extract reads the rows of its window and merges them by id."""
+    before = landing.one("Contact").rows
+    landing.sf.org.advance(hours=3)
+    changed = landing.rows("SELECT id FROM salesforce.contact ORDER BY id LIMIT 2")
+    for (record_id,) in changed:
+        landing.sf.org.update("Contact", record_id, {"LastName": "Ampère"})
+
+    facts = landing.one("Contact")
+
+    assert (2, True) == (facts.rows, facts.complete)
+    assert before == landing.value("SELECT count(*) FROM salesforce.contact")
+    assert 2 == landing.value("SELECT count(*) FROM salesforce.contact WHERE last_name = 'Ampère'")
+
+
+def test_nothing_is_printed(landing: Landing, capfd: pytest.CaptureFixture[str]) -> None:
+    """dlt stays quiet on both streams."""
+    landing.extract()
+    landing.sf.org.advance_day()
+    landing.extract()
+
+    assert ("", "") == tuple(capfd.readouterr())
+
+
+def test_an_unknown_object_is_told_before_anything_lands(landing: Landing) -> None:
+    """The name that was probably meant is in the message."""
+    with pytest.raises(UnknownObject, match='Contcat.*Did you mean "Contact"') as caught:
+        landing.extract("Account", "Contcat")
+
+    assert (2, []) == (caught.value.exit_code, landing.rows("SELECT * FROM duckdb_tables()"))
+
+
+def test_an_unknown_field_is_told_before_anything_lands(landing: Landing) -> None:
+    """So is a field's."""
+    wrong = {"Contact": ObjectSettings(fields=("Id", "LastNmae"))}
+
+    with pytest.raises(UnknownField, match='LastNmae.*Did you mean "LastName"'):
+        landing.extract("Contact", per_object=wrong)
+
+
+def test_a_refused_credential(landing: Landing) -> None:
+    """Salesforce's own words, exit code 2, and the secret in neither."""
+    landing.credentials = replace(landing.credentials, client_secret="wr0ng-secret")
+
+    with pytest.raises(CredentialRefused, match="client credentials") as caught:
+        landing.extract()
+
+    assert (2, True) == (caught.value.exit_code, bool(caught.value.hint))
+    assert "wr0ng-secret" not in str(caught.value.as_dict())
+
+
+def test_an_unreachable_host(landing: Landing) -> None:
+    """Nobody there is exit code 1, after few attempts."""
+    landing.credentials = replace(landing.credentials, instance_url="http://127.0.0.1:9")
+
+    with pytest.raises(Unreachable) as caught:
+        landing.extract()
+
+    assert (1, 2) == (caught.value.exit_code, len(landing.clock.slept))
+
+
+def test_names_that_are_close() -> None:
+    """Far names are not suggested."""
+    assert "" == did_you_mean("Zebra", ["Contact"])
