@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,10 +20,10 @@ from tailrace import __version__, scaffold
 ROOT = Path(__file__).parent.parent
 
 
-def run(*command: object, cwd: Path = ROOT) -> str:
+def run(*command: object, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
     """Run a program that must succeed, and return what it printed."""
     arguments = [str(each) for each in command]
-    done = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(arguments, cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -88,6 +91,47 @@ def test_the_installed_command_works_beside_folders_named_like_ours(
         installed.parent / "python", "-c", "import tailrace; print(tailrace.__file__)", cwd=tmp_path
     )
     assert Path(where).is_relative_to(installed.parents[1])
+
+
+def test_the_installed_command_does_the_main_job(installed: Path, tmp_path: Path) -> None:
+    """From an empty folder, against two services that it knows by configuration only."""
+    with sandbox(installed, "salesforce") as salesforce, sandbox(installed, "segment") as segment:
+        credentials = "SOURCES__SALESFORCE__CREDENTIALS__"
+        environ = os.environ | {
+            f"{credentials}INSTANCE_URL": salesforce["url"],
+            f"{credentials}CLIENT_ID": salesforce["client_id"],
+            f"{credentials}CLIENT_SECRET": salesforce["client_secret"],
+            "DESTINATION__SEGMENT__HOST": segment["url"],
+            "DESTINATION__SEGMENT__WRITE_KEY": segment["write_key"],
+        }
+        run(installed, "init", "shop", cwd=tmp_path)
+        shop = tmp_path / "shop"
+        run(installed, "extract", cwd=shop, env=environ)
+        planned = json.loads(run(installed, "plan", "--json", cwd=shop, env=environ))
+        assert planned["segment"]["calls"] > 0
+        done = json.loads(run(installed, "run", "--json", cwd=shop, env=environ))
+        assert planned["segment"]["calls"] == done["segment"]["calls"]
+        again = json.loads(run(installed, "run", "--json", cwd=shop, env=environ))
+        assert 0 == again["segment"]["calls"]
+        told = json.loads(run(installed, "status", "--json", cwd=shop, env=environ))
+        sizes = {each["audience"]: each["size_after"] for each in done["audiences"]}
+        assert sizes == {each["audience"]: each["size_after"] for each in told["audiences"]}
+
+
+@contextmanager
+def sandbox(installed: Path, kind: str) -> Iterator[dict[str, str]]:
+    """A simulator as a process of its own; what it says of itself."""
+    with subprocess.Popen(
+        [installed.parent / "python", "-m", "tailrace.testing", kind, "--port", "0"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.terminate()
 
 
 def test_the_example_of_secrets_is_the_one_that_init_writes() -> None:

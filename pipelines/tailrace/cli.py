@@ -230,6 +230,7 @@ def demo(options: Options) -> Result | Answered:
     from tailrace import console
 
     chapters = []
+    click.echo("Starting a Salesforce org and a Segment source on this machine ...\n", err=True)
     for chapter in commands.demo():
         chapters.append(chapter)
         if not options.as_json:

@@ -118,7 +118,7 @@ def demo() -> Iterator[Result]:
     from tailrace.demo import story
 
     for chapter in story():
-        told = {"title": chapter.title, "who": chapter.who}
+        told = {"title": chapter.title, "who": chapter.who, "example": chapter.example}
         yield answer("demo", exit_code=chapter.exit_code) | chapter.result | told
 
 

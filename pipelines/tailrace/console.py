@@ -196,24 +196,27 @@ def _of_demo(result: Result) -> Iterable[str | Table]:
     """One chapter of the story: each audience, and who moved in it."""
     yield f"── {result['title']} ".ljust(80, "─")
     for audience in result["audiences"]:
-        yield ""
+        who = result["who"].get(audience["audience"], {})
+        if result["who"]:
+            yield ""
         yield f"{audience['audience']}: {_size(audience)} members"
         for move, sign in (("entered", "+"), ("changed", "~"), ("exited", "-")):
-            if audience[move]:
-                names = result["who"][audience["audience"]][move]
-                yield f"  {sign} {audience[move]:,} {move}{_some(names)}"
+            if move in who:
+                yield f"  {sign} {audience[move]:,} {move}: {_some(who[move])}"
+    if result["example"]:
+        told = ("type", "event", "userId", "properties", "messageId")
+        yield ""
+        yield "What Segment got for one who left:"
+        yield json.dumps({key: result["example"][key] for key in told}, indent=2)
     yield ""
     yield _summary(result)
     yield ""
 
 
 def _some(names: Sequence[str], names_max: int = 4) -> str:
-    """`: Ada, Grace and 17 more`."""
-    if not names:
-        return ""
+    """`Ada, Grace, Mary, Joan and 17 more`."""
     more = len(names) - names_max
-    rest = f" and {more:,} more" if more > 0 else ""
-    return f": {', '.join(names[:names_max])}{rest}"
+    return ", ".join(names[:names_max]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _of_run(result: Result) -> Iterable[str | Table]:

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from tailrace import sync
-from tailrace.audiences import Audience
 from tailrace.clock import SystemClock
-from tailrace.models import read_models
+from tailrace.ledger import Ledger
 from tailrace.project import Project, load_project
 from tailrace.scaffold import scaffold
+from tailrace.statements import Column
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
-
-MOVES = ("entered", "changed", "exited")
+from tailrace.warehouse import open_warehouse
 
 
 class SandboxClock(SystemClock):
@@ -43,7 +42,8 @@ class Chapter:
     title: str
     exit_code: int
     result: Mapping[str, Any]
-    who: Mapping[str, Mapping[str, tuple[str, ...]]]
+    who: Mapping[str, Mapping[str, list[str]]]
+    example: Mapping[str, Any] | None
 
 
 def story() -> Iterator[Chapter]:
@@ -53,7 +53,7 @@ def story() -> Iterator[Chapter]:
         salesforce = stack.enter_context(SalesforceSimulator())
         segment = stack.enter_context(SegmentSimulator())
         project = _project(folder / "shop", salesforce, segment)
-        told = _Telling(project, salesforce.org, segment)
+        told = _Telling(project, salesforce.org, segment.inbox)
         yield told.run("Day 1: everything is new")
         salesforce.org.advance_day()
         yield told.run("Day 2: deals were won and lost, people came, went and changed")
@@ -73,38 +73,53 @@ def _project(folder: Path, salesforce: Any, segment: Any) -> Project:
 
 
 class _Telling:
-    """Runs the job and finds out from Segment's side who moved."""
+    """Runs the job and looks up in the ledger who moved, and at Segment what arrived."""
 
     def __init__(self, project: Project, org: Any, segment: Any) -> None:
         self.project = project
         self.org = org
         self.segment = segment
-        self.seen = 0
-        models = read_models(project.models_folder)
-        self.audiences = [m.audience for m in models.audiences() if m.audience is not None]
+        self.clock = SandboxClock(org)
 
     def run(self, title: str) -> Chapter:
-        done = sync.run(self.project, clock=SandboxClock(self.org))
-        taken = self.segment.events[self.seen :]
-        self.seen += len(taken)
-        who = {each.name: dict(self._moved(each, taken)) for each in self.audiences}
-        return Chapter(title=title, exit_code=done.exit_code, result=done.as_dict(), who=who)
+        before = len(self.segment.received)
+        done = sync.run(self.project, clock=self.clock)
+        with open_warehouse(self.project, clock=self.clock, read_only=True) as warehouse:
+            ledger = Ledger(warehouse, clock=self.clock)
+            who = {
+                each["audience"]: self._moved(ledger, done.run_id, each["audience"])
+                for each in done.audiences
+                if each["entered"] + each["changed"] + each["exited"]
+            }
+        return Chapter(
+            title=title,
+            exit_code=done.exit_code,
+            result=done.as_dict(),
+            who=who,
+            example=_farewell(self.segment.received[before:]),
+        )
 
-    def _moved(
-        self, audience: Audience, taken: Iterable[Mapping[str, Any]]
-    ) -> Iterator[tuple[str, tuple[str, ...]]]:
-        events = [
-            each
-            for each in taken
-            if each["type"] == "track" and each["properties"].get("audience_key") == audience.name
-        ]
-        for move in MOVES:
-            name = getattr(audience.track, move, None)
-            yield move, tuple(self._name(e["userId"]) for e in events if e["event"] == name)
+    def _moved(self, ledger: Ledger, run_id: str, audience: str) -> dict[str, list[str]]:
+        rows = ledger.warehouse.run(
+            "demo/moved",
+            tables={"outbox": ledger.outbox(audience), "runs": ledger.tables["runs"]},
+            columns={"keys": (Column("contact_id"),)},
+            run_id=run_id,
+        )
+        who: dict[str, list[str]] = {}
+        for move, contact_id in rows:
+            who.setdefault(move, []).append(self._name(contact_id))
+        return who
 
-    def _name(self, user_id: str) -> str:
+    def _name(self, contact_id: str) -> str:
         try:
-            person = self.org.get("Contact", user_id)
+            person = self.org.get("Contact", contact_id)
         except KeyError:
-            return user_id
-        return f"{person['FirstName']} {person['LastName']}"
+            return f"{contact_id} (deleted)"
+        return " ".join(filter(None, (person["FirstName"], person["LastName"])))
+
+
+def _farewell(messages: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The track event of someone who left, to be shown as it arrived."""
+    left = (m for m in messages if m["type"] == "track" and m["event"] == "Segment Exited")
+    return next(left, None)
