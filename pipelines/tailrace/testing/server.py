@@ -213,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
                 request=request,
                 status=response.status if response and cut != "after" else None,
                 received_at=received_at,
-                answer_bytes=len(response.body) if response else 0,
+                answer_bytes=len(response.body or response.gzipped or b"") if response else 0,
                 fault=fault,
             )
         )
@@ -352,12 +352,12 @@ def _with_headers(response: Response, headers: Mapping[str, str]) -> Response:
 def _encoded(request: Request, response: Response) -> tuple[bytes, dict[str, str]]:
     """The body as it travels, compressed when the client asked and it is worth it."""
     headers = dict(response.headers)
-    accepts = request.headers.get("accept-encoding", "").lower()
-    if "gzip" not in accepts or len(response.body) < GZIP_BYTES_MIN:
+    accepted = "gzip" in request.headers.get("accept-encoding", "").lower()
+    if accepted and response.gzipped is not None:
+        return response.gzipped, {**headers, "Content-Encoding": "gzip"}
+    if not accepted or len(response.body) < GZIP_BYTES_MIN:
         return response.body, headers
     headers["Content-Encoding"] = "gzip"
-    if response.gzipped is not None:
-        return response.gzipped, headers
     return igzip.compress(response.body, 1), headers
 
 

@@ -1,0 +1,340 @@
+"""Objects and fields of an org, and what `describe` says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+# type -> (soapType, default length, filterable, sortable, groupable)
+_KINDS: dict[str, tuple[str, int, bool, bool, bool]] = {
+    "id": ("tns:ID", 18, True, True, True),
+    "reference": ("tns:ID", 18, True, True, True),
+    "string": ("xsd:string", 255, True, True, True),
+    "picklist": ("xsd:string", 255, True, True, True),
+    "multipicklist": ("xsd:string", 4099, True, False, False),
+    "combobox": ("xsd:string", 255, True, True, True),
+    "textarea": ("xsd:string", 255, True, True, True),
+    "phone": ("xsd:string", 40, True, True, True),
+    "url": ("xsd:string", 255, True, True, True),
+    "email": ("xsd:string", 80, True, True, True),
+    "encryptedstring": ("xsd:string", 175, False, False, False),
+    "anyType": ("xsd:anyType", 0, False, False, False),
+    "complexvalue": ("urn:complexvalue", 0, False, False, False),
+    "json": ("urn:JSON", 0, False, False, False),
+    "datacategorygroupreference": ("xsd:string", 80, True, True, True),
+    "boolean": ("xsd:boolean", 0, True, True, True),
+    "int": ("xsd:int", 0, True, True, True),
+    "long": ("xsd:long", 0, True, True, True),
+    "double": ("xsd:double", 0, True, True, False),
+    "percent": ("xsd:double", 0, True, True, False),
+    "currency": ("xsd:double", 0, True, True, False),
+    "date": ("xsd:date", 0, True, True, True),
+    "datetime": ("xsd:dateTime", 0, True, True, False),
+    "time": ("xsd:time", 0, True, True, True),
+    "address": ("urn:address", 0, False, False, False),
+    "location": ("urn:location", 0, True, False, False),
+    "base64": ("xsd:base64Binary", 0, False, False, False),
+}
+LONG_TEXT_MIN = 256
+_NUMBERS = ("double", "percent", "currency")
+_TEXTS = ("string", "picklist", "multipicklist", "combobox", "textarea", "phone", "url", "email")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """One field as an administrator defined it."""
+
+    name: str
+    type: str
+    label: str = ""
+    length: int = 0
+    precision: int = 18
+    scale: int = 2
+    nillable: bool = True
+    calculated: bool = False
+    formula: str | None = None
+    compound: str | None = None
+    refers_to: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    help: str | None = None
+    filterable: bool | None = None
+    deprecated: bool = False
+    compliance: str | None = None
+    sensitivity: str | None = None
+
+    @property
+    def custom(self) -> bool:
+        """Whether an administrator or a package added it."""
+        return self.name.endswith(("__c", "__s"))
+
+    @property
+    def long_text(self) -> bool:
+        """Long text areas can be neither filtered nor sorted."""
+        return self.type == "textarea" and self.length >= LONG_TEXT_MIN
+
+    @property
+    def can_filter(self) -> bool:
+        """Whether WHERE may name it."""
+        if self.filterable is not None:
+            return self.filterable
+        return _KINDS[self.type][2] and not self.long_text
+
+    @property
+    def can_sort(self) -> bool:
+        """Whether ORDER BY may name it."""
+        return _KINDS[self.type][3] and not self.long_text and self.filterable is not False
+
+    def describe(self) -> dict[str, Any]:
+        """The field's entry in the object's describe."""
+        soap_type, length, _, _, groupable = _KINDS[self.type]
+        length = self.length or length
+        number = self.type in _NUMBERS
+        return {
+            "aggregatable": self.type not in ("address", "location", "base64", "boolean"),
+            "aiPredictionField": False,
+            "autoNumber": False,
+            "byteLength": length * 3 if self.type in _TEXTS else length,
+            "calculated": self.calculated,
+            "calculatedFormula": self.formula,
+            "cascadeDelete": False,
+            "caseSensitive": False,
+            "complianceGroup": self.compliance,
+            "compoundFieldName": self.compound,
+            "controllerName": None,
+            "createable": self._writable(),
+            "custom": self.custom,
+            "defaultValue": False if self.type == "boolean" else None,
+            "defaultValueFormula": None,
+            "defaultedOnCreate": self.type == "boolean",
+            "dependentPicklist": False,
+            "deprecatedAndHidden": self.deprecated,
+            "digits": {"int": 8, "long": 18}.get(self.type, 0),
+            "displayLocationInDecimal": False,
+            "encrypted": self.type == "encryptedstring",
+            "externalId": False,
+            "extraTypeInfo": "plaintextarea" if self.type == "textarea" else None,
+            "filterable": self.can_filter,
+            "filteredLookupInfo": None,
+            "formulaTreatNullNumberAsZero": False,
+            "groupable": groupable and not self.long_text and not self.calculated,
+            "highScaleNumber": False,
+            "htmlFormatted": False,
+            "idLookup": self.type in ("id", "email"),
+            "inlineHelpText": self.help,
+            "label": self.label or _label(self.name),
+            "length": length,
+            "mask": None,
+            "maskType": None,
+            "name": self.name,
+            "nameField": self.name == "Name",
+            "namePointing": len(self.refers_to) > 1,
+            "nillable": self.nillable,
+            "permissionable": self.nillable and self.custom,
+            "picklistValues": [_picked(value) for value in self.values],
+            "polymorphicForeignKey": len(self.refers_to) > 1,
+            "precision": self.precision if number else 0,
+            "queryByDistance": self.type in ("address", "location"),
+            "referenceTargetField": None,
+            "referenceTo": list(self.refers_to),
+            "relationshipName": self._relationship(),
+            "relationshipOrder": None,
+            "restrictedDelete": False,
+            "restrictedPicklist": False,
+            "scale": self.scale if number else 0,
+            "searchPrefilterable": self.type == "reference",
+            "securityClassification": self.sensitivity,
+            "soapType": soap_type,
+            "sortable": self.can_sort,
+            "type": self.type,
+            "unique": False,
+            "updateable": self._writable(),
+            "writeRequiresMasterRead": False,
+        }
+
+    def _writable(self) -> bool:
+        return not self.calculated and self.name not in SYSTEM_FIELDS
+
+    def _relationship(self) -> str | None:
+        if self.type != "reference":
+            return None
+        if self.custom:
+            return self.name.removesuffix("__c") + "__r"
+        return self.name.removesuffix("Id") or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SObject:
+    """One object as an administrator defined it.
+
+    `bulk` False: the Bulk API refuses it. `needs_filter`: a query must restrict one of these.
+    """
+
+    name: str
+    key_prefix: str
+    fields: tuple[Field, ...]
+    label: str = ""
+    queryable: bool = True
+    replicateable: bool = True
+    mergeable: bool = False
+    undeletable: bool = True
+    bulk: bool = True
+    needs_filter: tuple[str, ...] = ()
+    hidden: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def custom(self) -> bool:
+        """Whether an administrator or a package added it."""
+        return self.name.endswith(("__c", "__mdt", "__e"))
+
+    @property
+    def visible(self) -> tuple[Field, ...]:
+        """The fields that field-level security lets this user see."""
+        return tuple(each for each in self.fields if each.name.lower() not in self.hidden)
+
+    def find(self, name: str) -> Field | None:
+        """A visible field by its name in any case."""
+        wanted = name.lower()
+        if wanted in self.hidden:
+            return None
+        return next((each for each in self.fields if each.name.lower() == wanted), None)
+
+    def with_field(self, new: Field) -> SObject:
+        """The object with this field added, or changed where it is."""
+        if any(each.name.lower() == new.name.lower() for each in self.fields):
+            kept = [new if each.name.lower() == new.name.lower() else each for each in self.fields]
+            return replace(self, fields=tuple(kept))
+        return replace(self, fields=(*self.fields, new))
+
+    def without_field(self, name: str) -> SObject:
+        """The object after an administrator deleted the field."""
+        kept = tuple(each for each in self.fields if each.name.lower() != name.lower())
+        return replace(self, fields=kept)
+
+    def summary(self, version: str) -> dict[str, Any]:
+        """The object's entry in the list of all objects."""
+        root = f"/services/data/v{version}/sobjects/{self.name}"
+        return {
+            "activateable": False,
+            "createable": True,
+            "custom": self.custom,
+            "customSetting": False,
+            "deletable": True,
+            "deprecatedAndHidden": False,
+            "feedEnabled": False,
+            "hasSubtypes": False,
+            "isSubtype": False,
+            "keyPrefix": self.key_prefix,
+            "label": self.label or _label(self.name),
+            "labelPlural": (self.label or _label(self.name)) + "s",
+            "layoutable": True,
+            "mergeable": self.mergeable,
+            "mruEnabled": True,
+            "name": self.name,
+            "queryable": self.queryable,
+            "replicateable": self.replicateable,
+            "retrieveable": True,
+            "searchable": True,
+            "triggerable": True,
+            "undeletable": self.undeletable,
+            "updateable": True,
+            "urls": {
+                "sobject": root,
+                "describe": f"{root}/describe",
+                "rowTemplate": f"{root}/{{ID}}",
+            },
+        }
+
+    def describe(self, version: str) -> dict[str, Any]:
+        """The whole describe of the object."""
+        return {
+            **self.summary(version),
+            "actionOverrides": [],
+            "childRelationships": [],
+            "compactLayoutable": True,
+            "fields": [each.describe() for each in self.visible],
+            "listviewable": None,
+            "lookupLayoutable": None,
+            "namedLayoutInfos": [],
+            "networkScopeFieldName": None,
+            "recordTypeInfos": [],
+            "searchLayoutable": True,
+            "supportedScopes": [{"label": "All", "name": "everything"}],
+        }
+
+
+def system_fields(*, deleted: bool = True, modified: bool = True) -> tuple[Field, ...]:
+    """The audit fields that nearly every object has."""
+    fields = [Field(name="Id", type="id", nillable=False)]
+    if deleted:
+        fields.append(Field(name="IsDeleted", type="boolean", nillable=False, label="Deleted"))
+    fields += [
+        Field(name="CreatedDate", type="datetime", nillable=False),
+        Field(name="CreatedById", type="reference", refers_to=("User",), nillable=False),
+    ]
+    if modified:
+        fields += [
+            Field(name="LastModifiedDate", type="datetime", nillable=False),
+            Field(name="LastModifiedById", type="reference", refers_to=("User",), nillable=False),
+            Field(name="SystemModstamp", type="datetime", nillable=False),
+        ]
+    return tuple(fields)
+
+
+SYSTEM_FIELDS = frozenset(each.name for each in system_fields()) | {"MasterRecordId"}
+
+
+def address_fields(prefix: str) -> tuple[Field, ...]:
+    """A compound address and its components, in describe's order."""
+    compound = f"{prefix}Address"
+    parts = (
+        ("Street", "textarea", 255),
+        ("City", "string", 40),
+        ("State", "string", 80),
+        ("PostalCode", "string", 20),
+        ("Country", "string", 80),
+        ("Latitude", "double", 0),
+        ("Longitude", "double", 0),
+        ("GeocodeAccuracy", "picklist", 40),
+    )
+    components = [
+        Field(
+            name=prefix + name,
+            type=kind,
+            length=length,
+            compound=compound,
+            scale=15,
+            values=("Address", "City", "Zip") if name == "GeocodeAccuracy" else (),
+        )
+        for name, kind, length in parts
+    ]
+    return (*components, Field(name=compound, type="address"))
+
+
+def with_fields(base: Iterable[Field], *more: Field | Iterable[Field]) -> tuple[Field, ...]:
+    """One tuple out of fields and groups of fields."""
+    fields = list(base)
+    for each in more:
+        if isinstance(each, Field):
+            fields.append(each)
+        else:
+            fields.extend(each)
+    return tuple(fields)
+
+
+def _label(name: str) -> str:
+    plain = name.removesuffix("__c").split("__")[-1]
+    words = "".join(f" {c}" if c.isupper() else c for c in plain.replace("_", " ")).split()
+    if len(words) > 1 and words[-1] == "Id":
+        words[-1] = "ID"
+    return " ".join(words)
+
+
+def _picked(value: str) -> dict[str, Any]:
+    return {
+        "active": True,
+        "defaultValue": False,
+        "label": value,
+        "validFor": None,
+        "value": value,
+    }
