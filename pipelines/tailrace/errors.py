@@ -9,6 +9,7 @@
       - CredentialRefused
       - InsecureHost
       - NotAProject
+      - TrackingPlanInvalid
     + ModelError
       - SqlDoesNotParse
       - HeaderInvalid
@@ -122,6 +123,12 @@ class NotAProject(ConfigurationError):
     """There is no Tailrace project here."""
 
     hint = "Start one with: tailrace init my_project"
+
+
+class TrackingPlanInvalid(ConfigurationError):
+    """The tracking plan cannot be used."""
+
+    hint = "Correct tracking_plan.yaml, or draft another with: tailrace tracking-plan"
 
 
 class ModelError(YoursToFix):
