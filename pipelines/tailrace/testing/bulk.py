@@ -177,7 +177,7 @@ class Bulk:
             if query.offset is not None:
                 message = "OFFSET is not supported in Bulk Query"
                 raise Refused(400, "FEATURENOTENABLED", message)
-            fields = check(query, rows.spec if rows else None)
+            fields = check(query, rows.spec if rows is not None else None)
             for each in fields:
                 if each.type in ("address", "location"):
                     message = "Selecting compound data not supported in Bulk Query"

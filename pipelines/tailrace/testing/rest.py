@@ -116,7 +116,7 @@ class Rest:
         try:
             query = soql.parse(text, now=self.org.now())
             rows = self.org.find(query.sobject)
-            fields = check(query, rows.spec if rows else None)
+            fields = check(query, rows.spec if rows is not None else None)
             if (query.aggregates and not query.count) or query.group_by:
                 raise not_played("aggregates other than count()")
             if sum(each.calculated for each in fields) > self.formula_fields_max:

@@ -224,9 +224,13 @@ def _sorted(query: Query, spec: SObject, parts: list[Part], names: list[str]) ->
         if not parts:
             break
         direction = "descending" if order.descending else "ascending"
-        # Salesforce puts NULLs first unless told otherwise, in both directions.
-        placement = "at_end" if order.nulls_last else "at_start"
-        table = table.take(pc.sort_indices(table, [(key, direction)], null_placement=placement))
+        indices = pc.sort_indices(table, [(key, direction)])
+        nulls = table.column(key).null_count
+        if nulls and not order.nulls_last:
+            # Salesforce puts NULLs first unless told otherwise, in both directions.
+            last = len(indices) - nulls
+            indices = pa.concat_arrays([indices[last:], indices[:last]])
+        table = table.take(indices)
     return Part(table.num_rows, lambda name: _whole(table, name))
 
 
