@@ -12,6 +12,8 @@ from typing import Protocol
 
 import pytest
 
+ROOT = Path(__file__).parent.parent
+
 pytest_plugins = ["warehouses.postgres_server"]
 
 # Names that a developer's shell may hold and that would change what a test sees.
@@ -31,6 +33,7 @@ class Command(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seeds", type=int, default=300, help="how many random histories to play")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
 
 
@@ -57,13 +60,12 @@ def _leaks(name: str) -> bool:
 def clean_environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting of the developer's shell reaches a test, and none of a test's own stays."""
     before = dict(os.environ)
-    folder = Path.cwd()
     for name in filter(_leaks, before):
         monkeypatch.delenv(name)
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
     yield
     # The engine itself sets names for dlt and enters the project's folder.
-    os.chdir(folder)
+    os.chdir(ROOT)
     for name in set(os.environ) - set(before):
         if name != "PYTEST_CURRENT_TEST":
             del os.environ[name]

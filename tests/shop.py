@@ -1,4 +1,4 @@
-"""A shop to test with: a project folder, a warehouse filled by hand, a Segment that is a real server."""
+"""A shop to test with: a project folder, a warehouse filled by hand, a Segment that answers."""
 
 from __future__ import annotations
 

@@ -66,6 +66,7 @@ class Diff:
     size_before: int
     size_after: int
     quarantined: int
+    rejections: int = 0
     bad_keys: tuple[tuple[Any, ...], ...] = ()
     groups: tuple[Group, ...] = ()
     alteration: Alteration = field(default_factory=Alteration)
@@ -96,6 +97,7 @@ class _Diffing:
         }
         self.alteration = Alteration()
         self.lost: frozenset[str] = frozenset()
+        self.rejections, self.doubtful = ledger.pending(name)
 
     def run(self) -> Diff:
         self._find_snapshot()
@@ -122,6 +124,7 @@ class _Diffing:
             size_before=size_before,
             size_after=size_before + entered - exited,
             quarantined=quarantined,
+            rejections=self.rejections,
             bad_keys=samples,
             groups=self._summary(),
             alteration=self.alteration,
@@ -197,7 +200,8 @@ class _Diffing:
             and delivered.rejected == 0
             and not self.ask.send_mapping
             and self.alteration == Alteration()
-            and self.ledger.pending(self.ask.audience.name) == (0, 0)
+            and not self.rejections
+            and not self.doubtful
         )
 
     def _check_keys(
@@ -231,8 +235,7 @@ class _Diffing:
             self._run("give_reason", op="exited", reason="upstream")
         if self._lists()["insisted"]:
             self._run("blame_mapping")
-        rejections, _ = self.ledger.pending(ask.audience.name)
-        if rejections:
+        if self.rejections:
             self._run("keep_initial", audience=ask.audience.name)
         if ask.send_mapping:
             self._run("send_mapping")
@@ -249,8 +252,7 @@ class _Diffing:
 
     def _settle_doubts(self) -> None:
         """Keys whose last attempt has no known outcome are said again until it is known."""
-        _, doubtful = self.ledger.pending(self.ask.audience.name)
-        if not doubtful:
+        if not self.doubtful:
             return
         self._run("doubtful", audience=self.ask.audience.name)
         values = {"run": self.ask.run_seq, "now": self.ask.now}

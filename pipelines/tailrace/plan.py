@@ -342,7 +342,7 @@ class Planner:
             calls=_calls(found, mapper),
             new_users=sum(group.members for group in found.groups if group.is_new),
             bytes_per_call=self._bytes_per_call(ask, found, mapper),
-            rejected_before=self.ledger.pending(ask.audience.name)[0],
+            rejected_before=found.rejections,
             samples=self._samples(ask, found),
         )
 

@@ -7,8 +7,7 @@ is finished by the next one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,8 +22,8 @@ from tailrace.plan import Choices, Plan, Planner
 from tailrace.project import Project
 from tailrace.results import Progressing, RunResult, object_entry
 from tailrace.segment import Segment
-from tailrace.settings import SegmentSettings
-from tailrace.warehouse import open_warehouse
+from tailrace.settings import SalesforceCredentials, SegmentSettings
+from tailrace.warehouse import Warehouse, open_warehouse
 
 STATUS_RUNS_MAX = 10
 
@@ -127,56 +126,67 @@ def status(project: Project, *, clock: Clock) -> dict[str, Any]:
 
 def _carry_out(project: Project, job: Job, *, clock: Clock, progress: Progress | None) -> RunResult:
     # Everything that can be wrong without a warehouse is told before one is opened.
-    models, selected = _selected(project, job.select, job.exclude) if job.deliver else (None, ())
-    settings = project.segment() if job.deliver else None
-    if job.extract:
-        project.salesforce_credentials()
-    with _running(project, job, clock=clock) as (ledger, begun):
-        runner = _Runner(project, job, ledger=ledger, run=begun, progress=progress)
-        return runner.run(models, selected, settings)
-
-
-@contextmanager
-def _running(project: Project, job: Job, *, clock: Clock) -> Iterator[tuple[Ledger, Run]]:
-    """An open ledger, the lock, and a numbered run."""
+    work = prepare(project, job)
     with open_warehouse(project, clock=clock) as warehouse:
-        ledger = Ledger(warehouse, clock=clock)
-        ledger.install(secrets.token_hex(16))
-        suffix = secrets.token_hex(2)
-        owner = secrets.token_hex(8)
-        with lock(ledger, owner=owner, run_id=f"{job.command}-{suffix}", clock=clock):
-            allowed = [f"{audience}:{guard}" for audience, guard in sorted(job.choices.allow)]
-            yield ledger, ledger.start_run(job.command, suffix=suffix, allowed=allowed)
+        return carry_out(warehouse, work, clock=clock, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A job with all that it needs from the project's files."""
+
+    job: Job
+    models: Models | None
+    selected: tuple[Model, ...]
+    salesforce: SalesforceCredentials | None
+    segment: SegmentSettings | None
+
+
+def prepare(project: Project, job: Job) -> Work:
+    """Read what a job needs, and raise what is wrong with it."""
+    models, selected = _selected(project, job.select, job.exclude) if job.deliver else (None, ())
+    return Work(
+        job=job,
+        models=models,
+        selected=tuple(selected),
+        salesforce=project.salesforce_credentials() if job.extract else None,
+        segment=project.segment() if job.deliver else None,
+    )
+
+
+def carry_out(
+    warehouse: Warehouse, work: Work, *, clock: Clock, progress: Progress | None = None
+) -> RunResult:
+    """One numbered run, under the lock, over an open warehouse."""
+    ledger = Ledger(warehouse, clock=clock)
+    ledger.install(secrets.token_hex(16))
+    suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
+    allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.choices.allow)]
+    with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
+        begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
+        return _Runner(ledger, work, run=begun, progress=progress).run()
 
 
 class _Runner:
     """One run, step by step; `done` is what it has come to so far."""
 
-    def __init__(
-        self,
-        project: Project,
-        job: Job,
-        *,
-        ledger: Ledger,
-        run: Run,
-        progress: Progress | None,
-    ) -> None:
-        self.project = project
-        self.job = job
+    def __init__(self, ledger: Ledger, work: Work, *, run: Run, progress: Progress | None) -> None:
         self.ledger = ledger
+        self.project = ledger.warehouse.project
+        self.work = work
+        self.job = work.job
         self.begun = run
         self.progress = progress
-        self.done = Progressing(run_id=run.id, command=job.command)
+        self.done = Progressing(run_id=run.id, command=work.job.command)
 
-    def run(
-        self, models: Models | None, selected: Sequence[Model], settings: SegmentSettings | None
-    ) -> RunResult:
+    def run(self) -> RunResult:
         error: TailraceError | None = None
+        work = self.work
         try:
-            if self.job.extract:
-                self._extract()
-            if models is not None and settings is not None:
-                self._sync(models, selected, settings)
+            if work.salesforce is not None:
+                self._extract(work.salesforce)
+            if work.models is not None and work.segment is not None:
+                self._sync(work.models, work.segment)
         except TailraceError as raised:
             error = raised
             self.done = self.done.with_errors(raised.flattened())
@@ -189,13 +199,13 @@ class _Runner:
         )
         return result
 
-    def _extract(self) -> None:
+    def _extract(self, credentials: SalesforceCredentials) -> None:
         from tailrace.salesforce import extract as extract_objects
 
         landed = extract_objects(
             self.ledger.warehouse.pipeline,
             self.project.salesforce(),
-            self.project.salesforce_credentials(),
+            credentials,
             clock=self.ledger.clock,
             objects=self.job.objects,
             reconcile=self.job.reconcile,
@@ -233,7 +243,8 @@ class _Runner:
             empty_objects=any(facts.empty for facts in landed.objects),
         )
 
-    def _sync(self, models: Models, selected: Sequence[Model], settings: SegmentSettings) -> None:
+    def _sync(self, models: Models, settings: SegmentSettings) -> None:
+        selected = self.work.selected
         with Segment(settings, clock=self.ledger.clock) as segment:
             self._deliver(segment, left_behind(self.ledger))
             now = self.begun.started_at

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ class Warehouse:
         self.dialect = str(client.capabilities.sqlglot_dialect)
         self._described = count()
 
-    @property
+    @cached_property
     def engine_version(self) -> str:
         """`duckdb 2.0.0`: what a fingerprint that the engine computed is valid for."""
         (row,) = self.run("warehouse/version")
