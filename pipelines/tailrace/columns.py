@@ -56,6 +56,7 @@ def columns_of(query: exp.Query, known: Known, *, dialect: str = "duckdb") -> Co
             schema=schema,
             dialect=dialect,
             validate_qualify_columns=False,
+            allow_partial_qualification=True,
             quote_identifiers=False,
             isolate_tables=False,
         )

@@ -30,6 +30,15 @@ _JINJA = re.compile(r"\{\{|\{%|\{#")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_MISSING_HINTS = {
+    "key": "Name the column that makes a row a member, such as: key: contact_id",
+    "group_id": "Name the column with the group's id, such as: group_id: account_id",
+}
+_PLAINLY = {
+    "found unexpected end of stream": "a text in quotes is not closed",
+    "but found another document": "there are two documents, and a header is one",
+    "mapping values are not allowed here": "a second colon makes the line unreadable",
+}
 _WORDS = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -84,7 +93,9 @@ def split(text: str, *, file: str) -> Split:
             line=line,
         )
     blank = re.sub(r"[^\n]", " ", text[: end + 2])
-    return Split(yaml=body[: closing.start()].lstrip(" \t"), yaml_line=line, sql=blank + text[end + 2 :])
+    return Split(
+        yaml=body[: closing.start()].lstrip(" \t"), yaml_line=line, sql=blank + text[end + 2 :]
+    )
 
 
 def read_header(text: str, *, file: str, first_line: int = 1) -> Header:
@@ -166,9 +177,18 @@ class _Reading:
                 self.lines[(*path, str(i))] = self._line(item)
             return [self.value(item, (*path, str(i))) for i, item in enumerate(node.value)]
         if node.tag != "tag:yaml.org,2002:str":
-            self._refuse(f"{dotted(path)} has the tag {node.tag}; tags are not used", node)
+            self._refuse(f"{dotted(path)} begins with a tag (!); tags are not used", node)
         plain = isinstance(node, yaml.ScalarNode) and not node.style
-        return self._plain(node, path) if plain else node.value
+        return self._plain(node, path) if plain else self._text(node, path)
+
+    def _text(self, node: yaml.Node, path: tuple[str, ...]) -> str:
+        """A quoted text. JSON writes one character as two escapes, which YAML leaves apart."""
+        text: str = node.value
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._refuse(f"{dotted(path)} holds half a character", node)
+            return ""
 
     def _mapping(self, node: yaml.MappingNode, path: tuple[str, ...]) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -177,6 +197,7 @@ class _Reading:
             if not isinstance(key, str) or key == "<<":
                 self._refuse("A key in the header must be a plain word", key_node)
                 continue
+            key = self._text(key_node, path)
             inner = (*path, key)
             if key in found:
                 first = self.lines[inner]
@@ -211,8 +232,9 @@ class _Reading:
 def _not_yaml(error: yaml.YAMLError, *, file: str, offset: int) -> HeaderInvalid:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
+    problem = _PLAINLY.get(problem, problem)
     hint = None
-    if "mapping values are not allowed" in problem:
+    if "second colon" in problem:
         hint = "A text that holds a colon and a space must be in quotes."
     if "cannot start any token" in problem:
         hint = "A text that begins with @, ` or % must be in quotes; indent with spaces, not tabs."
@@ -267,11 +289,12 @@ def _explained(
                 line=header.line((*path, key)),
             )
         return
-    line = header.line(path)
+    line, hint = header.line(path), None
     if kind.name == "required" and "dependencies" in error.schema_path:
         message = f"{where} has options that go with a column, not with a constant"
     elif kind.name == "required":
         message = f"{where} lacks {kind.property}"
+        hint = _MISSING_HINTS.get(kind.property)
     elif kind.name == "oneOf":
         message = f"{where} needs either column or value"
     elif kind.name == "anyOf":
@@ -287,7 +310,7 @@ def _explained(
         if kind.name == "enum":
             options = [each for each in kind.options if isinstance(each, str)]
             message = suggest(message, str(_at(header.values, path)), options)
-    yield HeaderInvalid(message, file=header.file, line=line)
+    yield HeaderInvalid(message, hint=hint, file=header.file, line=line)
 
 
 def suggest(message: str, word: str, known: Iterable[str]) -> str:

@@ -104,7 +104,7 @@ def read_model(path: Path, folder: Path) -> Model:
     query: exp.Query | None = None
     try:
         query = parse(taken.sql, dialect=dialect, file=file)
-        errors += moves(query, file=file)
+        errors += moves(query, sql=taken.sql, file=file)
     except HeaderInvalid as error:
         error.line = header.line(("dialect",)) if header else None
         errors.append(error)
@@ -124,7 +124,7 @@ def read_model(path: Path, folder: Path) -> Model:
         owner=values.get("owner"),
         tags=tuple(values.get("tags") or ()),
         audience=audience,
-        warnings=warnings(query, file=file),
+        warnings=warnings(query, sql=taken.sql, file=file),
         query=query,
     )
 

@@ -161,7 +161,8 @@ def read_models(folder: Path, *, objects: Sequence[str] | None = None) -> Models
         model = found[name]
         columns = known[name] = columns_of(model.query, known, dialect=model.dialect)
         doubts = double_sums(columns.tree, file=model.file) if columns.tree else ()
-        found[name] = replace(model, columns=columns.names, warnings=(*model.warnings, *doubts))
+        doubts = tuple(sorted((*model.warnings, *doubts), key=lambda each: each.line or 0))
+        found[name] = replace(model, columns=columns.names, warnings=doubts)
         if columns.tree:
             errors += unknown_columns(columns.tree, known, file=model.file)
         if columns.names is not None:

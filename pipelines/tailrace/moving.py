@@ -55,6 +55,7 @@ _FORMATS = {
 _LISTS = (exp.ArrayAgg, exp.GroupConcat, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.ArrayConcatAgg)
 _PICKS = (exp.AnyValue, exp.First, exp.Last, exp.Mode)
 _SUMS = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
+_USUAL_NAMES = {"array_agg": "list", "group_concat": "string_agg"}
 _LIST_NAMES = frozenset({"json_group_array", "json_group_object", "json_group_structure"})
 _PICK_NAMES = frozenset({"arbitrary"})
 
@@ -78,14 +79,14 @@ class ModelWarning:
         }
 
 
-def moves(query: exp.Query, *, file: str | None = None) -> Iterator[ModelError]:
+def moves(query: exp.Query, *, sql: str = "", file: str | None = None) -> Iterator[ModelError]:
     """Everything in a SELECT that gives something else each time and cannot be pinned."""
     for node in query.find_all(exp.Func, exp.TableSample):
         if isinstance(node, exp.TableSample):
             message = "A sample takes other rows each time it runs"
             hint = "Choose by a hash of the key instead, such as: hash(id) % 10 = 0"
         elif isinstance(node, exp.Rand | exp.Randn | exp.Uuid) or _name(node) in VOLATILE:
-            message = f"{_name(node)}() gives something else each time it runs"
+            message = f"{_written(node, sql)}() gives something else each time it runs"
             hint = "Choose by a hash of the key instead, such as: hash(id) % 10 = 0"
             if isinstance(node, exp.Uuid) or "uuid" in _name(node):
                 hint = "Make an id from the key instead, such as: md5(id)"
@@ -127,11 +128,13 @@ def _name(node: exp.Expr) -> str:
     return node.sql_name().lower() if isinstance(node, exp.Func) else ""
 
 
-def warnings(query: exp.Query, *, file: str | None = None) -> tuple[ModelWarning, ...]:
+def warnings(
+    query: exp.Query, *, sql: str = "", file: str | None = None
+) -> tuple[ModelWarning, ...]:
     """What may move from run to run: the order inside lists, picks, limits, sums of doubles."""
     found: dict[tuple[str, int], ModelWarning] = {}
     for node in query.walk():
-        for message, hint in _doubts(node):
+        for message, hint in _doubts(node, _written(node, sql)):
             line = line_of(node)
             warning = ModelWarning(message=message, hint=hint, file=file, line=line)
             found.setdefault((message, line), warning)
@@ -163,17 +166,17 @@ def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarni
     return tuple(found.values())
 
 
-def _doubts(node: exp.Expr) -> Iterator[tuple[str, str]]:
+def _doubts(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
     name = _name(node)
     if isinstance(node, _LISTS) or name in _LIST_NAMES:
         if not _ordered(node):
             yield (
-                f"{_spoken(node)} without ORDER BY may list the same values in another order",
-                f"Order inside the brackets, such as: {_spoken(node, 'x ORDER BY x')}",
+                f"{written}(…) without ORDER BY may list the same values in another order",
+                f"Order inside the brackets, such as: {written}(x ORDER BY x)",
             )
     elif (isinstance(node, _PICKS) or name in _PICK_NAMES) and not _ordered(node):
         yield (
-            f"{_spoken(node)} may pick another of the values each time",
+            f"{written}(…) may pick another of the values each time",
             "Use min, max or arg_max, which always pick the same.",
         )
     elif isinstance(node, exp.Limit | exp.Fetch) and _unordered_limit(node):
@@ -188,10 +191,11 @@ def _doubts(node: exp.Expr) -> Iterator[tuple[str, str]]:
         )
 
 
-def _spoken(node: exp.Expr, inside: str = "…") -> str:
-    names = {"array_agg": "list", "group_concat": "string_agg"}
-    name = _name(node)
-    return f"{names.get(name, name)}({inside})"
+def _written(node: exp.Expr, sql: str) -> str:
+    """A function's name as it stands in the file; the tree knows many names as one."""
+    at = node.meta
+    text = sql[at["start"] : at["end"] + 1] if "start" in at and "end" in at else ""
+    return text.lower() or _USUAL_NAMES.get(_name(node), _name(node))
 
 
 def _ordered(node: exp.Expr) -> bool:

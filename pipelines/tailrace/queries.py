@@ -58,7 +58,10 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
             message = f'The SQL does not parse at "{found}"'
         raise SqlDoesNotParse(message, file=file, line=line) from None
     statements = [each for each in parsed if each and not isinstance(each, exp.Semicolon)]
-    return _one_select(statements, sql, file, first_word=tokens[0].text if tokens else "")
+    first_word = tokens[0].text if tokens else ""
+    query = _one_select(statements, sql, file, first_word=first_word)
+    _refuse_placeholders(query, tokens, sql, file=file)
+    return query
 
 
 def _one_select(
@@ -83,13 +86,6 @@ def _one_select(
             file=file,
             line=line_of(query, default=first_line),
         )
-    placeholder = query.find(exp.Placeholder, exp.Parameter)
-    if placeholder:
-        raise SqlDoesNotParse(
-            f"{placeholder.sql()} is a placeholder, and nothing fills it in",
-            file=file,
-            line=line_of(placeholder, default=first_line),
-        )
     return query
 
 
@@ -104,6 +100,21 @@ def _refuse_templates(tokens: Sequence[Any], *, file: str | None) -> None:
                 file=file,
                 line=one.line,
             )
+
+
+def _refuse_placeholders(
+    query: exp.Query, tokens: Sequence[Any], sql: str, *, file: str | None
+) -> None:
+    if query.find(exp.Placeholder, exp.Parameter):
+        marks = [each for each in tokens if each.token_type.name in ("PARAMETER", "PLACEHOLDER")]
+        mark = marks[0] if marks else tokens[-1]
+        raise SqlDoesNotParse(
+            f"{mark.text} marks a value to fill in, and nothing fills it in",
+            hint="Write the value itself.",
+            file=file,
+            # The tokenizer's own line is one too far for a $ near the end of a line.
+            line=sql.count("\n", 0, mark.start) + 1,
+        )
 
 
 def _unreadable(error: TokenError, sql: str, file: str | None) -> SqlDoesNotParse:

@@ -1,0 +1,64 @@
+"""Where the columns of a model come from: which fields of which Salesforce objects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.lineage import Node, to_node
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import build_scope
+
+from tailrace.definitions import definition
+from tailrace.models import Models
+from tailrace.queries import LANDED, parse
+
+
+def trace(
+    models: Models, name: str, *, landed: Mapping[str, Collection[str]] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """For each column that the model gives, the landed columns that its value is made of.
+
+    A column is `contact.email`; `contact.*` when a star hides which one it is. A constant and a
+    count come from none.
+
+    Args:
+        models: All models.
+        name: The model to look into.
+        landed: The columns of the landed tables, where they are known; they tell which table of
+            several an unqualified column belongs to.
+    """
+    tables = {table: dict.fromkeys(columns, "unknown") for table, columns in (landed or {}).items()}
+    tree = parse(definition(models, name))
+    try:
+        tree = qualify(
+            tree,
+            schema={LANDED: tables} if tables else None,
+            dialect="duckdb",
+            validate_qualify_columns=False,
+            allow_partial_qualification=True,
+            quote_identifiers=False,
+        )
+        scope = build_scope(tree)
+    except SqlglotError:
+        return {}
+    if scope is None:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for column in models.by_name[name].columns or tree.named_selects:
+        try:
+            node = to_node(column, scope=scope, dialect="duckdb")
+        except (SqlglotError, ValueError):
+            continue
+        leaves = {leaf for each in node.walk() if (leaf := _leaf(each))}
+        found[column.lower()] = tuple(sorted(leaves))
+    return found
+
+
+def _leaf(node: Node) -> str | None:
+    """`contact.email` for a column of a landed table."""
+    table = node.expression
+    if not isinstance(table, exp.Table) or table.db.lower() != LANDED:
+        return None
+    return f"{table.name.lower()}.{node.name.rpartition('.')[2].strip(chr(34)).lower()}"
