@@ -18,6 +18,8 @@ from tailrace.settling import Settler
 
 # What an interrupted delivery still waits for, so that answers on their way are not wasted.
 FAREWELL_SECONDS_MAX = 2.0
+# A wait without end would not notice Ctrl-C on every platform.
+LISTEN_SECONDS = 0.2
 
 
 class Segment:
@@ -184,8 +186,10 @@ class _Delivery:
     def _finished(self, *, wait: bool) -> Iterator[Verdict]:
         while True:
             try:
-                batch, result = self._results.get(block=wait)
+                batch, result = self._results.get(timeout=LISTEN_SECONDS if wait else 0)
             except Empty:
+                if wait:
+                    continue
                 return
             wait = False
             yield from self._settled(batch, result)
