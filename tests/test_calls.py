@@ -285,6 +285,44 @@ def test_an_event_needs_a_name(name: Any, rule: str) -> None:
     assert [(rule, "event")] == [(each.rule, each.path) for each in refusals]
 
 
+# What stays here
+
+SECRET = "0b1f-Ännë secret@example.com"
+
+
+@pytest.mark.parametrize("op", ["entered", "changed", "exited"])
+@pytest.mark.parametrize("payload", ["plain", "engage"])
+def test_nothing_leaves_that_is_not_mapped(op: str, payload: Any) -> None:
+    """A column of the row that the header does not name is in no call."""
+    row = {**ANN, "unmapped": SECRET}
+    old = {**row, "ltv": 2, "unmapped": SECRET[::-1]} if op == "changed" else {}
+    calls, _, _ = mapper(replace(VIP, payload=payload)).calls(transition(op, new=row, old=old))
+    assert calls
+    assert all(b"secret" not in call.body and b"terces" not in call.body for call in calls)
+
+
+@pytest.mark.parametrize("change", [{"hash": "sha256"}, {"mask": True}])
+@pytest.mark.parametrize("payload", ["plain", "engage"])
+@pytest.mark.parametrize("op", ["entered", "changed", "exited"])
+def test_what_is_hashed_or_masked_is_so_everywhere(
+    op: str, payload: Any, change: dict[str, Any]
+) -> None:
+    """In properties, traits, `previous`, last-known values and the context alike."""
+    email = {"email": Field(column="email", **change)}
+    audience = replace(
+        VIP,
+        payload=payload,
+        track=Track(entered="A B", changed="A C", exited="A D", properties=email),
+        identify=Identify(traits=email),
+        group=Group(group_id="account", traits=email),
+    )
+    row = {**ANN, "email": SECRET}
+    old = {**row, "email": "old.secret@example.com"} if op == "changed" else {}
+    calls, _, _ = mapper(audience).calls(transition(op, new=row, old=old))
+    assert calls
+    assert all(b"secret" not in call.body for call in calls)
+
+
 # messageId
 
 

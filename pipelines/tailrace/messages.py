@@ -25,7 +25,7 @@ Ids = tuple[str | None, str | None]
 
 
 class Context:
-    """The context of the calls: the header's own, and what comes from the row."""
+    """The context of the calls: the header's own, then what comes from the row."""
 
     def __init__(
         self, audience: Audience, *, namespace: str, encoder: Encoder, salt: str | None
@@ -33,52 +33,55 @@ class Context:
         self._encoder = encoder
         self._external = sorted(audience.external_ids.items())
         self._categories = sorted(audience.consent.categories.items()) if audience.consent else []
-        self._bare = dict(audience.context)
-        if (self._bare.get("consent") or {}).get("categoryPreferences") == {}:
+        own = {name: encoder.encode(value) for name, value in audience.context.items()}
+        if self._categories or (own.get("consent") or {}).get("categoryPreferences") == {}:
             # An empty object would withdraw the user's consent to every category.
-            del self._bare["consent"]
-        self._engage = audience.payload == "engage"
-        self._member = self._bare
+            own.pop("consent", None)
         self._email: Getter | None = None
+        self._traits: dict[str, Any] = {}
+        self._engage = audience.payload == "engage"
+        traits = audience.identify.traits if audience.identify else {}
+        if self._engage and "email" in traits:
+            # Where Segment's own audiences put it for destinations that match by address.
+            self._email = getter("email", traits["email"], encoder, salt)
+            self._traits = own.get("traits", {})
+        self._bare = self._members(own)
         if self._engage:
-            self._member = {"personas": personas(audience, namespace=namespace), **self._bare}
-            traits = audience.identify.traits if audience.identify else {}
-            if "email" in traits:
-                # Where Segment's own audiences put it for destinations that match by address.
-                self._email = getter("email", traits["email"], encoder, salt)
+            own["personas"] = personas(audience, namespace=namespace)
+        self._member = self._members(own)
+        self._untold = self._members({name: own[name] for name in own if name != "traits"})
         self._constant: Contexts | None = None
         if not (self._external or self._categories or self._email):
-            member = self._json(self._member)
-            self._constant = self._json(self._bare), member, member
+            member = _context(self._member)
+            self._constant = _context(self._bare), member, member
 
     def of(self, row: Row) -> Contexts:
         """`"context":{…},` three times: for what says nothing of the audience, identify, track."""
         if self._constant is not None:
             return self._constant
-        moving: dict[str, Any] = {}
-        if external := self._external_ids(row):
-            moving["externalIds"] = external
-        if self._categories:
-            moving["consent"] = {"categoryPreferences": self._consent(row)}
-        bare = self._json({**self._bare, **moving})
+        moving = self._consent(row) + self._external_ids(row)
+        bare = _context(self._bare + moving)
         if not self._engage:
             return bare, bare, bare
-        member = {**self._member, **moving}
+        member = _context(self._member + moving)
         email = self._email(row) if self._email else None
         if email is None or email is LEFT_OUT:
-            return bare, self._json(member), self._json(member)
-        traits = {**member.get("traits", {}), "email": email}
-        return bare, self._json(member), self._json({**member, "traits": traits})
+            return bare, member, member
+        traits = self._members({"traits": {**self._traits, "email": email}})
+        return bare, member, _context(self._untold + moving + traits)
 
-    def _external_ids(self, row: Row) -> list[dict[str, str]]:
-        return [
+    def _external_ids(self, row: Row) -> bytes:
+        found = [
             {"collection": "users", "encoding": "none", "id": text, "type": kind.lower()}
             for kind, column in self._external
             if (text := read_id(row[column], f"context.externalIds.{kind}", self._encoder))
         ]
+        return b'"externalIds":' + self._encoder.dumps(found) + b"," if found else b""
 
-    def _consent(self, row: Row) -> dict[str, bool]:
+    def _consent(self, row: Row) -> bytes:
         """The user's answer to each category; not to have answered is not to have agreed."""
+        if not self._categories:
+            return b""
         answers: dict[str, bool] = {}
         for category, column in self._categories:
             answer = row[column]
@@ -89,13 +92,18 @@ class Context:
                     rule="consent_categorypreferences_fields_should_be_bool",
                 )
             answers[category] = answer or False
-        return answers
+        return b'"consent":{"categoryPreferences":' + self._encoder.dumps(answers) + b"},"
 
-    def _json(self, context: dict[str, Any]) -> bytes:
-        if not context:
-            return b""
-        ordered = {name: context[name] for name in sorted(context)}
-        return b'"context":' + self._encoder.dumps(ordered) + b","
+    def _members(self, document: dict[str, Any]) -> bytes:
+        """`"name":…,` for each name of an object, in their order."""
+        return b"".join(
+            self._encoder.dumps(name) + b":" + self._encoder.dumps(document[name]) + b","
+            for name in sorted(document)
+        )
+
+
+def _context(members: bytes) -> bytes:
+    return b'"context":{' + members[:-1] + b"}," if members else b""
 
 
 def personas(audience: Audience, *, namespace: str) -> dict[str, str]:
