@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import SystemClock
-from tailrace.errors import TailraceError
+from tailrace.errors import NothingLanded, TailraceError
 
 if TYPE_CHECKING:
     from tailrace.models import Model, Models
@@ -201,7 +201,11 @@ def status(directory: Path, target: str | None) -> Result:
     """The last runs and where each audience stands."""
     from tailrace import sync
 
-    return answer("status") | sync.status(_project(directory, target), clock=SystemClock())
+    try:
+        found = sync.status(_project(directory, target), clock=SystemClock())
+    except NothingLanded:
+        found = {"runs": [], "audiences": []}
+    return answer("status") | found
 
 
 def _objects(project: Project, selection: Selection) -> tuple[str, ...] | None:

@@ -114,7 +114,9 @@ def _of_init(result: Result) -> Iterable[str | Table]:
     yield from (f"kept     {name}" for name in result["kept"])
     yield ""
     yield "Next: put your credentials in .dlt/secrets.toml (see .dlt/secrets.toml.example), then"
-    yield "run `tailrace plan` to see who would enter, change and leave each audience."
+    yield "  tailrace doctor    to see whether everything is reachable"
+    yield "  tailrace extract   to land what Salesforce has"
+    yield "  tailrace plan      to see who would enter, change and leave each audience"
 
 
 def _of_validate(result: Result) -> Iterable[str | Table]:

@@ -98,7 +98,7 @@ def _warehouse(project: Project, clock: Clock) -> Iterator[Check]:
     try:
         with open_warehouse(project, clock=clock, read_only=True) as warehouse:
             landed = len(warehouse.tables_in(project.settings.dataset))
-            found = f"{warehouse.dialect} {warehouse.engine_version}, {landed} tables landed"
+            found = f"{warehouse.engine_version}, {landed} tables landed"
             yield Check(check="warehouse", status="ok", found=found)
             yield from _lock_owner(warehouse, clock)
     except NothingLanded as error:
