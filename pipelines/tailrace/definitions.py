@@ -41,11 +41,11 @@ def definition(models: Models, name: str, *, tables_built: Collection[str] = ())
     for tree in trees.values():
         _point_at(tree, inlined={each: f"{prefix}{each}" for each in under})
     whole = trees[name]
-    # Each goes in front of the one before, so the last to be read comes first.
-    for each in reversed(under):
-        whole = whole.with_(f"{prefix}{each}", as_=trees[each], append=True, copy=False)
-        clause = whole.args["with_"]
-        clause.expressions.insert(0, clause.expressions.pop())
+    if under:
+        clause = whole.args.get("with_") or exp.With(expressions=[])
+        first = [_named(f"{prefix}{each}", trees[each]) for each in under]
+        clause.set("expressions", [*first, *clause.expressions])
+        whole.set("with_", clause)
     return whole.sql("duckdb", pretty=True, comments=False)
 
 
@@ -118,6 +118,10 @@ def _point_at(tree: exp.Query, *, inlined: Mapping[str, str]) -> None:
         # `salesforce.contact.email` means the table, and the dataset may have another name.
         if column.args.get("db") and column.text("db").lower() == LANDED and column.table:
             column.set("db", None)
+
+
+def _named(name: str, tree: exp.Query) -> exp.CTE:
+    return exp.CTE(this=tree, alias=exp.TableAlias(this=exp.to_identifier(name)))
 
 
 def _free_prefix(trees: Collection[exp.Query]) -> str:
