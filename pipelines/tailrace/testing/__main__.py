@@ -12,9 +12,11 @@ import os
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tailrace.clock import SystemClock
 from tailrace.testing.server import Simulator
 
 
@@ -22,10 +24,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Start the simulator that was asked for."""
     parser = argparse.ArgumentParser(prog="python -m tailrace.testing", description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
-    for name, help_text in (("salesforce", "a Salesforce org"), ("segment", "a Segment source")):
+    for name, help_text, add in (
+        ("salesforce", "a Salesforce org", _salesforce_arguments),
+        ("segment", "a Segment source", _segment_arguments),
+    ):
         kind = kinds.add_parser(name, help=help_text)
         kind.add_argument("--port", type=int, default=0, help="default: any free one")
-    _segment_arguments(kind)
+        add(kind)
     given = parser.parse_args(arguments)
     simulator, told = _segment(given) if given.kind == "segment" else _salesforce(given)
     serve(simulator, {"url": simulator.url, **told})
@@ -90,11 +95,56 @@ def _segment(given: argparse.Namespace) -> tuple[Simulator, dict[str, Any]]:
     return simulator, told
 
 
+def _salesforce_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument(
+        "--start",
+        type=_moment,
+        default=None,
+        metavar="TIME",
+        help="the org's time, ISO 8601 in UTC; default: now",
+    )
+    parser.add_argument(
+        "--contacts", type=int, default=0, metavar="ROWS", help="generated ones, beside its own"
+    )
+    parser.add_argument("--page-rows", type=int, default=50_000, help="rows in a Bulk page")
+    parser.add_argument("--polls", type=int, default=1, help="polls that find a job unfinished")
+    parser.add_argument("--job-seconds", type=float, default=0.0, help="how long a job runs")
+    parser.add_argument("--api-calls-max", type=int, default=100_000, help="the daily quota")
+    parser.add_argument(
+        "--latency", type=float, default=0.0, metavar="SECONDS", help="before each page of results"
+    )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _salesforce(given: argparse.Namespace) -> tuple[Simulator, dict[str, Any]]:
+    from tailrace.testing.bulk import BulkSettings
+    from tailrace.testing.faults import Fault
+    from tailrace.testing.org import Org
     from tailrace.testing.salesforce import SalesforceSimulator
 
-    simulator = SalesforceSimulator(port=given.port)
-    names = ("client_id", "client_secret", "username", "private_key_pem")
+    org = Org(seed=given.seed, start=given.start or SystemClock().now())
+    if given.contacts:
+        org.add_mass("Contact", given.contacts)
+    bulk = BulkSettings(page_rows=given.page_rows, polls=given.polls, job_seconds=given.job_seconds)
+    simulator = SalesforceSimulator(
+        org=org, port=given.port, bulk=bulk, api_calls_max=given.api_calls_max
+    )
+    if given.latency:
+        for path in ("*/results", "*/query", "*/queryAll", "*/query/0r8*"):
+            simulator.faults.append(Fault(path=path, method="GET", delay_seconds=given.latency))
+    names = (
+        "client_id",
+        "client_secret",
+        "username",
+        "password",
+        "security_token",
+        "private_key_pem",
+    )
     return simulator, {name: getattr(simulator, name) for name in names}
 
 

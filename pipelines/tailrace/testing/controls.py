@@ -119,6 +119,10 @@ def _job_fault(simulator: SalesforceSimulator, given: Given) -> Any:
     return {}
 
 
+def _warm(simulator: SalesforceSimulator, given: Given) -> Any:
+    return {"rows": simulator.bulk.warm(given["query"], given.get("operation", "query"))}
+
+
 def _expire(simulator: SalesforceSimulator, given: Given) -> Any:
     simulator.expire_tokens()
     return {}
@@ -151,4 +155,5 @@ _DEEDS: dict[str, Callable[[SalesforceSimulator, Given], Any]] = {
     "job_fault": _job_fault,
     "expire_tokens": _expire,
     "records": _records,
+    "warm": _warm,
 }

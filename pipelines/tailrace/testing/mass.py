@@ -49,6 +49,7 @@ class Mass:
         self._prefix = f"{spec.key_prefix}Gn"
         self._suffix = checksum(self._prefix + "0" * 10)
         self._columns: OrderedDict[tuple[int, str], pa.Array] = OrderedDict()
+        self._counted: tuple[int, pa.Array] | None = None
         self._lock = Lock()
 
     @property
@@ -114,10 +115,16 @@ class Mass:
         return made
 
     def _make(self, chunk: int, name: str) -> pa.Array:
-        start = chunk * self.chunk_rows
-        numbers = pa.array(range(start, start + self.chunk_size(chunk)), type=pa.int64())
         field = next(each for each in self.spec.fields if each.name == name)
-        return _Columns(self, numbers).values(field)
+        return _Columns(self, self._numbers(chunk)).values(field)
+
+    def _numbers(self, chunk: int) -> pa.Array:
+        held = self._counted
+        if held is None or held[0] != chunk:
+            start = chunk * self.chunk_rows
+            rows = range(start, start + self.chunk_size(chunk))
+            held = self._counted = (chunk, pa.array(rows, type=pa.int64()))
+        return held[1]
 
     def hashed(self, numbers: pa.Array, name: str) -> pa.Array:
         """A number below 2^31 for each row, as good as random, different for each name."""

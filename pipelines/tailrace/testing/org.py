@@ -155,7 +155,6 @@ class Org:
         with self.lock:
             rows = self.rows(sobject)
             rows.spec = replace(rows.spec, hidden=frozenset(change(rows.spec.hidden)))
-            rows.version += 1
 
     def add_mass(self, sobject: str, rows: int, *, seed: int | None = None) -> None:
         """Give the object generated rows beside its own, all older than the org's time."""
@@ -331,9 +330,9 @@ class Org:
         self, rows: Rows, record: Record, *, at: datetime | None = None, new: bool = False
     ) -> None:
         moment = self._when(at)
-        known = {each.name for each in rows.spec.fields}
+        known = rows.fields
         if new:
-            record = {**self._defaults(rows.spec, moment), **record}
+            record = {**self._defaults(rows, moment), **record}
         stamps = {
             "LastModifiedDate": moment,
             "LastModifiedById": record.get("OwnerId") or self.user_id(),
@@ -343,9 +342,9 @@ class Org:
         full = derived(rows.spec.name, record)
         rows.put({name: value for name, value in full.items() if name in known or name in record})
 
-    def _defaults(self, spec: SObject, moment: datetime) -> Record:
-        record: Record = {each.name: False for each in spec.fields if each.type == "boolean"}
-        known = {each.name for each in spec.fields}
+    def _defaults(self, rows: Rows, moment: datetime) -> Record:
+        known = rows.fields
+        record: Record = {name: False for name, each in known.items() if each.type == "boolean"}
         created = {"CreatedDate": moment, "CreatedById": self.user_id(), "OwnerId": self.user_id()}
         return record | {name: value for name, value in created.items() if name in known}
 

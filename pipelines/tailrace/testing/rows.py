@@ -5,7 +5,7 @@ Records are plain dictionaries. For queries they are turned into Arrow columns o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -49,33 +49,95 @@ def held(field: Field, value: Any) -> Any:
     """The value as the org holds it; raises ValueError for what the field cannot take."""
     if value is None or isinstance(value, Raw):
         return value
-    kind = arrow_type(field)
-    if field.type == "datetime":
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return aware.astimezone(UTC).replace(tzinfo=None)
-    if field.type == "date":
-        return date.fromisoformat(value) if isinstance(value, str) else value
-    if field.type == "time":
-        return time.fromisoformat(value) if isinstance(value, str) else value
-    if pa.types.is_floating(kind) and isinstance(value, int | float | Decimal):
-        return float(value)
-    expected: dict[pa.DataType, type] = {pa.bool_(): bool, pa.int64(): int, pa.binary(): bytes}
-    if not isinstance(value, expected.get(kind, str)):
-        raise ValueError(f"{field.name} is a {field.type}; it cannot hold {value!r}")
+    return _HOLD.get(field.type, _text)(field, value)
+
+
+def _text(field: Field, value: Any) -> Any:
+    if not isinstance(value, str):
+        raise _unfit(field, value)
     return value
+
+
+def _moment(field: Field, value: Any) -> Any:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(UTC).replace(tzinfo=None)
+    # Salesforce keeps milliseconds at most.
+    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
+
+
+def _day(field: Field, value: Any) -> Any:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _time(field: Field, value: Any) -> Any:
+    return time.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _double(field: Field, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise _unfit(field, value)
+    return float(value)
+
+
+def _whole(field: Field, value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _unfit(field, value)
+    return value
+
+
+def _flag(field: Field, value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise _unfit(field, value)
+    return value
+
+
+def _bytes(field: Field, value: Any) -> Any:
+    if not isinstance(value, bytes):
+        raise _unfit(field, value)
+    return value
+
+
+def _unfit(field: Field, value: Any) -> ValueError:
+    return ValueError(f"{field.name} is a {field.type}; it cannot hold {value!r}")
+
+
+_HOLD: dict[str, Callable[[Field, Any], Any]] = {
+    "boolean": _flag,
+    "int": _whole,
+    "long": _whole,
+    "double": _double,
+    "percent": _double,
+    "currency": _double,
+    "date": _day,
+    "datetime": _moment,
+    "time": _time,
+    "base64": _bytes,
+}
 
 
 class Rows:
     """All rows of one object, soft-deleted ones included."""
 
     def __init__(self, spec: SObject) -> None:
-        self.spec = spec
+        self._spec = spec
+        self.fields = {each.name: each for each in spec.fields}
         self.mass: Mass | None = None
         self.shadowed: set[int] = set()
         self.version = 0
         self._records: dict[str, Record] = {}
         self._table: tuple[int, SObject, pa.Table] | None = None
+
+    @property
+    def spec(self) -> SObject:
+        """The object's definition."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: SObject) -> None:
+        self._spec = spec
+        self.fields = {each.name: each for each in spec.fields}
+        self.version += 1
 
     def __len__(self) -> int:
         generated = self.mass.rows - len(self.shadowed) if self.mass else 0
@@ -116,12 +178,14 @@ class Rows:
         """Add a record, or replace the one with its id."""
         record_id = record["Id"]
         self._shadow(record_id)
-        fields = {each.name: each for each in self.spec.fields}
-        unknown = sorted(set(record) - set(fields))
+        fields = self.fields
+        unknown = [name for name in record if name not in fields]
         if unknown:
             raise ValueError(f"{self.spec.name} has no {', '.join(unknown)}")
-        held_values = {name: held(fields[name], value) for name, value in record.items()}
-        self._records[record_id] = held_values
+        self._records[record_id] = {
+            name: None if value is None else held(fields[name], value)
+            for name, value in record.items()
+        }
         self.version += 1
 
     def remove(self, record_id: str) -> None:
@@ -145,7 +209,6 @@ class Rows:
             for each in retyped:
                 record[each.name] = retype(each, record.get(each.name))
         self.spec = spec
-        self.version += 1
         if self.mass is not None:
             self.mass.reshape(spec)
 
