@@ -30,6 +30,7 @@ DELIVERED = (
     "context",
     "integrations",
     "consent",
+    "retiring",
 )
 
 
@@ -123,6 +124,8 @@ class Audience:
     guards: Guards = field(default_factory=Guards)
     on_definition_change: OnDefinitionChange = "send"
     destination: str | None = None
+    # Set by the engine alone: who leaves an audience that is no more has its trait nulled.
+    retiring: bool = False
     file: str | None = field(default=None, compare=False)
     header_lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 

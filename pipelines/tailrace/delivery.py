@@ -51,6 +51,11 @@ class Settled:
 def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, choices: Choices) -> Delivery:
     """Commit an audience's plan: its outbox and its row in the ledger, in one transaction."""
     held = plan.status == "held"
+    definition, fingerprint = plan.definition, plan.fingerprint
+    if choices.intent == "retry" and plan.delivered is not None:
+        # The rest of the audience still stands for the definition it was delivered by.
+        definition, fingerprint = plan.delivered.definition, plan.delivered.definition_fingerprint
+    whole = choices.intent != "retry" and not plan.diff.quarantined
     if not held:
         align(
             ledger,
@@ -59,6 +64,7 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, choices: Choices
             plan.shape,
             lost=plan.diff.lost,
             backfill=choices.on_new_column == "absorb",
+            restart=plan.diff.restart,
         )
     with ledger.warehouse.transaction():
         if plan.planned and not held:
@@ -73,11 +79,11 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, choices: Choices
             run,
             plan.name,
             phase="held" if held else "delivering",
-            definition=plan.definition,
-            definition_fingerprint=plan.fingerprint,
+            definition=definition,
+            definition_fingerprint=fingerprint,
             mapping=json.dumps(plan.audience.mapping(), sort_keys=True),
             mapping_fingerprint=plan.audience.mapping_fingerprint,
-            model_fingerprint=None if plan.diff.quarantined else plan.diff.fingerprint,
+            model_fingerprint=plan.diff.fingerprint if whole else None,
             planned_at=run.started_at,
             finished_at=ledger.clock.now() if held else None,
             rows_seen=plan.diff.rows_seen,

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tailrace.audiences import Audience
+from tailrace.errors import KeyTypeChanged
 from tailrace.ledger import Delivered, Ledger, Shape
 from tailrace.members import Alteration, alteration, is_castable
 from tailrace.statements import Binding, Column, TableName
@@ -20,6 +21,9 @@ from tailrace.statements import Binding, Column, TableName
 SAMPLE_ROWS_MAX = 3
 
 OnNewColumn = Literal["absorb", "send"]
+# What a plan is for: the usual difference; everybody anew; the same without sending; what was
+# refused before and nothing else; everybody's exit.
+Intent = Literal["usual", "resend", "silent", "retry", "retire"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,7 @@ class Question:
     run_seq: int
     on_new_column: OnNewColumn
     send_mapping: bool
+    intent: Intent = "usual"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +76,7 @@ class Diff:
     groups: tuple[Group, ...] = ()
     alteration: Alteration = field(default_factory=Alteration)
     lost: frozenset[str] = frozenset()
+    restart: bool = False
     unchanged: bool = False
 
 
@@ -97,6 +103,7 @@ class _Diffing:
         }
         self.alteration = Alteration()
         self.lost: frozenset[str] = frozenset()
+        self.restart = False
         self.rejections, self.doubtful = ledger.pending(name)
 
     def run(self) -> Diff:
@@ -117,6 +124,7 @@ class _Diffing:
         entered, exited, quarantined, samples = self._check_keys(rows_seen, int(size_before))
         self._say_why()
         self._settle_doubts()
+        self._follow_intent()
         return Diff(
             transitions=self.names["transitions"],
             rows_seen=rows_seen,
@@ -129,6 +137,7 @@ class _Diffing:
             groups=self._summary(),
             alteration=self.alteration,
             lost=self.lost,
+            restart=self.restart,
         )
 
     def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
@@ -147,7 +156,16 @@ class _Diffing:
             self._run("nobody")
             return
         self.tables["snapshot"] = snapshot
-        self.alteration = alteration(found, self.ask.shape, audience=self.ask.audience)
+        try:
+            self.alteration = alteration(found, self.ask.shape, audience=self.ask.audience)
+        except KeyTypeChanged:
+            if self.ask.intent not in ("resend", "silent"):
+                raise
+            # Whoever was delivered under the old key is forgotten: that is what a reset is for.
+            self.tables["snapshot"] = self.names["nobody"]
+            self.restart = True
+            self._run("nobody")
+            return
         self.lost = frozenset(
             column.name
             for column in self.alteration.retyped
@@ -177,7 +195,7 @@ class _Diffing:
             "consent": among(
                 tuple(audience.consent.categories.values()) if audience.consent else ()
             ),
-            "identity": among((audience.user_id, audience.anonymous_id)),
+            "identity": among((audience.user_id or audience.anonymous_id,)),
             "group_id": among((group_id,)),
         }
 
@@ -195,6 +213,7 @@ class _Diffing:
         delivered = self.ask.delivered
         return (
             delivered is not None
+            and self.ask.intent == "usual"
             and fingerprint is not None
             and delivered.model_fingerprint == fingerprint
             and delivered.rejected == 0
@@ -241,6 +260,16 @@ class _Diffing:
             self._run("send_mapping")
         if ask.audience.on_definition_change == "rebaseline":
             self._run("silence", reason="definition")
+
+    def _follow_intent(self) -> None:
+        intent = self.ask.intent
+        if intent == "resend":
+            self._run("restate_changed", run=self.ask.run_seq)
+            self._run("send_again", run=self.ask.run_seq)
+        elif intent == "silent":
+            self._run("silence_all")
+        elif intent == "retry":
+            self._run("keep_rejected", audience=self.ask.audience.name)
 
     def _attribute(self, earlier: Binding) -> None:
         known = {column.name for column in self.warehouse.describe(earlier)}

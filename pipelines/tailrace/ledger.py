@@ -218,6 +218,7 @@ class Ledger:
                 "finished_at": iso(row[14]) if row[14] else None,
             }
             for row in (self._run("latest_audience_runs") if self.installed else [])
+            if row[2] != "retired"
         ]
 
     # Audiences
@@ -263,6 +264,76 @@ class Ledger:
     def record_audience_run(self, run: Run, audience: str, **values: Any) -> None:
         """Write down what a run planned for an audience."""
         self._run("record_audience_run", run=run.seq, audience=audience, **values)
+
+    def retire(self, audience: str) -> None:
+        """Close the ledger of an audience; one of the same name would start anew."""
+        with self.warehouse.transaction():
+            self._run("retire_runs", audience=audience)
+            self.warehouse.run("ledger/drop_table", tables={"dropped": self.snapshot(audience)})
+
+    def rename(self, old_name: str, new_name: str) -> None:
+        """Carry an audience's ledger over to a new name: nobody enters, nobody exits."""
+        with self.warehouse.transaction():
+            for old, new in (
+                (self.snapshot(old_name), self.snapshot(new_name)),
+                (self.outbox(old_name), self.outbox(new_name)),
+            ):
+                self.warehouse.run(
+                    "ledger/rename_table",
+                    tables={"renamed": old, "named": TableName(None, new.name)},
+                )
+            for table in ("audience_runs", "acks", "rejections", "doubtful"):
+                self._run(f"rename_in_{table}", old_name=old_name, new_name=new_name)
+
+    def purge(self, *, before: datetime) -> dict[str, int]:
+        """Forget what was settled before a moment. Returns how many rows went, by table."""
+        audiences = [row["audience"] for row in self.standing()]
+        forgotten: dict[str, int] = {"outbox": 0, "tombstones": 0}
+        with self.warehouse.transaction():
+            for name in audiences:
+                tables = {
+                    **self.tables,
+                    "outbox": self.outbox(name),
+                    "snapshot": self.snapshot(name),
+                }
+                forgotten["outbox"] += self._purged(
+                    "purge_outbox", self.outbox(name), tables, audience=name, before=before
+                )
+                forgotten["tombstones"] += self._purged(
+                    "purge_tombstones", self.snapshot(name), tables, before=before
+                )
+            for table in ("rejections", "acks"):
+                forgotten[table] = self._purged(
+                    f"purge_{table}", self.tables[table], self.tables, before=before
+                )
+        return forgotten
+
+    def _purged(
+        self, name: str, table: Binding, tables: Mapping[str, Binding], **values: Any
+    ) -> int:
+        def count() -> int:
+            ((rows,),) = self.warehouse.run("ledger/count_rows", tables={"counted": table})
+            return int(rows)
+
+        before = count()
+        self.warehouse.run(f"ledger/{name}", tables=tables, **values)
+        return before - count()
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """What was refused and is not settled, by audience and reason."""
+        return [
+            {
+                "audience": row[0],
+                "kind": row[1],
+                "reason": row[2],
+                "status": row[3],
+                "rejections": row[4],
+                "attempts": row[5],
+                "first_seen": iso(row[6]),
+                "last_seen": iso(row[7]),
+            }
+            for row in (self._run("rejected_by_reason") if self.installed else [])
+        ]
 
     # Delivery
 

@@ -86,13 +86,18 @@ def align(
     *,
     lost: frozenset[str],
     backfill: bool,
+    restart: bool = False,
 ) -> None:
     """Create the audience's tables, or alter them to the shape, in one transaction.
 
-    A column in `lost` holds values that the new type cannot: it starts anew.
+    A column in `lost` holds values that the new type cannot: it starts anew; so does the whole
+    audience with `restart`.
     """
     warehouse = ledger.warehouse
     outbox = ledger.outbox(audience.name)
+    if restart:
+        for table in (ledger.snapshot(audience.name), outbox):
+            warehouse.run("ledger/drop_table", tables={"dropped": table})
     stale = _stale(warehouse, outbox, shape)
     with warehouse.transaction():
         _align_snapshot(ledger, audience, model, shape, lost=lost, backfill=backfill)

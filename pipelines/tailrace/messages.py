@@ -179,6 +179,8 @@ def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
     if identify is not None and identify.membership_trait:
         members.add(identify.membership_trait)
 
+    left = None if audience.retiring else False
+
     def mapped(fields: Mapping[str, Field] | None, constants: Mapping[str, Any]) -> Mapped:
         return Mapped(fields or {}, encoder=encoder, salt=salt, constants=constants)
 
@@ -189,7 +191,7 @@ def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
         last_known=mapped(properties, {**dict.fromkeys(engage, False), **key}),
         key_only=mapped(None, key),
         traits=mapped(identify.traits if identify else None, dict.fromkeys(members, True)),
-        left=mapped(None, dict.fromkeys(members, False)) if identify and members else None,
+        left=mapped(None, dict.fromkeys(members, left)) if identify and members else None,
         group_traits=mapped(group.traits if group else None, {}),
     )
 

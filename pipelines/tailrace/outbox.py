@@ -22,7 +22,7 @@ def enqueue(
     ledger: Ledger, run_seq: int, audience: Audience, *, transitions: TableName, shape: Shape
 ) -> None:
     """Write a plan's transitions down, numbered from 1. Called inside a transaction."""
-    identity = {audience.user_id, audience.anonymous_id}
+    identity = {audience.user_id or audience.anonymous_id}
     ledger.warehouse.run(
         "outbox/enqueue",
         tables={"outbox": ledger.outbox(audience.name), "transitions": transitions},

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tailrace.audiences import Audience
 from tailrace.calls import Mapper
-from tailrace.diff import Diff, OnNewColumn, Question, diff
+from tailrace.diff import Diff, Intent, OnNewColumn, Question, diff
 from tailrace.errors import ModelDoesNotBind, TailraceError
 from tailrace.guards import Guard, Seen, judge
 from tailrace.ledger import Delivered, Ledger, Shape
@@ -40,6 +40,7 @@ class Choices:
     allow: frozenset[tuple[str, str]] = frozenset()
     on_new_column: OnNewColumn = "absorb"
     on_mapping_change: Literal["absorb", "send"] = "absorb"
+    intent: Intent = "usual"
 
     def allowed(self, audience: str) -> frozenset[str]:
         """The guards that are let pass once for an audience."""
@@ -220,6 +221,38 @@ class Planner:
             **limits,
         )
 
+    def retirement(self, audience: Audience, delivered: Delivered) -> Plan:
+        """Everybody's exit from an audience, by what the ledger alone knows of it."""
+        snapshot = self.ledger.snapshot(audience.name)
+        shape = shape_of(
+            self.warehouse.columns_of(snapshot),
+            key=audience.key,
+            mapped=audience.mapped_columns,
+            file=audience.file,
+        )
+        nobody = query(
+            "plan/nobody_left",
+            self.warehouse.dialect,
+            tables={"snapshot": snapshot},
+            columns=shape.lists,
+        )
+        question = Question(
+            audience=audience,
+            model=nobody,
+            shape=shape,
+            delivered=delivered,
+            edited=True,
+            earlier=None,
+            upstream=(),
+            now=self.now,
+            run_seq=self.ledger.next_run_seq(),
+            on_new_column="absorb",
+            send_mapping=False,
+            intent="retire",
+        )
+        made = self._plan(question, delivered.definition)
+        return Plan(planned_at=self.now, run_seq=question.run_seq, audiences=(made,))
+
     def _orphans(self) -> tuple[str, ...]:
         """Audiences with members in the ledger and no file."""
         known = {model.name for model in self.models.audiences()}
@@ -255,6 +288,7 @@ class Planner:
             run_seq=run_seq,
             on_new_column=self.choices.on_new_column,
             send_mapping=remapped and self.choices.on_mapping_change == "send",
+            intent=self.choices.intent,
         )
         return question, text
 
@@ -325,6 +359,7 @@ class Planner:
             by_definition=_members(found, reason="definition"),
             upstream=ask.upstream,
         )
+        allowed = self.choices.allowed(ask.audience.name)
         mapper = Mapper(
             ask.audience, namespace=self.ledger.namespace or "plan", planned_at=self.now
         )
@@ -336,7 +371,7 @@ class Planner:
             definition=text,
             fingerprint=fingerprint(text),
             delivered=ask.delivered,
-            guards=judge(ask.audience, seen, allowed=self.choices.allowed(ask.audience.name)),
+            guards=() if ask.intent == "retire" else judge(ask.audience, seen, allowed=allowed),
             **counts,
             by_reason=_by_reason(found),
             calls=_calls(found, mapper),

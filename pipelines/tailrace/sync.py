@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tailrace.audiences import Audience
 from tailrace.build import build
 from tailrace.clock import Clock
 from tailrace.delivery import Delivery, Progress, deliver, left_behind, write_down
-from tailrace.errors import ExtractIncomplete, MissingCredential, TailraceError
+from tailrace.errors import ExtractIncomplete, MissingCredential, NothingSelected, TailraceError
 from tailrace.ledger import Ledger, Run
 from tailrace.lock import lock
 from tailrace.models import Model, Models, read_models
 from tailrace.plan import Choices, Plan, Planner
-from tailrace.project import Project
+from tailrace.project import Project, did_you_mean
 from tailrace.results import Progressing, RunResult, object_entry
 from tailrace.segment import Segment
 from tailrace.settings import SalesforceCredentials, SegmentSettings
@@ -39,6 +40,7 @@ class Job:
     exclude: tuple[str, ...] = ()
     objects: tuple[str, ...] | None = None
     reconcile: bool = False
+    retire: str | None = None
     choices: Choices = field(default_factory=Choices)
 
 
@@ -117,6 +119,14 @@ def run(
     return _carry_out(project, job, clock=clock, progress=progress)
 
 
+def retire(
+    project: Project, audience: str, *, clock: Clock, progress: Progress | None = None
+) -> RunResult:
+    """Send everybody's exit from an audience once, and close its ledger. Its file may be gone."""
+    job = Job(command="retire", retire=audience)
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
 def status(project: Project, *, clock: Clock) -> dict[str, Any]:
     """The last runs, and where each audience stands."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
@@ -144,7 +154,8 @@ class Work:
 
 def prepare(project: Project, job: Job) -> Work:
     """Read what a job needs, and raise what is wrong with it."""
-    models, selected = _selected(project, job.select, job.exclude) if job.deliver else (None, ())
+    reads_models = job.deliver and job.retire is None
+    models, selected = _selected(project, job.select, job.exclude) if reads_models else (None, ())
     return Work(
         job=job,
         models=models,
@@ -187,6 +198,8 @@ class _Runner:
                 self._extract(work.salesforce)
             if work.models is not None and work.segment is not None:
                 self._sync(work.models, work.segment)
+            if work.job.retire is not None and work.segment is not None:
+                self._retire(work.job.retire, work.segment)
         except TailraceError as raised:
             error = raised
             self.done = self.done.with_errors(raised.flattened())
@@ -264,6 +277,32 @@ class _Runner:
             ]
             held = {each.name for each in made.audiences if each.status == "held"}
             self._deliver(segment, [d for d in written if d.audience.name not in held])
+
+    def _retire(self, name: str, settings: SegmentSettings) -> None:
+        with Segment(settings, clock=self.ledger.clock) as segment:
+            self._deliver(segment, left_behind(self.ledger))
+            delivered = self.ledger.last_delivered(name)
+            if delivered is None:
+                known = [str(row["audience"]) for row in self.ledger.standing()]
+                raise NothingSelected(
+                    f'The ledger has no audience "{name}".{did_you_mean(name, known)}'
+                )
+            audience = replace(Audience.from_mapping(delivered.mapping), retiring=True)
+            planner = Planner(
+                self.ledger,
+                Models(by_name={}),
+                choices=self.job.choices,
+                segment=settings,
+                now=self.begun.started_at,
+            )
+            made = planner.retirement(audience, delivered)
+            self.done = replace(self.done, plan=made)
+            (leaving,) = made.audiences
+            self._deliver(
+                segment, [write_down(self.ledger, self.begun, leaving, choices=self.job.choices)]
+            )
+            if not self.done.settled[-1].rejected:
+                self.ledger.retire(name)
 
     def _deliver(self, segment: Segment, deliveries: Sequence[Delivery]) -> None:
         if any(each.planned for each in deliveries):

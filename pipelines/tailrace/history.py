@@ -1,0 +1,160 @@
+"""What the ledger remembers: a person's way, sizes over time, who was a member when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from tailrace.audiences import Audience
+from tailrace.calls import Mapper
+from tailrace.clock import Clock, iso
+from tailrace.errors import NothingLanded, NothingSelected
+from tailrace.ledger import Ledger, Shape
+from tailrace.members import shape_of
+from tailrace.outbox import transition_reader
+from tailrace.privacy import mask_sample
+from tailrace.project import Project, did_you_mean
+from tailrace.statements import Column
+from tailrace.warehouse import open_warehouse
+
+
+def trace(
+    project: Project, person: str, *, clock: Clock, show_values: bool = False
+) -> dict[str, Any]:
+    """A person's memberships and events in every audience, found by key, user id or anonymous id.
+
+    Values are masked unless `show_values`.
+    """
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = _installed(Ledger(warehouse, clock=clock))
+        traced = [
+            _traced(ledger, str(row["audience"]), person, show_values=show_values)
+            for row in ledger.standing()
+        ]
+        return {"person": person if show_values else mask_sample(person), "audiences": traced}
+
+
+def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:
+    """How an audience grew and shrank, run by run."""
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = _known(Ledger(warehouse, clock=clock), audience)
+        rows = warehouse.run("history/sizes", tables=ledger.tables, audience=audience)
+        names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
+        return {
+            "audience": audience,
+            "runs": [
+                {
+                    "at": iso(at),
+                    **dict(zip(names, counts, strict=True)),
+                    "held": held,
+                    "phase": phase,
+                    "run_id": run_id,
+                }
+                for at, *counts, held, phase, run_id in rows
+            ],
+        }
+
+
+def members_at(
+    project: Project, audience: str, moment: datetime, *, clock: Clock
+) -> list[tuple[Any, ...]]:
+    """The keys of who was a member at a moment, as far back as the outbox was not purged."""
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = _known(Ledger(warehouse, clock=clock), audience)
+        shape, _ = _shape(ledger, audience)
+        return warehouse.run(
+            "history/members_at",
+            tables={**ledger.tables, "outbox": ledger.outbox(audience)},
+            columns=shape.lists,
+            audience=audience,
+            moment=moment,
+        )
+
+
+def _installed(ledger: Ledger) -> Ledger:
+    if not ledger.installed:
+        raise NothingLanded("There is no ledger yet: nothing was delivered", hint="tailrace run")
+    return ledger
+
+
+def _known(ledger: Ledger, audience: str) -> Ledger:
+    known = [str(row["audience"]) for row in _installed(ledger).standing()]
+    if audience not in known:
+        suggestion = did_you_mean(audience, known)
+        raise NothingSelected(f'The ledger has no audience "{audience}".{suggestion}')
+    return ledger
+
+
+def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
+    """The columns that the snapshot has, and the audience as it was last delivered."""
+    delivered = ledger.last_delivered(name)
+    if delivered is None:
+        return Shape(keys=(), columns=()), Audience(name=name, key=())
+    audience = Audience.from_mapping(delivered.mapping)
+    columns = ledger.warehouse.columns_of(ledger.snapshot(name))
+    shape = shape_of(columns, key=audience.key, mapped=audience.mapped_columns, file=None)
+    return shape, audience
+
+
+def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dict[str, Any]:
+    shape, audience = _shape(ledger, name)
+    if not shape.keys:
+        return {"audience": name, "membership": None, "events": []}
+    ids = {*audience.key, audience.user_id, audience.anonymous_id}
+    names = [c for c in (*shape.keys, *shape.columns) if c.name in ids]
+    tables = {
+        **ledger.tables,
+        "snapshot": ledger.snapshot(name),
+        "outbox": ledger.outbox(name),
+    }
+    columns: dict[str, Sequence[Column]] = {**shape.lists, "names": names}
+    found = ledger.warehouse.run(
+        "history/memberships", tables=tables, columns=columns, person=person
+    )
+    moved = ledger.warehouse.run(
+        "history/transitions", tables=tables, columns=columns, audience=name, person=person
+    )
+    *_, version, since, gone = found[0] if found else (None, None, None)
+    return {
+        "audience": name,
+        "membership": "none" if not found else "left" if gone else "member",
+        "since": iso(since) if since else None,
+        "run_seq": version,
+        "events": list(_events(ledger, shape, audience, moved, show_values=show_values)),
+    }
+
+
+def _events(
+    ledger: Ledger,
+    shape: Shape,
+    audience: Audience,
+    rows: Sequence[Sequence[Any]],
+    *,
+    show_values: bool,
+) -> Iterator[dict[str, Any]]:
+    """What was planned for a person and what became of it, the calls worked out anew."""
+    read = transition_reader(shape)
+    salt = ledger.warehouse.project.settings.salt
+    for run_seq, planned_at, _, acked_at, refused_for, *row in rows:
+        transition, send = read(row)
+        mapper = Mapper(audience, namespace=ledger.namespace, planned_at=planned_at, salt=salt)
+        calls = mapper.calls(transition)[0] if send else []
+        fate = "delivered" if send else "recorded silently"
+        if refused_for is not None:
+            fate = f"refused: {refused_for}"
+        elif acked_at is None:
+            fate = "not yet delivered"
+        yield {
+            "run_seq": run_seq,
+            "planned_at": iso(planned_at),
+            "op": transition.op,
+            "reason": transition.reason,
+            "fate": fate,
+            "acked_at": iso(acked_at) if acked_at else None,
+            "calls": [{"kind": call.kind, "message_id": call.message_id} for call in calls],
+            "values": {
+                name: str(value) if show_values else mask_sample(value)
+                for name, value in transition.new.items()
+            },
+        }

@@ -1,0 +1,2 @@
+-- The model as it was built before.
+DROP VIEW IF EXISTS built

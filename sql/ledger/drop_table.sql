@@ -1,0 +1,2 @@
+-- A table of an audience that is no more.
+DROP TABLE IF EXISTS dropped
