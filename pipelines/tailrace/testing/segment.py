@@ -23,7 +23,7 @@ from tailrace.testing.ingest_rules import BATCH_EVENTS_MAX, BODY_BYTES_MAX, EVEN
 from tailrace.testing.messages import BadEncoding, Exchange, Request, Response
 from tailrace.testing.segment_inbox import Discard, Inbox
 from tailrace.testing.segment_oauth import Authorization
-from tailrace.testing.segment_overview import delivery_overview
+from tailrace.testing.segment_overview import delivery_overview, sources
 from tailrace.testing.server import Simulator
 
 __all__ = ["Discard", "SegmentSimulator"]
@@ -150,6 +150,8 @@ class SegmentSimulator(Simulator):
             return self._settings(parts[2])
         if request.method == "GET" and parts[0] == "delivery-overview" and len(parts) == 2:
             return delivery_overview(self, request, parts[1])
+        if request.method == "GET" and request.path == "/sources":
+            return sources(self, request)
         return Response(status=404, body=b"Not Found")
 
     def _settings(self, key: str) -> Response:
@@ -171,7 +173,7 @@ class SegmentSimulator(Simulator):
         self.inbox.counts["bytes"] += len(body)
         self.inbox.counts["wire_bytes"] += len(request.body)
         if not self.strict:
-            self.inbox.counts["received"] += body.count(b'"messageId":"')
+            self.inbox.counts["received"] += body.count(b'"messageId"')
             return TAKEN
         return self._read(request, kind, body)
 

@@ -39,6 +39,19 @@ def delivery_overview(simulator: SegmentSimulator, request: Request, dataset: st
     return Response.of_json({"data": _dataset(simulator, dataset, groups, query["startTime"])})
 
 
+def sources(simulator: SegmentSimulator, request: Request) -> Response:
+    """The answer to `GET /sources`: one page with one source that is not ours, one that is."""
+    if request.headers.get("authorization") != f"Bearer {simulator.public_token}":
+        return _error(401, "unauthorized", "The token is not valid.")
+    if "pagination.cursor" not in request.query:
+        other = {"id": "another-source", "writeKeys": ["another-key"]}
+        page: dict[str, Any] = {"current": "MA==", "next": "MQ==", "totalEntries": 2}
+        return Response.of_json({"data": {"sources": [other], "pagination": page}})
+    own = {"id": simulator.source_id, "writeKeys": [simulator.write_key]}
+    page = {"current": "MQ==", "totalEntries": 2}
+    return Response.of_json({"data": {"sources": [own], "pagination": page}})
+
+
 def _dataset(
     simulator: SegmentSimulator, dataset: str, groups: list[str], time: str
 ) -> dict[str, Any]:
