@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from tailrace.batches import Acknowledged, Batch, Rejected, Verdict
+from tailrace.batches import Acknowledged, Batch, Envelope, Rejected, Verdict
 from tailrace.calls import Call
 from tailrace.clock import Clock
 from tailrace.errors import DeliveryIncomplete, ServiceFailed, TailraceError, Unreachable
@@ -27,14 +27,6 @@ FIRST_CONTACT_SECONDS_MAX = 20.0
 # So many refusals in a row, with nothing accepted between, are no poison row but a wrong host.
 REFUSALS_IN_A_ROW_MAX = 500
 TOO_LARGE = "event_over_32_kb"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The calls of one transition."""
-
-    seq: int
-    calls: tuple[Call, ...]
 
 
 @dataclass(slots=True)
@@ -180,14 +172,14 @@ class _Settling:
         self._requests = 0
 
     def verdicts(self) -> list[Verdict]:
-        rows: list[Row] = []
+        rows: list[Envelope] = []
         found: list[Verdict] = []
         for envelope in self._batch.envelopes:
             large = envelope.oversized
             if large is not None:
                 found.append(_rejected(envelope.seq, large, TOO_LARGE, None, Past()))
             elif envelope.calls:
-                rows.append(Row(envelope.seq, envelope.calls))
+                rows.append(envelope)
         if rows:
             found.extend(self._settled(rows, Past()))
         events = sum(len(row.calls) for row in rows)
@@ -195,7 +187,7 @@ class _Settling:
         found.append(Acknowledged(batch.first_seq, batch.last_seq, events, self._requests))
         return found
 
-    def _settled(self, rows: Sequence[Row], past: Past) -> Iterator[Rejected]:
+    def _settled(self, rows: Sequence[Envelope], past: Past) -> Iterator[Rejected]:
         """The rejected ones of these rows; the others are accepted when this ends."""
         answer = self._request([call for row in rows for call in row.calls], past)
         if answer.outcome == "accepted":
@@ -210,7 +202,7 @@ class _Settling:
         else:
             yield _rejected(rows[0].seq, rows[0].calls[0], answer.reason, answer.status, past)
 
-    def _settled_by_call(self, row: Row, past: Past) -> Iterator[Rejected]:
+    def _settled_by_call(self, row: Envelope, past: Past) -> Iterator[Rejected]:
         """One call after the other; none after a refused one, so that it is not repeated for ever.
 
         What went out before it was delivered, while the row counts as rejected: doubtful.
