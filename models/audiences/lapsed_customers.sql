@@ -26,5 +26,6 @@ SELECT
     account_sales.last_won_on,
     account_sales.deals_won
 FROM contacts
-JOIN account_sales ON account_sales.account_id = contacts.account_id
+JOIN accounts ON accounts.account_id = contacts.account_id
+JOIN account_sales ON account_sales.account_id = accounts.account_id
 WHERE account_sales.last_won_on < current_date - INTERVAL 6 MONTH

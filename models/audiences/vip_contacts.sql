@@ -28,5 +28,5 @@ SELECT
     account_sales.won_last_year AS ltv_usd
 FROM contacts
 JOIN accounts ON accounts.account_id = contacts.account_id
-JOIN account_sales ON account_sales.account_id = contacts.account_id
+JOIN account_sales ON account_sales.account_id = accounts.account_id
 WHERE account_sales.won_last_year > 50000
