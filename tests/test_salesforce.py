@@ -5,89 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pytest
+from salesforce_landing import Landing, landing_of
 
-from tailrace.clock import SystemClock
 from tailrace.errors import CredentialRefused, UnknownField, UnknownObject, Unreachable
-from tailrace.project import did_you_mean
-from tailrace.salesforce import ExtractResult, ObjectFacts, extract
-from tailrace.settings import ObjectSettings, SalesforceCredentials, SalesforceSettings
-from tailrace.testing import SalesforceSimulator
-
-import dlt  # isort: skip
-
-SMALL = ("Account", "Contact")
-
-
-class Landing:
-    """A warehouse that objects land in, and the org that they come from."""
-
-    def __init__(self, folder: Path, sf: SalesforceSimulator) -> None:
-        self.folder = folder
-        self.sf = sf
-        self.clock = QuickClock()
-        self.connection = duckdb.connect(str(folder / "warehouse.duckdb"))
-        self.pipeline = dlt.pipeline(
-            "tailrace",
-            pipelines_dir=str(folder / "pipelines"),
-            destination=dlt.destinations.duckdb(self.connection),
-            dataset_name="salesforce",
-        )
-        self.credentials = SalesforceCredentials(
-            instance_url=sf.url, client_id=sf.client_id, client_secret=sf.client_secret
-        )
-        self.settings = SalesforceSettings(objects=SMALL)
-
-    def extract(self, *objects: str, **changes: Any) -> ExtractResult:
-        """Extract with some settings changed."""
-        return extract(
-            self.pipeline,
-            replace(self.settings, **changes),
-            self.credentials,
-            clock=self.clock,
-            objects=objects or None,
-        )
-
-    def one(self, name: str, **changes: Any) -> ObjectFacts:
-        """Extract one object."""
-        (facts,) = self.extract(name, **changes).objects
-        if facts.error is not None:
-            raise facts.error
-        return facts
-
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """What the warehouse says."""
-        return self.connection.execute(sql).fetchall()
-
-    def value(self, sql: str) -> Any:
-        """One value of the warehouse."""
-        return self.rows(sql)[0][0]
-
-    def paths(self) -> list[str]:
-        """The paths that were asked of Salesforce so far."""
-        return [each.request.path for each in self.sf.requests]
-
-
-class QuickClock(SystemClock):
-    """The machine's clock, whose waits are over at once; it remembers how long they were."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        super().sleep(min(seconds, 0.002))
+from tailrace.settings import ObjectSettings
 
 
 @pytest.fixture
 def landing(tmp_path: Path) -> Iterator[Landing]:
-    with SalesforceSimulator() as sf:
-        each = Landing(tmp_path, sf)
+    with landing_of(tmp_path) as each:
         yield each
-        each.connection.close()
 
 
 def test_objects_land_whole_with_their_types(landing: Landing) -> None:
@@ -156,7 +85,7 @@ def test_nothing_is_printed(landing: Landing, capfd: pytest.CaptureFixture[str])
 
 def test_an_unknown_object_is_told_before_anything_lands(landing: Landing) -> None:
     """The name that was probably meant is in the message."""
-    with pytest.raises(UnknownObject, match='Contcat.*Did you mean "Contact"') as caught:
+    with pytest.raises(UnknownObject, match=r'Contcat.*Did you mean "Contact"') as caught:
         landing.extract("Account", "Contcat")
 
     assert (2, []) == (caught.value.exit_code, landing.rows("SELECT * FROM duckdb_tables()"))
@@ -166,7 +95,7 @@ def test_an_unknown_field_is_told_before_anything_lands(landing: Landing) -> Non
     """So is a field's."""
     wrong = {"Contact": ObjectSettings(fields=("Id", "LastNmae"))}
 
-    with pytest.raises(UnknownField, match='LastNmae.*Did you mean "LastName"'):
+    with pytest.raises(UnknownField, match=r'LastNmae.*Did you mean "LastName"'):
         landing.extract("Contact", per_object=wrong)
 
 
@@ -189,8 +118,3 @@ def test_an_unreachable_host(landing: Landing) -> None:
         landing.extract()
 
     assert (1, 2) == (caught.value.exit_code, len(landing.clock.slept))
-
-
-def test_names_that_are_close() -> None:
-    """Far names are not suggested."""
-    assert "" == did_you_mean("Zebra", ["Contact"])

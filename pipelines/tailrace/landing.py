@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tailrace.cells import schema_of
 from tailrace.errors import FieldTypeChanged
 from tailrace.sobject import ARROW_OF_KIND, Field, Kind, SObject
 
@@ -48,6 +47,12 @@ class Layout:
     fields: tuple[Field, ...]
     vanished: tuple[str, ...]
     new: tuple[str, ...]
+
+    @classmethod
+    def of(cls, columns: tuple[Landed, ...], table: str) -> Layout:
+        """The layout of a side table with some of a landed table's columns."""
+        fields = tuple(each.field for each in columns if each.field is not None)
+        return cls(table=table, columns=columns, fields=fields, vanished=(), new=())
 
     @property
     def schema(self) -> pa.Schema:
@@ -158,12 +163,6 @@ class ParquetFiles:
             )
         self._writer.write_table(table, row_group_size=self._held_rows)
         self._held, self._held_rows, self._held_bytes = [], 0, 0
-
-
-def unchanged(fields: Sequence[Field]) -> Callable[[pa.RecordBatch], pa.RecordBatch]:
-    """An arrangement for side tables: the fields as they come."""
-    schema = schema_of(fields)
-    return lambda batch: batch.cast(schema)
 
 
 def _is_id(landed: Landed) -> bool:

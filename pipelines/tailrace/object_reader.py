@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -22,13 +22,12 @@ from tailrace import rest_query
 from tailrace.bulk_query import BulkRefused, Download, QueryJob, QueryTimedOut
 from tailrace.cells import BadCell, Page, WideRow
 from tailrace.errors import ExtractIncomplete, SalesforceFault
-from tailrace.landing import Layout, ParquetFiles, lay_out
+from tailrace.landing import Landed, Layout, ParquetFiles, lay_out
 from tailrace.replication import Horizon, horizon, parse_moment
 from tailrace.salesforce_api import Api, BrokenOff
 from tailrace.settings import SalesforceSettings
-from tailrace.sobject import Field, SObject
+from tailrace.sobject import SObject
 from tailrace.soql import Window, fits_url, select
-from tailrace.soql import count as count_query
 
 ApiName = Literal["rest", "bulk"]
 # Parsing is bound by the processor: more pages at once would only hold more memory.
@@ -43,7 +42,8 @@ class Reading:
 
     Attributes:
         watermark: Where the next window begins; None when the object has no cursor.
-        whole: All rows of the object were read, so that they may replace what is there.
+        whole: All rows of the object were read.
+        first: Nothing of it has landed before.
     """
 
     sobject: SObject
@@ -51,7 +51,9 @@ class Reading:
     api: ApiName
     window: Window
     watermark: datetime | None
+    read_at: datetime
     whole: bool
+    first: bool
     files: list[tuple[Path, int]] = field(default_factory=list)
     bad: list[BadCell] = field(default_factory=list)
 
@@ -69,21 +71,29 @@ class ObjectReader:
         settings: SalesforceSettings,
         folder: Path,
         *,
-        normalize: Callable[[str], str],
         progress: Callable[[str, int], None] | None = None,
     ) -> None:
         self.api = api
         self.settings = settings
         self.folder = folder
-        self.normalize = normalize
         self.progress = progress or (lambda name, rows: None)
         self._parsing = BoundedSemaphore(PAGES_PARSED_MAX)
         self._file_numbers = count(1)
 
     def read(
-        self, sobject: SObject, state: Mapping[str, Any], stored: Mapping[str, Any] | None
+        self,
+        sobject: SObject,
+        state: Mapping[str, Any],
+        stored: Mapping[str, Any] | None,
+        *,
+        normalize: Callable[[str], str],
     ) -> Reading:
         """Read what changed since the watermark in `state`, or everything when there is none.
+
+        Args:
+            state: What `remember` put there last time.
+            stored: dlt's schema of the landed table, if there is one.
+            normalize: From API names to those of columns.
 
         Raises:
             TailraceError: The object could not be read whole.
@@ -92,7 +102,8 @@ class ObjectReader:
             raise ExtractIncomplete(f"{sobject.name} cannot be queried")
         for _ in range(FIELDS_LOST_MAX):
             try:
-                return self._read(sobject, state, stored)
+                layout = lay_out(sobject, stored, normalize=normalize)
+                return self._read(sobject, state, layout)
             except SalesforceFault as fault:
                 # A field can go between describe and query; without it the rest is still there.
                 lost = NO_SUCH_COLUMN.search(fault.message)
@@ -101,10 +112,7 @@ class ObjectReader:
                 sobject = sobject.without(lost[1])
         raise ExtractIncomplete(f"{sobject.name} keeps losing fields while it is read")
 
-    def _read(
-        self, sobject: SObject, state: Mapping[str, Any], stored: Mapping[str, Any] | None
-    ) -> Reading:
-        layout = lay_out(sobject, stored, normalize=self.normalize)
+    def _read(self, sobject: SObject, state: Mapping[str, Any], layout: Layout) -> Reading:
         low = low_of(sobject, state)
         now = (self.api.server_time or self.api.clock.now()) + timedelta(seconds=1)
         if sobject.cursor is None:
@@ -116,34 +124,45 @@ class ObjectReader:
         reading = Reading(
             sobject=sobject,
             layout=layout,
-            api=self._choose(sobject, layout, window, ahead),
+            api="rest",
             window=window,
             watermark=None if sobject.cursor is None else ahead.next_low,
+            read_at=now,
             whole=low is None,
+            first="fields" not in state,
         )
+        reading.api = self._choose(reading, ahead.changed)
         self._read_window(reading, window)
         return reading
 
-    def _choose(self, sobject: SObject, layout: Layout, window: Window, ahead: Horizon) -> ApiName:
-        wanted = self.settings.of(sobject.name).api or self.settings.api
+    def read_side(self, main: Reading, columns: tuple[Landed, ...], table: str) -> Reading:
+        """Read some columns of every row of an object, into files of a side table."""
+        layout = Layout.of(columns, table)
+        # Not a closed window: a row that changed since is still one that is there.
+        window = Window(None, None)
+        side = replace(main, layout=layout, window=window, whole=True, files=[], bad=[])
+        side.api = self._choose(side, None)
+        self._read_window(side, window)
+        return side
+
+    def _choose(self, reading: Reading, changed: int | None) -> ApiName:
+        """The API for a reading: what the settings say, else what its number of rows says."""
+        wanted = self.settings.of(reading.sobject.name).api or self.settings.api
         if wanted != "auto":
             return wanted
-        soql = select(
-            sobject.name, [f.name for f in layout.fields], cursor=sobject.cursor, window=window
-        )
-        if not fits_url(soql):
+        if not fits_url(self._query(reading, reading.window)):
             return "bulk"
-        rows = ahead.changed
-        if rows is None:
-            counting = count_query(sobject.name, cursor=sobject.cursor, window=window)
+        if changed is None:
             try:
-                rows = rest_query.count(self.api, counting)
+                changed = rest_query.count(
+                    self.api, self._query(reading, reading.window, "count()")
+                )
             except SalesforceFault as fault:
                 # Too many rows to count in time are too many for REST.
                 if "QUERY_TIMEOUT" not in fault.code:
                     raise
                 return "bulk"
-        return "bulk" if rows >= self.settings.bulk_rows_min else "rest"
+        return "bulk" if changed >= self.settings.bulk_rows_min else "rest"
 
     def _read_window(self, reading: Reading, window: Window) -> None:
         """Read a window; one that takes Salesforce too long is read in halves."""
@@ -157,7 +176,7 @@ class ObjectReader:
             self._read_rest(reading, window)
         except QueryTimedOut as timeout:
             del reading.files[known[0] :], reading.bad[known[1] :]
-            halves = window.halves()
+            halves = window.halves(reading.read_at)
             if halves is None:
                 raise ExtractIncomplete(
                     f"{reading.sobject.name}: Salesforce takes too long even for the smallest"
@@ -217,9 +236,16 @@ class ObjectReader:
             raise BrokenOff("a page has another number of rows than told")
         return file.path, file.rows, page.bad
 
-    def _query(self, reading: Reading, window: Window) -> str:
-        names = [each.name for each in reading.layout.fields]
-        return select(reading.sobject.name, names, cursor=reading.sobject.cursor, window=window)
+    def _query(self, reading: Reading, window: Window, *what: str) -> str:
+        sobject = reading.sobject
+        return select(
+            what or [each.name for each in reading.layout.fields],
+            sobject.name,
+            cursor=sobject.cursor,
+            window=window,
+            # What is removed on deletion need not come at all when everything is read.
+            live_only=reading.whole and sobject.has_deleted and self.settings.deleted == "remove",
+        )
 
     def _file(self, reading: Reading) -> ParquetFiles:
         name = f"{reading.layout.table}-{next(self._file_numbers)}.parquet"
@@ -246,8 +272,3 @@ def remember(state: MutableMapping[str, Any], reading: Reading) -> None:
     state["fields"] = sorted(reading.sobject.names)
     if reading.watermark is not None:
         state["watermark"] = reading.watermark.isoformat()
-
-
-def field_named(fields: tuple[Field, ...], name: str) -> Field | None:
-    """A field by its API name."""
-    return next((each for each in fields if each.name == name), None)

@@ -43,12 +43,10 @@ class Deletions:
 
     Attributes:
         purged: The log no longer reaches back to the start of the window: there may be more.
-        until: Up to when the log was complete.
     """
 
     rows: tuple[tuple[str, datetime], ...]
     purged: bool
-    until: datetime | None
 
 
 def horizon(api: Api, sobject: SObject, low: datetime | None, high: datetime) -> Horizon:
@@ -82,7 +80,7 @@ def horizon(api: Api, sobject: SObject, low: datetime | None, high: datetime) ->
 def deletions(api: Api, sobject: SObject, low: datetime, high: datetime) -> Deletions:
     """The ids in Salesforce's log of deletions between two moments."""
     if not sobject.replicateable or sobject.name in DELETED_NOT_TRUSTED:
-        return Deletions(rows=(), purged=False, until=None)
+        return Deletions(rows=(), purged=False)
     end = whole_minute(high)
     start = max(whole_minute(low), end - DELETED_SPAN_MAX + timedelta(minutes=2))
     too_old = start > low + timedelta(minutes=1)
@@ -96,7 +94,7 @@ def deletions(api: Api, sobject: SObject, low: datetime, high: datetime) -> Dele
             (str(each["id"]), parse_moment(str(each["deletedDate"])))
             for each in answer.get("deletedRecords") or ()
         ]
-    return Deletions(rows=tuple(dict.fromkeys(rows)), purged=purged, until=end)
+    return Deletions(rows=tuple(dict.fromkeys(rows)), purged=purged)
 
 
 def _deleted(

@@ -11,29 +11,24 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
 
 from tailrace.clock import Clock, SystemClock
-from tailrace.errors import (
-    ConfigurationError,
-    ExtractIncomplete,
-    SalesforceFault,
-    TailraceError,
-    UnknownObject,
-    Unreachable,
-)
-from tailrace.object_reader import ApiName, ObjectReader, Reading, remember
-from tailrace.project import did_you_mean
+from tailrace.errors import ExtractIncomplete, TailraceError
+from tailrace.object_reader import ApiName
 from tailrace.salesforce_api import Api
-from tailrace.settings import STANDARD_OBJECTS, SalesforceCredentials, SalesforceSettings
-from tailrace.sobject import SObject, read_describe
+from tailrace.salesforce_resources import Extraction
+from tailrace.settings import (
+    STANDARD_OBJECTS,
+    SalesforceCredentials,
+    SalesforceSettings,
+)
+from tailrace.side_tables import SOURCE, Settled, has_live_rows, settle
 
 # Imported after project, which switches dlt's telemetry off.
 import dlt  # isort: skip
@@ -41,12 +36,15 @@ from dlt.common.configuration import configspec  # isort: skip
 from dlt.common.configuration.specs import CredentialsConfiguration  # isort: skip
 from dlt.common.typing import TSecretStrValue  # isort: skip
 from dlt.extract import DltResource  # isort: skip
-from dlt.extract.items import DataItemWithMeta  # isort: skip
 from dlt.pipeline.exceptions import PipelineStepFailed  # isort: skip
 
-SOURCE = "salesforce"
-# One of these says that nothing further can be read, whatever the object.
-FOR_ALL = (ConfigurationError, Unreachable)
+__all__ = ["ExtractResult", "ObjectFacts", "SalesforceLogin", "extract", "salesforce", "settle"]
+
+LOAD_WORKERS = 2
+PASSWORD_LOGIN_RETIRES = (
+    "Salesforce retires the login with username and password in Summer '27, and new orgs have it"
+    " switched off. Use OAuth client credentials or JWT bearer."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +68,21 @@ class ObjectFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractResult:
-    """What an extract did, and what it cost."""
+    """What an extract did, and what it cost.
+
+    Attributes:
+        calls_used: API calls of this run.
+        quota_used_before, quota_used, quota_max: The org's daily budget, as far as it tells.
+        warnings: What to change before it breaks.
+    """
 
     objects: tuple[ObjectFacts, ...]
     calls_used: int
+    quota_used_before: int | None
     quota_used: int | None
     quota_max: int | None
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @configspec
@@ -106,112 +112,6 @@ class SalesforceLogin(CredentialsConfiguration):
         )
 
 
-class Extraction:
-    """The resources of one run, and what became of each object."""
-
-    def __init__(
-        self,
-        api: Api,
-        settings: SalesforceSettings,
-        *,
-        folder: Path,
-        keep_going: bool,
-        progress: Callable[[str, int], None] | None = None,
-    ) -> None:
-        self.api = api
-        self.settings = settings
-        self.folder = folder
-        self.keep_going = keep_going
-        self.progress = progress
-        self.described: dict[str, SObject] = {}
-        self.readings: dict[str, Reading] = {}
-        self.errors: dict[str, TailraceError] = {}
-
-    def describe(self, name: str) -> SObject:
-        """The object as it lands; asked of Salesforce once.
-
-        Raises:
-            UnknownObject: There is none, or this user may not see it.
-            UnknownField: The settings name a field that is not there.
-        """
-        if name not in self.described:
-            described = describe(self.api, name)
-            self.described[name] = read_describe(
-                described, self.settings.of(name), formula=self.settings.formula
-            )
-        return self.described[name]
-
-    def resource(self, name: str, normalize: Callable[[str], str]) -> DltResource:
-        """The dlt resource of one object."""
-        table = normalize(name)
-
-        @dlt.resource(
-            name=table, primary_key=normalize("Id"), write_disposition="merge", parallelized=True
-        )
-        def rows() -> Iterator[Any]:
-            yield from self._items(name, table)
-
-        return rows
-
-    def _items(self, name: str, table: str) -> Iterator[Any]:
-        schema = dlt.current.source_schema()
-        state = dlt.current.resource_state(table)
-        reader = ObjectReader(
-            self.api,
-            self.settings,
-            self.folder,
-            normalize=schema.naming.normalize_identifier,
-            progress=self.progress,
-        )
-        try:
-            reading = reader.read(self.describe(name), state, schema.tables.get(table))
-        except FOR_ALL:
-            raise
-        except TailraceError as error:
-            if not self.keep_going:
-                raise
-            self.errors[name] = error
-            return
-        self.readings[name] = reading
-        yield from self._landed(reading, known=table in schema.tables)
-        remember(state, reading)
-
-    def _landed(self, reading: Reading, *, known: bool) -> Iterator[DataItemWithMeta]:
-        hints = dlt.mark.make_hints(
-            # Nothing is there to merge with on the first load.
-            write_disposition="replace" if reading.whole else "merge",
-            columns=reading.layout.hints(remove_deleted=self.settings.deleted == "remove"),
-        )
-        for path, rows in reading.files:
-            if self.keep_going:
-                yield dlt.mark.with_file_import(str(path), "parquet", rows, hints=hints)
-            else:
-                # A table instead of a file, so that the steps which a user adds can see it.
-                yield dlt.mark.with_hints(pq.read_table(path), hints)
-        if not reading.files and (not known or reading.layout.new or reading.whole):
-            empty = reading.layout.schema.empty_table()
-            yield dlt.mark.with_hints(empty, hints)
-
-
-def describe(api: Api, name: str) -> Mapping[str, Any]:
-    """Salesforce's describe of an object.
-
-    Raises:
-        UnknownObject: There is none, or this user may not see it.
-    """
-    try:
-        described: Mapping[str, Any] = getattr(api.salesforce, name).describe()
-        return described
-    except SalesforceFault as fault:
-        if fault.code not in ("NOT_FOUND", "404", "INVALID_TYPE"):
-            raise
-    known = [str(each["name"]) for each in api.get("sobjects")["sobjects"]]
-    raise UnknownObject(
-        f"Salesforce has no object {name} that this user may see.{did_you_mean(name, known)}",
-        hint="Correct objects under [sources.salesforce], or give the user access to the object.",
-    )
-
-
 @dlt.source(name=SOURCE, max_table_nesting=0)
 def salesforce(
     objects: Sequence[str] = STANDARD_OBJECTS,
@@ -238,6 +138,7 @@ def salesforce(
     api = Api(credentials.credentials(), chosen, clock=SystemClock())
     folder = Path(tempfile.mkdtemp(prefix="tailrace-"))
     extraction = Extraction(api, chosen, folder=folder, keep_going=False)
+    weakref.finalize(extraction, shutil.rmtree, folder, ignore_errors=True)
     normalize = dlt.current.source_schema().naming.normalize_identifier
     for name in objects:
         yield extraction.resource(name, normalize)
@@ -251,6 +152,7 @@ def extract(
     clock: Clock,
     objects: Sequence[str] | None = None,
     reconcile: bool = False,
+    afresh: bool = False,
     progress: Callable[[str, int], None] | None = None,
 ) -> ExtractResult:
     """Land what changed in the objects, each complete or not at all.
@@ -259,6 +161,7 @@ def extract(
         pipeline: Bound to the warehouse and to the dataset where objects land.
         objects: API names; the configured ones when left out.
         reconcile: Compare all ids too, for rows that vanished without a trace.
+        afresh: Drop the objects' tables and land all of them anew.
         progress: Told of an object's name and rows as they arrive.
 
     Raises:
@@ -269,21 +172,29 @@ def extract(
     api = Api(credentials, settings, clock=clock)
     api.token()
     start_from_destination(pipeline)
+    settle(pipeline, deleted=settings.deleted)
     folder = Path(tempfile.mkdtemp(prefix="pages-", dir=pipeline.working_dir))
     extraction = Extraction(api, settings, folder=folder, keep_going=True, progress=progress)
     try:
+        api.ask_limits()
         names = describe_all(extraction, objects or settings.objects)
-        run(pipeline, extraction, names)
-        return ExtractResult(
-            objects=tuple(facts(pipeline, extraction, name) for name in names),
-            calls_used=api.usage.calls,
-            quota_used=api.usage.used,
-            quota_max=api.usage.max,
-            seconds=clock.monotonic() - started,
-        )
+        extraction.reconcile = frozenset(names if reconcile else ())
+        run(pipeline, extraction, names, afresh=afresh)
+        settled = settle_all(pipeline, extraction, names)
+        found = [facts(pipeline, extraction, name, settled) for name in names]
     finally:
         api.close()
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(Path(pipeline.working_dir) / "load" / "loaded", ignore_errors=True)
+    return ExtractResult(
+        objects=tuple(found),
+        calls_used=api.usage.calls,
+        quota_used_before=api.usage.used_at_start,
+        quota_used=api.usage.used,
+        quota_max=api.usage.max,
+        seconds=clock.monotonic() - started,
+        warnings=(PASSWORD_LOGIN_RETIRES,) if api.login_kind == "username and password" else (),
+    )
 
 
 def start_from_destination(pipeline: dlt.Pipeline) -> None:
@@ -305,10 +216,11 @@ def describe_all(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(sobject.name for sobject in found))
 
 
-def run(pipeline: dlt.Pipeline, extraction: Extraction, names: Sequence[str]) -> None:
+def run(
+    pipeline: dlt.Pipeline, extraction: Extraction, names: Sequence[str], *, afresh: bool = False
+) -> None:
     """Extract, normalize and load the objects by dlt, its own errors turned into ours."""
-    schema = pipeline.schemas.get(SOURCE) if SOURCE in pipeline.schema_names else None
-    schema = schema or dlt.Schema(SOURCE)
+    schema = _schema(pipeline)
     normalize = schema.naming.normalize_identifier
 
     @dlt.source(schema=schema, max_table_nesting=0)
@@ -321,20 +233,54 @@ def run(pipeline: dlt.Pipeline, extraction: Extraction, names: Sequence[str]) ->
             chosen(),
             loader_file_format="parquet",
             workers=extraction.settings.objects_in_flight_max,
+            refresh="drop_resources" if afresh else None,
         )
         pipeline.normalize()
-        pipeline.load(workers=2)
+        pipeline.load(workers=LOAD_WORKERS)
     except PipelineStepFailed as failed:
         raise _ours(failed) from failed
 
 
-def facts(pipeline: dlt.Pipeline, extraction: Extraction, name: str) -> ObjectFacts:
+def settle_all(
+    pipeline: dlt.Pipeline, extraction: Extraction, names: Sequence[str]
+) -> Mapping[str, Settled]:
+    """Apply the side tables; rows that never landed are fetched by reading their object again.
+
+    A row can come into sight without having changed: by a new sharing rule, or by a new owner.
+    """
+    settled = {each.table: each for each in settle(pipeline, deleted=extraction.settings.deleted)}
+    normalize = _schema(pipeline).naming.normalize_identifier
+    missed = [
+        name
+        for name in names
+        if name in extraction.readings and normalize(name) in settled
+        if settled[normalize(name)].missing
+    ]
+    if missed:
+        extraction.reread = frozenset(missed)
+        before = {name: extraction.readings[name] for name in missed}
+        run(pipeline, extraction, missed)
+        for name, reading in before.items():
+            # The facts are of both readings: the window of the first, the rows of the second.
+            now = extraction.readings[name]
+            extraction.readings[name] = replace(reading, files=now.files, bad=now.bad)
+    return settled
+
+
+def facts(
+    pipeline: dlt.Pipeline, extraction: Extraction, name: str, settled: Mapping[str, Settled]
+) -> ObjectFacts:
     """What became of one object."""
-    schema = pipeline.schemas[SOURCE] if SOURCE in pipeline.schema_names else dlt.Schema(SOURCE)
-    table = schema.naming.normalize_identifier(name)
+    table = _schema(pipeline).naming.normalize_identifier(name)
     reading = extraction.readings.get(name)
+    error = extraction.errors.get(name)
     if reading is None:
-        return ObjectFacts(object=name, table=table, error=extraction.errors.get(name))
+        return ObjectFacts(object=name, table=table, error=error)
+    if table in settled and settled[table].emptied:
+        error = ExtractIncomplete(
+            f"Salesforce shows no {name} at all, and there were some",
+            hint="Nothing was taken for deleted. Check that the user may still see the object.",
+        )
     return ObjectFacts(
         object=name,
         table=table,
@@ -342,20 +288,20 @@ def facts(pipeline: dlt.Pipeline, extraction: Extraction, name: str) -> ObjectFa
         window_start=reading.window.low,
         window_end=reading.window.high,
         watermark=reading.watermark,
-        complete=True,
-        empty=not _has_live_rows(pipeline, table),
+        complete=error is None,
+        empty=not has_live_rows(pipeline, table),
         quarantined=len(reading.bad),
         vanished_fields=reading.layout.vanished,
         new_fields=reading.layout.new,
         api=reading.api,
+        error=error,
     )
 
 
-def _has_live_rows(pipeline: dlt.Pipeline, table: str) -> bool:
-    with pipeline.sql_client() as client:
-        name = client.make_qualified_table_name(table)
-        rows = client.execute_sql(f"SELECT 1 FROM {name} WHERE NOT is_deleted LIMIT 1")
-    return bool(rows)
+def _schema(pipeline: dlt.Pipeline) -> dlt.Schema:
+    if SOURCE in pipeline.schema_names:
+        return pipeline.schemas[SOURCE]
+    return dlt.Schema(SOURCE)
 
 
 def _ours(failed: PipelineStepFailed) -> TailraceError:

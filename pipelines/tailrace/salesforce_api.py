@@ -159,6 +159,20 @@ class Api:
                 self.pause(attempt)
         raise AssertionError("attempts_max is at least 1")
 
+    def ask_limits(self) -> None:
+        """Ask what the org's budget is, before much of it is spent."""
+        try:
+            limits = self.salesforce.limits()
+        except SalesforceFault:
+            # A user without the permission to see them still has the header of every answer.
+            return
+        daily = limits.get("DailyApiRequests") or {}
+        with self._lock:
+            if self.usage.max is None and "Max" in daily:
+                self.usage.max = int(daily["Max"])
+                self.usage.used = int(daily["Max"]) - int(daily["Remaining"])
+                self.usage.used_at_start = self.usage.used
+
     def token(self) -> tuple[str, str, int]:
         """The access token, its host and its generation; logs in when there is none yet."""
         with self._login_lock:

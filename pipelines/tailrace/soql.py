@@ -21,31 +21,35 @@ class Window:
     low: datetime | None
     high: datetime | None
 
-    def halves(self) -> tuple[Window, Window] | None:
-        """The window in two, or None when it is too small to be cut.
+    def halves(self, now: datetime) -> tuple[Window, Window] | None:
+        """The window in two, the older first, or None when it is too small to be cut.
 
         >>> day = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
-        >>> [half.low.day for half in day.halves()]
+        >>> [half.low.day for half in day.halves(now=day.high)]
         [1, 2]
         """
-        if self.high is None:
-            return None
         low = self.low or EPOCH
-        span = self.high - low
+        span = (self.high or now) - low
         if span.total_seconds() < WINDOW_SECONDS_MIN:
             return None
         middle = (low + span / 2).replace(microsecond=0)
         return Window(self.low, middle), Window(middle, self.high)
 
 
-def select(object_name: str, fields: Sequence[str], *, cursor: str | None, window: Window) -> str:
+def select(
+    what: Sequence[str],
+    object_name: str,
+    *,
+    cursor: str | None,
+    window: Window,
+    live_only: bool = False,
+) -> str:
     """The query of a window. Neither ORDER BY nor LIMIT: both would turn PK chunking off."""
-    return f"SELECT {','.join(fields)} FROM {object_name}{_where(cursor, window)}"
-
-
-def count(object_name: str, *, cursor: str | None, window: Window) -> str:
-    """How many rows a window has."""
-    return f"SELECT count() FROM {object_name}{_where(cursor, window)}"
+    where = _where(cursor, window)
+    if live_only:
+        where = [*where, "IsDeleted = false"]
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    return f"SELECT {','.join(what)} FROM {object_name}{condition}"
 
 
 def fits_url(soql: str) -> bool:
@@ -72,12 +76,10 @@ def minutes(count: float) -> timedelta:
     return timedelta(minutes=count)
 
 
-def _where(cursor: str | None, window: Window) -> str:
-    if cursor is None:
-        return ""
+def _where(cursor: str | None, window: Window) -> list[str]:
     bounds = []
-    if window.low is not None:
+    if cursor is not None and window.low is not None:
         bounds.append(f"{cursor} >= {moment(window.low)}")
-    if window.high is not None:
+    if cursor is not None and window.high is not None:
         bounds.append(f"{cursor} < {moment(window.high)}")
-    return f" WHERE {' AND '.join(bounds)}" if bounds else ""
+    return bounds

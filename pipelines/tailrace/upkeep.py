@@ -1,0 +1,121 @@
+"""What a window of changes cannot show: deletions, stale formulas, new fields, rows that vanished.
+
+Each is read into a side table of its own, which is applied to the landed table after the load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from tailrace.landing import Landed, Layout
+from tailrace.object_reader import ObjectReader, Reading
+from tailrace.replication import deletions, parse_moment
+from tailrace.sobject import SObject
+
+FORMULAS_AT, RECONCILED_AT, UNSETTLED = "formulas_at", "reconciled_at", "unsettled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """What was read beside the window.
+
+    Attributes:
+        deleted: Ids in Salesforce's log of deletions, with when.
+        fresh: Every row's id with the columns that are read anew.
+        ids: Every id that Salesforce still has.
+    """
+
+    deleted: tuple[tuple[str, datetime], ...] = ()
+    fresh: Reading | None = None
+    ids: Reading | None = None
+
+
+def fresh_table(table: str) -> str:
+    """The side table of columns that were read anew."""
+    return f"_fresh_{table}"
+
+
+def ids_table(table: str) -> str:
+    """The side table of the ids that Salesforce has."""
+    return f"_ids_{table}"
+
+
+def look_after(
+    reader: ObjectReader, reading: Reading, state: Mapping[str, Any], *, reconcile: bool
+) -> Upkeep:
+    """Read beside a window what it cannot show; an object read whole needs little of it."""
+    sobject, layout = reading.sobject, reading.layout
+    low, high = reading.window.low, reading.window.high
+    if reading.first:
+        return Upkeep()
+    if sobject.cursor is None:
+        # All rows were read: what is landed and was not among them has vanished.
+        side = Layout.of(_columns_of(layout, set()), ids_table(layout.table))
+        return Upkeep(ids=replace(reading, layout=side))
+    if low is None or high is None:
+        return Upkeep()
+    deleted = deletions(reader.api, sobject, low, high)
+    fresh = ids = None
+    names = stale_fields(reader, sobject, state, high)
+    if names:
+        fresh = reader.read_side(reading, _columns_of(layout, names), fresh_table(layout.table))
+    days = reader.settings.reconcile_days
+    if reconcile or deleted.purged or _is_due(state.get(RECONCILED_AT), days, high, hours=24):
+        columns = _columns_of(layout, {sobject.cursor})
+        ids = reader.read_side(reading, columns, ids_table(layout.table))
+    return Upkeep(deleted=deleted.rows, fresh=fresh, ids=ids)
+
+
+def stale_fields(
+    reader: ObjectReader, sobject: SObject, state: Mapping[str, Any], now: datetime
+) -> set[str]:
+    """Fields whose landed values may be old although their rows did not change.
+
+    Formulas change with what they speak of. And a field that was not read last time, because it
+    is new, was hidden or was left out, has no values yet in the rows that stay as they are.
+    """
+    known = state.get("fields")
+    names = set(sobject.names) - set(known) if known is not None else set()
+    if sobject.formula == "refresh":
+        hours = reader.settings.formula_refresh_hours or 0.0
+        if _is_due(state.get(FORMULAS_AT), hours, now, hours=1):
+            names |= {each.name for each in sobject.formulas}
+    return names
+
+
+def remember_upkeep(state: MutableMapping[str, Any], reading: Reading, upkeep: Upkeep) -> None:
+    """Put into the state what is to be applied after the load, and when it was read."""
+    now = (reading.window.high or reading.read_at).isoformat()
+    formulas = {each.name for each in reading.sobject.formulas}
+    fresh = {each.name for each in upkeep.fresh.layout.fields} if upkeep.fresh else set()
+    if reading.whole or (formulas and formulas <= fresh):
+        state[FORMULAS_AT] = now
+    if reading.whole or upkeep.ids:
+        state[RECONCILED_AT] = now
+    unsettled: dict[str, Any] = {}
+    if upkeep.deleted:
+        unsettled["deleted"] = True
+    if upkeep.fresh:
+        unsettled["fresh"] = [each.column for each in upkeep.fresh.layout.columns[1:]]
+    if upkeep.ids:
+        cursor = [each.column for each in upkeep.ids.layout.columns[1:]]
+        unsettled["ids"] = {"cursor": cursor, "before": now, "rows": upkeep.ids.rows}
+    if unsettled:
+        state[UNSETTLED] = unsettled
+    else:
+        state.pop(UNSETTLED, None)
+
+
+def _columns_of(layout: Layout, names: set[str]) -> tuple[Landed, ...]:
+    """The columns of some fields, the id first."""
+    found = [each for each in layout.columns if each.field and each.field.name in {*names, "Id"}]
+    return tuple(sorted(found, key=lambda each: bool(each.field and each.field.name != "Id")))
+
+
+def _is_due(last: object, every: float | None, now: datetime, *, hours: float) -> bool:
+    if every is None:
+        return False
+    return not last or now - parse_moment(str(last)) >= timedelta(hours=every * hours)
