@@ -83,6 +83,14 @@ def test_transitions_without_calls_end_somewhere() -> None:
     assert [ENVELOPES_MAX, 1] == [len(batch.envelopes) for batch in found]
 
 
+def test_who_has_no_calls_is_nobody() -> None:
+    """Transitions without calls part no user, and are no user that batches wait for."""
+    rows = [envelope(0, 10, user="a"), envelope(1, 10, user="b"), envelope(2, user="")]
+    rows += [envelope(3, 10, user="b"), envelope(4, 10, user="b")]
+    found = cut(rows, events_max=3)
+    assert [(0, 0), (1, 4)] == [(batch.first_seq, batch.last_seq) for batch in found]
+
+
 def test_batches_are_pulled_lazily() -> None:
     """One batch is held, whatever the stream still has."""
     pulled = 0

@@ -404,6 +404,16 @@ def test_a_user_is_never_in_flight_twice(order: str) -> None:
         assert settled(verdicts) >= {row.seq for row in rows}
 
 
+def test_rows_without_calls_do_not_slow_the_others_down() -> None:
+    """Nobody's rows are in every batch, and the batches are in flight together all the same."""
+    rows = [
+        Envelope(seq=seq, user="", calls=()) if seq % 2 else envelope(seq) for seq in range(1_500)
+    ]
+    with Watcher() as target:
+        assert settled(deliver(target, rows)) == set(range(1_500))
+        assert target.most > 1
+
+
 def test_a_user_s_identify_stands_before_the_track(target: SegmentSimulator) -> None:
     """In whatever request they arrive, a row's calls arrive in their order."""
     target.faults.append(Fault(status=500, nth=2, times=2))

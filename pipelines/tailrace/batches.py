@@ -18,7 +18,10 @@ ENVELOPES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """All calls of one transition, in the order in which they must arrive."""
+    """All calls of one transition, in the order in which they must arrive.
+
+    Without calls it concerns nobody: it is settled together with its neighbours.
+    """
 
     seq: int
     user: str
@@ -116,7 +119,7 @@ class _Filling:
             or held >= ENVELOPES_MAX
         ):
             return False
-        if envelope.user != self._user:
+        if envelope.user != self._user and envelope.calls:
             self._user = envelope.user
             self._user_starts_at = held
         self.envelopes.append(envelope)

@@ -146,7 +146,7 @@ class _Delivery:
                     if held is None:
                         exhausted = True
                         break
-                    users = frozenset(envelope.user for envelope in held.envelopes)
+                    users = frozenset(each.user for each in held.envelopes if each.calls)
                 if not all(users.isdisjoint(others) for others in self._users.values()):
                     break
                 self._start(held, users)
