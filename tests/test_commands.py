@@ -1,0 +1,237 @@
+"""The commands against real services: what they answer when something is wrong, and when not."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tailrace.clock import SystemClock
+from tailrace.testing import SalesforceSimulator, SegmentSimulator
+from tailrace.testing.org import Org
+
+CREDENTIALS = "SOURCES__SALESFORCE__CREDENTIALS__"
+
+
+@pytest.fixture(scope="module")
+def salesforce() -> Iterator[SalesforceSimulator]:
+    # Its time is this machine's: a doctor looks at both.
+    with SalesforceSimulator(org=Org(start=SystemClock().now())) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def segment() -> Iterator[SegmentSimulator]:
+    with SegmentSimulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def settings(salesforce: SalesforceSimulator, segment: SegmentSimulator) -> dict[str, str]:
+    """The environment of a project that reaches both services."""
+    return {
+        f"{CREDENTIALS}INSTANCE_URL": salesforce.url,
+        f"{CREDENTIALS}CLIENT_ID": salesforce.client_id,
+        f"{CREDENTIALS}CLIENT_SECRET": salesforce.client_secret,
+        "DESTINATION__SEGMENT__HOST": segment.url,
+        "DESTINATION__SEGMENT__SETTINGS_HOST": segment.url,
+        "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
+        "SOURCES__SALESFORCE__ATTEMPTS_MAX": "1",
+        "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "1",
+    }
+
+
+def nobody_s_url() -> str:
+    """A URL of this machine at which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_a_run_is_planned_done_told_and_quiet_the_second_time(
+    command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
+) -> None:
+    landed = json.loads(command("extract", "--json", cwd=project, **settings).stdout)
+    assert "Contact" in {each["object"] for each in landed["objects"]}
+
+    pending = command("plan", "--json", "--detailed-exitcode", cwd=project, **settings)
+    planned = json.loads(pending.stdout)
+    assert (5, 5) == (pending.returncode, planned["exit_code"])
+    assert 0 == len(segment.events)
+
+    comment = command("plan", "--format", "markdown", "--out", "plan.json", cwd=project, **settings)
+    assert comment.stdout.startswith("<!-- tailrace-plan:default -->\n")
+    assert planned["audiences"] == json.loads((project / "plan.json").read_text())["audiences"]
+
+    done = json.loads(command("sync", "--json", cwd=project, **settings).stdout)
+    assert planned["segment"]["calls"] == done["segment"]["calls"] == len(segment.events)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ-[0-9a-f]+", done["run_id"])
+
+    again = command("run", cwd=project, **settings)
+    assert again.returncode == 0, again.stderr
+    assert "Nothing to send" in again.stdout
+
+    told = json.loads(command("status", "--json", cwd=project, **settings).stdout)
+    assert ["run", "sync", "extract"] == [each["command"] for each in told["runs"]]
+    assert {e["audience"]: e["size_after"] for e in done["audiences"]} == {
+        e["audience"]: e["size_after"] for e in told["audiences"]
+    }
+
+
+@pytest.mark.parametrize("wrong", ["CLIENT_SECRET", "CLIENT_ID"])
+def test_a_wrong_salesforce_credential_is_exit_2(
+    wrong: str, command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    done = command("extract", cwd=project, **{**settings, f"{CREDENTIALS}{wrong}": "no-such"})
+    assert 2 == done.returncode, done.stderr
+    assert "no-such" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_write_key_is_exit_2_and_nothing_is_sent(
+    command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
+) -> None:
+    settings["DESTINATION__SEGMENT__WRITE_KEY"] = "no-such-key"
+    done = command("run", "-s", "vip_contacts", "--json", cwd=project, **settings)
+    assert 2 == done.returncode, done.stderr
+    assert ["CredentialRefused"] == [e["error"] for e in json.loads(done.stdout)["errors"]]
+    assert 0 == len(segment.events)
+
+
+def test_a_missing_credential_is_exit_2_and_says_where_it_belongs(
+    command: Any, project: Path
+) -> None:
+    done = command("run", cwd=project)
+    assert 2 == done.returncode
+    assert ".dlt/secrets.toml" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", [f"{CREDENTIALS}INSTANCE_URL", "DESTINATION__SEGMENT__HOST"], ids=["source", "target"]
+)
+def test_plain_http_to_another_machine_is_exit_2(
+    name: str, command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    done = command("run", "--json", cwd=project, **{**settings, name: "http://example.com"})
+    assert (2, ["InsecureHost"]) == (
+        done.returncode,
+        [each["error"] for each in json.loads(done.stdout)["errors"]],
+    )
+
+
+def test_an_unreachable_salesforce_is_exit_1(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    settings[f"{CREDENTIALS}INSTANCE_URL"] = nobody_s_url()
+    done = command("extract", "--json", cwd=project, **settings)
+    assert 1 == done.returncode, done.stderr
+    assert {"Unreachable"} == {each["error"] for each in json.loads(done.stdout)["errors"]}
+
+
+def test_an_unreachable_segment_is_exit_1_and_the_next_run_finishes(
+    command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
+) -> None:
+    nowhere = {
+        "DESTINATION__SEGMENT__HOST": nobody_s_url(),
+        "DESTINATION__SEGMENT__CHECK_WRITE_KEY": "false",
+    }
+    done = command("run", "-s", "vip_contacts", cwd=project, **{**settings, **nowhere})
+    assert 1 == done.returncode, done.stderr
+    assert "Traceback" not in done.stderr
+    after = command("sync", "-s", "vip_contacts", "--json", cwd=project, **settings)
+    assert 0 == after.returncode, after.stderr
+    assert json.loads(after.stdout)["segment"]["calls"] == len(segment.events) > 0
+
+
+def test_a_locked_database_is_exit_75(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    with duckdb.connect(str(project / "warehouse.duckdb")):
+        done = command("run", cwd=project, **settings)
+    assert 75 == done.returncode, done.stderr
+    assert "warehouse.duckdb" in done.stderr
+
+
+def test_a_file_that_is_no_database_is_exit_2(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    (project / "warehouse.duckdb").write_text("not a database" * 1_000)
+    done = command("run", cwd=project, **settings)
+    assert 2 == done.returncode, done.stderr
+    assert "warehouse.duckdb" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["validate"], ["ls"], ["plan"], ["run"]])
+def test_a_selection_that_matches_nothing_is_exit_2_with_a_suggestion(
+    arguments: list[str], command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    done = command(*arguments, "-s", "vip_contact", cwd=project, **settings)
+    assert 2 == done.returncode
+    assert "vip_contacts" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("SELECT", "SELEC", r"models/audiences/vip_contacts.sql:\d+: "),
+        ("key: contact_id", "kye: contact_id", r"models/audiences/vip_contacts.sql:\d+: .*key"),
+        ("first_name: first_name", "first_name: frist_name", r"vip_contacts.sql:\d+: .*first_name"),
+        ("JOIN account_sales", "JOIN acount_sales", r"vip_contacts.sql.*: .*account_sales"),
+    ],
+    ids=["syntax", "header key", "column", "model"],
+)
+def test_a_mistake_in_a_model_is_told_with_its_place_before_anything_starts(
+    before: str, after: str, expected: str, command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    file = project / "models" / "audiences" / "vip_contacts.sql"
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after, 1))
+    done = command("run", cwd=project, **settings)
+    assert 2 == done.returncode
+    assert re.search(expected, done.stderr), done.stderr
+    assert not (project / "warehouse.duckdb").exists()
+
+
+def test_doctor_finds_a_healthy_project_well(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    done = command("doctor", "--json", cwd=project, **settings)
+    checks = json.loads(done.stdout)["checks"]
+    assert done.returncode == 0, done.stdout
+    assert [] == [each for each in checks if each["status"] != "ok"]
+    assert {"versions", "configuration", "models", "warehouse", "salesforce", "segment"} <= {
+        each["check"] for each in checks
+    }
+    assert not (project / "warehouse.duckdb").exists()
+
+
+def test_doctor_names_every_ailment_and_its_cure(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    settings[f"{CREDENTIALS}CLIENT_SECRET"] = "no-such"
+    settings["DESTINATION__SEGMENT__WRITE_KEY"] = "no-such"
+    with duckdb.connect(str(project / "warehouse.duckdb")):
+        done = command("doctor", "--json", cwd=project, **settings)
+    checks = {each["check"]: each for each in json.loads(done.stdout)["checks"]}
+    assert 2 == done.returncode
+    assert ["failed", "failed", "warning"] == [
+        checks[name]["status"] for name in ("salesforce", "segment", "lock")
+    ]
+    assert all(checks[name]["hint"] for name in ("salesforce", "segment", "lock"))
+    assert "no-such" not in done.stdout
+
+
+def test_doctor_names_an_object_that_salesforce_does_not_have(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    settings["SOURCES__SALESFORCE__OBJECTS"] = '["Contcat", "Account"]'
+    done = command("doctor", cwd=project, **settings)
+    assert 2 == done.returncode
+    assert 'no object Contcat for this user. Did you mean "Contact"?' in done.stdout
