@@ -139,7 +139,7 @@ def salesforce(
     folder = Path(tempfile.mkdtemp(prefix="tailrace-"))
     extraction = Extraction(api, chosen, folder=folder, keep_going=False)
     weakref.finalize(extraction, shutil.rmtree, folder, ignore_errors=True)
-    normalize = dlt.current.source_schema().naming.normalize_identifier
+    normalize = dlt.current.source_schema().naming.normalize_path
     for name in objects:
         yield extraction.resource(name, normalize)
 
@@ -221,7 +221,7 @@ def run(
 ) -> None:
     """Extract, normalize and load the objects by dlt, its own errors turned into ours."""
     schema = _schema(pipeline)
-    normalize = schema.naming.normalize_identifier
+    normalize = schema.naming.normalize_path
 
     @dlt.source(schema=schema, max_table_nesting=0)
     def chosen() -> Iterator[DltResource]:
@@ -249,7 +249,7 @@ def settle_all(
     A row can come into sight without having changed: by a new sharing rule, or by a new owner.
     """
     settled = {each.table: each for each in settle(pipeline, deleted=extraction.settings.deleted)}
-    normalize = _schema(pipeline).naming.normalize_identifier
+    normalize = _schema(pipeline).naming.normalize_path
     missed = [
         name
         for name in names
@@ -271,7 +271,7 @@ def facts(
     pipeline: dlt.Pipeline, extraction: Extraction, name: str, settled: Mapping[str, Settled]
 ) -> ObjectFacts:
     """What became of one object."""
-    table = _schema(pipeline).naming.normalize_identifier(name)
+    table = _schema(pipeline).naming.normalize_path(name)
     reading = extraction.readings.get(name)
     error = extraction.errors.get(name)
     if reading is None:

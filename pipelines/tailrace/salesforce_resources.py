@@ -106,7 +106,7 @@ class Extraction:
                 self.describe(name),
                 self._known(name, state),
                 schema.tables.get(table),
-                normalize=schema.naming.normalize_identifier,
+                normalize=schema.naming.normalize_path,
             )
             upkeep = look_after(self.reader, reading, state, reconcile=name in self.reconcile)
         except FOR_ALL:
