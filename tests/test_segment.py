@@ -188,6 +188,8 @@ def test_a_poison_row_costs_itself(
     lost = {f"track-{seq}" for seq in poisoned}
     assert ids(planned) - lost == target.inbox.ids()
     assert settled(verdicts) == set(range(1, 301))
+    told = sum(each.events for each in verdicts if isinstance(each, Acknowledged))
+    assert told == len(target.received)
 
 
 def test_a_refused_identify_takes_its_track_along(target: SegmentSimulator) -> None:

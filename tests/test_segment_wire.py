@@ -329,6 +329,20 @@ def test_a_proxy_is_used_and_may_be_down(segment: SegmentSimulator) -> None:
     assert ("again", False, False) == (answer.outcome, answer.doubtful, answer.contact)
 
 
+def test_the_environment_s_proxy_is_not_for_this_machine(
+    segment: SegmentSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTTP_PROXY is honoured for other hosts; the sandbox works behind it."""
+    monkeypatch.setenv("HTTP_PROXY", segment.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert wire(settings(segment)).send(BODIES, retries=0).outcome == "accepted"
+    away = wire(replace(settings(segment), host="http://192.0.2.1"))
+    assert away.send(BODIES, retries=0).outcome == "accepted"
+    assert ["/v1/batch", "http://192.0.2.1/v1/batch"] == [
+        each.request.target for each in segment.requests
+    ]
+
+
 def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
     """Trying again would not help: the error says what would."""
     import ssl

@@ -52,7 +52,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Every transition of the range is settled: accepted, or rejected by an earlier verdict."""
+    """Every transition of the range is settled: accepted, or rejected by an earlier verdict.
+
+    `events` counts the calls that were accepted, `attempts` the requests that it took.
+    """
 
     first_seq: int
     last_seq: int

@@ -30,6 +30,7 @@ from tailrace.errors import (
     TailraceError,
     Unreachable,
 )
+from tailrace.project import is_loopback
 from tailrace.segment_answers import Answer, TokenUnavailable, of_exception, of_response
 from tailrace.settings import SegmentSettings
 
@@ -225,9 +226,14 @@ def library_session(in_flight_max: int) -> requests.Session:
 
 
 def environment_of(url: str, proxy: str | None) -> dict[str, Any]:
-    """Proxies and certificates as the environment or the settings have them, without netrc."""
+    """Proxies and certificates as the environment or the settings have them, without netrc.
+
+    What is on this machine is not reached through a proxy of the environment.
+    """
     with requests.Session() as session:
         ways = session.merge_environment_settings(url, {}, None, None, None)
+    if is_loopback(url):
+        ways["proxies"] = {}
     if proxy:
         ways["proxies"] = {"http": proxy, "https": proxy}
     return {"proxies": dict(ways["proxies"]), "verify": ways["verify"]}

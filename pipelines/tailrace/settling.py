@@ -170,6 +170,7 @@ class _Settling:
         self._batch = batch
         self._stop = stop
         self._requests = 0
+        self._accepted = 0
 
     def verdicts(self) -> list[Verdict]:
         rows: list[Envelope] = []
@@ -182,9 +183,8 @@ class _Settling:
                 rows.append(envelope)
         if rows:
             found.extend(self._settled(rows, Past()))
-        events = sum(len(row.calls) for row in rows)
         batch = self._batch
-        found.append(Acknowledged(batch.first_seq, batch.last_seq, events, self._requests))
+        found.append(Acknowledged(batch.first_seq, batch.last_seq, self._accepted, self._requests))
         return found
 
     def _settled(self, rows: Sequence[Envelope], past: Past) -> Iterator[Rejected]:
@@ -219,6 +219,8 @@ class _Settling:
         before = past.attempts
         answer = self._settler.request(calls, past, rank=self._batch.first_seq, stop=self._stop)
         self._requests += past.attempts - before - 1
+        if answer.outcome == "accepted":
+            self._accepted += len(calls)
         return answer
 
 
