@@ -287,7 +287,6 @@ class TestRest:
         assert fields["MailingCity"]["compoundFieldName"] == "MailingAddress"
         assert fields["MailingAddress"]["type"] == "address"
         assert fields["ltv__c"]["custom"] is True
-        assert fields["Email"]["complianceGroup"] == "GDPR;PII"
         assert fields["Score__c"]["calculated"] is True
         assert fields["Description"]["filterable"] is False
         assert {each["type"] for each in described["fields"]} >= {

@@ -15,6 +15,7 @@ from typing import Any
 from isal import igzip
 
 from tailrace.testing import soql
+from tailrace.testing.definitions import FIELD_DEFINITION
 from tailrace.testing.mass import checksum
 from tailrace.testing.messages import Request, Response
 from tailrace.testing.org import Org
@@ -176,8 +177,9 @@ class Bulk:
         try:
             query = soql.parse(text, now=self.org.now())
             rows = self.org.find(query.sobject)
-            if rows is not None and not rows.spec.bulk:
-                message = f"Entity '{rows.spec.name}' is not supported by the Bulk API."
+            virtual = query.sobject.lower() == FIELD_DEFINITION.name.lower()
+            if virtual or (rows is not None and not rows.spec.bulk):
+                message = f"Entity '{query.sobject}' is not supported by the Bulk API."
                 raise Refused(400, "INVALIDENTITY", message)
             if query.count or query.aggregates or query.group_by:
                 message = "Aggregate queries are not supported in Bulk Query"

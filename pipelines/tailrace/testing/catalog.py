@@ -40,10 +40,8 @@ def _of(kind: str, *names: str) -> tuple[Field, ...]:
     return tuple(Field(name=name, type=kind) for name in names)
 
 
-def _money(name: str, *, formula: str | None = None, scale: int = 2) -> Field:
-    return Field(
-        name=name, type="currency", scale=scale, calculated=formula is not None, formula=formula
-    )
+def _money(name: str, *, scale: int = 2) -> Field:
+    return Field(name=name, type="currency", scale=scale)
 
 
 def _long(name: str) -> Field:
@@ -137,7 +135,12 @@ CONTACT = SObject(
         Field(name="EmailBouncedDate", type="datetime"),
         _flag("IsEmailBounced"),
         _ref("IndividualId", "Individual"),
-        _money("ltv__c"),
+        Field(
+            name="ltv__c",
+            type="currency",
+            label="Lifetime value",
+            description="What this person has spent so far, in the org's currency.",
+        ),
         Field(name="Engagement__c", type="percent", precision=5, scale=1),
         Field(name="Visits__c", type="double", scale=0, label="Visits"),
         Field(name="Interests__c", type="multipicklist", values=INTERESTS),
@@ -194,7 +197,7 @@ OPPORTUNITY = SObject(
         _pick("StageName", *STAGES, must=True),
         _money("Amount"),
         Field(name="Probability", type="percent", precision=3, scale=0),
-        _money("ExpectedRevenue", formula="Amount * Probability"),
+        _money("ExpectedRevenue"),
         Field(name="TotalOpportunityQuantity", type="double"),
         Field(name="CloseDate", type="date", nillable=False),
         _pick("Type", "New Business", "Renewal", "Upgrade"),

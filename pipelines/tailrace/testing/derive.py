@@ -38,6 +38,7 @@ def _opportunity(record: Record) -> Record:
         "IsClosed": str(stage).startswith("Closed"),
         "IsWon": stage == "Closed Won",
         "Probability": probability,
+        "ExpectedRevenue": _product(record.get("Amount"), probability),
         "ForecastCategory": "Closed" if stage == "Closed Won" else "Pipeline",
     }
     if close is not None and not isinstance(close, str):
@@ -89,9 +90,6 @@ def formulas(org: Org) -> dict[str, dict[str, Mapping[str, Any]]]:
         },
         "Campaign": lambda record: {"NumberOfContacts": members[record["Id"]]},
         "Contact": lambda record: {"Score__c": _tenth(record.get("Visits__c"))},
-        "Opportunity": lambda record: {
-            "ExpectedRevenue": _product(record.get("Amount"), record.get("Probability"))
-        },
     }
     return {sobject: _stale(org, sobject, compute) for sobject, compute in wanted.items()}
 
@@ -116,7 +114,5 @@ def _tenth(visits: Any) -> float | None:
     return round(visits * 0.1, 1) if isinstance(visits, float) else None
 
 
-def _product(amount: Any, probability: Any) -> float | None:
-    if not isinstance(amount, float) or not isinstance(probability, float):
-        return None
-    return round(amount * probability / 100, 2)
+def _product(amount: Any, probability: float) -> float | None:
+    return round(amount * probability / 100, 2) if isinstance(amount, int | float) else None

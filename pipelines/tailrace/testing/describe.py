@@ -32,10 +32,46 @@ _KINDS: dict[str, tuple[str, int, bool, bool, bool]] = {
     "date": ("xsd:date", 0, True, True, True),
     "datetime": ("xsd:dateTime", 0, True, True, False),
     "time": ("xsd:time", 0, True, True, True),
-    "address": ("urn:address", 0, False, False, False),
+    "address": ("urn:address", 0, True, False, False),
     "location": ("urn:location", 0, True, False, False),
     "base64": ("xsd:base64Binary", 0, False, False, False),
 }
+# What a real describe says as well, and what no field of a simulated org ever has.
+_UNPLAYED: dict[str, Any] = {
+    "aiPredictionField": False,
+    "autoNumber": False,
+    "cascadeDelete": False,
+    "caseSensitive": False,
+    "controllerName": None,
+    "defaultValueFormula": None,
+    "dependentPicklist": False,
+    "displayLocationInDecimal": False,
+    "externalId": False,
+    "filteredLookupInfo": None,
+    "formulaTreatNullNumberAsZero": False,
+    "highScaleNumber": False,
+    "htmlFormatted": False,
+    "mask": None,
+    "maskType": None,
+    "referenceTargetField": None,
+    "relationshipOrder": None,
+    "restrictedDelete": False,
+    "restrictedPicklist": False,
+    "unique": False,
+    "writeRequiresMasterRead": False,
+}
+_OBJECT_NULLS = (
+    "associateEntityType",
+    "associateParentEntity",
+    "defaultImplementation",
+    "extendedBy",
+    "extendsInterfaces",
+    "implementedBy",
+    "implementsInterfaces",
+    "listviewable",
+    "lookupLayoutable",
+    "networkScopeFieldName",
+)
 LONG_TEXT_MIN = 256
 _NUMBERS = ("double", "percent", "currency")
 _TEXTS = ("string", "picklist", "multipicklist", "combobox", "textarea", "phone", "url", "email")
@@ -43,7 +79,10 @@ _TEXTS = ("string", "picklist", "multipicklist", "combobox", "textarea", "phone"
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """One field as an administrator defined it."""
+    """One field as an administrator defined it.
+
+    `description`, `compliance` and `sensitivity` are not part of describe: see FieldDefinition.
+    """
 
     name: str
     type: str
@@ -58,6 +97,7 @@ class Field:
     refers_to: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     help: str | None = None
+    description: str | None = None
     filterable: bool | None = None
     deprecated: bool = False
     compliance: str | None = None
@@ -91,41 +131,26 @@ class Field:
         length = self.length or length
         number = self.type in _NUMBERS
         return {
+            **_UNPLAYED,
             "aggregatable": self.type not in ("address", "location", "base64", "boolean"),
-            "aiPredictionField": False,
-            "autoNumber": False,
             "byteLength": length * 3 if self.type in _TEXTS else length,
             "calculated": self.calculated,
             "calculatedFormula": self.formula,
-            "cascadeDelete": False,
-            "caseSensitive": False,
-            "complianceGroup": self.compliance,
             "compoundFieldName": self.compound,
-            "controllerName": None,
             "createable": self._writable(),
             "custom": self.custom,
             "defaultValue": False if self.type == "boolean" else None,
-            "defaultValueFormula": None,
             "defaultedOnCreate": self.type == "boolean",
-            "dependentPicklist": False,
             "deprecatedAndHidden": self.deprecated,
             "digits": {"int": 8, "long": 18}.get(self.type, 0),
-            "displayLocationInDecimal": False,
             "encrypted": self.type == "encryptedstring",
-            "externalId": False,
             "extraTypeInfo": "plaintextarea" if self.type == "textarea" else None,
             "filterable": self.can_filter,
-            "filteredLookupInfo": None,
-            "formulaTreatNullNumberAsZero": False,
             "groupable": groupable and not self.long_text and not self.calculated,
-            "highScaleNumber": False,
-            "htmlFormatted": False,
             "idLookup": self.type in ("id", "email"),
             "inlineHelpText": self.help,
-            "label": self.label or _label(self.name),
+            "label": self.label or label_of(self.name),
             "length": length,
-            "mask": None,
-            "maskType": None,
             "name": self.name,
             "nameField": self.name == "Name",
             "namePointing": len(self.refers_to) > 1,
@@ -135,21 +160,14 @@ class Field:
             "polymorphicForeignKey": len(self.refers_to) > 1,
             "precision": self.precision if number else 0,
             "queryByDistance": self.type in ("address", "location"),
-            "referenceTargetField": None,
             "referenceTo": list(self.refers_to),
             "relationshipName": self._relationship(),
-            "relationshipOrder": None,
-            "restrictedDelete": False,
-            "restrictedPicklist": False,
             "scale": self.scale if number else 0,
             "searchPrefilterable": self.type == "reference",
-            "securityClassification": self.sensitivity,
             "soapType": soap_type,
             "sortable": self.can_sort,
             "type": self.type,
-            "unique": False,
             "updateable": self._writable(),
-            "writeRequiresMasterRead": False,
         }
 
     def _writable(self) -> bool:
@@ -225,8 +243,8 @@ class SObject:
             "hasSubtypes": False,
             "isSubtype": False,
             "keyPrefix": self.key_prefix,
-            "label": self.label or _label(self.name),
-            "labelPlural": (self.label or _label(self.name)) + "s",
+            "label": self.label or label_of(self.name),
+            "labelPlural": (self.label or label_of(self.name)) + "s",
             "layoutable": True,
             "mergeable": self.mergeable,
             "mruEnabled": True,
@@ -249,14 +267,14 @@ class SObject:
         """The whole describe of the object."""
         return {
             **self.summary(version),
+            **dict.fromkeys(_OBJECT_NULLS),
             "actionOverrides": [],
             "childRelationships": [],
             "compactLayoutable": True,
+            "deepCloneable": False,
             "fields": [each.describe() for each in self.visible],
-            "listviewable": None,
-            "lookupLayoutable": None,
+            "isInterface": False,
             "namedLayoutInfos": [],
-            "networkScopeFieldName": None,
             "recordTypeInfos": [],
             "searchLayoutable": True,
             "supportedScopes": [{"label": "All", "name": "everything"}],
@@ -322,7 +340,8 @@ def with_fields(base: Iterable[Field], *more: Field | Iterable[Field]) -> tuple[
     return tuple(fields)
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
+    """A label out of an API name: `npe01__HomeEmail__c` is Home Email."""
     plain = name.removesuffix("__c").split("__")[-1]
     words = "".join(f" {c}" if c.isupper() else c for c in plain.replace("_", " ")).split()
     if len(words) > 1 and words[-1] == "Id":

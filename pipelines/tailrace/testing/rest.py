@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tailrace.testing import replication, soql
+from tailrace.testing.definitions import FIELD_DEFINITION, definitions
 from tailrace.testing.messages import Request, Response
 from tailrace.testing.org import Org
 from tailrace.testing.pages import Pages, page_key
@@ -55,6 +56,10 @@ class Rest:
             return Response.of_json(body)
         if steps[0] == "sobjects":
             return self._sobject(request, version, steps[1:])
+        if steps == ["tooling", "query"]:
+            if FIELD_DEFINITION.name not in request.query.get("q", ""):
+                raise not_played("Tooling API objects other than FieldDefinition")
+            return self._query(request, version, deleted=False)
         if steps[0] in ("query", "queryAll"):
             if len(steps) == 1:
                 return self._query(request, version, deleted=steps[0] == "queryAll")
@@ -115,7 +120,7 @@ class Rest:
     def _select(self, text: str, *, deleted: bool) -> Result:
         try:
             query = soql.parse(text, now=self.org.now())
-            rows = self.org.find(query.sobject)
+            rows = self._rows(query.sobject)
             fields = check(query, rows.spec if rows is not None else None)
             if (query.aggregates and not query.count) or query.group_by:
                 raise not_played("aggregates other than count()")
@@ -132,6 +137,11 @@ class Rest:
             raise Refused(400, error.code, error.message) from None
         except soql.NotPlayed as error:
             raise not_played(str(error)) from None
+
+    def _rows(self, sobject: str) -> Rows | None:
+        if sobject.lower() == FIELD_DEFINITION.name.lower():
+            return definitions(self.org)
+        return self.org.find(sobject)
 
     def _next_page(self, version: str, locator: str) -> Response:
         name, _, offset = locator.rpartition("-")

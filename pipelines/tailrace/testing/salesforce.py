@@ -209,7 +209,7 @@ class SalesforceSimulator(Simulator):
             if request.method != "GET":
                 raise wrong_method(request.method, "GET,HEAD")
             return Response.of_json(self._limits())
-        if steps[0] in _ELSEWHERE or steps[0] == "jobs":
+        if (steps[0] in _ELSEWHERE and steps != ["tooling", "query"]) or steps[0] == "jobs":
             raise not_played(request.path)
         return self.rest.answer(request, version, steps)
 

@@ -221,6 +221,7 @@ class Seeder:
             "WhatId": self.maybe(0.5, self.one("Opportunity")),
             "Status": "Completed" if done else "Not Started",
             "IsClosed": done,
+            "IsArchived": done and self.chance.random() < 0.1,
             "Priority": "Normal",
             "ActivityDate": self.maybe(0.9, self.past(200).date()),
             "CallDurationInSeconds": self.maybe(0.3, self.chance.randrange(10, 4_000)),

@@ -109,6 +109,9 @@ def check(query: Query, spec: SObject | None) -> tuple[Field, ...]:
     if not spec.queryable:
         message = f"entity type {spec.name} does not support query"
         raise SoqlError("INVALID_TYPE_FOR_OPERATION", message)
+    for name, _ in query.fields:
+        if "." in name:
+            raise NotPlayed(f"the parent field {name}")
     fields = [_field(query, spec, name, at) for name, at in query.fields]
     names = [each.name for each in fields]
     for name in names:
@@ -116,7 +119,7 @@ def check(query: Query, spec: SObject | None) -> tuple[Field, ...]:
             raise SoqlError("INVALID_FIELD", f"duplicate field selected: {name}")
     for compare in compares(query.where):
         field = _field(query, spec, compare.field, compare.at)
-        if not field.can_filter:
+        if not field.can_filter or field.type in COMPOUND:
             message = f"field '{field.name}' can not be filtered in a query call"
             raise SoqlError("INVALID_FIELD", message, query.text, compare.at)
         for literal in compare.literals:
@@ -183,8 +186,8 @@ def _parts(query: Query, rows: Rows, fields: tuple[Field, ...], *, deleted: bool
         yield _generated_part(query, rows, chunk)
     table = rows.table()
     kept = mask(query.where, spec, lambda name: _whole(table, name), table.num_rows)
-    if not deleted and "IsDeleted" in table.column_names:
-        alive = pc.invert(pc.fill_null(_whole(table, "IsDeleted"), False))
+    for name in () if deleted else _hidden_by(spec):
+        alive = pc.invert(pc.fill_null(_whole(table, name), False))
         kept = alive if kept is None else pc.and_(kept, alive)
     wanted = dict.fromkeys(needed_columns(spec, fields))
     wanted.update((_canonical(spec, order.field), None) for order in query.order)
@@ -192,6 +195,12 @@ def _parts(query: Query, rows: Rows, fields: tuple[Field, ...], *, deleted: bool
     if kept is not None:
         table = table.filter(kept)
     yield Part(table.num_rows, lambda name: _whole(table, name))
+
+
+def _hidden_by(spec: SObject) -> list[str]:
+    """The flags whose rows only queryAll shows: the recycle bin, and archived activities."""
+    flags = ["IsDeleted", *(["IsArchived"] if spec.name in ("Task", "Event") else [])]
+    return [each.name for each in spec.fields if each.name in flags]
 
 
 def _generated_part(query: Query, rows: Rows, chunk: int) -> Part:
@@ -253,9 +262,9 @@ def _window(part: Part, offset: int, rows: int) -> Column:
 
 
 def _field(query: Query, spec: SObject, name: str, at: int) -> Field:
-    if "." in name:
-        raise NotPlayed(f"the parent field {name}")
     field = spec.find(name)
+    if field is None and "." in name:
+        raise NotPlayed(f"the parent field {name}")
     if field is None:
         message = f"No such column '{name}' on entity '{spec.name}'. {_APPEND_C}"
         raise SoqlError("INVALID_FIELD", message, query.text, at)
@@ -292,11 +301,8 @@ def _check_filter(query: Query, spec: SObject) -> None:
         return
     named = {_canonical(spec, each.field) for each in compares(query.where)}
     if not named & set(spec.needs_filter):
-        wanted = ", ".join(spec.needs_filter)
-        message = (
-            "Implementation restriction: "
-            f"{spec.name} requires a filter by a single Id on {wanted} using the equals operator"
-        )
+        wanted = ",".join(spec.needs_filter)
+        message = f"{spec.name}: a filter on a reified column is required [{wanted}]"
         raise SoqlError("MALFORMED_QUERY", message)
 
 

@@ -18,6 +18,7 @@ def enable_person_accounts(org: Org, people: int = 10) -> tuple[str, ...]:
     Each has an account, whose compound Name has components now, and a contact of its own.
     """
     for field in (
+        Field(name="Name", type="string", length=255, nillable=False, compound="Name"),
         Field(name="LastName", type="string", length=80, compound="Name"),
         Field(name="FirstName", type="string", length=40, compound="Name"),
         Field(name="Salutation", type="picklist", values=("Mr.", "Ms."), compound="Name"),
