@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tailrace.errors import (
     ModelError,
@@ -17,7 +19,7 @@ from tailrace.errors import (
     TailraceError,
     UnknownColumn,
 )
-from tailrace.models import Models, check_columns, read_models
+from tailrace.models import Models, check_columns, definition, fingerprint, read_models
 
 CASES = Path(__file__).parent / "models"
 
@@ -218,3 +220,32 @@ def test_files_of_other_systems_are_read(tmp_path: Path) -> None:
 
 def test_no_models_are_no_error(tmp_path: Path) -> None:
     assert {} == read_models(tmp_path / "missing").by_name
+
+
+WORDS = """
+    SELECT FROM WHERE AND NOT a m1 salesforce.contact , ( ) [ ] { } : :: * - = <> || 'x' 'it''s 1
+    NULL AS JOIN ON USING GROUP BY ALL ORDER LIMIT OVER COUNT( unnest( CASE WHEN END UNION WITH x
+    IN EXISTS INTERVAL now() random() PIVOT FOR VALUES EXCLUDE COLUMNS( -> $ ? ; -- /* */ " ! %
+    lambda STRUCT cast( 1e9 SAMPLE FILTER DESC ASOF DESCRIBE SET INSERT CREATE TABLE /* ---
+"""
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(words=st.lists(st.sampled_from(WORDS.split()), max_size=12), at=st.integers(0, 40))
+def test_no_sql_whatever_breaks_the_reader(words: list[str], at: int, tmp_path: Path) -> None:
+    """Any text gives a model with a definition, or errors of ours; never a traceback."""
+    good = "SELECT a.id, COUNT(*) AS n FROM m1 AS a JOIN salesforce.account USING (id) GROUP BY ALL"
+    text = " ".join([*good.split(" ")[:at], *words, *good.split(" ")[at:]])
+    (tmp_path / "m1.sql").write_text("SELECT id FROM salesforce.contact")
+    (tmp_path / "m2.sql").write_text(text)
+    try:
+        models = read_models(tmp_path)
+        fingerprint(definition(models, "m2"))
+    except TailraceError as error:
+        assert all(each.file for each in error.flattened())
+
+
+def test_sql_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m1.sql").write_text("SELECT " + "(" * 5_000 + "1" + ")" * 5_000 + " AS a")
+    with pytest.raises(ModelError, match="nested too deep"):
+        read_models(tmp_path)

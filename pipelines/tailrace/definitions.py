@@ -84,7 +84,7 @@ def bind(
         where = datasets.get(node.db.lower())
         if where is not None and isinstance(node.this, exp.Identifier) and not node.catalog:
             if not node.alias:
-                node.set("alias", exp.TableAlias(this=exp.to_identifier(node.name.lower())))
+                node.set("alias", exp.TableAlias(this=_cased(node.name.lower(), dialect)))
             node.set("this", _cased(node.name.lower(), dialect))
             node.set("db", _cased(where, dialect))
             node.set("catalog", _cased(catalog, dialect) if catalog else None)

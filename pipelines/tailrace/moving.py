@@ -55,9 +55,16 @@ _FORMATS = {
 _LISTS = (exp.ArrayAgg, exp.GroupConcat, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.ArrayConcatAgg)
 _PICKS = (exp.AnyValue, exp.First, exp.Last, exp.Mode)
 _SUMS = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
+_IN_ORDER = (
+    *(exp.RowNumber, exp.Lag, exp.Lead, exp.Ntile),
+    *(exp.FirstValue, exp.LastValue, exp.NthValue),
+)
 _USUAL_NAMES = {"array_agg": "list", "group_concat": "string_agg"}
 _LIST_NAMES = frozenset({"json_group_array", "json_group_object", "json_group_structure"})
 _PICK_NAMES = frozenset({"arbitrary"})
+
+
+_STEADY_SAMPLE = "Choose by a digest of the key instead, one in 16 with: md5(id) < '1'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +91,10 @@ def moves(query: exp.Query, *, sql: str = "", file: str | None = None) -> Iterat
     for node in query.find_all(exp.Func, exp.TableSample):
         if isinstance(node, exp.TableSample):
             message = "A sample takes other rows each time it runs"
-            hint = "Choose by a hash of the key instead, such as: hash(id) % 10 = 0"
+            hint = _STEADY_SAMPLE
         elif isinstance(node, exp.Rand | exp.Randn | exp.Uuid) or _name(node) in VOLATILE:
             message = f"{_written(node, sql)}() gives something else each time it runs"
-            hint = "Choose by a hash of the key instead, such as: hash(id) % 10 = 0"
+            hint = _STEADY_SAMPLE
             if isinstance(node, exp.Uuid) or "uuid" in _name(node):
                 hint = "Make an id from the key instead, such as: md5(id)"
         else:
@@ -150,15 +157,11 @@ def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarni
     for node in tree.find_all(*_SUMS):
         if _is_exact(node.this) or _is_rounded(node):
             continue
-        added = (
-            ".".join(each.name for each in node.this.parts)
-            if isinstance(node.this, exp.Column)
-            else "…"
-        )
+        column = isinstance(node.this, exp.Column)
+        added = ".".join(each.name for each in node.this.parts) if column else "…"
+        unknown = "" if _kind(node.this) else ", and its type is not known here"
         message = f"{_name(node)}({added}) may differ in its last digits each time: "
-        message += (
-            "doubles do" if _kind(node.this) else "doubles do, and its type is not known here"
-        )
+        message += f"doubles do{unknown}"
         hint = f"Add decimals, such as: {_name(node)}(CAST({added} AS DECIMAL(18, 2)))"
         line = line_of(node)
         warning = ModelWarning(message=message, hint=hint, file=file, line=line)
@@ -184,10 +187,20 @@ def _doubts(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
             "LIMIT without ORDER BY may keep other rows each time",
             "Add ORDER BY, with the key as its last column.",
         )
-    elif isinstance(node, exp.RowNumber) and _unordered_window(node):
+    elif isinstance(node, exp.Window) and _unordered_window(node):
         yield (
-            "row_number() without ORDER BY may number the rows otherwise each time",
+            f"{_name(_windowed(node))}() without ORDER BY may take the rows otherwise each time",
             "Add ORDER BY inside OVER, with the key as its last column.",
+        )
+    elif isinstance(node, exp.Select) and _unordered_distinct(node):
+        yield (
+            "DISTINCT ON without ORDER BY may keep another row each time",
+            "Add ORDER BY, with the key as its last column.",
+        )
+    elif isinstance(node, exp.Anonymous) and name == "hash":
+        yield (
+            "hash() may give other values in another version of DuckDB",
+            "Use md5, which is the same everywhere.",
         )
 
 
@@ -212,9 +225,19 @@ def _unordered_limit(node: exp.Expr) -> bool:
     return isinstance(query, exp.Query) and not query.args.get("order")
 
 
-def _unordered_window(node: exp.Expr) -> bool:
-    window = node.parent
-    return isinstance(window, exp.Window) and not window.args.get("order")
+def _unordered_window(node: exp.Window) -> bool:
+    # OVER w takes the order of the window of that name.
+    return isinstance(_windowed(node), _IN_ORDER) and not node.args.get("order") and not node.alias
+
+
+def _windowed(node: exp.Window) -> exp.Expr:
+    inner: exp.Expr = node.this
+    return inner.this if isinstance(inner, exp.IgnoreNulls | exp.RespectNulls) else inner
+
+
+def _unordered_distinct(node: exp.Select) -> bool:
+    distinct = node.args.get("distinct")
+    return bool(distinct and distinct.args.get("on")) and not node.args.get("order")
 
 
 def _kind(node: exp.Expr) -> exp.DataType | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from tailrace.header import suggest
 
 # A table `salesforce.<object>` is a landed object, whatever the dataset is really called.
 LANDED = "salesforce"
+
+# What the parser has to say of odd SQL is said in our errors; it would end up on the terminal.
+logging.getLogger("sqlglot").addHandler(logging.NullHandler())
 
 _MISSING = re.compile(r"^Missing (.+?) from \d+:\d+$")
 
@@ -39,7 +43,7 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
         SqlDoesNotParse: With the line and the text where it goes wrong.
         HeaderInvalid: There is no such dialect.
     """
-    if dialect not in Dialect.classes:
+    if Dialect.get(dialect) is None:
         raise HeaderInvalid(
             suggest(f'There is no SQL dialect "{dialect}"', dialect, Dialect.classes), file=file
         )
@@ -57,6 +61,11 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
         else:
             message = f'The SQL does not parse at "{found}"'
         raise SqlDoesNotParse(message, file=file, line=line) from None
+    except RecursionError:
+        raise SqlDoesNotParse("The SQL is nested too deep", file=file) from None
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        # The parser trips over some texts that are not SQL at all.
+        raise SqlDoesNotParse(f"The SQL does not parse: {error}", file=file) from None
     statements = [each for each in parsed if each and not isinstance(each, exp.Semicolon)]
     first_word = tokens[0].text if tokens else ""
     query = _one_select(statements, sql, file, first_word=first_word)
