@@ -82,7 +82,8 @@ def test_an_unchanged_run_says_so() -> None:
 def test_a_held_audience_says_what_was_seen_and_the_limit() -> None:
     guard = {"name": "max_exited", "seen": 4000, "limit": 240, "held": True}
     said = shown(result("plan", audience(status="held", held=4000, guards=[guard])))
-    assert "vip_contacts is held by max_exited: 4,000 seen, the limit is 240." in said
+    assert "vip_contacts is held by max_exited: 4,000 seen; the limit is 240.\n" in said
+    assert "let it pass once: --allow vip_contacts:max_exited\n" in said
 
 
 def test_a_terminal_gets_colours_and_ci_does_not() -> None:

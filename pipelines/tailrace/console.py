@@ -223,7 +223,7 @@ def _some(names: Sequence[str], names_max: int = 4) -> str:
 
 def _of_run(result: Result) -> Iterable[str | Table]:
     if result.get("objects"):
-        yield from _of_extract(result)
+        yield from _landed(result)
         yield ""
     yield _audiences(result)
     notes = [note for audience in result["audiences"] for note in _notes(audience)]
@@ -232,6 +232,15 @@ def _of_run(result: Result) -> Iterable[str | Table]:
         yield from notes
     yield ""
     yield _summary(result)
+
+
+def _landed(result: Result) -> Iterable[str]:
+    """The extract of a run in a line, and a line for each object that is not as usual."""
+    objects = result["objects"]
+    rows, calls = sum(each["rows"] for each in objects), result["salesforce"].get("calls", 0)
+    what = f"{counted(rows, 'row')} of {counted(len(objects), 'object')}"
+    yield f"Salesforce: {what} landed, {counted(calls, 'API call')}."
+    yield from (f"  {each['object']}: {said}" for each in objects if (said := _wholeness(each)))
 
 
 def _audiences(result: Result) -> Table:
@@ -294,6 +303,8 @@ def _summary(result: Result) -> str:
         if not calls:
             return "Nothing to send."
         return f"Would send {work}, about {segment.get('seconds', 0):,.1f} s. Nothing was sent."
+    if not calls and result["errors"]:
+        return "Nothing was sent."
     if not calls:
         return "Nothing to send: Segment is up to date."
     return f"Segment acknowledged {work} in {segment.get('seconds', 0):,.1f} s."
