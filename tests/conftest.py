@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ LEAKING_PREFIXES = ("SOURCES__", "DESTINATION__", "TAILRACE", "WORKSPACE__", "RU
 LEAKING_NAMES = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HTTP_PROXY", "HTTPS_PROXY")
 
 # What touches the warehouse runs again on the oldest DuckDB that is supported.
-OLDER_DUCKDB_MODULES = ("test_warehouse", "test_ledger", "test_plan", "test_outbox", "test_sync")
+OLDER_DUCKDB_TESTS = re.compile(r"warehouses/|test_(warehouse|ledger|plan|outbox|sync|demo)")
 
 
 class Command(Protocol):
@@ -48,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.stem in OLDER_DUCKDB_MODULES:
+        if OLDER_DUCKDB_TESTS.search(item.path.relative_to(ROOT).as_posix()):
             item.add_marker(pytest.mark.older_duckdb)
 
 

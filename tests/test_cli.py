@@ -194,6 +194,19 @@ def test_init_makes_a_project_that_is_valid(command: Any, tmp_path: Path) -> Non
     assert "valid" in done.stdout
 
 
+def test_validate_warns_with_the_place_and_goes_on(command: Any, project: Path) -> None:
+    (project / "models" / "audiences" / "listed.sql").write_text(
+        "/* ---\nkey: id\nuser_id: id\ntrack: {properties: {all: names}}\n--- */\n"
+        "SELECT account_id AS id, array_agg(first_name) AS names\n"
+        "FROM contacts GROUP BY account_id\n"
+    )
+    done = command("validate", "--json", cwd=project)
+    assert 0 == done.returncode
+    warnings = json.loads(done.stdout)["warnings"]
+    assert ["models/audiences/listed.sql"] == [each["file"] for each in warnings]
+    assert "warning: models/audiences/listed.sql:" in done.stderr
+
+
 def test_init_never_overwrites(command: Any, tmp_path: Path) -> None:
     mine = tmp_path / "shop" / ".dlt" / "config.toml"
     mine.parent.mkdir(parents=True)

@@ -406,6 +406,7 @@ def _json(result: Result) -> str:
 def _complain(result: Result) -> None:
     from tailrace import logs
 
+    logs.complain(result.get("warnings", ()), logs.WARNING)
     logs.complain(result["errors"])
 
 

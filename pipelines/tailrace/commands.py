@@ -104,7 +104,8 @@ def validate(directory: Path, target: str | None, selection: Selection) -> Resul
     """Read the configuration and every model, and say what is wrong with them."""
     chosen = _chosen(_models(_project(directory, target)), selection)
     audiences = sum(model.audience is not None for model in chosen)
-    return answer("validate", models=len(chosen), audience_count=audiences)
+    warnings = [each.as_dict() for model in chosen for each in model.warnings]
+    return answer("validate", models=len(chosen), audience_count=audiences, warnings=warnings)
 
 
 def ls(directory: Path, target: str | None, selection: Selection) -> Result:

@@ -120,7 +120,6 @@ def _of_init(result: Result) -> Iterable[str | Table]:
 
 
 def _of_validate(result: Result) -> Iterable[str | Table]:
-    yield from (f"warning: {warning}" for warning in result.get("warnings", ()))
     models, audiences = result["models"], result["audience_count"]
     yield f"{counted(models, 'model')}, {counted(audiences, 'audience')}: valid."
 

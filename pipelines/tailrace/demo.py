@@ -41,7 +41,7 @@ class Chapter:
 
     title: str
     exit_code: int
-    result: Mapping[str, Any]
+    result: dict[str, Any]
     who: Mapping[str, Mapping[str, list[str]]]
     example: Mapping[str, Any] | None
 

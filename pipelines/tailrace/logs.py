@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
 
+ERROR, WARNING = logging.ERROR, logging.WARNING
+
 # What every record has; the rest was given by `extra=` and belongs into the line.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -56,11 +58,11 @@ def set_up(log_format: str, stream: IO[str] | None = None) -> None:
     logger.setLevel(logging.INFO if log_format == "json" else logging.WARNING)
 
 
-def complain(errors: Iterable[Mapping[str, Any]]) -> None:
-    """Say the errors of a result on stderr."""
+def complain(entries: Iterable[Mapping[str, Any]], level: int = ERROR) -> None:
+    """Say the errors, or the warnings, of a result on stderr."""
     logger = logging.getLogger("tailrace")
     if not logger.handlers:
         set_up("text")
-    for each in errors:
+    for each in entries:
         details = {key: value for key, value in each.items() if key != "message"}
-        logger.error("%s", each["message"], extra=details)
+        logger.log(level, "%s", each["message"], extra=details)
