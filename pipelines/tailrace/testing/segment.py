@@ -189,12 +189,17 @@ class SegmentSimulator(Simulator):
         messages = _messages(told, kind)
         if messages is None:
             return _bad("batch is not a list of objects")
-        if any(len(orjson.dumps(each)) >= EVENT_BYTES_MAX for each in messages):
+        encoded = [orjson.dumps(each) for each in messages]
+        if any(len(each) >= EVENT_BYTES_MAX for each in encoded):
             return _bad("Exceed payload limit")
-        return self._file(request, told, messages)
+        return self._file(request, told, messages, encoded)
 
     def _file(
-        self, request: Request, told: dict[str, Any], messages: list[dict[str, Any]]
+        self,
+        request: Request,
+        told: dict[str, Any],
+        messages: list[dict[str, Any]],
+        encoded: list[bytes],
     ) -> Response:
         now = self.now()
         scheme, _, credential = request.headers.get("authorization", "").partition(" ")
@@ -208,7 +213,7 @@ class SegmentSimulator(Simulator):
             self.inbox.drop(messages or [{}], silent)
             return TAKEN
         self._mind(request, told, now)
-        self.inbox.take(messages, now)
+        self.inbox.take(messages, encoded, now)
         return TAKEN
 
     def _silently(self, key: str | None, messages: list[dict[str, Any]]) -> str | None:

@@ -50,15 +50,16 @@ class Inbox:
         self._lock = threading.Lock()
         self._record = os.open(record, os.O_CREAT | os.O_APPEND | os.O_WRONLY) if record else None
 
-    def take(self, messages: Sequence[dict[str, Any]], at: datetime) -> None:
-        """A batch that passed: rules, then deduplication."""
+    def take(
+        self, messages: Sequence[dict[str, Any]], encoded: Sequence[bytes], at: datetime
+    ) -> None:
+        """A batch that passed, each message with its JSON: rules, then deduplication."""
         with self._lock:
             if self._record is not None:
                 # One write, so that whoever reads the file sees whole requests.
-                lines = b"".join(orjson.dumps(each) + b"\n" for each in messages)
-                os.write(self._record, lines)
-            for message in messages:
-                self._take(message, at)
+                os.write(self._record, b"\n".join(encoded) + b"\n")
+            for message, body in zip(messages, encoded, strict=True):
+                self._take(message, body, at)
 
     def drop(self, messages: Sequence[dict[str, Any]], reason: str) -> None:
         """A batch that Segment answers 200 to and forgets."""
@@ -92,7 +93,7 @@ class Inbox:
             os.close(self._record)
             self._record = None
 
-    def _take(self, message: dict[str, Any], at: datetime) -> None:
+    def _take(self, message: dict[str, Any], body: bytes, at: datetime) -> None:
         self.counts["received"] += 1
         if self._keep:
             self.received.append(message)
@@ -103,16 +104,20 @@ class Inbox:
         message_id = message.get("messageId")
         if message_id is None:
             self.complaints.append("a message without messageId: a repetition would count twice")
-        elif self._is_duplicate(message_id, message, at):
+        elif self._is_duplicate(message_id, message, body, at):
             return
         self.counts["delivered"] += 1
         self.by_name["received", message["type"], str(message.get("event", ""))] += 1
         if self._keep:
             self.delivered.append(message)
 
-    def _is_duplicate(self, message_id: str, message: dict[str, Any], at: datetime) -> bool:
-        content = {name: value for name, value in message.items() if name != "sentAt"}
-        digest = hashlib.blake2b(orjson.dumps(content), digest_size=16).digest()
+    def _is_duplicate(
+        self, message_id: str, message: dict[str, Any], body: bytes, at: datetime
+    ) -> bool:
+        if "sentAt" in message:
+            content = {name: value for name, value in message.items() if name != "sentAt"}
+            body = orjson.dumps(content)
+        digest = hashlib.blake2b(body, digest_size=16).digest()
         before = self._seen.get(message_id)
         if before is None:
             self._seen[message_id] = (digest, at)
