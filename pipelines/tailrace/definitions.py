@@ -79,6 +79,8 @@ def bind(
         model_dataset: Where models are built as tables; needed when the definition reads one.
     """
     tree = parse(definition)
+    if dialect != "duckdb":
+        _fold_names(tree, dialect)
     datasets = {LANDED: dataset, BUILT: model_dataset}
     for node in list(tree.find_all(exp.Table)):
         where = datasets.get(node.db.lower())
@@ -89,6 +91,14 @@ def bind(
             node.set("db", _cased(where, dialect))
             node.set("catalog", _cased(catalog, dialect) if catalog else None)
     return pin(tree, now)
+
+
+def _fold_names(tree: exp.Query, dialect: str) -> None:
+    """To DuckDB `"Email"`, Email and email are one; elsewhere the author's case would count."""
+    for node in tree.find_all(exp.Identifier):
+        if not isinstance(node.parent, _PARTS_OF_VALUES):
+            name = node.name.lower()
+            node.set("this", _cased(name, dialect).name if node.args.get("quoted") else name)
 
 
 def _cased(name: str, dialect: str) -> exp.Identifier:
