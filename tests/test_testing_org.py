@@ -120,6 +120,47 @@ class TestDays:
         org.advance_day()
 
 
+class TestRecycleBin:
+    """What goes in, and what comes out."""
+
+    def test_memberships_go_and_come_with_their_contact(self) -> None:
+        """A deleted contact takes its campaign memberships along, and brings them back."""
+        org = Org(ticking=False)
+        member = next(
+            each for each in org.rows("CampaignMember").records() if each.get("ContactId")
+        )
+        org.advance(hours=1)
+        org.delete("Contact", member["ContactId"])
+        assert org.get("CampaignMember", member["Id"])["IsDeleted"] is True
+        org.advance(hours=1)
+        org.undelete("Contact", member["ContactId"])
+        assert org.get("CampaignMember", member["Id"])["IsDeleted"] is False
+        assert org.deleted_between("Contact", START, org.now()) == []
+        assert org.deleted_between("CampaignMember", START, org.now()) == []
+
+    def test_a_merge_moves_the_children(self) -> None:
+        """What belonged to the loser belongs to the winner."""
+        org = Org(ticking=False)
+        case = next(each for each in org.rows("Case").records() if each.get("ContactId"))
+        winner = next(each for each in org.rows("Contact").ids() if each != case["ContactId"])
+        org.merge("Contact", winner, case["ContactId"])
+        assert org.get("Case", case["Id"])["ContactId"] == winner
+        assert org.get("Contact", case["ContactId"])["MasterRecordId"] == winner
+
+    def test_values_must_fit_their_fields(self) -> None:
+        """A value that Salesforce would refuse is refused here."""
+        org = Org(ticking=False)
+        contact = org.rows("Contact").ids()[0]
+        for values in (
+            {"Nope": 1},
+            {"LastName": 1},
+            {"HasOptedOutOfEmail": "yes"},
+            {"ltv__c": "x"},
+        ):
+            with pytest.raises(ValueError, match=next(iter(values))):
+                org.update("Contact", contact, values)
+
+
 class TestMass:
     """Generated rows."""
 

@@ -352,6 +352,16 @@ class TestReplication:
         assert answer["deletedRecords"] == []
         assert answer["earliestDateAvailable"] == "2026-11-20T07:00:00.000+0000"
 
+    def test_too_many_ids(self, simulator: SalesforceSimulator, client: Client) -> None:
+        """Above the limit of ids a shorter span is asked for."""
+        org = simulator.org
+        org.replication_ids_max = 3
+        org.advance(minutes=5)
+        org.touch("Contact", 4)
+        org.advance(minutes=5)
+        answer = self.span(client, "updated", "2026-11-20T06:00:00Z", "2026-11-20T06:09:00Z")
+        assert refusal(answer) == (400, "EXCEEDED_ID_LIMIT")
+
     def test_objects_that_are_not_replicated(self, client: Client) -> None:
         """CaseStatus has no replication."""
         answer = client.get(

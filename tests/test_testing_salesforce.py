@@ -390,3 +390,35 @@ class TestControl:
         assert overview["days"] == 1
         assert overview["rows"]["User"] == 8
         assert json.dumps(overview)
+
+    def test_the_shape_can_be_changed(self, simulator: SalesforceSimulator, client: Client) -> None:
+        """Fields are made, hidden, retyped and removed; settings and replication steered."""
+        door = f"{simulator.url}/_control"
+
+        def do(name: str, /, **given: Any) -> None:
+            answer = requests.post(f"{door}/{name}", json=given)
+            assert answer.ok, answer.text
+
+        do("field", object="Contact", field={"name": "Shoe__c", "type": "double"})
+        assert client.soql("SELECT Shoe__c FROM Contact LIMIT 1").ok
+        do("change_type", object="Contact", name="Shoe__c", type="string")
+        do("hide", object="Contact", name="Shoe__c")
+        assert refusal(client.soql("SELECT Shoe__c FROM Contact")) == (400, "INVALID_FIELD")
+        do("hide", object="Contact", name="Shoe__c", hidden=False)
+        do("remove_field", object="Contact", name="Shoe__c")
+        assert refusal(client.soql("SELECT Shoe__c FROM Contact")) == (400, "INVALID_FIELD")
+        do("hold_back", until="2026-11-20T05:30:00+00:00")
+        span = {"start": "2026-11-20T05:00:00Z", "end": "2026-11-20T06:00:00Z"}
+        covered = client.get("sobjects/Contact/updated", **span).json()["latestDateCovered"]
+        assert covered == "2026-11-20T05:30:00.000+0000"
+        do("purge_delete_log", object="Contact", before="2026-11-20T05:00:00+00:00")
+        do("mass", object="Contact", rows=100)
+        do("touch", object="Contact", rows=10)
+        do("warm", query="SELECT Id FROM Contact")
+        do("settings", api_calls_max=5, page_rows=10)
+        do("job_fault", contains="Contact", message="QUERY_TIMEOUT")
+        do("expire_tokens")
+        assert refusal(client.get("limits")) == (401, "INVALID_SESSION_ID")
+        assert requests.post(f"{door}/settings", json={"nope": 1}).status_code == 400
+        records = requests.post(f"{door}/records", json={"object": "User"}).json()
+        assert len(records) == 8

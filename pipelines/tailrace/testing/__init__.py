@@ -1,29 +1,49 @@
 """The sandbox: simulators of Salesforce and Segment, real HTTP servers on this machine.
 
 Shipped so that users can test their own models with them; the engine never imports it.
+
+    with SalesforceSimulator(org=Org(seed=7)) as salesforce, SegmentSimulator() as segment:
+        ...                                   # run something against salesforce.url, segment.url
+        truth = salesforce.org.advance_day()  # then let a day pass, and run it again
 """
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from tailrace.testing.faults import Fault, FaultScript
 
 if TYPE_CHECKING:
+    from tailrace.testing.bulk import BulkSettings, JobFault
+    from tailrace.testing.org import Org, Sizes
     from tailrace.testing.salesforce import SalesforceSimulator
     from tailrace.testing.segment import SegmentSimulator
 
-__all__ = ["Fault", "FaultScript", "SalesforceSimulator", "SegmentSimulator"]
+__all__ = [
+    "BulkSettings",
+    "Fault",
+    "FaultScript",
+    "JobFault",
+    "Org",
+    "SalesforceSimulator",
+    "SegmentSimulator",
+    "Sizes",
+]
+
+# Imported when first asked for: each brings half of the package along.
+_HOMES = {
+    "BulkSettings": "bulk",
+    "JobFault": "bulk",
+    "Org": "org",
+    "SalesforceSimulator": "salesforce",
+    "SegmentSimulator": "segment",
+    "Sizes": "org",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a simulator when it is first asked for: each brings half of the package along."""
-    if name == "SalesforceSimulator":
-        from tailrace.testing.salesforce import SalesforceSimulator
-
-        return SalesforceSimulator
-    if name == "SegmentSimulator":
-        from tailrace.testing.segment import SegmentSimulator
-
-        return SegmentSimulator
-    raise AttributeError(name)
+    """A name of `__all__`, from the module that has it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -103,6 +103,28 @@ def _hide(simulator: SalesforceSimulator, given: Given) -> Any:
     return {}
 
 
+def _remove_field(simulator: SalesforceSimulator, given: Given) -> Any:
+    simulator.org.remove_field(given["object"], given["name"])
+    return {}
+
+
+def _change_type(simulator: SalesforceSimulator, given: Given) -> Any:
+    simulator.org.change_type(given["object"], given["name"], given["type"])
+    return {}
+
+
+def _hold_back(simulator: SalesforceSimulator, given: Given) -> Any:
+    until = given.get("until")
+    simulator.org.hold_back(datetime.fromisoformat(until) if until else None)
+    return {}
+
+
+def _purge_delete_log(simulator: SalesforceSimulator, given: Given) -> Any:
+    before = datetime.fromisoformat(given["before"])
+    simulator.org.purge_delete_log(given["object"], before)
+    return {}
+
+
 def _settings(simulator: SalesforceSimulator, given: Given) -> Any:
     for name, value in given.items():
         if name in ("api_calls_max", "api_calls_used"):
@@ -151,6 +173,10 @@ _DEEDS: dict[str, Callable[[SalesforceSimulator, Given], Any]] = {
     "touch": _touch,
     "field": _field,
     "hide": _hide,
+    "remove_field": _remove_field,
+    "change_type": _change_type,
+    "hold_back": _hold_back,
+    "purge_delete_log": _purge_delete_log,
     "settings": _settings,
     "job_fault": _job_fault,
     "expire_tokens": _expire,

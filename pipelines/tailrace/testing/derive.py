@@ -25,7 +25,7 @@ def derived(sobject: str, record: Record) -> Record:
     """The record with its dependent fields filled in, as saving it would do."""
     if "LastName" in record and record["LastName"] is not None:
         parts = (record.get("FirstName"), record.get("LastName"))
-        record = {**record, "Name": " ".join(part for part in parts if part)}
+        record = {**record, "Name": " ".join(part for part in parts if isinstance(part, str))}
     rule = _RULES.get(sobject)
     return rule(record) if rule else record
 

@@ -58,6 +58,7 @@ class Org:
         self.seed = seed
         self.lock = threading.RLock()
         self.days = 0
+        self.replication_ids_max = 600_000
         self._clock: Clock = clock or SystemClock()
         self._ticking = ticking
         self._moment = start.astimezone(UTC)
@@ -230,16 +231,23 @@ class Org:
                         self.delete("CampaignMember", member["Id"], at=moment)
 
     def undelete(self, sobject: str, *record_ids: str, at: datetime | None = None) -> None:
-        """Take records out of the recycle bin."""
+        """Take records out of the recycle bin, with the memberships that went along."""
         with self.lock:
+            if not self.spec(sobject).undeletable:
+                raise ValueError(f"{sobject} has no recycle bin")
             for record_id in record_ids:
-                if not self.spec(sobject).undeletable:
-                    raise ValueError(f"{sobject} has no recycle bin")
-                back = {"IsDeleted": False}
-                if self.get(sobject, record_id).get("MasterRecordId"):
-                    back["MasterRecordId"] = None  # type: ignore[assignment]
-                self.update(sobject, record_id, back, at=at)
-                self._delete_log[self.spec(sobject).name].pop(record_id, None)
+                deleted = self.get(sobject, record_id)
+                self._restore(sobject, deleted, at)
+                for member in self._memberships(sobject, record_id):
+                    if member["SystemModstamp"] == deleted["SystemModstamp"]:
+                        self._restore("CampaignMember", member, at)
+
+    def _restore(self, sobject: str, record: Record, at: datetime | None) -> None:
+        values: dict[str, Any] = {"IsDeleted": False}
+        if record.get("MasterRecordId"):
+            values["MasterRecordId"] = None
+        self.update(sobject, record["Id"], values, at=at)
+        self._delete_log[self.spec(sobject).name].pop(record["Id"], None)
 
     def purge(
         self, sobject: str, *record_ids: str, at: datetime | None = None, logged: bool = True

@@ -14,7 +14,6 @@ from tailrace.testing.org import UPDATED_DAYS, Org
 from tailrace.testing.refusals import Refused
 from tailrace.testing.rows import Rows
 
-IDS_MAX = 600_000
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:?\d\d)")
 
 
@@ -24,8 +23,8 @@ def updated(org: Org, rows: Rows, request: Request) -> dict[str, Any]:
     if org.now() - start > timedelta(days=UPDATED_DAYS):
         raise _bad_date("startDate cannot be more than 30 days ago")
     ids = changed_ids(rows, start, end)
-    if len(ids) > IDS_MAX:
-        raise _too_many()
+    if len(ids) > org.replication_ids_max:
+        raise _too_many(org)
     return {"ids": ids, "latestDateCovered": stamp(org.latest_date_covered(end))}
 
 
@@ -35,8 +34,8 @@ def deleted(org: Org, rows: Rows, request: Request) -> dict[str, Any]:
     if start < org.created_at:
         raise _bad_date("startDate before org replication enabled date")
     entries = org.deleted_between(rows.spec.name, start, end)
-    if len(entries) > IDS_MAX:
-        raise _too_many()
+    if len(entries) > org.replication_ids_max:
+        raise _too_many(org)
     return {
         "deletedRecords": [
             {"deletedDate": stamp(moment), "id": record_id} for record_id, moment in entries
@@ -102,6 +101,7 @@ def _bad_date(message: str) -> Refused:
     return Refused(400, "INVALID_REPLICATION_DATE", message)
 
 
-def _too_many() -> Refused:
-    message = f"The number of ids exceeds the limit of {IDS_MAX}; ask for a shorter span"
+def _too_many(org: Org) -> Refused:
+    most = org.replication_ids_max
+    message = f"The number of ids exceeds the limit of {most}; ask for a shorter span"
     return Refused(400, "EXCEEDED_ID_LIMIT", message)
