@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from tailrace.clock import Clock, iso
@@ -13,6 +13,7 @@ from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
 from tailrace.ledger import Ledger
 from tailrace.lock import lock
 from tailrace.project import Project, did_you_mean
+from tailrace.statements import Binding, TableName
 from tailrace.warehouse import open_warehouse
 
 
@@ -37,7 +38,7 @@ def rename(project: Project, old_name: str, new_name: str, *, clock: Clock) -> d
             raise DeliveryIncomplete(
                 f"A delivery of {old_name} is not settled", hint="Finish it with: tailrace sync"
             )
-        ledger.rename(old_name, new_name)
+        _rename(ledger, old_name, new_name)
     return {"renamed": {"from": old_name, "to": new_name}}
 
 
@@ -45,13 +46,13 @@ def purge(project: Project, *, older_than: timedelta, clock: Clock) -> dict[str,
     """Forget what was settled longer ago: outbox rows, acks, rejections, tombstones."""
     before = clock.now() - older_than
     with _locked(project, "purge", clock=clock) as ledger:
-        return {"before": iso(before), "forgotten": ledger.purge(before=before)}
+        return {"before": iso(before), "forgotten": _purge(ledger, before=before)}
 
 
 def rejected(project: Project, *, clock: Clock) -> dict[str, Any]:
     """What was refused and is not settled, by audience and reason."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-        return {"rejected": Ledger(warehouse, clock=clock).rejected()}
+        return {"rejected": _rejected(Ledger(warehouse, clock=clock))}
 
 
 @contextmanager
@@ -63,3 +64,73 @@ def _locked(project: Project, command: str, *, clock: Clock) -> Iterator[Ledger]
         owner = secrets.token_hex(8)
         with lock(ledger, owner=owner, run_id=command, clock=clock):
             yield ledger
+
+
+def _rename(ledger: Ledger, old_name: str, new_name: str) -> None:
+    warehouse = ledger.warehouse
+    with warehouse.transaction():
+        for old, new in (
+            (ledger.snapshot(old_name), ledger.snapshot(new_name)),
+            (ledger.outbox(old_name), ledger.outbox(new_name)),
+        ):
+            tables = {"renamed": old, "named": TableName(None, new.name)}
+            warehouse.run("ledger/rename_table", tables=tables)
+        for table in ("audience_runs", "acks", "rejections", "doubtful"):
+            warehouse.run(
+                f"ledger/rename_in_{table}",
+                tables=ledger.tables,
+                old_name=old_name,
+                new_name=new_name,
+            )
+
+
+def _purge(ledger: Ledger, *, before: datetime) -> dict[str, int]:
+    """How many rows went, by table."""
+    audiences = [row["audience"] for row in ledger.standing()]
+    forgotten: dict[str, int] = {"outbox": 0, "tombstones": 0}
+    with ledger.warehouse.transaction():
+        for name in audiences:
+            outbox, snapshot = ledger.outbox(name), ledger.snapshot(name)
+            tables: dict[str, Binding] = {**ledger.tables, "outbox": outbox, "snapshot": snapshot}
+            forgotten["outbox"] += _purged(
+                ledger, "purge_outbox", outbox, tables, audience=name, before=before
+            )
+            forgotten["tombstones"] += _purged(
+                ledger, "purge_tombstones", snapshot, tables, before=before
+            )
+        for name in ("rejections", "acks"):
+            forgotten[name] = _purged(
+                ledger, f"purge_{name}", ledger.tables[name], ledger.tables, before=before
+            )
+    return forgotten
+
+
+def _purged(
+    ledger: Ledger, name: str, table: Binding, tables: Mapping[str, Binding], **values: Any
+) -> int:
+    def count() -> int:
+        ((rows,),) = ledger.warehouse.run("ledger/count_rows", tables={"counted": table})
+        return int(rows)
+
+    there = count()
+    ledger.warehouse.run(f"ledger/{name}", tables=tables, **values)
+    return there - count()
+
+
+def _rejected(ledger: Ledger) -> list[dict[str, Any]]:
+    rows = []
+    if ledger.installed:
+        rows = ledger.warehouse.run("ledger/rejected_by_reason", tables=ledger.tables)
+    return [
+        {
+            "audience": row[0],
+            "kind": row[1],
+            "reason": row[2],
+            "status": row[3],
+            "rows": row[4],
+            "attempts": row[5],
+            "first_seen": iso(row[6]),
+            "last_seen": iso(row[7]),
+        }
+        for row in rows
+    ]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from tailrace import estimate
 from tailrace.audiences import Audience
 from tailrace.calls import Mapper
 from tailrace.diff import Diff, Intent, OnNewColumn, Question, diff
@@ -20,17 +21,10 @@ from tailrace.guards import Guard, Seen, judge
 from tailrace.ledger import Delivered, Ledger, Shape
 from tailrace.members import shape_of
 from tailrace.models import Model, Models, bind, check_columns, definition, fingerprint
-from tailrace.outbox import transition_reader
-from tailrace.privacy import mask_sample
 from tailrace.settings import SegmentSettings
 from tailrace.statements import Binding, Column, query
 
-SAMPLE_ROWS_MAX = 3
-SIZED_ROWS_MAX = 200
-
 Status = Literal["ok", "unchanged", "held", "failed"]
-OPS = ("entered", "changed", "exited")
-REASONS = ("initial", "data", "definition", "mapping", "upstream")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,7 +342,7 @@ class Planner:
 
     def _plan(self, ask: Question, text: str) -> AudiencePlan:
         found = diff(self.ledger, ask)
-        counts = _counts(found)
+        counts = estimate.counts(found)
         seen = Seen(
             size_before=found.size_before,
             size_after=found.size_after,
@@ -356,7 +350,7 @@ class Planner:
             changed=counts["changed"],
             exited=counts["exited"],
             quarantined=found.quarantined,
-            by_definition=_members(found, reason="definition"),
+            by_definition=estimate.members(found, reason="definition"),
             upstream=ask.upstream,
         )
         allowed = self.choices.allowed(ask.audience.name)
@@ -373,83 +367,10 @@ class Planner:
             delivered=ask.delivered,
             guards=() if ask.intent == "retire" else judge(ask.audience, seen, allowed=allowed),
             **counts,
-            by_reason=_by_reason(found),
-            calls=_calls(found, mapper),
+            by_reason=estimate.by_reason(found),
+            calls=estimate.calls(found, mapper),
             new_users=sum(group.members for group in found.groups if group.is_new),
-            bytes_per_call=self._bytes_per_call(ask, found, mapper),
+            bytes_per_call=estimate.bytes_per_call(self.warehouse, ask.shape, found, mapper),
             rejected_before=found.rejections,
-            samples=self._samples(ask, found),
+            samples=estimate.samples(self.warehouse, ask.shape, found),
         )
-
-    def _bytes_per_call(self, ask: Question, found: Diff, mapper: Mapper) -> float:
-        """The mean size of the calls that the first transitions would make."""
-        if not found.groups:
-            return 0.0
-        rows = self.warehouse.run(
-            "plan/first_transitions",
-            tables={"transitions": found.transitions},
-            columns=ask.shape.lists,
-            rows_max=SIZED_ROWS_MAX,
-        )
-        read = transition_reader(ask.shape)
-        sizes = [len(c.body) for row in rows for c in mapper.calls(read(row)[0])[0]]
-        return sum(sizes) / len(sizes) if sizes else 0.0
-
-    def _samples(self, ask: Question, found: Diff) -> tuple[Mapping[str, str], ...]:
-        if not found.groups:
-            return ()
-        rows = self.warehouse.run(
-            "plan/samples",
-            tables={"transitions": found.transitions},
-            columns=ask.shape.lists,
-            rows_max=SAMPLE_ROWS_MAX,
-        )
-        return tuple(
-            {
-                "op": op,
-                "reason": reason,
-                "key": " ".join(mask_sample(part) or "NULL" for part in key),
-            }
-            for op, reason, *key in rows
-        )
-
-
-def _members(found: Diff, **wanted: Any) -> int:
-    return sum(
-        group.members
-        for group in found.groups
-        if all(getattr(group, name) == value for name, value in wanted.items())
-    )
-
-
-def _counts(found: Diff) -> dict[str, int]:
-    return {op: _members(found, op=op) for op in OPS}
-
-
-def _by_reason(found: Diff) -> dict[str, dict[str, int]]:
-    return {
-        reason: {op: _members(found, reason=reason, op=op) for op in OPS}
-        for reason in REASONS
-        if _members(found, reason=reason)
-    }
-
-
-def _calls(found: Diff, mapper: Mapper) -> dict[str, int]:
-    """Calls by kind, counted without making them."""
-    calls = {"identify": 0, "group": 0, "track": 0}
-    for group in found.groups:
-        if not group.send:
-            continue
-        each = mapper.call_counts(
-            group.op,
-            group.reason,
-            track_changed=group.track_moved,
-            identify_changed=group.identify_moved,
-            group_changed=group.group_moved,
-            consent_changed=group.consent_moved,
-            moved=group.identity_moved,
-            grouped=group.has_group,
-        )
-        for kind, count in each.items():
-            calls[kind] += count * group.members
-    return calls
