@@ -119,7 +119,11 @@ class QueryJob:
         except SalesforceFault as fault:
             raise _sorted_out(fault) from None
         self.id = str(job["id"])
-        self._wait()
+        try:
+            self._wait()
+        except BaseException:
+            self.abort()
+            raise
 
     def abort(self) -> None:
         """Tell Salesforce to stop a job that nobody will read; never fails."""
@@ -204,10 +208,10 @@ class QueryJob:
                 self.rows = int(rows) if rows is not None else None
                 return
             if state in ("Failed", "Aborted"):
+                self.id = ""
                 message = str(job.get("errorMessage") or state)
                 raise _sorted_out(SalesforceFault(f"The query job failed: {message}", code=state))
             if clock.monotonic() > deadline or self.api.closing.is_set():
-                self.abort()
                 raise ServiceFailed(
                     f"A query job took longer than {self.api.settings.job_seconds_max:g} seconds",
                     hint="Raise job_seconds_max under [sources.salesforce], or try again later.",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -24,6 +23,7 @@ from tailrace.cells import BadCell, Page, WideRow
 from tailrace.errors import ExtractIncomplete, SalesforceFault
 from tailrace.landing import Landed, Layout, ParquetFiles, lay_out
 from tailrace.replication import Horizon, horizon, parse_moment
+from tailrace.rest_query import TooManyRows
 from tailrace.salesforce_api import Api, BrokenOff
 from tailrace.settings import SalesforceSettings
 from tailrace.sobject import SObject
@@ -33,6 +33,8 @@ ApiName = Literal["rest", "bulk"]
 # Parsing is bound by the processor: more pages at once would only hold more memory.
 PAGES_PARSED_MAX = 2
 FIELDS_LOST_MAX = 20
+# From here on it pays to stop reading by REST and to start a bulk job.
+REST_ROWS_FACTOR = 10
 NO_SUCH_COLUMN = re.compile(r"No such column '(\w+)'")
 
 
@@ -168,12 +170,7 @@ class ObjectReader:
         """Read a window; one that takes Salesforce too long is read in halves."""
         known = len(reading.files), len(reading.bad)
         try:
-            if reading.api == "bulk":
-                with suppress(BulkRefused):
-                    self._read_bulk(reading, window)
-                    return
-                reading.api = "rest"
-            self._read_rest(reading, window)
+            self._read_by_api(reading, window)
         except QueryTimedOut as timeout:
             del reading.files[known[0] :], reading.bad[known[1] :]
             halves = window.halves(reading.read_at)
@@ -185,20 +182,31 @@ class ObjectReader:
             for half in halves:
                 self._read_window(reading, half)
 
+    def _read_by_api(self, reading: Reading, window: Window) -> None:
+        if reading.api == "rest":
+            wanted = self.settings.of(reading.sobject.name).api or self.settings.api
+            most = REST_ROWS_FACTOR * self.settings.bulk_rows_min if wanted == "auto" else None
+            try:
+                return self._read_rest(reading, window, rows_max=most)
+            except TooManyRows:
+                # What was counted before were the rows of whole minutes, without deleted ones.
+                reading.api = "bulk"
+        try:
+            self._read_bulk(reading, window)
+        except BulkRefused:
+            reading.api = "rest"
+            self._read_rest(reading, window, rows_max=None)
+
     def _read_bulk(self, reading: Reading, window: Window) -> None:
         job = QueryJob(self.api, self._query(reading, window))
         job.run()
-        try:
-            for path, rows, bad in job.pages(lambda page: self._land(reading, page)):
-                if rows:
-                    reading.files.append((path, rows))
-                reading.bad.extend(bad)
-                self.progress(reading.sobject.name, rows)
-        except BaseException:
-            job.abort()
-            raise
+        for path, rows, bad in job.pages(lambda page: self._land(reading, page)):
+            if rows:
+                reading.files.append((path, rows))
+            reading.bad.extend(bad)
+            self.progress(reading.sobject.name, rows)
 
-    def _read_rest(self, reading: Reading, window: Window) -> None:
+    def _read_rest(self, reading: Reading, window: Window, *, rows_max: int | None) -> None:
         soql = self._query(reading, window)
         if not fits_url(soql):
             raise ExtractIncomplete(
@@ -208,7 +216,7 @@ class ObjectReader:
             )
         file = self._file(reading)
         bad: list[BadCell] = []
-        batches = rest_query.pages(self.api, soql, reading.layout.fields, bad)
+        batches = rest_query.pages(self.api, soql, reading.layout.fields, bad, rows_max=rows_max)
         try:
             rows = file.write_all(self._told(reading, batches))
         except SalesforceFault as fault:

@@ -14,13 +14,23 @@ from tailrace.salesforce_api import Api, BrokenOff
 from tailrace.sobject import Field
 
 
+class TooManyRows(Exception):
+    """The query has more rows than REST should be asked for."""
+
+
 def pages(
-    api: Api, soql: str, fields: Sequence[Field], bad: list[BadCell]
+    api: Api,
+    soql: str,
+    fields: Sequence[Field],
+    bad: list[BadCell],
+    *,
+    rows_max: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a query, deleted ones included, a page of at most 2,000 at a time.
 
     Raises:
         SalesforceFault: Salesforce refuses the query; or the number of rows is not the one told.
+        TooManyRows: There are more than `rows_max`, and a bulk job would be quicker.
     """
     path: str | None = "queryAll"
     params: dict[str, Any] = {"q": soql}
@@ -28,6 +38,8 @@ def pages(
     while path:
         answer = api.read(path, lambda response: _parsed(response.content), **params)
         told = answer.get("totalSize") if told is None else told
+        if rows_max is not None and told is not None and told > rows_max:
+            raise TooManyRows
         rows += len(answer["records"])
         yield records_to_batch(answer["records"], fields, bad)
         path = None if answer.get("done", True) else answer.get("nextRecordsUrl")

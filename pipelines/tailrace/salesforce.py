@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.errors import ExtractIncomplete, TailraceError
-from tailrace.object_reader import ApiName
+from tailrace.object_reader import ApiName, Reading
 from tailrace.salesforce_api import Api
 from tailrace.salesforce_resources import Extraction
 from tailrace.settings import (
@@ -28,7 +28,7 @@ from tailrace.settings import (
     SalesforceCredentials,
     SalesforceSettings,
 )
-from tailrace.side_tables import SOURCE, Settled, has_live_rows, settle
+from tailrace.side_tables import SOURCE, Settled, settle, with_live_rows
 
 # Imported after project, which switches dlt's telemetry off.
 import dlt  # isort: skip
@@ -181,13 +181,13 @@ def extract(
         extraction.reconcile = frozenset(names if reconcile else ())
         run(pipeline, extraction, names, afresh=afresh)
         settled = settle_all(pipeline, extraction, names)
-        found = [facts(pipeline, extraction, name, settled) for name in names]
+        found = facts_of(pipeline, extraction, names, settled)
     finally:
         api.close()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(Path(pipeline.working_dir) / "load" / "loaded", ignore_errors=True)
     return ExtractResult(
-        objects=tuple(found),
+        objects=found,
         calls_used=api.usage.calls,
         quota_used_before=api.usage.used_at_start,
         quota_used=api.usage.used,
@@ -220,10 +220,9 @@ def run(
     pipeline: dlt.Pipeline, extraction: Extraction, names: Sequence[str], *, afresh: bool = False
 ) -> None:
     """Extract, normalize and load the objects by dlt, its own errors turned into ours."""
-    schema = _schema(pipeline)
-    normalize = schema.naming.normalize_path
+    normalize = _schema(pipeline).naming.normalize_path
 
-    @dlt.source(schema=schema, max_table_nesting=0)
+    @dlt.source(name=SOURCE, max_table_nesting=0)
     def chosen() -> Iterator[DltResource]:
         for name in names:
             yield extraction.resource(name, normalize)
@@ -267,34 +266,42 @@ def settle_all(
     return settled
 
 
-def facts(
-    pipeline: dlt.Pipeline, extraction: Extraction, name: str, settled: Mapping[str, Settled]
-) -> ObjectFacts:
-    """What became of one object."""
-    table = _schema(pipeline).naming.normalize_path(name)
-    reading = extraction.readings.get(name)
-    error = extraction.errors.get(name)
-    if reading is None:
-        return ObjectFacts(object=name, table=table, error=error)
-    if table in settled and settled[table].emptied:
-        error = ExtractIncomplete(
-            f"Salesforce shows no {name} at all, and there were some",
-            hint="Nothing was taken for deleted. Check that the user may still see the object.",
-        )
-    return ObjectFacts(
-        object=name,
-        table=table,
+def facts_of(
+    pipeline: dlt.Pipeline,
+    extraction: Extraction,
+    names: Sequence[str],
+    settled: Mapping[str, Settled],
+) -> tuple[ObjectFacts, ...]:
+    """What became of each object."""
+    normalize = _schema(pipeline).naming.normalize_path
+    live = with_live_rows(pipeline, map(normalize, names))
+    found = []
+    for name in names:
+        table = normalize(name)
+        reading = extraction.readings.get(name)
+        error = extraction.errors.get(name)
+        if table in settled and settled[table].emptied:
+            error = ExtractIncomplete(
+                f"Salesforce shows no {name} at all, and there were some",
+                hint="Nothing was taken for deleted. Check that the user may still see the object.",
+            )
+        facts = ObjectFacts(object=name, table=table, empty=table not in live, error=error)
+        found.append(facts if reading is None else _with_reading(facts, reading))
+    return tuple(found)
+
+
+def _with_reading(facts: ObjectFacts, reading: Reading) -> ObjectFacts:
+    return replace(
+        facts,
         rows=reading.rows,
         window_start=reading.window.low,
         window_end=reading.window.high,
         watermark=reading.watermark,
-        complete=error is None,
-        empty=not has_live_rows(pipeline, table),
+        complete=facts.error is None,
         quarantined=len(reading.bad),
         vanished_fields=reading.layout.vanished,
         new_fields=reading.layout.new,
         api=reading.api,
-        error=error,
     )
 
 

@@ -92,7 +92,8 @@ def log_in(
             f"Salesforce cannot be reached at {_host(base)}: {type(error).__name__}",
             hint="Check sources.salesforce.credentials.instance_url and the network.",
         ) from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except Exception as error:
+        # A broken key or a strange answer comes as whatever the libraries below make of it.
         raise _unreadable(kind, error, session.last_status) from None
     if not value:
         raise ServiceFailed("Salesforce answered the login without an access token")

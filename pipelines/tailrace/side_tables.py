@@ -7,7 +7,7 @@ no harm: a side table is emptied in the transaction that applies it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +49,14 @@ def settle(pipeline: Any, *, deleted: Deleted = "flag") -> tuple[Settled, ...]:
         return tuple(tables.settle(table, todo) for table, todo in pending.items())
 
 
-def has_live_rows(pipeline: Any, table: str) -> bool:
-    """Whether the landed table has any row that is not deleted."""
+def with_live_rows(pipeline: Any, tables: Iterable[str]) -> frozenset[str]:
+    """Which of the landed tables have a row that is not deleted."""
+    known = pipeline.schemas[SOURCE].tables if SOURCE in pipeline.schema_names else {}
     with pipeline.sql_client() as client:
-        tables = _Tables(client, pipeline.schemas[SOURCE].tables, "flag")
-        return bool(tables.run("has_live_rows", landed=table))
+        found = _Tables(client, known, "flag")
+        return frozenset(
+            each for each in tables if each in known and found.run("has_live_rows", landed=each)
+        )
 
 
 class _Tables:
