@@ -93,8 +93,8 @@ class _Diffing:
         self.ledger = ledger
         self.ask = question
         name = question.audience.name
-        self.names = {n: TableName(None, f"{n}__{name}") for n in ("transitions", "nobody")}
-        self.names |= {n: TableName(None, f"{n}__{name}") for n in ("bad_keys", "earlier", "tried")}
+        made = ("transitions", "nobody", "bad_keys", "earlier", "tried")
+        self.names = {each: self.warehouse.temporary(f"{each}__{name}") for each in made}
         self.tables: dict[str, Binding] = {
             **ledger.tables,
             **self.names,
@@ -148,7 +148,7 @@ class _Diffing:
     def _find_snapshot(self) -> None:
         """The snapshot's table, or an empty one where the audience was never delivered."""
         for table in self.names.values():
-            self.warehouse.run("warehouse/drop_temporary", tables={"forgotten": table})
+            self.warehouse.drop_temporary(table)
         snapshot = self.ledger.snapshot(self.ask.audience.name)
         found = self.warehouse.columns_of(snapshot) if self.ask.delivered else ()
         if not found:
@@ -188,6 +188,9 @@ class _Diffing:
             "known": tuple(c for c in shape.columns if c.name not in fresh),
             "fresh": tuple(c for c in shape.columns if c.name in fresh),
             "compared": tuple(c for c in compared if c.name not in fresh),
+            # A column that is absorbed counts as if its value had always been there.
+            "absorbed": tuple(c for c in shape.columns if c.name in fresh - sent),
+            "unheard": tuple(c for c in shape.columns if c.name in sent),
             "insisted": tuple(c for c in compared if c.name in sent),
             "track": among(audience.track_columns),
             "identify": among(audience.identify_columns),

@@ -28,6 +28,7 @@
     + UnsupportedValue
     + LedgerTooNew
     + NothingLanded
+    + PlanUnreadable
   x TryAgain                        exit 1: the same command may work later
     + Unreachable
     + ServiceFailed
@@ -36,6 +37,8 @@
     + ExtractIncomplete
     + DeliveryIncomplete
     + WarehouseFailed
+      - StatementRefused
+    + PlanMoved
   x LockHeld                        exit 75
   x Broken                          exit 1: a promise of ours does not hold
     + LedgerGap
@@ -232,6 +235,12 @@ class NothingLanded(YoursToFix):
     hint = "Land them first with: tailrace extract"
 
 
+class PlanUnreadable(YoursToFix):
+    """The file is not a plan that Tailrace wrote."""
+
+    hint = "Write one with: tailrace plan --out plan.json"
+
+
 class TryAgain(TailraceError):
     """Something outside failed; the same command may work later."""
 
@@ -272,6 +281,16 @@ class DeliveryIncomplete(TryAgain):
 
 class WarehouseFailed(TryAgain):
     """The warehouse could not carry out a statement."""
+
+
+class StatementRefused(WarehouseFailed):
+    """The warehouse is there, and refuses a statement or a value in it."""
+
+
+class PlanMoved(TryAgain):
+    """The data, the SQL or the ledger moved since the plan was reviewed."""
+
+    hint = "Nothing was sent. Review again: tailrace plan --out plan.json"
 
 
 class LockHeld(TailraceError):

@@ -35,6 +35,7 @@ class Choices:
     on_new_column: OnNewColumn = "absorb"
     on_mapping_change: Literal["absorb", "send"] = "absorb"
     intent: Intent = "usual"
+    digests: bool = False
 
     def allowed(self, audience: str) -> frozenset[str]:
         """The guards that are let pass once for an audience."""
@@ -62,6 +63,7 @@ class AudiencePlan:
     bytes_per_call: float = 0.0
     rejected_before: int = 0
     samples: tuple[Mapping[str, str], ...] = ()
+    digest: str = ""
 
     @property
     def name(self) -> str:
@@ -310,7 +312,7 @@ class Planner:
         try:
             earlier = self._bound(delivered.definition, was)
             self.warehouse.describe(earlier)
-        except TailraceError:
+        except YoursToFix:
             return None
         return earlier
 
@@ -373,4 +375,14 @@ class Planner:
             bytes_per_call=estimate.bytes_per_call(self.warehouse, ask.shape, found, mapper),
             rejected_before=found.rejections,
             samples=estimate.samples(self.warehouse, ask.shape, found),
+            digest=self._digest(ask, found) if self.choices.digests else "",
         )
+
+    def _digest(self, ask: Question, found: Diff) -> str:
+        """One value for all transitions, by which a reviewed plan is recognised."""
+        if not found.groups:
+            return "nothing"
+        ((rows, value),) = self.warehouse.run(
+            "plan/digest", tables={"transitions": found.transitions}, columns=ask.shape.lists
+        )
+        return f"{rows} {value}"

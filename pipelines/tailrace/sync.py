@@ -9,8 +9,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from tailrace import reviewed
 from tailrace.audiences import Audience
 from tailrace.build import build
 from tailrace.clock import Clock
@@ -22,6 +24,7 @@ from tailrace.models import Model, Models, read_models
 from tailrace.plan import Choices, Plan, Planner
 from tailrace.project import Project, did_you_mean
 from tailrace.results import Progressing, RunResult, object_entry
+from tailrace.reviewed import Reviewed
 from tailrace.segment import Segment
 from tailrace.settings import SalesforceCredentials, SegmentSettings
 from tailrace.warehouse import Warehouse, open_warehouse
@@ -41,6 +44,7 @@ class Job:
     objects: tuple[str, ...] | None = None
     reconcile: bool = False
     retire: str | None = None
+    reviewed: Reviewed | None = None
     choices: Choices = field(default_factory=Choices)
 
 
@@ -65,19 +69,27 @@ def plan(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
     choices: Choices | None = None,
+    out: Path | None = None,
 ) -> Plan:
-    """What a run would do. Nothing is sent, and the ledger is only read."""
+    """What a run would do. Nothing is sent, and the ledger is only read.
+
+    With `out`, the plan is written to a file that `sync` carries out exactly, or refuses.
+    """
+    chosen = replace(choices or Choices(), digests=out is not None)
     models, selected = _selected(project, select, exclude)
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         planner = Planner(
             ledger,
             models,
-            choices=choices or Choices(),
+            choices=chosen,
             segment=_segment_settings(project),
             now=clock.now(),
         )
-        return planner.plan(selected)
+        made = planner.plan(selected)
+        if out is not None:
+            reviewed.write(out, made, choices=chosen, engine=warehouse.engine_version)
+        return made
 
 
 def sync(
@@ -87,15 +99,26 @@ def sync(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
     choices: Choices | None = None,
+    plan_file: Path | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Build, plan, send and advance, on what has landed."""
+    """Build, plan, send and advance, on what has landed.
+
+    With `plan_file`, what was reviewed is carried out, with its choices, or nothing is.
+
+    Raises:
+        PlanUnreadable: The file is not a plan.
+    """
     job = Job(
         command="sync",
         select=tuple(select),
         exclude=tuple(exclude),
         choices=choices or Choices(),
     )
+    if plan_file is not None:
+        agreed = reviewed.read(plan_file)
+        chosen = replace(agreed.choices, digests=True)
+        job = replace(job, select=tuple(agreed.digests), choices=chosen, reviewed=agreed)
     return _carry_out(project, job, clock=clock, progress=progress)
 
 
@@ -260,7 +283,8 @@ class _Runner:
         selected = self.work.selected
         with Segment(settings, clock=self.ledger.clock) as segment:
             self._deliver(segment, left_behind(self.ledger))
-            now = self.begun.started_at
+            agreed = self.job.reviewed
+            now = agreed.planned_at if agreed else self.begun.started_at
             planner = Planner(
                 self.ledger,
                 models,
@@ -270,6 +294,9 @@ class _Runner:
                 tables_built=build(self.ledger.warehouse, models, selected, now=now),
             )
             made = planner.plan(selected)
+            if agreed is not None:
+                engine = self.ledger.warehouse.engine_version
+                reviewed.insist(made, agreed, engine=engine)
             self.done = replace(self.done, plan=made)
             written = [
                 write_down(self.ledger, self.begun, each, choices=self.job.choices)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -18,15 +18,20 @@ from tailrace.clock import Clock
 from tailrace.errors import (
     ConfigurationError,
     LockHeld,
+    MissingCredential,
     ModelDoesNotBind,
     NothingLanded,
+    StatementRefused,
     WarehouseFailed,
 )
-from tailrace.project import Project
+from tailrace.project import Project, did_you_mean
 from tailrace.statements import Binding, Column, TableName, script, statement
 
 # Imported after project, which switches dlt's telemetry off.
 import dlt  # isort: skip
+from dlt.common.configuration.exceptions import ConfigFieldMissingException  # isort: skip
+from dlt.common.destination.exceptions import UnknownDestinationModule  # isort: skip
+from dlt.common.exceptions import MissingDependencyException  # isort: skip
 from dlt.destinations.exceptions import DatabaseException  # isort: skip
 
 if TYPE_CHECKING:
@@ -34,10 +39,17 @@ if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
 
 PIPELINE = "tailrace"
+# Where an engine keeps the temporary tables of a session. They are named in full, so that a table
+# of the same name in another place is never taken for one of them.
+TEMPORARY: Mapping[str, str] = {"duckdb": "temp", "postgres": "pg_temp"}
+# dlt resets a session of these after a statement that failed, and its temporary tables are gone.
+LOSE_SESSIONS = frozenset({"postgres", "redshift"})
 # What an engine says about names and types quotes the SQL; what it says about a row's value
 # quotes the value, and a value may be personal.
 SAYS_NOTHING_PERSONAL = re.compile(
-    r"Binder|Catalog|Parser|Undefined|DuplicateColumn|AmbiguousColumn|Ambiguous|DatatypeMismatch"
+    r"Binder|Catalog|Parser|Syntax|Undefined|Duplicate(Column|Table|Alias)|Ambiguous|Datatype"
+    r"|Grouping|Windowing|FeatureNotSupported|CannotCoerce|InsufficientPrivilege|InvalidColumn"
+    r"|WrongObject"
 )
 
 
@@ -97,25 +109,72 @@ class Warehouse:
         """Run rendered SQL; `name` is what an error calls it."""
         try:
             rows = self.client.execute_sql(sql)
-        except DatabaseException as error:
-            raise WarehouseFailed(f"{name}: {_spoken(error)}") from None
         except Exception as error:
-            if not type(error).__module__.startswith(("duckdb", "_duckdb", "psycopg2")):
+            engines = ("duckdb", "_duckdb", "psycopg2")
+            if not isinstance(error, DatabaseException) and not (
+                type(error).__module__.startswith(engines)
+            ):
                 raise
-            raise WarehouseFailed(f"{name}: {_spoken(error)}") from None
+            if self.dialect in LOSE_SESSIONS:
+                self.set_session()
+            raise _failure(error)(f"{name}: {_spoken(error)}") from None
         return [tuple(row) for row in rows or ()]
+
+    def set_session(self) -> None:
+        """Store and compare instants in UTC whatever the zone of the machine or the server is."""
+        with suppress(Exception):
+            self.client.execute_sql(statement("warehouse/utc", self.dialect))
+
+    def attempt(self, name: str, /, **bindings: Any) -> bool:
+        """Whether a statement works. It is run beside this session where a failure would cost it
+        its temporary tables."""
+        try:
+            with self._aside() as warehouse:
+                warehouse.run(name, **bindings)
+        except StatementRefused:
+            return False
+        return True
+
+    @contextmanager
+    def _aside(self) -> Iterator[Warehouse]:
+        if self.dialect not in LOSE_SESSIONS:
+            yield self
+            return
+        beside = self.another()
+        try:
+            yield beside
+        finally:
+            beside.client.close_connection()
 
     def another(self) -> Warehouse:
         """A second connection to the same warehouse, for what must not wait for this one."""
         client = self.pipeline.sql_client()
         client.open_connection()
-        return Warehouse(self.project, self.pipeline, client)
+        warehouse = Warehouse(self.project, self.pipeline, client)
+        warehouse.set_session()
+        return warehouse
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing: commits at the end, rolls back on any exception."""
+        """All or nothing: commits at the end, rolls back whatever interrupts it."""
         with self.client.begin_transaction():
-            yield
+            try:
+                yield
+            except Exception:
+                raise
+            except BaseException:
+                # dlt leaves the transaction open where a signal ends it, and what is written
+                # after that would be lost with it.
+                self.client.rollback_transaction()
+                raise
+
+    def temporary(self, name: str) -> TableName:
+        """A table of this session only."""
+        return TableName(TEMPORARY.get(self.dialect), name)
+
+    def drop_temporary(self, table: TableName) -> None:
+        """Forget a temporary table, if there is one."""
+        self.run("warehouse/drop_temporary", tables={"forgotten": table})
 
     def columns_of(self, table: TableName) -> tuple[Column, ...]:
         """The columns of a table in their order; none when there is no such table."""
@@ -138,10 +197,10 @@ class Warehouse:
         Raises:
             ModelDoesNotBind: The engine cannot bind it to the tables there are.
         """
-        view = TableName(None, f"described_{next(self._described)}")
+        view = self.temporary(f"described_{next(self._described)}")
         try:
             self.run("warehouse/describe", tables={"described": view, "query": query})
-        except WarehouseFailed as error:
+        except StatementRefused as error:
             message = error.message.removeprefix("warehouse/describe: ")
             raise ModelDoesNotBind(message, hint=ModelDoesNotBind.hint) from None
         columns = self.columns_of(view)
@@ -168,7 +227,7 @@ def open_warehouse(
         finally:
             connection.close()
         return
-    warehouse = _connected(project, project.settings.warehouse)
+    warehouse = _connected(project, None)
     try:
         yield warehouse
     finally:
@@ -176,7 +235,13 @@ def open_warehouse(
 
 
 def _connected(project: Project, destination: Any) -> Warehouse:
+    name = project.settings.warehouse
     try:
+        # dlt reads a folder's settings once, and this process may have been in another before.
+        dlt.current.run_context().reload()
+        if destination is None:
+            # Said by the project where it can, since dlt does not read the files of a target.
+            destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
         pipeline = dlt.pipeline(
             PIPELINE,
             pipelines_dir=str(project.state_folder / "pipelines"),
@@ -186,13 +251,32 @@ def _connected(project: Project, destination: Any) -> Warehouse:
         client = pipeline.sql_client()
         client.open_connection()
     except Exception as error:
-        raise ConfigurationError(
-            f"The warehouse {project.settings.warehouse} cannot be opened: {_spoken(error)}"
-        ) from None
+        raise _cannot_connect(name, error) from None
     warehouse = Warehouse(project, pipeline, client)
-    # Instants are stored and compared in UTC whatever the machine's zone is.
-    warehouse.run("warehouse/utc")
+    warehouse.set_session()
     return warehouse
+
+
+def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
+    if isinstance(error, UnknownDestinationModule):
+        known = did_you_mean(name, dlt.destinations.__all__)
+        return ConfigurationError(f'dlt knows no warehouse "{name}".{known}')
+    if isinstance(error, ConfigFieldMissingException):
+        return MissingCredential(
+            f"destination.{name}.credentials is not configured, or not whole",
+            hint=f"Put credentials under [destination.{name}] in .dlt/secrets.toml, such as: "
+            '"postgresql://user:password@host:5432/database".',
+        )
+    if isinstance(error, MissingDependencyException):
+        missing = ", ".join(error.dependencies)
+        return ConfigurationError(
+            f"The warehouse {name} needs a package that is not installed: {missing}",
+            hint=f'Install it with: pip install "tailrace[{name}]"',
+        )
+    said = str(error).strip().splitlines()
+    # A server's own words on a connection name the host, the user and the database.
+    told = said[0] if said and said[0].startswith("connection to server") else _spoken(error)
+    return ConfigurationError(f"The warehouse {name} cannot be opened: {told}")
 
 
 def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -227,6 +311,14 @@ def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.D
 
 def _cannot_open(file: Path, error: Exception) -> str:
     return f"{file.name} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}"
+
+
+def _failure(error: Exception) -> type[WarehouseFailed]:
+    """Whether it is the statement that fails, or the warehouse."""
+    cause = getattr(error, "dbapi_exception", error)
+    families = {each.__name__ for each in type(cause).__mro__}
+    refused = families & {"DataError", "ProgrammingError", "NotSupportedError"}
+    return StatementRefused if refused else WarehouseFailed
 
 
 def _spoken(error: Exception) -> str:

@@ -8,7 +8,8 @@ SELECT
   EACH_COLUMN(known, CASE WHEN d.op = 'exited' THEN CAST(s._ AS _TYPE) ELSE d._ END),
   EACH_COLUMN(fresh, d._),
   EACH_COLUMN(known, CASE WHEN d.op = 'changed' THEN CAST(s._ AS _TYPE) END, old__),
-  EACH_COLUMN(fresh, CAST(NULL AS _TYPE), old__)
+  EACH_COLUMN(absorbed, CASE WHEN d.op = 'changed' THEN d._ END, old__),
+  EACH_COLUMN(unheard, CAST(NULL AS _TYPE), old__)
 FROM (
   SELECT
     CASE

@@ -19,7 +19,10 @@ SELECT
   EACH_COLUMN(known, CASE WHEN COALESCE(c._p, 0) = 0 THEN p._ ELSE c._ END),
   EACH_COLUMN(fresh, c._),
   EACH_COLUMN(known, CASE WHEN COALESCE(c._p, 0) = 1 AND NOT p._gone THEN p._ END, old__),
-  EACH_COLUMN(fresh, CAST(NULL AS _TYPE), old__)
+  EACH_COLUMN(
+    absorbed, CASE WHEN COALESCE(c._p, 0) = 1 AND NOT p._gone THEN c._ END, old__
+  ),
+  EACH_COLUMN(unheard, CAST(NULL AS _TYPE), old__)
 FROM (
   SELECT 1 AS _p, EACH_COLUMN(keys, m._), EACH_COLUMN(known, m._), EACH_COLUMN(fresh, m._)
   FROM model AS m

@@ -1,0 +1,92 @@
+"""A plan in a file: reviewed by somebody, then carried out exactly as it was reviewed.
+
+The file holds no row. It holds what each audience's transitions add up to, so that a run can make
+the plan again, at the same moment as it were, and refuse when it comes to anything else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tailrace.clock import iso
+from tailrace.errors import PlanMoved, PlanUnreadable
+from tailrace.plan import AudiencePlan, Choices, Plan
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reviewed:
+    """A plan as it was written to a file."""
+
+    planned_at: datetime
+    engine: str
+    choices: Choices
+    digests: dict[str, str]
+
+
+def write(path: Path, plan: Plan, *, choices: Choices, engine: str) -> None:
+    """Write a plan for review. The plan must have been made with digests."""
+    content = {
+        "schema_version": FORMAT,
+        "tailrace_plan": {
+            "planned_at": iso(plan.planned_at),
+            "engine": engine,
+            "choices": {
+                "allow": sorted(f"{audience}:{guard}" for audience, guard in choices.allow),
+                "on_new_column": choices.on_new_column,
+                "on_mapping_change": choices.on_mapping_change,
+            },
+            "digests": {each.name: _digest(each) for each in plan.audiences},
+        },
+        **plan.as_dict(),
+    }
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Reviewed:
+    """Read a plan that was written for review.
+
+    Raises:
+        PlanUnreadable: It is not such a file.
+    """
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["tailrace_plan"]
+        pairs = (pair.partition(":") for pair in plan["choices"]["allow"])
+        choices = Choices(
+            allow=frozenset((audience, guard) for audience, _, guard in pairs),
+            on_new_column=plan["choices"]["on_new_column"],
+            on_mapping_change=plan["choices"]["on_mapping_change"],
+        )
+        return Reviewed(
+            planned_at=datetime.fromisoformat(plan["planned_at"]),
+            engine=plan["engine"],
+            choices=choices,
+            digests=dict(plan["digests"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PlanUnreadable(f"{path.name} is not a plan of Tailrace", file=path) from error
+
+
+def insist(plan: Plan, reviewed: Reviewed, *, engine: str) -> None:
+    """Refuse a plan that is not the one that was reviewed.
+
+    Raises:
+        PlanMoved: It names the audiences that come to something else today.
+    """
+    if reviewed.engine != engine:
+        raise PlanMoved(f"The plan was made by {reviewed.engine}, this is {engine}")
+    moved = sorted(
+        each.name for each in plan.audiences if reviewed.digests.get(each.name) != _digest(each)
+    )
+    if moved:
+        raise PlanMoved(f"{', '.join(moved)}: not what was reviewed at {iso(reviewed.planned_at)}")
+
+
+def _digest(plan: AudiencePlan) -> str:
+    parts = (plan.digest, plan.status, plan.fingerprint, plan.audience.mapping_fingerprint)
+    return " ".join(parts)

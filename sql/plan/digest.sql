@@ -1,0 +1,10 @@
+-- One value for all transitions of a plan, whatever their order: equal plans have equal digests.
+SELECT COUNT(*), CAST(BIT_XOR(h) AS TEXT) || ' ' || CAST(SUM(h) AS TEXT)
+FROM (
+  SELECT
+    HASH(
+      t.op, t.reason, t.base_v, t._blind, t._send,
+      EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+    ) AS h
+  FROM transitions AS t
+) AS hashed
