@@ -236,7 +236,8 @@ def demo(options: Options) -> Result | Answered:
         if not options.as_json:
             console.show(chapter, sys.stdout, plain=options.plain)
     code = max(each["exit_code"] for each in chapters)
-    made = commands.answer("demo", exit_code=code, runs=chapters)
+    errors = [each for chapter in chapters for each in chapter["errors"]]
+    made = commands.answer("demo", exit_code=code, runs=chapters, errors=errors)
     return made if options.as_json else Answered(options, made, text="")
 
 

@@ -45,7 +45,8 @@ class PostgresServer:
 
     def url(self, database: str = "postgres") -> str:
         """What dlt and psycopg2 connect with."""
-        return f"postgresql://{self.user}@/{database}?host={quote(str(self.folder), safe='')}"
+        # The password is for dlt, which insists on one; the server asks for none.
+        return f"postgresql://{self.user}:any@{quote(str(self.folder), safe='')}/{database}"
 
     def execute(self, sql: str, database: str = "postgres") -> None:
         """Run one statement outside of any transaction."""
@@ -98,7 +99,7 @@ def postgres_running() -> Iterator[PostgresServer]:
     quiet: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL, **somebody}
     try:
         made = [initdb, "-D", folder / "data", "-U", "tailrace", "-A", "trust", "-E", "UTF8"]
-        subprocess.run([*made, "--locale=C", "--no-sync"], check=True, capture_output=True, **quiet)
+        subprocess.run([*made, "--locale=C.UTF-8", "--no-sync"], check=True, capture_output=True, **quiet)
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
