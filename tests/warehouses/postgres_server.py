@@ -99,7 +99,9 @@ def postgres_running() -> Iterator[PostgresServer]:
     quiet: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL, **somebody}
     try:
         made = [initdb, "-D", folder / "data", "-U", "tailrace", "-A", "trust", "-E", "UTF8"]
-        subprocess.run([*made, "--locale=C.UTF-8", "--no-sync"], check=True, capture_output=True, **quiet)
+        subprocess.run(
+            [*made, "--locale=C.UTF-8", "--no-sync"], check=True, capture_output=True, **quiet
+        )
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
