@@ -31,7 +31,9 @@ def main(only: str = "") -> None:
         for figure in load(known[name]).figures():
             print(figure, flush=True)
             with RECORD.open("a") as record:
-                record.write(json.dumps(asdict(figure) | {"ratio": figure.ratio, "ok": figure.ok}) + "\n")
+                record.write(
+                    json.dumps(asdict(figure) | {"ratio": figure.ratio, "ok": figure.ok}) + "\n"
+                )
 
 
 def load(path: Path) -> ModuleType:
