@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tailrace.audiences import Audience
-from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn, WarehouseFailed
+from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
 from tailrace.ledger import Ledger, Shape
 from tailrace.statements import Binding, Column, TableName
 from tailrace.warehouse import Warehouse
@@ -167,11 +167,7 @@ def _align_outbox(warehouse: Warehouse, outbox: TableName, shape: Shape) -> None
 
 def is_castable(warehouse: Warehouse, table: TableName, column: Column) -> bool:
     """Whether every value of the column can have the new type."""
-    try:
-        warehouse.run("ledger/count_uncastable", tables={"altered": table}, column=column)
-    except WarehouseFailed:
-        return False
-    return True
+    return warehouse.attempt("ledger/count_uncastable", tables={"altered": table}, column=column)
 
 
 def _alter(warehouse: Warehouse, verb: str, table: TableName, column: Column) -> None:

@@ -16,7 +16,7 @@ from tailrace import estimate
 from tailrace.audiences import Audience
 from tailrace.calls import Mapper
 from tailrace.diff import Diff, Intent, OnNewColumn, Question, diff
-from tailrace.errors import ModelDoesNotBind, TailraceError
+from tailrace.errors import ModelDoesNotBind, YoursToFix
 from tailrace.guards import Guard, Seen, judge
 from tailrace.ledger import Delivered, Ledger, Shape
 from tailrace.members import shape_of

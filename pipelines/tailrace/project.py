@@ -80,6 +80,21 @@ class Project:
             value = value.get("database", "warehouse.duckdb")
         return self.root / str(value).removeprefix("duckdb:///")
 
+    def warehouse_credentials(self, name: str) -> str | dict[str, Any] | None:
+        """`[destination.<name>] credentials`, whole or key by key; None leaves them to dlt."""
+        section = f"destination.{name}"
+        found = self._lookup(section, "credentials")
+        if found is not None and not isinstance(found[0], Mapping):
+            return str(found[0])
+        by_key: dict[str, Any] = {}
+        for _, layer in reversed(self.layers):
+            by_key |= _table(layer, f"{section}.credentials")
+        prefix = f"DESTINATION__{name}__CREDENTIALS__".upper()
+        for variable, value in self.environ.items():
+            if variable.startswith(prefix):
+                by_key[variable.removeprefix(prefix).lower()] = value
+        return by_key or None
+
     def salesforce(self) -> SalesforceSettings:
         """`[sources.salesforce]` and its tables, one an object."""
         settings = self._section("sources.salesforce", SalesforceSettings)
