@@ -38,7 +38,6 @@
     + DeliveryIncomplete
     + WarehouseFailed
       - StatementRefused
-      - StatementRefused
     + PlanMoved
   x LockHeld                        exit 75
   x Broken                          exit 1: a promise of ours does not hold
@@ -282,10 +281,6 @@ class DeliveryIncomplete(TryAgain):
 
 class WarehouseFailed(TryAgain):
     """The warehouse could not carry out a statement."""
-
-
-class StatementRefused(WarehouseFailed):
-    """The warehouse is there, and refuses a statement or a value in it."""
 
 
 class StatementRefused(WarehouseFailed):

@@ -44,8 +44,6 @@ PIPELINE = "tailrace"
 TEMPORARY: Mapping[str, str] = {"duckdb": "temp", "postgres": "pg_temp"}
 # dlt resets a session of these after a statement that failed, and its temporary tables are gone.
 LOSE_SESSIONS = frozenset({"postgres", "redshift"})
-# dlt resets a session of these after a statement that failed, and its temporary tables are gone.
-LOSE_SESSIONS = frozenset({"postgres", "redshift"})
 # What an engine says about names and types quotes the SQL; what it says about a row's value
 # quotes the value, and a value may be personal.
 SAYS_NOTHING_PERSONAL = re.compile(
@@ -126,27 +124,6 @@ class Warehouse:
         """Store and compare instants in UTC whatever the zone of the machine or the server is."""
         with suppress(Exception):
             self.client.execute_sql(statement("warehouse/utc", self.dialect))
-
-    def attempt(self, name: str, /, **bindings: Any) -> bool:
-        """Whether a statement works. It is run beside this session where a failure would cost it
-        its temporary tables."""
-        try:
-            with self._aside() as warehouse:
-                warehouse.run(name, **bindings)
-        except StatementRefused:
-            return False
-        return True
-
-    @contextmanager
-    def _aside(self) -> Iterator[Warehouse]:
-        if self.dialect not in LOSE_SESSIONS:
-            yield self
-            return
-        beside = self.another()
-        try:
-            yield beside
-        finally:
-            beside.client.close_connection()
 
     def attempt(self, name: str, /, **bindings: Any) -> bool:
         """Whether a statement works. It is run beside this session where a failure would cost it
@@ -334,14 +311,6 @@ def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.D
 
 def _cannot_open(file: Path, error: Exception) -> str:
     return f"{file.name} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}"
-
-
-def _failure(error: Exception) -> type[WarehouseFailed]:
-    """Whether it is the statement that fails, or the warehouse."""
-    cause = getattr(error, "dbapi_exception", error)
-    families = {each.__name__ for each in type(cause).__mro__}
-    refused = families & {"DataError", "ProgrammingError", "NotSupportedError"}
-    return StatementRefused if refused else WarehouseFailed
 
 
 def _failure(error: Exception) -> type[WarehouseFailed]:
