@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -290,7 +290,10 @@ def extract(options: Options, chosen: Selection, reconcile: bool) -> Result:
 )
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 5 when changes are pending.")
 @click.option(
-    "--out", type=click.File("w", lazy=True), metavar="FILE", help="Write the plan there as JSON."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the plan there, for `sync --plan FILE`.",
 )
 def plan(
     options: Options,
@@ -298,15 +301,19 @@ def plan(
     choices: Choosing,
     shape: str,
     detailed_exitcode: bool,
-    out: IO[str] | None,
+    out: Path | None,
 ) -> Answered:
     """Show who would enter, change and leave, and why. Sends nothing."""
     _seen().as_json |= shape == "json"
     made = commands.plan(
-        options.project_dir, options.target, chosen, choices, detailed_exitcode=detailed_exitcode
+        options.project_dir,
+        options.target,
+        chosen,
+        choices,
+        detailed_exitcode=detailed_exitcode,
+        # The engine works inside the project's folder; the name was meant from here.
+        out=None if out is None else out.absolute(),
     )
-    if out is not None:
-        out.write(_json(made) + "\n")
     if shape == "markdown" and not options.as_json:
         from tailrace import console
 
@@ -318,11 +325,24 @@ def plan(
 @common
 @selection
 @choosing
-def sync(options: Options, chosen: Selection, choices: Choosing) -> Result:
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Carry out exactly what was reviewed, or nothing.",
+)
+def sync(options: Options, chosen: Selection, choices: Choosing, plan_file: Path | None) -> Result:
     """Plan, send and advance, on what has landed."""
     with watched(options) as progress:
         return commands.deliver(
-            "sync", options.project_dir, options.target, chosen, choices, progress=progress
+            "sync",
+            options.project_dir,
+            options.target,
+            chosen,
+            choices,
+            progress=progress,
+            plan_file=None if plan_file is None else plan_file.absolute(),
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,7 @@ def plan(
     chosen: Choosing,
     *,
     detailed_exitcode: bool,
+    out: Path | None = None,
 ) -> Result:
     """What a run would do, without doing it."""
     from tailrace import sync
@@ -167,6 +169,7 @@ def plan(
         select=selection.select,
         exclude=selection.exclude,
         choices=chosen.choices(),
+        out=out,
     )
     code = made.exit_code
     if code == 0 and detailed_exitcode and made.pending:
@@ -183,11 +186,13 @@ def deliver(
     chosen: Choosing,
     *,
     progress: Progress,
+    plan_file: Path | None = None,
 ) -> Result:
     """`sync`, or `run`, which extracts first."""
     from tailrace import sync
 
-    done = (sync.run if command == "run" else sync.sync)(
+    carry_out = sync.run if command == "run" else partial(sync.sync, plan_file=plan_file)
+    done = carry_out(
         _project(directory, target),
         clock=SystemClock(),
         select=selection.select,
