@@ -362,13 +362,11 @@ def _moved(audience: Result) -> int:
 def _markdown_row(audience: Result) -> str:
     guards = audience.get("guards", ())
     held = [each for each in guards if each["held"]]
-    said = ", ".join(
-        f"**{_safe(each['name'])}: {each['seen']} of {each['limit']}**" for each in held
-    )
+    said = ", ".join(f"**{each['name']}: {each['seen']:,} of {each['limit']:,}**" for each in held)
     if not held:
         said = "held" if audience["status"] == "held" else "ok"
     cells = (
-        _safe(audience["audience"]),
+        f"`{audience['audience']}`",
         _size(audience),
         f"+{audience.get('entered') or 0:,}",
         f"~{audience.get('changed') or 0:,}",
@@ -383,7 +381,7 @@ def _markdown_details(audience: Result) -> Iterable[str]:
     reasons = _reasons(audience)
     if not samples and not reasons:
         return
-    yield from ("", f"<details><summary>{_safe(audience['audience'])}</summary>", "")
+    yield from ("", f"<details><summary><code>{audience['audience']}</code></summary>", "")
     if reasons:
         yield f"By reason: {reasons}"
     if samples:
@@ -393,7 +391,7 @@ def _markdown_details(audience: Result) -> Iterable[str]:
 
 def _safe(text: str) -> str:
     """Text that Markdown shows as it is, and that calls nobody by an @."""
-    for character in "\\`*_[]<>|":
+    for character in "\\`*[]<>|":
         text = text.replace(character, f"&#{ord(character)};")
     return text.replace("@", "@\u200b").replace("\n", " ")
 
