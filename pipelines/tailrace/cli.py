@@ -1,7 +1,7 @@
 """The command line: parse, one call, print. Nothing here knows how anything is done.
 
-This is the only module that imports click, and it imports nothing else that takes time: what a
-command needs is imported when it runs.
+It and `options` are the only ones that import click, and they import nothing else that takes time:
+what a command needs is imported when it runs.
 """
 
 from __future__ import annotations
@@ -9,19 +9,27 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import wraps
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from tailrace import __version__, commands
 from tailrace.commands import Choosing, Result, Selection
 from tailrace.errors import TailraceError
+from tailrace.options import (
+    Answered,
+    Options,
+    Seen,
+    choosing,
+    common,
+    seen_by,
+    selection,
+    watched,
+)
 
 EXIT_CODES = """\b
 Exit codes:
@@ -34,33 +42,6 @@ Exit codes:
   75   another run holds the lock
   130  interrupted (143: terminated)
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """The options that every command has."""
-
-    project_dir: Path
-    target: str | None
-    as_json: bool
-    plain: bool
-
-
-@dataclass(frozen=True)
-class Answered:
-    """A command that came to its end."""
-
-    options: Options
-    result: Result
-    text: str | None = None
-
-
-@dataclass
-class Seen:
-    """What the arguments say about telling of a failure, as far as they have been read."""
-
-    as_json: bool
-    debug: bool
 
 
 class Terminated(KeyboardInterrupt):
@@ -86,133 +67,6 @@ def tailrace(context: click.Context) -> None:
     """Reverse ETL as code: SQL audiences from Salesforce to Segment, planned and acknowledged."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-def common(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the common options, and hand them to it as one value."""
-
-    @click.option("-t", "--target", metavar="NAME", help="Use the settings of .dlt/NAME.*.toml.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-    @click.option(
-        "--log-format",
-        type=click.Choice(["text", "json"]),
-        default="text",
-        show_default=True,
-        help="How to talk on stderr.",
-    )
-    @click.option(
-        "--project-dir",
-        type=click.Path(path_type=Path),
-        default=Path(),
-        metavar="DIR",
-        help="Where the project is, if not here.",
-    )
-    @click.option(
-        "--debug", is_flag=True, envvar="TAILRACE_DEBUG", help="Show the traceback of a crash."
-    )
-    @click.option("--plain", envvar=["NO_COLOR", "CI"], hidden=True)
-    @wraps(body)
-    def command(
-        target: str | None,
-        as_json: bool,
-        log_format: str,
-        project_dir: Path,
-        debug: bool,
-        plain: str | None,
-        **values: Any,
-    ) -> Answered:
-        from tailrace import logs
-
-        logs.set_up(log_format)
-        seen = _seen()
-        seen.as_json, seen.debug = as_json, debug
-        quiet = (plain or "").lower() not in ("", "0", "false")
-        options = Options(project_dir=project_dir, target=target, as_json=as_json, plain=quiet)
-        made = body(options, **values)
-        return made if isinstance(made, Answered) else Answered(options, made)
-
-    return command
-
-
-def selection(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--select` and `--exclude`."""
-
-    @click.option(
-        "-s",
-        "--select",
-        multiple=True,
-        metavar="WHAT",
-        help="Only these: a name, a glob, tag:x or object:Contact. Repeatable.",
-    )
-    @click.option("--exclude", multiple=True, metavar="WHAT", help="All but these. Repeatable.")
-    @wraps(body)
-    def command(
-        *args: Any, select: tuple[str, ...], exclude: tuple[str, ...], **values: Any
-    ) -> Any:
-        return body(*args, Selection(select=select, exclude=exclude), **values)
-
-    return command
-
-
-def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command what decides about a plan."""
-
-    @click.option(
-        "--allow",
-        multiple=True,
-        metavar="AUDIENCE:GUARD",
-        callback=_allowed,
-        help="Let one guard of one audience pass this once, as vip:max_exited. Repeatable.",
-    )
-    @click.option(
-        "--on-new-column",
-        type=click.Choice(["absorb", "send"]),
-        default="absorb",
-        show_default=True,
-        help="A column that is mapped for the first time: take it as it is, or send it.",
-    )
-    @click.option(
-        "--on-mapping-change",
-        type=click.Choice(["absorb", "send"]),
-        default="absorb",
-        show_default=True,
-        help="A header that maps otherwise: for what moves from now on, or for all members.",
-    )
-    @wraps(body)
-    def command(
-        *args: Any,
-        allow: tuple[tuple[str, str], ...],
-        on_new_column: str,
-        on_mapping_change: str,
-        **values: Any,
-    ) -> Any:
-        choices = Choosing(
-            allow=allow, on_new_column=on_new_column, on_mapping_change=on_mapping_change
-        )
-        return body(*args, choices, **values)
-
-    return command
-
-
-def _allowed(
-    _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
-) -> tuple[tuple[str, ...], ...]:
-    pairs = tuple(tuple(each.split(":")) for each in given)
-    if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise click.BadParameter("write AUDIENCE:GUARD, as vip_contacts:max_exited")
-    return pairs
-
-
-@contextmanager
-def watched(options: Options) -> Iterator[Callable[[str, int, int], None]]:
-    """Show progress on a terminal while the work goes on."""
-    from tailrace.console import ProgressLine
-
-    line = ProgressLine(sys.stderr, plain=options.plain)
-    try:
-        yield line
-    finally:
-        line.clear()
 
 
 @tailrace.command()
@@ -304,7 +158,7 @@ def plan(
     out: Path | None,
 ) -> Answered:
     """Show who would enter, change and leave, and why. Sends nothing."""
-    _seen().as_json |= shape == "json"
+    seen_by().as_json |= shape == "json"
     made = commands.plan(
         options.project_dir,
         options.target,
@@ -411,11 +265,6 @@ def _shown(made: Answered) -> int:
     sys.stdout.flush()
     _complain(made.result)
     return int(made.result["exit_code"])
-
-
-def _seen() -> Seen:
-    seen: Seen = click.get_current_context().find_root().obj
-    return seen
 
 
 def _json(result: Result) -> str:
