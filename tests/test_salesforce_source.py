@@ -125,11 +125,16 @@ from tailrace.salesforce import salesforce
 crm = dlt.pipeline("injected", destination="duckdb", dataset_name="landed")
 crm.run(salesforce(), loader_file_format="parquet")
 print(sorted(name for name in crm.default_schema.tables if name[0] != "_"))
+print(sorted(crm.default_schema.tables["user"]["columns"]))
 """
 
 
 def test_configuration_is_injected_by_dlt(sf: SalesforceSimulator, tmp_path: Path) -> None:
     """Objects, settings and secrets come from where dlt finds them, and nothing else is printed."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(
+        "[sources.salesforce.object.User]\nfields = ['Name']\napi = 'bulk'\n"
+    )
     environ = {
         **os.environ,
         "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": sf.url,
@@ -150,5 +155,7 @@ def test_configuration_is_injected_by_dlt(sf: SalesforceSimulator, tmp_path: Pat
         timeout=120,
     )
 
-    assert (0, "['lead', 'user']\n", "") == (done.returncode, done.stdout, done.stderr)
+    columns = ["_hard_deleted", "id", "is_deleted", "name", "system_modstamp"]
+    told = f"['lead', 'user']\n{columns}\n"
+    assert (0, told, "") == (done.returncode, done.stdout, done.stderr)
     assert any("/v60.0/sobjects/Lead/" in each.request.path for each in sf.requests)

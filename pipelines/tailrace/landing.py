@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tailrace.errors import FieldTypeChanged
 from tailrace.sobject import ARROW_OF_KIND, Field, Kind, SObject
 
 FIELD_HINT = "x-salesforce-field"
+DEFINED = ("description", "x-salesforce-compliance", "x-salesforce-sensitivity")
 HARD_DELETED = "_hard_deleted"
 ROW_GROUP_ROWS = 50_000
 ROW_GROUP_BYTES = 32 << 20
@@ -24,12 +26,17 @@ _WIDENS: dict[tuple[Kind, Kind], Kind] = {("double", "bigint"): "double"}
 
 @dataclass(frozen=True, kw_only=True)
 class Landed:
-    """One column of the landed table; `field` is None when Salesforce no longer has it."""
+    """One column of the landed table; `field` is None when Salesforce no longer has it.
+
+    Attributes:
+        known: dlt's hints of the column so far.
+    """
 
     column: str
     kind: Kind
     field: Field | None
     constant: bool | None = None
+    known: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +107,9 @@ def lay_out(
         elif "data_type" in columns[column]:
             each = replace(each, kind=_fitting(sobject.name, each, columns[column]["data_type"]))
         fields.append(each)
-        landed[column] = Landed(column=column, kind=each.kind, field=each)
+        landed[column] = Landed(
+            column=column, kind=each.kind, field=each, known=columns.get(column, {})
+        )
     for column, kind, constant in _own_columns(sobject, normalize):
         landed.setdefault(column, Landed(column=column, kind=kind, field=None, constant=constant))
     for column, hint in columns.items():
@@ -175,23 +184,23 @@ def _hint(landed: Landed, remove_deleted: bool) -> dict[str, Any]:
         "data_type": landed.kind,
         "nullable": not _is_id(landed),
     }
-    field = landed.field
-    if field is None:
+    shown = landed.field
+    if shown is None:
         if landed.column == HARD_DELETED:
             hint["description"] = "Gone from Salesforce, and from its recycle bin"
         return hint
     hint |= {
-        "description": field.description,
-        FIELD_HINT: field.name,
-        "x-salesforce-type": field.type,
+        "description": shown.description,
+        FIELD_HINT: shown.name,
+        "x-salesforce-type": shown.type,
+        "x-salesforce-calculated": shown.calculated,
+        "x-salesforce-compliance": shown.compliance,
+        "x-salesforce-sensitivity": shown.sensitivity,
     }
-    if field.calculated:
-        hint["x-salesforce-calculated"] = True
-    if field.compliance:
-        hint["x-salesforce-compliance"] = field.compliance
-    if field.sensitivity:
-        hint["x-salesforce-sensitivity"] = field.sensitivity
-    if field.name == "IsDeleted":
+    if shown.note is None:
+        # Not asked for this time: what is known stays.
+        hint |= {key: landed.known[key] for key in DEFINED if key in landed.known}
+    if shown.name == "IsDeleted":
         hint["hard_delete"] = remove_deleted
     return hint
 

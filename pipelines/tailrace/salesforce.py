@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.errors import ExtractIncomplete, TailraceError
@@ -25,9 +26,13 @@ from tailrace.salesforce_api import Api
 from tailrace.salesforce_resources import Extraction
 from tailrace.settings import (
     STANDARD_OBJECTS,
+    Deleted,
+    Formula,
+    ObjectSettings,
     SalesforceCredentials,
     SalesforceSettings,
 )
+from tailrace.settings import Api as ApiChoice
 from tailrace.side_tables import SOURCE, Settled, settle, with_live_rows
 
 # Imported after project, which switches dlt's telemetry off.
@@ -117,31 +122,52 @@ def salesforce(
     objects: Sequence[str] = STANDARD_OBJECTS,
     credentials: SalesforceLogin = dlt.secrets.value,
     *,
+    object: dict[str, Any] | None = None,
     settings: SalesforceSettings | None = None,
     api_version: str = SalesforceSettings.api_version,
-    deleted: str = SalesforceSettings.deleted,
-    formula: str = SalesforceSettings.formula,
+    api: ApiChoice = SalesforceSettings.api,
+    deleted: Deleted = SalesforceSettings.deleted,
+    formula: Formula = SalesforceSettings.formula,
+    formula_refresh_hours: float | None = None,
+    reconcile_days: float | None = None,
+    api_calls_max: int | None = None,
+    quota_share_max: float | None = None,
 ) -> Iterator[DltResource]:
     """Salesforce objects as dlt resources, into any destination.
+
+    What a window of changes cannot show lands in side tables; apply those by `settle(pipeline)`
+    after the run.
 
     Args:
         objects: API names, standard and custom.
         credentials: As `[sources.salesforce.credentials]` says.
-        settings: Every other setting; what is given here by name is then not read.
+        object: What differs for one object, by its name: `fields`, `exclude`, `formula`, `api`.
+        settings: Every setting at once; what is given here by name is then not read.
     """
     chosen = settings or SalesforceSettings(
         objects=tuple(objects),
         api_version=api_version,
-        deleted=deleted,  # type: ignore[arg-type]
-        formula=formula,  # type: ignore[arg-type]
+        api=api,
+        deleted=deleted,
+        formula=formula,
+        formula_refresh_hours=formula_refresh_hours,
+        reconcile_days=reconcile_days,
+        api_calls_max=api_calls_max,
+        quota_share_max=quota_share_max,
+        per_object={name: _object_settings(given) for name, given in (object or {}).items()},
     )
-    api = Api(credentials.credentials(), chosen, clock=SystemClock())
+    session = Api(credentials.credentials(), chosen, clock=SystemClock())
     folder = Path(tempfile.mkdtemp(prefix="tailrace-"))
-    extraction = Extraction(api, chosen, folder=folder, keep_going=False)
+    extraction = Extraction(session, chosen, folder=folder, keep_going=False)
     weakref.finalize(extraction, shutil.rmtree, folder, ignore_errors=True)
     normalize = dlt.current.source_schema().naming.normalize_path
     for name in objects:
         yield extraction.resource(name, normalize)
+
+
+def _object_settings(given: Mapping[str, Any]) -> ObjectSettings:
+    lists = {key: tuple(given[key]) for key in ("fields", "exclude") if key in given}
+    return ObjectSettings(**{**given, **lists})
 
 
 def extract(

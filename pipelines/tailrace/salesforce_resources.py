@@ -22,7 +22,7 @@ from tailrace.salesforce_api import Api
 from tailrace.settings import SalesforceSettings
 from tailrace.side_tables import DELETIONS, QUARANTINE
 from tailrace.sobject import ARROW_OF_KIND, SObject, read_describe
-from tailrace.upkeep import Upkeep, look_after, remember_upkeep
+from tailrace.upkeep import Upkeep, define, look_after, remember_upkeep
 
 # Imported after project, which switches dlt's telemetry off.
 import dlt  # isort: skip
@@ -103,7 +103,7 @@ class Extraction:
         state = dlt.current.resource_state(table)
         try:
             reading = self.reader.read(
-                self.describe(name),
+                define(self.api, self.describe(name), state),
                 self._known(name, state),
                 schema.tables.get(table),
                 normalize=schema.naming.normalize_path,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -47,7 +47,11 @@ ALWAYS_LANDED = ("Id", "IsDeleted", "MasterRecordId")
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """A field that lands."""
+    """A field that lands.
+
+    Attributes:
+        note: What an administrator wrote about it; None when that was not asked for.
+    """
 
     name: str
     type: str
@@ -55,13 +59,15 @@ class Field:
     label: str = ""
     help: str = ""
     calculated: bool = False
+    note: str | None = None
     compliance: str = ""
     sensitivity: str = ""
 
     @property
     def description(self) -> str:
-        """For people: the label, and the help text where there is one."""
-        return f"{self.label}: {self.help}" if self.help else self.label
+        """For people: the label, and what is said about the field to whom."""
+        said = [each for each in (self.note, self.help) if each]
+        return f"{self.label}: {' '.join(said)}" if said else self.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,17 +102,25 @@ class SObject:
         """Whether Salesforce keeps deleted rows of this object for a while."""
         return any(field.name == "IsDeleted" for field in self.fields)
 
-    def only(self, names: Iterable[str]) -> SObject:
-        """The object with its id and these fields only."""
-        wanted = {"Id", *names}
-        fields = tuple(field for field in self.fields if field.name in wanted)
-        return SObject(**{**self.__dict__, "fields": fields})
+    def with_definitions(self, definitions: Iterable[Mapping[str, Any]]) -> SObject:
+        """The object with what an administrator wrote about its fields, and how he classed them."""
+        found = {str(each["QualifiedApiName"]): each for each in definitions}
+        fields = tuple(
+            replace(
+                field,
+                note=str(found.get(field.name, {}).get("Description") or ""),
+                compliance=str(found.get(field.name, {}).get("ComplianceGroup") or ""),
+                sensitivity=str(found.get(field.name, {}).get("SecurityClassification") or ""),
+            )
+            for field in self.fields
+        )
+        return replace(self, fields=fields)
 
     def without(self, name: str) -> SObject:
         """The object without a field that turned out not to be readable."""
         fields = tuple(field for field in self.fields if field.name.lower() != name.lower())
         visible = frozenset(each for each in self.visible if each.lower() != name.lower())
-        return SObject(**{**self.__dict__, "fields": fields, "visible": visible})
+        return replace(self, fields=fields, visible=visible)
 
 
 def read_describe(
@@ -155,8 +169,6 @@ def _field(entry: Mapping[str, Any]) -> Field:
         label=str(entry.get("label") or ""),
         help=str(entry.get("inlineHelpText") or ""),
         calculated=bool(entry.get("calculated")),
-        compliance=str(entry.get("complianceGroup") or ""),
-        sensitivity=str(entry.get("securityClassification") or ""),
     )
 
 

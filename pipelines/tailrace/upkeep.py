@@ -10,12 +10,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from tailrace.errors import SalesforceFault
 from tailrace.landing import Landed, Layout
 from tailrace.object_reader import ObjectReader, Reading
 from tailrace.replication import deletions, parse_moment
+from tailrace.salesforce_api import Api
 from tailrace.sobject import SObject
 
-FORMULAS_AT, RECONCILED_AT, UNSETTLED = "formulas_at", "reconciled_at", "unsettled"
+FORMULAS_AT, RECONCILED_AT, DEFINED_AT = "formulas_at", "reconciled_at", "defined_at"
+UNSETTLED = "unsettled"
+# Describe tells neither descriptions nor classifications; asking for them costs a call.
+DEFINITIONS_DAYS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,25 @@ def look_after(
         columns = _columns_of(layout, {sobject.cursor})
         ids = reader.read_side(reading, columns, ids_table(layout.table))
     return Upkeep(deleted=deleted.rows, fresh=fresh, ids=ids)
+
+
+def define(api: Api, sobject: SObject, state: MutableMapping[str, Any]) -> SObject:
+    """The object with its fields' descriptions and classes, if it is time to ask for those."""
+    now = api.server_time or api.clock.now()
+    known = set(sobject.names) <= set(state.get("fields") or ())
+    if known and not _is_due(state.get(DEFINED_AT), DEFINITIONS_DAYS, now, hours=24):
+        return sobject
+    query = (
+        "SELECT QualifiedApiName,Description,ComplianceGroup,SecurityClassification"
+        f" FROM FieldDefinition WHERE EntityDefinition.QualifiedApiName = '{sobject.name}'"
+    )
+    try:
+        found = api.get("tooling/query", q=query)["records"]
+    except SalesforceFault:
+        # A user who may not see the setup still sees the rows.
+        return sobject
+    state[DEFINED_AT] = now.isoformat()
+    return sobject.with_definitions(found)
 
 
 def stale_fields(
