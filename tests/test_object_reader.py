@@ -17,6 +17,8 @@ from tailrace.testing import Fault
 from tailrace.testing.bulk import JobFault
 from tailrace.testing.describe import Field
 
+import dlt  # isort: skip
+
 COUNT = "SELECT count(*), count(DISTINCT id) FROM salesforce.contact"
 
 
@@ -294,6 +296,54 @@ def test_an_object_of_hundreds_of_fields(landing: Landing) -> None:
     assert ("bulk", 200) == (facts.api, facts.rows)
     columns = landing.value("SELECT count(*) FROM (DESCRIBE salesforce.contact)")
     assert columns > 440
+
+
+def test_what_is_too_complicated_for_rest_goes_bulk(landing: Landing) -> None:
+    """Many formulas are one way to get there, a proxy's own limit of a URL another."""
+    for status, code in ((400, "QUERY_TOO_COMPLICATED"), (414, "")):
+        body = [{"errorCode": code, "message": "too much"}] if code else "<html></html>"
+        rule = Fault(path="*/queryAll", contains="LastName", status=status, body=body, times=1)
+        landing.sf.faults.append(rule)
+
+        facts = landing.one("Contact")
+
+        assert ("bulk", True) == (facts.api, facts.complete)
+        landing.sf.org.advance(minutes=5)
+
+
+def test_landing_anew_is_all_or_nothing(landing: Landing) -> None:
+    """A table is not dropped for rows that then do not come."""
+    landing.extract("Account", "Contact")
+    landing.sf.faults.append(Fault(path="*/queryAll", contains="FROM+Contact", status=503))
+
+    with pytest.raises(ServiceFailed):
+        landing.extract("Account", "Contact", afresh=True, attempts_max=2)
+
+    assert (200, 200) == landing.rows(COUNT)[0]
+    landing.sf.faults.clear()
+    assert [60, 200] == [o.rows for o in landing.extract("Account", "Contact", afresh=True).objects]
+
+
+def test_what_a_dead_load_left_is_read_again(
+    landing: Landing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watermarks in the warehouse are the only ones."""
+    landing.one("Contact")
+    landing.sf.org.advance(hours=1)
+    (one,) = landing.sf.org.rows("Contact").ids()[:1]
+    landing.sf.org.update("Contact", one, {"LastName": "Survivor"})
+    with monkeypatch.context() as patch:
+        patch.setattr(dlt.Pipeline, "load", lambda *_, **__: (_ for _ in ()).throw(OSError("dead")))
+        with pytest.raises(OSError, match="dead"):
+            landing.extract("Contact")
+    landing.sf.org.advance(hours=1)
+
+    facts = landing.one("Contact")
+
+    assert facts.rows >= 1
+    assert [("Survivor",)] == landing.rows(
+        f"SELECT last_name FROM salesforce.contact WHERE id = '{one}'"
+    )
 
 
 def test_a_field_that_goes_between_describe_and_query(landing: Landing) -> None:

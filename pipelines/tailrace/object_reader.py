@@ -33,6 +33,8 @@ ApiName = Literal["rest", "bulk"]
 # Parsing is bound by the processor: more pages at once would only hold more memory.
 PAGES_PARSED_MAX = 2
 FIELDS_LOST_MAX = 20
+# Many formulas, or a select that is too long for a URL after all.
+TOO_MUCH_FOR_REST = frozenset({"QUERY_TOO_COMPLICATED", "414", "431"})
 # From here on it pays to stop reading by REST and to start a bulk job.
 REST_ROWS_FACTOR = 10
 NO_SUCH_COLUMN = re.compile(r"No such column '(\w+)'")
@@ -190,6 +192,10 @@ class ObjectReader:
                 return self._read_rest(reading, window, rows_max=most)
             except TooManyRows:
                 # What was counted before were the rows of whole minutes, without deleted ones.
+                reading.api = "bulk"
+            except SalesforceFault as fault:
+                if wanted == "rest" or fault.code not in TOO_MUCH_FOR_REST:
+                    raise
                 reading.api = "bulk"
         try:
             self._read_bulk(reading, window)

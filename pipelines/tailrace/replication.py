@@ -87,7 +87,14 @@ def deletions(api: Api, sobject: SObject, low: datetime, high: datetime) -> Dele
     start = min(start, end - DELETED_SPAN_MIN)
     rows: list[tuple[str, datetime]] = []
     purged = too_old
-    for answer in _deleted(api, sobject, start, end):
+    try:
+        answers = list(_deleted(api, sobject, start, end))
+    except SalesforceFault as fault:
+        if fault.code != "INVALID_REPLICATION_DATE":
+            raise
+        # The log does not reach back as far: only the ids themselves tell then.
+        return Deletions(rows=(), purged=True)
+    for answer in answers:
         earliest = answer.get("earliestDateAvailable")
         purged = purged or (earliest is not None and parse_moment(str(earliest)) > start)
         rows += [

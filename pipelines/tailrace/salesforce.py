@@ -260,6 +260,9 @@ def run(
             workers=extraction.settings.objects_in_flight_max,
             refresh="drop_resources" if afresh else None,
         )
+        if afresh and extraction.errors:
+            # The tables would be dropped, and an object that failed would have none.
+            raise next(iter(extraction.errors.values()))
         pipeline.normalize()
         pipeline.load(workers=LOAD_WORKERS)
     except PipelineStepFailed as failed:

@@ -27,6 +27,7 @@ from simple_salesforce.api import Salesforce
 from tailrace.clock import Clock
 from tailrace.errors import (
     CredentialRefused,
+    InvalidConfigValue,
     QuotaSpent,
     SalesforceFault,
     ServiceFailed,
@@ -101,6 +102,11 @@ class Api:
         clock: Clock,
         jitter: Callable[[], float] = random.random,
     ) -> None:
+        if not re.fullmatch(r"\d\d\.0", settings.api_version):
+            raise InvalidConfigValue(
+                f"sources.salesforce.api_version is {settings.api_version}",
+                hint='Write it as Salesforce does: api_version = "64.0"',
+            )
         self.credentials = credentials
         self.settings = settings
         self.clock = clock
