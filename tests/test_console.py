@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tailrace import console, logs
+from tailrace import comment, console, logs
 
 
 def audience(name: str = "vip_contacts", **more: Any) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def on_a_terminal(*, plain: bool) -> str:
 
 
 def test_the_comment_has_its_marker_first_and_one_row_an_audience() -> None:
-    lines = console.markdown(result(), "prod").splitlines()
+    lines = comment.markdown(result(), "prod").splitlines()
     assert "<!-- tailrace-plan:prod -->" == lines[0]
     assert "| `vip_contacts` | 1,200 → 1,201 | +3 | ~1 | -2 | ok |" in lines
 
@@ -115,7 +115,7 @@ def test_the_comment_fits_into_64_kb_and_loses_the_calm_ones_first(count: int) -
     ]
     guard = {"name": "max_exited", "seen": 4000, "limit": 240, "held": True}
     loud = audience("zz_held", status="held", guards=[guard])
-    said = console.markdown(result("plan", *calm, loud), None)
+    said = comment.markdown(result("plan", *calm, loud), None)
     assert len(said.encode()) <= 65_536
     assert "zz_held" in said
     assert "Nothing was sent." in said
@@ -124,7 +124,7 @@ def test_the_comment_fits_into_64_kb_and_loses_the_calm_ones_first(count: int) -
 
 def test_the_comment_calls_nobody_and_breaks_no_table() -> None:
     error = {"error": "ModelError", "message": "@everyone | <img src=x> `x`"}
-    said = console.markdown(result(errors=[error]), None)
+    said = comment.markdown(result(errors=[error]), None)
     assert "@everyone" not in said
     assert "<img" not in said
     assert "| <" not in said

@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -24,6 +25,7 @@ from tailrace.options import (
     Answered,
     Options,
     Seen,
+    age,
     choosing,
     common,
     seen_by,
@@ -169,9 +171,9 @@ def plan(
         out=None if out is None else out.absolute(),
     )
     if shape == "markdown" and not options.as_json:
-        from tailrace import console
+        from tailrace.comment import markdown
 
-        return Answered(options, made, console.markdown(made, options.target))
+        return Answered(options, made, markdown(made, options.target))
     return Answered(replace(options, as_json=options.as_json or shape == "json"), made)
 
 
@@ -217,6 +219,101 @@ def run(options: Options, chosen: Selection, choices: Choosing) -> Result:
 def status(options: Options) -> Result:
     """Show the last runs, sizes, rejected and held counts."""
     return commands.status(options.project_dir, options.target)
+
+
+@tailrace.command()
+@common
+@click.argument("audience")
+@click.option(
+    "--at", type=click.DateTime(), metavar="TIME", help="Who was a member then (UTC), by key."
+)
+def history(options: Options, audience: str, at: datetime | None) -> Result:
+    """Show an audience's size over time, or who was in it at a moment."""
+    moment = None if at is None else at.replace(tzinfo=UTC)
+    return commands.history(options.project_dir, options.target, audience, moment)
+
+
+@tailrace.command()
+@common
+@click.argument("person")
+@click.option("--show-values", is_flag=True, help="Do not mask what was sent.")
+def trace(options: Options, person: str, show_values: bool) -> Result:
+    """Show a person's way through all audiences, by key, userId or anonymousId."""
+    return commands.trace(options.project_dir, options.target, person, show_values=show_values)
+
+
+@tailrace.command()
+@common
+def rejected(options: Options) -> Result:
+    """List what was refused, by reason."""
+    return commands.rejected(options.project_dir, options.target)
+
+
+@tailrace.command()
+@common
+@selection
+def retry(options: Options, chosen: Selection) -> Result:
+    """Send again what was rejected, and nothing else."""
+    return _sync_with("retry", "retry", options, chosen)
+
+
+@tailrace.command()
+@common
+@click.argument("audience")
+@click.option(
+    "--send/--no-send",
+    required=True,
+    default=None,
+    help="Send every member anew, or take the result as it is.",
+)
+def reset(options: Options, audience: str, send: bool) -> Result:
+    """Forget what was sent of AUDIENCE."""
+    chosen = Selection(select=(audience,))
+    return _sync_with("reset", "resend" if send else "silent", options, chosen)
+
+
+@tailrace.command()
+@common
+@click.argument("audience")
+def retire(options: Options, audience: str) -> Result:
+    """Send everybody's exit from AUDIENCE once, and close its ledger."""
+    with watched(options) as progress:
+        return commands.retire(options.project_dir, options.target, audience, progress=progress)
+
+
+@tailrace.command()
+@common
+@click.argument("old_name", metavar="OLD")
+@click.argument("new_name", metavar="NEW")
+def rename(options: Options, old_name: str, new_name: str) -> Result:
+    """Carry an audience's ledger over, so that nobody enters or exits."""
+    return commands.rename(options.project_dir, options.target, old_name, new_name)
+
+
+@tailrace.command()
+@common
+@click.option(
+    "--older-than",
+    required=True,
+    callback=age,
+    metavar="AGE",
+    help="How long ago it was settled, as 30d or 12h.",
+)
+def purge(options: Options, older_than: timedelta) -> Result:
+    """Forget what was settled longer ago."""
+    return commands.purge(options.project_dir, options.target, older_than)
+
+
+def _sync_with(name: str, intent: str, options: Options, chosen: Selection) -> Result:
+    with watched(options) as progress:
+        return commands.deliver(
+            name,
+            options.project_dir,
+            options.target,
+            chosen,
+            Choosing(intent=intent),
+            progress=progress,
+        )
 
 
 def main() -> NoReturn:

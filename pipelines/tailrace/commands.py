@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailrace.clock import SystemClock
+from tailrace.clock import SystemClock, iso
 from tailrace.errors import NothingLanded, TailraceError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Choosing:
     allow: tuple[tuple[str, str], ...] = ()
     on_new_column: str = "absorb"
     on_mapping_change: str = "absorb"
+    intent: str = "usual"
 
     def choices(self) -> Choices:
         """The same in the engine's words."""
@@ -50,6 +52,7 @@ class Choosing:
             allow=frozenset(self.allow),
             on_new_column=self.on_new_column,  # type: ignore[arg-type]
             on_mapping_change=self.on_mapping_change,  # type: ignore[arg-type]
+            intent=self.intent,  # type: ignore[arg-type]
         )
 
 
@@ -188,7 +191,7 @@ def deliver(
     progress: Progress,
     plan_file: Path | None = None,
 ) -> Result:
-    """`sync`, or `run`, which extracts first."""
+    """`sync`, or what differs from it by its intent, or `run`, which extracts first."""
     from tailrace import sync
 
     carry_out = sync.run if command == "run" else partial(sync.sync, plan_file=plan_file)
@@ -212,6 +215,64 @@ def status(directory: Path, target: str | None) -> Result:
     except NothingLanded:
         found = {"runs": [], "audiences": []}
     return answer("status") | found
+
+
+def retire(directory: Path, target: str | None, audience: str, *, progress: Progress) -> Result:
+    """Send everybody's exit once, and close the audience's ledger."""
+    from tailrace import sync
+
+    done = sync.retire(
+        _project(directory, target), audience, clock=SystemClock(), progress=progress
+    )
+    return answer("retire", exit_code=done.exit_code) | done.as_dict()
+
+
+def rename(directory: Path, target: str | None, old_name: str, new_name: str) -> Result:
+    """Carry an audience's ledger over to another name."""
+    from tailrace import housekeeping
+
+    project = _project(directory, target)
+    return answer("rename") | housekeeping.rename(project, old_name, new_name, clock=SystemClock())
+
+
+def purge(directory: Path, target: str | None, older_than: timedelta) -> Result:
+    """Forget what was settled longer ago."""
+    from tailrace import housekeeping
+
+    project = _project(directory, target)
+    return answer("purge") | housekeeping.purge(project, older_than=older_than, clock=SystemClock())
+
+
+def rejected(directory: Path, target: str | None) -> Result:
+    """What was refused, by reason."""
+    from tailrace import housekeeping
+
+    try:
+        found = housekeeping.rejected(_project(directory, target), clock=SystemClock())
+    except NothingLanded:
+        found = {"rejected": []}
+    return answer("rejected") | found
+
+
+def trace(directory: Path, target: str | None, person: str, *, show_values: bool) -> Result:
+    """A person's way through all audiences."""
+    from tailrace import history
+
+    project = _project(directory, target)
+    found = history.trace(project, person, clock=SystemClock(), show_values=show_values)
+    return answer("trace") | found
+
+
+def history(directory: Path, target: str | None, audience: str, at: datetime | None) -> Result:
+    """An audience's sizes over time, or who was in it at a moment."""
+    from tailrace import history
+
+    project = _project(directory, target)
+    if at is None:
+        return answer("history") | history.sizes(project, audience, clock=SystemClock())
+    keys = history.members_at(project, audience, at, clock=SystemClock())
+    members = [list(key) for key in keys]
+    return answer("history", audience=audience, at=iso(at), members=members)
 
 
 def _objects(project: Project, selection: Selection) -> tuple[str, ...] | None:

@@ -1,4 +1,4 @@
-"""How a result looks: a table on a terminal, plain lines in CI, one JSON object, Markdown.
+"""How a result looks: a table on a terminal, plain lines in CI.
 
 Everything is rendered from the object that `--json` prints, so that no way of looking at a run
 can say something else than another. rich is imported only when it draws on a terminal.
@@ -13,8 +13,6 @@ from typing import IO, Any
 
 Result = Mapping[str, Any]
 
-MARKDOWN_BYTES_MAX = 64_000
-DETAILS_MAX = 50
 STATUS_STYLES = {"ok": "green", "unchanged": "dim", "held": "yellow", "failed": "bold red"}
 COLUMN_STYLES = {"entered": "green", "changed": "cyan", "exited": "magenta", "rejected": "red"}
 
@@ -103,6 +101,10 @@ def blocks(result: Result) -> Iterable[str | Table]:
         "extract": _of_extract,
         "status": _of_status,
         "rejected": _of_rejected,
+        "history": _of_history,
+        "trace": _of_trace,
+        "rename": _of_rename,
+        "purge": _of_purge,
         "doctor": _of_doctor,
         "demo": _of_demo,
     }
@@ -174,6 +176,7 @@ def _of_rejected(result: Result) -> Iterable[str | Table]:
     rows = tuple(
         (
             each["audience"],
+            each["kind"],
             each["reason"],
             number(each["rows"]),
             moment(each["first_seen"]),
@@ -184,8 +187,45 @@ def _of_rejected(result: Result) -> Iterable[str | Table]:
     if not rows:
         yield "Nothing is rejected."
         return
-    yield Table(("audience", "reason", "rows", "first seen", "last seen"), rows)
-    yield "Send them again with: tailrace retry"
+    yield Table(("audience", "call", "reason", "rows", "first seen", "last seen"), rows)
+    yield "Each is planned again by the next run; only these are sent again by: tailrace retry"
+
+
+def _of_history(result: Result) -> Iterable[str | Table]:
+    if "members" in result:
+        yield from (" ".join(str(part) for part in key) for key in result["members"])
+        return
+    names = ("size_after", "entered", "changed", "exited", "sent", "rejected")
+    rows = tuple(
+        (moment(each["at"]), each["phase"], *(number(each[name]) for name in names))
+        for each in result["runs"]
+    )
+    yield Table(("run at", "phase", "size", *names[1:]), rows, first_number=2)
+
+
+def _of_trace(result: Result) -> Iterable[str | Table]:
+    for audience in result["audiences"]:
+        if audience["membership"] in (None, "none") and not audience["events"]:
+            continue
+        since = f" since {moment(audience['since'])}" if audience.get("since") else ""
+        yield f"{audience['audience']}: {audience['membership']}{since}"
+        for event in audience["events"]:
+            ids = ", ".join(f"{call['kind']} {call['message_id']}" for call in event["calls"])
+            told = f"{event['op']} ({event['reason']}), {event['fate']}"
+            yield f"  {moment(event['planned_at'])}  {told}" + (f": {ids}" if ids else "")
+    if not any(audience["events"] for audience in result["audiences"]):
+        yield "No audience has ever known this person."
+
+
+def _of_rename(result: Result) -> Iterable[str | Table]:
+    renamed = result["renamed"]
+    yield f"{renamed['from']} is {renamed['to']} now. Nobody enters or exits by it."
+
+
+def _of_purge(result: Result) -> Iterable[str | Table]:
+    rows = tuple((name, number(count)) for name, count in result["forgotten"].items())
+    yield f"Forgotten, settled before {moment(result['before'])}:"
+    yield Table(("what", "rows"), rows, first_number=1)
 
 
 def _of_doctor(result: Result) -> Iterable[str | Table]:
@@ -200,7 +240,7 @@ def _of_demo(result: Result) -> Iterable[str | Table]:
         who = result["who"].get(audience["audience"], {})
         if result["who"]:
             yield ""
-        yield f"{audience['audience']}: {_size(audience)} members"
+        yield f"{audience['audience']}: {size_of(audience)} members"
         for move, sign in (("entered", "+"), ("changed", "~"), ("exited", "-")):
             if move in who:
                 yield f"  {sign} {audience[move]:,} {move}: {_some(who[move])}"
@@ -210,7 +250,7 @@ def _of_demo(result: Result) -> Iterable[str | Table]:
         yield "What Segment got for one who left:"
         yield json.dumps({key: result["example"][key] for key in told}, indent=2)
     yield ""
-    yield _summary(result)
+    yield summary(result)
     yield ""
 
 
@@ -230,7 +270,7 @@ def _of_run(result: Result) -> Iterable[str | Table]:
         yield ""
         yield from notes
     yield ""
-    yield _summary(result)
+    yield summary(result)
 
 
 def _landed(result: Result) -> Iterable[str]:
@@ -253,7 +293,7 @@ def _audiences(result: Result) -> Table:
         (
             each["audience"],
             each.get("status", ""),
-            _size(each),
+            size_of(each),
             *(number(each.get(name)) for name in numbers),
         )
         for each in result.get("audiences", ())
@@ -261,7 +301,8 @@ def _audiences(result: Result) -> Table:
     return Table(("audience", "status", "size", *numbers), rows, first_number=2)
 
 
-def _size(audience: Result) -> str:
+def size_of(audience: Result) -> str:
+    """How large an audience was and is, or only the one number when it stays."""
     before, after = audience.get("size_before"), audience.get("size_after")
     if before is None or before == after:
         return number(after)
@@ -271,7 +312,7 @@ def _size(audience: Result) -> str:
 def _notes(audience: Result) -> Iterable[str]:
     """What a table has no room for: why members moved, and why an audience is held."""
     name = audience["audience"]
-    moves = _reasons(audience)
+    moves = reasons_of(audience)
     if moves and set(audience["by_reason"]) - {"data", "initial"}:
         yield f"{name}: {moves}"
     for guard in audience.get("guards", ()):
@@ -284,7 +325,8 @@ def _notes(audience: Result) -> Iterable[str]:
         yield f"{name}: {note}"
 
 
-def _reasons(audience: Result) -> str:
+def reasons_of(audience: Result) -> str:
+    """Why members moved, each reason with its counts."""
     parts = []
     for reason, moved in audience.get("by_reason", {}).items():
         if any(moved.values()):
@@ -294,7 +336,8 @@ def _reasons(audience: Result) -> str:
     return ", ".join(parts)
 
 
-def _summary(result: Result) -> str:
+def summary(result: Result) -> str:
+    """What was sent, or would be, in a sentence."""
     segment = result.get("segment", {})
     calls, batches = segment.get("calls", 0), segment.get("batches", 0)
     work = f"{counted(calls, 'call')} in {counted(batches, 'batch')}"
@@ -307,93 +350,6 @@ def _summary(result: Result) -> str:
     if not calls:
         return "Nothing to send: Segment is up to date."
     return f"Segment acknowledged {work} in {segment.get('seconds', 0):,.1f} s."
-
-
-def markdown(result: Result, target: str | None) -> str:
-    """A plan as a comment for a pull request, found again by its hidden first line.
-
-    What must not be missed comes first, so that cutting at the limit loses the least.
-    """
-    head = [
-        f"<!-- tailrace-plan:{target or 'default'} -->",
-        "### Tailrace plan" + (f" for `{target}`" if target else ""),
-        "",
-        *(f"- **{_safe(each['error'])}**: {_safe(each['message'])}" for each in result["errors"]),
-    ]
-    order = ("failed", "held", "ok", "unchanged")
-    audiences = sorted(
-        result["audiences"],
-        key=lambda each: (order.index(each["status"]), -_moved(each), each["audience"]),
-    )
-    table = [
-        "| Audience | Size | Entered | Changed | Exited | Guard |",
-        "|---|--:|--:|--:|--:|---|",
-    ]
-    rows = [_markdown_row(each) for each in audiences]
-    details = [line for each in audiences[:DETAILS_MAX] for line in _markdown_details(each)]
-    tail = ["", _summary(result)]
-    return _fitted([*head, *table], rows, details, tail)
-
-
-def _fitted(
-    head: Sequence[str], rows: Sequence[str], details: Sequence[str], tail: Sequence[str]
-) -> str:
-    left = MARKDOWN_BYTES_MAX - _size_of([*head, *tail])
-    kept: list[str] = []
-    for position, row in enumerate(rows):
-        left -= _size_of([row])
-        if left < 0:
-            kept += ["", f"… and {len(rows) - position:,} more audiences"]
-            break
-        kept.append(row)
-    if _size_of(details) <= left:
-        kept += details
-    return "\n".join([*head, *kept, *tail]) + "\n"
-
-
-def _size_of(lines: Sequence[str]) -> int:
-    return sum(len(line.encode()) + 1 for line in lines)
-
-
-def _moved(audience: Result) -> int:
-    return sum(audience.get(name) or 0 for name in ("entered", "changed", "exited"))
-
-
-def _markdown_row(audience: Result) -> str:
-    guards = audience.get("guards", ())
-    held = [each for each in guards if each["held"]]
-    said = ", ".join(f"**{each['name']}: {each['seen']:,} of {each['limit']:,}**" for each in held)
-    if not held:
-        said = "held" if audience["status"] == "held" else "ok"
-    cells = (
-        f"`{audience['audience']}`",
-        _size(audience),
-        f"+{audience.get('entered') or 0:,}",
-        f"~{audience.get('changed') or 0:,}",
-        f"-{audience.get('exited') or 0:,}",
-        "**failed**" if audience["status"] == "failed" else said,
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown_details(audience: Result) -> Iterable[str]:
-    samples = audience.get("samples", ())
-    reasons = _reasons(audience)
-    if not samples and not reasons:
-        return
-    yield from ("", f"<details><summary><code>{audience['audience']}</code></summary>", "")
-    if reasons:
-        yield f"By reason: {reasons}"
-    if samples:
-        yield from ("", "```json", *(json.dumps(each, default=str) for each in samples[:3]), "```")
-    yield from ("", "</details>")
-
-
-def _safe(text: str) -> str:
-    """Text that Markdown shows as it is, and that calls nobody by an @."""
-    for character in "\\`*[]<>|":
-        text = text.replace(character, f"&#{ord(character)};")
-    return text.replace("@", "@\u200b").replace("\n", " ")
 
 
 def number(value: Any) -> str:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import click
 
 from tailrace.commands import Choosing, Result, Selection
+
+AGE_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +158,14 @@ def _allowed(
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
         raise click.BadParameter("write AUDIENCE:GUARD, as vip_contacts:max_exited")
     return pairs
+
+
+def age(_context: click.Context, _option: click.Parameter, given: str) -> timedelta:
+    """`30d` or `12h` as a length of time."""
+    number, unit = given[:-1], given[-1:]
+    if not number.isdigit() or unit not in AGE_UNITS:
+        raise click.BadParameter("write a number of days or hours, as 30d or 12h")
+    return int(number) * AGE_UNITS[unit]
 
 
 @contextmanager
