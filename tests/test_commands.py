@@ -84,6 +84,54 @@ def test_a_run_is_planned_done_told_and_quiet_the_second_time(
     }
 
 
+def test_an_audience_lives_is_looked_at_and_is_closed(
+    command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
+) -> None:
+    def said(*arguments: str) -> Any:
+        done = command(*arguments, "--json", cwd=project, **settings)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert [] == said("rejected")["rejected"]
+    ran = said("run", "-s", "vip_contacts")
+    (vip,) = ran["audiences"]
+    person = next(each["userId"] for each in segment.events)
+    (seen,) = said("trace", person)["audiences"]
+    assert ("vip_contacts", "member") == (seen["audience"], seen["membership"])
+    sent = {each["messageId"] for each in segment.events if each["userId"] == person}
+    assert sent == {call["message_id"] for event in seen["events"] for call in event["calls"]}
+    assert [vip["size_after"]] == [e["size_after"] for e in said("history", "vip_contacts")["runs"]]
+
+    assert 0 == said("reset", "vip_contacts", "--no-send")["segment"]["calls"]
+    assert vip["size_after"] == said("reset", "vip_contacts", "--send")["audiences"][0]["sent"]
+    assert 0 == said("retry")["segment"]["calls"]
+
+    said("rename", "vip_contacts", "vips")
+    audience = project / "models" / "audiences"
+    text = (audience / "vip_contacts.sql").read_text().replace(": vip_contacts\n", ": vips\n", 1)
+    (audience / "vips.sql").write_text(text)
+    (audience / "vip_contacts.sql").unlink()
+    (renamed,) = said("plan", "-s", "vips")["audiences"]
+    assert (0, 0) == (renamed["entered"], renamed["exited"])
+
+    retired = said("retire", "vips")
+    assert vip["size_after"] == sum(each["exited"] for each in retired["audiences"])
+    assert said("purge", "--older-than", "0d")["forgotten"]["outbox"] > 0
+
+
+def test_reset_wants_to_be_told_whether_to_send(command: Any, project: Path) -> None:
+    done = command("reset", "vip_contacts", cwd=project)
+    assert 2 == done.returncode
+    assert "--send" in done.stderr
+
+
+@pytest.mark.parametrize("given", ["30", "d", "ten days", "-3d"])
+def test_an_age_that_is_none_is_exit_2(given: str, command: Any, project: Path) -> None:
+    done = command("purge", f"--older-than={given}", cwd=project)
+    assert 2 == done.returncode
+    assert "30d or 12h" in done.stderr
+
+
 @pytest.mark.parametrize("wrong", ["CLIENT_SECRET", "CLIENT_ID"])
 def test_a_wrong_salesforce_credential_is_exit_2(
     wrong: str, command: Any, project: Path, settings: dict[str, str]

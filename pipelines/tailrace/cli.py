@@ -28,6 +28,7 @@ from tailrace.options import (
     age,
     choosing,
     common,
+    decided,
     seen_by,
     selection,
     watched,
@@ -262,8 +263,8 @@ def retry(options: Options, chosen: Selection) -> Result:
 @click.argument("audience")
 @click.option(
     "--send/--no-send",
-    required=True,
     default=None,
+    callback=decided,
     help="Send every member anew, or take the result as it is.",
 )
 def reset(options: Options, audience: str, send: bool) -> Result:

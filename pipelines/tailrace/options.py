@@ -168,6 +168,13 @@ def age(_context: click.Context, _option: click.Parameter, given: str) -> timede
     return int(number) * AGE_UNITS[unit]
 
 
+def decided(_context: click.Context, _option: click.Parameter, given: bool | None) -> bool:
+    """Insist on one of two flags: neither is harmless enough to be the default."""
+    if given is None:
+        raise click.UsageError("Say --send or --no-send.")
+    return given
+
+
 @contextmanager
 def watched(options: Options) -> Iterator[Callable[[str, int, int], None]]:
     """Show progress on a terminal while the work goes on."""
