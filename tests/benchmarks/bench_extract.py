@@ -1,0 +1,116 @@
+"""Landing contacts in DuckDB over loopback: our extract, plain dlt, and DuckDB's own CSV reader.
+
+200,000 contacts of 29 fields by default, and a million for the memory; `TAILRACE_BENCH_CONTACTS`
+and `TAILRACE_BENCH_CONTACTS_MANY` say other numbers. Each way runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from extract_ways import FIELDS, control
+from figure import Figure
+
+ROWS = int(os.environ.get("TAILRACE_BENCH_CONTACTS", "200_000"))
+MANY_ROWS = int(os.environ.get("TAILRACE_BENCH_CONTACTS_MANY", "1_000_000"))
+SAMPLE_ROWS = 10_000
+DELTA_ROWS = 10_000
+MEGABYTES_MAX = 700
+TRIES = 3
+SCRIPT = Path(__file__).parent / "extract_ways.py"
+
+
+class Measured(NamedTuple):
+    """What one process did."""
+
+    seconds: float
+    rows: int
+    megabytes: float
+
+    @property
+    def rows_per_second(self) -> float:
+        return self.rows / self.seconds
+
+
+@contextmanager
+def org(contacts: int, *, latency: float = 0.0) -> Iterator[str]:
+    """A simulated org in a process of its own, its pages made before they are asked for."""
+    command = [sys.executable, "-m", "tailrace.testing", "salesforce", "--polls", "0"]
+    command += ["--contacts", str(contacts), "--latency", str(latency)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        told = process.stdout.readline()
+        control(
+            json.loads(told),
+            "warm",
+            query=f"SELECT {','.join(FIELDS)} FROM Contact",
+            operation="queryAll",
+        )
+        yield told
+        process.stdin.close()
+
+
+def measure(way: str, told: str, rows: int = 0, *, tries: int = TRIES) -> Measured:
+    """The quickest of a few tries."""
+    done = []
+    for _ in range(tries):
+        with tempfile.TemporaryDirectory() as folder:
+            ran = subprocess.run(
+                [sys.executable, SCRIPT, way, told, folder, str(rows)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+        done.append(Measured(**json.loads(ran.stdout.splitlines()[-1])))
+    return min(done, key=lambda each: each.seconds)
+
+
+def figures() -> Iterator[Figure]:
+    with org(ROWS) as told:
+        ours = measure("tailrace", told)
+        limit = measure("read_csv", told)
+        plain = measure("plain_dlt", told, tries=1)
+        default = measure("plain_dlt_default", told, SAMPLE_ROWS, tries=1)
+        changed = measure("delta", told, DELTA_ROWS)
+    yield speed("extract_against_read_csv", ours, limit, goal=0.80)
+    yield speed("extract_against_plain_dlt", ours, plain, goal=15)
+    yield speed("extract_against_dlt_default", ours, default, goal=15)
+    yield Figure(
+        name="extract_memory", figure=ours.megabytes, against=MEGABYTES_MAX, goal=1.0, unit="MB"
+    )
+    yield Figure(name="extract_delta", figure=changed.seconds, against=1.0, goal=1.0)
+    with org(MANY_ROWS) as told:
+        many = measure("tailrace", told, tries=1)
+    yield Figure(
+        name="extract_memory_of_many",
+        figure=many.megabytes,
+        against=ours.megabytes,
+        goal=1.10,
+        unit="MB",
+    )
+    with org(ROWS, latency=1.0) as told:
+        five = measure("tailrace", told, tries=1)
+        one = measure("one_page_in_flight", told, tries=1)
+    yield speed("extract_five_pages_in_flight", five, one, goal=3)
+
+
+def speed(name: str, ours: Measured, theirs: Measured, *, goal: float) -> Figure:
+    """Rows a second of two ways."""
+    return Figure(
+        name=name,
+        figure=ours.rows_per_second,
+        against=theirs.rows_per_second,
+        goal=goal,
+        unit="rows/s",
+        more_is_better=True,
+    )
