@@ -1,0 +1,222 @@
+"""The diff and the advance, against a scan of the same tables and against other tools' SQL.
+
+Ten million members of twelve columns by default; 1 % each were added, changed and removed.
+`TAILRACE_BENCH_ROWS` says another number, `TAILRACE_BENCH_MEMORY` a limit for DuckDB, as `4GB`.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from figure import Figure
+
+from tailrace.clock import SystemClock
+from tailrace.delivery import write_down
+from tailrace.ledger import Ledger, Run
+from tailrace.models import read_models
+from tailrace.plan import AudiencePlan, Choices, Planner
+from tailrace.project import load_project
+from tailrace.warehouse import Warehouse, open_warehouse
+
+ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "10_000_000"))
+MEMORY = os.environ.get("TAILRACE_BENCH_MEMORY")
+TRIES = 3
+PLAN_ROWS = 1_000_000
+PLAN_SECONDS_MAX = 5.0
+
+CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n'
+COLUMNS = [
+    "id",
+    "name",
+    "email",
+    "city",
+    "note",
+    "age",
+    "score",
+    "amount",
+    "active",
+    "born",
+    "seen",
+    "tags",
+]
+AUDIENCE = """/* ---
+audience: people
+key: id
+user_id: id
+track:
+  properties: {{{columns}}}
+--- */
+SELECT {names} FROM salesforce.contact
+""".format(columns=", ".join(f"{c}: {c}" for c in COLUMNS), names=", ".join(COLUMNS))
+
+# The i-th person; `version` moves one column.
+PERSON = """
+SELECT
+  'c' || i AS id,
+  'Person ' || (i * 7919 % 1000003) AS name,
+  CASE WHEN i % 10 = 0 THEN NULL ELSE 'p' || (i * 31 % 999983) || '@example.com' END AS email,
+  ['Oslo', 'Tromsø', 'Bergen', 'Zürich', '東京'][1 + i % 5] AS city,
+  CASE WHEN i % 3 = 0 THEN NULL ELSE 'note ' || (i % 1000) || '{version}' END AS note,
+  CAST(CASE WHEN i % 7 = 0 THEN NULL ELSE i % 90 END AS INTEGER) AS age,
+  (i * 17 % 100000) / 7.0::DOUBLE AS score,
+  CAST((i * 13 % 10000000) / 100.0 AS DECIMAL(18, 2)) AS amount,
+  i % 2 = 0 AS active,
+  DATE '1950-01-01' + CAST(i % 20000 AS INTEGER) AS born,
+  TIMESTAMP '2026-01-01' + INTERVAL (i % 1000000) SECOND AS seen,
+  ['a' || i % 10, 'b' || i % 7] AS tags
+FROM range({first}, {last}) AS r(i)
+"""
+
+
+def figures() -> Iterator[Figure]:
+    """The figures, each measured in this run."""
+    with tempfile.TemporaryDirectory() as folder, _people(Path(folder), ROWS) as town:
+        both = town.median(town.scan_both)
+        of_model = town.median(town.scan_model)
+        ours = town.median(town.plan)
+        yield Figure(name="plan", figure=ours, against=both, goal=3.0)
+        for name, shape in PEERS.items():
+            theirs = town.median(partial(town.run_peer, shape), tries=1)
+            yield Figure(name=f"plan against {name}", figure=ours, against=theirs, goal=1.0)
+        yield Figure(name="advance", figure=town.advance(), against=both, goal=0.75)
+        unchanged = town.median(town.unchanged)
+        yield Figure(name="unchanged", figure=unchanged, against=of_model, goal=1.2)
+    with tempfile.TemporaryDirectory() as folder:
+        with _people(Path(folder), PLAN_ROWS):
+            pass
+        yield Figure(
+            name="plan of 1M rows", figure=_plan(Path(folder)), against=PLAN_SECONDS_MAX, goal=1.0
+        )
+
+
+class Town:
+    """A landed table, and a snapshot of how it was before."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self.warehouse = warehouse
+        self.ledger = Ledger(warehouse, clock=SystemClock())
+        self.models = read_models(warehouse.project.models_folder)
+
+    def populate(self, rows: int) -> None:
+        """Land the people of today, with the people of yesterday as members."""
+        land = "CREATE OR REPLACE TABLE salesforce.contact AS "
+        self.warehouse.create_dataset("salesforce")
+        self.ledger.install("bench")
+        self.warehouse.execute(land + PERSON.format(version="", first=0, last=1))
+        self.advance()
+        names = ", ".join(COLUMNS)
+        self.warehouse.execute(
+            f"INSERT INTO tailrace.snapshot__people ({names}, _v, _since, _gone) "
+            f"SELECT {names}, 1, NOW(), FALSE FROM "
+            f"({PERSON.format(version='', first=1, last=rows)})"
+        )
+        hundredth = rows // 100
+        self.warehouse.execute(
+            land
+            + PERSON.format(version=" again", first=hundredth, last=4 * hundredth)
+            + " UNION ALL "
+            + PERSON.format(version="", first=4 * hundredth, last=rows + hundredth)
+        )
+        self.warehouse.execute("CHECKPOINT")
+
+    def median(self, measured: Callable[[], object], *, tries: int = TRIES) -> float:
+        """The median of a few measurements, in seconds."""
+        taken = []
+        for _ in range(tries):
+            started = time.perf_counter()
+            measured()
+            taken.append(time.perf_counter() - started)
+        return statistics.median(taken)
+
+    def scan_both(self) -> None:
+        self.scan_model()
+        self._scan("tailrace.snapshot__people")
+
+    def scan_model(self) -> None:
+        self._scan("salesforce.contact")
+
+    def _scan(self, table: str) -> None:
+        columns = ", ".join(f"MAX({name})" for name in COLUMNS)
+        self.warehouse.execute(f"SELECT {columns} FROM {table}")
+
+    def run_peer(self, sql: str) -> None:
+        self.warehouse.execute(f"CREATE OR REPLACE TEMP TABLE theirs AS {sql}")
+
+    def plan(self) -> AudiencePlan:
+        """The whole plan of the audience: rows, keys, transitions, reasons, counts, samples."""
+        planner = Planner(
+            self.ledger,
+            self.models,
+            choices=Choices(),
+            segment=None,
+            now=self.ledger.clock.now(),
+        )
+        (made,) = planner.plan(self.models.audiences()).audiences
+        return made
+
+    def unchanged(self) -> None:
+        assert self.plan().diff.unchanged
+
+    def advance(self) -> float:
+        """Plan, write down, and settle; the seconds that moving the snapshot took, on disk."""
+        made = self.plan()
+        run: Run = self.ledger.start_run("bench", suffix="0000")
+        write_down(self.ledger, run, made, choices=Choices())
+        last = made.planned
+        self.ledger.acknowledge(run.seq, "people", first_seq=1, last_seq=last, calls=last)
+        self.warehouse.execute("CHECKPOINT")
+        started = time.perf_counter()
+        self.ledger.advance(run.seq, "people", made.shape, planned=last)
+        self.warehouse.execute("CHECKPOINT")
+        return time.perf_counter() - started
+
+
+@contextmanager
+def _people(folder: Path, rows: int) -> Iterator[Town]:
+    (folder / ".dlt").mkdir()
+    (folder / "models" / "audiences").mkdir(parents=True)
+    (folder / ".dlt" / "config.toml").write_text(CONFIG)
+    (folder / "models" / "audiences" / "people.sql").write_text(AUDIENCE)
+    with open_warehouse(load_project(folder), clock=SystemClock()) as warehouse:
+        if MEMORY:
+            warehouse.execute(f"SET memory_limit = '{MEMORY}'")
+        town = Town(warehouse)
+        town.populate(rows)
+        yield town
+
+
+def _plan(folder: Path) -> float:
+    """Seconds of `tailrace plan` as a process."""
+    command = [sys.executable, "-m", "tailrace", "plan", "--json", "--project-dir", str(folder)]
+    started = time.perf_counter()
+    subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+# How others work out the same difference, on the same tables.
+_OURS, _THEIRS = "salesforce.contact", "tailrace.snapshot__people"
+_VALUES = [name for name in COLUMNS if name != "id"]
+_BOTH = ", ".join(f"c.{n} AS {n}, p.{n} AS old_{n}" for n in COLUMNS)
+_MOVED = " OR ".join(f"c.{n} IS DISTINCT FROM p.{n}" for n in _VALUES)
+_MD5 = "MD5(" + " || '|' || ".join(f"COALESCE(CAST({n} AS VARCHAR), '')" for n in _VALUES) + ")"
+_NAMES = ", ".join(COLUMNS)
+PEERS = {
+    "a full-column join": f"SELECT {_BOTH} FROM {_OURS} c FULL JOIN {_THEIRS} p ON c.id = p.id "
+    f"WHERE c.id IS NULL OR p.id IS NULL OR {_MOVED}",
+    "EXCEPT both ways": f"SELECT * FROM (SELECT {_NAMES} FROM {_OURS} EXCEPT "
+    f"SELECT {_NAMES} FROM {_THEIRS}) UNION ALL SELECT * FROM "
+    f"(SELECT {_NAMES} FROM {_THEIRS} EXCEPT SELECT {_NAMES} FROM {_OURS})",
+    "dbt-snapshot hashes": f"SELECT c.*, p.h AS old_h FROM (SELECT *, {_MD5} AS h FROM {_OURS}) c "
+    f"LEFT JOIN (SELECT id, {_MD5} AS h FROM {_THEIRS}) p ON c.id = p.id "
+    f"WHERE p.id IS NULL OR c.h <> p.h UNION ALL BY NAME "
+    f"SELECT p.* FROM {_THEIRS} p WHERE NOT EXISTS (SELECT 1 FROM {_OURS} c WHERE c.id = p.id)",
+}
