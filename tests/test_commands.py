@@ -104,7 +104,7 @@ def test_an_audience_lives_is_looked_at_and_is_closed(
 
     assert 0 == said("reset", "vip_contacts", "--no-send")["segment"]["calls"]
     assert vip["size_after"] == said("reset", "vip_contacts", "--send")["audiences"][0]["sent"]
-    assert 0 == said("retry")["segment"]["calls"]
+    assert 0 == said("retry", "-s", "vip_contacts")["segment"]["calls"]
 
     said("rename", "vip_contacts", "vips")
     audience = project / "models" / "audiences"

@@ -106,11 +106,8 @@ def test_the_installed_command_does_the_main_job(installed: Path, tmp_path: Path
         }
         run(installed, "init", "shop", cwd=tmp_path)
         shop = tmp_path / "shop"
-        run(installed, "extract", cwd=shop, env=environ)
-        planned = json.loads(run(installed, "plan", "--json", cwd=shop, env=environ))
-        assert planned["segment"]["calls"] > 0
         done = json.loads(run(installed, "run", "--json", cwd=shop, env=environ))
-        assert planned["segment"]["calls"] == done["segment"]["calls"]
+        assert done["segment"]["calls"] > 0
         again = json.loads(run(installed, "run", "--json", cwd=shop, env=environ))
         assert 0 == again["segment"]["calls"]
         told = json.loads(run(installed, "status", "--json", cwd=shop, env=environ))
