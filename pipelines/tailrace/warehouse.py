@@ -6,6 +6,7 @@ connection is opened here and lent to dlt: the file has a single writer, and it 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
 
 PIPELINE = "tailrace"
+CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 # Where an engine keeps the temporary tables of a session. They are named in full, so that a table
 # of the same name in another place is never taken for one of them.
 TEMPORARY: Mapping[str, str] = {"duckdb": "temp", "postgres": "pg_temp"}
@@ -198,8 +200,10 @@ class Warehouse:
             ModelDoesNotBind: The engine cannot bind it to the tables there are.
         """
         view = self.temporary(f"described_{next(self._described)}")
+        # A view is named bare when it is made: an older DuckDB takes no other name.
+        made = TableName(None, view.name)
         try:
-            self.run("warehouse/describe", tables={"described": view, "query": query})
+            self.run("warehouse/describe", tables={"described": made, "query": query})
         except StatementRefused as error:
             message = error.message.removeprefix("warehouse/describe: ")
             raise ModelDoesNotBind(message, hint=ModelDoesNotBind.hint) from None
@@ -289,7 +293,7 @@ def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.D
     config: dict[str, str | bool | int | float | list[str]] = {
         # A file made by DuckDB 2 can be opened by DuckDB 1.5 too.
         "storage_compatibility_version": "v1.5.0",
-        "memory_limit": f"{project.settings.memory_share_max:.0%}",
+        "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
     }
@@ -307,6 +311,16 @@ def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.D
             clock.sleep(0.2)
         except duckdb.Error as error:
             raise ConfigurationError(_cannot_open(file, error)) from None
+
+
+def _memory_bytes() -> int:
+    """What this machine has, or what its container may use where that is less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        allowed = int(CONTAINER_MEMORY.read_text())
+    except (OSError, ValueError):
+        return physical
+    return min(physical, allowed)
 
 
 def _cannot_open(file: Path, error: Exception) -> str:
