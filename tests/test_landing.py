@@ -14,7 +14,7 @@ from salesforce_landing import Landing, landing_of
 
 from tailrace.cells import schema_of
 from tailrace.errors import FieldTypeChanged
-from tailrace.landing import FIELD_HINT, Layout, ParquetFiles, lay_out
+from tailrace.landing import FIELD_HINT, LandedFiles, Layout, lay_out
 from tailrace.sobject import Field, Kind, SObject
 from tailrace.testing import Fault
 from tailrace.testing.describe import Field as SimulatedField
@@ -126,19 +126,41 @@ def test_types_that_change(then: Kind, now: Kind, lands: Kind | None) -> None:
         assert lands == next(each.kind for each in later.fields if each.name == "A__c")
 
 
-def test_row_groups_are_bounded(tmp_path: Path) -> None:
+def test_pages_are_put_together_in_bounded_row_groups(tmp_path: Path) -> None:
     """What is held in memory does not grow with the rows."""
     layout = lay_out(sobject("A__c"), None, normalize=normalize)
-    batch = pa.RecordBatch.from_pylist(
-        [{"Id": f"003{n}", "A__c": "x"} for n in range(20_000)], schema=schema_of(layout.fields)
-    )
-    file = ParquetFiles(tmp_path / "contact.parquet", layout.arrange)
+    rows = [{"Id": f"003{n}", "A__c": "x"} for n in range(20_000)]
+    batch = layout.arrange(pa.RecordBatch.from_pylist(rows, schema=schema_of(layout.fields)))
+    names = iter(range(9))
+    files = LandedFiles(lambda: tmp_path / f"contact-{next(names)}.parquet")
 
-    assert 140_000 == file.write_all(batch for _ in range(7))
+    for _ in range(7):
+        assert 20_000 == files.take(iter([batch]))
 
-    written = pq.ParquetFile(file.path)
+    ((path, landed),) = files.listed()
+    written = pq.ParquetFile(path)
     groups = [written.metadata.row_group(n).num_rows for n in range(written.num_row_groups)]
-    assert [60_000, 60_000, 20_000] == groups
+    assert (140_000, [60_000, 60_000, 20_000]) == (landed, groups)
+
+
+def test_a_page_is_taken_whole_or_not_at_all(tmp_path: Path) -> None:
+    """One that breaks off leaves no row; one that is too large to be held has its own file."""
+    layout = lay_out(sobject("A__c"), None, normalize=normalize)
+    row = [{"Id": "003", "A__c": "x" * 1_000_000}] * 10
+    batch = layout.arrange(pa.RecordBatch.from_pylist(row, schema=schema_of(layout.fields)))
+    names = iter(range(9))
+    files = LandedFiles(lambda: tmp_path / f"contact-{next(names)}.parquet")
+
+    def breaks_off() -> Iterator[pa.RecordBatch]:
+        yield batch
+        raise OSError
+
+    with pytest.raises(OSError):
+        files.take(breaks_off())
+    files.take(iter([batch]))
+    files.take(batch for _ in range(10))
+
+    assert [100, 10] == [rows for _, rows in files.listed()]
 
 
 def test_meanings_are_kept_with_the_table(landing: Landing) -> None:

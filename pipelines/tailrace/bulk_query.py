@@ -17,8 +17,9 @@ from tailrace.errors import SalesforceFault, ServiceFailed, TailraceError
 from tailrace.salesforce_api import Api, BrokenOff
 
 POLL_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-# Beyond this a page being downloaded goes to a temporary file instead of memory.
-PAGE_MEMORY_BYTES_MAX = 16 << 20
+# Beyond this a page being downloaded goes to a temporary file: several are in flight, and what
+# they hold in memory would stay with the process.
+PAGE_MEMORY_BYTES_MAX = 1 << 20
 CHUNK_BYTES = 1 << 18
 PARALLEL_RESULTS_API_VERSION_MIN = 58.0
 NOT_FOR_BULK = (

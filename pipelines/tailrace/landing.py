@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,9 @@ DEFINED = ("description", "x-salesforce-compliance", "x-salesforce-sensitivity")
 HARD_DELETED = "_hard_deleted"
 ROW_GROUP_ROWS = 50_000
 ROW_GROUP_BYTES = 32 << 20
+PAGE_HELD_BYTES_MAX = 64 << 20
+# From here on a file is large enough to be loaded beside the next one.
+FILE_ROWS = 1_000_000
 
 # What lands in a column of another kind without loss.
 _WIDENS: dict[tuple[Kind, Kind], Kind] = {("double", "bigint"): "double"}
@@ -126,41 +130,44 @@ def lay_out(
     )
 
 
-class ParquetFiles:
-    """Writes batches of fields into one Parquet file, a row group at a time."""
+class ParquetFile:
+    """One Parquet file that grows by batches; small batches are held until they fill a row group.
 
-    def __init__(self, path: Path, arrange: Callable[[pa.RecordBatch], pa.RecordBatch]) -> None:
+    Safe to use from several threads.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.arrange = arrange
         self.rows = 0
+        self._lock = Lock()
         self._held: list[pa.RecordBatch] = []
-        self._held_rows = 0
-        self._held_bytes = 0
         self._writer: pq.ParquetWriter | None = None
 
-    def write_all(self, batches: Iterable[pa.RecordBatch]) -> int:
-        """Write the batches and close the file; returns the rows, 0 of which leave no file."""
-        try:
+    def write(self, batches: Sequence[pa.RecordBatch]) -> None:
+        """Add batches of one schema."""
+        with self._lock:
             for batch in batches:
-                self._hold(self.arrange(batch))
-        finally:
+                self.rows += batch.num_rows
+                self._held.append(batch)
+                if (
+                    sum(each.num_rows for each in self._held) >= ROW_GROUP_ROWS
+                    or sum(each.nbytes for each in self._held) >= ROW_GROUP_BYTES
+                ):
+                    self._flush()
+
+    def close(self) -> None:
+        """Finish the file; without rows there is none."""
+        with self._lock:
             self._flush()
             if self._writer is not None:
                 self._writer.close()
-        return self.rows
-
-    def _hold(self, batch: pa.RecordBatch) -> None:
-        self.rows += batch.num_rows
-        self._held.append(batch)
-        self._held_rows += batch.num_rows
-        self._held_bytes += batch.nbytes
-        if self._held_rows >= ROW_GROUP_ROWS or self._held_bytes >= ROW_GROUP_BYTES:
-            self._flush()
+                self._writer = None
 
     def _flush(self) -> None:
-        if not self._held_rows:
+        held, self._held = [each for each in self._held if each.num_rows], []
+        if not held:
             return
-        table = pa.Table.from_batches(self._held)
+        table = pa.Table.from_batches(held)
         if self._writer is None:
             # Dictionaries and statistics cost more to write than the one read of the file gains.
             self._writer = pq.ParquetWriter(
@@ -170,8 +177,71 @@ class ParquetFiles:
                 use_dictionary=False,
                 write_statistics=False,
             )
-        self._writer.write_table(table, row_group_size=self._held_rows)
-        self._held, self._held_rows, self._held_bytes = [], 0, 0
+        self._writer.write_table(table, row_group_size=table.num_rows)
+
+
+class LandedFiles:
+    """The files of one object: pages are put together, as one large insert costs half of many.
+
+    A page is taken whole or not at all. One that is too large to be held goes to its own file.
+    """
+
+    def __init__(self, new_path: Callable[[], Path]) -> None:
+        self._new_path = new_path
+        self._lock = Lock()
+        self._open: ParquetFile | None = None
+        self._done: list[ParquetFile] = []
+        self._bytes = 0
+
+    @property
+    def row_bytes(self) -> float:
+        """How many bytes a row has in memory, on average."""
+        rows = self.rows
+        return self._bytes / rows if rows else 0.0
+
+    @property
+    def rows(self) -> int:
+        return sum(rows for _, rows in self.listed())
+
+    def listed(self) -> list[tuple[Path, int]]:
+        """The files with their rows, closed."""
+        with self._lock:
+            self._close()
+            return [(each.path, each.rows) for each in self._done if each.rows]
+
+    def take(self, batches: Iterable[pa.RecordBatch]) -> int:
+        """Read a page to its end and keep it; returns its rows."""
+        held: list[pa.RecordBatch] = []
+        held_bytes = page_bytes = 0
+        own: ParquetFile | None = None
+        for batch in batches:
+            held.append(batch)
+            held_bytes += batch.nbytes
+            page_bytes += batch.nbytes
+            if held_bytes >= PAGE_HELD_BYTES_MAX:
+                own = own or ParquetFile(self._new_path())
+                own.write(held)
+                held, held_bytes = [], 0
+        if own is not None:
+            own.write(held)
+            own.close()
+            with self._lock:
+                self._bytes += page_bytes
+                self._done.append(own)
+            return own.rows
+        with self._lock:
+            self._bytes += page_bytes
+            self._open = self._open or ParquetFile(self._new_path())
+            self._open.write(held)
+            if self._open.rows >= FILE_ROWS:
+                self._close()
+        return sum(each.num_rows for each in held)
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._done.append(self._open)
+            self._open = None
 
 
 def _is_id(landed: Landed) -> bool:

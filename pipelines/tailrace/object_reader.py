@@ -21,7 +21,7 @@ from tailrace import rest_query
 from tailrace.bulk_query import BulkRefused, Download, QueryJob, QueryTimedOut
 from tailrace.cells import BadCell, Page, WideRow
 from tailrace.errors import ExtractIncomplete, SalesforceFault
-from tailrace.landing import Landed, Layout, ParquetFiles, lay_out
+from tailrace.landing import Landed, LandedFiles, Layout, lay_out
 from tailrace.replication import Horizon, horizon, parse_moment
 from tailrace.rest_query import TooManyRows
 from tailrace.salesforce_api import Api, BrokenOff
@@ -58,12 +58,17 @@ class Reading:
     read_at: datetime
     whole: bool
     first: bool
-    files: list[tuple[Path, int]] = field(default_factory=list)
+    landed: LandedFiles
     bad: list[BadCell] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
-        return sum(rows for _, rows in self.files)
+        return self.landed.rows
+
+    @property
+    def files(self) -> list[tuple[Path, int]]:
+        """The Parquet files with their rows."""
+        return self.landed.listed()
 
 
 class ObjectReader:
@@ -134,6 +139,7 @@ class ObjectReader:
             read_at=now,
             whole=low is None,
             first="fields" not in state,
+            landed=LandedFiles(self._paths(layout)),
         )
         reading.api = self._choose(reading, ahead.changed)
         self._read_window(reading, window)
@@ -144,7 +150,8 @@ class ObjectReader:
         layout = Layout.of(columns, table)
         # Not a closed window: a row that changed since is still one that is there.
         window = Window(None, None)
-        side = replace(main, layout=layout, window=window, whole=True, files=[], bad=[])
+        landed = LandedFiles(self._paths(layout))
+        side = replace(main, layout=layout, window=window, whole=True, landed=landed, bad=[])
         side.api = self._choose(side, None)
         self._read_window(side, window)
         return side
@@ -170,11 +177,11 @@ class ObjectReader:
 
     def _read_window(self, reading: Reading, window: Window) -> None:
         """Read a window; one that takes Salesforce too long is read in halves."""
-        known = len(reading.files), len(reading.bad)
         try:
             self._read_by_api(reading, window)
         except QueryTimedOut as timeout:
-            del reading.files[known[0] :], reading.bad[known[1] :]
+            # Nothing of the window was taken: a job times out before its first page is there,
+            # and the pages of a REST query are taken together.
             halves = window.halves(reading.read_at)
             if halves is None:
                 raise ExtractIncomplete(
@@ -206,9 +213,7 @@ class ObjectReader:
     def _read_bulk(self, reading: Reading, window: Window) -> None:
         job = QueryJob(self.api, self._query(reading, window))
         job.run()
-        for path, rows, bad in job.pages(lambda page: self._land(reading, page)):
-            if rows:
-                reading.files.append((path, rows))
+        for rows, bad in job.pages(lambda page: self._land(reading, page)):
             reading.bad.extend(bad)
             self.progress(reading.sobject.name, rows)
 
@@ -220,35 +225,40 @@ class ObjectReader:
                 hint="Name the fields you need under"
                 f' [sources.salesforce.object.{reading.sobject.name}], or set api = "bulk".',
             )
-        file = self._file(reading)
         bad: list[BadCell] = []
         batches = rest_query.pages(self.api, soql, reading.layout.fields, bad, rows_max=rows_max)
         try:
-            rows = file.write_all(self._told(reading, batches))
+            reading.landed.take(self._told(reading, batches))
         except SalesforceFault as fault:
             if "QUERY_TIMEOUT" in fault.code:
                 raise QueryTimedOut(fault.message) from None
             raise
-        if rows:
-            reading.files.append((file.path, rows))
         reading.bad.extend(bad)
 
-    def _land(self, reading: Reading, download: Download) -> tuple[Path, int, list[BadCell]]:
-        """A downloaded page as a Parquet file: typed if all its cells fit, else tolerantly."""
+    def _land(self, reading: Reading, download: Download) -> tuple[int, list[BadCell]]:
+        """Take a downloaded page: typed if all its cells fit, else tolerantly."""
         page = Page(open=download.open, fields=reading.layout.fields)
+        told = download.rows
         with self._parsing:
             try:
-                file = self._file(reading)
                 try:
-                    file.write_all(page.typed())
+                    rows = reading.landed.take(self._whole(reading, page.typed(), told))
                 except (pa.ArrowInvalid, WideRow):
-                    file = self._file(reading)
-                    file.write_all(page.tolerant())
+                    rows = reading.landed.take(self._whole(reading, page.tolerant(), told))
             except pa.ArrowInvalid as error:
                 raise BrokenOff(f"a page is not CSV: {type(error).__name__}") from None
-        if download.rows is not None and download.rows != file.rows:
+        return rows, page.bad
+
+    def _whole(
+        self, reading: Reading, batches: Iterator[pa.RecordBatch], told: int | None
+    ) -> Iterator[pa.RecordBatch]:
+        """The batches as they lie in the table; all of them, or BrokenOff."""
+        rows = 0
+        for batch in batches:
+            rows += batch.num_rows
+            yield reading.layout.arrange(batch)
+        if told is not None and told != rows:
             raise BrokenOff("a page has another number of rows than told")
-        return file.path, file.rows, page.bad
 
     def _query(self, reading: Reading, window: Window, *what: str) -> str:
         sobject = reading.sobject
@@ -261,16 +271,15 @@ class ObjectReader:
             live_only=reading.whole and sobject.has_deleted and self.settings.deleted == "remove",
         )
 
-    def _file(self, reading: Reading) -> ParquetFiles:
-        name = f"{reading.layout.table}-{next(self._file_numbers)}.parquet"
-        return ParquetFiles(self.folder / name, reading.layout.arrange)
+    def _paths(self, layout: Layout) -> Callable[[], Path]:
+        return lambda: self.folder / f"{layout.table}-{next(self._file_numbers)}.parquet"
 
     def _told(
         self, reading: Reading, batches: Iterator[pa.RecordBatch]
     ) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             self.progress(reading.sobject.name, batch.num_rows)
-            yield batch
+            yield reading.layout.arrange(batch)
 
 
 def low_of(sobject: SObject, state: Mapping[str, Any]) -> datetime | None:

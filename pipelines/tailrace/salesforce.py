@@ -21,6 +21,7 @@ from typing import Any
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.errors import ExtractIncomplete, TailraceError
+from tailrace.load_memory import bounded_memory, is_out_of_memory
 from tailrace.object_reader import ApiName, Reading
 from tailrace.salesforce_api import Api
 from tailrace.salesforce_resources import Extraction
@@ -264,9 +265,21 @@ def run(
             # The tables would be dropped, and an object that failed would have none.
             raise next(iter(extraction.errors.values()))
         pipeline.normalize()
-        pipeline.load(workers=LOAD_WORKERS)
+        load(pipeline, [extraction.readings[name] for name in names if name in extraction.readings])
     except PipelineStepFailed as failed:
         raise _ours(failed) from failed
+
+
+def load(pipeline: dlt.Pipeline, readings: Sequence[Reading]) -> None:
+    """Load by dlt within bounded memory, or within the warehouse's own limit if need be."""
+    with bounded_memory(pipeline, readings) as bounded:
+        try:
+            pipeline.load(workers=LOAD_WORKERS)
+            return
+        except PipelineStepFailed as failed:
+            if not bounded or not is_out_of_memory(failed):
+                raise
+    pipeline.load(workers=LOAD_WORKERS)
 
 
 def settle_all(
@@ -291,7 +304,7 @@ def settle_all(
         for name, reading in before.items():
             # The facts are of both readings: the window of the first, the rows of the second.
             now = extraction.readings[name]
-            extraction.readings[name] = replace(reading, files=now.files, bad=now.bad)
+            extraction.readings[name] = replace(reading, landed=now.landed, bad=now.bad)
     return settled
 
 

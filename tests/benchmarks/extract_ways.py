@@ -73,8 +73,13 @@ def tailrace(given: Given, folder: Path, rows: int, **changes: Any) -> int:
 
 
 def one_page_in_flight(given: Given, folder: Path, rows: int) -> int:
-    """Our own, one page after the other."""
-    return tailrace(given, folder, rows, pages_in_flight_max=1)
+    """Our own, one small page after the other."""
+    return tailrace(given, folder, rows, api="bulk", page_rows_max=10_000, pages_in_flight_max=1)
+
+
+def five_pages_in_flight(given: Given, folder: Path, rows: int) -> int:
+    """Our own, as many small pages at a time as Salesforce gives addresses of."""
+    return tailrace(given, folder, rows, api="bulk", page_rows_max=10_000)
 
 
 def delta(given: Given, folder: Path, rows: int) -> int:
@@ -179,6 +184,7 @@ def timed(work: Callable[[], int]) -> int:
 WAYS: dict[str, Callable[[Given, Path, int], int]] = {
     "tailrace": tailrace,
     "one_page_in_flight": one_page_in_flight,
+    "five_pages_in_flight": five_pages_in_flight,
     "delta": delta,
     "plain_dlt": plain_dlt,
     "plain_dlt_default": plain_dlt_default,

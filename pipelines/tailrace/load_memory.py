@@ -1,0 +1,54 @@
+"""Keeps a first load flat in memory, whatever the number of its rows.
+
+An embedded DuckDB keeps every block that it writes in its buffers until a limit is near. For the
+time of a load that only inserts, the limit is what the insert itself needs; merges keep theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tailrace.object_reader import Reading
+from tailrace.statements import statement
+
+# DuckDB builds a row group of this many rows a thread before it writes it.
+ROW_GROUP_ROWS = 122_880
+ROW_GROUP_FACTOR = 1.3
+BESIDE_BYTES = 32 << 20
+MERGED_ROWS_MAX = 100_000
+
+
+@contextmanager
+def bounded_memory(pipeline: Any, readings: Iterable[Reading]) -> Iterator[bool]:
+    """Bound DuckDB's memory for a load; tells whether it did."""
+    wanted = bytes_needed(list(readings))
+    with pipeline.sql_client() as client:
+        if wanted is None or str(client.capabilities.sqlglot_dialect) != "duckdb":
+            yield False
+            return
+        ((before, threads),) = client.execute_sql(statement("landing/get_memory_limit", "duckdb"))
+        limit = BESIDE_BYTES + int(threads) * wanted
+        _set(client, f"{limit >> 20}MiB")
+        try:
+            yield True
+        finally:
+            _set(client, str(before))
+
+
+def bytes_needed(readings: list[Reading]) -> int | None:
+    """What one thread needs for the widest rows of a load; None if it is more than inserts."""
+    if sum(each.rows for each in readings if not each.first) > MERGED_ROWS_MAX:
+        return None
+    widest = max((each.landed.row_bytes for each in readings), default=0.0)
+    return int(ROW_GROUP_ROWS * widest * ROW_GROUP_FACTOR)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether DuckDB found its limit too small after all."""
+    return "Out of Memory" in str(error) or "OutOfMemory" in repr(error)
+
+
+def _set(client: Any, limit: str) -> None:
+    client.execute_sql(statement("landing/set_memory_limit", "duckdb", memory_limit=limit))

@@ -1,0 +1,1 @@
+SELECT CURRENT_SETTING('memory_limit'), CURRENT_SETTING('threads')
