@@ -125,7 +125,7 @@ def test_reserved_names_are_looked_at() -> None:
         identify=Identify(
             traits={
                 "address": column(),
-                "email": column(hash="sha256"),
+                "email": column(mask=True),
                 "first_name": column(),
                 "firstName": column(),
             },
@@ -137,7 +137,7 @@ def test_reserved_names_are_looked_at() -> None:
         "track.properties.email": "merges profiles",
         "track.properties.revenue": "number",
         "identify.traits.address": "object",
-        "identify.traits.email": "email_sha256",
+        "identify.traits.email": "email_masked",
         "identify.traits.firstName": "first_name",
         "identify.membership_trait": "reserved",
         "group.traits.address": "object",

@@ -41,6 +41,7 @@ def read_audience(header: Header, *, default_name: str) -> Audience:
     raise_all(check(header, "audience"))
     values = {name: value for name, value in header.values.items() if value is not None}
     payload: Payload = values.get("payload", "plain")
+    destination = values.get("destination")
     audience = Audience(
         name=values.get("audience", default_name),
         description=values.get("description", ""),
@@ -59,7 +60,8 @@ def read_audience(header: Header, *, default_name: str) -> Audience:
         consent=_consent(values.get("consent")),
         guards=_guards(values.get("guards", {})),
         on_definition_change=values.get("on_definition_change", "send"),
-        destination=values.get("destination"),
+        destination=destination if isinstance(destination, str) else None,
+        destinations=tuple(destination) if isinstance(destination, list) else (),
         file=header.file,
         header_lines={".".join(path): line for path, line in header.lines.items()},
     )

@@ -9,12 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
 Initial = Literal["send", "skip"]
 Payload = Literal["plain", "engage"]
 OnDefinitionChange = Literal["send", "hold", "rebaseline"]
+
+# The section of the configuration that an audience goes to when its header names none.
+DEFAULT_DESTINATION = "segment"
+# A lane names tables, and PostgreSQL cuts a name of more than 63 characters short.
+LANE_CHARACTERS_MAX = 50
 
 # What a call carries depends on these; owner, tags, guards and the like move nothing.
 DELIVERED = (
@@ -124,10 +129,30 @@ class Audience:
     guards: Guards = field(default_factory=Guards)
     on_definition_change: OnDefinitionChange = "send"
     destination: str | None = None
+    # Set where the header names several; each of the `lanes` has one of them, and its own name.
+    destinations: tuple[str, ...] = ()
+    called: str | None = None
     # Set by the engine alone: who leaves an audience that is no more has its trait nulled.
     retiring: bool = False
     file: str | None = field(default=None, compare=False)
     header_lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def title(self) -> str:
+        """What people and messages call the audience; `name` is what the ledger does."""
+        return self.called or self.name
+
+    def lanes(self) -> tuple[Audience, ...]:
+        """The audience once for each Segment source that it goes to, each with its own ledger."""
+        names = self.destinations or (self.destination or DEFAULT_DESTINATION,)
+        return tuple(self.lane(name) for name in names)
+
+    def lane(self, destination: str) -> Audience:
+        """The audience on its way to one Segment source."""
+        if destination == DEFAULT_DESTINATION:
+            return replace(self, name=self.title, called=None, destinations=(), destination=None)
+        lane = lane_name(self.title, destination)
+        return replace(self, name=lane, called=self.title, destinations=(), destination=destination)
 
     @property
     def suppress_when(self) -> str | None:
@@ -193,6 +218,7 @@ class Audience:
         plain = asdict(self)
         del plain["header_lines"]
         plain["key"], plain["tags"] = list(self.key), list(self.tags)
+        plain["destinations"] = list(self.destinations)
         plain["guards"]["explicit"] = sorted(self.guards.explicit)
         return plain
 
@@ -201,6 +227,7 @@ class Audience:
         """The audience that `mapping()` was made of; what it does not hold has its default."""
         values = _known(cls, mapping)
         values["key"], values["tags"] = tuple(mapping["key"]), tuple(mapping.get("tags", ()))
+        values["destinations"] = tuple(mapping.get("destinations", ()))
         for name, shape in (("track", Track), ("identify", Identify), ("group", Group)):
             values[name] = _restored_calls(shape, mapping.get(name))
         consent = mapping.get("consent")
@@ -223,6 +250,20 @@ class Audience:
 
     def _group_columns(self) -> tuple[str, ...]:
         return (self.group.group_id, *_columns(self.group.traits)) if self.group else ()
+
+
+def lane_name(audience: str, destination: str) -> str:
+    """What the ledger calls an audience on its way to a destination.
+
+    >>> lane_name("vips", "segment"), lane_name("vips", "segment_eu")
+    ('vips', 'vips__segment_eu')
+    """
+    if destination == DEFAULT_DESTINATION:
+        return audience
+    lane = f"{audience}__{destination}".lower()
+    if len(lane) <= LANE_CHARACTERS_MAX:
+        return lane
+    return f"{audience[:30]}__{hashlib.sha256(lane.encode()).hexdigest()[:16]}"
 
 
 def _set(value: Any) -> Any:

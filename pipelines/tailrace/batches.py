@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tailrace.calls import Call
 
@@ -78,6 +78,7 @@ class Rejected:
     status: int | None
     attempts: int
     doubtful: bool
+    body: bytes = field(default=b"", compare=False, repr=False)
 
 
 Verdict = Acknowledged | Rejected

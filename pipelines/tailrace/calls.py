@@ -16,7 +16,7 @@ its calls is refused, none is made, so that a row that is planned again sends no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import blake2b
 from typing import Any, Literal
@@ -69,16 +69,21 @@ class Call:
     kind: Kind
     message_id: str
     body: bytes
+    event: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a transition is not sent: a rule and a place in the message, never a value."""
+    """Why a transition is not sent: a rule and a place in the message, never a value.
+
+    `body` is the message, where it came to be one.
+    """
 
     kind: Kind
     rule: str
     path: str
     message_id: str | None = None
+    body: bytes = field(default=b"", compare=False, repr=False)
 
 
 class Mapper:
@@ -260,9 +265,16 @@ class _Work:
             self._track("changed", ids + tracked, head, new, properties, own_id)
         return self._consent(new, old) if old else None
 
-    def refuse(self, kind: Kind, rule: str, path: str, message_id: str | None = None) -> None:
+    def refuse(
+        self,
+        kind: Kind,
+        rule: str,
+        path: str,
+        message_id: str | None = None,
+        body: bytes = b"",
+    ) -> None:
         """Notes why the transition is not sent."""
-        self.refusals.append(Refusal(kind, rule, path, message_id))
+        self.refusals.append(Refusal(kind, rule, path, message_id, body))
 
     def _who(self, row: Row) -> bytes:
         ids = self._m.read_ids(row)
@@ -324,21 +336,21 @@ class _Work:
             named = b'{"messageId":"%b",' % message_id.encode()
         else:
             named = b'{"messageId":' + m.encoder.dumps(message_id) + b","
-            if len(message_id) > MESSAGE_ID_CHARACTERS_MAX:
-                self.refuse(kind, "message_id_too_long", "messageId")
         body = named + core if start.startswith(b'"timestamp"') else named + m.planned + core
+        if len(message_id) > MESSAGE_ID_CHARACTERS_MAX:
+            self.refuse(kind, "message_id_too_long", "messageId", None, body)
         if len(body) > MESSAGE_BYTES_MAX:
-            self.refuse(kind, "event_over_32_kb", "", message_id)
+            self.refuse(kind, "event_over_32_kb", "", message_id, body)
         if head.rule is not None:
-            self.refuse(kind, head.rule, "event")
+            self.refuse(kind, head.rule, "event", message_id, body)
         if m.tracking_plan is not None:
             self._check_plan(m.tracking_plan, kind, message_id, body)
-        self.calls.append(Call(kind, message_id, body))
+        self.calls.append(Call(kind, message_id, body, head.event))
 
     def _check_plan(self, plan: TrackingPlan, kind: Kind, message_id: str, body: bytes) -> None:
         for violation in plan.check(orjson.loads(body)):
             if violation.action == "block":
-                self.refuse(kind, violation.rule, violation.path, message_id)
+                self.refuse(kind, violation.rule, violation.path, message_id, body)
             else:
                 seen = (violation.rule, violation.path)
                 self._m.flagged[seen] = self._m.flagged.get(seen, 0) + 1

@@ -7,21 +7,35 @@ as they are known.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tailrace.audiences import Audience
-from tailrace.batches import Acknowledged, Envelope, Rejected, Verdict
-from tailrace.calls import Mapper, Refusal
+from tailrace import remarks
+from tailrace.audiences import DEFAULT_DESTINATION, Audience
+from tailrace.batches import Acknowledged, Batch, Envelope, Rejected, Verdict
+from tailrace.calls import Mapper, Refusal, Transition
 from tailrace.ledger import Ledger, Run, Shape
+from tailrace.masking import Masker
 from tailrace.members import align
 from tailrace.outbox import enqueue, shape_of_outbox, unsettled
 from tailrace.plan import AudiencePlan, Choices
-from tailrace.segment import Segment
+from tailrace.remarks import Remark
+from tailrace.segment import Flow, Segment
+from tailrace.tracking_plan import TrackingPlan
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a project asks of every message, and whether they are counted by name."""
+
+    salt: str | None = None
+    tracking_plan: TrackingPlan | None = None
+    by_name: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +48,28 @@ class Delivery:
     planned_at: datetime
     planned: int
     resumed: bool
+    written_at: datetime | None = None
+
+    @property
+    def destination(self) -> str:
+        """The section of the configuration that it goes to."""
+        return self.audience.destination or DEFAULT_DESTINATION
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
     """What became of an audience run, in members; `calls` counts calls."""
 
+    lane: str
     audience: str
+    destination: str
     run_seq: int
     sent: int
     rejected: int
     calls: int
     resumed: bool
+    remarks: tuple[Remark, ...] = ()
+    by_name: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
 def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, choices: Choices) -> Delivery:
@@ -78,6 +102,8 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, choices: Choices
         ledger.record_audience_run(
             run,
             plan.name,
+            name=plan.audience.title,
+            destination=plan.destination,
             phase="held" if held else "delivering",
             definition=definition,
             definition_fingerprint=fingerprint,
@@ -120,43 +146,14 @@ def left_behind(ledger: Ledger) -> list[Delivery]:
                 planned_at=each.planned_at,
                 planned=each.planned,
                 resumed=True,
+                written_at=each.written_at,
             )
         )
     return found
 
 
-def deliver(
-    ledger: Ledger,
-    segment: Segment,
-    delivery: Delivery,
-    *,
-    salt: str | None = None,
-    progress: Progress | None = None,
-) -> Settled:
-    """Send what is not settled yet, then move the snapshot.
-
-    Raises:
-        DeliveryIncomplete: Not everything could be sent; what was acknowledged is written down,
-            and the next run goes on from there.
-    """
-    if delivery.planned:
-        _Delivering(ledger, segment, delivery, salt=salt, progress=progress).run()
-    sent, rejected = ledger.advance(
-        delivery.run_seq, delivery.audience.name, delivery.shape, planned=delivery.planned
-    )
-    ranges = ledger.acknowledged(delivery.run_seq, delivery.audience.name)
-    return Settled(
-        audience=delivery.audience.name,
-        run_seq=delivery.run_seq,
-        sent=sent,
-        rejected=rejected,
-        calls=sum(calls for _, _, calls in ranges),
-        resumed=delivery.resumed,
-    )
-
-
-class _Delivering:
-    """One audience's way through the sender."""
+class Delivering:
+    """One audience run's way through the sender."""
 
     def __init__(
         self,
@@ -164,27 +161,70 @@ class _Delivering:
         segment: Segment,
         delivery: Delivery,
         *,
-        salt: str | None,
-        progress: Progress | None,
+        terms: Terms,
+        progress: Progress | None = None,
     ) -> None:
         self.ledger = ledger
         self.segment = segment
         self.delivery = delivery
         self.progress = progress
-        self.name = delivery.audience.name
+        self.lane = delivery.audience.name
         self.settled = 0
         self.rejected: dict[int, dict[str, Any]] = {}
+        self.masker = Masker(delivery.audience)
+        self.names = Names() if terms.by_name else None
+        self.flow: Flow | None = None
         self.mapper = Mapper(
             delivery.audience,
             namespace=ledger.namespace,
             planned_at=delivery.planned_at,
-            salt=salt,
+            salt=terms.salt,
+            tracking_plan=terms.tracking_plan,
         )
 
-    def run(self) -> None:
+    def steps(self) -> Iterator[bool]:
+        """Send what is not settled yet: True for each step, False where it would have to wait.
+
+        Raises:
+            DeliveryIncomplete: Not everything could be sent; what was acknowledged is written
+                down, and the next run goes on from there.
+        """
+        if not self.delivery.planned:
+            return
         batches = self.segment.batches(self._envelopes())
-        for verdict in self.segment.deliver(batches):
+        self.flow = self.segment.flow(self.names.of_batches(batches) if self.names else batches)
+        try:
+            for verdict in self.flow:
+                if verdict is not None:
+                    self._write(verdict)
+                yield verdict is not None
+        finally:
+            self.flow.abandon()
+
+    def last_words(self) -> None:
+        """Write down what still becomes known when somebody ends the run."""
+        for verdict in self.flow.last_words() if self.flow else ():
             self._write(verdict)
+
+    def advance(self) -> Settled:
+        """Move the snapshot to what was delivered."""
+        delivery = self.delivery
+        sent, rejected = self.ledger.advance(
+            delivery.run_seq, self.lane, delivery.shape, planned=delivery.planned
+        )
+        ranges = self.ledger.acknowledged(delivery.run_seq, self.lane)
+        return Settled(
+            lane=self.lane,
+            audience=delivery.audience.title,
+            destination=delivery.destination,
+            run_seq=delivery.run_seq,
+            sent=sent,
+            rejected=rejected,
+            calls=sum(calls for _, _, calls in ranges),
+            resumed=delivery.resumed,
+            remarks=tuple(remarks.of_mapping(self.mapper)),
+            by_name=self.names.acknowledged if self.names else {},
+        )
 
     def _envelopes(self) -> Iterator[Envelope]:
         transitions = unsettled(
@@ -197,20 +237,26 @@ class _Delivering:
         for transition, send in transitions:
             calls, refusals, user = self.mapper.calls(transition) if send else ([], [], "")
             if refusals:
-                self._refuse(transition.seq, refusals[0])
+                self._refuse(transition, refusals[0])
             yield Envelope(seq=transition.seq, user=user, calls=tuple(calls))
 
-    def _refuse(self, seq: int, refusal: Refusal) -> None:
-        self.rejected[seq] = {
+    def _refuse(self, transition: Transition, refusal: Refusal) -> None:
+        self.rejected[transition.seq] = {
             "kind": refusal.kind,
-            "reason": f"{refusal.rule} at {refusal.path}" if refusal.path else refusal.rule,
+            "reason": refusal.rule,
+            "path": refusal.path,
             "status": None,
             "attempts": 0,
             "message_id": refusal.message_id,
+            "payload": self.masker.message(refusal.body)
+            if refusal.body
+            else self.masker.row(refusal.kind, transition.new),
             "doubtful": False,
         }
 
     def _write(self, verdict: Verdict) -> None:
+        if self.names is not None:
+            self.names.count(verdict)
         if isinstance(verdict, Rejected):
             self.rejected[verdict.seq] = {
                 "kind": verdict.kind,
@@ -218,6 +264,7 @@ class _Delivering:
                 "status": verdict.status,
                 "attempts": verdict.attempts,
                 "message_id": verdict.message_id,
+                "payload": self.masker.message(verdict.body) if verdict.body else None,
                 # Who died may have sent this before, and nobody was told.
                 "doubtful": verdict.doubtful or self.delivery.resumed,
             }
@@ -225,7 +272,7 @@ class _Delivering:
         self._acknowledge(verdict)
         self.settled += verdict.last_seq - verdict.first_seq + 1
         if self.progress is not None:
-            self.progress(self.name, self.settled, self.delivery.planned)
+            self.progress(self.lane, self.settled, self.delivery.planned)
 
     def _acknowledge(self, verdict: Acknowledged) -> None:
         """A range and what was refused in it become known together, or not at all."""
@@ -233,16 +280,39 @@ class _Delivering:
         with self.ledger.warehouse.transaction():
             for seq in within:
                 self.ledger.reject(
-                    self.delivery.run_seq,
-                    self.name,
-                    seq=seq,
-                    payload=None,
-                    **self.rejected.pop(seq),
+                    self.delivery.run_seq, self.lane, seq=seq, **self.rejected.pop(seq)
                 )
             self.ledger.acknowledge(
                 self.delivery.run_seq,
-                self.name,
+                self.lane,
                 first_seq=verdict.first_seq,
                 last_seq=verdict.last_seq,
                 calls=verdict.events,
             )
+
+
+class Names:
+    """Counts acknowledged calls by type and event, as Delivery Overview does."""
+
+    def __init__(self) -> None:
+        self.acknowledged: Counter[tuple[str, str]] = Counter()
+        self._under_way: dict[int, Batch] = {}
+
+    def of_batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, remembered until their verdict."""
+        for batch in batches:
+            self._under_way[batch.first_seq] = batch
+            yield batch
+
+    def count(self, verdict: Verdict) -> None:
+        """Count what a verdict says was taken."""
+        if isinstance(verdict, Acknowledged):
+            batch = self._under_way.pop(verdict.first_seq)
+            for envelope in batch.envelopes:
+                self.acknowledged.update((call.kind, call.event) for call in envelope.calls)
+            return
+        (batch,) = (b for b in self._under_way.values() if b.first_seq <= verdict.seq <= b.last_seq)
+        (row,) = (each for each in batch.envelopes if each.seq == verdict.seq)
+        refused = [call.message_id for call in row.calls].index(verdict.message_id)
+        # The calls before the refused one were taken, those after it were never made.
+        self.acknowledged.subtract((call.kind, call.event) for call in row.calls[refused:])

@@ -36,6 +36,9 @@
     + QuotaSpent
     + ExtractIncomplete
     + DeliveryIncomplete
+      - DestinationFailed
+      - ResendRefused
+      - EventsMissing
     + WarehouseFailed
       - StatementRefused
     + PlanMoved
@@ -277,6 +280,18 @@ class ExtractIncomplete(TryAgain):
 
 class DeliveryIncomplete(TryAgain):
     """Not every planned call was acknowledged; the rest stays in the outbox."""
+
+
+class DestinationFailed(DeliveryIncomplete):
+    """One of several destinations failed; the others have theirs."""
+
+
+class ResendRefused(DeliveryIncomplete):
+    """What a run left behind is older than what Segment remembers: it could arrive twice."""
+
+
+class EventsMissing(DeliveryIncomplete):
+    """Segment says that it received less than it acknowledged."""
 
 
 class WarehouseFailed(TryAgain):

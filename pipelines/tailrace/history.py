@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -29,7 +30,11 @@ def trace(
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = _installed(Ledger(warehouse, clock=clock))
         traced = [
-            _traced(ledger, str(row["audience"]), person, show_values=show_values)
+            {
+                "audience": row["audience"],
+                "destination": row["destination"],
+                **_traced(ledger, str(row["lane"]), person, show_values=show_values),
+            }
             for row in ledger.standing()
         ]
         return {"person": person if show_values else mask_sample(person), "audiences": traced}
@@ -38,8 +43,8 @@ def trace(
 def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:
     """How an audience grew and shrank, run by run."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-        ledger = _known(Ledger(warehouse, clock=clock), audience)
-        rows = warehouse.run("history/sizes", tables=ledger.tables, audience=audience)
+        ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
+        rows = warehouse.run("history/sizes", tables=ledger.tables, audience=lane)
         names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
         return {
             "audience": audience,
@@ -61,13 +66,13 @@ def members_at(
 ) -> list[tuple[Any, ...]]:
     """The keys of who was a member at a moment, as far back as the outbox was not purged."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-        ledger = _known(Ledger(warehouse, clock=clock), audience)
-        shape, _ = _shape(ledger, audience)
+        ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
+        shape, _ = _shape(ledger, lane)
         return warehouse.run(
             "history/members_at",
-            tables={**ledger.tables, "outbox": ledger.outbox(audience)},
+            tables={**ledger.tables, "outbox": ledger.outbox(lane)},
             columns=shape.lists,
-            audience=audience,
+            audience=lane,
             moment=moment,
         )
 
@@ -78,12 +83,14 @@ def _installed(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def _known(ledger: Ledger, audience: str) -> Ledger:
-    known = [str(row["audience"]) for row in _installed(ledger).standing()]
-    if audience not in known:
+def _known(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
+    """The ledger, and what it calls the audience; of several destinations the usual one."""
+    lanes = _installed(ledger).lanes_of(audience)
+    if not lanes:
+        known = [str(row["audience"]) for row in ledger.standing()]
         suggestion = did_you_mean(audience, known)
         raise NothingSelected(f'The ledger has no audience "{audience}".{suggestion}')
-    return ledger
+    return ledger, audience if audience in lanes else lanes[0]
 
 
 def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
@@ -100,7 +107,7 @@ def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
 def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dict[str, Any]:
     shape, audience = _shape(ledger, name)
     if not shape.keys:
-        return {"audience": name, "membership": None, "events": []}
+        return {"membership": None, "events": []}
     ids = {*audience.key, audience.user_id, audience.anonymous_id}
     names = [c for c in (*shape.keys, *shape.columns) if c.name in ids]
     tables = {
@@ -117,7 +124,6 @@ def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dic
     )
     *_, version, since, gone = found[0] if found else (None, None, None)
     return {
-        "audience": name,
         "membership": "none" if not found else "left" if gone else "member",
         "since": iso(since) if since else None,
         "run_seq": version,
@@ -136,9 +142,13 @@ def _events(
     """What was planned for a person and what became of it, the calls worked out anew."""
     read = transition_reader(shape)
     salt = ledger.warehouse.project.settings.salt
-    for run_seq, planned_at, _, acked_at, refused_for, *row in rows:
+    known = {column.name for column in (*shape.keys, *shape.columns)}
+    for run_seq, planned_at, mapping, acked_at, refused_for, *row in rows:
         transition, send = read(row)
-        mapper = Mapper(audience, namespace=ledger.namespace, planned_at=planned_at, salt=salt)
+        then = Audience.from_mapping(json.loads(mapping))
+        # The ids are those of the mapping of that day, if all that it named is still kept.
+        told = then if known.issuperset(then.mapped_columns) else audience
+        mapper = Mapper(told, namespace=ledger.namespace, planned_at=planned_at, salt=salt)
         calls = mapper.calls(transition)[0] if send else []
         fate = "delivered" if send else "recorded silently"
         if refused_for is not None:

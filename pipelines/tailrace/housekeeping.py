@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+from tailrace.audiences import lane_name
 from tailrace.clock import Clock, iso
 from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
 from tailrace.ledger import Ledger
@@ -25,20 +27,26 @@ def rename(project: Project, old_name: str, new_name: str, *, clock: Clock) -> d
         DeliveryIncomplete: A delivery under the old name is not settled.
     """
     with _locked(project, "rename", clock=clock) as ledger:
-        known = [str(row["audience"]) for row in ledger.standing()]
-        if old_name not in known:
-            suggestion = did_you_mean(old_name, known)
+        lanes = {
+            str(row["lane"]): lane_name(new_name, str(row["destination"]))
+            for row in ledger.standing()
+            if row["audience"] == old_name
+        }
+        if not lanes:
+            suggestion = did_you_mean(old_name, [str(row["audience"]) for row in ledger.standing()])
             raise NothingSelected(f'The ledger has no audience "{old_name}".{suggestion}')
-        if ledger.snapshot(new_name).name in ledger.warehouse.tables_in(ledger.dataset):
+        tables = ledger.warehouse.tables_in(ledger.dataset)
+        if any(ledger.snapshot(lane).name in tables for lane in lanes.values()):
             raise NothingSelected(
                 f'The ledger already has an audience "{new_name}"',
                 hint=f"Retire it first with: tailrace retire {new_name}",
             )
-        if any(each.audience == old_name for each in ledger.unsettled()):
+        if any(each.audience in lanes for each in ledger.unsettled()):
             raise DeliveryIncomplete(
                 f"A delivery of {old_name} is not settled", hint="Finish it with: tailrace sync"
             )
-        _rename(ledger, old_name, new_name)
+        for old_lane, new_lane in lanes.items():
+            _rename(ledger, old_lane, new_lane, name=new_name)
     return {"renamed": {"from": old_name, "to": new_name}}
 
 
@@ -66,7 +74,7 @@ def _locked(project: Project, command: str, *, clock: Clock) -> Iterator[Ledger]
             yield ledger
 
 
-def _rename(ledger: Ledger, old_name: str, new_name: str) -> None:
+def _rename(ledger: Ledger, old_name: str, new_name: str, *, name: str) -> None:
     warehouse = ledger.warehouse
     with warehouse.transaction():
         for old, new in (
@@ -81,23 +89,26 @@ def _rename(ledger: Ledger, old_name: str, new_name: str) -> None:
                 tables=ledger.tables,
                 old_name=old_name,
                 new_name=new_name,
+                name=name,
             )
 
 
 def _purge(ledger: Ledger, *, before: datetime) -> dict[str, int]:
     """How many rows went, by table."""
-    audiences = [row["audience"] for row in ledger.standing()]
+    there = ledger.warehouse.tables_in(ledger.dataset)
     forgotten: dict[str, int] = {"outbox": 0, "tombstones": 0}
     with ledger.warehouse.transaction():
-        for name in audiences:
-            outbox, snapshot = ledger.outbox(name), ledger.snapshot(name)
+        for lane in ledger.every_lane():
+            outbox, snapshot = ledger.outbox(lane), ledger.snapshot(lane)
             tables: dict[str, Binding] = {**ledger.tables, "outbox": outbox, "snapshot": snapshot}
-            forgotten["outbox"] += _purged(
-                ledger, "purge_outbox", outbox, tables, audience=name, before=before
-            )
-            forgotten["tombstones"] += _purged(
-                ledger, "purge_tombstones", snapshot, tables, before=before
-            )
+            if outbox.name in there:
+                forgotten["outbox"] += _purged(
+                    ledger, "purge_outbox", outbox, tables, audience=lane, before=before
+                )
+            if snapshot.name in there:
+                forgotten["tombstones"] += _purged(
+                    ledger, "purge_tombstones", snapshot, tables, before=before
+                )
         for name in ("rejections", "acks"):
             forgotten[name] = _purged(
                 ledger, f"purge_{name}", ledger.tables[name], ledger.tables, before=before
@@ -126,11 +137,13 @@ def _rejected(ledger: Ledger) -> list[dict[str, Any]]:
             "audience": row[0],
             "kind": row[1],
             "reason": row[2],
-            "status": row[3],
-            "rows": row[4],
-            "attempts": row[5],
-            "first_seen": iso(row[6]),
-            "last_seen": iso(row[7]),
+            "path": row[3],
+            "status": row[4],
+            "rows": row[5],
+            "attempts": row[6],
+            "first_seen": iso(row[7]),
+            "last_seen": iso(row[8]),
+            "sample": json.loads(row[9]) if row[9] else None,
         }
         for row in rows
     ]

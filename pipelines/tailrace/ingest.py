@@ -213,8 +213,8 @@ def _about_traits(
             yield each, f"{name} and {twin} are one trait to Segment, and two columns in warehouses"
         if name in OBJECT_TRAITS & reserved and field.column is not None:
             yield each, f"{name} is an object in Segment's spec; map {name}.… instead"
-        if name in IDENTIFIERS and (field.hash or field.mask):
-            yield each, f"a digest or mask under {name} makes another person; send {name}_sha256"
+        if name in IDENTIFIERS and field.mask:
+            yield each, f"a mask under {name} makes many people one; send {name}_masked"
         if name not in reserved:
             yield from _about_name(each, name)
 

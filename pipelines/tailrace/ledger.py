@@ -73,6 +73,7 @@ class Unsettled:
     mapping: Mapping[str, Any]
     planned_at: datetime
     planned: int
+    written_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +203,9 @@ class Ledger:
         statuses = {"held": "held", "delivering": "failed", "failed": "failed"}
         return [
             {
-                "audience": row[0],
+                "audience": row[15],
+                "destination": row[16],
+                "lane": row[0],
                 "status": statuses.get(row[2], "ok" if sum(row[5:8]) else "unchanged"),
                 "size_before": row[3],
                 "size_after": row[3] if row[2] == "held" else row[4],
@@ -222,6 +225,16 @@ class Ledger:
         ]
 
     # Audiences
+
+    def every_lane(self) -> list[str]:
+        """Every name that the ledger has had for an audience, retired ones too."""
+        return [str(row[0]) for row in self._run("latest_audience_runs")] if self.installed else []
+
+    def lanes_of(self, name: str) -> list[str]:
+        """What the ledger calls an audience, once for each destination that it went to."""
+        standing = self.standing()
+        lanes = [str(row["lane"]) for row in standing if row["audience"] == name]
+        return lanes or [str(row["lane"]) for row in standing if row["lane"] == name]
 
     def last_delivered(self, audience: str) -> Delivered | None:
         """What the snapshot of an audience stands for; none before its first delivery."""
@@ -257,13 +270,15 @@ class Ledger:
                 mapping=json.loads(row[3]),
                 planned_at=row[4],
                 planned=row[5],
+                written_at=row[6],
             )
             for row in (self._run("audience_runs_delivering") if self.installed else [])
         ]
 
     def record_audience_run(self, run: Run, audience: str, **values: Any) -> None:
         """Write down what a run planned for an audience."""
-        self._run("record_audience_run", run=run.seq, audience=audience, **values)
+        now = self.clock.now()
+        self._run("record_audience_run", run=run.seq, audience=audience, written_at=now, **values)
 
     def retire(self, audience: str) -> None:
         """Close the ledger of an audience; one of the same name would start anew."""
@@ -292,9 +307,23 @@ class Ledger:
         rows = self._run("acknowledged", run=run_seq, audience=audience)
         return [(int(a), int(b), int(c)) for a, b, c in rows]
 
-    def reject(self, run_seq: int, audience: str, *, seq: int, **values: Any) -> None:
+    def unsettled_count(self, run_seq: int, audience: str, planned: int) -> int:
+        """How many transitions of an audience run nothing has settled yet."""
+        return planned - _covered(self.acknowledged(run_seq, audience))
+
+    def reject(
+        self, run_seq: int, audience: str, *, seq: int, path: str = "", **values: Any
+    ) -> None:
         """A transition was refused. Called in the transaction that settles its range."""
-        self._run("reject", run=run_seq, audience=audience, seq=seq, now=self.clock.now(), **values)
+        self._run(
+            "reject",
+            run=run_seq,
+            audience=audience,
+            seq=seq,
+            path=path,
+            now=self.clock.now(),
+            **values,
+        )
 
     def advance(
         self, run_seq: int, audience: str, shape: Shape, *, planned: int

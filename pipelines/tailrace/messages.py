@@ -109,11 +109,11 @@ def _context(members: bytes) -> bytes:
 def personas(audience: Audience, *, namespace: str) -> dict[str, str]:
     """The block by which Segment's destinations recognise a computed audience."""
     space = "spa_" + blake2b(namespace.encode(), digest_size=14).hexdigest()
-    computation = blake2b(f"{namespace}\0{audience.name}".encode(), digest_size=14).hexdigest()
+    computation = blake2b(f"{namespace}\0{audience.title}".encode(), digest_size=14).hexdigest()
     return {
         "computation_class": "audience",
         "computation_id": f"aud_{computation}",
-        "computation_key": audience.name,
+        "computation_key": audience.title,
         "namespace": space,
         "space_id": space,
     }
@@ -139,6 +139,7 @@ class Head:
 
     json: bytes
     rule: str | None = None
+    event: str = ""
 
 
 def heads(audience: Audience, encoder: Encoder) -> dict[str, Head]:
@@ -155,7 +156,7 @@ def heads(audience: Audience, encoder: Encoder) -> dict[str, Head]:
         if name is not None and name is not False:
             event = b'"event":' + encoder.dumps(name) + b","
             head = event + chosen + b'"type":"track","properties":'
-            made[op] = Head(head, event_rule(name))
+            made[op] = Head(head, event_rule(name), name)
     return made
 
 
@@ -174,7 +175,7 @@ class Objects:
 def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
     """The objects that an audience's calls carry."""
     identify, track, group = audience.identify, audience.track, audience.group
-    engage = {audience.name} if audience.payload == "engage" else set()
+    engage = {audience.title} if audience.payload == "engage" else set()
     members = set(engage)
     if identify is not None and identify.membership_trait:
         members.add(identify.membership_trait)
@@ -185,7 +186,7 @@ def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
         return Mapped(fields or {}, encoder=encoder, salt=salt, constants=constants)
 
     properties = track.properties if track else None
-    key = {"audience_key": audience.name}
+    key = {"audience_key": audience.title}
     return Objects(
         properties=mapped(properties, {**dict.fromkeys(engage, True), **key}),
         last_known=mapped(properties, {**dict.fromkeys(engage, False), **key}),

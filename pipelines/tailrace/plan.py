@@ -7,13 +7,14 @@ of the session, and `outbox.enqueue` writes exactly those down.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from tailrace import estimate
-from tailrace.audiences import Audience
+from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.calls import Mapper
 from tailrace.diff import Diff, Intent, OnNewColumn, Question, diff
 from tailrace.errors import ModelDoesNotBind, YoursToFix
@@ -70,6 +71,11 @@ class AudiencePlan:
         return self.audience.name
 
     @property
+    def destination(self) -> str:
+        """The section of the configuration that its calls go to."""
+        return self.audience.destination or DEFAULT_DESTINATION
+
+    @property
     def planned(self) -> int:
         """How many members would move."""
         return self.entered + self.changed + self.exited
@@ -95,7 +101,8 @@ class AudiencePlan:
     def as_dict(self) -> dict[str, Any]:
         held = self.planned if self.status == "held" else 0
         return {
-            "audience": self.name,
+            "audience": self.audience.title,
+            "destination": self.destination,
             "status": self.status,
             "size_before": self.diff.size_before,
             "size_after": self.diff.size_after,
@@ -129,9 +136,7 @@ class Plan:
     audiences: tuple[AudiencePlan, ...]
     orphans: tuple[str, ...] = ()
     salesforce_calls: int = 0
-    events_per_second_max: float = 0.0
-    batch_bytes_max: int = 490_000
-    batch_events_max: int = 2_500
+    segments: Mapping[str, SegmentSettings] = field(default_factory=dict)
 
     @property
     def pending(self) -> bool:
@@ -143,22 +148,29 @@ class Plan:
         return 3 if any(each.status == "held" for each in self.audiences) else 0
 
     def segment(self) -> dict[str, Any]:
-        """Calls, batches and the time to drain them, of the audiences that are not held."""
+        """Calls, batches and the time to drain them, of the audiences that are not held.
+
+        Destinations are sent to side by side: the time is that of the slowest.
+        """
         sending = [each for each in self.audiences if each.status == "ok"]
-        calls = sum(sum(each.calls.values()) for each in sending)
-        batches = sum(self._batches(each) for each in sending)
-        rate = self.events_per_second_max
+        calls: Counter[str] = Counter()
+        for each in sending:
+            calls[each.destination] += sum(each.calls.values())
+        rates = {name: s.events_per_second_max for name, s in self.segments.items()}
+        seconds = [n / rates[name] for name, n in calls.items() if rates.get(name)]
         return {
-            "calls": calls,
-            "batches": batches,
-            "seconds": round(calls / rate, 1) if rate else 0.0,
+            "calls": calls.total(),
+            "batches": sum(self._batches(each) for each in sending),
+            "seconds": round(max(seconds, default=0.0), 1),
             "new_users": sum(each.new_users for each in sending),
         }
 
     def _batches(self, audience: AudiencePlan) -> int:
+        limits = self.segments.get(audience.destination) or SegmentSettings(write_key="")
         calls = sum(audience.calls.values())
         size = calls * (audience.bytes_per_call + 1)
-        return max(math.ceil(calls / self.batch_events_max), math.ceil(size / self.batch_bytes_max))
+        by_size = math.ceil(size / limits.batch_bytes_max)
+        return max(math.ceil(calls / limits.batch_events_max), by_size)
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -167,6 +179,13 @@ class Plan:
             "salesforce": {"calls": self.salesforce_calls},
             "orphans": list(self.orphans),
         }
+
+
+def lanes_of(models: Iterable[Model]) -> Iterator[tuple[Model, Audience]]:
+    """The audiences of models, once for each destination."""
+    for model in models:
+        for lane in model.audience.lanes() if model.audience else ():
+            yield model, lane
 
 
 class Planner:
@@ -178,7 +197,7 @@ class Planner:
         models: Models,
         *,
         choices: Choices,
-        segment: SegmentSettings | None,
+        segment: Mapping[str, SegmentSettings] | None,
         now: datetime,
         tables_built: frozenset[str] = frozenset(),
     ) -> None:
@@ -190,34 +209,34 @@ class Planner:
         self.now = now
         self.tables_built = tables_built
 
-    def plan(self, selected: Sequence[Model]) -> Plan:
-        """The plan of the selected audiences.
+    def plan(self, selected: Sequence[Model], *, without: Collection[str] = ()) -> Plan:
+        """The plan of the selected audiences, each for each of its destinations.
+
+        Args:
+            selected: Their models.
+            without: What the ledger calls those that cannot be planned before something is settled.
 
         Raises:
             ModelDoesNotBind: A model names a table or a column that the warehouse does not have.
             UnknownColumn: A header names a column that its SELECT does not give.
         """
         run_seq = self.ledger.next_run_seq()
-        chosen = [model for model in selected if model.audience is not None]
         # All of them are bound before the first is run: a mistake is told before any work.
-        asked = [self._question(model, run_seq) for model in chosen]
-        limits: dict[str, Any] = {}
-        if self.segment is not None:
-            limits = {
-                "events_per_second_max": self.segment.events_per_second_max,
-                "batch_bytes_max": self.segment.batch_bytes_max,
-                "batch_events_max": self.segment.batch_events_max,
-            }
+        asked = [
+            self._question(model, audience, run_seq)
+            for model, audience in lanes_of(selected)
+            if audience.name not in without
+        ]
         return Plan(
             planned_at=self.now,
             run_seq=run_seq,
             audiences=tuple(self._plan(ask, text) for ask, text in asked),
             orphans=self._orphans(),
             salesforce_calls=self.ledger.last_salesforce_calls(),
-            **limits,
+            segments=self.segment or {},
         )
 
-    def retirement(self, audience: Audience, delivered: Delivered) -> Plan:
+    def retirement(self, audience: Audience, delivered: Delivered) -> AudiencePlan:
         """Everybody's exit from an audience, by what the ledger alone knows of it."""
         snapshot = self.ledger.snapshot(audience.name)
         shape = shape_of(
@@ -246,18 +265,15 @@ class Planner:
             send_mapping=False,
             intent="retire",
         )
-        made = self._plan(question, delivered.definition)
-        return Plan(planned_at=self.now, run_seq=question.run_seq, audiences=(made,))
+        return self._plan(question, delivered.definition)
 
     def _orphans(self) -> tuple[str, ...]:
         """Audiences with members in the ledger and no file."""
-        known = {model.name for model in self.models.audiences()}
-        alive = {row["audience"] for row in self.ledger.standing()}
+        known = {audience.name for _, audience in lanes_of(self.models.audiences())}
+        alive = {str(row["lane"]) for row in self.ledger.standing()}
         return tuple(sorted(alive - known))
 
-    def _question(self, model: Model, run_seq: int) -> tuple[Question, str]:
-        audience = model.audience
-        assert audience is not None
+    def _question(self, model: Model, audience: Audience, run_seq: int) -> tuple[Question, str]:
         text = definition(self.models, model.name)
         # Tables that this run has built are read; the recorded text stays whole all the same.
         run_by = definition(self.models, model.name, tables_built=self.tables_built)
@@ -355,7 +371,7 @@ class Planner:
             by_definition=estimate.members(found, reason="definition"),
             upstream=ask.upstream,
         )
-        allowed = self.choices.allowed(ask.audience.name)
+        allowed = self.choices.allowed(ask.audience.title)
         mapper = Mapper(
             ask.audience, namespace=self.ledger.namespace or "plan", planned_at=self.now
         )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.clock import iso
 from tailrace.delivery import Settled
 from tailrace.errors import TailraceError
 from tailrace.plan import Plan
+from tailrace.remarks import Remark
 
 if TYPE_CHECKING:
     from tailrace.salesforce import ObjectFacts
@@ -27,6 +29,7 @@ class RunResult:
     objects: tuple[Mapping[str, Any], ...] = ()
     salesforce: Mapping[str, Any] = field(default_factory=dict)
     orphans: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     errors: tuple[TailraceError, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -37,6 +40,7 @@ class RunResult:
             "objects": [dict(each) for each in self.objects],
             "salesforce": dict(self.salesforce),
             "orphans": list(self.orphans),
+            "warnings": [each.as_dict() for each in self.remarks],
             "errors": [entry.as_dict() for each in self.errors for entry in each.flattened()],
         }
 
@@ -51,18 +55,26 @@ class Progressing:
     settled: tuple[Settled, ...] = ()
     objects: tuple[Mapping[str, Any], ...] = ()
     salesforce: Mapping[str, Any] = field(default_factory=dict)
+    blocked: tuple[Audience, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     errors: tuple[TailraceError, ...] = ()
     empty_objects: bool = False
 
     def with_settled(self, settled: Settled) -> Progressing:
-        return replace(self, settled=(*self.settled, settled))
+        return replace(self, settled=(*self.settled, settled)).with_remarks(settled.remarks)
+
+    def with_remarks(self, remarks: Iterable[Remark]) -> Progressing:
+        return replace(self, remarks=(*self.remarks, *remarks))
 
     def with_errors(self, errors: Sequence[TailraceError]) -> Progressing:
         return replace(self, errors=(*self.errors, *errors))
 
     def result(self) -> RunResult:
         """The result as it stands: what was planned and not settled has failed."""
-        audiences = _audiences(self.plan, self.settled)
+        audiences = (
+            *_audiences(self.plan, self.settled),
+            *(_not_planned(each) for each in self.blocked),
+        )
         return RunResult(
             run_id=self.run_id,
             command=self.command,
@@ -72,6 +84,7 @@ class Progressing:
             objects=self.objects,
             salesforce=self.salesforce,
             orphans=self.plan.orphans if self.plan else (),
+            remarks=self.remarks,
             errors=self.errors,
         )
 
@@ -89,40 +102,50 @@ class Progressing:
 
 def _audiences(plan: Plan | None, settled: Sequence[Settled]) -> tuple[Mapping[str, Any], ...]:
     """The plan's audiences with what became of them, and those that only a resume touched."""
-    fresh = {each.audience: each for each in settled if not each.resumed}
-    finished = {each.audience: each for each in settled if each.resumed}
+    fresh = {each.lane: each for each in settled if not each.resumed}
+    finished: dict[str, list[Settled]] = {}
+    for each in settled:
+        if each.resumed or plan is None:
+            finished.setdefault(each.lane, []).append(each)
     audiences: list[dict[str, Any]] = []
-    for each in plan.audiences if plan else ():
-        entry = each.as_dict()
-        done = fresh.get(each.name)
+    for planned in plan.audiences if plan else ():
+        entry = planned.as_dict()
+        done = fresh.get(planned.name)
         if done is not None:
             entry |= {"sent": done.sent, "rejected": done.rejected}
-        elif each.status != "held":
+        elif planned.status != "held":
             entry["status"] = "failed"
+        before = finished.pop(planned.name, [])
+        entry["resumed"] = sum(each.sent + each.rejected for each in before)
+        entry["sent"] += sum(each.sent for each in before)
         audiences.append(entry)
-    for entry in audiences:
-        done = finished.pop(entry["audience"], None)
-        entry["resumed"] = done.sent + done.rejected if done else 0
-        if done is not None:
-            entry["sent"] += done.sent
-    for name, done in finished.items():
-        audiences.append(_resumed_only(name, done))
-    return tuple(audiences)
+    return (*audiences, *(_resumed_only(done) for done in finished.values()))
 
 
-def _resumed_only(name: str, done: Settled) -> dict[str, Any]:
-    zero = dict.fromkeys(("size_before", "size_after", "entered", "changed", "exited"), 0)
+def _resumed_only(done: Sequence[Settled]) -> dict[str, Any]:
+    sent, rejected = sum(each.sent for each in done), sum(each.rejected for each in done)
+    resumed = sum(each.sent + each.rejected for each in done if each.resumed)
+    told = {"status": "ok", "sent": sent, "rejected": rejected, "resumed": resumed}
+    return _nothing_moved(done[0].audience, done[0].destination) | told
+
+
+def _not_planned(audience: Audience) -> dict[str, Any]:
+    destination = audience.destination or DEFAULT_DESTINATION
+    return _nothing_moved(audience.title, destination) | {"status": "failed"}
+
+
+def _nothing_moved(audience: str, destination: str) -> dict[str, Any]:
+    counts = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
     return {
-        "audience": name,
-        "status": "ok",
-        **zero,
-        "sent": done.sent,
-        "rejected": done.rejected,
+        "audience": audience,
+        "destination": destination,
+        "status": "unchanged",
+        **dict.fromkeys(counts, 0),
         "held": 0,
         "quarantined": 0,
         "by_reason": {},
         "guards": [],
-        "resumed": done.sent + done.rejected,
+        "resumed": 0,
     }
 
 

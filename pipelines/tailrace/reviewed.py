@@ -41,7 +41,7 @@ def write(path: Path, plan: Plan, *, choices: Choices, engine: str) -> None:
                 "on_new_column": choices.on_new_column,
                 "on_mapping_change": choices.on_mapping_change,
             },
-            "digests": {each.name: _digest(each) for each in plan.audiences},
+            "digests": _digests(plan),
         },
         **plan.as_dict(),
     }
@@ -80,11 +80,18 @@ def insist(plan: Plan, reviewed: Reviewed, *, engine: str) -> None:
     """
     if reviewed.engine != engine:
         raise PlanMoved(f"The plan was made by {reviewed.engine}, this is {engine}")
-    moved = sorted(
-        each.name for each in plan.audiences if reviewed.digests.get(each.name) != _digest(each)
-    )
+    made = _digests(plan)
+    moved = sorted(name for name in made if reviewed.digests.get(name) != made[name])
     if moved:
         raise PlanMoved(f"{', '.join(moved)}: not what was reviewed at {iso(reviewed.planned_at)}")
+
+
+def _digests(plan: Plan) -> dict[str, str]:
+    """What each audience comes to, at all of its destinations."""
+    found: dict[str, list[str]] = {}
+    for each in plan.audiences:
+        found.setdefault(each.audience.title, []).append(_digest(each))
+    return {name: " and ".join(digests) for name, digests in found.items()}
 
 
 def _digest(plan: AudiencePlan) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Self
 
@@ -21,6 +22,15 @@ FAREWELL_SECONDS_MAX = 2.0
 # A wait without end would not notice Ctrl-C on every platform.
 LISTEN_SECONDS = 0.2
 
+# Rings when something has become known; senders that are waited for together share one.
+Bell = threading.Event
+
+
+def listen(bell: Bell) -> None:
+    """Wait until the bell rings, or a moment."""
+    bell.wait(LISTEN_SECONDS)
+    bell.clear()
+
 
 class Segment:
     """A Segment source, or any collector that speaks its `/v1/batch`."""
@@ -31,8 +41,10 @@ class Segment:
         *,
         clock: Clock | None = None,
         chance: random.Random | None = None,
+        bell: Bell | None = None,
     ) -> None:
         self.settings = settings
+        self.bell = bell or Bell()
         self._clock = clock or SystemClock()
         self._wire = Wire(settings, clock=self._clock)
         self._turnstile = Turnstile(
@@ -47,7 +59,7 @@ class Segment:
             clock=self._clock,
             chance=chance or random.Random(),
         )
-        self._deliveries: set[_Delivery] = set()
+        self._flows: set[Flow] = set()
 
     def check(self) -> None:
         """Ask whether the credentials are good, before anything is sent.
@@ -82,26 +94,38 @@ class Segment:
             ServiceFailed: What answers is not Segment, or refuses everything.
             DeliveryIncomplete: A batch could not be delivered in `retry_seconds_max`.
         """
-        delivery = _Delivery(self._settler, self._turnstile)
-        self._deliveries.add(delivery)
+        flow = self.flow(batches)
         try:
-            yield from delivery.verdicts(iter(batches))
+            for verdict in flow:
+                if verdict is not None:
+                    yield verdict
+                else:
+                    listen(self.bell)
+        except KeyboardInterrupt:
+            yield from flow.last_words()
+            raise
         finally:
-            delivery.abandon()
-            self._deliveries.discard(delivery)
+            flow.abandon()
+
+    def flow(self, batches: Iterable[Batch]) -> Flow:
+        """The same, step by step, for a caller that has other senders to look after."""
+        self._flows = {flow for flow in self._flows if not flow.closing}
+        flow = Flow(iter(batches), settler=self._settler, turnstile=self._turnstile, bell=self.bell)
+        self._flows.add(flow)
+        return flow
 
     def stop(self) -> None:
         """Take no more batches; `deliver` ends with the verdicts of what is in flight.
 
         May be called from a signal handler or another thread.
         """
-        for delivery in tuple(self._deliveries):
-            delivery.closing = True
+        for flow in tuple(self._flows):
+            flow.closing = True
 
     def close(self) -> None:
         """Give the connections back."""
-        for delivery in tuple(self._deliveries):
-            delivery.abandon()
+        for flow in tuple(self._flows):
+            flow.abandon()
         self._wire.close()
 
     def __enter__(self) -> Self:
@@ -111,12 +135,20 @@ class Segment:
         self.close()
 
 
-class _Delivery:
-    """One call of `deliver`: its workers and what they have in hand."""
+class Flow:
+    """One delivery on its way: its workers and what they have in hand.
 
-    def __init__(self, settler: Settler, turnstile: Turnstile) -> None:
+    Iterating it gives the verdicts, and None where there is nothing to do but wait until the
+    sender's bell rings. Whoever has iterated enough calls `abandon`.
+    """
+
+    def __init__(
+        self, source: Iterator[Batch], *, settler: Settler, turnstile: Turnstile, bell: Bell
+    ) -> None:
+        self._source = source
         self._settler = settler
         self._turnstile = turnstile
+        self._bell = bell
         self._stop = threading.Event()
         self._tasks: SimpleQueue[Batch | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[Batch, list[Verdict] | BaseException]] = SimpleQueue()
@@ -125,43 +157,38 @@ class _Delivery:
         self._failure: BaseException | None = None
         self.closing = False
 
-    def verdicts(self, source: Iterator[Batch]) -> Iterator[Verdict]:
-        try:
-            yield from self._flow(source)
-        except KeyboardInterrupt:
-            self._end()
-            yield from self._last_words()
-            raise
-        if self._failure is not None:
-            raise self._failure
-
-    def _flow(self, source: Iterator[Batch]) -> Iterator[Verdict]:
+    def __iter__(self) -> Iterator[Verdict | None]:
         held: Batch | None = None
         users: frozenset[str] = frozenset()
         exhausted = False
         while True:
-            while not exhausted and not self.closing and self._free():
+            while not exhausted and not self.closing:
                 if held is None:
-                    held = self._pull(source)
+                    # Also while the window is full: the next batch is ready when it opens.
+                    held = self._pull()
                     if held is None:
                         exhausted = True
                         break
                     users = frozenset(each.user for each in held.envelopes if each.calls)
-                if not all(users.isdisjoint(others) for others in self._users.values()):
+                if not self._free(users):
                     break
                 self._start(held, users)
                 held = None
-                yield from self._finished(wait=False)
+                yield from self._finished()
             if not self._users:
-                return
-            yield from self._finished(wait=True)
+                break
+            yield from self._finished() or (None,)
+        if self._failure is not None:
+            raise self._failure
 
-    def _free(self) -> bool:
-        return len(self._users) < self._turnstile.in_flight_max
+    def _free(self, users: frozenset[str]) -> bool:
+        return len(self._users) < self._turnstile.in_flight_max and all(
+            users.isdisjoint(others) for others in self._users.values()
+        )
 
-    def _pull(self, source: Iterator[Batch]) -> Batch | None:
+    def _pull(self) -> Batch | None:
         try:
-            return next(source, None)
+            return next(self._source, None)
         except Exception as error:
             # What is in flight is still worth its verdicts.
             self._failure = error
@@ -182,17 +209,14 @@ class _Delivery:
                 self._results.put((batch, self._settler.settle(batch, self._stop)))
             except BaseException as error:
                 self._results.put((batch, error))
+            self._bell.set()
 
-    def _finished(self, *, wait: bool) -> Iterator[Verdict]:
-        while True:
-            try:
-                batch, result = self._results.get(timeout=LISTEN_SECONDS if wait else 0)
-            except Empty:
-                if wait:
-                    continue
-                return
-            wait = False
-            yield from self._settled(batch, result)
+    def _finished(self) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        with suppress(Empty):
+            while True:
+                verdicts += self._settled(*self._results.get_nowait())
+        return verdicts
 
     def _settled(self, batch: Batch, result: list[Verdict] | BaseException) -> Iterable[Verdict]:
         self._users.pop(id(batch), None)
@@ -203,7 +227,9 @@ class _Delivery:
             self._end()
         return ()
 
-    def _last_words(self) -> Iterator[Verdict]:
+    def last_words(self) -> Iterator[Verdict]:
+        """What still becomes known of the requests on the wire, when all the rest is over."""
+        self._end()
         while self._users:
             try:
                 batch, result = self._results.get(timeout=FAREWELL_SECONDS_MAX)

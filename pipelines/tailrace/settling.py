@@ -233,4 +233,5 @@ def _rejected(seq: int, call: Call, reason: str, status: int | None, past: Past)
         status=status,
         attempts=past.attempts,
         doubtful=past.doubtful,
+        body=call.body,
     )

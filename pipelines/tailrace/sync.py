@@ -7,45 +7,30 @@ is finished by the next one.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tailrace import reviewed
-from tailrace.audiences import Audience
-from tailrace.build import build
+from tailrace.audiences import DEFAULT_DESTINATION
 from tailrace.clock import Clock
-from tailrace.delivery import Delivery, Progress, deliver, left_behind, write_down
-from tailrace.errors import ExtractIncomplete, MissingCredential, NothingSelected, TailraceError
-from tailrace.ledger import Ledger, Run
+from tailrace.delivery import Progress
+from tailrace.errors import MissingCredential
+from tailrace.ledger import Ledger
 from tailrace.lock import lock
 from tailrace.models import Model, Models, read_models
-from tailrace.plan import Choices, Plan, Planner
-from tailrace.project import Project, did_you_mean
-from tailrace.results import Progressing, RunResult, object_entry
-from tailrace.reviewed import Reviewed
-from tailrace.segment import Segment
-from tailrace.settings import SalesforceCredentials, SegmentSettings
+from tailrace.plan import Choices, Plan, Planner, lanes_of
+from tailrace.project import Project
+from tailrace.results import RunResult
+from tailrace.runner import Job, Runner, Work
+from tailrace.settings import SegmentSettings
+from tailrace.tracking_plan import TrackingPlan
 from tailrace.warehouse import Warehouse, open_warehouse
 
 STATUS_RUNS_MAX = 10
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What a run is asked to do."""
-
-    command: str
-    extract: bool = False
-    deliver: bool = True
-    select: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    objects: tuple[str, ...] | None = None
-    reconcile: bool = False
-    retire: str | None = None
-    reviewed: Reviewed | None = None
-    choices: Choices = field(default_factory=Choices)
+TRACKING_PLAN = "tracking_plan.yaml"
 
 
 def extract(
@@ -83,7 +68,7 @@ def plan(
             ledger,
             models,
             choices=chosen,
-            segment=_segment_settings(project),
+            segment=_limits(project, selected),
             now=clock.now(),
         )
         made = planner.plan(selected)
@@ -164,17 +149,6 @@ def _carry_out(project: Project, job: Job, *, clock: Clock, progress: Progress |
         return carry_out(warehouse, work, clock=clock, progress=progress)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """A job with all that it needs from the project's files."""
-
-    job: Job
-    models: Models | None
-    selected: tuple[Model, ...]
-    salesforce: SalesforceCredentials | None
-    segment: SegmentSettings | None
-
-
 def prepare(project: Project, job: Job) -> Work:
     """Read what a job needs, and raise what is wrong with it."""
     reads_models = job.deliver and job.retire is None
@@ -184,7 +158,10 @@ def prepare(project: Project, job: Job) -> Work:
         models=models,
         selected=tuple(selected),
         salesforce=project.salesforce_credentials() if job.extract else None,
-        segment=project.segment() if job.deliver else None,
+        segments={name: project.segment(name) for name in _destinations(selected)}
+        if job.deliver
+        else {},
+        tracking_plan=TrackingPlan.read(project.root / TRACKING_PLAN) if job.deliver else None,
     )
 
 
@@ -198,151 +175,7 @@ def carry_out(
     allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.choices.allow)]
     with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
         begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
-        return _Runner(ledger, work, run=begun, progress=progress).run()
-
-
-class _Runner:
-    """One run, step by step; `done` is what it has come to so far."""
-
-    def __init__(self, ledger: Ledger, work: Work, *, run: Run, progress: Progress | None) -> None:
-        self.ledger = ledger
-        self.project = ledger.warehouse.project
-        self.work = work
-        self.job = work.job
-        self.begun = run
-        self.progress = progress
-        self.done = Progressing(run_id=run.id, command=work.job.command)
-
-    def run(self) -> RunResult:
-        error: TailraceError | None = None
-        work = self.work
-        try:
-            if work.salesforce is not None:
-                self._extract(work.salesforce)
-            if work.models is not None and work.segment is not None:
-                self._sync(work.models, work.segment)
-            if work.job.retire is not None and work.segment is not None:
-                self._retire(work.job.retire, work.segment)
-        except TailraceError as raised:
-            error = raised
-            self.done = self.done.with_errors(raised.flattened())
-        result = self.done.result()
-        self.ledger.finish_run(
-            self.begun,
-            exit_code=result.exit_code,
-            error=error,
-            salesforce_calls=int(self.done.salesforce.get("calls", 0)),
-        )
-        return result
-
-    def _extract(self, credentials: SalesforceCredentials) -> None:
-        from tailrace.salesforce import extract as extract_objects
-
-        landed = extract_objects(
-            self.ledger.warehouse.pipeline,
-            self.project.salesforce(),
-            credentials,
-            clock=self.ledger.clock,
-            objects=self.job.objects,
-            reconcile=self.job.reconcile,
-            progress=_rows_of(self.progress),
-        )
-        errors = []
-        for facts in landed.objects:
-            self.ledger.record_extract(
-                self.begun,
-                object=facts.object,
-                table_name=facts.table,
-                rows_landed=facts.rows,
-                window_start=facts.window_start,
-                window_end=facts.window_end,
-                watermark=facts.watermark,
-                complete=facts.complete,
-                empty=facts.empty,
-                quarantined=facts.quarantined,
-                vanished_fields=",".join(facts.vanished_fields),
-                error=facts.error.message if facts.error else None,
-            )
-            if facts.error is not None:
-                errors.append(facts.error)
-            elif not facts.complete:
-                errors.append(ExtractIncomplete(f"{facts.object} was not extracted whole"))
-        self.done = replace(
-            self.done.with_errors(errors),
-            objects=tuple(object_entry(facts) for facts in landed.objects),
-            salesforce={
-                "calls": landed.calls_used,
-                "quota_used": landed.quota_used,
-                "quota_max": landed.quota_max,
-                "seconds": round(landed.seconds, 1),
-            },
-            empty_objects=any(facts.empty for facts in landed.objects),
-        )
-
-    def _sync(self, models: Models, settings: SegmentSettings) -> None:
-        selected = self.work.selected
-        with Segment(settings, clock=self.ledger.clock) as segment:
-            self._deliver(segment, left_behind(self.ledger))
-            agreed = self.job.reviewed
-            now = agreed.planned_at if agreed else self.begun.started_at
-            planner = Planner(
-                self.ledger,
-                models,
-                choices=self.job.choices,
-                segment=settings,
-                now=now,
-                tables_built=build(self.ledger.warehouse, models, selected, now=now),
-            )
-            made = planner.plan(selected)
-            if agreed is not None:
-                engine = self.ledger.warehouse.engine_version
-                reviewed.insist(made, agreed, engine=engine)
-            self.done = replace(self.done, plan=made)
-            written = [
-                write_down(self.ledger, self.begun, each, choices=self.job.choices)
-                for each in made.audiences
-            ]
-            held = {each.name for each in made.audiences if each.status == "held"}
-            self._deliver(segment, [d for d in written if d.audience.name not in held])
-
-    def _retire(self, name: str, settings: SegmentSettings) -> None:
-        with Segment(settings, clock=self.ledger.clock) as segment:
-            self._deliver(segment, left_behind(self.ledger))
-            delivered = self.ledger.last_delivered(name)
-            if delivered is None:
-                known = [str(row["audience"]) for row in self.ledger.standing()]
-                raise NothingSelected(
-                    f'The ledger has no audience "{name}".{did_you_mean(name, known)}'
-                )
-            audience = replace(Audience.from_mapping(delivered.mapping), retiring=True)
-            planner = Planner(
-                self.ledger,
-                Models(by_name={}),
-                choices=self.job.choices,
-                segment=settings,
-                now=self.begun.started_at,
-            )
-            made = planner.retirement(audience, delivered)
-            self.done = replace(self.done, plan=made)
-            (leaving,) = made.audiences
-            self._deliver(
-                segment, [write_down(self.ledger, self.begun, leaving, choices=self.job.choices)]
-            )
-            if not self.done.settled[-1].rejected:
-                self.ledger.retire(name)
-
-    def _deliver(self, segment: Segment, deliveries: Sequence[Delivery]) -> None:
-        if any(each.planned for each in deliveries):
-            segment.check()
-        for each in deliveries:
-            settled = deliver(
-                self.ledger,
-                segment,
-                each,
-                salt=self.project.settings.salt,
-                progress=self.progress,
-            )
-            self.done = self.done.with_settled(settled)
+        return Runner(ledger, work, run=begun, progress=progress).run()
 
 
 def _selected(
@@ -352,15 +185,16 @@ def _selected(
     return models, models.select(select, exclude)
 
 
-def _segment_settings(project: Project) -> SegmentSettings | None:
-    """The sender's limits, where there are any: a plan needs no write key."""
-    try:
-        return project.segment()
-    except MissingCredential:
-        return None
+def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
+    """The sections of the configuration that audiences go to; the usual one where none does."""
+    names = [audience.destination or DEFAULT_DESTINATION for _, audience in lanes_of(selected)]
+    return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
 
 
-def _rows_of(progress: Progress | None) -> Any:
-    if progress is None:
-        return None
-    return lambda name, rows: progress(name, rows, 0)
+def _limits(project: Project, selected: Sequence[Model]) -> Mapping[str, SegmentSettings]:
+    """The senders' limits, where there are any: a plan needs no write key."""
+    found = {}
+    for name in _destinations(selected):
+        with suppress(MissingCredential):
+            found[name] = project.segment(name)
+    return found

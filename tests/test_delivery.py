@@ -1,0 +1,137 @@
+"""From a plan to an acknowledged audience: what is refused, what is flagged, what is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shop import PEOPLE, Shop
+
+from tailrace import housekeeping
+from tailrace.errors import TrackingPlanInvalid
+from tailrace.testing import Fault, SegmentSimulator
+
+POSITIVE_SCORES = """
+rules:
+  - type: TRACK
+    key: Segment Entered
+    enforce: {enforce}
+    jsonSchema:
+      properties:
+        properties:
+          properties: {{score: {{type: number, minimum: 0}}}}
+"""
+
+
+@pytest.fixture
+def segment() -> Iterator[SegmentSimulator]:
+    with SegmentSimulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def shop(tmp_path: Path, segment: SegmentSimulator) -> Shop:
+    made = Shop(tmp_path / "shop", segment)
+    made.audience(PEOPLE)
+    return made
+
+
+def people(*scores: Any) -> list[dict[str, Any]]:
+    return [
+        {"id": f"c{n}", "email": f"ada{n}@example.com", "city": "Oslo", "score": score}
+        for n, score in enumerate(scores)
+    ]
+
+
+def rejected(shop: Shop) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = housekeeping.rejected(shop.project, clock=shop.clock)["rejected"]
+    return found
+
+
+def test_the_tracking_plan_blocks_before_anything_is_sent(
+    shop: Shop, segment: SegmentSimulator
+) -> None:
+    """A row that breaks a blocking rule is rejected with the rule and the path; others go."""
+    (shop.root / "tracking_plan.yaml").write_text(POSITIVE_SCORES.format(enforce="block"))
+    shop.land(people(1.0, -1.0))
+    done = shop.sync()
+    assert (4, 1, 1) == (
+        done.exit_code,
+        done.audiences[0]["sent"],
+        done.audiences[0]["rejected"],
+    )
+    assert {"c0"} == {each["userId"] for each in segment.events}
+    (entry,) = rejected(shop)
+    assert ("schema_violation/minimum", "properties.score", None, 0, 1) == (
+        entry["reason"],
+        entry["path"],
+        entry["status"],
+        entry["attempts"],
+        entry["rows"],
+    )
+
+
+def test_a_flagged_violation_is_sent_and_told(shop: Shop, segment: SegmentSimulator) -> None:
+    """A rule that only flags stops nothing and is counted in the warnings."""
+    (shop.root / "tracking_plan.yaml").write_text(POSITIVE_SCORES.format(enforce="flag"))
+    shop.land(people(-1.0, -2.0, 3.0))
+    done = shop.sync()
+    assert (0, 3) == (done.exit_code, done.audiences[0]["sent"])
+    assert 3 == sum(each["type"] == "track" for each in segment.events)
+    (warning,) = done.as_dict()["warnings"]
+    assert "2 messages break the tracking plan: schema_violation/minimum" in warning["message"]
+
+
+def test_a_tracking_plan_that_is_none_is_told_before_anything_starts(shop: Shop) -> None:
+    (shop.root / "tracking_plan.yaml").write_text("rules: 3\n")
+    shop.land(people(1.0))
+    with pytest.raises(TrackingPlanInvalid):
+        shop.sync()
+    assert [] == shop.query("FROM duckdb_tables() WHERE schema_name = 'tailrace'")
+
+
+def test_values_that_cannot_travel_are_counted(shop: Shop, segment: SegmentSimulator) -> None:
+    """NaN and the infinities arrive as null, and the result says how many."""
+    shop.land(people(float("nan"), float("inf"), 1.0))
+    done = shop.sync()
+    scores = [e["properties"]["score"] for e in segment.events if e["type"] == "track"]
+    assert [None, None, 1.0] == scores
+    (warning,) = done.as_dict()["warnings"]
+    assert "2 values were NaN or infinite" in warning["message"]
+
+
+def test_a_header_s_remarks_are_one_line_a_run(shop: Shop) -> None:
+    shop.audience(PEOPLE.replace("city: city, score", "City: city, email: email, score"))
+    shop.land(people(1.0))
+    (warning,) = shop.sync().as_dict()["warnings"]
+    assert "people: 2 remarks about the header" == warning["message"]
+    assert "tailrace validate" in warning["hint"]
+
+
+def test_a_rejected_row_keeps_its_message_masked(shop: Shop, segment: SegmentSimulator) -> None:
+    """What Segment refuses is in the ledger with its shape, and no value of the row."""
+    segment.faults.append(Fault(path="/v1/batch", poison={"userId": "c1"}, status=400))
+    shop.land(people(1.0, 2.0))
+    assert 4 == shop.sync().exit_code
+    ((kind, payload),) = shop.query("SELECT kind, payload FROM tailrace.rejections")
+    told = json.loads(payload)
+    assert (kind, kind) == (told["type"], "identify")
+    assert {"email": "a***@***", "people": "true"} == told["traits"]
+    assert "ada" not in payload and "c1" not in payload
+    assert told == rejected(shop)[0]["sample"]
+
+
+def test_a_row_of_which_no_message_can_be_made_is_kept_masked(
+    shop: Shop, segment: SegmentSimulator
+) -> None:
+    """Without an id there is no message: the row's columns stand for it."""
+    shop.audience(PEOPLE.replace("user_id: id", "user_id: city"))
+    shop.land([{"id": "c0", "email": "ada@example.com"}])
+    assert 4 == shop.sync().exit_code
+    (entry,) = rejected(shop)
+    assert ("no_user_anon_id", "userId") == (entry["reason"], entry["path"])
+    assert {"city": None, "email": "a***@***", "id": "***", "score": None} == entry["sample"]["row"]
+    assert 0 == len(segment.events)
