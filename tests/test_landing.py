@@ -238,3 +238,35 @@ def test_custom_objects_of_every_spelling(landing: Landing) -> None:
 
     found = landing.rows("SELECT name FROM salesforce.acme__invoice_line__c ORDER BY name")
     assert [("Changed",), ("Line 1",), ("Line 2",)] == found
+
+
+def test_currencies_land_as_they_are(landing: Landing) -> None:
+    """With several currencies an amount stays in its own, and the row says which that is."""
+    org = landing.sf.org
+    org.add_field("Opportunity", SimulatedField(name="CurrencyIsoCode", type="picklist"))
+    one = org.rows("Opportunity").ids()[0]
+    org.silently("Opportunity", one, {"CurrencyIsoCode": "CHF", "Amount": 1234.567})
+
+    landing.one("Opportunity")
+
+    sql = f"SELECT amount, currency_iso_code FROM salesforce.opportunity WHERE id = '{one}'"
+    assert [(1234.567, "CHF")] == landing.rows(sql)
+
+
+def test_a_person_account_is_a_row_of_two_objects(landing: Landing) -> None:
+    """Its own fields, and those of the contact that it is too, land by their names."""
+    org = landing.sf.org
+    org.add_field("Account", SimulatedField(name="IsPersonAccount", type="boolean"))
+    org.add_field("Account", SimulatedField(name="PersonContactId", type="reference"))
+    org.add_field("Account", SimulatedField(name="PersonMailingAddress", type="address"))
+    account, contact = org.rows("Account").ids()[0], org.rows("Contact").ids()[0]
+    person = {"IsPersonAccount": True, "PersonContactId": contact}
+    org.silently("Account", account, person)
+
+    landing.extract("Account", "Contact")
+
+    joined = landing.rows(
+        "SELECT a.id, c.id FROM salesforce.account AS a"
+        " JOIN salesforce.contact AS c ON c.id = a.person_contact_id WHERE a.is_person_account"
+    )
+    assert (account, contact) in joined

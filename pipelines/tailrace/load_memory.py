@@ -24,8 +24,11 @@ MERGED_ROWS_MAX = 100_000
 def bounded_memory(pipeline: Any, readings: Iterable[Reading]) -> Iterator[bool]:
     """Bound DuckDB's memory for a load; tells whether it did."""
     wanted = bytes_needed(list(readings))
+    if wanted is None:
+        yield False
+        return
     with pipeline.sql_client() as client:
-        if wanted is None or str(client.capabilities.sqlglot_dialect) != "duckdb":
+        if str(client.capabilities.sqlglot_dialect) != "duckdb":
             yield False
             return
         ((before, threads),) = client.execute_sql(statement("landing/get_memory_limit", "duckdb"))
@@ -38,10 +41,11 @@ def bounded_memory(pipeline: Any, readings: Iterable[Reading]) -> Iterator[bool]
 
 
 def bytes_needed(readings: list[Reading]) -> int | None:
-    """What one thread needs for the widest rows of a load; None if it is more than inserts."""
-    if sum(each.rows for each in readings if not each.first) > MERGED_ROWS_MAX:
+    """What one thread needs for the widest rows of a load; None if it does more than insert."""
+    merged = sum(each.rows for each in readings if not each.first)
+    widest = max((each.landed.row_bytes for each in readings if each.first), default=0.0)
+    if not widest or merged > MERGED_ROWS_MAX:
         return None
-    widest = max((each.landed.row_bytes for each in readings), default=0.0)
     return int(ROW_GROUP_ROWS * widest * ROW_GROUP_FACTOR)
 
 
