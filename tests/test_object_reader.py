@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from salesforce_landing import Landing, landing_of
 
-from tailrace.errors import ExtractIncomplete, FieldTypeChanged, ServiceFailed, Unreachable
+from tailrace.errors import ExtractIncomplete, FieldTypeChanged, ServiceFailed
 from tailrace.settings import ObjectSettings
 from tailrace.testing import Fault
 from tailrace.testing.bulk import JobFault
@@ -133,12 +133,8 @@ def test_the_watermark_stays_when_the_reading_breaks_off(landing: Landing, fault
     settings = small_pages(landing, 40)
     landing.sf.faults.append(Fault(path="*/results", nth=3, times=100, **rule))
 
-    if fault == "cut":
-        with pytest.raises(Unreachable):
-            landing.extract("Contact", attempts_max=2, **settings)
-    else:
-        (facts,) = landing.extract("Contact", attempts_max=2, **settings).objects
-        assert (False, True) == (facts.complete, isinstance(facts.error, ServiceFailed))
+    (facts,) = landing.extract("Contact", attempts_max=2, **settings).objects
+    assert (False, True) == (facts.complete, isinstance(facts.error, ServiceFailed))
     assert [] == landing.rows("SELECT * FROM duckdb_tables() WHERE table_name = 'contact'")
 
     landing.sf.faults.clear()
@@ -231,13 +227,53 @@ def test_a_window_that_cannot_be_halved_further(landing: Landing) -> None:
 
 def test_a_job_that_fails_otherwise(landing: Landing) -> None:
     """Salesforce's words are told."""
-    landing.sf.bulk.faults.append(
-        JobFault(contains="FROM Contact", message="InternalServerError: 42")
-    )
+    landing.sf.bulk.faults.append(JobFault(contains="FROM Contact", message="BadLuck: 42"))
 
     (facts,) = landing.extract("Contact", api="bulk").objects
 
-    assert facts.error is not None and "InternalServerError: 42" in facts.error.message
+    assert facts.error is not None and "BadLuck: 42" in facts.error.message
+
+
+def test_a_job_that_salesforce_broke_is_started_once_again(landing: Landing) -> None:
+    """Once, and not for ever."""
+    broken = JobFault(contains="FROM Contact", message="InternalServerError: Error ID 42")
+    landing.sf.bulk.faults.append(broken)
+
+    assert landing.one("Contact", api="bulk").complete
+
+    assert ["Failed", "JobComplete"] == [job.state for job in landing.sf.bulk.jobs.values()]
+
+
+@pytest.mark.parametrize("in_flight", [1, 5])
+def test_results_that_lag_behind_the_state(landing: Landing, in_flight: int) -> None:
+    """412 for a job that is complete: asked for again a moment later."""
+    settings = small_pages(landing, 40)
+    landing.sf.faults.append(Fault(path="*/results", nth=2, times=2, status=412))
+
+    facts = landing.one("Contact", pages_in_flight_max=in_flight, **settings)
+
+    assert (True, (200, 200)) == (facts.complete, landing.rows(COUNT)[0])
+
+
+def test_pages_that_are_no_csv(landing: Landing) -> None:
+    """They are asked for again, and then given up: nothing of them lands."""
+    rule = {"Sforce-NumberOfRecords": "200", "Content-Type": "text/csv"}
+    body = '"Id","LastName"\n"003A","one","too many"\n'
+    landing.sf.faults.append(Fault(path="*/results", status=200, body=body, headers=rule))
+
+    (facts,) = landing.extract("Contact", api="bulk", attempts_max=2).objects
+
+    assert isinstance(facts.error, ServiceFailed) and "breaking off" in facts.error.message
+
+
+def test_an_object_that_cannot_be_described_does_not_stop_the_others(landing: Landing) -> None:
+    """The service stumbled over one of them."""
+    landing.sf.faults.append(Fault(path="*/Account/describe", status=503))
+
+    account, contact = landing.extract("Account", "Contact", attempts_max=2).objects
+
+    assert (False, True) == (account.complete, isinstance(account.error, ServiceFailed))
+    assert contact.complete
 
 
 def test_a_job_that_takes_too_long_is_aborted(landing: Landing) -> None:

@@ -118,6 +118,13 @@ def test_an_unknown_object_is_told_before_anything_lands(landing: Landing) -> No
     assert (2, []) == (caught.value.exit_code, landing.rows("SELECT * FROM duckdb_tables()"))
 
 
+@pytest.mark.parametrize("name", ["query", "../limits", "Contact/x", "__class__", "a b"])
+def test_names_that_are_no_objects(landing: Landing, name: str) -> None:
+    """Whatever is written there is a name, and no path and no attribute."""
+    with pytest.raises(UnknownObject):
+        landing.extract(name)
+
+
 def test_an_unknown_field_is_told_before_anything_lands(landing: Landing) -> None:
     """So is a field's."""
     wrong = {"Contact": ObjectSettings(fields=("Id", "LastNmae"))}

@@ -108,6 +108,14 @@ def test_a_refused_login_is_told_with_a_hint_and_without_the_secret(
     assert len(sf.requests) <= 1
 
 
+def test_a_private_key_from_an_environment_variable(sf: SalesforceSimulator) -> None:
+    """Its line breaks are often two characters each."""
+    given = credentials(sf, "JWT bearer")
+    flat = replace(given, private_key=str(given.private_key).replace("\n", "\\n"))
+
+    assert log_in(flat, api_version="64.0", timeout_seconds=5).value
+
+
 def test_credentials_that_are_not_enough() -> None:
     """The hint lists the ways there are."""
     with pytest.raises(MissingCredential) as caught:

@@ -60,6 +60,20 @@ def test_a_soft_deleted_row_is_removed_on_demand(landing: Landing) -> None:
     assert None is flags(landing, late)
 
 
+def test_rows_kept_before_are_removed_once_that_is_wanted(landing: Landing) -> None:
+    """Changing `deleted` to "remove" is not only for what comes later."""
+    landing.one("Contact")
+    (gone,) = contacts(landing, 1)
+    landing.sf.org.advance(hours=1)
+    landing.sf.org.delete("Contact", gone)
+    landing.one("Contact")
+    assert (True, False) == flags(landing, gone)
+
+    landing.one("Contact", deleted="remove")
+
+    assert None is flags(landing, gone)
+
+
 def test_an_undeleted_row_comes_back(landing: Landing) -> None:
     """Out of the recycle bin, out of the flag."""
     landing.one("Contact")

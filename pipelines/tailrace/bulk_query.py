@@ -194,8 +194,16 @@ class QueryJob:
                 download = _download(answer, body)
                 return download.next, land(download)
 
-            found: tuple[str | None, Any] = self.api.read(path, into, **params)
-            return found
+            for _ in range(self.api.settings.attempts_max):
+                try:
+                    found: tuple[str | None, Any] = self.api.read(path, into, **params)
+                    return found
+                except SalesforceFault as fault:
+                    # The results may lag behind the state.
+                    if fault.code != "JOB_NOT_COMPLETE":
+                        raise
+                    self._wait()
+            raise ServiceFailed("A query job is complete, and its results do not come")
 
     def _wait(self) -> None:
         clock = self.api.clock

@@ -37,6 +37,7 @@ FIELDS_LOST_MAX = 20
 TOO_MUCH_FOR_REST = frozenset({"QUERY_TOO_COMPLICATED", "414", "431"})
 # From here on it pays to stop reading by REST and to start a bulk job.
 REST_ROWS_FACTOR = 10
+BROKEN_JOB = ("InternalServerError", "UNKNOWN_EXCEPTION", "SERVER_UNAVAILABLE")
 NO_SUCH_COLUMN = re.compile(r"No such column '(\w+)'")
 
 
@@ -211,11 +212,22 @@ class ObjectReader:
             self._read_rest(reading, window, rows_max=None)
 
     def _read_bulk(self, reading: Reading, window: Window) -> None:
-        job = QueryJob(self.api, self._query(reading, window))
-        job.run()
+        job = self._job(self._query(reading, window))
         for rows, bad in job.pages(lambda page: self._land(reading, page)):
             reading.bad.extend(bad)
             self.progress(reading.sobject.name, rows)
+
+    def _job(self, soql: str) -> QueryJob:
+        """A job that is complete; one that Salesforce itself broke is started once again."""
+        job = QueryJob(self.api, soql)
+        try:
+            job.run()
+        except SalesforceFault as fault:
+            if fault.code != "Failed" or not any(each in fault.message for each in BROKEN_JOB):
+                raise
+            job = QueryJob(self.api, soql)
+            job.run()
+        return job
 
     def _read_rest(self, reading: Reading, window: Window, *, rows_max: int | None) -> None:
         soql = self._query(reading, window)

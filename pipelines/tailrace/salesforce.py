@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from tailrace.clock import Clock, SystemClock
-from tailrace.errors import ExtractIncomplete, TailraceError
+from tailrace.errors import ExtractIncomplete, QuotaSpent, TailraceError, YoursToFix
 from tailrace.load_memory import bounded_memory, is_out_of_memory
 from tailrace.object_reader import ApiName, Reading
 from tailrace.salesforce_api import Api
-from tailrace.salesforce_resources import Extraction
+from tailrace.salesforce_resources import FOR_ALL, Extraction
 from tailrace.settings import (
     STANDARD_OBJECTS,
     Deleted,
@@ -206,7 +206,9 @@ def extract(
         api.ask_limits()
         names = describe_all(extraction, objects or settings.objects)
         extraction.reconcile = frozenset(names if reconcile else ())
-        run(pipeline, extraction, names, afresh=afresh)
+        readable = [name for name in names if name not in extraction.errors]
+        if readable:
+            run(pipeline, extraction, readable, afresh=afresh)
         settled = settle_all(pipeline, extraction, names)
         found = facts_of(pipeline, extraction, names, settled)
     finally:
@@ -236,11 +238,21 @@ def start_from_destination(pipeline: dlt.Pipeline) -> None:
 
 def describe_all(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
     """The API names of the objects, all described before anything is read."""
-    with ThreadPoolExecutor(extraction.settings.objects_in_flight_max) as pool:
-        found = list(pool.map(extraction.describe, wanted))
-    for sobject in found:
+
+    def described(name: str) -> str:
+        try:
+            sobject = extraction.describe(name)
+        except (YoursToFix, *FOR_ALL, QuotaSpent):
+            raise
+        except TailraceError as error:
+            # The service stumbled over this one: the others may go on.
+            extraction.errors[name] = error
+            return name
         extraction.described[sobject.name] = sobject
-    return list(dict.fromkeys(sobject.name for sobject in found))
+        return sobject.name
+
+    with ThreadPoolExecutor(extraction.settings.objects_in_flight_max) as pool:
+        return list(dict.fromkeys(pool.map(described, wanted)))
 
 
 def run(

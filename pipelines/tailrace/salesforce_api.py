@@ -11,7 +11,7 @@ import random
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -56,6 +56,8 @@ CUT_OFF = (
     urllib3.exceptions.HTTPError,
 )
 CONNECT_SECONDS_MAX = 10.0
+# Salesforce itself gives a query up after two minutes; to give it up before would only repeat it.
+QUERY_SECONDS_MAX = 125.0
 BACKOFF_SECONDS = 0.5
 BACKOFF_SECONDS_MAX = 30.0
 RETRY_AFTER_SECONDS_MAX = 120.0
@@ -149,19 +151,18 @@ class Api:
         """Stream a GET into a function; a body that breaks off is asked for again from its start.
 
         Raises:
-            Unreachable: The body broke off at every attempt.
+            ServiceFailed: The body broke off at every attempt.
         """
         for attempt in range(1, self.settings.attempts_max + 1):
             try:
                 with self._session.request(
-                    "GET", self._path(path), params=params, stream=True
+                    "GET", self._path(path), params=params, stream=True, timeout=QUERY_SECONDS_MAX
                 ) as response:
                     return into(response)
             except CUT_OFF as error:
                 if attempt == self.settings.attempts_max:
-                    raise Unreachable(
-                        f"Downloads from Salesforce keep breaking off ({type(error).__name__})"
-                    ) from None
+                    why = str(error) if isinstance(error, BrokenOff) else type(error).__name__
+                    raise ServiceFailed(f"Answers of Salesforce keep breaking off: {why}") from None
                 self.pause(attempt)
         raise AssertionError("attempts_max is at least 1")
 
@@ -230,9 +231,9 @@ class Api:
         """Keep what the headers of an answer say."""
         with self._lock:
             self.usage.note(response.headers.get("Sforce-Limit-Info"))
-            date = response.headers.get("Date")
-            if date:
-                self.server_time = parsedate_to_datetime(date).astimezone(UTC)
+            with suppress(ValueError):
+                date = parsedate_to_datetime(response.headers.get("Date", ""))
+                self.server_time = date.astimezone(UTC)
 
     def fault_of(self, response: requests.Response) -> TailraceError:
         """The error that an answer stands for, with no secret in it."""
@@ -342,7 +343,7 @@ class _Session(requests.Session):
                 api.pause(attempt, response)
 
     def _once(self, method: str, url: str, token: str, **kwargs: Any) -> requests.Response:
-        timeout = self.api.settings.timeout_seconds
+        timeout = max(self.api.settings.timeout_seconds, kwargs.pop("timeout", None) or 0.0)
         headers = {**(kwargs.pop("headers", None) or {}), "Authorization": f"Bearer {token}"}
         return super().request(
             method,

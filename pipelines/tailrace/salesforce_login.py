@@ -106,7 +106,8 @@ def _arguments(credentials: SalesforceCredentials, kind: Kind, api_version: str)
         return {
             "username": credentials.username,
             "consumer_key": credentials.client_id,
-            "privatekey": credentials.private_key,
+            # An environment variable often holds a key's line breaks as two characters each.
+            "privatekey": str(credentials.private_key).replace("\\n", "\n"),
             # The audience of the assertion; where it is sent is the session's affair.
             "domain": "test" if sandbox else "login",
         }

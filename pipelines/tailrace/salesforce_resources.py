@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -120,7 +121,7 @@ class Extraction:
         yield from self._landed(reading, known=table in schema.tables)
         yield from self._beside(reading, upkeep, table)
         remember(state, reading)
-        remember_upkeep(state, reading, upkeep)
+        remember_upkeep(state, reading, upkeep, deleted=self.settings.deleted)
 
     def _known(self, name: str, state: Mapping[str, Any]) -> Mapping[str, Any]:
         """The state of an object, without its watermark when all of it is to be read again."""
@@ -189,8 +190,8 @@ def describe(api: Api, name: str) -> Mapping[str, Any]:
         UnknownObject: There is none, or this user may not see it.
     """
     try:
-        described: Mapping[str, Any] = getattr(api.salesforce, name).describe()
-        return described
+        path = f"sobjects/{quote(name, safe='')}/describe"
+        return dict(api.salesforce.restful(path) or {})
     except SalesforceFault as fault:
         if fault.code not in ("NOT_FOUND", "404", "INVALID_TYPE"):
             raise

@@ -83,6 +83,8 @@ class _Tables:
         """Apply the side tables of one landed table."""
         if "fresh" in todo:
             self._apply_fresh(table, todo["fresh"])
+        if "flagged" in todo:
+            self.run("remove_flagged", landed=table)
         if "deleted" in todo:
             with self.client.begin_transaction():
                 self.run(f"{self.verb}_deleted", landed=table, deletions=DELETIONS, object=table)

@@ -15,6 +15,7 @@ from tailrace.landing import Landed, Layout
 from tailrace.object_reader import ObjectReader, Reading
 from tailrace.replication import deletions, parse_moment
 from tailrace.salesforce_api import Api
+from tailrace.settings import Deleted
 from tailrace.sobject import SObject
 
 FORMULAS_AT, RECONCILED_AT, DEFINED_AT = "formulas_at", "reconciled_at", "defined_at"
@@ -110,7 +111,9 @@ def stale_fields(
     return names
 
 
-def remember_upkeep(state: MutableMapping[str, Any], reading: Reading, upkeep: Upkeep) -> None:
+def remember_upkeep(
+    state: MutableMapping[str, Any], reading: Reading, upkeep: Upkeep, *, deleted: Deleted
+) -> None:
     """Put into the state what is to be applied after the load, and when it was read."""
     now = (reading.window.high or reading.read_at).isoformat()
     formulas = {each.name for each in reading.sobject.formulas}
@@ -120,6 +123,9 @@ def remember_upkeep(state: MutableMapping[str, Any], reading: Reading, upkeep: U
     if reading.whole or upkeep.ids:
         state[RECONCILED_AT] = now
     unsettled: dict[str, Any] = {}
+    if deleted == "remove" and state.get("deleted", "flag") == "flag" and not reading.first:
+        unsettled["flagged"] = True
+    state["deleted"] = deleted
     if upkeep.deleted:
         unsettled["deleted"] = True
     if upkeep.fresh:
