@@ -7,6 +7,7 @@ sent is settled here too, on that small table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,11 @@ from tailrace.members import Alteration, alteration, is_castable
 from tailrace.statements import Binding, Column, TableName
 
 SAMPLE_ROWS_MAX = 3
+
+# Values that differ and that DuckDB's hash() takes for the same: NULL, an empty list and a struct
+# of NULLs; and a number of 128 bits and the one with its halves swapped, such as 0 and -1.
+_HOLLOW = re.compile(r"\[|STRUCT|MAP|UNION|VARIANT")
+_WIDE = re.compile(r"HUGEINT|DECIMAL\((19|2\d|3\d),")
 
 OnNewColumn = Literal["absorb", "send"]
 # What a plan is for: the usual difference; everybody anew; the same without sending; what was
@@ -85,6 +91,14 @@ def diff(ledger: Ledger, question: Question) -> Diff:
     return _Diffing(ledger, question).run()
 
 
+def _blind_spots(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
+    """The columns of which a hash needs to be told more than the value."""
+    return {
+        "hollow": tuple(column for column in columns if _HOLLOW.search(column.type)),
+        "wide": tuple(column for column in columns if _WIDE.search(column.type)),
+    }
+
+
 class _Diffing:
     """The steps of one diff, over the temporary tables it makes."""
 
@@ -125,6 +139,9 @@ class _Diffing:
         self._say_why()
         self._settle_doubts()
         self._follow_intent()
+        if quarantined:
+            # What was added since, to be said again, may have a bad key as well.
+            self._run("quarantine")
         return Diff(
             transitions=self.names["transitions"],
             rows_seen=rows_seen,
@@ -164,6 +181,7 @@ class _Diffing:
             # Whoever was delivered under the old key is forgotten: that is what a reset is for.
             self.tables["snapshot"] = self.names["nobody"]
             self.restart = True
+            self.rejections = self.doubtful = 0
             self._run("nobody")
             return
         self.lost = frozenset(
@@ -182,12 +200,14 @@ class _Diffing:
             return tuple(column for column in shape.columns if column.name in wanted)
 
         compared = among(audience.compared_columns)
+        recorded = tuple(c for c in compared if c.name not in fresh)
         group_id = audience.group.group_id if audience.group else None
         return {
             **shape.lists,
             "known": tuple(c for c in shape.columns if c.name not in fresh),
             "fresh": tuple(c for c in shape.columns if c.name in fresh),
-            "compared": tuple(c for c in compared if c.name not in fresh),
+            "compared": recorded,
+            **_blind_spots(recorded),
             # A column that is absorbed counts as if its value had always been there.
             "absorbed": tuple(c for c in shape.columns if c.name in fresh - sent),
             "unheard": tuple(c for c in shape.columns if c.name in sent),
@@ -203,11 +223,16 @@ class _Diffing:
         }
 
     def _measure(self) -> tuple[int, str | None]:
-        ((rows, *hashes),) = self._run("measure")
+        whole = (*self.ask.shape.keys, *self.ask.shape.columns)
+        ((rows, *hashes),) = self.warehouse.run(
+            "plan/measure",
+            tables=self.tables,
+            columns={**self.ask.shape.lists, **_blind_spots(whole)},
+        )
         if hashes[0] is None and rows:
             return int(rows), None
         # What an engine's hash gives is only good for the same engine, columns and types.
-        columns = [f"{c.name} {c.type}" for c in (*self.ask.shape.keys, *self.ask.shape.columns)]
+        columns = [f"{column.name} {column.type}" for column in whole]
         parts = [self.warehouse.engine_version, ",".join(columns), str(rows), *map(str, hashes)]
         return int(rows), "|".join(parts)
 
@@ -275,8 +300,15 @@ class _Diffing:
             self._run("keep_rejected", audience=self.ask.audience.name)
 
     def _attribute(self, earlier: Binding) -> None:
-        known = {column.name for column in self.warehouse.describe(earlier)}
-        compared = [c for c in self._lists()["compared"] if c.name in known]
+        types = {column.name: column.type for column in self.warehouse.describe(earlier)}
+        # Both definitions are compared in the types of today; a column that cannot be is the
+        # new definition's, and no member changes by it.
+        compared = [
+            column
+            for column in self._lists()["compared"]
+            if types.get(column.name) == column.type
+            or (column.name in types and is_castable(self.warehouse, earlier, column))
+        ]
         columns = {**self._lists(), "compared": compared}
         tables = {**self.tables, "model": earlier}
         self.warehouse.run("plan/earlier", tables=tables, columns=columns)
@@ -286,11 +318,27 @@ class _Diffing:
         """Keys whose last attempt has no known outcome are said again until it is known."""
         if not self.doubtful:
             return
-        self._run("doubtful", audience=self.ask.audience.name)
-        values = {"run": self.ask.run_seq, "now": self.ask.now}
-        self._run("settle_doubtful", run=self.ask.run_seq)
-        self._run("force_present", **values)
-        self._run("force_absent", **values)
+        self.warehouse.run(
+            "plan/doubtful",
+            tables=self.tables,
+            columns={**self._lists(), **self._lists_of_tried()},
+            audience=self.ask.audience.name,
+        )
+        self._run("settle_doubtful")
+        self._run("force_present", now=self.ask.now)
+        self._run("force_absent", now=self.ask.now)
+
+    def _lists_of_tried(self) -> Mapping[str, Sequence[Column]]:
+        """Which columns can be known of what was tried: the outbox has the types of its day."""
+        outbox = self.ledger.outbox(self.ask.audience.name)
+        types = {column.name: column.type for column in self.warehouse.columns_of(outbox)}
+        known = [
+            column
+            for column in self._lists()["known"]
+            if types.get(column.name) == column.type
+            or (column.name in types and is_castable(self.warehouse, outbox, column))
+        ]
+        return {"known": known, "fresh": [c for c in self.ask.shape.columns if c not in known]}
 
     def _summary(self) -> tuple[Group, ...]:
         return tuple(

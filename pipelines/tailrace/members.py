@@ -18,6 +18,7 @@ from tailrace.warehouse import Warehouse
 # Columns of ours beside the audience's in the snapshot and the outbox.
 RESERVED_COLUMNS = frozenset(
     {"run_seq", "seq", "op", "reason", "base_v", "_blind", "_send", "_since", "_v", "_gone"}
+    | {"_epoch", "_h", "_p", "_place", "_rid", "_times"}
 )
 
 
@@ -165,7 +166,7 @@ def _align_outbox(warehouse: Warehouse, outbox: TableName, shape: Shape) -> None
                 _alter(warehouse, "retype", outbox, wanted)
 
 
-def is_castable(warehouse: Warehouse, table: TableName, column: Column) -> bool:
+def is_castable(warehouse: Warehouse, table: Binding, column: Column) -> bool:
     """Whether every value of the column can have the new type."""
     return warehouse.attempt("ledger/count_uncastable", tables={"altered": table}, column=column)
 

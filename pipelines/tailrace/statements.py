@@ -14,6 +14,7 @@ A statement is written once, in DuckDB's dialect; where an engine needs another 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,6 +30,8 @@ from tailrace.clock import iso
 from tailrace.errors import StatementInvalid
 
 WRITTEN_IN = "duckdb"
+# The place of a value or of a query in rendered text: no statement holds such characters.
+_MARKED = re.compile("'\x1f(\\w+)\x1f'|\x1e(\\w+)\x1e")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class TableName:
 
 
 Binding = TableName | exp.Query
+# Bound to a table, it leaves a mark where the text of a query is to stand.
+OPEN = TableName(None, "\x1e")
 
 
 def root(folder: str) -> Path:
@@ -78,11 +83,81 @@ def statement(
     Raises:
         StatementInvalid: The file holds several statements, or a gap is left open.
     """
-    gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
-    tree = gaps.fill(_the_one(name, dialect))
+    named = _names_in(name, dialect)
+    bound = {table: binding for table, binding in (tables or {}).items() if table in named}
+    lists = {each: tuple(of) for each, of in (columns or {}).items() if each in named}
+    queries = {t: binding for t, binding in bound.items() if not isinstance(binding, TableName)}
+    left_open = tuple((t, None if t in queries else binding) for t, binding in bound.items())
+    pieces = _pieces(name, dialect, left_open, tuple(lists.items()), column)
+    return "".join(_filled(name, dialect, pieces, queries, values))
+
+
+@lru_cache(maxsize=2048)
+def _pieces(
+    name: str,
+    dialect: str,
+    tables: tuple[tuple[str, TableName | None], ...],
+    columns: tuple[tuple[str, tuple[Column, ...]], ...],
+    column: Column | None,
+) -> tuple[str | None, ...]:
+    """A statement rendered once for all values and queries: its text, cut at each of them.
+
+    Text, a value's name, a query's name, text, and so on; of the two names one is None.
+    """
+    bound = {table: name or OPEN for table, name in tables}
+    tree = _Gaps(name, dialect, bound, dict(columns), None).fill(_the_one(name, dialect))
     if column is not None:
         tree = _of_column(tree, column, dialect)
-    return tree.sql(dialect=dialect, comments=False)
+    return tuple(_MARKED.split(tree.sql(dialect=dialect, comments=False, copy=False)))
+
+
+def _filled(
+    name: str,
+    dialect: str,
+    pieces: Sequence[str | None],
+    queries: Mapping[str, Any],
+    values: Mapping[str, Any],
+) -> Iterator[str]:
+    for place, piece in enumerate(pieces):
+        if piece is None:
+            continue
+        if place % 3 == 0:
+            yield piece
+        elif place % 3 == 2:
+            yield f"({_query_text(_Same(queries[piece]), dialect)})"
+        elif piece not in values:
+            raise StatementInvalid(f"sql/{name}.sql needs a value for :{piece}")
+        else:
+            yield _literal_text(values[piece], dialect)
+
+
+class _Same:
+    """A query that equals itself only: comparing syntax trees is slower than rendering them."""
+
+    __slots__ = ("query",)
+
+    def __init__(self, query: exp.Query) -> None:
+        self.query = query
+
+    def __hash__(self) -> int:
+        return id(self.query)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.query is self.query
+
+
+@lru_cache(maxsize=64)
+def _query_text(same: _Same, dialect: str) -> str:
+    return rendered(same.query, dialect)
+
+
+def _literal_text(value: Any, dialect: str) -> str:
+    if type(value) is int and value >= 0:
+        return str(value)
+    node = literal(value)
+    # A minus before it must not become the beginning of a comment.
+    whole = exp.paren(node, copy=False) if isinstance(node, exp.Neg) else node
+    return whole.sql(dialect=dialect, copy=False)
 
 
 def query(
@@ -117,7 +192,7 @@ def script(
     """The statements of `sql/<name>.sql`, each bound and rendered for a dialect."""
     gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
     return tuple(
-        gaps.fill(tree.copy()).sql(dialect=dialect, comments=False)
+        gaps.fill(tree.copy()).sql(dialect=dialect, comments=False, copy=False)
         for tree in _parsed(name, dialect)
     )
 
@@ -145,6 +220,15 @@ def _parsed(name: str, dialect: str) -> tuple[exp.Expr, ...]:
     return tuple(tree for tree in trees if tree is not None)
 
 
+@lru_cache(maxsize=256)
+def _names_in(name: str, dialect: str) -> frozenset[str]:
+    """Every name in `sql/<name>.sql`: what else is bound, the statement does not depend on."""
+    found: set[str] = set()
+    for tree in _parsed(name, dialect):
+        found |= {node.name.removeprefix("old__") for node in tree.find_all(exp.Identifier)}
+    return frozenset(found)
+
+
 def _the_one(name: str, dialect: str) -> exp.Expr:
     trees = _parsed(name, dialect)
     if len(trees) != 1:
@@ -163,7 +247,8 @@ class _Gaps:
     dialect: str
     tables: Mapping[str, Binding]
     columns: Mapping[str, Sequence[Column]]
-    values: Mapping[str, Any]
+    # Without values, each leaves its mark in the text.
+    values: Mapping[str, Any] | None
 
     def fill(self, tree: exp.Expr) -> exp.Expr:
         """The tree with every gap filled, lists first so that what they repeat is bound too."""
@@ -175,15 +260,17 @@ class _Gaps:
         # is never read as a gap of ours.
         tables = list(tree.find_all(exp.Table))
         for placeholder in list(tree.find_all(exp.Placeholder)):
-            placeholder.replace(literal(self._value(placeholder.name)))
+            placeholder.replace(self._value(placeholder.name))
         for table in tables:
             self._fill_table(table)
         return tree
 
-    def _value(self, name: str) -> Any:
+    def _value(self, name: str) -> exp.Expr:
+        if self.values is None:
+            return exp.Literal.string(f"\x1f{name}\x1f")
         if name not in self.values:
             raise StatementInvalid(f"sql/{self.name}.sql needs a value for :{name}")
-        return self.values[name]
+        return literal(self.values[name])
 
     def _list(self, name: str) -> Sequence[Column]:
         if name not in self.columns:
@@ -223,7 +310,8 @@ class _Gaps:
             return
         alias = table.alias
         if isinstance(binding, TableName):
-            node: exp.Expr = binding.node()
+            mark = exp.Table(this=exp.to_identifier(f"\x1e{table.name}\x1e", quoted=False))
+            node: exp.Expr = mark if binding is OPEN else binding.node()
             if alias or isinstance(table.parent, exp.From | exp.Join):
                 node = exp.alias_(node, alias or table.name, table=True)
             for key in ("joins", "pivots"):

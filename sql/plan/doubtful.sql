@@ -1,7 +1,8 @@
--- The last attempts without a known outcome, one a key.
+-- The last attempts without a known outcome, one a key, and a version that nobody has seen for what
+-- is said instead. It hangs on the attempt, so that a plan can be made again to the letter.
 CREATE TEMPORARY TABLE tried AS
 SELECT
-  o.op, o.base_v, o._blind,
+  o.op, o.base_v, o._blind, -d.run_seq AS _epoch,
   EACH_COLUMN(keys, o._),
   EACH_COLUMN(known, CAST(o._ AS _TYPE)),
   EACH_COLUMN(fresh, CAST(NULL AS _TYPE))

@@ -2,7 +2,7 @@
 -- last tried, since the receiver may have let them in.
 INSERT INTO transitions (op, reason, base_v, _blind, _send, _since, keys, columns, old__columns)
 SELECT
-  'exited', 'data', CASE WHEN d.op = 'exited' THEN d.base_v ELSE -:run END, TRUE, TRUE,
+  'exited', 'data', CASE WHEN d.op = 'exited' THEN d.base_v ELSE d._epoch END, TRUE, TRUE,
   CAST(:now AS TIMESTAMPTZ),
   EACH_COLUMN(keys, d._), EACH_COLUMN(columns, d._), EACH_COLUMN(columns, CAST(NULL AS _TYPE))
 FROM tried AS d

@@ -7,7 +7,7 @@ SELECT
   CASE
     WHEN d.op = 'changed' AND d._blind AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM m._)
       THEN d.base_v
-    ELSE -:run
+    ELSE d._epoch
   END,
   TRUE, TRUE, CAST(:now AS TIMESTAMPTZ),
   EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._), EACH_COLUMN(columns, CAST(NULL AS _TYPE))

@@ -24,13 +24,23 @@ FROM (
     EACH_COLUMN(fresh, c._)
   FROM (
     SELECT
-      1 AS _p, HASH(1, EACH_COLUMN(compared, m._)) AS _h,
+      1 AS _p,
+      HASH(
+        1, EACH_COLUMN(compared, m._),
+        EACH_COLUMN(hollow, CAST(m._ AS TEXT)), EACH_COLUMN(wide, m._ < 0)
+      ) AS _h,
       EACH_COLUMN(keys, m._), EACH_COLUMN(known, m._), EACH_COLUMN(fresh, m._)
     FROM model AS m
   ) AS c
   FULL JOIN (
     SELECT
-      n.rowid AS _rid, HASH(1, EACH_COLUMN(compared, CAST(n._ AS _TYPE))) AS _h, n._v, n._gone,
+      n.rowid AS _rid,
+      HASH(
+        1, EACH_COLUMN(compared, CAST(n._ AS _TYPE)),
+        EACH_COLUMN(hollow, CAST(CAST(n._ AS _TYPE) AS TEXT)),
+        EACH_COLUMN(wide, CAST(n._ AS _TYPE) < 0)
+      ) AS _h,
+      n._v, n._gone,
       EACH_COLUMN(keys, n._)
     FROM snapshot AS n
   ) AS p ON EVERY_COLUMN(keys, c._ = p._)

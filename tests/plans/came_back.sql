@@ -1,0 +1,25 @@
+-- Who left and comes back enters anew, on the version of their exit, so that the second entry is
+-- not taken for the first one.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- then
+DELETE FROM salesforce.contact WHERE id = 'c1';
+
+-- now
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo');
+
+-- outbox
+-- op      | reason | base | key | new       | old
+-- entered | data   | 2    | c1  | city=Oslo |
+-- size 2 -> 3

@@ -1,0 +1,30 @@
+-- With on_definition_change hold, members that move because of an edit hold the audience.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: hold
+--- */
+SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: hold
+--- */
+SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'
+
+-- now
+INSERT INTO salesforce.contact VALUES ('c4', 'Moss');
+
+-- outbox
+-- size 2 -> 2
+-- held by definition: 1 in, 0 changed, 1 out

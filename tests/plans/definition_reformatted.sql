@@ -1,0 +1,33 @@
+-- Layout, case and comments are no edit: what moves did so because of the data.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+select
+    ID, -- the key
+    City
+from salesforce.contact
+where CITY is not null
+
+-- now
+DELETE FROM salesforce.contact WHERE id = 'c1';
+
+-- outbox
+-- op     | reason | base | key | new       | old
+-- exited | data   | 1    | c1  | city=Oslo |
+-- size 2 -> 1

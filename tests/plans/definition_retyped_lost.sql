@@ -1,0 +1,31 @@
+-- An edit after which a column means something else: its values start anew, and what else moved
+-- has its own reason.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+--- */
+SELECT id, city, level AS score FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, level TEXT, score INTEGER);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 'high', 1), ('c2', 'Moss', 'low', 2);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+--- */
+SELECT id, city, score FROM salesforce.contact
+
+-- now
+UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c2';
+
+-- outbox
+-- op      | reason | base | key | new                | old
+-- changed | data   | 1    | c2  | city=Hamar score=2 | city=Moss score=2
+-- size 2 -> 2
+-- retyped score

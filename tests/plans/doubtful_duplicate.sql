@@ -1,0 +1,29 @@
+-- A doubtful key that the model gives twice waits until it is mended: no key has two transitions.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- then (doubtful: c1)
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
+
+-- then (allow: keys)
+UPDATE salesforce.contact SET city = 'Oslo' WHERE id = 'c1';
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo');
+
+-- now (allow: keys)
+INSERT INTO salesforce.contact VALUES ('c4', 'Oslo');
+
+-- outbox
+-- op      | reason | base | key | new       | old
+-- entered | data   | 0    | c4  | city=Oslo |
+-- size 3 -> 4
+-- quarantined 2

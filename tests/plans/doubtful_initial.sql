@@ -1,0 +1,20 @@
+-- A doubtful entry of the first result set is still initial, and the same transition.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before (doubtful: c1)
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- now
+
+-- outbox
+-- op      | reason  | base | key | new       | old
+-- entered | initial | 0    | c1  | city=Oslo |
+-- size 2 -> 3

@@ -1,0 +1,27 @@
+-- What was said again and has no known outcome either is the same transition when it is said once
+-- more.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- then (doubtful: c1)
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
+
+-- then (doubtful: c1)
+UPDATE salesforce.contact SET city = 'Oslo' WHERE id = 'c1';
+
+-- now
+
+-- outbox
+-- op      | reason | base | key | new       | old
+-- changed | data   | -2   | c1  | city=Oslo |
+-- size 3 -> 3

@@ -1,0 +1,31 @@
+-- A member that the model gives twice is not said anew by an edited mapping.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {town: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- now (on_mapping_change: send, allow: keys)
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo');
+
+-- outbox
+-- op      | reason  | base | key | new         | old
+-- changed | mapping | 1    | c2  | city=Bergen |
+-- changed | mapping | 1    | c3  | city=NULL   |
+-- size 3 -> 3
+-- quarantined 2

@@ -1,0 +1,34 @@
+-- A column that the mapping names for the first time makes nobody changed; it is filled in, and a
+-- change of it counts from the next run on.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL), ('c3', 'Bodø', 3);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+--- */
+SELECT id, city, score FROM salesforce.contact
+
+-- then
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
+
+-- now
+UPDATE salesforce.contact SET score = 2 WHERE id IN ('c1', 'c2');
+
+-- outbox
+-- op      | reason | base | key | new               | old
+-- changed | data   | 1    | c1  | city=Oslo score=2 | city=Oslo score=1
+-- changed | data   | 1    | c2  | city=Moss score=2 | city=Moss score=NULL
+-- size 3 -> 3

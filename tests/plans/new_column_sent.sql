@@ -1,0 +1,34 @@
+-- A new column is sent on request: to the members that have a value in it, because of the mapping;
+-- who moved otherwise did so because of the data.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL), ('c3', 'Bodø', 3), ('c4', 'Hamar', 4);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+--- */
+SELECT id, city, score FROM salesforce.contact
+
+-- now (on_new_column: send)
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
+DELETE FROM salesforce.contact WHERE id = 'c4';
+
+-- outbox
+-- op      | reason  | base | key | new                   | old
+-- changed | mapping | 1    | c1  | city=Oslo score=1     | city=Oslo score=NULL
+-- changed | data    | 1    | c3  | city=Moss score=3     | city=Bodø score=NULL
+-- exited  | data    | 1    | c4  | city=Hamar score=NULL |
+-- size 4 -> 3
+-- added score

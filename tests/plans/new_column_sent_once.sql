@@ -1,0 +1,32 @@
+-- A new column that was sent is a column like any other afterwards.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+--- */
+SELECT id, city, score FROM salesforce.contact
+
+-- then (on_new_column: send)
+
+-- now (on_new_column: send)
+UPDATE salesforce.contact SET score = 2;
+
+-- outbox
+-- op      | reason | base | key | new               | old
+-- changed | data   | 2    | c1  | city=Oslo score=2 | city=Oslo score=1
+-- changed | data   | 1    | c2  | city=Moss score=2 | city=Moss score=NULL
+-- size 2 -> 2

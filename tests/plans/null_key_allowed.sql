@@ -1,0 +1,22 @@
+-- With bad keys allowed once, the good ones move, and the bad ones stay out.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- now (allow: keys)
+INSERT INTO salesforce.contact VALUES (NULL, 'Oslo'), (NULL, NULL), ('c4', 'Moss');
+
+-- outbox
+-- op      | reason | base | key | new       | old
+-- entered | data   | 0    | c4  | city=Moss |
+-- size 3 -> 4
+-- quarantined 2

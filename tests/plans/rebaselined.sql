@@ -1,0 +1,33 @@
+-- With on_definition_change rebaseline, what an edit moves is recorded without being sent; what
+-- the data moved is sent.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: rebaseline
+--- */
+SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: rebaseline
+--- */
+SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'
+
+-- now
+INSERT INTO salesforce.contact VALUES ('c4', 'Moss');
+
+-- outbox
+-- op      | reason     | base | key | new       | old | send
+-- exited  | definition | 1    | c1  | city=Oslo |     | no
+-- entered | data       | 0    | c4  | city=Moss |     | yes
+-- size 2 -> 2

@@ -1,0 +1,35 @@
+-- A doubtful key is sent even where the rest is only recorded: nobody knows what the receiver
+-- holds.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: rebaseline
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- then (doubtful: c1)
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: rebaseline
+--- */
+SELECT id, UPPER(city) AS city FROM salesforce.contact
+
+-- now
+
+-- outbox
+-- op      | reason     | base | key | new         | old         | send
+-- changed | definition | -2   | c1  | city=MOSS   |             | yes
+-- changed | definition | 1    | c2  | city=BERGEN | city=Bergen | no
+-- size 3 -> 3

@@ -1,0 +1,34 @@
+-- After a rebaseline the ledger stands where the new SQL stands.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: rebaseline
+--- */
+SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: rebaseline
+--- */
+SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'
+
+-- then
+
+-- now
+UPDATE salesforce.contact SET city = 'Hamar' WHERE id IN ('c1', 'c2');
+
+-- outbox
+-- op      | reason | base | key | new        | old
+-- entered | data   | 2    | c1  | city=Hamar |
+-- changed | data   | 1    | c2  | city=Hamar | city=Bergen
+-- size 1 -> 2

@@ -1,0 +1,25 @@
+-- A transition that was refused leaves the ledger as it was: the next run plans it with its newest
+-- values, on the same version, and nothing else again.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- then (rejected: c1)
+UPDATE salesforce.contact SET city = 'Moss';
+
+-- now
+UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c1';
+
+-- outbox
+-- op      | reason | base | key | new        | old
+-- changed | data   | 1    | c1  | city=Hamar | city=Oslo
+-- size 3 -> 3

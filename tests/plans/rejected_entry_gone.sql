@@ -1,0 +1,21 @@
+-- Who was refused on entering, and is gone, never was a member.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before (rejected: c1)
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- now
+DELETE FROM salesforce.contact WHERE id IN ('c1', 'c2');
+
+-- outbox
+-- op     | reason | base | key | new         | old
+-- exited | data   | 1    | c2  | city=Bergen |
+-- size 2 -> 1

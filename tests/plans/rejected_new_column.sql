@@ -1,0 +1,32 @@
+-- A new column is absorbed beside a refused change, which is planned with it.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL);
+
+-- then (rejected: c1)
+UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c1';
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+--- */
+SELECT id, city, score FROM salesforce.contact
+
+-- now
+
+-- outbox
+-- op      | reason | base | key | new                | old
+-- changed | data   | 1    | c1  | city=Hamar score=1 | city=Oslo score=1
+-- size 2 -> 2
+-- added score

@@ -1,0 +1,26 @@
+-- A SELECT with its columns in another order plans nothing.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+--- */
+SELECT id, city, score FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {score: score, city: city}}
+--- */
+SELECT score, city, id FROM salesforce.contact
+
+-- now
+
+-- outbox
+-- size 1 -> 1

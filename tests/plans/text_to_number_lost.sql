@@ -1,0 +1,24 @@
+-- Where a recorded value does not fit the new type, the column starts anew, like a new one.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+--- */
+SELECT id, city, score FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, score TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 'high'), ('c2', 'Moss', NULL), ('c3', 'Bodø', '3');
+
+-- now
+DROP TABLE salesforce.contact;
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, score INTEGER);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 9), ('c2', 'Moss', NULL), ('c3', 'Hamar', 3);
+
+-- outbox
+-- op      | reason | base | key | new                | old
+-- changed | data   | 1    | c3  | city=Hamar score=3 | city=Bodø score=3
+-- size 3 -> 3
+-- retyped score

@@ -1,0 +1,21 @@
+-- Names of columns mean the same in any case.
+
+-- audience
+/* ---
+key: ID
+user_id: Id
+track: {changed: Changed, properties: {City: CITY}}
+--- */
+SELECT Id, CITY FROM salesforce.Contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- now
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
+
+-- outbox
+-- op      | reason | base | key | new       | old
+-- changed | data   | 1    | c1  | city=Moss | city=Oslo
+-- size 3 -> 3

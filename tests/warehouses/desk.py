@@ -1,0 +1,157 @@
+"""A desk with an open ledger on it: plans an audience and settles the plan by hand.
+
+What Segment would answer is said by the test, so that a whole history of an audience takes
+milliseconds and every outcome of a delivery can be had at will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import sqlglot
+from warehouses.stores import Store
+
+from tailrace.calls import Transition
+from tailrace.clock import SystemClock
+from tailrace.delivery import Delivery, write_down
+from tailrace.ledger import Ledger, Run
+from tailrace.models import Models, read_models
+from tailrace.outbox import unsettled
+from tailrace.plan import AudiencePlan, Choices, Planner
+from tailrace.warehouse import Warehouse, open_warehouse
+
+NOBODY: Collection[str] = frozenset()
+
+
+class Desk:
+    """One open warehouse. `now` is when its plans are made, where a test wants to say so."""
+
+    def __init__(self, store: Store, warehouse: Warehouse) -> None:
+        self.store = store
+        self.warehouse = warehouse
+        self.clock = SystemClock()
+        self.now: datetime | None = None
+        self.ledger = self._installed()
+
+    def _installed(self) -> Ledger:
+        ledger = Ledger(self.warehouse, clock=self.clock)
+        ledger.install("a namespace")
+        return ledger
+
+    def clear(self) -> None:
+        """Start anew: no table, no model, an empty ledger."""
+        self.warehouse.execute("DROP SCHEMA IF EXISTS salesforce CASCADE")
+        self.warehouse.execute("CREATE SCHEMA salesforce")
+        for table in self.warehouse.tables_in("tailrace"):
+            if "__" in table:
+                self.warehouse.execute(f"DROP TABLE tailrace.{table}")
+            elif table not in ("installation", "lock"):
+                self.warehouse.execute(f"DELETE FROM tailrace.{table}")
+        for file in self.store.project.models_folder.rglob("*.sql"):
+            file.unlink()
+        self.now = None
+
+    def script(self, sql: str) -> None:
+        """Run statements, each committed."""
+        for each in sqlglot.transpile(sql, read="duckdb", write=self.warehouse.dialect):
+            if each:
+                self.warehouse.execute(each)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        (text,) = sqlglot.transpile(sql, read="duckdb", write=self.warehouse.dialect)
+        return self.warehouse.execute(text)
+
+    def models(self) -> Models:
+        return read_models(self.store.project.models_folder)
+
+    def plan(self, name: str = "people", *, choices: Choices | None = None) -> AudiencePlan:
+        """The plan of one audience, as `tailrace plan` makes it."""
+        planner = Planner(
+            self.ledger,
+            models := self.models(),
+            choices=choices or Choices(),
+            segment=None,
+            now=self.now or self.clock.now(),
+        )
+        (audience,) = planner.plan([models.by_name[name]]).audiences
+        return audience
+
+    def write_down(
+        self, name: str = "people", *, choices: Choices | None = None
+    ) -> tuple[AudiencePlan, Delivery]:
+        """A run's plan, committed and not delivered."""
+        run = self.start_run()
+        planned = self.plan(name, choices=choices)
+        return planned, write_down(self.ledger, run, planned, choices=choices or Choices())
+
+    def start_run(self) -> Run:
+        return self.ledger.start_run("sync", suffix="test")
+
+    def transitions(self, delivery: Delivery) -> list[tuple[Transition, bool]]:
+        """What waits in the outbox, with whether it is to be sent."""
+        return list(
+            unsettled(
+                self.ledger,
+                delivery.run_seq,
+                delivery.audience,
+                shape=delivery.shape,
+                planned=delivery.planned,
+            )
+        )
+
+    def settle(
+        self,
+        delivery: Delivery,
+        *,
+        rejected: Collection[str] = NOBODY,
+        doubtful: Collection[str] = NOBODY,
+    ) -> None:
+        """Segment took all of it, but for these keys; doubtful are those it perhaps took before."""
+        for each, _ in self.transitions(delivery):
+            key = " ".join(map(str, each.key))
+            if key in rejected or key in doubtful:
+                self.ledger.reject(
+                    delivery.run_seq,
+                    delivery.audience.name,
+                    seq=each.seq,
+                    kind="track",
+                    reason="refused",
+                    status=400,
+                    attempts=1,
+                    message_id=None,
+                    payload=None,
+                    doubtful=key in doubtful,
+                )
+        self.acknowledge(delivery, 1, delivery.planned)
+        self.ledger.advance(
+            delivery.run_seq, delivery.audience.name, delivery.shape, planned=delivery.planned
+        )
+
+    def acknowledge(self, delivery: Delivery, first: int, last: int) -> None:
+        """A range of the outbox is settled."""
+        if last >= first:
+            self.ledger.acknowledge(
+                delivery.run_seq,
+                delivery.audience.name,
+                first_seq=first,
+                last_seq=last,
+                calls=last - first + 1,
+            )
+
+    def deliver(self, name: str = "people", **options: Any) -> AudiencePlan:
+        """A whole run: plan, write down, settle. What is held stays where it is."""
+        choices = options.pop("choices", None)
+        planned, delivery = self.write_down(name, choices=choices)
+        if planned.status != "held":
+            self.settle(delivery, **options)
+        return planned
+
+
+@contextmanager
+def desk_at(store: Store) -> Iterator[Desk]:
+    """A desk over a store, with its warehouse open until the end."""
+    with open_warehouse(store.project, clock=SystemClock()) as warehouse:
+        yield Desk(store, warehouse)

@@ -1,0 +1,85 @@
+"""Shops on every warehouse: the same project, tables and questions, whatever engine holds them.
+
+A test writes SQL in DuckDB's dialect; on another engine it is translated, as models are.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import sqlglot
+from shop import CONFIG, Shop
+from warehouses.postgres_server import PostgresServer
+
+from tailrace.testing.segment import SegmentSimulator
+
+WAREHOUSES = ("duckdb", pytest.param("postgres", marks=pytest.mark.postgres))
+
+
+class Store(Shop):
+    """A shop whose warehouse takes SQL in DuckDB's dialect."""
+
+    dialect = "duckdb"
+
+    def script(self, sql: str) -> None:
+        """Run statements, each committed."""
+        with self._cursor() as cursor:
+            for each in sqlglot.transpile(sql, read="duckdb", write=self.dialect):
+                cursor.execute(each)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self._cursor() as cursor:
+            (text,) = sqlglot.transpile(sql, read="duckdb", write=self.dialect)
+            cursor.execute(text)
+            return [tuple(row) for row in cursor.fetchall()]
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        with self.connection() as connection:
+            yield connection
+
+
+class PostgresStore(Store):
+    """The same on a database of a PostgreSQL server."""
+
+    dialect = "postgres"
+
+    def __init__(self, root: Path, segment: SegmentSimulator | None = None, *, url: str) -> None:
+        super().__init__(root, segment)
+        self.url = url
+        config = CONFIG.replace('warehouse = "duckdb"', 'warehouse = "postgres"')
+        (root / ".dlt" / "config.toml").write_text(config)
+        (root / ".dlt" / "secrets.toml").write_text(
+            f'[destination.postgres]\ncredentials = "{url}"\n'
+        )
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        connection = psycopg2.connect(self.url)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TimeZone = 'UTC'")
+                yield cursor
+        finally:
+            connection.close()
+
+
+@contextmanager
+def store_on(request: pytest.FixtureRequest, root: Path) -> Iterator[Store]:
+    """The store of the warehouse that a fixture is parametrised with, on a database of its own."""
+    if request.param == "duckdb":
+        yield Store(root)
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = f"store_{os.getpid()}_{time.monotonic_ns()}"
+    server.execute(f"CREATE DATABASE {name}")
+    yield PostgresStore(root, url=server.url(name))
+    server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
