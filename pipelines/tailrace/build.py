@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tailrace.models import Model, Models, bind, definition
+from tailrace.plan import not_landed
 from tailrace.statements import Binding, TableName
 from tailrace.warehouse import Warehouse
 
@@ -23,6 +24,10 @@ def build(
     if not needed:
         return frozenset()
     dataset = warehouse.project.settings.model_dataset
+    landed = warehouse.tables_in(warehouse.project.settings.dataset)
+    for name in (name for name in models.by_name if name in needed):
+        for table in sorted(set(models.by_name[name].reads) - landed):
+            raise not_landed(models.by_name[name], table)
     warehouse.create_dataset(dataset)
     kinds = dict(warehouse.run("build/kinds", dataset=dataset))
     tables: set[str] = set()

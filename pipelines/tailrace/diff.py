@@ -296,6 +296,8 @@ class _Diffing:
             self._run("send_again", run=self.ask.run_seq)
         elif intent == "silent":
             self._run("silence_all")
+        elif intent == "retry" and not self.rejections:
+            self._run("keep_none")
         elif intent == "retry":
             self._run("keep_rejected", audience=self.ask.audience.name)
 

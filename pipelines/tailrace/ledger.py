@@ -14,7 +14,7 @@ from typing import Any
 
 from tailrace import __version__
 from tailrace.clock import Clock, iso
-from tailrace.errors import LedgerGap, LedgerTooNew, TailraceError
+from tailrace.errors import LedgerGap, LedgerTooNew
 from tailrace.statements import Binding, Column, TableName, query
 from tailrace.warehouse import Warehouse
 
@@ -164,7 +164,7 @@ class Ledger:
         return Run(seq=seq, id=run_id, command=command, started_at=now)
 
     def finish_run(
-        self, run: Run, *, exit_code: int, error: TailraceError | None, salesforce_calls: int
+        self, run: Run, *, exit_code: int, error: BaseException | None, salesforce_calls: int
     ) -> None:
         """Write down how a run ended."""
         self._run(

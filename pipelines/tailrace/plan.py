@@ -340,11 +340,7 @@ class Planner:
             missing = sorted(set(self.models.objects_read(model.name)) - landed)
             if not missing:
                 raise ModelDoesNotBind(error.message, hint=error.hint, file=model.file) from None
-            raise ModelDoesNotBind(
-                f"{model.name} reads salesforce.{missing[0]}, which has not landed",
-                hint="Add the object to [sources.salesforce] objects, then: tailrace extract",
-                file=model.file,
-            ) from None
+            raise not_landed(model, missing[0]) from None
 
     def _upstream(self, model: Model) -> tuple[str, ...]:
         """Why the objects that the audience reads cannot be trusted today, one line each."""
@@ -402,3 +398,12 @@ class Planner:
             "plan/digest", tables={"transitions": found.transitions}, columns=ask.shape.lists
         )
         return f"{rows} {value}"
+
+
+def not_landed(model: Model, table: str) -> ModelDoesNotBind:
+    """What to say of a model that reads an object which was never extracted."""
+    return ModelDoesNotBind(
+        f"{model.name} reads salesforce.{table}, which has not landed",
+        hint="Add the object to [sources.salesforce] objects, then: tailrace extract",
+        file=model.file,
+    )

@@ -1,0 +1,2 @@
+-- Nothing was refused before, so there is nothing to try again.
+DELETE FROM transitions
