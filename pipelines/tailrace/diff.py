@@ -91,7 +91,7 @@ def diff(ledger: Ledger, question: Question) -> Diff:
     return _Diffing(ledger, question).run()
 
 
-def _blind_spots(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
+def blind_spots(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
     """The columns of which a hash needs to be told more than the value."""
     return {
         "hollow": tuple(column for column in columns if _HOLLOW.search(column.type)),
@@ -207,7 +207,7 @@ class _Diffing:
             "known": tuple(c for c in shape.columns if c.name not in fresh),
             "fresh": tuple(c for c in shape.columns if c.name in fresh),
             "compared": recorded,
-            **_blind_spots(recorded),
+            **blind_spots(recorded),
             # A column that is absorbed counts as if its value had always been there.
             "absorbed": tuple(c for c in shape.columns if c.name in fresh - sent),
             "unheard": tuple(c for c in shape.columns if c.name in sent),
@@ -227,7 +227,7 @@ class _Diffing:
         ((rows, *hashes),) = self.warehouse.run(
             "plan/measure",
             tables=self.tables,
-            columns={**self.ask.shape.lists, **_blind_spots(whole)},
+            columns={**self.ask.shape.lists, **blind_spots(whole)},
         )
         if hashes[0] is None and rows:
             return int(rows), None

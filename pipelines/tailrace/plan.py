@@ -16,7 +16,7 @@ from typing import Any, Literal
 from tailrace import estimate
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.calls import Mapper
-from tailrace.diff import Diff, Intent, OnNewColumn, Question, diff
+from tailrace.diff import Diff, Intent, OnNewColumn, Question, blind_spots, diff
 from tailrace.errors import ModelDoesNotBind, YoursToFix
 from tailrace.guards import Guard, Seen, judge
 from tailrace.ledger import Delivered, Ledger, Shape
@@ -395,7 +395,9 @@ class Planner:
         if not found.groups:
             return "nothing"
         ((rows, value),) = self.warehouse.run(
-            "plan/digest", tables={"transitions": found.transitions}, columns=ask.shape.lists
+            "plan/digest",
+            tables={"transitions": found.transitions},
+            columns={**ask.shape.lists, **blind_spots((*ask.shape.keys, *ask.shape.columns))},
         )
         return f"{rows} {value}"
 

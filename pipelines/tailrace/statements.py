@@ -105,9 +105,8 @@ def _pieces(
     Text, a value's name, a query's name, text, and so on; of the two names one is None.
     """
     bound = {table: name or OPEN for table, name in tables}
-    tree = _Gaps(name, dialect, bound, dict(columns), None).fill(_the_one(name, dialect))
-    if column is not None:
-        tree = _of_column(tree, column, dialect)
+    gaps = _Gaps(name, dialect, bound, dict(columns), None)
+    tree = gaps.fill(_the_one(name, dialect), column)
     return tuple(_MARKED.split(tree.sql(dialect=dialect, comments=False, copy=False)))
 
 
@@ -172,9 +171,7 @@ def query(
 ) -> exp.Query:
     """The SELECT of `sql/<name>.sql`, bound, to be bound in turn as a table of another one."""
     gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
-    tree = gaps.fill(_the_one(name, dialect))
-    if column is not None:
-        tree = _of_column(tree, column, dialect)
+    tree = gaps.fill(_the_one(name, dialect), column)
     if not isinstance(tree, exp.Query):
         raise StatementInvalid(f"sql/{name}.sql is not a SELECT")
     return tree
@@ -250,18 +247,18 @@ class _Gaps:
     # Without values, each leaves its mark in the text.
     values: Mapping[str, Any] | None
 
-    def fill(self, tree: exp.Expr) -> exp.Expr:
-        """The tree with every gap filled, lists first so that what they repeat is bound too."""
+    def fill(self, tree: exp.Expr, column: Column | None = None) -> exp.Expr:
+        """The tree with every gap filled, lists first so that what they repeat is bound too, and
+        tables last, so that what a bound model holds is never read as a gap of ours."""
         for call in list(tree.find_all(exp.Anonymous)):
             self._fill_call(call)
         for schema in list(tree.find_all(exp.Schema)):
             self._fill_schema(schema)
-        # The gaps are found before the first is filled, so that what a bound model holds
-        # is never read as a gap of ours.
-        tables = list(tree.find_all(exp.Table))
         for placeholder in list(tree.find_all(exp.Placeholder)):
             placeholder.replace(self._value(placeholder.name))
-        for table in tables:
+        if column is not None:
+            tree = _of_column(tree, column, self.dialect)
+        for table in list(tree.find_all(exp.Table)):
             self._fill_table(table)
         return tree
 

@@ -1,1 +1,2 @@
+-- Empties a table beside the landed one.
 DELETE FROM side WHERE TRUE

@@ -1,1 +1,2 @@
+-- Forgets what the log of deletions said of an object.
 DELETE FROM deletions WHERE object = :object

@@ -4,7 +4,8 @@ FROM (
   SELECT
     HASH(
       t.op, t.reason, t.base_v, t._blind, t._send,
-      EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+      EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___),
+      EACH_COLUMN(hollow, CAST(t._ AS TEXT)), EACH_COLUMN(wide, t._ < 0)
     ) AS h
   FROM transitions AS t
 ) AS hashed
