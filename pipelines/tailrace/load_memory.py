@@ -15,8 +15,10 @@ from tailrace.statements import statement
 
 # DuckDB builds a row group of this many rows a thread before it writes it.
 ROW_GROUP_ROWS = 122_880
-ROW_GROUP_FACTOR = 1.3
-BESIDE_BYTES = 32 << 20
+ROW_GROUP_FACTOR = 1.1
+BESIDE_BYTES = 24 << 20
+# Salesforce is slower than two of them; more would only hold more row groups.
+THREADS_MAX = 2
 MERGED_ROWS_MAX = 100_000
 
 
@@ -32,12 +34,12 @@ def bounded_memory(pipeline: Any, readings: Iterable[Reading]) -> Iterator[bool]
             yield False
             return
         ((before, threads),) = client.execute_sql(statement("landing/get_memory_limit", "duckdb"))
-        limit = BESIDE_BYTES + int(threads) * wanted
-        _set(client, f"{limit >> 20}MiB")
+        few = min(int(threads), THREADS_MAX)
+        _set(client, memory_limit=f"{(BESIDE_BYTES + few * wanted) >> 20}MiB", threads=few)
         try:
             yield True
         finally:
-            _set(client, str(before))
+            _set(client, memory_limit=str(before), threads=int(threads))
 
 
 def bytes_needed(readings: list[Reading]) -> int | None:
@@ -54,5 +56,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "Out of Memory" in str(error) or "OutOfMemory" in repr(error)
 
 
-def _set(client: Any, limit: str) -> None:
-    client.execute_sql(statement("landing/set_memory_limit", "duckdb", memory_limit=limit))
+def _set(client: Any, *, memory_limit: str, threads: int) -> None:
+    client.execute_sql(statement("landing/set_threads", "duckdb", threads=threads))
+    limit = statement("landing/set_memory_limit", "duckdb", memory_limit=memory_limit)
+    client.execute_sql(limit)
