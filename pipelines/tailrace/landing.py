@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -65,7 +66,7 @@ class Layout:
         fields = tuple(each.field for each in columns if each.field is not None)
         return cls(table=table, columns=columns, fields=fields, vanished=(), new=())
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         return pa.schema(
             [
@@ -141,19 +142,23 @@ class ParquetFile:
         self.rows = 0
         self._lock = Lock()
         self._held: list[pa.RecordBatch] = []
+        self._held_rows = 0
+        self._held_bytes = 0
         self._writer: pq.ParquetWriter | None = None
 
-    def write(self, batches: Sequence[pa.RecordBatch]) -> None:
-        """Add batches of one schema."""
+    def write(self, batches: Sequence[pa.RecordBatch], size: int) -> None:
+        """Add batches of one schema, `size` bytes in all; held until they fill a row group."""
         with self._lock:
             for batch in batches:
                 self.rows += batch.num_rows
+                self._held_rows += batch.num_rows
                 self._held.append(batch)
-                if (
-                    sum(each.num_rows for each in self._held) >= ROW_GROUP_ROWS
-                    or sum(each.nbytes for each in self._held) >= ROW_GROUP_BYTES
-                ):
+                if self._held_rows >= ROW_GROUP_ROWS:
                     self._flush()
+            # Of what was flushed in between some is counted again: a group may be smaller.
+            self._held_bytes += size
+            if self._held_bytes >= ROW_GROUP_BYTES:
+                self._flush()
 
     def close(self) -> None:
         """Finish the file; without rows there is none."""
@@ -164,7 +169,8 @@ class ParquetFile:
                 self._writer = None
 
     def _flush(self) -> None:
-        held, self._held = [each for each in self._held if each.num_rows], []
+        held = [each for each in self._held if each.num_rows]
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
         if not held:
             return
         table = pa.Table.from_batches(held)
@@ -220,10 +226,10 @@ class LandedFiles:
             page_bytes += batch.nbytes
             if held_bytes >= PAGE_HELD_BYTES_MAX:
                 own = own or ParquetFile(self._new_path())
-                own.write(held)
+                own.write(held, held_bytes)
                 held, held_bytes = [], 0
         if own is not None:
-            own.write(held)
+            own.write(held, held_bytes)
             own.close()
             with self._lock:
                 self._bytes += page_bytes
@@ -232,7 +238,7 @@ class LandedFiles:
         with self._lock:
             self._bytes += page_bytes
             self._open = self._open or ParquetFile(self._new_path())
-            self._open.write(held)
+            self._open.write(held, held_bytes)
             if self._open.rows >= FILE_ROWS:
                 self._close()
         return sum(each.num_rows for each in held)
