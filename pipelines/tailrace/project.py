@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from tailrace.errors import (
     InsecureHost,
@@ -29,6 +30,7 @@ from tailrace.errors import (
     UnknownConfigKey,
 )
 from tailrace.settings import (
+    MAY_BE_ZERO,
     ObjectSettings,
     SalesforceCredentials,
     SalesforceSettings,
@@ -59,8 +61,9 @@ class Project:
     root: Path
     target: str | None
     settings: WarehouseSettings
-    layers: tuple[tuple[str, Mapping[str, Any]], ...]
-    environ: Mapping[str, str]
+    # Both may hold secrets, and a project is printed where something goes wrong.
+    layers: tuple[tuple[str, Mapping[str, Any]], ...] = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
 
     @property
     def models_folder(self) -> Path:
@@ -73,12 +76,22 @@ class Project:
 
     @property
     def duckdb_file(self) -> Path:
-        """The DuckDB file of `[destination.duckdb] credentials`, relative to the project."""
+        """The DuckDB file of `[destination.duckdb] credentials`, relative to the project.
+
+        Raises:
+            InvalidConfigValue: It is no file, and the ledger would not outlive the run.
+        """
         found = self._lookup("destination.duckdb", "credentials")
         value = found[0] if found else "warehouse.duckdb"
         if isinstance(value, Mapping):
             value = value.get("database", "warehouse.duckdb")
-        return self.root / str(value).removeprefix("duckdb:///")
+        path = str(value).removeprefix("duckdb:///")
+        if path.startswith((":memory:", "md:", "motherduck:")):
+            raise InvalidConfigValue(
+                f'destination.duckdb.credentials is "{path.partition(":")[0]}:", which is no file',
+                hint="Name a file for the warehouse, such as warehouse.duckdb.",
+            )
+        return self.root / path
 
     def warehouse_credentials(self, name: str) -> str | dict[str, Any] | None:
         """`[destination.<name>] credentials`, whole or key by key; None leaves them to dlt."""
@@ -99,10 +112,9 @@ class Project:
         """`[sources.salesforce]` and its tables, one an object."""
         settings = self._section("sources.salesforce", SalesforceSettings)
         per_object: dict[str, ObjectSettings] = {}
-        for _, layer in reversed(self.layers):
-            for name in _table(layer, "sources.salesforce.object"):
-                section = f"sources.salesforce.object.{name}"
-                per_object[name] = self._section(section, ObjectSettings)
+        for name in _objects_told(self.layers, self.environ):
+            section = f"sources.salesforce.object.{name}"
+            per_object[name] = self._section(section, ObjectSettings)
         values = {f.name: getattr(settings, f.name) for f in fields(settings)}
         return SalesforceSettings(**{**values, "per_object": types.MappingProxyType(per_object)})
 
@@ -226,11 +238,20 @@ def is_loopback(url: str) -> bool:
 
 def insist_on_tls(url: str, key: str) -> None:
     """Refuse a URL that would carry a secret in the clear."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidConfigValue(f"{key} is not a URL", hint=f"Write {key} as https://host")
     if parts.scheme == "http" and not is_loopback(url):
         raise InsecureHost(f"{key} is http://{parts.hostname}, which is not on this machine")
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        # A port that is no number is only found when it is asked for.
+        return parts if parts.port is None or parts.port else None
+    except ValueError:
+        return None
 
 
 def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
@@ -242,12 +263,16 @@ def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
 def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
     """A configured value as the type its field has; text is read as dlt reads the environment."""
     try:
-        return _converted(value, hint)
-    except (TypeError, ValueError) as error:
+        converted = _converted(value, hint)
+        if converted == 0 and not isinstance(converted, bool) and key not in MAY_BE_ZERO:
+            raise ValueError
+    except (TypeError, ValueError):
+        # What the value was is not told: it may be a secret in the wrong place.
         raise InvalidConfigValue(
-            f"{section}.{key} (in {where}) is not {_spoken(hint)}",
+            f"{section}.{key} (in {where}) is not {_spoken(hint, zero=key in MAY_BE_ZERO)}",
             hint=f"Correct {key} under [{section}].",
-        ) from error
+        ) from None
+    return converted
 
 
 def _converted(value: Any, hint: Any) -> Any:
@@ -262,6 +287,8 @@ def _converted(value: Any, hint: Any) -> Any:
         return value
     if origin is tuple:
         items = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+        if isinstance(items, Mapping):
+            raise TypeError(items)
         if isinstance(items, str):
             items = [part.strip() for part in items.split(",") if part.strip()]
         return tuple(str(item) for item in items)
@@ -275,7 +302,7 @@ def _converted(value: Any, hint: Any) -> Any:
         if isinstance(value, bool):
             raise TypeError(value)
         number = hint(value)
-        if number < 0:
+        if not math.isfinite(number) or number < 0 or (hint is int and number != float(value)):
             raise ValueError(value)
         return number
     if not isinstance(value, str | int | float):
@@ -283,12 +310,18 @@ def _converted(value: Any, hint: Any) -> Any:
     return str(value)
 
 
-def _spoken(hint: Any) -> str:
+def _spoken(hint: Any, *, zero: bool) -> str:
     if get_origin(hint) is typing.Literal:
         return "one of " + ", ".join(str(a) for a in get_args(hint))
     if get_origin(hint) in (typing.Union, types.UnionType):
-        return _spoken(next(a for a in get_args(hint) if a is not type(None)))
-    names = {int: "a whole number ≥ 0", float: "a number ≥ 0", bool: "true or false", str: "text"}
+        return _spoken(next(a for a in get_args(hint) if a is not type(None)), zero=zero)
+    least = "≥ 0" if zero else "> 0"
+    names = {
+        int: f"a whole number {least}",
+        float: f"a number {least}",
+        bool: "true or false",
+        str: "text",
+    }
     return names.get(hint, "a list of names")
 
 
@@ -307,11 +340,25 @@ def _read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mappin
         if not path.is_file():
             continue
         try:
-            yield f".dlt/{name}", tomllib.loads(path.read_text(encoding="utf-8"))
+            yield f".dlt/{name}", tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError:
+            raise InvalidConfigValue("Not a text in UTF-8", file=f".dlt/{name}") from None
         except tomllib.TOMLDecodeError as error:
             # The parser's message may quote the line, and the line may hold a secret.
             place = str(error).rpartition("(")[2].rstrip(")")
             raise InvalidConfigValue(f"Not valid TOML: {place}", file=f".dlt/{name}") from None
+
+
+def _objects_told(
+    layers: tuple[tuple[str, Mapping[str, Any]], ...], environ: Mapping[str, str]
+) -> list[str]:
+    """The objects that have settings of their own, each by one name."""
+    prefix = "SOURCES__SALESFORCE__OBJECT__"
+    told = [name for _, layer in layers for name in _table(layer, "sources.salesforce.object")]
+    told += [
+        name.removeprefix(prefix).rpartition("__")[0] for name in environ if name.startswith(prefix)
+    ]
+    return list({name.lower(): name for name in reversed(told)}.values())
 
 
 def _table(layer: Mapping[str, Any], section: str) -> Mapping[str, Any]:

@@ -14,6 +14,22 @@ Formula = Literal["exclude", "land", "refresh"]
 Api = Literal["auto", "rest", "bulk"]
 Deleted = Literal["flag", "remove"]
 
+# Where nothing at all is an answer: no throttle, no waiting, not one call. Elsewhere a zero would
+# stop everything.
+MAY_BE_ZERO = frozenset(
+    {
+        "api_calls_max",
+        "bulk_rows_min",
+        "events_per_second_max",
+        "formula_refresh_hours",
+        "lock_wait_seconds_max",
+        "quota_share_max",
+        "reconcile_days",
+        "resend_hours_max",
+        "retry_seconds_max",
+    }
+)
+
 STANDARD_OBJECTS = (
     "Account",
     "Contact",
