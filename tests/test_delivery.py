@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from shop import PEOPLE, Shop
 
 from tailrace import housekeeping
-from tailrace.errors import TrackingPlanInvalid
+from tailrace.clock import SystemClock
+from tailrace.errors import ResendRefused, TrackingPlanInvalid
 from tailrace.testing import Fault, SegmentSimulator
 
 POSITIVE_SCORES = """
@@ -135,3 +137,77 @@ def test_a_row_of_which_no_message_can_be_made_is_kept_masked(
     assert ("no_user_anon_id", "userId") == (entry["reason"], entry["path"])
     assert {"city": None, "email": "a***@***", "id": "***", "score": None} == entry["sample"]["row"]
     assert 0 == len(segment.events)
+
+
+class SetClock(SystemClock):
+    """A clock whose day the test says."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 1, 5, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+
+@pytest.fixture
+def left_behind(shop: Shop, segment: SegmentSimulator) -> Shop:
+    """A shop with a run of which Segment took two of six members, and then no more."""
+    shop.clock = SetClock()
+    shop.environ["DESTINATION__SEGMENT__BATCH_EVENTS_MAX"] = "4"
+    shop.environ["DESTINATION__SEGMENT__REQUESTS_IN_FLIGHT_MAX"] = "1"
+    shop.environ["DESTINATION__SEGMENT__RETRY_SECONDS_MAX"] = "0.1"
+    shop.land(people(*[1.0] * 6))
+    segment.faults.append(Fault(path="/v1/batch", nth=2, times=99, status=500))
+    assert 1 == shop.sync().exit_code
+    segment.faults.clear()
+    assert 4 == len(segment.events)
+    return shop
+
+
+def wait(shop: Shop, hours: float) -> None:
+    assert isinstance(shop.clock, SetClock)
+    shop.clock.time += timedelta(hours=hours)
+
+
+def test_what_is_older_than_the_memory_of_segment_is_not_sent_again(
+    left_behind: Shop, segment: SegmentSimulator
+) -> None:
+    """Refused with the count of those that may come twice, until it is asked for."""
+    wait(left_behind, 25)
+    for _ in range(2):
+        done = left_behind.sync()
+        assert (1, [ResendRefused]) == (done.exit_code, [type(each) for each in done.errors])
+        assert "25 hours" in done.errors[0].message
+        assert "4 of its members" in done.errors[0].message
+        assert "--resend" in done.errors[0].hint
+        assert ("failed", 0) == (done.audiences[0]["status"], done.audiences[0]["sent"])
+    assert 4 == len(segment.events)
+    done = left_behind.sync(resend=True)
+    assert (0, 12) == (done.exit_code, len(segment.events))
+    assert 6 == done.audiences[0]["resumed"]
+
+
+def test_what_segment_still_remembers_is_finished(
+    left_behind: Shop, segment: SegmentSimulator
+) -> None:
+    wait(left_behind, 23)
+    assert 0 == left_behind.sync().exit_code
+    assert (12, []) == (len(segment.events), segment.inbox.clashes)
+
+
+def test_an_audience_that_waits_for_a_decision_holds_no_other_back(
+    left_behind: Shop, segment: SegmentSimulator
+) -> None:
+    wait(left_behind, 25)
+    left_behind.audience(PEOPLE.replace("audience: people", "audience: others"), "others")
+    done = left_behind.sync()
+    assert {"people": "failed", "others": "ok"} == {
+        each["audience"]: each["status"] for each in done.audiences
+    }
+    assert 1 == done.exit_code
+
+
+def test_how_long_segment_remembers_is_a_setting(left_behind: Shop) -> None:
+    wait(left_behind, 25)
+    left_behind.environ["DESTINATION__SEGMENT__RESEND_HOURS_MAX"] = "48"
+    assert 0 == left_behind.sync().exit_code

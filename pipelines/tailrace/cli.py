@@ -11,24 +11,22 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 import click
 
-from tailrace import __version__, commands
+from tailrace import __version__, commands, ledger_commands
 from tailrace.commands import Choosing, Result, Selection
 from tailrace.errors import TailraceError
 from tailrace.options import (
     Answered,
     Options,
     Seen,
-    age,
     choosing,
     common,
-    decided,
+    resending,
     seen_by,
     selection,
     watched,
@@ -121,6 +119,24 @@ def ls(options: Options, chosen: Selection) -> Result:
     return commands.ls(options.project_dir, options.target, chosen)
 
 
+@tailrace.command("tracking-plan")
+@common
+@selection
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write it there; tracking_plan.yaml in the project is enforced.",
+)
+def tracking_plan(options: Options, chosen: Selection, out: Path | None) -> Answered:
+    """Draft a tracking plan of what the audiences send, as Segment Protocols takes it."""
+    made = commands.tracking_plan(
+        options.project_dir, options.target, chosen, out=None if out is None else out.absolute()
+    )
+    shown = None if options.as_json or out is not None else made["yaml"]
+    return Answered(options, made, text=shown)
+
+
 @tailrace.command()
 @common
 @selection
@@ -189,7 +205,10 @@ def plan(
     metavar="FILE",
     help="Carry out exactly what was reviewed, or nothing.",
 )
-def sync(options: Options, chosen: Selection, choices: Choosing, plan_file: Path | None) -> Result:
+@resending
+def sync(
+    options: Options, chosen: Selection, choices: Choosing, plan_file: Path | None, resend: bool
+) -> Result:
     """Plan, send and advance, on what has landed."""
     with watched(options) as progress:
         return commands.deliver(
@@ -200,6 +219,7 @@ def sync(options: Options, chosen: Selection, choices: Choosing, plan_file: Path
             choices,
             progress=progress,
             plan_file=None if plan_file is None else plan_file.absolute(),
+            resend=resend,
         )
 
 
@@ -207,11 +227,18 @@ def sync(options: Options, chosen: Selection, choices: Choosing, plan_file: Path
 @common
 @selection
 @choosing
-def run(options: Options, chosen: Selection, choices: Choosing) -> Result:
+@resending
+def run(options: Options, chosen: Selection, choices: Choosing, resend: bool) -> Result:
     """Extract, then sync: the main job."""
     with watched(options) as progress:
         return commands.deliver(
-            "run", options.project_dir, options.target, chosen, choices, progress=progress
+            "run",
+            options.project_dir,
+            options.target,
+            chosen,
+            choices,
+            progress=progress,
+            resend=resend,
         )
 
 
@@ -222,99 +249,8 @@ def status(options: Options) -> Result:
     return commands.status(options.project_dir, options.target)
 
 
-@tailrace.command()
-@common
-@click.argument("audience")
-@click.option(
-    "--at", type=click.DateTime(), metavar="TIME", help="Who was a member then (UTC), by key."
-)
-def history(options: Options, audience: str, at: datetime | None) -> Result:
-    """Show an audience's size over time, or who was in it at a moment."""
-    moment = None if at is None else at.replace(tzinfo=UTC)
-    return commands.history(options.project_dir, options.target, audience, moment)
-
-
-@tailrace.command()
-@common
-@click.argument("person")
-@click.option("--show-values", is_flag=True, help="Do not mask what was sent.")
-def trace(options: Options, person: str, show_values: bool) -> Result:
-    """Show a person's way through all audiences, by key, userId or anonymousId."""
-    return commands.trace(options.project_dir, options.target, person, show_values=show_values)
-
-
-@tailrace.command()
-@common
-def rejected(options: Options) -> Result:
-    """List what was refused, by reason."""
-    return commands.rejected(options.project_dir, options.target)
-
-
-@tailrace.command()
-@common
-@selection
-def retry(options: Options, chosen: Selection) -> Result:
-    """Send again what was rejected, and nothing else."""
-    return _sync_with("retry", "retry", options, chosen)
-
-
-@tailrace.command()
-@common
-@click.argument("audience")
-@click.option(
-    "--send/--no-send",
-    default=None,
-    callback=decided,
-    help="Send every member anew, or take the result as it is.",
-)
-def reset(options: Options, audience: str, send: bool) -> Result:
-    """Forget what was sent of AUDIENCE."""
-    chosen = Selection(select=(audience,))
-    return _sync_with("reset", "resend" if send else "silent", options, chosen)
-
-
-@tailrace.command()
-@common
-@click.argument("audience")
-def retire(options: Options, audience: str) -> Result:
-    """Send everybody's exit from AUDIENCE once, and close its ledger."""
-    with watched(options) as progress:
-        return commands.retire(options.project_dir, options.target, audience, progress=progress)
-
-
-@tailrace.command()
-@common
-@click.argument("old_name", metavar="OLD")
-@click.argument("new_name", metavar="NEW")
-def rename(options: Options, old_name: str, new_name: str) -> Result:
-    """Carry an audience's ledger over, so that nobody enters or exits."""
-    return commands.rename(options.project_dir, options.target, old_name, new_name)
-
-
-@tailrace.command()
-@common
-@click.option(
-    "--older-than",
-    required=True,
-    callback=age,
-    metavar="AGE",
-    help="How long ago it was settled, as 30d or 12h.",
-)
-def purge(options: Options, older_than: timedelta) -> Result:
-    """Forget what was settled longer ago."""
-    return commands.purge(options.project_dir, options.target, older_than)
-
-
-def _sync_with(name: str, intent: str, options: Options, chosen: Selection) -> Result:
-    with watched(options) as progress:
-        return commands.deliver(
-            name,
-            options.project_dir,
-            options.target,
-            chosen,
-            Choosing(intent=intent),
-            progress=progress,
-        )
+for _each in ledger_commands.COMMANDS:
+    tailrace.add_command(_each)
 
 
 def main() -> NoReturn:

@@ -106,9 +106,13 @@ def init(directory: Path) -> Result:
 
 def validate(directory: Path, target: str | None, selection: Selection) -> Result:
     """Read the configuration and every model, and say what is wrong with them."""
-    chosen = _chosen(_models(_project(directory, target)), selection)
+    from tailrace.tracking_plan import TrackingPlan
+
+    project = _project(directory, target)
+    chosen = _chosen(_models(project), selection)
+    TrackingPlan.read(project.tracking_plan_file)
     audiences = sum(model.audience is not None for model in chosen)
-    warnings = [each.as_dict() for model in chosen for each in model.warnings]
+    warnings = [each.as_dict() for model in chosen for each in _remarks(model)]
     return answer("validate", models=len(chosen), audience_count=audiences, warnings=warnings)
 
 
@@ -190,6 +194,7 @@ def deliver(
     *,
     progress: Progress,
     plan_file: Path | None = None,
+    resend: bool = False,
 ) -> Result:
     """`sync`, or what differs from it by its intent, or `run`, which extracts first."""
     from tailrace import sync
@@ -201,6 +206,7 @@ def deliver(
         select=selection.select,
         exclude=selection.exclude,
         choices=chosen.choices(),
+        resend=resend,
         progress=progress,
     )
     return answer(command, exit_code=done.exit_code) | done.as_dict()
@@ -217,14 +223,59 @@ def status(directory: Path, target: str | None) -> Result:
     return answer("status") | found
 
 
-def retire(directory: Path, target: str | None, audience: str, *, progress: Progress) -> Result:
+def retire(
+    directory: Path, target: str | None, audience: str, *, resend: bool, progress: Progress
+) -> Result:
     """Send everybody's exit once, and close the audience's ledger."""
     from tailrace import sync
 
-    done = sync.retire(
-        _project(directory, target), audience, clock=SystemClock(), progress=progress
-    )
+    project = _project(directory, target)
+    done = sync.retire(project, audience, clock=SystemClock(), resend=resend, progress=progress)
     return answer("retire", exit_code=done.exit_code) | done.as_dict()
+
+
+def replay(
+    directory: Path,
+    target: str | None,
+    audience: str,
+    destination: str,
+    *,
+    history: bool,
+    resend: bool,
+    progress: Progress,
+) -> Result:
+    """Bring a new destination up from the ledger."""
+    from tailrace import sync
+
+    done = sync.replay(
+        _project(directory, target),
+        audience,
+        destination,
+        clock=SystemClock(),
+        history=history,
+        resend=resend,
+        progress=progress,
+    )
+    return answer("replay", exit_code=done.exit_code) | done.as_dict()
+
+
+def tracking_plan(
+    directory: Path, target: str | None, selection: Selection, *, out: Path | None
+) -> Result:
+    """Draft a tracking plan of what the audiences send, as JSON and as YAML."""
+    import yaml
+
+    from tailrace.drafting import draft_of
+
+    project = _project(directory, target)
+    plan = draft_of(
+        project, clock=SystemClock(), select=selection.select, exclude=selection.exclude
+    )
+    text = yaml.safe_dump(plan, sort_keys=False, allow_unicode=True, width=100)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+    written = str(out) if out is not None else None
+    return answer("tracking-plan", tracking_plan=plan, yaml=text, file=written)
 
 
 def rename(directory: Path, target: str | None, old_name: str, new_name: str) -> Result:
@@ -301,6 +352,12 @@ def _models(project: Project) -> Models:
 
 def _chosen(models: Models, selection: Selection) -> Sequence[Model]:
     return models.select(selection.select, selection.exclude)
+
+
+def _remarks(model: Model) -> list[Any]:
+    from tailrace import remarks
+
+    return [*model.warnings, *(remarks.of_header(model.audience) if model.audience else ())]
 
 
 def _listed(model: Model) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from tailrace.console import Result, reasons_of, size_of, summary
+from tailrace.console import Result, called, reasons_of, size_of, summary
 
 MARKDOWN_BYTES_MAX = 64_000
 DETAILS_MAX = 50
@@ -68,7 +68,7 @@ def _markdown_row(audience: Result) -> str:
     if not held:
         said = "held" if audience["status"] == "held" else "ok"
     cells = (
-        f"`{audience['audience']}`",
+        f"`{called(audience)}`",
         size_of(audience),
         f"+{audience.get('entered') or 0:,}",
         f"~{audience.get('changed') or 0:,}",
@@ -83,7 +83,7 @@ def _markdown_details(audience: Result) -> Iterable[str]:
     reasons = reasons_of(audience)
     if not samples and not reasons:
         return
-    yield from ("", f"<details><summary><code>{audience['audience']}</code></summary>", "")
+    yield from ("", f"<details><summary><code>{called(audience)}</code></summary>", "")
     if reasons:
         yield f"By reason: {reasons}"
     if samples:

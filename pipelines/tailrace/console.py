@@ -98,6 +98,7 @@ def blocks(result: Result) -> Iterable[str | Table]:
         "init": _of_init,
         "validate": _of_validate,
         "ls": _of_ls,
+        "tracking-plan": _of_tracking_plan,
         "extract": _of_extract,
         "status": _of_status,
         "rejected": _of_rejected,
@@ -124,6 +125,11 @@ def _of_init(result: Result) -> Iterable[str | Table]:
 def _of_validate(result: Result) -> Iterable[str | Table]:
     models, audiences = result["models"], result["audience_count"]
     yield f"{counted(models, 'model')}, {counted(audiences, 'audience')}: valid."
+
+
+def _of_tracking_plan(result: Result) -> Iterable[str | Table]:
+    rules = counted(len(result["tracking_plan"]["rules"]), "rule")
+    yield f"{rules} written to {result['file']}."
 
 
 def _of_ls(result: Result) -> Iterable[str | Table]:
@@ -291,7 +297,7 @@ def _audiences(result: Result) -> Table:
     )
     rows = tuple(
         (
-            each["audience"],
+            called(each),
             each.get("status", ""),
             size_of(each),
             *(number(each.get(name)) for name in numbers),
@@ -309,9 +315,16 @@ def size_of(audience: Result) -> str:
     return f"{number(before)} → {number(after)}"
 
 
+def called(audience: Result) -> str:
+    """An audience's name, with its destination where that is not the usual one."""
+    destination = audience.get("destination", "segment")
+    name = str(audience["audience"])
+    return name if destination == "segment" else f"{name} → {destination}"
+
+
 def _notes(audience: Result) -> Iterable[str]:
     """What a table has no room for: why members moved, and why an audience is held."""
-    name = audience["audience"]
+    name = called(audience)
     moves = reasons_of(audience)
     if moves and set(audience["by_reason"]) - {"data", "initial"}:
         yield f"{name}: {moves}"
@@ -320,7 +333,8 @@ def _notes(audience: Result) -> Iterable[str]:
             seen, limit = number(guard["seen"]), number(guard["limit"])
             said = guard.get("message") or f"{seen} seen"
             yield f"{name} is held by {guard['name']}: {said}; the limit is {limit}."
-            yield f"  If that is right, let it pass once: --allow {name}:{guard['name']}"
+            pair = f"{audience['audience']}:{guard['name']}"
+            yield f"  If that is right, let it pass once: --allow {pair}"
     for note in audience.get("notes", ()):
         yield f"{name}: {note}"
 

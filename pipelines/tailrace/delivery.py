@@ -49,6 +49,7 @@ class Delivery:
     planned: int
     resumed: bool
     written_at: datetime | None = None
+    moves: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def destination(self) -> str:
@@ -68,6 +69,7 @@ class Settled:
     rejected: int
     calls: int
     resumed: bool
+    moves: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
     by_name: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
@@ -222,6 +224,7 @@ class Delivering:
             rejected=rejected,
             calls=sum(calls for _, _, calls in ranges),
             resumed=delivery.resumed,
+            moves=delivery.moves,
             remarks=tuple(remarks.of_mapping(self.mapper)),
             by_name=self.names.acknowledged if self.names else {},
         )

@@ -151,6 +151,15 @@ def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def resending(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the leave to finish what was left behind long ago."""
+    return click.option(
+        "--resend",
+        is_flag=True,
+        help="Finish what an old run left behind, although Segment may get some of it twice.",
+    )(body)
+
+
 def _allowed(
     _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
 ) -> tuple[tuple[str, ...], ...]:

@@ -236,6 +236,17 @@ class Planner:
             segments=self.segment or {},
         )
 
+    def columns_of(self, model: Model) -> tuple[Column, ...]:
+        """The columns that an audience's model gives today.
+
+        Raises:
+            ModelDoesNotBind: The warehouse cannot run it.
+        """
+        assert model.audience is not None
+        return self._describe(
+            self._bound(definition(self.models, model.name), model.audience), model
+        )
+
     def retirement(self, audience: Audience, delivered: Delivered) -> AudiencePlan:
         """Everybody's exit from an audience, by what the ledger alone knows of it."""
         snapshot = self.ledger.snapshot(audience.name)

@@ -70,6 +70,11 @@ class Project:
         return self.root / "models"
 
     @property
+    def tracking_plan_file(self) -> Path:
+        """What messages must be like, where the project says so; enforced before sending."""
+        return self.root / "tracking_plan.yaml"
+
+    @property
     def state_folder(self) -> Path:
         """Where dlt keeps its working files: inside the project, so that nothing lands at home."""
         return self.root / ".tailrace" / (self.target or "default")
@@ -139,12 +144,29 @@ class Project:
         """`[destination.segment]`, or another Segment source by its name.
 
         Raises:
+            UnknownConfigKey: There is no such section, or it has a key that nothing reads.
             MissingCredential: There is no write key.
             InsecureHost: The host is http:// and not on this machine.
         """
-        settings = self._section(f"destination.{destination}", SegmentSettings)
-        insist_on_tls(settings.host, f"destination.{destination}.host")
+        section = f"destination.{destination}"
+        if section not in SECTIONS:
+            self._insist_on(section)
+            _refuse_unknown_keys(self.layers, self.environ, {section: SegmentSettings})
+        settings = self._section(section, SegmentSettings)
+        insist_on_tls(settings.host, f"{section}.host")
         return settings
+
+    def _insist_on(self, section: str) -> None:
+        prefix = section.replace(".", "__").upper() + "__"
+        here = any(_table(layer, section) for _, layer in self.layers)
+        if not here and not any(name.startswith(prefix) for name in self.environ):
+            parent, _, name = section.rpartition(".")
+            known = {key for _, layer in self.layers for key in _table(layer, parent)}
+            raise UnknownConfigKey(
+                f"[{section}] is not configured.{did_you_mean(name, known)}",
+                hint=f"Put its write_key under [{section}] in .dlt/secrets.toml, and what else "
+                "differs in .dlt/config.toml.",
+            )
 
     def enter(self) -> None:
         """Make this the folder and the profile that dlt works with."""
@@ -219,7 +241,8 @@ def load_project(
         )
     env = os.environ if environ is None else environ
     layers = tuple(_read_layers(folder, target))
-    _refuse_unknown_keys(layers, env)
+    of_objects = (f"sources.salesforce.object.{name}" for name in _objects_told(layers, env))
+    _refuse_unknown_keys(layers, env, {**SECTIONS, **dict.fromkeys(of_objects, ObjectSettings)})
     project = Project(
         root=root, target=target, settings=WarehouseSettings(), layers=layers, environ=env
     )
@@ -369,9 +392,11 @@ def _table(layer: Mapping[str, Any], section: str) -> Mapping[str, Any]:
 
 
 def _refuse_unknown_keys(
-    layers: tuple[tuple[str, Mapping[str, Any]], ...], environ: Mapping[str, str]
+    layers: tuple[tuple[str, Mapping[str, Any]], ...],
+    environ: Mapping[str, str],
+    sections: Mapping[str, type],
 ) -> None:
-    for section, shape in SECTIONS.items():
+    for section, shape in sections.items():
         known = {f.name for f in fields(shape)} | KEYS_OF_OTHERS.get(section, set())
         for where, layer in layers:
             for key in _table(layer, section):

@@ -125,7 +125,12 @@ def _audiences(plan: Plan | None, settled: Sequence[Settled]) -> tuple[Mapping[s
 def _resumed_only(done: Sequence[Settled]) -> dict[str, Any]:
     sent, rejected = sum(each.sent for each in done), sum(each.rejected for each in done)
     resumed = sum(each.sent + each.rejected for each in done if each.resumed)
-    told = {"status": "ok", "sent": sent, "rejected": rejected, "resumed": resumed}
+    told: dict[str, Any] = {"status": "ok", "sent": sent, "rejected": rejected, "resumed": resumed}
+    for each in done:
+        for op, count in each.moves.items():
+            told[op] = told.get(op, 0) + count
+    if done[0].moves:
+        told["size_after"] = told["entered"] - told["exited"]
     return _nothing_moved(done[0].audience, done[0].destination) | told
 
 

@@ -18,6 +18,8 @@ from tailrace.ledger import Ledger, Run
 from tailrace.models import Model, Models
 from tailrace.plan import AudiencePlan, Choices, Plan, Planner, lanes_of
 from tailrace.project import did_you_mean
+from tailrace.remarks import Remark
+from tailrace.replay import Replay, catch_up, write_down_replay
 from tailrace.results import Progressing, RunResult, object_entry
 from tailrace.reviewed import Reviewed
 from tailrace.settings import SalesforceCredentials, SegmentSettings
@@ -36,6 +38,7 @@ class Job:
     objects: tuple[str, ...] | None = None
     reconcile: bool = False
     retire: str | None = None
+    replay: Replay | None = None
     resend: bool = False
     reviewed: Reviewed | None = None
     choices: Choices = field(default_factory=Choices)
@@ -71,10 +74,12 @@ class Runner:
         try:
             if work.salesforce is not None:
                 self._extract(work.salesforce)
-            if work.models is not None:
-                self._sync(work.models)
             if work.job.retire is not None:
                 self._retire(work.job.retire)
+            elif work.job.replay is not None:
+                self._replay(work.job.replay)
+            elif work.models is not None:
+                self._sync(work.models)
         except TailraceError as raised:
             self.done = self.done.with_errors(raised.flattened())
         except BaseException as unexpected:
@@ -126,8 +131,9 @@ class Runner:
                 errors.append(facts.error)
             elif not facts.complete:
                 errors.append(ExtractIncomplete(f"{facts.object} was not extracted whole"))
+        told = [Remark(message=warning) for warning in landed.warnings]
         self.done = replace(
-            self.done.with_errors(errors),
+            self.done.with_errors(errors).with_remarks(told),
             objects=tuple(object_entry(facts) for facts in landed.objects),
             salesforce={
                 "calls": landed.calls_used,
@@ -188,6 +194,31 @@ class Runner:
             for settled in self.done.settled:
                 if not settled.rejected and not settled.resumed:
                     self.ledger.retire(settled.lane)
+
+    def _replay(self, asked: Replay) -> None:
+        known = self.work.models.by_name.get(asked.audience) if self.work.models else None
+        audience = known.audience if known is not None else None
+        lanes = (
+            {lane.destination or DEFAULT_DESTINATION for lane in audience.lanes()}
+            if audience
+            else set()
+        )
+        if asked.destination not in lanes:
+            remark = Remark(
+                message=f"{asked.audience}: its header does not name {asked.destination}, which "
+                "hears of no change until it does",
+                hint=f"destination: [{', '.join(sorted({*lanes, asked.destination}))}]",
+                audience=asked.audience,
+            )
+            self.done = self.done.with_remarks([remark])
+        with self._dispatch() as dispatch:
+            blocked = self._finish_left_behind(dispatch)
+            if blocked.intersection(self.ledger.lanes_of(asked.audience)):
+                # Its ledger does not say yet who is a member.
+                return
+            self._deliver(dispatch, write_down_replay(self.ledger, self.begun, asked))
+            if not dispatch.failures and asked.history:
+                catch_up(self.ledger, asked)
 
     def _leaving(self, planner: Planner, row: Mapping[str, Any]) -> AudiencePlan | None:
         delivered = self.ledger.last_delivered(str(row["lane"]))

@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from tailrace import reviewed
-from tailrace.audiences import DEFAULT_DESTINATION
+from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.clock import Clock
 from tailrace.delivery import Progress
-from tailrace.errors import MissingCredential
+from tailrace.errors import HeaderInvalid, MissingCredential
 from tailrace.ledger import Ledger
 from tailrace.lock import lock
 from tailrace.models import Model, Models, read_models
 from tailrace.plan import Choices, Plan, Planner, lanes_of
 from tailrace.project import Project
+from tailrace.replay import Replay
 from tailrace.results import RunResult
 from tailrace.runner import Job, Runner, Work
 from tailrace.settings import SegmentSettings
@@ -30,7 +31,6 @@ from tailrace.tracking_plan import TrackingPlan
 from tailrace.warehouse import Warehouse, open_warehouse
 
 STATUS_RUNS_MAX = 10
-TRACKING_PLAN = "tracking_plan.yaml"
 
 
 def extract(
@@ -85,11 +85,13 @@ def sync(
     exclude: Sequence[str] = (),
     choices: Choices | None = None,
     plan_file: Path | None = None,
+    resend: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Build, plan, send and advance, on what has landed.
 
-    With `plan_file`, what was reviewed is carried out, with its choices, or nothing is.
+    With `plan_file`, what was reviewed is carried out, with its choices, or nothing is. With
+    `resend`, what was left behind is finished however old it is.
 
     Raises:
         PlanUnreadable: The file is not a plan.
@@ -98,6 +100,7 @@ def sync(
         command="sync",
         select=tuple(select),
         exclude=tuple(exclude),
+        resend=resend,
         choices=choices or Choices(),
     )
     if plan_file is not None:
@@ -114,6 +117,7 @@ def run(
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
     choices: Choices | None = None,
+    resend: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """The main job: `extract`, then `sync`."""
@@ -122,16 +126,38 @@ def run(
         extract=True,
         select=tuple(select),
         exclude=tuple(exclude),
+        resend=resend,
         choices=choices or Choices(),
     )
     return _carry_out(project, job, clock=clock, progress=progress)
 
 
 def retire(
-    project: Project, audience: str, *, clock: Clock, progress: Progress | None = None
+    project: Project,
+    audience: str,
+    *,
+    clock: Clock,
+    resend: bool = False,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Send everybody's exit from an audience once, and close its ledger. Its file may be gone."""
-    job = Job(command="retire", retire=audience)
+    job = Job(command="retire", retire=audience, resend=resend)
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def replay(
+    project: Project,
+    audience: str,
+    destination: str,
+    *,
+    clock: Clock,
+    history: bool = False,
+    resend: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Bring a new destination up from the ledger: its members as entering, or all that was sent."""
+    asked = Replay(audience=audience, destination=destination, history=history)
+    job = Job(command="replay", replay=asked, resend=resend)
     return _carry_out(project, job, clock=clock, progress=progress)
 
 
@@ -153,15 +179,16 @@ def prepare(project: Project, job: Job) -> Work:
     """Read what a job needs, and raise what is wrong with it."""
     reads_models = job.deliver and job.retire is None
     models, selected = _selected(project, job.select, job.exclude) if reads_models else (None, ())
+    destinations = _destinations(selected) if reads_models else ()
+    if job.replay is not None:
+        selected, destinations = (), (job.replay.destination,)
     return Work(
         job=job,
         models=models,
         selected=tuple(selected),
         salesforce=project.salesforce_credentials() if job.extract else None,
-        segments={name: project.segment(name) for name in _destinations(selected)}
-        if job.deliver
-        else {},
-        tracking_plan=TrackingPlan.read(project.root / TRACKING_PLAN) if job.deliver else None,
+        segments={name: project.segment(name) for name in destinations},
+        tracking_plan=TrackingPlan.read(project.tracking_plan_file) if job.deliver else None,
     )
 
 
@@ -182,6 +209,16 @@ def _selected(
     project: Project, select: Sequence[str], exclude: Sequence[str]
 ) -> tuple[Models, Sequence[Model]]:
     models = read_models(project.models_folder, objects=project.salesforce().objects)
+    seen: dict[str, Audience] = {}
+    for _, audience in lanes_of(models.audiences()):
+        other = seen.setdefault(audience.name, audience)
+        if other is not audience:
+            raise HeaderInvalid(
+                f'The ledger would call both {other.title} and {audience.title} "{audience.name}"',
+                hint="Give one of the audiences another name.",
+                file=audience.file,
+                line=audience.line("audience"),
+            )
     return models, models.select(select, exclude)
 
 
