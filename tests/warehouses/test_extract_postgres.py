@@ -1,0 +1,80 @@
+"""The extract into PostgreSQL: the same rows, deletions and formulas as in DuckDB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from salesforce_landing import QuickClock
+
+from tailrace.salesforce import ExtractResult, extract
+from tailrace.settings import SalesforceCredentials, SalesforceSettings
+from tailrace.testing import SalesforceSimulator
+
+import dlt  # isort: skip
+
+pytestmark = pytest.mark.postgres
+
+
+class Extracted:
+    """An org, and the PostgreSQL database that it lands in."""
+
+    def __init__(self, sf: SalesforceSimulator, folder: Path, url: str) -> None:
+        self.sf = sf
+        self.pipeline = dlt.pipeline(
+            "tailrace",
+            pipelines_dir=str(folder),
+            destination=dlt.destinations.postgres(url),
+            dataset_name="salesforce",
+        )
+
+    def extract(self, **options: Any) -> ExtractResult:
+        """Contacts and accounts, formulas read anew."""
+        return extract(
+            self.pipeline,
+            SalesforceSettings(objects=("Account", "Contact"), formula="refresh"),
+            SalesforceCredentials(
+                instance_url=self.sf.url,
+                client_id=self.sf.client_id,
+                client_secret=self.sf.client_secret,
+            ),
+            clock=QuickClock(),
+            **options,
+        )
+
+    def rows(self, sql: str) -> list[Any]:
+        """What the database says."""
+        with self.pipeline.sql_client() as client:
+            return [tuple(row) for row in client.execute_sql(sql) or ()]
+
+
+@pytest.fixture
+def extracted(tmp_path: Path, postgres_database: str) -> Iterator[Extracted]:
+    with SalesforceSimulator() as sf:
+        yield Extracted(sf, tmp_path, postgres_database)
+
+
+def test_rows_deletions_and_formulas_land(extracted: Extracted) -> None:
+    """Each in its own way, as everywhere."""
+    org = extracted.sf.org
+    assert [True, True] == [each.complete for each in extracted.extract().objects]
+    logged, traceless, soft = org.rows("Contact").ids()[:3]
+    account = org.rows("Account").ids()[0]
+    org.advance(hours=1)
+    org.purge("Contact", logged)
+    org.purge("Contact", traceless, logged=False)
+    org.delete("Contact", soft)
+    org.silently("Account", account, {"Health_Score__c": 2.5})
+    org.advance(minutes=5)
+
+    done = extracted.extract(reconcile=True)
+
+    assert [True, True] == [each.complete for each in done.objects]
+    assert [(200, 200)] == extracted.rows("SELECT count(*), count(DISTINCT id) FROM contact")
+    assert sorted([(logged, True), (traceless, True), (soft, False)]) == extracted.rows(
+        "SELECT id, _hard_deleted FROM contact WHERE is_deleted ORDER BY id"
+    )
+    score = f"SELECT health_score__c FROM account WHERE id = '{account}'"
+    assert [(2.5,)] == extracted.rows(score)
