@@ -297,7 +297,7 @@ def _fitting(object_name: str, field: Field, stored: Kind) -> Kind:
         return widened
     raise FieldTypeChanged(
         f"{object_name}.{field.name} is now {field.type} in Salesforce and landed as {stored}",
-        hint=f"Land the object anew (tailrace extract --refresh {object_name}), or leave the field"
+        hint=f"Land the object anew (tailrace extract --afresh -s object:{object_name}), or leave it"
         f' out: exclude = ["{field.name}"] under [sources.salesforce.object.{object_name}].',
     )
 
