@@ -31,11 +31,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a project asks of every message, and whether they are counted by name."""
+    """What a project asks of every message."""
 
     salt: str | None = None
     tracking_plan: TrackingPlan | None = None
-    by_name: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +163,7 @@ class Delivering:
         delivery: Delivery,
         *,
         terms: Terms,
+        by_name: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.ledger = ledger
@@ -174,7 +174,7 @@ class Delivering:
         self.settled = 0
         self.rejected: dict[int, dict[str, Any]] = {}
         self.masker = Masker(delivery.audience)
-        self.names = Names() if terms.by_name else None
+        self.names = Names() if by_name else None
         self.flow: Flow | None = None
         self.mapper = Mapper(
             delivery.audience,

@@ -91,6 +91,11 @@ class Dispatch:
             for name, error in self.failures.items()
         ]
 
+    @property
+    def known(self) -> Mapping[str, SegmentSettings]:
+        """The settings of every destination that this run has to do with."""
+        return self._settings
+
     def known_settings(self, destination: str) -> SegmentSettings | None:
         """The settings of a destination; none where it has failed by not being configured."""
         try:
@@ -117,7 +122,12 @@ class Dispatch:
             self._checked.add(name)
         for each in queue:
             delivering = Delivering(
-                self._ledger, segment, each, terms=self._terms, progress=self._progress
+                self._ledger,
+                segment,
+                each,
+                terms=self._terms,
+                by_name=bool(segment.settings.public_api_token),
+                progress=self._progress,
             )
             self._under_way[name] = delivering
             yield from delivering.steps()

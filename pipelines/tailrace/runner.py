@@ -18,6 +18,7 @@ from tailrace.ledger import Ledger, Run
 from tailrace.models import Model, Models
 from tailrace.plan import AudiencePlan, Choices, Plan, Planner, lanes_of
 from tailrace.project import did_you_mean
+from tailrace.reconciling import compare
 from tailrace.remarks import Remark
 from tailrace.replay import Replay, catch_up, write_down_replay
 from tailrace.results import Progressing, RunResult, object_entry
@@ -66,6 +67,8 @@ class Runner:
         self.job = work.job
         self.begun = run
         self.progress = progress
+        # What Segment took of an earlier attempt, it received then.
+        self.since = run.started_at
         self.done = Progressing(run_id=run.id, command=work.job.command)
 
     def run(self) -> RunResult:
@@ -238,6 +241,10 @@ class Runner:
                 yield dispatch
             finally:
                 self.done = self.done.with_errors(dispatch.troubles())
+            told, missing = compare(
+                self.done.settled, dispatch.known, since=self.since, clock=self.ledger.clock
+            )
+            self.done = self.done.with_remarks(told).with_errors(missing)
 
     def _planner(self, models: Models, **options: Any) -> Planner:
         return Planner(
@@ -265,6 +272,7 @@ class Runner:
             error = None if self.job.resend else self._too_old(dispatch, each)
             if error is None:
                 ready.append(each)
+                self.since = min(self.since, each.written_at or self.since)
             else:
                 refused.add(each.audience.name)
                 self.done = self.done.with_errors([error])
@@ -274,7 +282,7 @@ class Runner:
 
     def _too_old(self, dispatch: Dispatch, left: Delivery) -> TailraceError | None:
         settings = dispatch.known_settings(left.destination)
-        if settings is None or left.written_at is None or not settings.resend_hours_max:
+        if settings is None or left.written_at is None:
             return None
         open_ = self.ledger.unsettled_count(left.run_seq, left.audience.name, left.planned)
         age = self.ledger.clock.now() - left.written_at

@@ -137,3 +137,4 @@ class SegmentSettings:
     public_api_token: str | None = field(default=None, repr=False)
     public_api_host: str = "https://api.segmentapis.com"
     source_id: str | None = None
+    overview_seconds_max: float = 90.0
