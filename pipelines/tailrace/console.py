@@ -13,6 +13,8 @@ from typing import IO, Any
 
 Result = Mapping[str, Any]
 
+# Guards whose limit is a number of members; the others say it all in words.
+COUNTING_GUARDS = frozenset({"max_exited", "max_entered", "max_changed", "min_rows"})
 STATUS_STYLES = {"ok": "green", "unchanged": "dim", "held": "yellow", "failed": "bold red"}
 COLUMN_STYLES = {"entered": "green", "changed": "cyan", "exited": "magenta", "rejected": "red"}
 
@@ -332,7 +334,8 @@ def _notes(audience: Result) -> Iterable[str]:
         if guard["held"]:
             seen, limit = number(guard["seen"]), number(guard["limit"])
             said = guard.get("message") or f"{seen} seen"
-            yield f"{name} is held by {guard['name']}: {said}; the limit is {limit}."
+            bound = f"; the limit is {limit}" if guard["name"] in COUNTING_GUARDS else ""
+            yield f"{name} is held by {guard['name']}: {said}{bound}."
             pair = f"{audience['audience']}:{guard['name']}"
             yield f"  If that is right, let it pass once: --allow {pair}"
     for note in audience.get("notes", ()):
@@ -359,7 +362,7 @@ def summary(result: Result) -> str:
         if not calls:
             return "Nothing to send."
         return f"Would send {work}, about {segment.get('seconds', 0):,.1f} s. Nothing was sent."
-    if not calls and result["errors"]:
+    if not calls and (result["errors"] or any(each["held"] for each in result["audiences"])):
         return "Nothing was sent."
     if not calls:
         return "Nothing to send: Segment is up to date."

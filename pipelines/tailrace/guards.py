@@ -73,7 +73,7 @@ def _verdicts(audience: Audience, seen: Seen) -> Iterator[tuple[str, int, int, b
         len(seen.upstream),
         0,
         bool(seen.upstream),
-        "the last extract was not whole: " + "; ".join(seen.upstream) if seen.upstream else "",
+        "its data cannot be trusted today: " + "; ".join(seen.upstream) if seen.upstream else "",
     )
     yield (
         "keys",
