@@ -7,6 +7,7 @@ is replaced at once, another's when its lease has run out.
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import threading
@@ -14,12 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from tailrace.clock import Clock
-from tailrace.errors import LockHeld
+from tailrace.errors import LockHeld, WarehouseFailed
 from tailrace.ledger import Ledger
+from tailrace.warehouse import Warehouse
+
+log = logging.getLogger(__name__)
 
 BEATS_PER_LEASE = 4
+ENDS_WITHIN_SECONDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +53,16 @@ def lock(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> Iterator[N
         LockHeld: A living owner has it.
     """
     take(ledger, owner=owner, run_id=run_id, clock=clock)
-    beating = threading.Event()
-    thread = _start_beating(ledger, owner=owner, clock=clock, ended=beating)
     try:
-        yield
+        if ledger.warehouse.dialect == "duckdb":
+            yield
+            return
+        with _beating(ledger, owner=owner, clock=clock):
+            # Nothing is written by a run that slept through its lease and lost it.
+            ledger.warehouse.insist = partial(insist, ledger, owner=owner, clock=clock)
+            yield
     finally:
-        beating.set()
-        if thread is not None:
-            thread.join(timeout=5)
+        ledger.warehouse.insist = None
         release(ledger, owner=owner, clock=clock)
 
 
@@ -77,6 +85,7 @@ def take(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> None:
         run_id=run_id,
         expires_at=now + timedelta(seconds=lease_seconds),
         expected=held.owner,
+        expected_until=held.expires_at,
     )
     if look(ledger).owner != owner:
         raise LockHeld("Another run took the lock at the same moment")
@@ -91,41 +100,57 @@ def look(ledger: Ledger) -> Lease:
 
 
 def release(ledger: Ledger, *, owner: str, clock: Clock) -> None:
-    """Let the next run in."""
-    ledger.warehouse.run(
-        "ledger/take_lock",
-        tables=ledger.tables,
-        owner="",
-        host="",
-        process=0,
-        run_id="",
-        expires_at=clock.now(),
-        expected=owner,
-    )
+    """Let the next run in. Where the warehouse is gone, the lease runs out by itself."""
+    try:
+        ledger.warehouse.run(
+            "ledger/release_lock", tables=ledger.tables, owner=owner, now=clock.now()
+        )
+    except WarehouseFailed as error:
+        log.warning("The lock could not be released: %s", error.message)
 
 
-def _start_beating(
-    ledger: Ledger, *, owner: str, clock: Clock, ended: threading.Event
-) -> threading.Thread | None:
+def insist(ledger: Ledger, *, owner: str, clock: Clock) -> None:
+    """Renew the lease as the first step of a transaction: nobody takes it before the last one.
+
+    Raises:
+        LockHeld: Somebody already did.
+    """
+    _beat(ledger.warehouse, ledger, owner=owner, clock=clock)
+    holder = look(ledger)
+    if holder.owner != owner:
+        by = holder.run_id or "another run"
+        raise LockHeld(f"The lease ran out, and {by} took the lock over")
+
+
+def _beat(warehouse: Warehouse, ledger: Ledger, *, owner: str, clock: Clock) -> None:
+    lease_seconds = warehouse.project.settings.lock_lease_seconds
+    expires_at = clock.now() + timedelta(seconds=lease_seconds)
+    warehouse.run("ledger/beat_lock", tables=ledger.tables, owner=owner, expires_at=expires_at)
+
+
+@contextmanager
+def _beating(ledger: Ledger, *, owner: str, clock: Clock) -> Iterator[None]:
     """Renew the lease over a connection of its own, since the run's may be busy for minutes."""
-    if ledger.warehouse.dialect == "duckdb":
-        return None
-    lease_seconds = ledger.warehouse.project.settings.lock_lease_seconds
     beside = ledger.warehouse.another()
+    pause_seconds = beside.project.settings.lock_lease_seconds / BEATS_PER_LEASE
+    ended = threading.Event()
 
     def beat() -> None:
-        try:
-            while not ended.wait(lease_seconds / BEATS_PER_LEASE):
-                expires_at = clock.now() + timedelta(seconds=lease_seconds)
-                beside.run(
-                    "ledger/beat_lock", tables=ledger.tables, owner=owner, expires_at=expires_at
-                )
-        finally:
-            beside.client.close_connection()
+        while not ended.wait(pause_seconds):
+            try:
+                _beat(beside, ledger, owner=owner, clock=clock)
+            except WarehouseFailed as error:
+                # The next beat may get through; if none does, the run loses the lock and is told.
+                log.warning("The lock could not be renewed: %s", error.message)
 
     thread = threading.Thread(target=beat, name="tailrace-lock", daemon=True)
     thread.start()
-    return thread
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=ENDS_WITHIN_SECONDS)
+        beside.client.close_connection()
 
 
 def _is_alive(process: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from itertools import count
@@ -61,6 +61,7 @@ class Warehouse:
     Attributes:
         dialect: sqlglot's name of the engine's dialect.
         pipeline: The dlt pipeline that lands objects over the same connection.
+        insist: What must hold for a transaction to begin; raises where it does not.
     """
 
     def __init__(self, project: Project, pipeline: dlt.Pipeline, client: SqlClientBase[Any]):
@@ -68,6 +69,7 @@ class Warehouse:
         self.pipeline = pipeline
         self.client = client
         self.dialect = str(client.capabilities.sqlglot_dialect)
+        self.insist: Callable[[], None] | None = None
         self._described = count()
 
     @cached_property
@@ -161,6 +163,8 @@ class Warehouse:
         """All or nothing: commits at the end, rolls back whatever interrupts it."""
         with self.client.begin_transaction():
             try:
+                if self.insist is not None:
+                    self.insist()
                 yield
             except Exception:
                 raise
