@@ -66,6 +66,19 @@ class Layout:
         fields = tuple(each.field for each in columns if each.field is not None)
         return cls(table=table, columns=columns, fields=fields, vanished=(), new=())
 
+    def defined(self, definitions: Iterable[Mapping[str, Any]]) -> Layout:
+        """The layout with what Salesforce's field definitions say."""
+        found = {str(each["QualifiedApiName"]): each for each in definitions}
+        fields = {each.name: each.defined(found.get(each.name, {})) for each in self.fields}
+        return replace(
+            self,
+            fields=tuple(fields.values()),
+            columns=tuple(
+                replace(each, field=fields[each.field.name]) if each.field else each
+                for each in self.columns
+            ),
+        )
+
     @cached_property
     def schema(self) -> pa.Schema:
         return pa.schema(
@@ -297,8 +310,8 @@ def _fitting(object_name: str, field: Field, stored: Kind) -> Kind:
         return widened
     raise FieldTypeChanged(
         f"{object_name}.{field.name} is now {field.type} in Salesforce and landed as {stored}",
-        hint=f"Land the object anew (tailrace extract --afresh -s object:{object_name}), or leave it"
-        f' out: exclude = ["{field.name}"] under [sources.salesforce.object.{object_name}].',
+        hint=f"Land the object anew (tailrace extract --afresh -s object:{object_name}), or leave"
+        f' the field out: exclude = ["{field.name}"] under [sources.salesforce.object.{object_name}].',
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,7 +24,7 @@ from tailrace.salesforce_api import Api
 from tailrace.settings import SalesforceSettings
 from tailrace.side_tables import DELETIONS, QUARANTINE
 from tailrace.sobject import ARROW_OF_KIND, SObject, read_describe
-from tailrace.upkeep import Upkeep, define, look_after, remember_upkeep
+from tailrace.upkeep import Upkeep, definitions, look_after, remember_upkeep
 
 # Imported after project, which switches dlt's telemetry off.
 import dlt  # isort: skip
@@ -103,12 +104,18 @@ class Extraction:
         schema = dlt.current.source_schema()
         state = dlt.current.resource_state(table)
         try:
-            reading = self.reader.read(
-                define(self.api, self.describe(name), state),
-                self._known(name, state),
-                schema.tables.get(table),
-                normalize=schema.naming.normalize_path,
-            )
+            sobject = self.describe(name)
+            with ThreadPoolExecutor(1) as beside:
+                asked = beside.submit(definitions, self.api, sobject, state)
+                reading = self.reader.read(
+                    sobject,
+                    self._known(name, state),
+                    schema.tables.get(table),
+                    normalize=schema.naming.normalize_path,
+                )
+                told = asked.result()
+            if told is not None:
+                reading.layout = reading.layout.defined(told)
             upkeep = look_after(self.reader, reading, state, reconcile=name in self.reconcile)
         except FOR_ALL:
             raise

@@ -69,6 +69,15 @@ class Field:
         said = [each for each in (self.note, self.help) if each]
         return f"{self.label}: {' '.join(said)}" if said else self.label
 
+    def defined(self, definition: Mapping[str, Any]) -> Field:
+        """The field with what an administrator wrote about it, and how he classed it."""
+        return replace(
+            self,
+            note=str(definition.get("Description") or ""),
+            compliance=str(definition.get("ComplianceGroup") or ""),
+            sensitivity=str(definition.get("SecurityClassification") or ""),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class SObject:
@@ -101,20 +110,6 @@ class SObject:
     def has_deleted(self) -> bool:
         """Whether Salesforce keeps deleted rows of this object for a while."""
         return any(field.name == "IsDeleted" for field in self.fields)
-
-    def with_definitions(self, definitions: Iterable[Mapping[str, Any]]) -> SObject:
-        """The object with what an administrator wrote about its fields, and how he classed them."""
-        found = {str(each["QualifiedApiName"]): each for each in definitions}
-        fields = tuple(
-            replace(
-                field,
-                note=str(found.get(field.name, {}).get("Description") or ""),
-                compliance=str(found.get(field.name, {}).get("ComplianceGroup") or ""),
-                sensitivity=str(found.get(field.name, {}).get("SecurityClassification") or ""),
-            )
-            for field in self.fields
-        )
-        return replace(self, fields=fields)
 
     def without(self, name: str) -> SObject:
         """The object without a field that turned out not to be readable."""

@@ -5,7 +5,7 @@ Each is read into a side table of its own, which is applied to the landed table 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -75,23 +75,24 @@ def look_after(
     return Upkeep(deleted=deleted.rows, fresh=fresh, ids=ids)
 
 
-def define(api: Api, sobject: SObject, state: MutableMapping[str, Any]) -> SObject:
-    """The object with its fields' descriptions and classes, if it is time to ask for those."""
+def definitions(
+    api: Api, sobject: SObject, state: Mapping[str, Any]
+) -> Sequence[Mapping[str, Any]] | None:
+    """What an administrator wrote about the fields; None if it is not time to ask again."""
     now = api.server_time or api.clock.now()
     known = set(sobject.names) <= set(state.get("fields") or ())
     if known and not _is_due(state.get(DEFINED_AT), DEFINITIONS_DAYS, now, hours=24):
-        return sobject
+        return None
     query = (
         "SELECT QualifiedApiName,Description,ComplianceGroup,SecurityClassification"
         f" FROM FieldDefinition WHERE EntityDefinition.QualifiedApiName = '{sobject.name}'"
     )
     try:
-        found = api.get("tooling/query", q=query)["records"]
+        found: list[Mapping[str, Any]] = api.get("tooling/query", q=query)["records"]
+        return found
     except SalesforceFault:
         # A user who may not see the setup still sees the rows.
-        return sobject
-    state[DEFINED_AT] = now.isoformat()
-    return sobject.with_definitions(found)
+        return None
 
 
 def stale_fields(
@@ -126,6 +127,8 @@ def remember_upkeep(
     if deleted == "remove" and state.get("deleted", "flag") == "flag" and not reading.first:
         unsettled["flagged"] = True
     state["deleted"] = deleted
+    if any(each.note is not None for each in reading.layout.fields):
+        state[DEFINED_AT] = now
     if upkeep.deleted:
         unsettled["deleted"] = True
     if upkeep.fresh:
