@@ -311,7 +311,8 @@ def _fitting(object_name: str, field: Field, stored: Kind) -> Kind:
     raise FieldTypeChanged(
         f"{object_name}.{field.name} is now {field.type} in Salesforce and landed as {stored}",
         hint=f"Land the object anew (tailrace extract --afresh -s object:{object_name}), or leave"
-        f' the field out: exclude = ["{field.name}"] under [sources.salesforce.object.{object_name}].',
+        f" the field out under [sources.salesforce.object.{object_name}]:"
+        f' exclude = ["{field.name}"].',
     )
 
 
