@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from shop import PEOPLE, Shop
+from simulation.receiver import members, profiles
 
 from tailrace import housekeeping
 from tailrace.clock import SystemClock
@@ -211,3 +212,52 @@ def test_how_long_segment_remembers_is_a_setting(left_behind: Shop) -> None:
     wait(left_behind, 25)
     left_behind.environ["DESTINATION__SEGMENT__RESEND_HOURS_MAX"] = "48"
     assert 0 == left_behind.sync().exit_code
+
+
+DEALS = PEOPLE.replace("key: id", "key: city").replace(
+    "SELECT id, email, city, score FROM salesforce.contact WHERE NOT is_deleted",
+    "SELECT city, id, email, score FROM salesforce.contact WHERE NOT is_deleted",
+)
+
+
+def owned(**owners: str) -> list[dict[str, Any]]:
+    """Deals by their city, each with the user whose it is."""
+    return [{"city": city, "id": user, "score": 1.0} for city, user in owners.items()]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"a": "ada", "b": "bob"}, {"a": "bob", "b": "ada"}),
+        ({"a": "ada", "b": "bob", "c": "cyd"}, {"a": "bob", "b": "cyd", "c": "ada"}),
+        ({"a": "ada", "b": "bob"}, {"a": "bob", "c": "ada"}),
+        ({"b": "ada"}, {"a": "ada"}),
+        ({"a": "ada"}, {"b": "ada"}),
+        ({"a": "ada", "b": "ada"}, {"b": "ada"}),
+        ({"a": "ada", "b": "ada"}, {"a": "bob", "b": "ada"}),
+        ({"a": "ada", "b": "bob"}, {"a": "cyd"}),
+    ],
+    ids=["swap", "ring", "takes over", "new key", "newer key", "one of two", "one moves", "leaves"],
+)
+def test_who_is_a_member_by_another_row_is_not_told_to_leave(
+    shop: Shop, segment: SegmentSimulator, before: dict[str, str], after: dict[str, str]
+) -> None:
+    """Whatever rows change hands in one run, the receiver has the users of today's rows."""
+    shop.audience(DEALS)
+    shop.land(owned(**before))
+    assert 0 == shop.sync().exit_code
+    assert set(before.values()) == members(profiles(segment.events)).keys()
+    shop.land(owned(**after))
+    planned = shop.plan().as_dict()["segment"]["calls"]
+    count = len(segment.events)
+    assert 0 == shop.sync().exit_code
+    assert planned == len(segment.events) - count
+    known = profiles(segment.events)
+    assert {user: user in after.values() for user in known} == {
+        user: profile.traits["people"] for user, profile in known.items()
+    }
+    if len(after) == len(set(after.values())) and len(before) == len(set(before.values())):
+        assert set(after.values()) == members(known).keys()
+    shop.land([])
+    assert 0 == shop.sync(choices=shop.allow(("people", "max_exited"))).exit_code
+    assert {} == members(profiles(segment.events))

@@ -50,7 +50,8 @@ class Transition:
     """A member that entered, changed or exited, with the values that decide what is sent.
 
     An exit has its last-known values in `new`. A change without `old` is one whose last delivery
-    has no known outcome: all its calls are made, and say nothing of what was before.
+    has no known outcome: all its calls are made, and say nothing of what was before. `stays` is
+    an exit of a user who is a member by another row.
     """
 
     seq: int
@@ -60,6 +61,7 @@ class Transition:
     key: tuple[Any, ...]
     new: Mapping[str, Any]
     old: Mapping[str, Any]
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Mapper:
             if t.op == "entered":
                 work.enter(new, own_id=True)
             elif t.op == "exited":
-                work.exit(new)
+                work.exit(new, stays=t.stays)
             else:
                 work.change(new, self._row(t.old, t.key) if t.old else t.old)
         except UnsupportedValue as error:
@@ -155,13 +157,16 @@ class Mapper:
         group_changed: bool = True,
         consent_changed: bool = False,
         moved: bool = False,
+        leaves: bool = True,
+        stays: bool = False,
         grouped: bool = True,
     ) -> dict[Kind, int]:
         """How many calls of each kind a transition makes, without making them.
 
         The `…_changed` say whether one of the audience's `track_columns`, `identify_columns`,
-        `group_columns` or consent columns moved, `moved` whether the user did, `grouped` whether
-        the row has a group.
+        `group_columns` or consent columns moved, `moved` whether the user did and `leaves` whether
+        the old one is told so, `stays` whether who exits is a member by another row, `grouped`
+        whether the row has a group.
         """
         audience = self.audience
         identify, left = int(audience.identify is not None), int(self.objects.left is not None)
@@ -171,11 +176,12 @@ class Mapper:
         if op == "entered":
             return {"identify": identify, "group": group, "track": entered}
         if op == "exited":
-            return {"identify": left, "group": 0, "track": exited}
+            spared = stays and audience.payload == "engage"
+            return {"identify": left * (not stays), "group": 0, "track": exited * (not spared)}
         consent = int(consent_changed and bool(self.consent_columns))
         if moved:
-            tracks = exited + entered + consent
-            return {"identify": left + identify, "group": group, "track": tracks}
+            tracks = exited * leaves + entered + consent
+            return {"identify": left * leaves + identify, "group": group, "track": tracks}
         changed = int("changed" in self.heads and track_changed)
         return {
             "identify": identify * identify_changed,
@@ -226,12 +232,18 @@ class _Work:
                 "entered", ids + tracked, head, row, m.objects.properties.build(row), own_id
             )
 
-    def exit(self, row: Row) -> None:
-        """What makes a member none: no trait but the membership, and no group."""
+    def exit(self, row: Row, *, stays: bool = False) -> None:
+        """What makes a member none: no trait but the membership, and no group.
+
+        Of a user who stays a member by another row, only the row's own event is sent; where the
+        event itself says that the user is none (engage), nothing.
+        """
         m = self._m
         ids = self._who(row)
         _, member, tracked = m.context.of(row)
-        if m.objects.left is not None:
+        if stays and m.audience.payload == "engage":
+            return
+        if m.objects.left is not None and not stays:
             left = m.objects.left.build(row)
             self._send("identify", "exited", ids + member, m.heads["identify"], left)
         head = m.heads.get("exited")

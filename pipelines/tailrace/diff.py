@@ -39,11 +39,13 @@ class Group:
     op: str
     reason: str
     send: bool
+    stays: bool
     track_moved: bool
     identify_moved: bool
     group_moved: bool
     consent_moved: bool
     identity_moved: bool
+    had_identity: bool
     has_group: bool
     is_new: bool
     members: int
@@ -138,6 +140,7 @@ class _Diffing:
         entered, exited, quarantined, samples = self._check_keys(rows_seen, int(size_before))
         self._say_why()
         self._settle_doubts()
+        self._spare_who_stays()
         self._follow_intent()
         if quarantined:
             # What was added since, to be said again, may have a bad key as well.
@@ -289,6 +292,18 @@ class _Diffing:
         if ask.audience.on_definition_change == "rebaseline":
             self._run("silence", reason="definition")
 
+    def _spare_who_stays(self) -> None:
+        """A user is a member while any row is theirs. Nothing to do where a key is a user."""
+        shape, audience = self.ask.shape, self.ask.audience
+        name = audience.user_id or audience.anonymous_id
+        who = [column for column in (*shape.keys, *shape.columns) if column.name == name]
+        if [column.name for column in who] == [key.name for key in shape.keys]:
+            return
+        columns = {**self._lists(), "who": who}
+        self.warehouse.run("plan/spare_exits", tables=self.tables, columns=columns)
+        if columns["identity"]:
+            self.warehouse.run("plan/spare_moves", tables=self.tables, columns=columns)
+
     def _follow_intent(self) -> None:
         intent = self.ask.intent
         if intent == "resend":
@@ -348,14 +363,16 @@ class _Diffing:
                 op=row[0],
                 reason=row[1],
                 send=row[2],
-                track_moved=row[3],
-                identify_moved=row[4],
-                group_moved=row[5],
-                consent_moved=row[6],
-                identity_moved=row[7],
-                has_group=row[8],
-                is_new=row[9],
-                members=row[10],
+                stays=row[3],
+                track_moved=row[4],
+                identify_moved=row[5],
+                group_moved=row[6],
+                consent_moved=row[7],
+                identity_moved=row[8],
+                had_identity=row[9],
+                has_group=row[10],
+                is_new=row[11],
+                members=row[12],
             )
             for row in self._run("summary")
         )

@@ -59,6 +59,8 @@ def calls(found: Diff, mapper: Mapper) -> dict[str, int]:
             group_changed=group.group_moved,
             consent_changed=group.consent_moved,
             moved=group.identity_moved,
+            leaves=group.had_identity,
+            stays=group.stays,
             grouped=group.has_group,
         )
         for kind, count in each.items():

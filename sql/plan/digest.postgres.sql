@@ -3,7 +3,7 @@ SELECT COUNT(*), CAST(SUM(CAST(CAST('x' || SUBSTR(h, 1, 15) AS BIT(60)) AS BIGIN
 FROM (
   SELECT
     MD5(CAST(ROW(
-      t.op, t.reason, t.base_v, t._blind, t._send,
+      t.op, t.reason, t.base_v, t._blind, t._send, t._stays,
       EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
     ) AS TEXT)) AS h
   FROM transitions AS t

@@ -3,7 +3,7 @@ SELECT COUNT(*), CAST(BIT_XOR(h) AS TEXT) || ' ' || CAST(SUM(h) AS TEXT)
 FROM (
   SELECT
     HASH(
-      t.op, t.reason, t.base_v, t._blind, t._send,
+      t.op, t.reason, t.base_v, t._blind, t._send, t._stays,
       EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___),
       EACH_COLUMN(hollow, CAST(t._ AS TEXT)), EACH_COLUMN(wide, t._ < 0)
     ) AS h

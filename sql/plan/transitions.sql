@@ -11,6 +11,7 @@ SELECT
   COALESCE(p._v, 0) AS base_v,
   FALSE AS _blind,
   TRUE AS _send,
+  FALSE AS _stays,
   CASE
     WHEN COALESCE(p._p, 0) = 1 AND COALESCE(c._p, 0) = 1 AND NOT p._gone THEN p._since
     ELSE CAST(:now AS TIMESTAMPTZ)

@@ -20,7 +20,7 @@ INSERT INTO salesforce.campaign_member VALUES ('a', 'c', 'Sent');
 
 -- outbox
 -- op      | reason | base | key  | new              | old
+-- exited  | data   | 1    | b c  | status=Sent      |
 -- entered | data   | 0    | a c  | status=Sent      |
 -- changed | data   | 1    | ab c | status=Responded | status=Sent
--- exited  | data   | 1    | b c  | status=Sent      |
 -- size 3 -> 3
