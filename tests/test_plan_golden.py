@@ -4,8 +4,8 @@ Each file under `plans/` is one history of an audience called people, told in se
 
 * `-- audience` or `-- model NAME`: the file of the audience, or of a model under it, from here on;
 * `-- before` and `-- then`: statements on the landed tables, and a run that delivers;
-* `-- now`: statements, and the run whose outbox is expected;
-* `-- outbox`: the expected transitions, then what else the plan says.
+* `-- now`: the same, and `-- outbox` behind it: the transitions that are expected of that run, then
+  what else its plan says.
 
 In brackets behind before, then and now stands what the run is told, or what happens in it:
 `rejected: KEY KEY`, `doubtful: KEY`, `at: TIME`, `upstream: OBJECT`, `allow: GUARD`,
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from warehouses.desk import Desk, desk_at
-from warehouses.stores import WAREHOUSES, store_on
+from warehouses.desk import Desk, desk_on
+from warehouses.stores import WAREHOUSES
 
 from tailrace.clock import iso
 from tailrace.plan import AudiencePlan, Choices
@@ -162,7 +162,7 @@ def desk(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Desk]:
     """One open warehouse of each kind for all cases."""
-    with store_on(request, tmp_path_factory.mktemp("desk")) as store, desk_at(store) as desk:
+    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
         yield desk
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from tailrace.audiences import Audience
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger import Delivered, Ledger, Shape
-from tailrace.members import Alteration, alteration, is_castable
+from tailrace.members import Alteration, alteration, has_keys, is_castable
 from tailrace.statements import Binding, Column, TableName
 
 SAMPLE_ROWS_MAX = 3
@@ -169,29 +169,42 @@ class _Diffing:
         """The snapshot's table, or an empty one where the audience was never delivered."""
         for table in self.names.values():
             self.warehouse.drop_temporary(table)
+        delivered, shape = self.ask.delivered, self.ask.shape
         snapshot = self.ledger.snapshot(self.ask.audience.name)
-        found = self.warehouse.columns_of(snapshot) if self.ask.delivered else ()
-        if not found:
-            self.tables["snapshot"] = self.names["nobody"]
-            self._run("nobody")
+        found = self.warehouse.columns_of(snapshot)
+        if delivered is None or not found:
+            # What a run left that died before its plan was written down is of no use.
+            self._start_anew(restart=bool(found) and not has_keys(found, shape.keys))
             return
         self.tables["snapshot"] = snapshot
         try:
-            self.alteration = alteration(found, self.ask.shape, audience=self.ask.audience)
+            keys = Audience.from_mapping(delivered.mapping).key
+            self.alteration = alteration(found, shape, audience=self.ask.audience, keys=keys)
         except KeyTypeChanged:
             if self.ask.intent not in ("resend", "silent"):
                 raise
             # Whoever was delivered under the old key is forgotten: that is what a reset is for.
-            self.tables["snapshot"] = self.names["nobody"]
-            self.restart = True
             self.rejections = self.doubtful = 0
-            self._run("nobody")
+            self._start_anew(restart=True)
             return
-        self.lost = frozenset(
+        self.lost = self._unheard(found) | frozenset(
             column.name
             for column in self.alteration.retyped
             if not is_castable(self.warehouse, snapshot, column)
         )
+
+    def _start_anew(self, *, restart: bool) -> None:
+        self.restart = restart
+        self.tables["snapshot"] = self.names["nobody"]
+        self._run("nobody")
+
+    def _unheard(self, found: Sequence[Column]) -> frozenset[str]:
+        """Columns that are recorded and were not compared, such as a time: what is recorded is not
+        what the receiver was told, so that they are new ones."""
+        assert self.ask.delivered is not None
+        before = Audience.from_mapping(self.ask.delivered.mapping)
+        compared = set(self.ask.audience.compared_columns) - set(before.compared_columns)
+        return frozenset(compared & {column.name for column in found})
 
     def _lists(self) -> Mapping[str, Sequence[Column]]:
         shape, audience = self.ask.shape, self.ask.audience
@@ -250,6 +263,7 @@ class _Diffing:
             and delivered.rejected == 0
             and not self.ask.send_mapping
             and self.alteration == Alteration()
+            and not self.lost
             and not self.rejections
             and not self.doubtful
         )

@@ -15,6 +15,8 @@ from tailrace.ledger import Ledger, Shape
 from tailrace.statements import Binding, Column, TableName
 from tailrace.warehouse import Warehouse
 
+# The longest of what stands before an audience's name in the name of a table.
+TABLE_PREFIX = "transitions__"
 # Columns of ours beside the audience's in the snapshot and the outbox.
 RESERVED_COLUMNS = frozenset(
     {"run_seq", "seq", "op", "reason", "base_v", "_blind", "_send", "_stays", "_since", "_v", "_gone"}
@@ -56,19 +58,46 @@ def shape_of(
     )
 
 
-def alteration(found: Sequence[Column], shape: Shape, *, audience: Audience) -> Alteration:
-    """What it takes to make a snapshot with the columns `found` hold the shape.
+def check_names(audience: Audience, shape: Shape, *, name_bytes_max: int) -> None:
+    """Refuse names that the warehouse would cut, so that two of them might become one.
 
     Raises:
-        KeyTypeChanged: The key of the members that were delivered has another type.
+        ModelError: The audience's name, or a column's, is too long with what is put before it.
     """
+    made = [(TABLE_PREFIX, audience.name, "The audience's name")]
+    made += [("old__", column.name, "The column's name") for column in shape.columns]
+    for prefix, name, what in made:
+        if len(f"{prefix}{name}".encode()) > name_bytes_max:
+            raise ModelError(
+                f'{what} "{name}" is too long for the warehouse',
+                hint=f"At most {name_bytes_max - len(prefix)} bytes fit.",
+                file=audience.file,
+            )
+
+
+def has_keys(found: Sequence[Column], keys: Sequence[Column]) -> bool:
+    """Whether a table has these columns with these types."""
+    return set(keys) <= set(found)
+
+
+def alteration(
+    found: Sequence[Column], shape: Shape, *, audience: Audience, keys: Sequence[str]
+) -> Alteration:
+    """What it takes to make a snapshot with the columns `found` and these keys hold the shape.
+
+    Raises:
+        KeyTypeChanged: The members that were delivered have another key, or one of another type.
+    """
+    hint = f"Start the audience anew with: tailrace reset {audience.title}"
+    if set(keys) != set(audience.key):
+        was, is_ = ", ".join(keys), ", ".join(audience.key)
+        raise KeyTypeChanged(f"The key is {is_} today and was {was}", hint=hint, file=audience.file)
     types = {column.name: column.type for column in found}
     for key in shape.keys:
-        if key.name not in types or types[key.name] != key.type:
-            was = types.get(key.name, "no part of the key")
+        if types.get(key.name) != key.type:
             raise KeyTypeChanged(
-                f'The key column "{key.name}" is {key.type} today and was {was}',
-                hint=f"Cast it back, or start the audience anew: tailrace reset {audience.name}",
+                f'The key column "{key.name}" is {key.type} today and was {types.get(key.name)}',
+                hint=f"Cast it back. {hint}",
                 file=audience.file,
             )
     wanted = {column.name for column in (*shape.keys, *shape.columns)}
@@ -91,16 +120,20 @@ def align(
 ) -> None:
     """Create the audience's tables, or alter them to the shape, in one transaction.
 
-    A column in `lost` holds values that the new type cannot: it starts anew; so does the whole
-    audience with `restart`.
+    A column in `lost` holds values that are of no use: it starts anew; so does the whole audience
+    with `restart`.
     """
     warehouse = ledger.warehouse
     outbox = ledger.outbox(audience.name)
-    if restart:
-        for table in (ledger.snapshot(audience.name), outbox):
-            warehouse.run("ledger/drop_table", tables={"dropped": table})
-    stale = _stale(warehouse, outbox, shape)
+    # The outbox outlives an audience that was retired; one of the same name may have another key.
+    foreign = not has_keys(warehouse.columns_of(outbox) or shape.keys, shape.keys)
+    stale = () if restart or foreign else _stale(warehouse, outbox, shape)
     with warehouse.transaction():
+        if restart:
+            warehouse.run("ledger/drop_table", tables={"dropped": ledger.snapshot(audience.name)})
+        if restart or foreign:
+            warehouse.run("ledger/drop_table", tables={"dropped": outbox})
+            warehouse.run("ledger/forget_doubts", tables=ledger.tables, audience=audience.name)
         _align_snapshot(ledger, audience, model, shape, lost=lost, backfill=backfill)
         for column in stale:
             _alter(warehouse, "drop", outbox, column)
@@ -124,15 +157,15 @@ def _align_snapshot(
             warehouse.run(
                 f"ledger/create_{name}", tables={name: table, "model": model}, columns=shape.lists
             )
-    change = alteration(warehouse.columns_of(snapshot), shape, audience=audience)
-    for column in change.dropped:
+    found = warehouse.columns_of(snapshot)
+    change = alteration(found, shape, audience=audience, keys=audience.key)
+    anew = tuple(column for column in shape.columns if column.name in lost)
+    for column in (*change.dropped, *anew):
         _alter(warehouse, "drop", snapshot, column)
     for column in change.retyped:
-        if column.name in lost:
-            _alter(warehouse, "drop", snapshot, column)
-        else:
+        if column not in anew:
             _alter(warehouse, "retype", snapshot, column)
-    for column in (*change.added, *(c for c in change.retyped if c.name in lost)):
+    for column in (*change.added, *anew):
         _alter(warehouse, "add", snapshot, column)
         if backfill:
             warehouse.run(
@@ -143,7 +176,7 @@ def _align_snapshot(
             )
 
 
-def _stale(warehouse: Warehouse, outbox: TableName, shape: Shape) -> list[Column]:
+def _stale(warehouse: Warehouse, outbox: TableName, shape: Shape) -> Sequence[Column]:
     """Columns of the outbox whose past values cannot have the type that the shape gives them."""
     types = {column.name: column.type for column in warehouse.columns_of(outbox)}
     return [

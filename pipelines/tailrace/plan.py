@@ -20,7 +20,7 @@ from tailrace.diff import Diff, Intent, OnNewColumn, Question, blind_spots, diff
 from tailrace.errors import ModelDoesNotBind, YoursToFix
 from tailrace.guards import Guard, Seen, judge
 from tailrace.ledger import Delivered, Ledger, Shape
-from tailrace.members import shape_of
+from tailrace.members import check_names, shape_of
 from tailrace.models import Model, Models, bind, check_columns, definition, fingerprint
 from tailrace.settings import SegmentSettings
 from tailrace.statements import Binding, Column, query
@@ -294,6 +294,7 @@ class Planner:
         shape = shape_of(
             columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
         )
+        check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
         delivered = self.ledger.last_delivered(audience.name)
         edited = delivered is not None and delivered.definition_fingerprint != fingerprint(text)
         remapped = delivered is not None and (

@@ -78,6 +78,11 @@ class Warehouse:
         (row,) = self.run("warehouse/version")
         return f"{self.dialect} {row[0]}"
 
+    @property
+    def name_bytes_max(self) -> int:
+        """How long a name may be; what is longer is cut by some engines, and silently."""
+        return int(self.client.capabilities.max_identifier_length)
+
     def run(
         self,
         name: str,

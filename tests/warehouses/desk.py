@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlglot
-from warehouses.stores import Store
+from warehouses.stores import Store, store_on
 
 from tailrace.calls import Transition
 from tailrace.clock import SystemClock
@@ -155,3 +157,10 @@ def desk_at(store: Store) -> Iterator[Desk]:
     """A desk over a store, with its warehouse open until the end."""
     with open_warehouse(store.project, clock=SystemClock()) as warehouse:
         yield Desk(store, warehouse)
+
+
+@contextmanager
+def desk_on(request: pytest.FixtureRequest, root: Path) -> Iterator[Desk]:
+    """A desk on the warehouse that a fixture is parametrised with."""
+    with store_on(request, root) as store, desk_at(store) as desk:
+        yield desk
