@@ -110,7 +110,8 @@ def _limits(guards: Guards, size: int) -> dict[str, int]:
             ("max_entered", guards.max_entered),
             ("max_changed", guards.max_changed),
         )
-        if limit is not None
+        # Of nobody there is no share: the first run is not held for having members.
+        if limit is not None and (size or limit.rows is not None)
     }
     if "max_exited" not in guards.explicit:
         # Unasked for, the guard is for accidents: a small audience may well lose half of itself.
