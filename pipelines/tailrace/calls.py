@@ -51,7 +51,8 @@ class Transition:
 
     An exit has its last-known values in `new`. A change without `old` is one whose last delivery
     has no known outcome: all its calls are made, and say nothing of what was before. `stays` is
-    an exit of a user who is a member by another row.
+    an exit of a user who is a member by another row. `at` is the moment of an earlier attempt
+    that this one repeats to the letter.
     """
 
     seq: int
@@ -62,6 +63,7 @@ class Transition:
     new: Mapping[str, Any]
     old: Mapping[str, Any]
     stays: bool = False
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Mapper:
         self.tracking_plan = tracking_plan
         self.flagged: dict[tuple[str, str], int] = {}
         self.encoder = encoder = Encoder()
-        self.planned = b'"timestamp":"%b",' % iso(planned_at).encode()
+        self.planned = _planned_at(planned_at)
         self.context = Context(audience, namespace=namespace, encoder=encoder, salt=salt)
         self.heads = heads(audience, encoder)
         self.objects = objects(audience, encoder, salt)
@@ -205,12 +207,13 @@ class Mapper:
 class _Work:
     """The calls of one transition, as they are made."""
 
-    __slots__ = ("_frame", "_m", "_skip", "calls", "refusals", "user")
+    __slots__ = ("_frame", "_m", "_planned", "_skip", "calls", "refusals", "user")
 
     def __init__(self, mapper: Mapper, t: Transition) -> None:
         encoder = mapper.encoder
         self._m = mapper
         self._skip = mapper.skips(t.reason)
+        self._planned = mapper.planned if t.at is None else _planned_at(t.at)
         # A JSON array ends where it ends: nothing that follows can be read into it.
         self._frame = encoder.dumps([t.base_v, *map(encoder.encode, t.key)])
         self.calls: list[Call] = []
@@ -348,7 +351,7 @@ class _Work:
             named = b'{"messageId":"%b",' % message_id.encode()
         else:
             named = b'{"messageId":' + m.encoder.dumps(message_id) + b","
-        body = named + core if start.startswith(b'"timestamp"') else named + m.planned + core
+        body = named + core if start.startswith(b'"timestamp"') else named + self._planned + core
         if len(message_id) > MESSAGE_ID_CHARACTERS_MAX:
             self.refuse(kind, "message_id_too_long", "messageId", None, body)
         if len(body) > MESSAGE_BYTES_MAX:
@@ -395,6 +398,10 @@ def _timestamp(value: Any) -> str | None:
 def _framed(part: bytes) -> bytes:
     """A part that no neighbour can run into: its length stands before it."""
     return len(part).to_bytes(8, "big") + part
+
+
+def _planned_at(moment: datetime) -> bytes:
+    return b'"timestamp":"%b",' % iso(moment).encode()
 
 
 def _digest(*parts: str) -> blake2b:

@@ -19,7 +19,20 @@ from tailrace.warehouse import Warehouse
 TABLE_PREFIX = "transitions__"
 # Columns of ours beside the audience's in the snapshot and the outbox.
 RESERVED_COLUMNS = frozenset(
-    {"run_seq", "seq", "op", "reason", "base_v", "_blind", "_send", "_stays", "_since", "_v", "_gone"}
+    {
+        "run_seq",
+        "seq",
+        "op",
+        "reason",
+        "base_v",
+        "_blind",
+        "_send",
+        "_stays",
+        "_at",
+        "_since",
+        "_v",
+        "_gone",
+    }
     | {"_epoch", "_h", "_p", "_place", "_rid", "_times"}
 )
 

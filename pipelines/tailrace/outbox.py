@@ -71,12 +71,12 @@ def transition_reader(shape: Shape) -> Reader:
     """How a row of `outbox/page` becomes a transition and whether it is to be sent."""
     keys = [column.name for column in shape.keys]
     names = [*keys, *(column.name for column in shape.columns)]
-    first_old = 7 + len(names)
-    after_keys = 7 + len(keys)
+    first_old = 8 + len(names)
+    after_keys = 8 + len(keys)
 
     def read(row: Sequence[Any]) -> tuple[Transition, bool]:
-        seq, op, reason, base_v, blind, send, stays = row[:7]
-        key = tuple(row[7:after_keys])
+        seq, op, reason, base_v, blind, send, stays, at = row[:8]
+        key = tuple(row[8:after_keys])
         old: dict[str, Any] = {}
         if op == "changed" and not blind:
             old = dict(zip(names, (*key, *row[first_old:]), strict=True))
@@ -86,9 +86,10 @@ def transition_reader(shape: Shape) -> Reader:
             reason=reason,
             base_v=base_v,
             key=key,
-            new=dict(zip(names, row[7:first_old], strict=True)),
+            new=dict(zip(names, row[8:first_old], strict=True)),
             old=old,
             stays=bool(stays),
+            at=at,
         )
         return transition, send
 

@@ -1,7 +1,7 @@
 -- A person's transitions in one audience, as they were planned, with what became of them.
 SELECT
   o.run_seq, a.planned_at, a.mapping, k.acked_at, x.reason AS refused_for,
-  o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays,
+  o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
   EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(columns, o.old___)
 FROM outbox AS o
 JOIN audience_runs AS a ON a.audience = :audience AND a.run_seq = o.run_seq

@@ -3,7 +3,7 @@
 CREATE TEMPORARY TABLE transitions AS
 SELECT
   d.op, CAST('data' AS TEXT) AS reason, d.base_v, FALSE AS _blind, TRUE AS _send,
-  FALSE AS _stays,
+  FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at,
   CASE WHEN d.op = 'changed' THEN s._since ELSE CAST(:now AS TIMESTAMPTZ) END AS _since,
   EACH_COLUMN(keys, d._),
   EACH_COLUMN(known, CASE WHEN d.op = 'exited' THEN CAST(s._ AS _TYPE) ELSE d._ END),

@@ -12,6 +12,7 @@ SELECT
   FALSE AS _blind,
   TRUE AS _send,
   FALSE AS _stays,
+  CAST(NULL AS TIMESTAMPTZ) AS _at,
   CASE
     WHEN COALESCE(p._p, 0) = 1 AND COALESCE(c._p, 0) = 1 AND NOT p._gone THEN p._since
     ELSE CAST(:now AS TIMESTAMPTZ)

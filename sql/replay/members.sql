@@ -3,7 +3,7 @@
 CREATE TEMPORARY TABLE transitions AS
 SELECT
   'entered' AS op, 'initial' AS reason, -CAST(:run AS BIGINT) AS base_v, FALSE AS _blind, TRUE AS _send,
-  FALSE AS _stays, s._since,
+  FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at, s._since,
   EACH_COLUMN(keys, s._), EACH_COLUMN(columns, s._), EACH_COLUMN(columns, CAST(NULL AS _TYPE), old__)
 FROM snapshot AS s
 WHERE NOT s._gone
