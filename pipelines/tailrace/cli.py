@@ -141,11 +141,17 @@ def tracking_plan(options: Options, chosen: Selection, out: Path | None) -> Answ
 @common
 @selection
 @click.option("--reconcile", is_flag=True, help="Also look for rows that vanished unseen.")
-def extract(options: Options, chosen: Selection, reconcile: bool) -> Result:
+@click.option("--afresh", is_flag=True, help="Drop the objects' tables and land them anew.")
+def extract(options: Options, chosen: Selection, reconcile: bool, afresh: bool) -> Result:
     """Land Salesforce objects in the warehouse."""
     with watched(options) as progress:
         return commands.extract(
-            options.project_dir, options.target, chosen, reconcile=reconcile, progress=progress
+            options.project_dir,
+            options.target,
+            chosen,
+            reconcile=reconcile,
+            afresh=afresh,
+            progress=progress,
         )
 
 

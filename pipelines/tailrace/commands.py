@@ -145,6 +145,7 @@ def extract(
     selection: Selection,
     *,
     reconcile: bool,
+    afresh: bool,
     progress: Progress,
 ) -> Result:
     """Land what Salesforce has."""
@@ -153,7 +154,12 @@ def extract(
     project = _project(directory, target)
     objects = _objects(project, selection)
     done = sync.extract(
-        project, clock=SystemClock(), objects=objects, reconcile=reconcile, progress=progress
+        project,
+        clock=SystemClock(),
+        objects=objects,
+        reconcile=reconcile,
+        afresh=afresh,
+        progress=progress,
     )
     return answer("extract", exit_code=done.exit_code) | done.as_dict()
 

@@ -38,6 +38,7 @@ class Job:
     exclude: tuple[str, ...] = ()
     objects: tuple[str, ...] | None = None
     reconcile: bool = False
+    afresh: bool = False
     retire: str | None = None
     replay: Replay | None = None
     resend: bool = False
@@ -112,6 +113,7 @@ class Runner:
             clock=self.ledger.clock,
             objects=self.job.objects,
             reconcile=self.job.reconcile,
+            afresh=self.job.afresh,
             progress=_rows_of(self.progress),
         )
         errors = []

@@ -39,11 +39,19 @@ def extract(
     clock: Clock,
     objects: Sequence[str] | None = None,
     reconcile: bool = False,
+    afresh: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Land what Salesforce has, and write down how whole it is."""
     chosen = None if objects is None else tuple(objects)
-    job = Job(command="extract", extract=True, deliver=False, objects=chosen, reconcile=reconcile)
+    job = Job(
+        command="extract",
+        extract=True,
+        deliver=False,
+        objects=chosen,
+        reconcile=reconcile,
+        afresh=afresh,
+    )
     return _carry_out(project, job, clock=clock, progress=progress)
 
 

@@ -1,1 +1,2 @@
+-- How many threads a load may use.
 SET threads = :threads
