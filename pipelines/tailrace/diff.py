@@ -239,17 +239,20 @@ class _Diffing:
         }
 
     def _measure(self) -> tuple[int, str | None]:
-        whole = (*self.ask.shape.keys, *self.ask.shape.columns)
+        # In one order, whatever the order in which the header names them.
+        shape = self.ask.shape
+        columns = tuple(sorted(shape.columns, key=lambda column: column.name))
+        whole = (*shape.keys, *columns)
         ((rows, *hashes),) = self.warehouse.run(
             "plan/measure",
             tables=self.tables,
-            columns={**self.ask.shape.lists, **blind_spots(whole)},
+            columns={"keys": shape.keys, "columns": columns, **blind_spots(whole)},
         )
         if hashes[0] is None and rows:
             return int(rows), None
         # What an engine's hash gives is only good for the same engine, columns and types.
-        columns = [f"{column.name} {column.type}" for column in whole]
-        parts = [self.warehouse.engine_version, ",".join(columns), str(rows), *map(str, hashes)]
+        types = ",".join(f"{column.name} {column.type}" for column in whole)
+        parts = [self.warehouse.engine_version, types, str(rows), *map(str, hashes)]
         return int(rows), "|".join(parts)
 
     def _is_unchanged(self, rows_seen: int, fingerprint: str | None) -> bool:
