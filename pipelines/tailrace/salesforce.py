@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.errors import ExtractIncomplete, QuotaSpent, TailraceError, YoursToFix
@@ -269,7 +269,7 @@ def run(
     try:
         pipeline.extract(
             chosen(),
-            loader_file_format="parquet",
+            loader_file_format=_file_format(pipeline),
             workers=extraction.settings.objects_in_flight_max,
             refresh="drop_resources" if afresh else None,
         )
@@ -280,6 +280,18 @@ def run(
         load(pipeline, [extraction.readings[name] for name in names if name in extraction.readings])
     except PipelineStepFailed as failed:
         raise _ours(failed) from failed
+
+
+def _file_format(pipeline: dlt.Pipeline) -> Literal["parquet"] | None:
+    """Parquet where the warehouse takes it; elsewhere dlt chooses, and would say so each time."""
+    assert pipeline.destination is not None
+    capabilities = pipeline.destination.capabilities()
+    supported = capabilities.supported_loader_file_formats
+    if capabilities.loader_file_format_selector is not None:
+        _, supported = capabilities.loader_file_format_selector(
+            capabilities.preferred_loader_file_format, supported, table_schema={}
+        )
+    return "parquet" if "parquet" in supported else None
 
 
 def load(pipeline: dlt.Pipeline, readings: Sequence[Reading]) -> None:
