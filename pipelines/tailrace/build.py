@@ -41,6 +41,7 @@ def build(
             now=now,
             dialect=warehouse.dialect,
             model_dataset=dataset,
+            file=model.file,
         )
         _promote(warehouse, TableName(dataset, name), bound, model, was=kinds.get(name))
         if model.materialized == "table":

@@ -16,6 +16,7 @@ from sqlglot.dialects.dialect import Dialect, NormalizationStrategy
 
 from tailrace.moving import pin
 from tailrace.queries import LANDED, parse, tables
+from tailrace.translation import translated
 
 if TYPE_CHECKING:
     from tailrace.models import Models
@@ -67,6 +68,7 @@ def bind(
     dialect: str = "duckdb",
     catalog: str | None = None,
     model_dataset: str | None = None,
+    file: str | None = None,
 ) -> exp.Query:
     """Point a definition at the tables of a warehouse and the time of a run.
 
@@ -77,6 +79,10 @@ def bind(
         dialect: The dialect that the tree will be written in; decides the case of names.
         catalog: The database that holds the datasets, where it must be named.
         model_dataset: Where models are built as tables; needed when the definition reads one.
+        file: Where the model is written, for what is said of it.
+
+    Raises:
+        ModelDoesNotBind: Something in it has no counterpart in the dialect.
     """
     tree = parse(definition)
     if dialect != "duckdb":
@@ -90,7 +96,7 @@ def bind(
             node.set("this", _cased(node.name.lower(), dialect))
             node.set("db", _cased(where, dialect))
             node.set("catalog", _cased(catalog, dialect) if catalog else None)
-    return pin(tree, now)
+    return translated(pin(tree, now), dialect, file=file)
 
 
 def _fold_names(tree: exp.Query, dialect: str) -> None:

@@ -323,6 +323,7 @@ class Planner:
             now=self.now,
             dialect=self.warehouse.dialect,
             model_dataset=self.warehouse.project.settings.model_dataset,
+            file=audience.file,
         )
         if audience.suppress_when is None:
             return bound

@@ -73,13 +73,15 @@ class PostgresStore(Store):
 
 
 @contextmanager
-def store_on(request: pytest.FixtureRequest, root: Path) -> Iterator[Store]:
+def store_on(
+    request: pytest.FixtureRequest, root: Path, segment: SegmentSimulator | None = None
+) -> Iterator[Store]:
     """The store of the warehouse that a fixture is parametrised with, on a database of its own."""
     if request.param == "duckdb":
-        yield Store(root)
+        yield Store(root, segment)
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name = f"store_{os.getpid()}_{time.monotonic_ns()}"
     server.execute(f"CREATE DATABASE {name}")
-    yield PostgresStore(root, url=server.url(name))
+    yield PostgresStore(root, segment, url=server.url(name))
     server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
