@@ -20,7 +20,10 @@ from warehouses.postgres_server import PostgresServer
 
 from tailrace.testing.segment import SegmentSimulator
 
-WAREHOUSES = ("duckdb", pytest.param("postgres", marks=pytest.mark.postgres))
+WAREHOUSES = (
+    pytest.param("duckdb", marks=pytest.mark.older_duckdb),
+    pytest.param("postgres", marks=pytest.mark.postgres),
+)
 
 
 class Store(Shop):
