@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,11 +15,13 @@ import pytest
 from warehouses.desk import Desk, desk_at, desk_on
 from warehouses.stores import WAREHOUSES, Store
 
-from tailrace import delivery, outbox
+from tailrace import delivery, outbox, statements
+from tailrace import ledger as ledger_module
 from tailrace.clock import SystemClock
 from tailrace.errors import LedgerGap, LedgerTooNew, ServiceFailed, WarehouseFailed
 from tailrace.ledger import TABLES, Ledger, gaps
 from tailrace.plan import Choices
+from tailrace.statements import TableName
 from tailrace.warehouse import open_warehouse
 
 PEOPLE = """/* ---
@@ -105,6 +108,51 @@ def test_a_ledger_of_a_newer_version_is_refused(desk: Desk) -> None:
         assert "pip install --upgrade" in raised.value.hint
     finally:
         desk.script("UPDATE tailrace.installation SET version = 1")
+
+
+@pytest.fixture
+def a_second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As if there were one: its statements beside the ones there are."""
+    shutil.copytree(statements.root("sql"), tmp_path / "sql")
+    (tmp_path / "sql" / "ledger" / "version_2.sql").write_text(
+        "ALTER TABLE runs ADD COLUMN note TEXT; UPDATE runs SET note = 'before';"
+        "CREATE TABLE lessons (note TEXT NOT NULL);"
+    )
+    monkeypatch.setattr(statements, "root", tmp_path.joinpath)
+    monkeypatch.setattr(ledger_module, "VERSION", 2)
+    statements._parsed.cache_clear()
+    yield
+    statements._parsed.cache_clear()
+
+
+def test_a_ledger_of_an_older_version_is_brought_up_to_date(
+    desk: Desk, a_second_version: None
+) -> None:
+    """By the statements of each version since, all of them or none; once."""
+    old = desk.ledger
+    old.tables["lessons"] = TableName("tailrace", "lessons")
+    run = desk.start_run()
+    desk.deliver()
+    assert 1 == old.version
+    desk.script("CREATE TABLE tailrace.lessons (note TEXT)")
+    with pytest.raises(WarehouseFailed):
+        old.upgrade()
+    desk.script("DROP TABLE tailrace.lessons")
+    assert "note" not in [
+        column.name for column in desk.warehouse.columns_of(TableName("tailrace", "runs"))
+    ]
+    try:
+        old.upgrade()
+        assert 2 == Ledger(desk.warehouse, clock=SystemClock()).version
+        assert [(run.seq, "before"), (run.seq + 1, "before")] == table(
+            desk, "runs", "run_seq, note"
+        )
+        old.upgrade()
+    finally:
+        desk.script("DROP TABLE tailrace.lessons; ALTER TABLE tailrace.runs DROP COLUMN note")
+        desk.script("UPDATE tailrace.installation SET version = 1")
+        del old.tables["lessons"]
+        old.version = 1
 
 
 def test_where_there_is_no_ledger_there_is_nothing_to_tell(tmp_path: Path) -> None:

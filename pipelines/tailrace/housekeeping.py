@@ -71,6 +71,7 @@ def _locked(project: Project, command: str, *, clock: Clock) -> Iterator[Ledger]
             raise NothingLanded("There is no ledger yet", hint="tailrace run")
         owner = secrets.token_hex(8)
         with lock(ledger, owner=owner, run_id=command, clock=clock):
+            ledger.upgrade()
             yield ledger
 
 

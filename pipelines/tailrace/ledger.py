@@ -110,6 +110,7 @@ class Ledger:
         self.tables: dict[str, Binding] = {n: TableName(self.dataset, n) for n in TABLES}
         self.namespace = ""
         self.installed = False
+        self.version = 0
         self._look()
 
     def _look(self) -> None:
@@ -120,7 +121,7 @@ class Ledger:
                 raise LedgerTooNew(
                     f"The ledger has version {version}, this Tailrace knows up to {VERSION}"
                 )
-            self.installed, self.namespace = True, namespace
+            self.installed, self.namespace, self.version = True, namespace, int(version)
 
     def install(self, namespace: str) -> None:
         """Create the tables, unless they are there; `namespace` is random, once for ever."""
@@ -128,10 +129,22 @@ class Ledger:
             return
         self.warehouse.create_dataset(self.dataset)
         with self.warehouse.transaction():
-            self.warehouse.run_script(f"ledger/version_{VERSION}", tables=self.tables)
+            self._run_versions()
             self._run("install", namespace=namespace, version=VERSION, now=self.clock.now())
             self._run("put_lock", now=self.clock.now())
         self._look()
+
+    def upgrade(self) -> None:
+        """Bring the tables of an older version up to this one. Called under the lock."""
+        if self.version < VERSION:
+            with self.warehouse.transaction():
+                self._run_versions()
+                self._run("upgrade", version=VERSION)
+            self.version = VERSION
+
+    def _run_versions(self) -> None:
+        for version in range(self.version + 1, VERSION + 1):
+            self.warehouse.run_script(f"ledger/version_{version}", tables=self.tables)
 
     def snapshot(self, audience: str) -> TableName:
         """The members of an audience as last acknowledged."""

@@ -209,6 +209,7 @@ def carry_out(
     suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
     allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.choices.allow)]
     with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
+        ledger.upgrade()
         begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
         return Runner(ledger, work, run=begun, progress=progress).run()
 
