@@ -9,7 +9,8 @@ Each file under `plans/` is one history of an audience called people, told in se
 
 In brackets behind before, then and now stands what the run is told, or what happens in it:
 `rejected: KEY KEY`, `doubtful: KEY`, `at: TIME`, `upstream: OBJECT`, `allow: GUARD`,
-`on_new_column: send`, `on_mapping_change: send`, `warehouse: NAME` for a case of one engine only.
+`on_new_column: send`, `on_mapping_change: send`, `intent: silent`, and `warehouse: NAME` for a case
+of one engine only.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ import pytest
 from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
+from tailrace.calls import Transition
 from tailrace.clock import iso
+from tailrace.delivery import Delivery
 from tailrace.plan import AudiencePlan, Choices
 
 CASES = Path(__file__).parent / "plans"
 MARKER = re.compile(
     r"^-- (audience|model|before|then|now|outbox)\b *([^\n(]*?)(?: *\((.*)\))? *$", re.M
 )
-COLUMNS = ("op", "reason", "base", "key", "new", "old", "send")
+COLUMNS = ("op", "reason", "base", "key", "new", "old", "note")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +80,11 @@ def row(values: Mapping[str, Any], key: Sequence[str]) -> str:
     return " ".join(f"{name}={said(value)}" for name, value in values.items() if name not in key)
 
 
-def outbox(desk: Desk, planned: AudiencePlan, delivery: Any) -> str:
+def outbox(desk: Desk, planned: AudiencePlan, delivery: Delivery) -> str:
     """The plan as a case expects it: a table of its transitions, then what else it says."""
     key = planned.audience.key
     found = desk.transitions(delivery) if planned.status != "held" else []
+    assert len(found) == len({each.key for each, _ in found}), "a key has one transition"
     rows = [
         (
             each.op,
@@ -89,19 +93,25 @@ def outbox(desk: Desk, planned: AudiencePlan, delivery: Any) -> str:
             " ".join(map(said, each.key)),
             row(each.new, key),
             row(each.old, key),
-            "yes" if send else "no",
+            note(each, send=send),
         )
         for each, send in found
     ]
-    silent = any(line[-1] == "no" for line in rows)
+    noted = any(line[-1] for line in rows)
     rows = [COLUMNS, *rows] if rows else []
-    rows = [line if silent else line[:-1] for line in rows]
+    rows = [line if noted else line[:-1] for line in rows]
     widths = [max(len(line[at]) for line in rows) for at in range(len(rows[0]))] if rows else []
     table = [
         " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in rows
     ]
     return "\n".join([*(f"-- {line}".rstrip() for line in [*table, *facts(planned)])])
+
+
+def note(moved: Transition, *, send: bool) -> str:
+    """What else a transition is: only recorded, of a user who stays, or one that was tried."""
+    said = {"recorded": not send, "stays": moved.stays, "as tried": moved.at is not None}
+    return ", ".join(word for word, holds in said.items() if holds)
 
 
 def facts(planned: AudiencePlan) -> Iterator[str]:
@@ -145,6 +155,7 @@ def carry_out(desk: Desk, section: Section) -> str:
         allow=frozenset(("people", guard) for guard in told.get("allow", "").split()),
         on_new_column=told.get("on_new_column", "absorb"),  # type: ignore[arg-type]
         on_mapping_change=told.get("on_mapping_change", "absorb"),  # type: ignore[arg-type]
+        intent=told.get("intent", "usual"),  # type: ignore[arg-type]
     )
     planned, delivery = desk.write_down(choices=choices)
     text = outbox(desk, planned, delivery)

@@ -145,12 +145,15 @@ class _Diffing:
         if quarantined:
             # What was added since, to be said again, may have a bad key as well.
             self._run("quarantine")
+        growth = entered - exited
+        if self.ask.intent == "retry":
+            ((growth,),) = self._run("growth")
         return Diff(
             transitions=self.names["transitions"],
             rows_seen=rows_seen,
             fingerprint=fingerprint,
             size_before=size_before,
-            size_after=size_before + entered - exited,
+            size_after=int(size_before + growth),
             quarantined=quarantined,
             rejections=self.rejections,
             bad_keys=samples,

@@ -199,6 +199,7 @@ class Planner:
         choices: Choices,
         segment: Mapping[str, SegmentSettings] | None,
         now: datetime,
+        run_seq: int | None = None,
         tables_built: frozenset[str] = frozenset(),
     ) -> None:
         self.ledger = ledger
@@ -207,6 +208,8 @@ class Planner:
         self.choices = choices
         self.segment = segment
         self.now = now
+        # A plan outside of a run speaks of the run that would be the next one.
+        self.run_seq = ledger.next_run_seq() if run_seq is None else run_seq
         self.tables_built = tables_built
 
     def plan(self, selected: Sequence[Model], *, without: Collection[str] = ()) -> Plan:
@@ -220,7 +223,7 @@ class Planner:
             ModelDoesNotBind: A model names a table or a column that the warehouse does not have.
             UnknownColumn: A header names a column that its SELECT does not give.
         """
-        run_seq = self.ledger.next_run_seq()
+        run_seq = self.run_seq
         # All of them are bound before the first is run: a mistake is told before any work.
         asked = [
             self._question(model, audience, run_seq)
@@ -271,7 +274,7 @@ class Planner:
             earlier=None,
             upstream=(),
             now=self.now,
-            run_seq=self.ledger.next_run_seq(),
+            run_seq=self.run_seq,
             on_new_column="absorb",
             send_mapping=False,
             intent="retire",

@@ -254,6 +254,7 @@ class Runner:
             models,
             choices=self.job.choices,
             segment=self.work.segments,
+            run_seq=self.begun.seq,
             **options,
         )
 

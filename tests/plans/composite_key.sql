@@ -19,8 +19,8 @@ DELETE FROM salesforce.campaign_member WHERE campaign_id = 'b';
 INSERT INTO salesforce.campaign_member VALUES ('a', 'c', 'Sent');
 
 -- outbox
--- op      | reason | base | key  | new              | old
--- exited  | data   | 1    | b c  | status=Sent      |
--- entered | data   | 0    | a c  | status=Sent      |
--- changed | data   | 1    | ab c | status=Responded | status=Sent
+-- op      | reason | base | key  | new              | old         | note
+-- exited  | data   | 1    | b c  | status=Sent      |             | stays
+-- entered | data   | 0    | a c  | status=Sent      |             |
+-- changed | data   | 1    | ab c | status=Responded | status=Sent |
 -- size 3 -> 3

@@ -15,6 +15,6 @@ INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', N
 -- now
 
 -- outbox
--- op      | reason  | base | key | new       | old
--- entered | initial | 0    | c1  | city=Oslo |
+-- op      | reason  | base | key | new       | old | note
+-- entered | initial | 0    | c1  | city=Oslo |     | as tried
 -- size 2 -> 3

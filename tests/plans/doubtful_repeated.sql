@@ -18,6 +18,6 @@ UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
 -- now
 
 -- outbox
--- op      | reason | base | key | new       | old
--- changed | data   | 1    | c1  | city=Moss | city=Oslo
+-- op      | reason | base | key | new       | old       | note
+-- changed | data   | 1    | c1  | city=Moss | city=Oslo | as tried
 -- size 3 -> 3

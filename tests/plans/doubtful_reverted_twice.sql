@@ -22,6 +22,6 @@ UPDATE salesforce.contact SET city = 'Oslo' WHERE id = 'c1';
 -- now
 
 -- outbox
--- op      | reason | base | key | new       | old
--- changed | data   | -2   | c1  | city=Oslo |
+-- op      | reason | base | key | new       | old | note
+-- changed | data   | -2   | c1  | city=Oslo |     | as tried
 -- size 3 -> 3

@@ -27,7 +27,7 @@ SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'
 INSERT INTO salesforce.contact VALUES ('c4', 'Moss');
 
 -- outbox
--- op      | reason     | base | key | new       | old | send
--- exited  | definition | 1    | c1  | city=Oslo |     | no
--- entered | data       | 0    | c4  | city=Moss |     | yes
+-- op      | reason     | base | key | new       | old | note
+-- exited  | definition | 1    | c1  | city=Oslo |     | recorded
+-- entered | data       | 0    | c4  | city=Moss |     |
 -- size 2 -> 2

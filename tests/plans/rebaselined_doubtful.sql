@@ -29,7 +29,7 @@ SELECT id, UPPER(city) AS city FROM salesforce.contact
 -- now
 
 -- outbox
--- op      | reason     | base | key | new         | old         | send
--- changed | definition | -2   | c1  | city=MOSS   |             | yes
--- changed | definition | 1    | c2  | city=BERGEN | city=Bergen | no
+-- op      | reason     | base | key | new         | old         | note
+-- changed | definition | -2   | c1  | city=MOSS   |             |
+-- changed | definition | 1    | c2  | city=BERGEN | city=Bergen | recorded
 -- size 3 -> 3

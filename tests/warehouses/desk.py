@@ -69,14 +69,17 @@ class Desk:
     def models(self) -> Models:
         return read_models(self.store.project.models_folder)
 
-    def plan(self, name: str = "people", *, choices: Choices | None = None) -> AudiencePlan:
-        """The plan of one audience, as `tailrace plan` makes it."""
+    def plan(
+        self, name: str = "people", *, choices: Choices | None = None, run: Run | None = None
+    ) -> AudiencePlan:
+        """The plan of one audience, as `tailrace plan` makes it, or a run."""
         planner = Planner(
             self.ledger,
             models := self.models(),
             choices=choices or Choices(),
             segment=None,
             now=self.now or self.clock.now(),
+            run_seq=run.seq if run else None,
         )
         (audience,) = planner.plan([models.by_name[name]]).audiences
         return audience
@@ -86,7 +89,7 @@ class Desk:
     ) -> tuple[AudiencePlan, Delivery]:
         """A run's plan, committed and not delivered."""
         run = self.start_run()
-        planned = self.plan(name, choices=choices)
+        planned = self.plan(name, choices=choices, run=run)
         return planned, write_down(self.ledger, run, planned, choices=choices or Choices())
 
     def start_run(self) -> Run:
