@@ -77,7 +77,8 @@ class Scene:
     @contextmanager
     def process(self, segment: SegmentSimulator) -> Iterator[Callable[[str], str]]:
         """The victim, as a function from a line to its answer."""
-        command = [sys.executable, str(VICTIM), str(self.folder), segment.url, segment.write_key]
+        where = (str(self.folder), segment.url, segment.write_key)
+        command = [sys.executable, str(VICTIM), *where, "4"]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
             assert process.stdin is not None

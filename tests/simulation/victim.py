@@ -1,6 +1,6 @@
 """A process that runs `sync` again and again, and is killed each time at another point.
 
-Imported once, forked for each death: `python victim.py ROOT HOST KEY` reads one line a run,
+Imported once, forked for each death: `python victim.py ROOT HOST KEY BATCH` reads one line a run,
 `statement N` to die before the N-th statement or `run` to live, and answers how it ended:
 `killed`, or `done` and the number of statements.
 """
@@ -13,10 +13,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tailrace import sync
+from tailrace import statements, sync
 from tailrace.clock import SystemClock
 from tailrace.project import load_project
+from tailrace.statements import root as root_of
 from tailrace.warehouse import Warehouse
+
+
+def script_of(name: str) -> None:
+    """Parse a statement, so that it is remembered."""
+    statements._parsed(name, "duckdb")
 
 
 def die_before(statement: int) -> None:
@@ -33,8 +39,8 @@ def die_before(statement: int) -> None:
     Warehouse.execute = counted  # type: ignore[method-assign]
 
 
-def live(root: Path, host: str, key: str, statement: int | None) -> None:
-    """One run in this process."""
+def live(root: Path, host: str, key: str, batch: str, statement: int | None) -> None:
+    """One run in this process, with batches of so many events."""
     (root / "victim.pid").write_text(str(os.getpid()))
     if statement is not None:
         die_before(statement)
@@ -42,21 +48,25 @@ def live(root: Path, host: str, key: str, statement: int | None) -> None:
         "DESTINATION__SEGMENT__HOST": host,
         "DESTINATION__SEGMENT__WRITE_KEY": key,
         "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
-        "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": "4",
+        "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": batch,
         "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
     }
     done = sync.sync(load_project(root, environ=environ), clock=SystemClock())
     os._exit(done.exit_code)
 
 
-def main(root: Path, host: str, key: str) -> None:
+def main(root: Path, host: str, key: str, batch: str) -> None:
     """Serve one run a line."""
+    # What every run would read and parse is read once, before the forks.
+    for file in root_of("sql").glob("*/*.sql"):
+        if file.name.count(".") == 1:
+            script_of(f"{file.parent.name}/{file.stem}")
     for line in sys.stdin:
         point, _, number = line.strip().partition(" ")
         child = os.fork()
         if child == 0:
             try:
-                live(root, host, key, int(number) if point == "statement" else None)
+                live(root, host, key, batch, int(number) if point == "statement" else None)
             except BaseException as error:
                 print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
                 os._exit(1)
@@ -66,4 +76,4 @@ def main(root: Path, host: str, key: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), *sys.argv[2:5])

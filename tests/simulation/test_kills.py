@@ -1,0 +1,163 @@
+"""A run of 50,000 rows is killed at random moments, again and again, until it comes to its end."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from shop import PEOPLE, Shop
+
+from tailrace.testing import Fault, SegmentSimulator
+
+VICTIM = Path(__file__).with_name("victim.py")
+ROWS = 50_000
+BATCH_EVENTS = "500"
+# Deaths come early enough that several of them fall into one delivery.
+REACH = 0.5
+TRACK_ONLY = PEOPLE.partition("identify:")[0] + (
+    "--- */\nSELECT id, email, city, score FROM salesforce.contact\n"
+)
+
+
+class Victim:
+    """A project whose runs are processes that can be killed."""
+
+    def __init__(self, root: Path, segment: SegmentSimulator) -> None:
+        self.segment = segment
+        self.shop = Shop(root, segment)
+        self.shop.audience(TRACK_ONLY)
+        self.shop.land([])
+        # The installation's namespace is a part of every id: each trial starts after it is made.
+        self.shop.sync()
+        self.pid_file = root / "victim.pid"
+
+    def land(self, rows: int) -> None:
+        """So many people, in a file that every trial starts from."""
+        with self.shop.connection() as con:
+            con.execute(
+                "INSERT INTO salesforce.contact SELECT 'c' || n, 'c' || n || '@example.com', "
+                f"'City ' || n % 100, n / 7.0, FALSE FROM range({rows}) AS t(n)"
+            )
+        shutil.copy(self.shop.file, self.shop.root / "prepared.duckdb")
+
+    def rewind(self) -> None:
+        """The warehouse as it was before the first run, and a receiver that knows nobody."""
+        Path(f"{self.shop.file}.wal").unlink(missing_ok=True)
+        shutil.copy(self.shop.root / "prepared.duckdb", self.shop.file)
+        self.segment.inbox.clear()
+
+    @contextmanager
+    def process(self) -> Iterator[subprocess.Popen[str]]:
+        """The process that every run is forked from."""
+        with subprocess.Popen(
+            [
+                *(sys.executable, str(VICTIM), str(self.shop.root)),
+                *(self.segment.url, self.segment.write_key, BATCH_EVENTS),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                assert process.stdin is not None
+                process.stdin.close()
+                process.wait(timeout=30)
+
+    def run(self, process: subprocess.Popen[str], *, die_after: float | None) -> str:
+        """One run: `exit 0`, or `killed` when so many seconds were over before."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.pid_file.unlink(missing_ok=True)
+        ended = threading.Event()
+        killer = threading.Thread(target=self._kill, args=(die_after, ended))
+        process.stdin.write("run\n")
+        process.stdin.flush()
+        if die_after is not None:
+            killer.start()
+        answer = process.stdout.readline().strip()
+        ended.set()
+        if die_after is not None:
+            killer.join()
+        return answer
+
+    def undisturbed(self, process: subprocess.Popen[str]) -> float:
+        """The seconds that a run takes which nobody kills."""
+        self.rewind()
+        started = time.monotonic()
+        assert "exit 0" == self.run(process, die_after=None)
+        return time.monotonic() - started
+
+    def _kill(self, after: float, ended: threading.Event) -> None:
+        while not self.pid_file.exists() or not self.pid_file.read_text():
+            time.sleep(0.001)
+        if not ended.wait(after):
+            os.kill(int(self.pid_file.read_text()), signal.SIGKILL)
+
+    def gaps(self) -> list[tuple[object, ...]]:
+        """Settled audience runs whose numbers do not add up, and those that are not settled."""
+        return self.shop.query(
+            "SELECT * FROM tailrace.audience_runs "
+            "WHERE phase <> 'done' OR entered + changed + exited <> sent + rejected"
+        )
+
+
+def test_nothing_is_lost_whenever_a_run_is_killed(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Every message of an undisturbed run arrives, none else, and repetitions are identical."""
+    chance = random.Random(20261122)
+    left = request.config.getoption("--kills")
+    with SegmentSimulator(keep=False) as segment:
+        victim = Victim(tmp_path / "shop", segment)
+        victim.land(ROWS)
+        with victim.process() as process:
+            whole_run = min(victim.undisturbed(process) for _ in range(2))
+            expected = segment.inbox.ids()
+            assert ROWS == len(expected)
+            while left:
+                victim.rewind()
+                ended = "killed"
+                while ended == "killed":
+                    moment = chance.uniform(0.0, REACH * whole_run) if left else None
+                    ended = victim.run(process, die_after=moment)
+                    left -= ended == "killed"
+                assert "exit 0" == ended
+                assert expected == segment.inbox.ids()
+                assert [] == segment.inbox.clashes
+                assert [] == victim.gaps()
+                ((live,),) = victim.shop.query(
+                    "SELECT count(*) FROM tailrace.snapshot__people WHERE NOT _gone"
+                )
+                assert ROWS == live
+
+
+def test_one_poison_row_among_100_000_costs_one_row(tmp_path: Path) -> None:
+    """Its batch is split until it stands alone; all others arrive."""
+    with SegmentSimulator(keep=False) as segment:
+        victim = Victim(tmp_path / "shop", segment)
+        victim.land(100_000)
+        segment.faults.append(Fault(path="/v1/batch", poison={"userId": "c77777"}, status=400))
+        done = victim.shop.sync()
+        assert (4, 99_999, 1) == (
+            done.exit_code,
+            done.audiences[0]["sent"],
+            done.audiences[0]["rejected"],
+        )
+        assert 99_999 == segment.stats()["delivered"]
+        # A batch of some 1,700 is halved eleven times, each half sent once.
+        assert segment.stats()["batches"] < 120
+        segment.faults.clear()
+        assert 0 == victim.shop.sync().exit_code
+        assert 100_000 == segment.stats()["delivered"]
