@@ -55,7 +55,7 @@ def transition(op: Any = "entered", **changes: Any) -> Transition:
         new=ANN,
         old=ANN if op == "changed" else {},
     )
-    return replace(made, **changes)
+    return made._replace(**changes)
 
 
 def bodies(made: Mapper, moved: Transition) -> list[dict[str, Any]]:

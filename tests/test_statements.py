@@ -205,7 +205,7 @@ def test_names_are_quoted_wherever_they_stand() -> None:
         "outbox/page",
         "duckdb",
         tables={"outbox": TableName("ledger", "outbox__x")},
-        columns={"keys": odd[:1], "columns": odd[1:]},
+        columns={"keys": odd[:1], "columns": odd[1:], "before": odd[1:]},
         run=1,
         first_seq=1,
         last_seq=2,

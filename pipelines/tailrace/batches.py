@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tailrace.calls import Call
 
@@ -16,8 +17,7 @@ ENVELOPE_BYTES = 256
 ENVELOPES_MAX = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """All calls of one transition, in the order in which they must arrive.
 
     Without calls it concerns nobody: it is settled together with its neighbours.
@@ -115,20 +115,19 @@ class _Filling:
 
     def takes(self, envelope: Envelope) -> bool:
         """Add the transition, unless it has to wait for the next batch."""
-        events, size = _weight(envelope)
+        _, user, calls = envelope
+        events, size = _weight(calls)
         held = len(self.envelopes)
-        if held and (
-            self._events + events > self.events_max
-            or self._bytes + size > self.bytes_max
-            or held >= ENVELOPES_MAX
-        ):
+        events += self._events
+        size += self._bytes
+        if held and (events > self.events_max or size > self.bytes_max or held >= ENVELOPES_MAX):
             return False
-        if envelope.user != self._user and envelope.calls:
-            self._user = envelope.user
+        if user != self._user and calls:
+            self._user = user
             self._user_starts_at = held
         self.envelopes.append(envelope)
-        self._events += events
-        self._bytes += size
+        self._events = events
+        self._bytes = size
         return True
 
     def close_before(self, user: str) -> Batch:
@@ -138,7 +137,7 @@ class _Filling:
             return self.close()
         moving = self.envelopes[cut:]
         for envelope in moving:
-            events, size = _weight(envelope)
+            events, size = _weight(envelope.calls)
             self._events -= events
             self._bytes -= size
         del self.envelopes[cut:]
@@ -160,12 +159,12 @@ class _Filling:
         return closed
 
 
-def _weight(envelope: Envelope) -> tuple[int, int]:
+def _weight(calls: tuple[Call, ...]) -> tuple[int, int]:
     """The events and bytes that a transition adds; nothing if it can never be sent."""
     size = 0
-    for call in envelope.calls:
+    for call in calls:
         length = len(call.body)
         if length > EVENT_BYTES_MAX:
             return 0, 0
         size += length + 1
-    return len(envelope.calls), size
+    return len(calls), size

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -45,8 +45,7 @@ Kind = Literal["identify", "group", "track"]
 Op = Literal["entered", "changed", "exited"]
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """A member that entered, changed or exited, with the values that decide what is sent.
 
     An exit has its last-known values in `new`. A change without `old` is one whose last delivery
@@ -66,8 +65,7 @@ class Transition:
     at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One Segment message, encoded: `body` is its JSON, without a trailing newline."""
 
     kind: Kind
@@ -130,6 +128,8 @@ class Mapper:
         )
         self.message_id_columns = (track.message_id,) if track and track.message_id else ()
         self.timestamp_column = track.timestamp if track else None
+        # The first result set is recorded, and its events of entering are left out.
+        self.skips_initial = track is not None and track.initial == "skip"
         self._key_columns = tuple(
             (at, column) for at, column in enumerate(audience.key) if column in mapped
         )
@@ -173,7 +173,8 @@ class Mapper:
         audience = self.audience
         identify, left = int(audience.identify is not None), int(self.objects.left is not None)
         group = int(audience.group is not None and grouped)
-        entered = int("entered" in self.heads and not self.skips(reason))
+        skipped = reason == "initial" and self.skips_initial
+        entered = int("entered" in self.heads and not skipped)
         exited = int("exited" in self.heads)
         if op == "entered":
             return {"identify": identify, "group": group, "track": entered}
@@ -198,11 +199,6 @@ class Mapper:
                 return {**{name: key[at] for at, name in self._key_columns}, **values}
         return values
 
-    def skips(self, reason: str) -> bool:
-        """Whether the event of entering is left out: the first result set, where that is asked."""
-        track = self.audience.track
-        return reason == "initial" and track is not None and track.initial == "skip"
-
 
 class _Work:
     """The calls of one transition, as they are made."""
@@ -212,10 +208,10 @@ class _Work:
     def __init__(self, mapper: Mapper, t: Transition) -> None:
         encoder = mapper.encoder
         self._m = mapper
-        self._skip = mapper.skips(t.reason)
+        self._skip = t.reason == "initial" and mapper.skips_initial
         self._planned = mapper.planned if t.at is None else _planned_at(t.at)
         # A JSON array ends where it ends: nothing that follows can be read into it.
-        self._frame = encoder.dumps([t.base_v, *map(encoder.encode, t.key)])
+        self._frame = encoder.dumps([t.base_v, *(encoder.encode(part) for part in t.key)])
         self.calls: list[Call] = []
         self.refusals: list[Refusal] = []
         self.user = ""

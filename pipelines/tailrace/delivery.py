@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from tailrace import remarks
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.batches import Acknowledged, Batch, Envelope, Rejected, Verdict
 from tailrace.calls import Mapper, Refusal, Transition
+from tailrace.errors import TailraceError
 from tailrace.ledger import Ledger, Run, Shape
 from tailrace.masking import Masker
 from tailrace.members import align
@@ -27,6 +28,10 @@ from tailrace.segment import Flow, Segment
 from tailrace.tracking_plan import TrackingPlan
 
 Progress = Callable[[str, int, int], None]
+
+# While there is always something to do, acknowledgements are written down together: an embedded
+# database commits a few hundred times a second, and each time the sending waits for it.
+UNWRITTEN_SECONDS_MAX = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +177,8 @@ class Delivering:
         self.progress = progress
         self.lane = delivery.audience.name
         self.settled = 0
+        self.answered: list[Acknowledged] = []
+        self.written_at = ledger.clock.monotonic()
         self.rejected: dict[int, dict[str, Any]] = {}
         self.masker = Masker(delivery.audience)
         self.names = Names() if by_name else None
@@ -197,16 +204,23 @@ class Delivering:
         self.flow = self.segment.flow(self.names.of_batches(batches) if self.names else batches)
         try:
             for verdict in self.flow:
+                if verdict is None or self._is_due():
+                    self._write_down()
                 if verdict is not None:
-                    self._write(verdict)
+                    self._take(verdict)
                 yield verdict is not None
+        except TailraceError:
+            self._write_down()
+            raise
         finally:
             self.flow.abandon()
+        self._write_down()
 
     def last_words(self) -> None:
         """Write down what still becomes known when somebody ends the run."""
         for verdict in self.flow.last_words() if self.flow else ():
-            self._write(verdict)
+            self._take(verdict)
+        self._write_down()
 
     def advance(self) -> Settled:
         """Move the snapshot to what was delivered."""
@@ -257,7 +271,7 @@ class Delivering:
             "doubtful": False,
         }
 
-    def _write(self, verdict: Verdict) -> None:
+    def _take(self, verdict: Verdict) -> None:
         if self.names is not None:
             self.names.count(verdict)
         if isinstance(verdict, Rejected):
@@ -272,26 +286,43 @@ class Delivering:
                 "doubtful": verdict.doubtful or self.delivery.resumed,
             }
             return
-        self._acknowledge(verdict)
-        self.settled += verdict.last_seq - verdict.first_seq + 1
+        self.answered.append(verdict)
+
+    def _is_due(self) -> bool:
+        return self.ledger.clock.monotonic() - self.written_at >= UNWRITTEN_SECONDS_MAX
+
+    def _write_down(self) -> None:
+        """Ranges and what was refused in them become known together, or not at all."""
+        if not self.answered:
+            return
+        with self.ledger.warehouse.transaction():
+            for first, last, calls in joined(self.answered):
+                for seq in [each for each in self.rejected if first <= each <= last]:
+                    self.ledger.reject(
+                        self.delivery.run_seq, self.lane, seq=seq, **self.rejected.pop(seq)
+                    )
+                self.ledger.acknowledge(
+                    self.delivery.run_seq, self.lane, first_seq=first, last_seq=last, calls=calls
+                )
+        self.settled += sum(each.last_seq - each.first_seq + 1 for each in self.answered)
+        self.answered.clear()
+        self.written_at = self.ledger.clock.monotonic()
         if self.progress is not None:
             self.progress(self.lane, self.settled, self.delivery.planned)
 
-    def _acknowledge(self, verdict: Acknowledged) -> None:
-        """A range and what was refused in it become known together, or not at all."""
-        within = [s for s in self.rejected if verdict.first_seq <= s <= verdict.last_seq]
-        with self.ledger.warehouse.transaction():
-            for seq in within:
-                self.ledger.reject(
-                    self.delivery.run_seq, self.lane, seq=seq, **self.rejected.pop(seq)
-                )
-            self.ledger.acknowledge(
-                self.delivery.run_seq,
-                self.lane,
-                first_seq=verdict.first_seq,
-                last_seq=verdict.last_seq,
-                calls=verdict.events,
-            )
+
+def joined(answered: Sequence[Acknowledged]) -> Iterator[tuple[int, int, int]]:
+    """First number, last number and calls of the ranges, those that touch made one."""
+    first = last = calls = 0
+    for each in sorted(answered, key=lambda each: each.first_seq):
+        if last and each.first_seq != last + 1:
+            yield first, last, calls
+            last = 0
+        if not last:
+            first, calls = each.first_seq, 0
+        last, calls = each.last_seq, calls + each.events
+    if last:
+        yield first, last, calls
 
 
 class Names:

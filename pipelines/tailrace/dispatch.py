@@ -6,6 +6,7 @@ for as long as there is something to do for it; only when all of them wait, the 
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Self
@@ -15,6 +16,8 @@ from tailrace.errors import DestinationFailed, TailraceError
 from tailrace.ledger import Ledger
 from tailrace.segment import Bell, Segment, listen
 from tailrace.settings import SegmentSettings
+
+COLLECTED_AFTER = 50_000
 
 
 class Dispatch:
@@ -59,6 +62,10 @@ class Dispatch:
             if each.destination not in self.failures:
                 queues.setdefault(each.destination, []).append(each)
         ways = {name: self._way(name, queue) for name, queue in queues.items()}
+        # What a delivery makes lives for one batch and knows no circles; with the usual thresholds
+        # the collector would look at each of it several times.
+        usual = gc.get_threshold()
+        gc.set_threshold(COLLECTED_AFTER, *usual[1:])
         try:
             while ways:
                 moved = False
@@ -79,6 +86,7 @@ class Dispatch:
                 delivering.last_words()
             raise
         finally:
+            gc.set_threshold(*usual)
             for way in ways.values():
                 way.close()
 

@@ -13,7 +13,7 @@ from tailrace.calls import Transition
 from tailrace.ledger import Ledger, Shape, gaps
 from tailrace.statements import Column, TableName
 
-PAGE_ROWS_MAX = 20_000
+PAGE_ROWS_MAX = 10_000
 
 Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
 
@@ -53,18 +53,20 @@ def unsettled(
     """
     read = transition_reader(shape)
     outbox = ledger.outbox(audience.name)
+    ((changed,),) = ledger.warehouse.run("outbox/changed", tables={"outbox": outbox}, run=run_seq)
+    # A first delivery has as many old values as new ones, and all of them are NULL.
+    columns = {**shape.lists, "before": shape.columns if changed else ()}
     for first, last in gaps(ledger.acknowledged(run_seq, audience.name), planned):
         for start in range(first, last + 1, PAGE_ROWS_MAX):
             rows = ledger.warehouse.run(
                 "outbox/page",
                 tables={"outbox": outbox},
-                columns=shape.lists,
+                columns=columns,
                 run=run_seq,
                 first_seq=start,
                 last_seq=min(last, start + PAGE_ROWS_MAX - 1),
             )
-            for row in rows:
-                yield read(row)
+            yield from map(read, rows)
 
 
 def transition_reader(shape: Shape) -> Reader:
@@ -77,20 +79,10 @@ def transition_reader(shape: Shape) -> Reader:
     def read(row: Sequence[Any]) -> tuple[Transition, bool]:
         seq, op, reason, base_v, blind, send, stays, at = row[:8]
         key = tuple(row[8:after_keys])
+        new = dict(zip(names, row[8:first_old], strict=True))
         old: dict[str, Any] = {}
         if op == "changed" and not blind:
             old = dict(zip(names, (*key, *row[first_old:]), strict=True))
-        transition = Transition(
-            seq=seq,
-            op=op,
-            reason=reason,
-            base_v=base_v,
-            key=key,
-            new=dict(zip(names, row[8:first_old], strict=True)),
-            old=old,
-            stays=bool(stays),
-            at=at,
-        )
-        return transition, send
+        return Transition(seq, op, reason, base_v, key, new, old, bool(stays), at), send
 
     return read

@@ -17,6 +17,8 @@ from tailrace.segment_wire import Wire
 from tailrace.settings import SegmentSettings
 from tailrace.settling import Settler
 
+# Batches that wait beside those on the wire, so that no answer has to wait for one to be made.
+PREPARED_BATCHES = 2
 # What an interrupted delivery still waits for, so that answers on their way are not wasted.
 FAREWELL_SECONDS_MAX = 2.0
 # A wait without end would not notice Ctrl-C on every platform.
@@ -164,7 +166,6 @@ class Flow:
         while True:
             while not exhausted and not self.closing:
                 if held is None:
-                    # Also while the window is full: the next batch is ready when it opens.
                     held = self._pull()
                     if held is None:
                         exhausted = True
@@ -182,7 +183,8 @@ class Flow:
             raise self._failure
 
     def _free(self, users: frozenset[str]) -> bool:
-        return len(self._users) < self._turnstile.in_flight_max and all(
+        in_hand = self._turnstile.in_flight_max + PREPARED_BATCHES
+        return len(self._users) < in_hand and all(
             users.isdisjoint(others) for others in self._users.values()
         )
 
@@ -196,7 +198,7 @@ class Flow:
             return None
 
     def _start(self, batch: Batch, users: frozenset[str]) -> None:
-        if self._workers <= len(self._users):
+        if self._workers <= len(self._users) and self._workers < self._turnstile.in_flight_max:
             self._workers += 1
             # Daemons: a request that hangs must not keep the process from ending.
             threading.Thread(target=self._work, name="segment", daemon=True).start()
