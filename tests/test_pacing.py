@@ -11,6 +11,7 @@ import pytest
 from tailrace.clock import SystemClock
 from tailrace.pacing import (
     BACKOFF_SECONDS_MAX,
+    FIRST_WINDOW,
     SUCCESSES_TO_WIDEN,
     Stopped,
     Turnstile,
@@ -35,6 +36,11 @@ def enter(gate: Turnstile, rank: int = 0, events: int = 1) -> int:
 
 def leave(gate: Turnstile, era: int, slower: bool = False) -> None:
     gate.leave(era, slower=slower, answered=not slower)
+
+
+def widen(gate: Turnstile, by: int) -> None:
+    for _ in range(SUCCESSES_TO_WIDEN * by):
+        leave(gate, enter(gate))
 
 
 def test_backoff() -> None:
@@ -63,6 +69,9 @@ def test_the_window_holds_back_the_next_one() -> None:
 def test_the_window_halves_once_for_one_overload_and_grows_again() -> None:
     """Four answers to one overload halve the window once; successes widen it, one at a time."""
     gate, _ = turnstile(window=8)
+    assert gate.window == FIRST_WINDOW
+    widen(gate, by=8 - FIRST_WINDOW)
+    assert gate.window == 8
     eras = [enter(gate) for _ in range(4)]
     for era in eras:
         leave(gate, era, slower=True)
@@ -70,12 +79,12 @@ def test_the_window_halves_once_for_one_overload_and_grows_again() -> None:
     for halved in (2, 1, 1):
         leave(gate, enter(gate), slower=True)
         assert gate.window == halved
-    for _ in range(SUCCESSES_TO_WIDEN):
+    for _ in range(SUCCESSES_TO_WIDEN - 1):
+        leave(gate, enter(gate))
         assert gate.window == 1
-        leave(gate, enter(gate))
+    leave(gate, enter(gate))
     assert gate.window == 2
-    for _ in range(SUCCESSES_TO_WIDEN * 20):
-        leave(gate, enter(gate))
+    widen(gate, by=20)
     assert gate.window == 8
 
 

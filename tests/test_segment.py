@@ -391,6 +391,13 @@ def test_requests_in_flight_are_bounded(in_flight: int) -> None:
         assert in_flight == 1 or target.most > 1
 
 
+def test_the_window_is_as_wide_as_the_settings_let_it_grow() -> None:
+    """By default up to eight, after some good answers: far from Segment, that is the pace."""
+    with Watcher() as target:
+        deliver(target, plan(4_000), batch_events_max=80)
+        assert target.most == SegmentSettings(write_key="").requests_in_flight_max == 8
+
+
 @pytest.mark.parametrize("order", ["by user", "shuffled"])
 def test_a_user_is_never_in_flight_twice(order: str) -> None:
     """Users larger than a batch, in whatever order: their batches wait for each other."""
@@ -441,7 +448,7 @@ def test_batches_are_pulled_as_they_are_sent(target: SegmentSimulator) -> None:
 
     with sender(target) as segment:
         for number, _ in enumerate(segment.deliver(segment.batches(stream())), 1):
-            assert pulled <= (number + 6) * 101
+            assert pulled <= (number + 10) * 101
 
 
 def test_a_failing_source_loses_no_verdict(target: SegmentSimulator) -> None:

@@ -12,6 +12,8 @@ import threading
 
 from tailrace.clock import Clock
 
+# As wide as the window is before anything was answered.
+FIRST_WINDOW = 4
 # So many answers in a row widen the window by one request.
 SUCCESSES_TO_WIDEN = 8
 # Waits are cut into slices, so that a stop is noticed in the middle of a long pause.
@@ -35,14 +37,14 @@ class Turnstile:
     """Lets requests through one by one; shared by all workers of a sender.
 
     Args:
-        in_flight_max: the widest the window may be.
+        in_flight_max: the widest the window may be; it grows so far while answers are good.
         events_per_second_max: of the token bucket; 0 = no throttle.
     """
 
     def __init__(self, *, in_flight_max: int, events_per_second_max: float, clock: Clock) -> None:
         self.in_flight_max = max(1, in_flight_max)
         self.events_per_second_max = events_per_second_max
-        self.window = self.in_flight_max
+        self.window = min(FIRST_WINDOW, self.in_flight_max)
         self._clock = clock
         self._turn = threading.Condition()
         self._waiting: list[tuple[int, int]] = []

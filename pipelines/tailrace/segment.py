@@ -183,7 +183,7 @@ class Flow:
             raise self._failure
 
     def _free(self, users: frozenset[str]) -> bool:
-        in_hand = self._turnstile.in_flight_max + PREPARED_BATCHES
+        in_hand = self._turnstile.window + PREPARED_BATCHES
         return len(self._users) < in_hand and all(
             users.isdisjoint(others) for others in self._users.values()
         )

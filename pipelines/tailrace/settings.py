@@ -120,7 +120,7 @@ class SegmentSettings:
     host: str = "https://api.segment.io"
     write_key: str = field(repr=False)
     events_per_second_max: float = 1_000.0
-    requests_in_flight_max: int = 4
+    requests_in_flight_max: int = 8
     batch_bytes_max: int = 490_000
     batch_events_max: int = 2_500
     timeout_seconds: float = 15.0
