@@ -165,6 +165,13 @@ def test_bad_keys_are_looked_at_every_time(quick: Desk) -> None:
         ("HUGEINT", "0", "-1"),
         ("DECIMAL(38, 2)", "0", "-0.01"),
         ("DECIMAL(19, 0)", "-1", "0"),
+        ("HUGEINT", "1", "18446744073709551616"),
+        ("UHUGEINT", "1", "18446744073709551616"),
+        ("INTEGER[]", "[]", "[NULL]"),
+        ("DECIMAL(18, 2)[]", "NULL", "[NULL]"),
+        ("HUGEINT[]", "[0]", "[-1]"),
+        ("DECIMAL(38, 2)[]", "[-0.01]", "[0]"),
+        ("INTEGER[1]", "NULL", "[NULL]"),
     ],
 )
 def test_what_a_hash_takes_for_the_same_is_a_change(

@@ -22,9 +22,12 @@ from tailrace.statements import Binding, Column, TableName
 SAMPLE_ROWS_MAX = 3
 
 # Values that differ and that DuckDB's hash() takes for the same: NULL, an empty list and a struct
-# of NULLs; and a number of 128 bits and the one with its halves swapped, such as 0 and -1.
+# of NULLs; and a number of 128 bits and the one with its halves swapped, such as 0 and -1. Of a
+# list of plain values the length is enough to tell; what is nested deeper is told by its text.
+_WIDE_TYPE = r"U?HUGEINT|DECIMAL\((19|2\d|3\d),\s?\d+\)"
+_WIDE = re.compile(_WIDE_TYPE)
+_LISTED = re.compile(rf"(?!({_WIDE_TYPE}|VARIANT)\[)[A-Z ]+(\(\d+(,\s?\d+)?\))?\[\]")
 _HOLLOW = re.compile(r"\[|STRUCT|MAP|UNION|VARIANT")
-_WIDE = re.compile(r"HUGEINT|DECIMAL\((19|2\d|3\d),")
 
 OnNewColumn = Literal["absorb", "send"]
 # What a plan is for: the usual difference; everybody anew; the same without sending; what was
@@ -95,9 +98,11 @@ def diff(ledger: Ledger, question: Question) -> Diff:
 
 def blind_spots(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
     """The columns of which a hash needs to be told more than the value."""
+    listed = tuple(column for column in columns if _LISTED.fullmatch(column.type))
     return {
-        "hollow": tuple(column for column in columns if _HOLLOW.search(column.type)),
-        "wide": tuple(column for column in columns if _WIDE.search(column.type)),
+        "listed": listed,
+        "hollow": tuple(c for c in columns if _HOLLOW.search(c.type) and c not in listed),
+        "wide": tuple(column for column in columns if _WIDE.fullmatch(column.type)),
     }
 
 

@@ -5,7 +5,8 @@ FROM (
     HASH(
       t.op, t.reason, t.base_v, t._blind, t._send, t._stays,
       EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___),
-      EACH_COLUMN(hollow, CAST(t._ AS TEXT)), EACH_COLUMN(wide, t._ < 0)
+      EACH_COLUMN(listed, LEN(t._)), EACH_COLUMN(hollow, CAST(t._ AS TEXT)),
+      EACH_COLUMN(wide, CAST(t._ AS DOUBLE))
     ) AS h
   FROM transitions AS t
 ) AS hashed

@@ -4,7 +4,8 @@ FROM (
   SELECT
     HASH(
       EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._),
-      EACH_COLUMN(hollow, CAST(m._ AS TEXT)), EACH_COLUMN(wide, m._ < 0)
+      EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(m._ AS TEXT)),
+      EACH_COLUMN(wide, CAST(m._ AS DOUBLE))
     ) AS h
   FROM model AS m
 ) AS hashed

@@ -28,7 +28,8 @@ FROM (
       1 AS _p,
       HASH(
         1, EACH_COLUMN(compared, m._),
-        EACH_COLUMN(hollow, CAST(m._ AS TEXT)), EACH_COLUMN(wide, m._ < 0)
+        EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(m._ AS TEXT)),
+        EACH_COLUMN(wide, CAST(m._ AS DOUBLE))
       ) AS _h,
       EACH_COLUMN(keys, m._), EACH_COLUMN(known, m._), EACH_COLUMN(fresh, m._)
     FROM model AS m
@@ -38,8 +39,9 @@ FROM (
       n.rowid AS _rid,
       HASH(
         1, EACH_COLUMN(compared, CAST(n._ AS _TYPE)),
+        EACH_COLUMN(listed, LEN(CAST(n._ AS _TYPE))),
         EACH_COLUMN(hollow, CAST(CAST(n._ AS _TYPE) AS TEXT)),
-        EACH_COLUMN(wide, CAST(n._ AS _TYPE) < 0)
+        EACH_COLUMN(wide, CAST(CAST(n._ AS _TYPE) AS DOUBLE))
       ) AS _h,
       n._v, n._gone,
       EACH_COLUMN(keys, n._)
