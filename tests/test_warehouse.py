@@ -305,6 +305,22 @@ def test_what_only_reads_makes_no_file(tmp_path: Path) -> None:
     assert not shop.file.exists()
 
 
+@pytest.mark.parametrize(("deleted_of_10", "anew"), [(2, False), (5, True)])
+def test_a_table_is_written_anew_only_where_much_was_deleted(
+    tmp_path: Path, deleted_of_10: int, anew: bool
+) -> None:
+    """A run that moves a few members leaves the table's other rows where they are on disk."""
+    shop = Shop(tmp_path)
+    with open_warehouse(shop.project, clock=SystemClock()) as warehouse:
+        warehouse.execute("CREATE TABLE people AS SELECT i FROM range(300000) AS r(i)")
+    with open_warehouse(shop.project, clock=SystemClock()) as warehouse:
+        warehouse.execute(f"DELETE FROM people WHERE i % 10 < {deleted_of_10}")
+    with open_warehouse(shop.project, clock=SystemClock(), read_only=True) as warehouse:
+        ((_, _, stored),) = warehouse.run("warehouse/large_tables", rows_min=100_000)
+    assert anew == (stored < 200_000)
+    assert anew or stored == 300_000
+
+
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     shop = Shop(tmp_path)
     shop.file.write_text("id,email\n1,ada@example.com\n" * 500)

@@ -121,7 +121,7 @@ def _purged(
     ledger: Ledger, name: str, table: Binding, tables: Mapping[str, Binding], **values: Any
 ) -> int:
     def count() -> int:
-        ((rows,),) = ledger.warehouse.run("ledger/count_rows", tables={"counted": table})
+        ((rows,),) = ledger.warehouse.run("warehouse/count_rows", tables={"counted": table})
         return int(rows)
 
     there = count()

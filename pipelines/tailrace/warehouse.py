@@ -40,6 +40,11 @@ if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
 
 PIPELINE = "tailrace"
+# DuckDB stores a table in groups of this many rows.
+ROW_GROUP_ROWS = 122_880
+# A table is written anew when so much of it is rows that were deleted.
+DELETED_SHARE_MAX = 0.25
+VACUUM_TASKS_MAX = 100
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 # Where an engine keeps the temporary tables of a session. They are named in full, so that a table
 # of the same name in another place is never taken for one of them.
@@ -236,7 +241,12 @@ def open_warehouse(
     if project.settings.warehouse == "duckdb":
         connection = _open_duckdb(project, clock=clock, read_only=read_only)
         try:
-            yield _connected(project, dlt.destinations.duckdb(connection))
+            warehouse = _connected(project, dlt.destinations.duckdb(connection))
+            yield warehouse
+            # Whoever else is in the file may hinder it; the next run tries again.
+            with suppress(WarehouseFailed):
+                if not read_only:
+                    _compact(warehouse)
         finally:
             connection.close()
         return
@@ -245,6 +255,17 @@ def open_warehouse(
         yield warehouse
     finally:
         warehouse.client.close_connection()
+
+
+def _compact(warehouse: Warehouse) -> None:
+    """Give back what deleted rows hold, once it is worth writing a table anew."""
+    for dataset, name, stored in warehouse.run("warehouse/large_tables", rows_min=ROW_GROUP_ROWS):
+        table = {"counted": TableName(dataset, name)}
+        ((rows,),) = warehouse.run("warehouse/count_rows", tables=table)
+        if stored - rows > stored * DELETED_SHARE_MAX:
+            warehouse.run("warehouse/set_vacuum", tasks_max=VACUUM_TASKS_MAX)
+            warehouse.run("warehouse/checkpoint")
+            return
 
 
 def _connected(project: Project, destination: Any) -> Warehouse:
@@ -304,6 +325,8 @@ def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.D
         "storage_compatibility_version": "v1.5.0",
         "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
         "preserve_insertion_order": False,
+        # Else each checkpoint writes the end of a table anew, into which a run has moved a few.
+        "max_vacuum_tasks": 0,
         "autoinstall_known_extensions": False,
     }
     deadline = clock.monotonic() + project.settings.lock_wait_seconds_max
