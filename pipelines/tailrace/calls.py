@@ -15,7 +15,7 @@ its calls is refused, none is made, so that a row that is planned again sends no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from hashlib import blake2b
@@ -41,8 +41,12 @@ from tailrace.payloads import Row
 from tailrace.tracking_plan import TrackingPlan
 from tailrace.values import Encoder, moment, same
 
+TIMED = b'"timestamp"'
+
 Kind = Literal["identify", "group", "track"]
 Op = Literal["entered", "changed", "exited"]
+KINDS: tuple[Kind, ...] = ("identify", "group", "track")
+OPS: tuple[Op, ...] = ("entered", "changed", "exited")
 
 
 class Transition(NamedTuple):
@@ -72,6 +76,9 @@ class Call(NamedTuple):
     message_id: str
     body: bytes
     event: str = ""
+
+
+Closer = Callable[[bytes, bytes], Call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +121,7 @@ class Mapper:
         self.objects = objects(audience, encoder, salt)
         self.read_ids = ids_reader(audience, encoder)
         self.digests = {
-            (kind, op): _digest(namespace, audience.name, kind, op)
-            for kind in ("identify", "group", "track")
-            for op in ("entered", "changed", "exited")
+            (kind, op): _digest(namespace, audience.name, kind, op) for kind in KINDS for op in OPS
         }
         track, mapped = audience.track, set(audience.mapped_columns)
         # Properties of the audience that are worked out anew at each access.
@@ -148,6 +153,17 @@ class Mapper:
         except UnsupportedValue as error:
             work.refuse("track" if self.audience.track else "identify", error.rule, error.path)
         return ([], work.refusals, work.user) if work.refusals else (work.calls, [], work.user)
+
+    def closer(self, kind: Kind, op: Op) -> Closer:
+        """How a message of a kind becomes a call, from its frame and its core; see `named`."""
+        digest, planned = self.digests[kind, op], self.planned
+        event = self.heads[op].event if kind == "track" and op in self.heads else ""
+
+        def close(frame: bytes, core: bytes) -> Call:
+            message_id, body = named(digest, frame, core, planned)
+            return Call(kind, message_id, body, event)
+
+        return close
 
     def call_counts(
         self,
@@ -333,21 +349,14 @@ class _Work:
         carried: dict[str, Any],
         message_id: str | None = None,
     ) -> None:
-        """Closes the message, gives it its id, checks it.
-
-        The time of planning stands outside of what the id is made of, so that a transition that
-        is planned again keeps its id; a time from the row is a part of what is said.
-        """
+        """Closes the message, with its own id or the one of its content, and checks it."""
         m = self._m
         core = b"%b%b%b}" % (start, head.json, m.encoder.dumps(carried))
         if message_id is None:
-            digest = m.digests[kind, op].copy()
-            digest.update(self._frame + core)
-            message_id = "tr1-" + digest.hexdigest()
-            named = b'{"messageId":"%b",' % message_id.encode()
+            message_id, body = named(m.digests[kind, op], self._frame, core, self._planned)
         else:
-            named = b'{"messageId":' + m.encoder.dumps(message_id) + b","
-        body = named + core if start.startswith(b'"timestamp"') else named + self._planned + core
+            time = b"" if core.startswith(TIMED) else self._planned
+            body = b'{"messageId":%b,%b%b' % (m.encoder.dumps(message_id), time, core)
         if len(message_id) > MESSAGE_ID_CHARACTERS_MAX:
             self.refuse(kind, "message_id_too_long", "messageId", None, body)
         if len(body) > MESSAGE_BYTES_MAX:
@@ -365,6 +374,22 @@ class _Work:
             else:
                 seen = (violation.rule, violation.path)
                 self._m.flagged[seen] = self._m.flagged.get(seen, 0) + 1
+
+
+def named(digest: blake2b, frame: bytes, core: bytes, planned: bytes) -> tuple[str, bytes]:
+    """The id of a message, and the message with it and its time; `core` is all the rest of it.
+
+    `digest` has taken what all messages of the kind share, `frame` tells a transition from every
+    other of the audience. The time of planning stands outside of what the id is made of, so that
+    a transition that is planned again keeps its id; a time from the row is a part of what is said.
+    """
+    own = digest.copy()
+    own.update(frame)
+    own.update(core)
+    name = "tr1-" + own.hexdigest()
+    if core.startswith(TIMED):
+        planned = b""
+    return name, b'{"messageId":"%b",%b%b' % (name.encode(), planned, core)
 
 
 def _moved(columns: tuple[str, ...], new: Row, old: Row) -> bool:

@@ -15,13 +15,14 @@ from typing import Any
 
 from tailrace import remarks
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
-from tailrace.batches import Acknowledged, Batch, Envelope, Rejected, Verdict
+from tailrace.batches import Acknowledged, Batch, Rejected, Verdict
 from tailrace.calls import Mapper, Refusal, Transition
+from tailrace.envelopes import Envelopes
 from tailrace.errors import TailraceError
 from tailrace.ledger import Ledger, Run, Shape
 from tailrace.masking import Masker
 from tailrace.members import align
-from tailrace.outbox import enqueue, shape_of_outbox, unsettled
+from tailrace.outbox import enqueue, shape_of_outbox
 from tailrace.plan import AudiencePlan, Choices
 from tailrace.remarks import Remark
 from tailrace.segment import Flow, Segment
@@ -190,6 +191,14 @@ class Delivering:
             salt=terms.salt,
             tracking_plan=terms.tracking_plan,
         )
+        self._envelopes = Envelopes(
+            ledger,
+            self.mapper,
+            run_seq=delivery.run_seq,
+            shape=delivery.shape,
+            planned=delivery.planned,
+            refuse=self._refuse,
+        )
 
     def steps(self) -> Iterator[bool]:
         """Send what is not settled yet: True for each step, False where it would have to wait.
@@ -200,7 +209,7 @@ class Delivering:
         """
         if not self.delivery.planned:
             return
-        batches = self.segment.batches(self._envelopes())
+        batches = self.segment.batches(self._envelopes)
         self.flow = self.segment.flow(self.names.of_batches(batches) if self.names else batches)
         try:
             for verdict in self.flow:
@@ -242,20 +251,6 @@ class Delivering:
             remarks=tuple(remarks.of_mapping(self.mapper)),
             by_name=self.names.acknowledged if self.names else {},
         )
-
-    def _envelopes(self) -> Iterator[Envelope]:
-        transitions = unsettled(
-            self.ledger,
-            self.delivery.run_seq,
-            self.delivery.audience,
-            shape=self.delivery.shape,
-            planned=self.delivery.planned,
-        )
-        for transition, send in transitions:
-            calls, refusals, user = self.mapper.calls(transition) if send else ([], [], "")
-            if refusals:
-                self._refuse(transition, refusals[0])
-            yield Envelope(seq=transition.seq, user=user, calls=tuple(calls))
 
     def _refuse(self, transition: Transition, refusal: Refusal) -> None:
         self.rejected[transition.seq] = {

@@ -50,15 +50,16 @@ class Context:
             own["personas"] = personas(audience, namespace=namespace)
         self._member = self._members(own)
         self._untold = self._members({name: own[name] for name in own if name != "traits"})
-        self._constant: Contexts | None = None
+        # The same for every row, where nothing of it comes from the row.
+        self.constant: Contexts | None = None
         if not (self._external or self._categories or self._email):
             member = _context(self._member)
-            self._constant = _context(self._bare), member, member
+            self.constant = _context(self._bare), member, member
 
     def of(self, row: Row) -> Contexts:
         """`"context":{…},` three times: for what says nothing of the audience, identify, track."""
-        if self._constant is not None:
-            return self._constant
+        if self.constant is not None:
+            return self.constant
         moving = self._consent(row) + self._external_ids(row)
         bare = _context(self._bare + moving)
         if not self._engage:

@@ -47,26 +47,54 @@ def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:
 def unsettled(
     ledger: Ledger, run_seq: int, audience: Audience, *, shape: Shape, planned: int
 ) -> Iterator[tuple[Transition, bool]]:
-    """The transitions that nothing has settled yet, in order, with whether they are to be sent.
+    """The transitions that nothing has settled yet, in order, with whether they are to be sent."""
+    changes = has_changes(ledger, run_seq, audience)
+    for first, last in pages(ledger, run_seq, audience, planned=planned):
+        yield from page(
+            ledger, run_seq, audience, shape=shape, changes=changes, first=first, last=last
+        )
+
+
+def pages(
+    ledger: Ledger, run_seq: int, audience: Audience, *, planned: int
+) -> Iterator[tuple[int, int]]:
+    """The first and last numbers of what nothing has settled yet, piece by piece.
 
     Read in pages, so that no cursor stays open beside the acknowledgements.
     """
-    read = transition_reader(shape)
-    outbox = ledger.outbox(audience.name)
-    ((changed,),) = ledger.warehouse.run("outbox/changed", tables={"outbox": outbox}, run=run_seq)
-    # A first delivery has as many old values as new ones, and all of them are NULL.
-    columns = {**shape.lists, "before": shape.columns if changed else ()}
     for first, last in gaps(ledger.acknowledged(run_seq, audience.name), planned):
         for start in range(first, last + 1, PAGE_ROWS_MAX):
-            rows = ledger.warehouse.run(
-                "outbox/page",
-                tables={"outbox": outbox},
-                columns=columns,
-                run=run_seq,
-                first_seq=start,
-                last_seq=min(last, start + PAGE_ROWS_MAX - 1),
-            )
-            yield from map(read, rows)
+            yield start, min(last, start + PAGE_ROWS_MAX - 1)
+
+
+def has_changes(ledger: Ledger, run_seq: int, audience: Audience) -> bool:
+    """Whether a run has transitions of which the values before are needed."""
+    tables = {"outbox": ledger.outbox(audience.name)}
+    ((changes,),) = ledger.warehouse.run("outbox/changed", tables=tables, run=run_seq)
+    return bool(changes)
+
+
+def page(
+    ledger: Ledger,
+    run_seq: int,
+    audience: Audience,
+    *,
+    shape: Shape,
+    changes: bool,
+    first: int,
+    last: int,
+) -> Iterator[tuple[Transition, bool]]:
+    """The transitions of a run from one number to another, as `unsettled` gives them."""
+    rows = ledger.warehouse.run(
+        "outbox/page",
+        tables={"outbox": ledger.outbox(audience.name)},
+        # A first delivery has as many old values as new ones, and all of them are NULL.
+        columns={**shape.lists, "before": shape.columns if changes else ()},
+        run=run_seq,
+        first_seq=first,
+        last_seq=last,
+    )
+    yield from map(transition_reader(shape), rows)
 
 
 def transition_reader(shape: Shape) -> Reader:

@@ -7,7 +7,8 @@ in the header; a dotted name (`address.city`) is a place inside an object.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tailrace.audiences import Field
@@ -23,6 +24,16 @@ Leaf = tuple[tuple[str, ...], str | None, Getter]
 
 # What a getter answers for a field that is left out where it is null.
 LEFT_OUT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Where the JSON of a column's value stands in a text."""
+
+    column: str
+
+
+Text = Iterator[bytes | Hole]
 
 
 class Mapped:
@@ -45,8 +56,21 @@ class Mapped:
             ((name,), None, _constant(value)) for name, value in (constants or {}).items()
         ]
         self._leaves.sort(key=lambda leaf: leaf[0])
-        plain = {_path(name) for name, field in mapped.items() if _is_plain(field)}
-        self.build: Builder = _builder(_tree(self._leaves), plain, encoder)
+        self._plain = {_path(name) for name, field in mapped.items() if _is_plain(field)}
+        self._encoder = encoder
+        tree = _tree(self._leaves)
+        self.build: Builder = _builder(tree, self._plain, encoder)
+        # Whether a row changes no more of the object than the values in their places.
+        self.is_plain = all(column is None or p in self._plain for p, column, _ in self._leaves)
+        self._members = tree
+
+    def text(self) -> Text:
+        """The object as JSON with a hole for each column, where it is plain."""
+        return _text(self._members, self._encoder)
+
+    def holes(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """The places that are filled from a row, and their columns."""
+        return ((path, column) for path, column, _ in self._leaves if column is not None)
 
     def previous(self, new: Row, old: Row, sent: dict[str, Any]) -> dict[str, Any]:
         """The old values of what moved, as they were sent, in the shape of the object `sent`."""
@@ -133,6 +157,20 @@ def _tree(leaves: list[Leaf]) -> dict[str, Any]:
                 )
         place[leaf[0][-1]] = leaf
     return tree
+
+
+def _text(tree: dict[str, Any], encoder: Encoder) -> Text:
+    """What `_builder` builds, as JSON in its order."""
+    for at, name in enumerate(sorted(tree)):
+        yield (b"," if at else b"{") + encoder.dumps(name) + b":"
+        node = tree[name]
+        if isinstance(node, dict):
+            yield from _text(node, encoder)
+        elif node[1] is None:
+            yield encoder.dumps(node[2]({}))
+        else:
+            yield Hole(node[1])
+    yield b"}" if tree else b"{}"
 
 
 def _builder(tree: dict[str, Any], plain: set[tuple[str, ...]], encoder: Encoder) -> Builder:

@@ -8,8 +8,9 @@ A statement is written once, in DuckDB's dialect; where an engine needs another 
 * Column lists are as long as the audience makes them. `EACH_COLUMN(keys, c._)` stands for one
   expression a column of the list `keys`, with `_` as the column and `_TYPE` as its type; in a
   SELECT each keeps the column's name, after an optional prefix: `EACH_COLUMN(columns, s._, old__)`.
-  `EVERY_COLUMN(keys, c._ = p._)` joins by AND, `ANY_COLUMN(…)` by OR. In an INSERT's column list
-  a bare `keys` stands for its columns, and `prefixed(columns, old__)` for the prefixed ones.
+  `EVERY_COLUMN(keys, c._ = p._)` joins by AND, `ANY_COLUMN(…)` by OR. A column that was given a
+  prefix is `old___`, and `'_LABEL'` is the text that goes with the column. In an INSERT's column
+  list a bare `keys` stands for its columns, and `old__columns` for the prefixed ones.
 """
 
 from __future__ import annotations
@@ -36,10 +37,14 @@ _MARKED = re.compile("'\x1f(\\w+)\x1f'|\x1e(\\w+)\x1e")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table or of a query: its name in lower case and its type as SQL."""
+    """A column of a table or of a query: its name in lower case and its type as SQL.
+
+    `label` is what `'_LABEL'` stands for beside it.
+    """
 
     name: str
     type: str = "VARCHAR"
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +335,11 @@ def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
     for name in list(holder.find_all(exp.Identifier)):
         if name.name == "_":
             name.replace(_identifier(column.name))
-        elif name.name == "old___":
-            name.replace(_identifier(f"old__{column.name}"))
+        elif name.name.endswith("___"):
+            name.replace(_identifier(name.name.removesuffix("_") + column.name))
+    for text in list(holder.find_all(exp.Literal)):
+        if text.is_string and text.this == "_LABEL":
+            text.replace(exp.Literal.string(column.label))
     for type_ in list(holder.find_all(exp.DataType)):
         if str(type_.args.get("kind", "")).upper() == "_TYPE":
             type_.replace(_type(column.type, dialect).copy())
@@ -372,4 +380,11 @@ def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
     spliced: list[exp.Expr] = []
     for each in siblings:
         spliced += list(nodes) if each is stands else [each]
+    if type(parent) is exp.Concat:
+        # What joins what was joined copies each text twice.
+        spliced = [part for each in spliced for part in _joined(each)]
     parent.set(key, spliced)
+
+
+def _joined(node: exp.Expr) -> list[exp.Expr]:
+    return node.expressions if type(node) is exp.Concat else [node]

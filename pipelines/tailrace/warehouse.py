@@ -106,6 +106,23 @@ class Warehouse:
         sql = statement(name, self.dialect, tables=tables, columns=columns, column=column, **values)
         return self.execute(sql, name)
 
+    def read_by_column(self, name: str, /, **bindings: Any) -> list[list[Any]]:
+        """The columns that `sql/<name>.sql` gives of what is committed; for DuckDB only.
+
+        A third of the price of rows. It reads beside this session, so another thread may ask while
+        this one goes on.
+
+        Raises:
+            WarehouseFailed: As of `run`.
+        """
+        sql = statement(name, self.dialect, **bindings)
+        try:
+            with self.client.native_connection.cursor() as beside:
+                found = beside.sql(sql).to_arrow_table()
+        except Exception as error:
+            raise self._refused(error, name) from None
+        return [column.to_pylist() for column in found.columns]
+
     def run_script(
         self,
         name: str,
@@ -124,15 +141,19 @@ class Warehouse:
         try:
             rows = self.client.execute_sql(sql)
         except Exception as error:
-            engines = ("duckdb", "_duckdb", "psycopg2")
-            if not isinstance(error, DatabaseException) and not (
-                type(error).__module__.startswith(engines)
-            ):
-                raise
-            if self.dialect in LOSE_SESSIONS:
-                self.set_session()
-            raise _failure(error)(f"{name}: {_spoken(error)}") from None
+            raise self._refused(error, name) from None
         return [tuple(row) for row in rows or ()]
+
+    def _refused(self, error: Exception, name: str) -> Exception:
+        """What to raise for what a statement raised: itself, unless the engine said it."""
+        engines = ("duckdb", "_duckdb", "psycopg2")
+        if not isinstance(error, DatabaseException) and not (
+            type(error).__module__.startswith(engines)
+        ):
+            return error
+        if self.dialect in LOSE_SESSIONS:
+            self.set_session()
+        return _failure(error)(f"{name}: {_spoken(error)}")
 
     def set_session(self) -> None:
         """Store and compare instants in UTC whatever the zone of the machine or the server is."""

@@ -1,0 +1,137 @@
+"""From the outbox to what is sent: each unsettled transition with its calls, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from tailrace import outbox
+from tailrace.batches import Envelope
+from tailrace.calls import KINDS, OPS, Call, Mapper, Refusal, Transition
+from tailrace.ingest import MESSAGE_BYTES_MAX
+from tailrace.ledger import Ledger, Shape
+from tailrace.ready_messages import DIALECTS, Forms, forms
+
+# What the id and the time add to a message, at most; the mapper judges those that come near.
+ENVELOPE_BYTES = 256
+
+Refuse = Callable[[Transition, Refusal], None]
+# The first and the last number of a page, and what is read of it.
+Page = tuple[int, int]
+Columns = list[list[Any]]
+
+
+class Envelopes:
+    """The transitions of one audience run that nothing has settled yet, ready for the wire.
+
+    `refuse` is told of each that is not to be sent, before its empty envelope is given.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        mapper: Mapper,
+        *,
+        run_seq: int,
+        shape: Shape,
+        planned: int,
+        refuse: Refuse,
+    ) -> None:
+        self._ledger = ledger
+        self._mapper = mapper
+        self._run_seq = run_seq
+        self._shape = shape
+        self._planned = planned
+        self._refuse = refuse
+        self._closers = {op: tuple(mapper.closer(kind, op) for kind in KINDS) for op in OPS}
+
+    def __iter__(self) -> Iterator[Envelope]:
+        ledger, run_seq, audience = self._ledger, self._run_seq, self._mapper.audience
+        changes = outbox.has_changes(ledger, run_seq, audience)
+        keys, columns = self._shape.keys, self._shape.columns
+        texts = None
+        if ledger.warehouse.dialect in DIALECTS:
+            texts = forms(self._mapper, columns, keys=keys, changes=changes)
+        pages = outbox.pages(ledger, run_seq, audience, planned=self._planned)
+        if texts is None:
+            for first, last in pages:
+                yield from self._mapped(first, last, changes=changes)
+            return
+        read = partial(self._read, texts)
+        for read_columns in one_ahead(read, pages):
+            yield from self._ready(read_columns, changes=changes)
+
+    def _mapped(
+        self, first: int, last: int, *, changes: bool, only: Collection[int] | None = None
+    ) -> Iterator[Envelope]:
+        """A page, row by row, or the rows of it with these numbers."""
+        for transition, send in outbox.page(
+            self._ledger,
+            self._run_seq,
+            self._mapper.audience,
+            shape=self._shape,
+            changes=changes,
+            first=first,
+            last=last,
+        ):
+            if only is None or transition.seq in only:
+                calls, refusals, user = self._mapper.calls(transition) if send else ([], [], "")
+                if refusals:
+                    self._refuse(transition, refusals[0])
+                yield Envelope(transition.seq, user, tuple(calls))
+
+    def _read(self, texts: Forms, page: tuple[int, int]) -> list[list[Any]]:
+        first, last = page
+        return self._ledger.warehouse.read_by_column(
+            "outbox/ready",
+            tables={"outbox": self._ledger.outbox(self._mapper.audience.name)},
+            columns=texts.lists,
+            **texts.ends,
+            bytes_max=MESSAGE_BYTES_MAX - ENVELOPE_BYTES,
+            run=self._run_seq,
+            first_seq=first,
+            last_seq=last,
+        )
+
+    def _ready(self, columns: list[list[Any]], *, changes: bool) -> Iterator[Envelope]:
+        """A page whose messages the warehouse wrote, and its odd rows by the mapper."""
+        seqs, usual = columns[:2]
+        odd = [seq for seq, is_usual in zip(seqs, usual, strict=True) if not is_usual]
+        mapped: dict[int, Envelope] = {}
+        if odd:
+            left = self._mapped(min(odd), max(odd), changes=changes, only=frozenset(odd))
+            mapped = {envelope.seq: envelope for envelope in left}
+        rows: Iterable[tuple[Any, ...]] = zip(*columns, strict=True)
+        # Without ORDER BY: the rows of a page are wide, and nearly always in order.
+        return self._closed(rows if seqs == sorted(seqs) else sorted(rows), mapped)
+
+    def _closed(
+        self, rows: Iterable[tuple[Any, ...]], mapped: Mapping[int, Envelope]
+    ) -> Iterator[Envelope]:
+        closers = self._closers
+        for seq, usual, op, user, frame, identify, group, track in rows:
+            if not usual:
+                yield mapped[seq]
+                continue
+            identified, grouped, tracked = closers[op]
+            calls: tuple[Call, ...] = () if track is None else (tracked(frame, track),)
+            if group is not None:
+                calls = (grouped(frame, group), *calls)
+            if identify is not None:
+                calls = (identified(frame, identify), *calls)
+            yield Envelope(seq, user, calls)
+
+
+def one_ahead(read: Callable[[Page], Columns], pages: Iterable[Page]) -> Iterator[Columns]:
+    """What is read of each page, in order; the next one is read while one is worked on."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox") as beside:
+        waiting = None
+        for page in pages:
+            reading = beside.submit(read, page)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = reading
+        if waiting is not None:
+            yield waiting.result()

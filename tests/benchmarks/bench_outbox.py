@@ -1,0 +1,142 @@
+"""Transitions out of the warehouse as messages that are ready for the wire, without a network.
+
+A first delivery and one in which everybody changed, with twelve columns in each event; against the
+way over Python objects, which is the one of other warehouses, in the same run.
+`TAILRACE_BENCH_ROWS` says how many members.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from bench_plan import AUDIENCE, CONFIG, PERSON
+from figure import Figure
+
+from tailrace.calls import Call, Mapper
+from tailrace.clock import SystemClock
+from tailrace.delivery import Delivery, write_down
+from tailrace.dispatch import COLLECTED_AFTER
+from tailrace.envelopes import Envelopes
+from tailrace.ledger import Ledger
+from tailrace.models import read_models
+from tailrace.outbox import unsettled
+from tailrace.plan import Choices, Planner
+from tailrace.project import load_project
+from tailrace.warehouse import open_warehouse
+
+ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "300_000"))
+TRIES = 3
+PER_SECOND_MIN = 300_000
+TIMES_OBJECTS_MIN = 2.5
+
+
+def figures() -> Iterator[Figure]:
+    """The figures, each measured in this run."""
+    # As a run has it: see `dispatch`.
+    gc.set_threshold(COLLECTED_AFTER)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, ledger, delivery in deliveries(Path(folder)):
+            ready = rate(lambda: ready_calls(ledger, delivery))  # noqa: B023
+            objects = rate(lambda: object_calls(ledger, delivery))  # noqa: B023
+            yield Figure(
+                name=f"{name} out of the warehouse",
+                figure=ready,
+                against=PER_SECOND_MIN,
+                goal=1.0,
+                unit="calls/s",
+                more_is_better=True,
+            )
+            yield Figure(
+                name=f"{name} against objects",
+                figure=ready,
+                against=objects,
+                goal=TIMES_OBJECTS_MIN,
+                unit="calls/s",
+                more_is_better=True,
+            )
+
+
+def deliveries(folder: Path) -> Iterator[tuple[str, Ledger, Delivery]]:
+    """An outbox of people who entered, then one of the same people, changed."""
+    (folder / ".dlt").mkdir()
+    (folder / "models" / "audiences").mkdir(parents=True)
+    (folder / ".dlt" / "config.toml").write_text(CONFIG)
+    audience = AUDIENCE.replace("track:\n", "track:\n  changed: Person Changed\n")
+    (folder / "models" / "audiences" / "people.sql").write_text(audience)
+    land = "CREATE OR REPLACE TABLE salesforce.contact AS "
+    with open_warehouse(load_project(folder), clock=SystemClock()) as warehouse:
+        warehouse.create_dataset("salesforce")
+        ledger = Ledger(warehouse, clock=SystemClock())
+        ledger.install("bench")
+        for name, version in (("entered", ""), ("changed", " again")):
+            warehouse.execute(land + PERSON.format(version=version, first=0, last=ROWS))
+            if version:
+                warehouse.execute("UPDATE salesforce.contact SET score = score + 1")
+            delivery = planned(ledger)
+            yield name, ledger, delivery
+            settle(ledger, delivery)
+
+
+def planned(ledger: Ledger) -> Delivery:
+    """A run's plan, written down."""
+    models = read_models(ledger.warehouse.project.models_folder)
+    choices, run = Choices(), ledger.start_run("bench", suffix="0000")
+    planner = Planner(
+        ledger, models, choices=choices, segment=None, now=ledger.clock.now(), run_seq=run.seq
+    )
+    (made,) = planner.plan(models.audiences()).audiences
+    return write_down(ledger, run, made, choices=choices)
+
+
+def settle(ledger: Ledger, delivery: Delivery) -> None:
+    last = delivery.planned
+    ledger.acknowledge(delivery.run_seq, "people", first_seq=1, last_seq=last, calls=last)
+    ledger.advance(delivery.run_seq, "people", delivery.shape, planned=last)
+
+
+def mapper_of(ledger: Ledger, delivery: Delivery) -> Mapper:
+    return Mapper(delivery.audience, namespace=ledger.namespace, planned_at=delivery.planned_at)
+
+
+def ready_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Call]]:
+    """The calls of each transition as a delivery takes them."""
+    for envelope in Envelopes(
+        ledger,
+        mapper_of(ledger, delivery),
+        run_seq=delivery.run_seq,
+        shape=delivery.shape,
+        planned=delivery.planned,
+        refuse=lambda moved, refusal: None,
+    ):
+        yield envelope.calls
+
+
+def object_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Call]]:
+    """The same calls, each row as Python values first."""
+    mapper = mapper_of(ledger, delivery)
+    for moved, _ in unsettled(
+        ledger,
+        delivery.run_seq,
+        delivery.audience,
+        shape=delivery.shape,
+        planned=delivery.planned,
+    ):
+        yield mapper.calls(moved)[0]
+
+
+def rate(calls: Callable[[], Iterator[Iterable[Call]]]) -> float:
+    """Calls a second, the median of a few times through the whole outbox."""
+    rates = []
+    for _ in range(TRIES):
+        started, made = time.perf_counter(), 0
+        for each in calls():
+            made += len(tuple(each))
+        assert made == ROWS
+        rates.append(made / (time.perf_counter() - started))
+    return statistics.median(rates)
