@@ -65,17 +65,31 @@ class Warehouse:
 
     Attributes:
         dialect: sqlglot's name of the engine's dialect.
-        pipeline: The dlt pipeline that lands objects over the same connection.
         insist: What must hold for a transaction to begin; raises where it does not.
     """
 
-    def __init__(self, project: Project, pipeline: dlt.Pipeline, client: SqlClientBase[Any]):
+    def __init__(self, project: Project, destination: Any):
         self.project = project
-        self.pipeline = pipeline
-        self.client = client
-        self.dialect = str(client.capabilities.sqlglot_dialect)
+        self.destination = destination
+        # What dlt knows of a dataset's tables is of no use here, and reading it costs as much as
+        # a small run.
+        schema = dlt.Schema(PIPELINE)
+        dataset = dlt.dataset(destination, project.settings.dataset, schema=schema)
+        self.client: SqlClientBase[Any] = dataset.sql_client
+        self.client.open_connection()
+        self.dialect = str(self.client.capabilities.sqlglot_dialect)
         self.insist: Callable[[], None] | None = None
         self._described = count()
+
+    @cached_property
+    def pipeline(self) -> dlt.Pipeline:
+        """The dlt pipeline that lands objects over the same connection."""
+        return dlt.pipeline(
+            PIPELINE,
+            pipelines_dir=str(self.project.state_folder / "pipelines"),
+            destination=self.destination,
+            dataset_name=self.project.settings.dataset,
+        )
 
     @cached_property
     def engine_version(self) -> str:
@@ -183,9 +197,7 @@ class Warehouse:
 
     def another(self) -> Warehouse:
         """A second connection to the same warehouse, for what must not wait for this one."""
-        client = self.pipeline.sql_client()
-        client.open_connection()
-        warehouse = Warehouse(self.project, self.pipeline, client)
+        warehouse = Warehouse(self.project, self.destination)
         warehouse.set_session()
         return warehouse
 
@@ -297,17 +309,9 @@ def _connected(project: Project, destination: Any) -> Warehouse:
         if destination is None:
             # Said by the project where it can, since dlt does not read the files of a target.
             destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
-        pipeline = dlt.pipeline(
-            PIPELINE,
-            pipelines_dir=str(project.state_folder / "pipelines"),
-            destination=destination,
-            dataset_name=project.settings.dataset,
-        )
-        client = pipeline.sql_client()
-        client.open_connection()
+        warehouse = Warehouse(project, destination)
     except Exception as error:
         raise _cannot_connect(name, error) from None
-    warehouse = Warehouse(project, pipeline, client)
     warehouse.set_session()
     return warehouse
 
