@@ -52,8 +52,6 @@ def _new_column_and_definition(shop: Shop) -> None:
 
 
 SCENARIOS = [_first_delivery, _everything_moves, _new_column_and_definition]
-# One scenario dies at each of its statements, the others at every fourth.
-STRIDES = {_first_delivery: 4, _everything_moves: 1, _new_column_and_definition: 4}
 
 
 class Scene:
@@ -129,7 +127,7 @@ def test_killed_at_every_statement(scenario: Callable[[Shop], None], tmp_path: P
     scene = Scene(tmp_path, scenario)
     with SegmentSimulator() as segment, scene.process(segment) as ask:
         control = _undisturbed(scene, ask, segment)
-        for statement in range(1, STATEMENTS_MAX, STRIDES[scenario]):
+        for statement in range(1, STATEMENTS_MAX):
             scene.rewind()
             ended = ask(f"statement {statement}")
             if ended != "killed":
