@@ -61,6 +61,8 @@ HEADERS = {
     "nested_changes": "user_id: id\ntrack:\n  changed: Moved\n"
     "  properties: {address.city: name, address.zip: small}",
     "identify_only": "user_id: id\nidentify:\n  traits: {name: name, address.city: account}",
+    "odd_names": "user_id: id\ntrack:\n  changed: Moved\n"
+    "  properties: {a: _track, b: user__id, c: x___, d: '%', previous_text: _usual}",
     "context": "user_id: id\ncontext: {active: false, app: {name: 'Ta''il'}}\n"
     "integrations: {All: false, Braze: true}\ntrack:\n  properties: {id: id}",
 }
@@ -130,6 +132,7 @@ def written(desk: Desk, delivery: Delivery, mapper: Mapper) -> Counter[str]:
         "outbox/ready",
         tables={"outbox": desk.ledger.outbox(delivery.audience.name)},
         columns=texts.lists,
+        column=texts.identity,
         **texts.ends,
         bytes_max=32_000,
         run=delivery.run_seq,
@@ -147,7 +150,8 @@ def test_both_ways_write_the_same_bytes(desk: Desk, header: str) -> None:
     land(desk, first=0, last=ROWS, seed=1)
     desk.store.audience(
         f"/* ---\naudience: people\nkey: id\nguards: {{max_exited: null}}\n{HEADERS[header]}\n"
-        "--- */\nSELECT * FROM salesforce.contact\n"
+        "--- */\nSELECT *, name AS _track, tags AS user__id, big AS x___, ok AS _usual, "
+        'born AS "%" FROM salesforce.contact\n'
     )
     _, first = desk.write_down()
     assert compare(desk, first)["entered"] > ROWS // 20

@@ -88,6 +88,7 @@ class Envelopes:
             "outbox/ready",
             tables={"outbox": self._ledger.outbox(self._mapper.audience.name)},
             columns=texts.lists,
+            column=texts.identity,
             **texts.ends,
             bytes_max=MESSAGE_BYTES_MAX - ENVELOPE_BYTES,
             run=self._run_seq,

@@ -28,6 +28,7 @@ RESERVED_COLUMNS = frozenset(
         "_blind",
         "_send",
         "_stays",
+        "_user",
         "_at",
         "_since",
         "_v",

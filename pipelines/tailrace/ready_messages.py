@@ -41,6 +41,7 @@ class Forms:
     An end that is None stands for a call that is not made.
     """
 
+    identity: Column
     lists: Mapping[str, tuple[Column, ...]]
     ends: Mapping[str, str | bool | None]
 
@@ -126,14 +127,13 @@ class _Writing:
         self._changed([*moment, *tracked])
         self.ends["initial"] = not m.skips_initial
         self.lists |= {
-            "identity": (Column(identity),),
             "moment": self._named([m.timestamp_column] if m.timestamp_column else []),
             "ids_held": self._held([identity]),
             "traits_held": self._held(m.identify_columns),
             "group_held": self._held(m.group_columns),
             "track_held": self._held(m.track_columns),
         }
-        return Forms(lists={**lists, **self.lists}, ends=self.ends)
+        return Forms(identity=Column(identity), lists={**lists, **self.lists}, ends=self.ends)
 
     def _write(self, name: str, head: str, start: Pieces, carried: Mapped | None) -> None:
         """One text: who, the head of the call, the object that it carries."""

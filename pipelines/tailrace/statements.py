@@ -333,6 +333,9 @@ def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
     # The copy needs a parent, or replacing its topmost node would not be seen.
     holder = exp.Paren(this=made)
     for name in list(holder.find_all(exp.Identifier)):
+        if name.quoted:
+            # A column that stands there already, whatever it is called.
+            continue
         if name.name == "_":
             name.replace(_identifier(column.name))
         elif name.name.endswith("___"):

@@ -2,9 +2,7 @@
 -- to the letter what the encoder writes, it is NULL, and the row is left to the mapper.
 WITH page AS (
   SELECT
-    o.seq, o.op, o.reason, o._send, o.base_v,
-    o._at IS NULL AND NOT o._blind AND NOT o._stays AS _usual,
-    EACH_COLUMN(identity, o._, user__),
+    o.seq, o.op, o.reason, o.base_v, o._send, o._at, o._blind, o._stays, o._ AS _user,
     EACH_COLUMN(texts, COALESCE(TO_JSON(o._), 'null')),
     EACH_COLUMN(booleans, COALESCE(CAST(o._ AS VARCHAR), 'null')),
     EACH_COLUMN(wholes, CASE
@@ -41,14 +39,14 @@ WITH page AS (
   SELECT
     p.seq, p.op,
     NOT p._send OR (
-      p._usual
-      AND EVERY_COLUMN(identity, LEFT(p.user___, 1) BETWEEN '!' AND '~')
+      p._at IS NULL AND NOT p._blind AND NOT p._stays
+      AND LEFT(p._user, 1) BETWEEN '!' AND '~'
       AND EVERY_COLUMN(held, p._ IS NOT NULL)
       AND EVERY_COLUMN(group_id, p._ = 'null' OR SUBSTRING(p._, 2, 1) BETWEEN '0' AND 'Z')
       AND (p.op = 'exited' OR EVERY_COLUMN(moment, p._ <> 'null'))
       AND (p.op <> 'changed' OR NOT ANY_COLUMN(ids_held, p._ <> p.old___))
     ) AS _usual,
-    EACH_COLUMN(identity, p.user___, user__),
+    p._user,
     CONCAT('[', p.base_v, EACH_COLUMN(keys, CONCAT(',', p._)), ']') AS _frame,
     CASE
       WHEN NOT p._send THEN NULL
@@ -84,7 +82,7 @@ SELECT
     -- Control letters: the two write their hexadecimal digits in other cases.
     AND NOT CONTAINS(CONCAT(w._frame, w._identify, w._group, w._track), '\u00'),
   w.op,
-  EACH_COLUMN(identity, w.user___, user__),
+  w._user,
   ENCODE(w._frame),
   ENCODE(w._identify),
   ENCODE(w._group),
