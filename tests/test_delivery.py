@@ -12,7 +12,7 @@ import pytest
 from shop import PEOPLE, Shop
 from simulation.receiver import members, profiles
 
-from tailrace import housekeeping
+from tailrace import housekeeping, outbox
 from tailrace.clock import SystemClock
 from tailrace.errors import ResendRefused, TrackingPlanInvalid
 from tailrace.testing import Fault, SegmentSimulator
@@ -261,3 +261,20 @@ def test_who_is_a_member_by_another_row_is_not_told_to_leave(
     shop.land([])
     assert 0 == shop.sync(choices=shop.allow(("people", "max_exited"))).exit_code
     assert {} == members(profiles(segment.events))
+
+
+@pytest.mark.parametrize("user", ["id", "email"])
+def test_a_large_plan_is_numbered_without_gaps(
+    shop: Shop, segment: SegmentSimulator, monkeypatch: pytest.MonkeyPatch, user: str
+) -> None:
+    """It is not sorted where each row is of a user of its own; all of it is sent all the same."""
+    monkeypatch.setattr(outbox, "SORTED_ROWS_MAX", 2)
+    shop.audience(PEOPLE.replace("user_id: id", f"user_id: {user}"))
+    shop.land(people(3, 1, 2, 5, 4))
+    assert 0 == shop.sync().exit_code
+    numbered = shop.query("SELECT seq, id FROM tailrace.outbox__people ORDER BY seq")
+    assert [1, 2, 3, 4, 5] == [seq for seq, _ in numbered]
+    assert {f"c{n}" for n in range(5)} == {row for _, row in numbered}
+    assert {1, 2, 3, 4, 5} == {
+        each["properties"]["score"] for each in segment.events if each["type"] == "track"
+    }

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Self
 
+from tailrace.buffers import Buffers
 from tailrace.delivery import Delivering, Delivery, Progress, Settled, Terms
 from tailrace.errors import DestinationFailed, TailraceError
 from tailrace.ledger import Ledger
@@ -33,12 +34,14 @@ class Dispatch:
         settings: Mapping[str, SegmentSettings],
         *,
         terms: Terms,
+        buffers: Buffers,
         progress: Progress | None = None,
     ) -> None:
         self.failures: dict[str, TailraceError] = {}
         self._ledger = ledger
         self._settings = dict(settings)
         self._terms = terms
+        self._buffers = buffers
         self._progress = progress
         self._bell = Bell()
         self._segments: dict[str, Segment] = {}
@@ -139,7 +142,7 @@ class Dispatch:
             )
             self._under_way[name] = delivering
             yield from delivering.steps()
-            yield delivering.advance()
+            yield self._buffers.sparing(delivering.advance)
 
 
 def _asked(question: Callable[[], None], bell: Bell) -> Iterator[bool]:

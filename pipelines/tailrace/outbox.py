@@ -14,17 +14,27 @@ from tailrace.ledger import Ledger, Shape, gaps
 from tailrace.statements import Column, TableName
 
 PAGE_ROWS_MAX = 10_000
+# A plan of more transitions is not sorted where the order is only for a reader's eyes.
+SORTED_ROWS_MAX = 20_000
 
 Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
 
 
 def enqueue(
-    ledger: Ledger, run_seq: int, audience: Audience, *, transitions: TableName, shape: Shape
+    ledger: Ledger,
+    run_seq: int,
+    audience: Audience,
+    *,
+    transitions: TableName,
+    shape: Shape,
 ) -> None:
     """Write a plan's transitions down, numbered from 1. Called inside a transaction."""
     identity = {audience.user_id or audience.anonymous_id}
+    one_a_user = identity == {column.name for column in shape.keys}
+    ((planned,),) = ledger.warehouse.run("warehouse/count_rows", tables={"counted": transitions})
+    as_they_come = one_a_user and planned > SORTED_ROWS_MAX
     ledger.warehouse.run(
-        "outbox/enqueue",
+        "outbox/enqueue_each" if as_they_come else "outbox/enqueue",
         tables={"outbox": ledger.outbox(audience.name), "transitions": transitions},
         columns={
             **shape.lists,

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from tailrace import estimate
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
+from tailrace.buffers import Buffers
 from tailrace.calls import Mapper
 from tailrace.diff import Diff, Intent, OnNewColumn, Question, blind_spots, diff
 from tailrace.errors import ModelDoesNotBind, YoursToFix
@@ -201,6 +202,7 @@ class Planner:
         now: datetime,
         run_seq: int | None = None,
         tables_built: frozenset[str] = frozenset(),
+        buffers: Buffers | None = None,
     ) -> None:
         self.ledger = ledger
         self.warehouse = ledger.warehouse
@@ -211,6 +213,7 @@ class Planner:
         # A plan outside of a run speaks of the run that would be the next one.
         self.run_seq = ledger.next_run_seq() if run_seq is None else run_seq
         self.tables_built = tables_built
+        self.buffers = buffers
 
     def plan(self, selected: Sequence[Model], *, without: Collection[str] = ()) -> Plan:
         """The plan of the selected audiences, each for each of its destinations.
@@ -233,7 +236,7 @@ class Planner:
         return Plan(
             planned_at=self.now,
             run_seq=run_seq,
-            audiences=tuple(self._plan(ask, text) for ask, text in asked),
+            audiences=tuple(self._sparingly(ask, text) for ask, text in asked),
             orphans=self._orphans(),
             salesforce_calls=self.ledger.last_salesforce_calls(),
             segments=self.segment or {},
@@ -369,6 +372,12 @@ class Planner:
             elif last is not None and last.empty:
                 reasons.append(f"{last.object} came back empty")
         return tuple(reasons)
+
+    def _sparingly(self, ask: Question, text: str) -> AudiencePlan:
+        """The plan; in little memory where it is a first one, which may be of any size."""
+        if self.buffers is None or ask.delivered is not None:
+            return self._plan(ask, text)
+        return self.buffers.sparing(lambda: self._plan(ask, text))
 
     def _plan(self, ask: Question, text: str) -> AudiencePlan:
         found = diff(self.ledger, ask)

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from tailrace import remarks, reviewed
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
+from tailrace.buffers import Buffers
 from tailrace.build import build
 from tailrace.delivery import Delivery, Progress, Terms, left_behind, write_down
 from tailrace.dispatch import Dispatch
@@ -67,6 +69,7 @@ class Runner:
         self.work = work
         self.job = work.job
         self.begun = run
+        self.buffers = Buffers(ledger.warehouse)
         self.progress = progress
         # What Segment took of an earlier attempt, it received then.
         self.since = run.started_at
@@ -237,7 +240,13 @@ class Runner:
     @contextmanager
     def _dispatch(self) -> Iterator[Dispatch]:
         terms = Terms(salt=self.project.settings.salt, tracking_plan=self.work.tracking_plan)
-        dispatch = Dispatch(self.ledger, self.work.segments, terms=terms, progress=self.progress)
+        dispatch = Dispatch(
+            self.ledger,
+            self.work.segments,
+            terms=terms,
+            buffers=self.buffers,
+            progress=self.progress,
+        )
         with dispatch:
             try:
                 yield dispatch
@@ -255,17 +264,18 @@ class Runner:
             choices=self.job.choices,
             segment=self.work.segments,
             run_seq=self.begun.seq,
+            buffers=self.buffers,
             **options,
         )
 
     def _carry_out(self, dispatch: Dispatch, made: Plan) -> None:
         self.done = replace(self.done, plan=made)
-        written = [
-            write_down(self.ledger, self.begun, each, choices=self.job.choices)
-            for each in made.audiences
-        ]
+        written = [self.buffers.sparing(partial(self._write_down, each)) for each in made.audiences]
         held = {each.name for each in made.audiences if each.status == "held"}
         self._deliver(dispatch, [each for each in written if each.audience.name not in held])
+
+    def _write_down(self, plan: AudiencePlan) -> Delivery:
+        return write_down(self.ledger, self.begun, plan, choices=self.job.choices)
 
     def _finish_left_behind(self, dispatch: Dispatch) -> set[str]:
         """Settle what earlier runs left. Returns the audiences that still wait for it."""
@@ -299,8 +309,9 @@ class Runner:
         )
 
     def _deliver(self, dispatch: Dispatch, deliveries: Sequence[Delivery]) -> None:
-        for settled in dispatch.deliver(deliveries):
-            self.done = self.done.with_settled(settled)
+        with self.buffers.few():
+            for settled in dispatch.deliver(deliveries):
+                self.done = self.done.with_settled(settled)
 
 
 def _fails(dispatch: Dispatch, audience: Audience) -> bool:

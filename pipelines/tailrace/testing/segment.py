@@ -169,11 +169,9 @@ class SegmentSimulator(Simulator):
             body = _decoded(request)
         except BadEncoding:
             return _bad("malformed gzip")
-        self.inbox.counts["batches"] += 1
-        self.inbox.counts["bytes"] += len(body)
-        self.inbox.counts["wire_bytes"] += len(request.body)
+        events = 0 if self.strict else body.count(b'"messageId"')
+        self.inbox.count(batches=1, bytes=len(body), wire_bytes=len(request.body), received=events)
         if not self.strict:
-            self.inbox.counts["received"] += body.count(b'"messageId"')
             return TAKEN
         return self._read(request, kind, body)
 

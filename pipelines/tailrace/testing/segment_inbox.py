@@ -67,6 +67,12 @@ class Inbox:
             for message in messages:
                 self._discard(message, reason)
 
+    def count(self, **more: int) -> None:
+        """Add to the counts; requests arrive side by side."""
+        with self._lock:
+            for name, number in more.items():
+                self.counts[name] += number
+
     def complain(self, what: str) -> None:
         """Note something that Segment bears in silence."""
         with self._lock:
