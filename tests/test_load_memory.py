@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from salesforce_landing import Landing, landing_of
 
-from tailrace import load_memory, salesforce
+from tailrace import dlt_steps, load_memory
 
 LIMITS = "SELECT current_setting('memory_limit'), current_setting('threads')"
 
@@ -42,7 +42,7 @@ def test_a_limit_that_was_too_small_is_lifted(
         errors.append(load_memory.is_out_of_memory(error))
         return errors[-1]
 
-    monkeypatch.setattr(salesforce, "is_out_of_memory", spy)
+    monkeypatch.setattr(dlt_steps, "is_out_of_memory", spy)
 
     assert 20_200 == landing.one("Contact", api="bulk").rows
 
@@ -58,3 +58,20 @@ def test_a_load_that_merges_keeps_the_warehouses_memory(landing: Landing) -> Non
 
     assert facts.rows > 0
     assert load_memory.bytes_needed([]) is None
+
+
+def test_a_large_first_load_lands_in_files_side_by_side(landing: Landing) -> None:
+    """Rows of several files are one table, none twice and none missing."""
+    landing.sf.org.add_mass("Contact", 130_000)
+
+    facts = landing.one("Contact", api="bulk")
+
+    assert 130_200 == facts.rows
+    assert 130_200 == landing.value("SELECT count(DISTINCT id) FROM salesforce.contact")
+
+
+def test_what_the_destination_can_do_is_asked_as_before_afterwards(landing: Landing) -> None:
+    """It is remembered for one extract alone."""
+    landing.one("Contact")
+
+    assert "capabilities" not in vars(landing.pipeline.destination)

@@ -14,9 +14,11 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
+from operator import itemgetter
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -173,8 +175,7 @@ def records_to_batch(
 ) -> pa.RecordBatch:
     """Records of a REST page as Arrow."""
     columns = []
-    for each in fields:
-        values = [record.get(each.name) for record in records]
+    for each, values in zip(fields, _by_field(records, fields), strict=True):
         try:
             column = _from_json(values, each.kind)
         except (pa.ArrowInvalid, pa.ArrowTypeError, UnicodeError):
@@ -185,6 +186,18 @@ def records_to_batch(
                 bad.append(BadCell(of, each.name, each.type, value_class))
         columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=schema_of(fields))
+
+
+def _by_field(
+    records: Sequence[Mapping[str, Any]], fields: Sequence[Field]
+) -> Sequence[Sequence[Any]]:
+    names = [each.name for each in fields]
+    if len(names) < 2 or not records:
+        return [[record.get(name) for record in records] for name in names]
+    try:
+        return list(zip(*map(itemgetter(*names), records), strict=True))
+    except KeyError:
+        return [[record.get(name) for record in records] for name in names]
 
 
 class Casting:
@@ -310,10 +323,12 @@ def _cast_whole(texts: pa.Array) -> pa.Array:
         return doubles.cast(pa.int64())
 
 
-def _from_json(values: list[Any], kind: Kind) -> pa.Array:
+def _from_json(values: Sequence[Any], kind: Kind) -> pa.Array:
     if kind in ("timestamp", "time", "date"):
         return _cast(pa.array(values, pa.string()), kind)
     if kind == "text":
+        with suppress(pa.ArrowInvalid, pa.ArrowTypeError):
+            return pa.array(values, pa.string())
         # anyType fields hold whatever the field they speak of holds.
         return pa.array([None if each is None else _spelled(each) for each in values], pa.string())
     if kind == "bigint" and any(isinstance(each, float) and each % 1 for each in values):

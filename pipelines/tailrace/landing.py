@@ -22,8 +22,8 @@ HARD_DELETED = "_hard_deleted"
 ROW_GROUP_ROWS = 50_000
 ROW_GROUP_BYTES = 32 << 20
 PAGE_HELD_BYTES_MAX = 64 << 20
-# From here on a file is large enough to be loaded beside the next one.
-FILE_ROWS = 1_000_000
+# A row group of DuckDB: files of exactly that many rows are compressed side by side as they load.
+FILE_ROWS = 122_880
 
 # What lands in a column of another kind without loss.
 _WIDENS: dict[tuple[Kind, Kind], Kind] = {("double", "bigint"): "double"}
@@ -250,11 +250,18 @@ class LandedFiles:
             return own.rows
         with self._lock:
             self._bytes += page_bytes
+            for batch in held:
+                self._append(batch)
+        return sum(each.num_rows for each in held)
+
+    def _append(self, batch: pa.RecordBatch) -> None:
+        while batch.num_rows:
             self._open = self._open or ParquetFile(self._new_path())
-            self._open.write(held, held_bytes)
+            part = batch.slice(0, FILE_ROWS - self._open.rows)
+            self._open.write([part], part.nbytes)
+            batch = batch.slice(part.num_rows)
             if self._open.rows >= FILE_ROWS:
                 self._close()
-        return sum(each.num_rows for each in held)
 
     def _close(self) -> None:
         if self._open is not None:

@@ -17,8 +17,9 @@ from tailrace.statements import statement
 ROW_GROUP_ROWS = 122_880
 ROW_GROUP_FACTOR = 1.1
 BESIDE_BYTES = 24 << 20
-# Salesforce is slower than two of them; more would only hold more row groups.
-THREADS_MAX = 2
+# Files that are loaded at the same time. Each gets one thread, as more would not compress a file's
+# rows any quicker, and hold more row groups.
+LOADS_MAX = 2
 MERGED_ROWS_MAX = 100_000
 
 
@@ -34,8 +35,7 @@ def bounded_memory(pipeline: Any, readings: Iterable[Reading]) -> Iterator[bool]
             yield False
             return
         ((before, threads),) = client.execute_sql(statement("landing/get_memory_limit", "duckdb"))
-        few = min(int(threads), THREADS_MAX)
-        _set(client, memory_limit=f"{(BESIDE_BYTES + few * wanted) >> 20}MiB", threads=few)
+        _set(client, memory_limit=f"{(BESIDE_BYTES + LOADS_MAX * wanted) >> 20}MiB", threads=1)
         try:
             yield True
         finally:

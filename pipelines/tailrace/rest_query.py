@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import orjson
@@ -32,18 +33,19 @@ def pages(
         SalesforceFault: Salesforce refuses the query; or the number of rows is not the one told.
         TooManyRows: There are more than `rows_max`, and a bulk job would be quicker.
     """
-    path: str | None = "queryAll"
-    params: dict[str, Any] = {"q": soql}
-    rows, told = 0, None
-    while path:
-        answer = api.read(path, lambda response: _parsed(response.content), **params)
-        told = answer.get("totalSize") if told is None else told
+    with ThreadPoolExecutor(1, thread_name_prefix="tailrace-page") as beside:
+        answer = _page(api, "queryAll", q=soql)
+        told = answer.get("totalSize")
         if rows_max is not None and told is not None and told > rows_max:
             raise TooManyRows
-        rows += len(answer["records"])
-        yield records_to_batch(answer["records"], fields, bad)
-        path = None if answer.get("done", True) else answer.get("nextRecordsUrl")
-        params = {}
+        rows = 0
+        while answer:
+            further = None if answer.get("done", True) else answer.get("nextRecordsUrl")
+            # Salesforce makes the next page while this one becomes columns.
+            asked = beside.submit(_page, api, str(further)) if further else None
+            rows += len(answer["records"])
+            yield records_to_batch(answer["records"], fields, bad)
+            answer = asked.result() if asked else {}
     if told is not None and rows != told:
         raise SalesforceFault(
             f"Salesforce told of {told} rows and sent {rows}", code="INCOMPLETE_RESULT"
@@ -53,6 +55,11 @@ def pages(
 def count(api: Api, soql: str) -> int:
     """The answer of a `SELECT count()`, deleted rows included."""
     return int(api.get("queryAll", q=soql)["totalSize"])
+
+
+def _page(api: Api, path: str, **params: str) -> dict[str, Any]:
+    page: dict[str, Any] = api.read(path, lambda answer: _parsed(answer.content), **params)
+    return page
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

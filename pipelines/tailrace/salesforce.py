@@ -17,11 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tailrace.clock import Clock, SystemClock
+from tailrace.dlt_steps import capabilities_once, run, schema_of, start_from_destination
 from tailrace.errors import ExtractIncomplete, QuotaSpent, TailraceError, YoursToFix
-from tailrace.load_memory import bounded_memory, is_out_of_memory
 from tailrace.object_reader import ApiName, Reading
 from tailrace.salesforce_api import Api
 from tailrace.salesforce_resources import FOR_ALL, Extraction
@@ -42,11 +42,9 @@ from dlt.common.configuration import configspec  # isort: skip
 from dlt.common.configuration.specs import CredentialsConfiguration  # isort: skip
 from dlt.common.typing import TSecretStrValue  # isort: skip
 from dlt.extract import DltResource  # isort: skip
-from dlt.pipeline.exceptions import PipelineStepFailed  # isort: skip
 
 __all__ = ["ExtractResult", "ObjectFacts", "SalesforceLogin", "extract", "salesforce", "settle"]
 
-LOAD_WORKERS = 2
 PASSWORD_LOGIN_RETIRES = (
     "Salesforce retires the login with username and password in Summer '27, and new orgs have it"
     " switched off. Use OAuth client credentials or JWT bearer."
@@ -197,20 +195,22 @@ def extract(
     """
     started = clock.monotonic()
     api = Api(credentials, settings, clock=clock)
-    api.token()
-    start_from_destination(pipeline)
-    settle(pipeline, deleted=settings.deleted)
-    folder = Path(tempfile.mkdtemp(prefix="pages-", dir=pipeline.working_dir))
+    folder = Path(pipeline.working_dir) / "pages"
     extraction = Extraction(api, settings, folder=folder, keep_going=True, progress=progress)
     try:
-        api.ask_limits()
-        names = describe_all(extraction, objects or settings.objects)
-        extraction.reconcile = frozenset(names if reconcile else ())
-        readable = [name for name in names if name not in extraction.errors]
-        if readable:
-            run(pipeline, extraction, readable, afresh=afresh)
-        settled = settle_all(pipeline, extraction, names)
-        found = facts_of(pipeline, extraction, names, settled)
+        with capabilities_once(pipeline), ThreadPoolExecutor(1) as beside:
+            # Salesforce is asked what there is while the warehouse is asked what it has.
+            asked = beside.submit(_ask, extraction, objects or settings.objects)
+            start_from_destination(pipeline)
+            folder.mkdir()
+            settle(pipeline, deleted=settings.deleted)
+            names = asked.result()
+            extraction.reconcile = frozenset(names if reconcile else ())
+            readable = [name for name in names if name not in extraction.errors]
+            if readable:
+                run(pipeline, extraction, readable, afresh=afresh)
+            settled = settle_all(pipeline, extraction, names)
+            found = facts_of(pipeline, extraction, names, settled)
     finally:
         api.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -226,14 +226,11 @@ def extract(
     )
 
 
-def start_from_destination(pipeline: dlt.Pipeline) -> None:
-    """Forget what earlier runs left in the working folder.
-
-    What a run read and did not load is read again: the watermarks in the warehouse are the only
-    ones, and so a run that died anywhere leaves neither a gap nor a row twice.
-    """
-    pipeline.drop()
-    pipeline.sync_destination()
+def _ask(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
+    """Log in, and ask for the budget and for the objects; returns their API names."""
+    extraction.api.token()
+    extraction.api.ask_limits()
+    return describe_all(extraction, wanted)
 
 
 def describe_all(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
@@ -255,57 +252,6 @@ def describe_all(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(pool.map(described, wanted)))
 
 
-def run(
-    pipeline: dlt.Pipeline, extraction: Extraction, names: Sequence[str], *, afresh: bool = False
-) -> None:
-    """Extract, normalize and load the objects by dlt, its own errors turned into ours."""
-    normalize = _schema(pipeline).naming.normalize_path
-
-    @dlt.source(name=SOURCE, max_table_nesting=0)
-    def chosen() -> Iterator[DltResource]:
-        for name in names:
-            yield extraction.resource(name, normalize)
-
-    try:
-        pipeline.extract(
-            chosen(),
-            loader_file_format=_file_format(pipeline),
-            workers=extraction.settings.objects_in_flight_max,
-            refresh="drop_resources" if afresh else None,
-        )
-        if afresh and extraction.errors:
-            # The tables would be dropped, and an object that failed would have none.
-            raise next(iter(extraction.errors.values()))
-        pipeline.normalize()
-        load(pipeline, [extraction.readings[name] for name in names if name in extraction.readings])
-    except PipelineStepFailed as failed:
-        raise _ours(failed) from failed
-
-
-def _file_format(pipeline: dlt.Pipeline) -> Literal["parquet"] | None:
-    """Parquet where the warehouse takes it; elsewhere dlt chooses, and would say so each time."""
-    assert pipeline.destination is not None
-    capabilities = pipeline.destination.capabilities()
-    supported = capabilities.supported_loader_file_formats
-    if capabilities.loader_file_format_selector is not None:
-        _, supported = capabilities.loader_file_format_selector(
-            capabilities.preferred_loader_file_format, supported, table_schema={}
-        )
-    return "parquet" if "parquet" in supported else None
-
-
-def load(pipeline: dlt.Pipeline, readings: Sequence[Reading]) -> None:
-    """Load by dlt within bounded memory, or within the warehouse's own limit if need be."""
-    with bounded_memory(pipeline, readings) as bounded:
-        try:
-            pipeline.load(workers=LOAD_WORKERS)
-            return
-        except PipelineStepFailed as failed:
-            if not bounded or not is_out_of_memory(failed):
-                raise
-    pipeline.load(workers=LOAD_WORKERS)
-
-
 def settle_all(
     pipeline: dlt.Pipeline, extraction: Extraction, names: Sequence[str]
 ) -> Mapping[str, Settled]:
@@ -314,7 +260,7 @@ def settle_all(
     A row can come into sight without having changed: by a new sharing rule, or by a new owner.
     """
     settled = {each.table: each for each in settle(pipeline, deleted=extraction.settings.deleted)}
-    normalize = _schema(pipeline).naming.normalize_path
+    normalize = schema_of(pipeline).naming.normalize_path
     missed = [
         name
         for name in names
@@ -339,7 +285,7 @@ def facts_of(
     settled: Mapping[str, Settled],
 ) -> tuple[ObjectFacts, ...]:
     """What became of each object."""
-    normalize = _schema(pipeline).naming.normalize_path
+    normalize = schema_of(pipeline).naming.normalize_path
     live = with_live_rows(pipeline, map(normalize, names))
     found = []
     for name in names:
@@ -369,18 +315,3 @@ def _with_reading(facts: ObjectFacts, reading: Reading) -> ObjectFacts:
         new_fields=reading.layout.new,
         api=reading.api,
     )
-
-
-def _schema(pipeline: dlt.Pipeline) -> dlt.Schema:
-    if SOURCE in pipeline.schema_names:
-        return pipeline.schemas[SOURCE]
-    return dlt.Schema(SOURCE)
-
-
-def _ours(failed: PipelineStepFailed) -> TailraceError:
-    cause: BaseException | None = failed
-    while cause is not None:
-        if isinstance(cause, TailraceError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return ExtractIncomplete(f"The warehouse could not take the rows ({failed.step})")

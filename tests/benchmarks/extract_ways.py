@@ -1,10 +1,12 @@
 """One way to land contacts, in a process of its own: prints seconds, rows and peak memory as JSON.
 
 `python extract_ways.py WAY SIMULATOR FOLDER [ROWS]`, SIMULATOR being the line that it printed.
+Imports are timed for no way: what dlt and sqlglot import at first use is imported here before.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -27,6 +29,13 @@ from tailrace.clock import SystemClock
 from tailrace.salesforce import extract
 from tailrace.salesforce_api import Api
 from tailrace.settings import ObjectSettings, SalesforceCredentials, SalesforceSettings
+
+for first_used in (
+    "dlt.destinations.impl.duckdb.duck",
+    "dlt.sources.helpers.requests",
+    "sqlglot.dialects.duckdb",
+):
+    importlib.import_module(first_used)
 
 # About thirty fields of every common type, as the mapped part of a real Contact has.
 FIELDS = [
