@@ -9,8 +9,9 @@ from typing import Any
 import duckdb
 
 from tailrace import sync
+from tailrace.choices import Choices
 from tailrace.clock import Clock, SystemClock
-from tailrace.plan import Choices, Plan
+from tailrace.plan import Plan
 from tailrace.project import Project, load_project
 from tailrace.results import RunResult
 from tailrace.testing.segment import SegmentSimulator

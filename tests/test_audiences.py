@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tailrace.audience_header import read_audience
 from tailrace.audiences import Audience, Consent, Field, Group, Guards, Identify, Limit, Track
+from tailrace.choices import Choices
 from tailrace.header import read_header
 
 EVERYTHING = """
@@ -44,6 +45,8 @@ integrations: {Salesforce: false, All: true}
 consent: {suppress_when: has_opted_out, categories: {marketing: consent_marketing}}
 guards: {min_rows: 1, max_exited: 12.5%, max_entered: null, max_changed: 500}
 on_definition_change: hold
+on_mapping_change: send
+on_new_column: absorb
 destination: segment_eu
 """
 
@@ -97,6 +100,8 @@ def test_every_key_of_the_header_has_its_place() -> None:
             explicit=frozenset({"min_rows", "max_exited", "max_entered", "max_changed"}),
         ),
         on_definition_change="hold",
+        on_mapping_change="send",
+        on_new_column="absorb",
         destination="segment_eu",
     )
     assert expected == audience(EVERYTHING)
@@ -107,7 +112,10 @@ def test_the_least_header_has_the_documented_defaults() -> None:
     assert "a_file" == least.name
     assert Track(entered="Segment Entered", changed=None, exited="Segment Exited") == least.track
     assert (None, None, None) == (least.identify, least.group, least.consent)
-    assert ("plain", "send", None) == (least.payload, least.on_definition_change, least.destination)
+    assert ("plain", None) == (least.payload, least.destination)
+    assert {each["decided_by"] for each in Choices().decide(least).as_dict().values()} == {
+        "default"
+    }
     assert Guards() == least.guards
 
 

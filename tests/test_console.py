@@ -86,6 +86,21 @@ def test_a_held_audience_says_what_was_seen_and_the_limit() -> None:
     assert "let it pass once: --allow vip_contacts:max_exited\n" in said
 
 
+def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
+    choices = {
+        "on_definition_change": {"choice": "hold", "decided_by": "header"},
+        "on_mapping_change": {"choice": "absorb", "decided_by": "default"},
+        "on_new_column": {"choice": "send", "decided_by": "flag"},
+    }
+    made = audience(
+        choices=choices, definition_changed=True, mapping_changed=False, new_columns=["ltv"]
+    )
+    for said in (shown(result("plan", made)), comment.markdown(result("plan", made), None)):
+        assert "the SQL was edited; on_definition_change is hold, by its header\n" in said
+        assert "mapped for the first time: ltv; on_new_column is send, by a flag\n" in said
+        assert "on_mapping_change" not in said
+
+
 def test_a_terminal_gets_colours_and_ci_does_not() -> None:
     assert "\x1b[" in on_a_terminal(plain=False)
     assert "\x1b[" not in on_a_terminal(plain=True)

@@ -12,7 +12,8 @@ import pytest
 from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
-from tailrace.plan import AudiencePlan, Choices
+from tailrace.choices import Choices
+from tailrace.plan import AudiencePlan
 
 PEOPLE = """/* ---
 key: id

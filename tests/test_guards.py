@@ -11,8 +11,8 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
 from tailrace.audiences import Audience, Guards, Limit
+from tailrace.choices import Choices
 from tailrace.guards import Guard, Seen, judge
-from tailrace.plan import Choices
 
 NOTHING = Seen(
     size_before=1000,
@@ -21,18 +21,13 @@ NOTHING = Seen(
     changed=0,
     exited=0,
     quarantined=0,
-    by_definition=0,
     upstream=(),
 )
 
 
-def judged(
-    *allowed: str, guards: Guards | None = None, on_edit: Any = "send", **seen: Any
-) -> dict[str, Guard]:
+def judged(*allowed: str, guards: Guards | None = None, **seen: Any) -> dict[str, Guard]:
     """The verdicts on what was seen, by name."""
-    audience = Audience(
-        name="people", key=("id",), guards=guards or Guards(), on_definition_change=on_edit
-    )
+    audience = Audience(name="people", key=("id",), guards=guards or Guards())
     verdicts = judge(audience, replace(NOTHING, **seen), allowed=frozenset(allowed))
     return {guard.name: guard for guard in verdicts}
 
@@ -123,11 +118,12 @@ def test_doubts_about_an_object_hold_with_their_reasons() -> None:
     assert "Contact is incomplete (cut off); Lead came back empty" in seen.message
 
 
-def test_an_edit_holds_only_where_the_header_says_so() -> None:
-    assert [] == holding(by_definition=5)
-    assert [] == holding(by_definition=5, on_edit="rebaseline")
-    assert ["definition"] == holding(by_definition=5, on_edit="hold")
-    assert [] == holding(by_definition=0, on_edit="hold")
+@pytest.mark.parametrize("change", ["definition", "mapping", "new_column"])
+def test_a_change_that_is_to_be_held_holds_whom_it_moves(change: str) -> None:
+    assert change not in judged()
+    assert [change] == holding(on_hold={change: 5})
+    assert [] == holding(on_hold={change: 0})
+    assert "5 members would" in judged(on_hold={change: 5})[change].message
 
 
 @pytest.mark.parametrize("name", ["upstream", "keys", "max_exited", "min_rows", "definition"])
@@ -138,9 +134,8 @@ def test_each_guard_is_allowed_by_its_own_name_only(name: str) -> None:
         "quarantined": 1,
         "exited": 900,
         "size_after": 1,
-        "by_definition": 1,
         "guards": Guards(min_rows=2, explicit=frozenset({"min_rows"})),
-        "on_edit": "hold",
+        "on_hold": {"definition": 1},
     }
     everything = {"upstream", "keys", "max_exited", "min_rows", "definition"}
     assert everything == set(holding(**seen))

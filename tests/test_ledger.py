@@ -17,10 +17,10 @@ from warehouses.stores import WAREHOUSES, Store
 
 from tailrace import delivery, outbox, statements
 from tailrace import ledger as ledger_module
+from tailrace.choices import Choices
 from tailrace.clock import SystemClock
 from tailrace.errors import LedgerGap, LedgerTooNew, ServiceFailed, WarehouseFailed
 from tailrace.ledger import TABLES, Ledger, gaps
-from tailrace.plan import Choices
 from tailrace.statements import TableName
 from tailrace.warehouse import open_warehouse
 

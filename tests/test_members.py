@@ -9,10 +9,10 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
 from tailrace.audiences import Audience
+from tailrace.choices import Choices
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
 from tailrace.ledger import Shape
 from tailrace.members import Alteration, align, alteration, check_names, shape_of
-from tailrace.plan import Choices
 from tailrace.statements import Column
 
 PEOPLE = """/* ---

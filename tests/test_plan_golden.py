@@ -9,7 +9,7 @@ Each file under `plans/` is one history of an audience called people, told in se
 
 In brackets behind before, then and now stands what the run is told, or what happens in it:
 `rejected: KEY KEY`, `doubtful: KEY`, `at: TIME`, `upstream: OBJECT`, `allow: GUARD`,
-`on_new_column: send`, `on_mapping_change: send`, `intent: silent`, and `warehouse: NAME` for a case
+`on_new_column: send` and the other two choices, `intent: silent`, and `warehouse: NAME` for a case
 of one engine only.
 """
 
@@ -28,9 +28,10 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
 from tailrace.calls import Transition
+from tailrace.choices import DEFAULTS, Choices
 from tailrace.clock import iso
 from tailrace.delivery import Delivery
-from tailrace.plan import AudiencePlan, Choices
+from tailrace.plan import AudiencePlan
 
 CASES = Path(__file__).parent / "plans"
 MARKER = re.compile(
@@ -153,8 +154,7 @@ def carry_out(desk: Desk, section: Section) -> str:
         )
     choices = Choices(
         allow=frozenset(("people", guard) for guard in told.get("allow", "").split()),
-        on_new_column=told.get("on_new_column", "absorb"),  # type: ignore[arg-type]
-        on_mapping_change=told.get("on_mapping_change", "absorb"),  # type: ignore[arg-type]
+        **{name: told.get(name) for name in DEFAULTS},  # type: ignore[arg-type]
         intent=told.get("intent", "usual"),  # type: ignore[arg-type]
     )
     planned, delivery = desk.write_down(choices=choices)

@@ -132,6 +132,7 @@ def test_every_plan_is_as_its_schema_says(shop: Shop) -> None:
     trouble(shop)
     held = told(shop, allow=(("pairs", "keys"),))
     sent = told(shop, "people", on_new_column="send", on_mapping_change="send")
+    held_too = told(shop, "people", on_new_column="hold", on_mapping_change="absorb")
 
     statuses = {each["audience"]: each["status"] for each in held["audiences"]}
     assert {"people": "ok", "accounts": "held", "pairs": "ok"} == statuses
@@ -141,6 +142,11 @@ def test_every_plan_is_as_its_schema_says(shop: Shop) -> None:
     assert {"initial"} == set(first["audiences"][0]["by_reason"])
     assert [] == calm["audiences"][0]["samples"]
     assert sent["audiences"][0]["rejected_before"] == 1
+    assert "held" == held_too["audiences"][0]["status"]
+    assert {"flag"} == {
+        held_too["audiences"][0]["choices"][name]["decided_by"]
+        for name in ("on_new_column", "on_mapping_change")
+    }
     reasons = {reason for each in (first, held, sent) for reason in reasons_of(each)}
     assert set(properties("audience", "by_reason")) == reasons
     assert keys_of(held) | keys_of(sent) >= documented() - refused_only()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from shop import PEOPLE, Shop
 
+from tailrace.choices import Choices
 from tailrace.errors import PlanUnreadable
-from tailrace.plan import Choices
 from tailrace.testing.segment import SegmentSimulator
 
 

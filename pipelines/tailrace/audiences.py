@@ -15,6 +15,7 @@ from typing import Any, Literal
 Initial = Literal["send", "skip"]
 Payload = Literal["plain", "engage"]
 OnDefinitionChange = Literal["send", "hold", "rebaseline"]
+OnMappingChange = Literal["send", "hold", "absorb"]
 
 # The section of the configuration that an audience goes to when its header names none.
 DEFAULT_DESTINATION = "segment"
@@ -127,7 +128,10 @@ class Audience:
     integrations: Mapping[str, Any] = field(default_factory=dict)
     consent: Consent | None = None
     guards: Guards = field(default_factory=Guards)
-    on_definition_change: OnDefinitionChange = "send"
+    # None where the header leaves it open; see choices.
+    on_definition_change: OnDefinitionChange | None = None
+    on_mapping_change: OnMappingChange | None = None
+    on_new_column: OnMappingChange | None = None
     destination: str | None = None
     # Set where the header names several; each of the `lanes` has one of them, and its own name.
     destinations: tuple[str, ...] = ()

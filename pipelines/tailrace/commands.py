@@ -17,8 +17,8 @@ from tailrace.clock import SystemClock, iso
 from tailrace.errors import NothingLanded, TailraceError
 
 if TYPE_CHECKING:
+    from tailrace.choices import Choices
     from tailrace.models import Model, Models
-    from tailrace.plan import Choices
     from tailrace.project import Project
 
 Result = dict[str, Any]
@@ -40,18 +40,20 @@ class Choosing:
     """What the command line decides about a plan, as it was written."""
 
     allow: tuple[tuple[str, str], ...] = ()
-    on_new_column: str = "absorb"
-    on_mapping_change: str = "absorb"
+    on_definition_change: str | None = None
+    on_mapping_change: str | None = None
+    on_new_column: str | None = None
     intent: str = "usual"
 
     def choices(self) -> Choices:
         """The same in the engine's words."""
-        from tailrace.plan import Choices
+        from tailrace.choices import Choices
 
         return Choices(
             allow=frozenset(self.allow),
-            on_new_column=self.on_new_column,  # type: ignore[arg-type]
+            on_definition_change=self.on_definition_change,  # type: ignore[arg-type]
             on_mapping_change=self.on_mapping_change,  # type: ignore[arg-type]
+            on_new_column=self.on_new_column,  # type: ignore[arg-type]
             intent=self.intent,  # type: ignore[arg-type]
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from tailrace.console import Result, called, reasons_of, size_of, summary
+from tailrace.console import Result, called, changes_of, reasons_of, size_of, summary
 
 MARKDOWN_BYTES_MAX = 64_000
 DETAILS_MAX = 50
@@ -80,12 +80,13 @@ def _markdown_row(audience: Result) -> str:
 
 def _markdown_details(audience: Result) -> Iterable[str]:
     samples = audience.get("samples", ())
-    reasons = reasons_of(audience)
-    if not samples and not reasons:
+    reasons, changes = reasons_of(audience), list(changes_of(audience))
+    if not samples and not reasons and not changes:
         return
     yield from ("", f"<details><summary><code>{called(audience)}</code></summary>", "")
     if reasons:
         yield f"By reason: {reasons}"
+    yield from (f"- {_safe(change)}" for change in changes)
     if samples:
         yield from ("", "```json", *(json.dumps(each, default=str) for each in samples[:3]), "```")
     yield from ("", "</details>")

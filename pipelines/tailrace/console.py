@@ -16,6 +16,7 @@ Result = Mapping[str, Any]
 # Guards whose limit is a number of members; the others say it all in words.
 COUNTING_GUARDS = frozenset({"max_exited", "max_entered", "max_changed", "min_rows"})
 STATUS_STYLES = {"ok": "green", "unchanged": "dim", "held": "yellow", "failed": "bold red"}
+_DECIDERS = {"flag": "a flag", "header": "its header", "default": "default"}
 COLUMN_STYLES = {"entered": "green", "changed": "cyan", "exited": "magenta", "rejected": "red"}
 
 
@@ -330,6 +331,7 @@ def _notes(audience: Result) -> Iterable[str]:
     moves = reasons_of(audience)
     if moves and set(audience["by_reason"]) - {"data", "initial"}:
         yield f"{name}: {moves}"
+    yield from (f"{name}: {change}" for change in changes_of(audience))
     for guard in audience.get("guards", ()):
         if guard["held"]:
             seen, limit = number(guard["seen"]), number(guard["limit"])
@@ -340,6 +342,19 @@ def _notes(audience: Result) -> Iterable[str]:
             yield f"  If that is right, let it pass once: --allow {pair}"
     for note in audience.get("notes", ()):
         yield f"{name}: {note}"
+
+
+def changes_of(audience: Result) -> Iterable[str]:
+    """What changed about a planned audience beside its data, what is done with it, by whom."""
+    columns = ", ".join(audience.get("new_columns", ()))
+    for what, name, happened in (
+        ("the SQL was edited", "on_definition_change", audience.get("definition_changed")),
+        ("the header makes other calls", "on_mapping_change", audience.get("mapping_changed")),
+        (f"mapped for the first time: {columns}", "on_new_column", columns),
+    ):
+        if happened and name in audience.get("choices", {}):
+            decided = audience["choices"][name]
+            yield f"{what}; {name} is {decided['choice']}, by {_DECIDERS[decided['decided_by']]}"
 
 
 def reasons_of(audience: Result) -> str:

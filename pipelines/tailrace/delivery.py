@@ -17,13 +17,14 @@ from tailrace import remarks
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.batches import Acknowledged, Batch, Rejected, Verdict
 from tailrace.calls import Mapper, Refusal, Transition
+from tailrace.choices import Choices
 from tailrace.envelopes import Envelopes
 from tailrace.errors import TailraceError
 from tailrace.ledger import Ledger, Run, Shape
 from tailrace.masking import Masker
 from tailrace.members import align
 from tailrace.outbox import enqueue, shape_of_outbox
-from tailrace.plan import AudiencePlan, Choices
+from tailrace.plan import AudiencePlan
 from tailrace.remarks import Remark
 from tailrace.segment import Flow, Segment
 from tailrace.tracking_plan import TrackingPlan
@@ -94,7 +95,7 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, choices: Choices
             plan.model,
             plan.shape,
             lost=plan.diff.lost,
-            backfill=choices.on_new_column == "absorb",
+            backfill=plan.decided.on_new_column == "absorb",
             restart=plan.diff.restart,
         )
     with ledger.warehouse.transaction():

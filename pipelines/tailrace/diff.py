@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from tailrace.audiences import Audience
+from tailrace.choices import Decided, Intent
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger import Delivered, Ledger, Shape
 from tailrace.members import Alteration, alteration, has_keys, is_castable
@@ -28,11 +29,6 @@ _WIDE_TYPE = r"U?HUGEINT|DECIMAL\((19|2\d|3\d),\s?\d+\)"
 _WIDE = re.compile(_WIDE_TYPE)
 _LISTED = re.compile(rf"(?!({_WIDE_TYPE}|VARIANT)\[)[A-Z ]+(\(\d+(,\s?\d+)?\))?\[\]")
 _HOLLOW = re.compile(r"\[|STRUCT|MAP|UNION|VARIANT")
-
-OnNewColumn = Literal["absorb", "send"]
-# What a plan is for: the usual difference; everybody anew; the same without sending; what was
-# refused before and nothing else; everybody's exit.
-Intent = Literal["usual", "resend", "silent", "retry", "retire"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +52,10 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What the diff is asked: an audience, its bound model, and what was delivered before."""
+    """What the diff is asked: an audience, its bound model, and what was delivered before.
+
+    What is on hold is worked out like what is sent, so that the plan shows what is held.
+    """
 
     audience: Audience
     model: Binding
@@ -67,9 +66,19 @@ class Question:
     upstream: tuple[str, ...]
     now: datetime
     run_seq: int
-    on_new_column: OnNewColumn
-    send_mapping: bool
+    remapped: bool = False
+    decided: Decided = field(default_factory=Decided)
     intent: Intent = "usual"
+
+    @property
+    def tells_mapping(self) -> bool:
+        """Whether members that did not move are told again, because the mapping did."""
+        return self.remapped and self.decided.on_mapping_change != "absorb"
+
+    @property
+    def tells_new_columns(self) -> bool:
+        """Whether members with a value in a new column are told of it."""
+        return self.decided.on_new_column != "absorb"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +226,7 @@ class _Diffing:
     def _lists(self) -> Mapping[str, Sequence[Column]]:
         shape, audience = self.ask.shape, self.ask.audience
         fresh = {column.name for column in self.alteration.added} | self.lost
-        sent = fresh if self.ask.on_new_column == "send" else set()
+        sent = fresh if self.ask.tells_new_columns else set()
 
         def among(names: Sequence[str | None]) -> tuple[Column, ...]:
             wanted = {name for name in names if name}
@@ -272,7 +281,7 @@ class _Diffing:
             and fingerprint is not None
             and delivered.model_fingerprint == fingerprint
             and delivered.rejected == 0
-            and not self.ask.send_mapping
+            and not self.ask.tells_mapping
             and self.alteration == Alteration()
             and not self.lost
             and not self.rejections
@@ -312,9 +321,9 @@ class _Diffing:
             self._run("blame_mapping")
         if self.rejections:
             self._run("keep_initial", audience=ask.audience.name)
-        if ask.send_mapping:
+        if ask.tells_mapping:
             self._run("send_mapping")
-        if ask.audience.on_definition_change == "rebaseline":
+        if ask.decided.on_definition_change == "rebaseline":
             self._run("silence", reason="definition")
 
     def _spare_who_stays(self) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tailrace.choices import Choices
 from tailrace.clock import Clock
 from tailrace.errors import ModelDoesNotBind, NothingLanded
 from tailrace.ledger import Ledger
 from tailrace.models import Model, Models, read_models
-from tailrace.plan import Choices, Planner
+from tailrace.plan import Planner
 from tailrace.project import Project
 from tailrace.tracking_plan import draft
 from tailrace.warehouse import open_warehouse

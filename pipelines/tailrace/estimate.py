@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tailrace.calls import Mapper
-from tailrace.diff import Diff
+from tailrace.diff import Diff, Question
 from tailrace.ledger import Shape
 from tailrace.outbox import transition_reader
 from tailrace.privacy import mask_sample
@@ -43,6 +43,23 @@ def by_reason(found: Diff) -> dict[str, dict[str, int]]:
         for reason in REASONS
         if members(found, reason=reason)
     }
+
+
+def on_hold(ask: Question, found: Diff) -> dict[str, int]:
+    """How many members move because of each kind of change that is to be held."""
+    by_mapping = members(found, reason="mapping")
+    moved = {
+        "definition": members(found, reason="definition"),
+        "mapping": by_mapping if ask.tells_mapping else 0,
+        # Where everybody is told of the mapping, its new columns are told by the way.
+        "new_column": 0 if ask.tells_mapping else by_mapping,
+    }
+    wanted = {
+        "definition": ask.decided.on_definition_change,
+        "mapping": ask.decided.on_mapping_change,
+        "new_column": ask.decided.on_new_column,
+    }
+    return {name: moved[name] for name, choice in wanted.items() if choice == "hold"}
 
 
 def calls(found: Diff, mapper: Mapper) -> dict[str, int]:

@@ -6,13 +6,19 @@ and can be allowed once by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from tailrace.audiences import Audience, Guards, Limit
 
 EXITED_SHARE_MAX = 0.2
 EXITED_FLOOR_ROWS = 100
+# What members do because of a change that is to be held.
+CHANGES: Mapping[str, str] = {
+    "definition": "move because the SQL was edited",
+    "mapping": "be told again because the header was edited",
+    "new_column": "change by a column that is mapped for the first time",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +31,9 @@ class Seen:
     changed: int
     exited: int
     quarantined: int
-    by_definition: int
     upstream: tuple[str, ...]
+    # Who moves because of a change that is to be held: definition, mapping, new_column.
+    on_hold: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +103,9 @@ def _verdicts(audience: Audience, seen: Seen) -> Iterator[tuple[str, int, int, b
         few = seen.size_after < guards.min_rows
         message = f"the audience would have {seen.size_after} members" if few else ""
         yield "min_rows", seen.size_after, guards.min_rows, few, message
-    if audience.on_definition_change == "hold":
-        moved = seen.by_definition
-        message = f"{moved} members would move because the SQL was edited" if moved else ""
-        yield "definition", moved, 0, moved > 0, message
+    for name, moved in seen.on_hold.items():
+        message = f"{moved} members would {CHANGES[name]}" if moved else ""
+        yield name, moved, 0, moved > 0, message
 
 
 def _limits(guards: Guards, size: int) -> dict[str, int]:

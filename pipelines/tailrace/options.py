@@ -122,29 +122,37 @@ def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
         help="Let one guard of one audience pass this once, as vip:max_exited. Repeatable.",
     )
     @click.option(
-        "--on-new-column",
-        type=click.Choice(["absorb", "send"]),
-        default="absorb",
-        show_default=True,
-        help="A column that is mapped for the first time: take it as it is, or send it.",
+        "--on-definition-change",
+        type=click.Choice(["send", "hold", "rebaseline"]),
+        help="SQL that was edited: send its differences, hold them, or only record them. "
+        "Without it the header decides, else send.",
     )
     @click.option(
         "--on-mapping-change",
-        type=click.Choice(["absorb", "send"]),
-        default="absorb",
-        show_default=True,
-        help="A header that maps otherwise: for what moves from now on, or for all members.",
+        type=click.Choice(["send", "hold", "absorb"]),
+        help="A header that maps otherwise: tell all members, hold that, or tell who moves from "
+        "now on. Without it the header decides, else absorb.",
+    )
+    @click.option(
+        "--on-new-column",
+        type=click.Choice(["send", "hold", "absorb"]),
+        help="A column that is mapped for the first time: send it, hold it, or take it as it is. "
+        "Without it the header decides, else absorb.",
     )
     @wraps(body)
     def command(
         *args: Any,
         allow: tuple[tuple[str, str], ...],
-        on_new_column: str,
-        on_mapping_change: str,
+        on_definition_change: str | None,
+        on_mapping_change: str | None,
+        on_new_column: str | None,
         **values: Any,
     ) -> Any:
         choices = Choosing(
-            allow=allow, on_new_column=on_new_column, on_mapping_change=on_mapping_change
+            allow=allow,
+            on_definition_change=on_definition_change,
+            on_mapping_change=on_mapping_change,
+            on_new_column=on_new_column,
         )
         return body(*args, choices, **values)
 

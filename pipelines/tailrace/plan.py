@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -17,7 +17,8 @@ from tailrace import estimate
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.buffers import Buffers
 from tailrace.calls import Mapper
-from tailrace.diff import Diff, Intent, OnNewColumn, Question, blind_spots, diff
+from tailrace.choices import Choices, Decided
+from tailrace.diff import Diff, Question, blind_spots, diff
 from tailrace.errors import ModelDoesNotBind, YoursToFix
 from tailrace.guards import Guard, Seen, judge
 from tailrace.ledger import Delivered, Ledger, Shape
@@ -27,21 +28,6 @@ from tailrace.settings import SegmentSettings
 from tailrace.statements import Binding, Column, query
 
 Status = Literal["ok", "unchanged", "held", "failed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What the command line decides about a plan."""
-
-    allow: frozenset[tuple[str, str]] = frozenset()
-    on_new_column: OnNewColumn = "absorb"
-    on_mapping_change: Literal["absorb", "send"] = "absorb"
-    intent: Intent = "usual"
-    digests: bool = False
-
-    def allowed(self, audience: str) -> frozenset[str]:
-        """The guards that are let pass once for an audience."""
-        return frozenset(guard for name, guard in self.allow if name == audience)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +41,7 @@ class AudiencePlan:
     definition: str = field(repr=False)
     fingerprint: str
     delivered: Delivered | None = field(repr=False)
+    decided: Decided = field(default_factory=Decided)
     guards: tuple[Guard, ...] = ()
     entered: int = 0
     changed: int = 0
@@ -121,6 +108,7 @@ class AudiencePlan:
             "rejected_before": self.rejected_before,
             "definition_changed": self.definition_changed,
             "mapping_changed": self.mapping_changed,
+            "choices": self.decided.as_dict(),
             "new_columns": [column.name for column in self.diff.alteration.added],
             "dropped_columns": [column.name for column in self.diff.alteration.dropped],
             "retyped_columns": [column.name for column in self.diff.alteration.retyped],
@@ -278,8 +266,6 @@ class Planner:
             upstream=(),
             now=self.now,
             run_seq=self.run_seq,
-            on_new_column="absorb",
-            send_mapping=False,
             intent="retire",
         )
         return self._plan(question, delivered.definition)
@@ -316,11 +302,17 @@ class Planner:
             upstream=self._upstream(model),
             now=self.now,
             run_seq=run_seq,
-            on_new_column=self.choices.on_new_column,
-            send_mapping=remapped and self.choices.on_mapping_change == "send",
+            remapped=remapped,
+            decided=self._decided(audience),
             intent=self.choices.intent,
         )
         return question, text
+
+    def _decided(self, audience: Audience) -> Decided:
+        """Whoever is told everything anew, or nothing, is not asked about a part of it."""
+        if self.choices.intent in ("usual", "retry"):
+            return self.choices.decide(audience)
+        return self.choices.decide(replace(audience, on_mapping_change=None, on_new_column=None))
 
     def _bound(self, text: str, audience: Audience) -> Binding:
         bound = bind(
@@ -389,7 +381,7 @@ class Planner:
             changed=counts["changed"],
             exited=counts["exited"],
             quarantined=found.quarantined,
-            by_definition=estimate.members(found, reason="definition"),
+            on_hold=estimate.on_hold(ask, found),
             upstream=ask.upstream,
         )
         allowed = self.choices.allowed(ask.audience.title)
@@ -404,6 +396,7 @@ class Planner:
             definition=text,
             fingerprint=fingerprint(text),
             delivered=ask.delivered,
+            decided=ask.decided,
             guards=() if ask.intent == "retire" else judge(ask.audience, seen, allowed=allowed),
             **counts,
             by_reason=estimate.by_reason(found),

@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tailrace.choices import DEFAULTS, Choices
 from tailrace.clock import iso
 from tailrace.errors import PlanMoved, PlanUnreadable
-from tailrace.plan import AudiencePlan, Choices, Plan
+from tailrace.plan import AudiencePlan, Plan
 
 FORMAT = 1
 
@@ -38,8 +39,7 @@ def write(path: Path, plan: Plan, *, choices: Choices, engine: str) -> None:
             "engine": engine,
             "choices": {
                 "allow": sorted(f"{audience}:{guard}" for audience, guard in choices.allow),
-                "on_new_column": choices.on_new_column,
-                "on_mapping_change": choices.on_mapping_change,
+                **{name: getattr(choices, name) for name in DEFAULTS},
             },
             "digests": _digests(plan),
         },
@@ -59,8 +59,7 @@ def read(path: Path) -> Reviewed:
         pairs = (pair.partition(":") for pair in plan["choices"]["allow"])
         choices = Choices(
             allow=frozenset((audience, guard) for audience, _, guard in pairs),
-            on_new_column=plan["choices"]["on_new_column"],
-            on_mapping_change=plan["choices"]["on_mapping_change"],
+            **{name: plan["choices"].get(name) for name in DEFAULTS},
         )
         return Reviewed(
             planned_at=datetime.fromisoformat(plan["planned_at"]),

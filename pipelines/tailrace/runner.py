@@ -13,12 +13,13 @@ from tailrace import remarks, reviewed
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.buffers import Buffers
 from tailrace.build import build
+from tailrace.choices import Choices
 from tailrace.delivery import Delivery, Progress, Terms, left_behind, write_down
 from tailrace.dispatch import Dispatch
 from tailrace.errors import ExtractIncomplete, NothingSelected, ResendRefused, TailraceError
 from tailrace.ledger import Ledger, Run
 from tailrace.models import Model, Models
-from tailrace.plan import AudiencePlan, Choices, Plan, Planner, lanes_of
+from tailrace.plan import AudiencePlan, Plan, Planner, lanes_of
 from tailrace.project import did_you_mean
 from tailrace.reconciling import compare
 from tailrace.remarks import Remark

@@ -15,13 +15,14 @@ from typing import Any
 
 from tailrace import reviewed
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
+from tailrace.choices import Choices
 from tailrace.clock import Clock
 from tailrace.delivery import Progress
 from tailrace.errors import HeaderInvalid, MissingCredential
 from tailrace.ledger import Ledger
 from tailrace.lock import lock
 from tailrace.models import Model, Models, read_models
-from tailrace.plan import Choices, Plan, Planner, lanes_of
+from tailrace.plan import Plan, Planner, lanes_of
 from tailrace.project import Project
 from tailrace.replay import Replay
 from tailrace.results import RunResult

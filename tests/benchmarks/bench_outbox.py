@@ -19,6 +19,7 @@ from bench_plan import AUDIENCE, CONFIG, PERSON
 from figure import Figure
 
 from tailrace.calls import Call, Mapper
+from tailrace.choices import Choices
 from tailrace.clock import SystemClock
 from tailrace.delivery import Delivery, write_down
 from tailrace.dispatch import COLLECTED_AFTER
@@ -26,7 +27,7 @@ from tailrace.envelopes import Envelopes
 from tailrace.ledger import Ledger
 from tailrace.models import read_models
 from tailrace.outbox import unsettled
-from tailrace.plan import Choices, Planner
+from tailrace.plan import Planner
 from tailrace.project import load_project
 from tailrace.warehouse import open_warehouse
 

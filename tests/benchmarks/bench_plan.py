@@ -22,11 +22,12 @@ from pathlib import Path
 
 from figure import Figure
 
+from tailrace.choices import Choices
 from tailrace.clock import SystemClock
 from tailrace.delivery import write_down
 from tailrace.ledger import Ledger, Run
 from tailrace.models import read_models
-from tailrace.plan import AudiencePlan, Choices, Planner
+from tailrace.plan import AudiencePlan, Planner
 from tailrace.project import load_project
 from tailrace.warehouse import Warehouse, open_warehouse
 

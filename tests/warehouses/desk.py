@@ -17,12 +17,13 @@ import sqlglot
 from warehouses.stores import Store, store_on
 
 from tailrace.calls import Transition
+from tailrace.choices import Choices
 from tailrace.clock import SystemClock
 from tailrace.delivery import Delivery, write_down
 from tailrace.ledger import Ledger, Run
 from tailrace.models import Models, read_models
 from tailrace.outbox import unsettled
-from tailrace.plan import AudiencePlan, Choices, Planner
+from tailrace.plan import AudiencePlan, Planner
 from tailrace.warehouse import Warehouse, open_warehouse
 
 NOBODY: Collection[str] = frozenset()

@@ -17,10 +17,10 @@ from warehouses.postgres_server import PostgresServer
 from warehouses.stores import WAREHOUSES, PostgresStore, Store, store_on
 
 from tailrace import history, housekeeping, sync
+from tailrace.choices import Choices
 from tailrace.clock import SystemClock
 from tailrace.demo import SandboxClock
 from tailrace.errors import LockHeld
-from tailrace.plan import Choices
 from tailrace.project import load_project
 from tailrace.results import RunResult
 from tailrace.scaffold import scaffold

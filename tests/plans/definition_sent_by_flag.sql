@@ -1,0 +1,32 @@
+-- A flag decides before the header, which would hold the edit.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: hold
+--- */
+SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+on_definition_change: hold
+--- */
+SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'
+
+-- now (on_definition_change: send)
+INSERT INTO salesforce.contact VALUES ('c4', 'Moss');
+
+-- outbox
+-- op      | reason     | base | key | new       | old
+-- exited  | definition | 1    | c1  | city=Oslo |
+-- entered | data       | 0    | c4  | city=Moss |
+-- size 2 -> 2

@@ -1,0 +1,30 @@
+-- A flag decides before the header.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {town: city}}
+on_mapping_change: hold
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- now (on_mapping_change: absorb)
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
+
+-- outbox
+-- op      | reason | base | key | new       | old
+-- changed | data   | 1    | c3  | city=Moss | city=NULL
+-- size 3 -> 3

@@ -1,0 +1,29 @@
+-- With on_mapping_change hold, an edited header is worked out as it would be sent, and held.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {town: city}}
+on_mapping_change: hold
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- now
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
+
+-- outbox
+-- size 3 -> 3
+-- held by mapping: 0 in, 3 changed, 0 out

@@ -1,0 +1,32 @@
+-- A header that says so tells its own edit to all members.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {town: city}}
+on_mapping_change: send
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- now
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
+
+-- outbox
+-- op      | reason  | base | key | new         | old
+-- changed | mapping | 1    | c1  | city=Oslo   |
+-- changed | mapping | 1    | c2  | city=Bergen |
+-- changed | data    | 1    | c3  | city=Moss   | city=NULL
+-- size 3 -> 3

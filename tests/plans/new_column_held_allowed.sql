@@ -1,0 +1,40 @@
+-- What on_new_column holds is sent once it is allowed, and a run later nothing of it is left.
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+SELECT id, city FROM salesforce.contact
+
+-- before
+CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
+INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL), ('c3', 'Bodø', 3);
+
+-- audience
+/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city, score: score}}
+on_new_column: hold
+--- */
+SELECT id, city, score FROM salesforce.contact
+
+-- now (allow: new_column)
+UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
+
+-- outbox
+-- op      | reason  | base | key | new               | old
+-- changed | mapping | 1    | c1  | city=Oslo score=1 | city=Oslo score=NULL
+-- changed | data    | 1    | c3  | city=Moss score=3 | city=Bodø score=NULL
+-- size 3 -> 3
+-- added score
+
+-- now
+UPDATE salesforce.contact SET score = 2 WHERE id = 'c2';
+
+-- outbox
+-- op      | reason | base | key | new               | old
+-- changed | data   | 1    | c2  | city=Moss score=2 | city=Moss score=NULL
+-- size 3 -> 3
