@@ -17,6 +17,9 @@ from tailrace.ready_messages import DIALECTS, Forms, forms
 # What the id and the time add to a message, at most; the mapper judges those that come near.
 ENVELOPE_BYTES = 256
 
+# Larger than a page of objects: to bind so long a statement costs as much as some thousand rows.
+READY_ROWS_MAX = 30_000
+
 Refuse = Callable[[Transition, Refusal], None]
 # The first and the last number of a page, and what is read of it.
 Page = tuple[int, int]
@@ -54,13 +57,13 @@ class Envelopes:
         texts = None
         if ledger.warehouse.dialect in DIALECTS:
             texts = forms(self._mapper, columns, keys=keys, changes=changes)
-        pages = outbox.pages(ledger, run_seq, audience, planned=self._planned)
+        pages = partial(outbox.pages, ledger, run_seq, audience, planned=self._planned)
         if texts is None:
-            for first, last in pages:
+            for first, last in pages(rows_max=outbox.PAGE_ROWS_MAX):
                 yield from self._mapped(first, last, changes=changes)
             return
         read = partial(self._read, texts)
-        for read_columns in one_ahead(read, pages):
+        for read_columns in one_ahead(read, pages(rows_max=READY_ROWS_MAX)):
             yield from self._ready(read_columns, changes=changes)
 
     def _mapped(

@@ -59,22 +59,27 @@ def unsettled(
 ) -> Iterator[tuple[Transition, bool]]:
     """The transitions that nothing has settled yet, in order, with whether they are to be sent."""
     changes = has_changes(ledger, run_seq, audience)
-    for first, last in pages(ledger, run_seq, audience, planned=planned):
+    for first, last in pages(ledger, run_seq, audience, planned=planned, rows_max=PAGE_ROWS_MAX):
         yield from page(
             ledger, run_seq, audience, shape=shape, changes=changes, first=first, last=last
         )
 
 
 def pages(
-    ledger: Ledger, run_seq: int, audience: Audience, *, planned: int
+    ledger: Ledger,
+    run_seq: int,
+    audience: Audience,
+    *,
+    planned: int,
+    rows_max: int,
 ) -> Iterator[tuple[int, int]]:
     """The first and last numbers of what nothing has settled yet, piece by piece.
 
     Read in pages, so that no cursor stays open beside the acknowledgements.
     """
     for first, last in gaps(ledger.acknowledged(run_seq, audience.name), planned):
-        for start in range(first, last + 1, PAGE_ROWS_MAX):
-            yield start, min(last, start + PAGE_ROWS_MAX - 1)
+        for start in range(first, last + 1, rows_max):
+            yield start, min(last, start + rows_max - 1)
 
 
 def has_changes(ledger: Ledger, run_seq: int, audience: Audience) -> bool:

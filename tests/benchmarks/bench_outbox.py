@@ -75,10 +75,10 @@ def deliveries(folder: Path) -> Iterator[tuple[str, Ledger, Delivery]]:
         warehouse.create_dataset("salesforce")
         ledger = Ledger(warehouse, clock=SystemClock())
         ledger.install("bench")
-        for name, version in (("entered", ""), ("changed", " again")):
-            warehouse.execute(land + PERSON.format(version=version, first=0, last=ROWS))
-            if version:
-                warehouse.execute("UPDATE salesforce.contact SET score = score + 1")
+        people = PERSON.format(again="", first=0, last=ROWS)
+        changed = f"SELECT * REPLACE (score + 1 AS score, note || '!' AS note) FROM ({people})"
+        for name, query in (("entered", people), ("changed", changed)):
+            warehouse.execute(land + query)
             delivery = planned(ledger)
             yield name, ledger, delivery
             settle(ledger, delivery)
