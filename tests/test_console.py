@@ -63,7 +63,7 @@ def test_a_plan_reads_as_a_table() -> None:
         "\n"
         "vip_contacts: data +1 ~1 -0, definition +2 ~0 -2\n"
         "\n"
-        "Would send 9 calls in 1 batch, about 0.1 s. Nothing was sent.\n"
+        "Would send Segment 9 calls in 1 batch, about 0.1 s. Nothing was sent.\n"
     ) == shown(result())
 
 
@@ -101,6 +101,31 @@ def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
         assert "on_mapping_change" not in said
 
 
+def test_a_plan_tells_what_it_costs_and_what_is_left_over() -> None:
+    """New users are billed, calls to Salesforce are counted, and a file that went is missed."""
+    guard = {"name": "max_exited", "seen": 180, "limit": 240, "held": False}
+    made = result(
+        "plan",
+        audience(guards=[guard], rejected_before=2, dropped_columns=["ltv"]),
+        orphans=["gone"],
+        salesforce={"calls": 41},
+        segment={"calls": 9, "batches": 1, "seconds": 0.1, "new_users": 3},
+    )
+    cost = (
+        "Would send Segment 9 calls in 1 batch, about 0.1 s, to up to 3 users that it may not "
+        "know. The last extract used 41 Salesforce API calls. Nothing was sent.\n"
+    )
+    text, markdown = shown(made), comment.markdown(made, None)
+    for said in (text, markdown):
+        assert said.endswith(cost)
+        assert "gone has members in the ledger and no file" in said
+        assert "tailrace retire gone" in said
+        assert "2 were refused before, and are planned again" in said
+        assert "mapped no longer: ltv" in said
+    assert "vip_contacts: max_exited saw 180 and would hold above 240\n" in text
+    assert "| ok, 180 of 240 may leave |" in markdown
+
+
 def test_a_terminal_gets_colours_and_ci_does_not() -> None:
     assert "\x1b[" in on_a_terminal(plain=False)
     assert "\x1b[" not in on_a_terminal(plain=True)
@@ -119,7 +144,7 @@ def on_a_terminal(*, plain: bool) -> str:
 def test_the_comment_has_its_marker_first_and_one_row_an_audience() -> None:
     lines = comment.markdown(result(), "prod").splitlines()
     assert "<!-- tailrace-plan:prod -->" == lines[0]
-    assert "| `vip_contacts` | 1,200 → 1,201 | +3 | ~1 | -2 | ok |" in lines
+    assert "| `vip_contacts` | 1,200 → 1,201 | +3 | ~1 | -2 | ok, 2 of 100 may leave |" in lines
 
 
 @pytest.mark.parametrize("count", [300, 5_000])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from tailrace.console import Result, called, changes_of, reasons_of, size_of, summary
+from tailrace.console import Result, called, changes_of, left_over, reasons_of, size_of, summary
 
 MARKDOWN_BYTES_MAX = 64_000
 DETAILS_MAX = 50
@@ -33,7 +33,7 @@ def markdown(result: Result, target: str | None) -> str:
     ]
     rows = [_markdown_row(each) for each in audiences]
     details = [line for each in audiences[:DETAILS_MAX] for line in _markdown_details(each)]
-    tail = ["", summary(result)]
+    tail = ["", *(f"- {_safe(line)}" for line in left_over(result)), "", summary(result)]
     return _fitted([*head, *table], rows, details, tail)
 
 
@@ -67,6 +67,11 @@ def _markdown_row(audience: Result) -> str:
     said = ", ".join(f"**{each['name']}: {each['seen']:,} of {each['limit']:,}**" for each in held)
     if not held:
         said = "held" if audience["status"] == "held" else "ok"
+        said += "".join(
+            f", {each['seen']:,} of {each['limit']:,} may leave"
+            for each in guards
+            if each["name"] == "max_exited" and each["seen"]
+        )
     cells = (
         f"`{called(audience)}`",
         size_of(audience),

@@ -275,6 +275,7 @@ def _of_run(result: Result) -> Iterable[str | Table]:
         yield ""
     yield _audiences(result)
     notes = [note for audience in result["audiences"] for note in _notes(audience)]
+    notes += left_over(result)
     if notes:
         yield ""
         yield from notes
@@ -340,12 +341,30 @@ def _notes(audience: Result) -> Iterable[str]:
             yield f"{name} is held by {guard['name']}: {said}{bound}."
             pair = f"{audience['audience']}:{guard['name']}"
             yield f"  If that is right, let it pass once: --allow {pair}"
+        elif guard["name"].startswith("max_") and guard["seen"] * 2 > guard["limit"]:
+            seen, limit = number(guard["seen"]), number(guard["limit"])
+            yield f"{name}: {guard['name']} saw {seen} and would hold above {limit}"
     for note in audience.get("notes", ()):
         yield f"{name}: {note}"
 
 
+def left_over(result: Result) -> list[str]:
+    """Audiences that have members in the ledger, and no file."""
+    return [
+        f"{name} has members in the ledger and no file. Send their exits with: tailrace retire "
+        f"{name}, or carry it over with: tailrace rename {name} NEW_NAME"
+        for name in result.get("orphans", ())
+    ]
+
+
 def changes_of(audience: Result) -> Iterable[str]:
     """What changed about a planned audience beside its data, what is done with it, by whom."""
+    again = audience.get("rejected_before", 0)
+    if again:
+        yield f"{again:,} were refused before, and are planned again"
+    for what, columns in (("mapped no longer", "dropped"), ("of another type", "retyped")):
+        if audience.get(f"{columns}_columns"):
+            yield f"{what}: {', '.join(audience[f'{columns}_columns'])}"
     columns = ", ".join(audience.get("new_columns", ()))
     for what, name, happened in (
         ("the SQL was edited", "on_definition_change", audience.get("definition_changed")),
@@ -376,7 +395,12 @@ def summary(result: Result) -> str:
     if result["command"] == "plan":
         if not calls:
             return "Nothing to send."
-        return f"Would send {work}, about {segment.get('seconds', 0):,.1f} s. Nothing was sent."
+        used = result.get("salesforce", {}).get("calls", 0)
+        cost = f" The last extract used {counted(used, 'Salesforce API call')}." if used else ""
+        new = segment.get("new_users", 0)
+        to = f", to up to {counted(new, 'user')} that it may not know" if new else ""
+        drain = f"about {segment.get('seconds', 0):,.1f} s"
+        return f"Would send Segment {work}, {drain}{to}.{cost} Nothing was sent."
     if not calls and (result["errors"] or any(each["held"] for each in result["audiences"])):
         return "Nothing was sent."
     if not calls:
