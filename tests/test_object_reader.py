@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from salesforce_landing import Landing, landing_of
 
-from tailrace.errors import ExtractIncomplete, FieldTypeChanged, ServiceFailed
+from tailrace.errors import ExtractIncomplete, FieldTypeChanged, SalesforceFault, ServiceFailed
 from tailrace.settings import ObjectSettings
 from tailrace.testing import Fault
 from tailrace.testing.bulk import JobFault
@@ -334,17 +334,56 @@ def test_an_object_of_hundreds_of_fields(landing: Landing) -> None:
     assert columns > 440
 
 
+@pytest.mark.parametrize(("name", "api"), [("CaseStatus", "bulk"), ("Contact", "rest")])
+def test_a_long_select_that_is_not_for_bulk_goes_in_a_body_too(
+    landing: Landing, name: str, api: str
+) -> None:
+    """A composite call has no URL that could be too long; its pages follow as always."""
+    for number in range(400):
+        field = Field(name=f"A_rather_long_name_of_a_field_{number:03d}__c", type="string")
+        landing.sf.org.add_field(name, field)
+    if name == "Contact":
+        landing.sf.org.add_mass(name, 1_100)
+
+    facts = landing.one(name, api=api)
+
+    assert ("rest", True) == (facts.api, facts.complete)
+    rows = landing.value(f"SELECT count(DISTINCT id) FROM salesforce.{facts.table}")
+    assert facts.rows == rows > (1_000 if name == "Contact" else 0)
+    paths = [each.removeprefix("/services/data/v64.0/") for each in landing.paths()]
+    assert 1 == paths.count("composite")
+    assert (facts.rows - 1) // 500 == sum(each.startswith("query/") for each in paths)
+
+
+def test_a_composite_call_that_stumbles_is_made_again(landing: Landing) -> None:
+    """What is refused within an answer that is a success is still a refusal."""
+    told = [{"errorCode": "SERVER_UNAVAILABLE", "message": "busy"}]
+    inner = {"body": told, "httpHeaders": {}, "httpStatusCode": 503, "referenceId": "rows"}
+    long_url = Fault(path="*/queryAll", contains="LastName", status=414, body="<html></html>")
+    stumbles = Fault(path="*/composite", status=200, body={"compositeResponse": [inner]}, times=2)
+    landing.sf.faults.append(long_url)
+    landing.sf.faults.append(stumbles)
+
+    assert 200 == landing.one("Contact").rows
+
+    refused = [{"errorCode": "INSUFFICIENT_ACCESS", "message": "no"}]
+    answer = {"compositeResponse": [{**inner, "body": refused, "httpStatusCode": 403}]}
+    landing.sf.faults.append(Fault(path="*/composite", status=200, body=answer))
+    landing.sf.org.advance(minutes=5)
+    with pytest.raises(SalesforceFault, match="INSUFFICIENT_ACCESS"):
+        landing.one("Contact")
+
+
 def test_what_is_too_complicated_for_rest_goes_bulk(landing: Landing) -> None:
-    """Many formulas are one way to get there, a proxy's own limit of a URL another."""
-    for status, code in ((400, "QUERY_TOO_COMPLICATED"), (414, "")):
-        body = [{"errorCode": code, "message": "too much"}] if code else "<html></html>"
-        rule = Fault(path="*/queryAll", contains="LastName", status=status, body=body, times=1)
-        landing.sf.faults.append(rule)
+    """Many formulas are one way to get there."""
+    body = [{"errorCode": "QUERY_TOO_COMPLICATED", "message": "too much"}]
+    landing.sf.faults.append(
+        Fault(path="*/queryAll", contains="LastName", status=400, body=body, times=1)
+    )
 
-        facts = landing.one("Contact")
+    facts = landing.one("Contact")
 
-        assert ("bulk", True) == (facts.api, facts.complete)
-        landing.sf.org.advance(minutes=5)
+    assert ("bulk", True) == (facts.api, facts.complete)
 
 
 def test_landing_anew_is_all_or_nothing(landing: Landing) -> None:

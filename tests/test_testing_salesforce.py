@@ -319,7 +319,8 @@ class TestRest:
             ("POST", "limits", 405),
             ("DELETE", "query", 405),
             ("POST", "sobjects/Contact", 501),
-            ("GET", "composite", 501),
+            ("GET", "composite", 405),
+            ("POST", "composite/batch", 501),
             ("GET", "nonsense", 404),
             ("PUT", "jobs/query", 405),
         ],
@@ -329,6 +330,30 @@ class TestRest:
         answer = client.session.request(method, f"{client.root}/{path}", json={})
         assert answer.status_code == status
         assert refusal(answer)[0] == status
+
+    def test_queries_in_the_body_of_a_call(self, client: Client) -> None:
+        """A composite call has no long URL, answers each query, and refuses too many of them."""
+
+        def called(*queries: str, method: str = "GET") -> requests.Response:
+            root = client.root.removeprefix(client.root.split("/services")[0])
+            calls = [
+                {"method": method, "url": f"{root}/queryAll?q={text}", "referenceId": f"q{n}"}
+                for n, text in enumerate(queries)
+            ]
+            body = {"allOrNone": False, "compositeRequest": calls}
+            return client.session.post(f"{client.root}/composite", json=body)
+
+        long = "SELECT+Id+FROM+Contact" + "+" * 17_000
+        right, wrong = called(long, "SELECT+Nope+FROM+Contact").json()["compositeResponse"]
+        assert (200, "q0", 200) == (
+            right["httpStatusCode"],
+            right["referenceId"],
+            right["body"]["totalSize"],
+        )
+        assert (400, "INVALID_FIELD") == (wrong["httpStatusCode"], wrong["body"][0]["errorCode"])
+        assert (400, "LIMIT_EXCEEDED") == refusal(called(*["SELECT+Id+FROM+Contact"] * 6))
+        assert (501, "NOT_IN_SIMULATOR") == refusal(called(long, method="POST"))
+        assert 400 == client.session.post(f"{client.root}/composite", json={}).status_code
 
     def test_long_addresses(self, client: Client) -> None:
         """The URI and the headers may not exceed 16,384 bytes."""

@@ -33,8 +33,8 @@ ApiName = Literal["rest", "bulk"]
 # Parsing is bound by the processor: more pages at once would only hold more memory.
 PAGES_PARSED_MAX = 2
 FIELDS_LOST_MAX = 20
-# Many formulas, or a select that is too long for a URL after all.
-TOO_MUCH_FOR_REST = frozenset({"QUERY_TOO_COMPLICATED", "414", "431"})
+# Many formulas: REST has less time for them.
+TOO_MUCH_FOR_REST = frozenset({"QUERY_TOO_COMPLICATED"})
 # From here on it pays to stop reading by REST and to start a bulk job.
 REST_ROWS_FACTOR = 10
 BROKEN_JOB = ("InternalServerError", "UNKNOWN_EXCEPTION", "SERVER_UNAVAILABLE")
@@ -231,12 +231,6 @@ class ObjectReader:
 
     def _read_rest(self, reading: Reading, window: Window, *, rows_max: int | None) -> None:
         soql = self._query(reading, window)
-        if not fits_url(soql):
-            raise ExtractIncomplete(
-                f"{reading.sobject.name} has too many fields for the REST API",
-                hint="Name the fields you need under"
-                f' [sources.salesforce.object.{reading.sobject.name}], or set api = "bulk".',
-            )
         bad: list[BadCell] = []
         batches = rest_query.pages(self.api, soql, reading.layout.fields, bad, rows_max=rows_max)
         try:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count as count_from
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pyarrow as pa
 
 from tailrace.cells import BadCell, records_to_batch
 from tailrace.errors import SalesforceFault
-from tailrace.salesforce_api import Api, BrokenOff
+from tailrace.salesforce_api import QUERY_SECONDS_MAX, Api, BrokenOff
 from tailrace.sobject import Field
+from tailrace.soql import fits_url
+
+URL_TOO_LONG = frozenset({"414", "431"})
 
 
 class TooManyRows(Exception):
@@ -34,7 +39,7 @@ def pages(
         TooManyRows: There are more than `rows_max`, and a bulk job would be quicker.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="tailrace-page") as beside:
-        answer = _page(api, "queryAll", q=soql)
+        answer = _first_page(api, soql)
         told = answer.get("totalSize")
         if rows_max is not None and told is not None and told > rows_max:
             raise TooManyRows
@@ -55,6 +60,30 @@ def pages(
 def count(api: Api, soql: str) -> int:
     """The answer of a `SELECT count()`, deleted rows included."""
     return int(api.get("queryAll", q=soql)["totalSize"])
+
+
+def _first_page(api: Api, soql: str) -> dict[str, Any]:
+    """By URL, or in the body of a composite call where the select is too long for one."""
+    if fits_url(soql):
+        try:
+            return _page(api, "queryAll", q=soql)
+        except SalesforceFault as fault:
+            # A proxy may have a limit of its own.
+            if fault.code not in URL_TOO_LONG:
+                raise
+    call = {"method": "GET", "url": f"{api.data_path}/queryAll?q={quote(soql)}"}
+    asked = {"allOrNone": False, "compositeRequest": [{**call, "referenceId": "rows"}]}
+    for attempt in count_from(1):
+        answer = api.post("composite", asked, timeout=QUERY_SECONDS_MAX)
+        (told,) = answer["compositeResponse"]
+        body, status = told["body"], int(told["httpStatusCode"])
+        if status < 300:
+            break
+        if attempt >= api.settings.attempts_max or not api.is_transient_in(body, status):
+            raise api.fault_in(body, status)
+        api.pause(attempt)
+    page: dict[str, Any] = body
+    return page
 
 
 def _page(api: Api, path: str, **params: str) -> dict[str, Any]:

@@ -139,9 +139,10 @@ class Api:
         """The parsed JSON of a GET below `/services/data/vNN.N`, or of a path from the root."""
         return orjson.loads(self._session.request("GET", self._path(path), params=params).content)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """The parsed JSON of a POST."""
-        return orjson.loads(self._session.request("POST", self._path(path), json=body).content)
+    def post(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> Any:
+        """The parsed JSON of a POST; `timeout` is in seconds, where the usual one is too short."""
+        answer = self._session.request("POST", self._path(path), json=body, timeout=timeout)
+        return orjson.loads(answer.content)
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """A PATCH whose answer nobody needs."""
@@ -237,8 +238,11 @@ class Api:
 
     def fault_of(self, response: requests.Response) -> TailraceError:
         """The error that an answer stands for, with no secret in it."""
-        code, message = _error_of(response)
-        status = response.status_code
+        return self.fault_in(_body_of(response), response.status_code)
+
+    def fault_in(self, body: Any, status: int) -> TailraceError:
+        """The same of the body of an answer, or of one within a composite answer."""
+        code, message = _error_in(body)
         if 300 <= status < 400:
             return ServiceFailed(
                 f"Salesforce answered with a redirect (HTTP {status})",
@@ -253,12 +257,16 @@ class Api:
 
     def is_transient(self, response: requests.Response) -> bool:
         """Whether the same call may work a moment later."""
-        code, message = _error_of(response)
+        return self.is_transient_in(_body_of(response), response.status_code)
+
+    def is_transient_in(self, body: Any, status: int) -> bool:
+        """The same of the body of an answer."""
+        code, message = _error_in(body)
         if code in LASTING_CODES:
             return False
         if code == "REQUEST_LIMIT_EXCEEDED":
             return "oncurrent" in message
-        return response.status_code in TRANSIENT_STATUSES or code in TRANSIENT_CODES
+        return status in TRANSIENT_STATUSES or code in TRANSIENT_CODES
 
     def pause(self, attempt: int, response: requests.Response | None = None) -> None:
         """Wait before the next attempt: longer each time, with jitter, as the service asks."""
@@ -378,12 +386,15 @@ def _at(host: str, url: str) -> str:
     return f"{host.rstrip('/')}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 
 
-def _error_of(response: requests.Response) -> tuple[str, str]:
-    """Salesforce's error code and message; empty when the body is not one of its errors."""
+def _body_of(response: requests.Response) -> Any:
     try:
-        body = orjson.loads(response.content)
+        return orjson.loads(response.content)
     except ValueError:
-        return "", ""
+        return None
+
+
+def _error_in(body: Any) -> tuple[str, str]:
+    """Salesforce's error code and message; empty when the body is not one of its errors."""
     entry = body[0] if isinstance(body, list) and body else body
     if not isinstance(entry, Mapping):
         return "", ""

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tailrace.clock import Clock
 from tailrace.testing.bulk import Bulk, BulkSettings
+from tailrace.testing.composite import composite
 from tailrace.testing.controls import control
 from tailrace.testing.faults import Fault
 from tailrace.testing.logins import Credentials, Logins, private_key_pem
@@ -201,7 +202,7 @@ class SalesforceSimulator(Simulator):
     def _resource(self, request: Request, version: str, steps: list[str]) -> Response:
         root = f"/services/data/v{version}"
         if not steps:
-            names = ("sobjects", "query", "queryAll", "limits", "jobs")
+            names = ("sobjects", "query", "queryAll", "limits", "jobs", "composite")
             return Response.of_json({name: f"{root}/{name}" for name in names})
         if steps[:2] == ["jobs", "query"]:
             return self.bulk.answer(request, version, steps[2:])
@@ -209,6 +210,8 @@ class SalesforceSimulator(Simulator):
             if request.method != "GET":
                 raise wrong_method(request.method, "GET,HEAD")
             return Response.of_json(self._limits())
+        if steps == ["composite"]:
+            return composite(request, version, self.rest.answer)
         if (steps[0] in _ELSEWHERE and steps != ["tooling", "query"]) or steps[0] == "jobs":
             raise not_played(request.path)
         return self.rest.answer(request, version, steps)
