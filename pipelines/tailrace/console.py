@@ -389,7 +389,7 @@ def reasons_of(audience: Result) -> str:
 
 def summary(result: Result) -> str:
     """What was sent, or would be, in a sentence."""
-    segment = result.get("segment", {})
+    segment, audiences = result.get("segment", {}), result["audiences"]
     calls, batches = segment.get("calls", 0), segment.get("batches", 0)
     work = f"{counted(calls, 'call')} in {counted(batches, 'batch')}"
     if result["command"] == "plan":
@@ -401,7 +401,9 @@ def summary(result: Result) -> str:
         to = f", to up to {counted(new, 'user')} that it may not know" if new else ""
         drain = f"about {segment.get('seconds', 0):,.1f} s"
         return f"Would send Segment {work}, {drain}{to}.{cost} Nothing was sent."
-    if not calls and (result["errors"] or any(each["held"] for each in result["audiences"])):
+    if any(each["status"] == "failed" for each in audiences):
+        return "Not finished: the same command sends what is left."
+    if not calls and (result["errors"] or any(each["held"] for each in audiences)):
         return "Nothing was sent."
     if not calls:
         return "Nothing to send: Segment is up to date."

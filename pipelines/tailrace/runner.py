@@ -16,7 +16,13 @@ from tailrace.build import build
 from tailrace.choices import Choices
 from tailrace.delivery import Delivery, Progress, Terms, left_behind, write_down
 from tailrace.dispatch import Dispatch
-from tailrace.errors import ExtractIncomplete, NothingSelected, ResendRefused, TailraceError
+from tailrace.errors import (
+    ExtractIncomplete,
+    NothingSelected,
+    ResendRefused,
+    TailraceError,
+    WarehouseFailed,
+)
 from tailrace.ledger import Ledger, Run
 from tailrace.models import Model, Models
 from tailrace.plan import AudiencePlan, Plan, Planner, lanes_of
@@ -96,7 +102,12 @@ class Runner:
                 self._finish(exit_code=1, error=unexpected)
             raise
         result = self.done.result()
-        self._finish(exit_code=result.exit_code, error=next(iter(result.errors), None))
+        try:
+            self._finish(exit_code=result.exit_code, error=next(iter(result.errors), None))
+        except WarehouseFailed:
+            # What broke the warehouse is told already, and was the first to say so.
+            if not any(isinstance(error, WarehouseFailed) for error in result.errors):
+                raise
         return result
 
     def _finish(self, *, exit_code: int, error: BaseException | None) -> None:

@@ -58,6 +58,9 @@ SAYS_NOTHING_PERSONAL = re.compile(
     r"|Grouping|Windowing|FeatureNotSupported|CannotCoerce|InsufficientPrivilege|InvalidColumn"
     r"|WrongObject"
 )
+# A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
+NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
+MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the same command again."
 
 
 class Warehouse:
@@ -167,6 +170,8 @@ class Warehouse:
             return error
         if self.dialect in LOSE_SESSIONS:
             self.set_session()
+        if NO_SPACE.search(f"{type(error).__name__} {error}"):
+            return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
         return _failure(error)(f"{name}: {_spoken(error)}")
 
     def set_session(self) -> None:
@@ -203,19 +208,26 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing: commits at the end, rolls back whatever interrupts it."""
-        with self.client.begin_transaction():
-            try:
-                if self.insist is not None:
-                    self.insist()
-                yield
-            except Exception:
-                raise
-            except BaseException:
-                # dlt leaves the transaction open where a signal ends it, and what is written
-                # after that would be lost with it.
-                self.client.rollback_transaction()
-                raise
+        """All or nothing: commits at the end, rolls back whatever interrupts it.
+
+        Raises:
+            WarehouseFailed: The engine could not commit.
+        """
+        try:
+            with self.client.begin_transaction():
+                try:
+                    if self.insist is not None:
+                        self.insist()
+                    yield
+                except Exception:
+                    raise
+                except BaseException:
+                    # dlt leaves the transaction open where a signal ends it, and what is written
+                    # after that would be lost with it.
+                    self.client.rollback_transaction()
+                    raise
+        except DatabaseException as error:
+            raise self._refused(error, "a transaction") from None
 
     def temporary(self, name: str) -> TableName:
         """A table of this session only."""
