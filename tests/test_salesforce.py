@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,13 @@ from pathlib import Path
 import pytest
 from salesforce_landing import Landing, landing_of
 
-from tailrace.errors import CredentialRefused, UnknownField, UnknownObject, Unreachable
+from tailrace.errors import (
+    CredentialRefused,
+    SeveralUnknown,
+    UnknownField,
+    UnknownObject,
+    Unreachable,
+)
 from tailrace.settings import ObjectSettings
 
 
@@ -123,6 +130,22 @@ def test_names_that_are_no_objects(landing: Landing, name: str) -> None:
     """Whatever is written there is a name, and no path and no attribute."""
     with pytest.raises(UnknownObject):
         landing.extract(name)
+
+
+def test_all_that_is_unknown_is_told_at_once(landing: Landing) -> None:
+    """Objects and fields alike, each with what was probably meant."""
+    wrong = {"Contact": ObjectSettings(fields=("Id", "LastNmae"), exclude=("Emial", "LastNmae"))}
+
+    with pytest.raises(SeveralUnknown) as caught:
+        landing.extract("Acount", "Contact", "Leed", per_object=wrong)
+
+    told = [(type(each).__name__, each.message) for each in caught.value.flattened()]
+    meant = [re.search(r'Did you mean "(\w+)"', message) for _, message in told]
+    assert ["UnknownObject", "UnknownField", "UnknownField", "UnknownObject"] == [
+        n for n, _ in told
+    ]
+    assert ["Account", "Email", "LastName", "Lead"] == [each[1] for each in meant if each]
+    assert (2, []) == (caught.value.exit_code, landing.rows("SELECT * FROM duckdb_tables()"))
 
 
 def test_an_unknown_field_is_told_before_anything_lands(landing: Landing) -> None:

@@ -24,6 +24,7 @@
     + NothingSelected
     + UnknownObject
     + UnknownField
+    + SeveralUnknown
     + FieldTypeChanged
     + UnsupportedValue
     + LedgerTooNew
@@ -202,6 +203,25 @@ class UnknownObject(YoursToFix):
 
 class UnknownField(YoursToFix):
     """Salesforce has no such field on the object, or this user may not see it."""
+
+
+class SeveralUnknown(YoursToFix):
+    """Several names are not known to Salesforce."""
+
+    def __init__(self, errors: Sequence[TailraceError]) -> None:
+        self.errors = tuple(one for error in errors for one in error.flattened())
+        super().__init__(
+            " ".join(each.message for each in self.errors),
+            hint=" ".join(dict.fromkeys(each.hint for each in self.errors)),
+        )
+
+    def flattened(self) -> Sequence[TailraceError]:
+        return self.errors
+
+
+def all_of(errors: Sequence[TailraceError]) -> TailraceError:
+    """One error that stands for all of them: itself, when there is only one."""
+    return errors[0] if len(errors) == 1 else SeveralUnknown(errors)
 
 
 class FieldTypeChanged(YoursToFix):

@@ -21,7 +21,16 @@ from typing import Any
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.dlt_steps import capabilities_once, run, schema_of, start_from_destination
-from tailrace.errors import ExtractIncomplete, QuotaSpent, TailraceError, YoursToFix
+from tailrace.errors import (
+    ExtractIncomplete,
+    QuotaSpent,
+    SeveralUnknown,
+    TailraceError,
+    UnknownField,
+    UnknownObject,
+    YoursToFix,
+    all_of,
+)
 from tailrace.object_reader import ApiName, Reading
 from tailrace.salesforce_api import Api
 from tailrace.salesforce_resources import FOR_ALL, Extraction
@@ -190,7 +199,7 @@ def extract(
         progress: Told of an object's name and rows as they arrive.
 
     Raises:
-        UnknownObject, UnknownField: Before anything is landed.
+        UnknownObject, UnknownField, SeveralUnknown: Before anything is landed.
         CredentialRefused, Unreachable: There is no use in going on.
     """
     started = clock.monotonic()
@@ -234,11 +243,19 @@ def _ask(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
 
 
 def describe_all(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
-    """The API names of the objects, all described before anything is read."""
+    """The API names of the objects, all described before anything is read.
+
+    Raises:
+        UnknownObject, UnknownField, SeveralUnknown: Names that are wrong, all of them at once.
+    """
+    unknown: dict[str, TailraceError] = {}
 
     def described(name: str) -> str:
         try:
             sobject = extraction.describe(name)
+        except (UnknownObject, UnknownField, SeveralUnknown) as error:
+            unknown[name] = error
+            return name
         except (YoursToFix, *FOR_ALL, QuotaSpent):
             raise
         except TailraceError as error:
@@ -249,7 +266,10 @@ def describe_all(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
         return sobject.name
 
     with ThreadPoolExecutor(extraction.settings.objects_in_flight_max) as pool:
-        return list(dict.fromkeys(pool.map(described, wanted)))
+        names = list(dict.fromkeys(pool.map(described, wanted)))
+    if unknown:
+        raise all_of([unknown[name] for name in names if name in unknown])
+    return names
 
 
 def settle_all(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from tailrace.errors import UnknownField
+from tailrace.errors import UnknownField, all_of
 from tailrace.project import did_you_mean
 from tailrace.settings import Formula, ObjectSettings
 
@@ -124,13 +124,15 @@ def read_describe(
     """The object as it lands under these settings.
 
     Raises:
-        UnknownField: `fields` or `exclude` names a field that describe does not show.
+        UnknownField, SeveralUnknown: `fields` or `exclude` names what describe does not show.
     """
     name = str(described["name"])
     entries = {str(entry["name"]): entry for entry in described["fields"]}
     policy = settings.formula or formula
     cursor = next((each for each in CURSORS if _is_cursor(entries.get(each))), None)
     must = {each for each in (*ALWAYS_LANDED, cursor) if each in entries}
+    # Every name that is wrong is told of at once.
+    _resolved(name, (*settings.exclude, *(settings.fields or ())), entries)
     excluded = _resolved(name, settings.exclude, entries)
     chosen = set(entries) if settings.fields is None else _resolved(name, settings.fields, entries)
     fields = tuple(
@@ -173,17 +175,19 @@ def _is_cursor(entry: Mapping[str, Any] | None) -> bool:
 
 
 def _resolved(
-    object_name: str, wanted: Iterable[str], entries: Mapping[str, Any]
+    object_name: str, wanted: Sequence[str], entries: Mapping[str, Any]
 ) -> frozenset[str]:
     by_lower = {each.lower(): each for each in entries}
-    found = set()
-    for each in wanted:
-        if each.lower() not in by_lower:
-            raise UnknownField(
-                f"{object_name} has no field {each} that this user may see."
-                f"{did_you_mean(each, entries)}",
-                hint=f"Correct [sources.salesforce.object.{object_name}], or give the user read"
-                " access to the field.",
-            )
-        found.add(by_lower[each.lower()])
-    return frozenset(found)
+    unknown = [
+        UnknownField(
+            f"{object_name} has no field {each} that this user may see."
+            f"{did_you_mean(each, entries)}",
+            hint=f"Correct [sources.salesforce.object.{object_name}], or give the user read"
+            " access to the field.",
+        )
+        for each in dict.fromkeys(wanted)
+        if each.lower() not in by_lower
+    ]
+    if unknown:
+        raise all_of(unknown)
+    return frozenset(by_lower[each.lower()] for each in wanted)
