@@ -14,10 +14,13 @@ import pytest
 import tailrace as package
 from tailrace.cli import EXIT_CODES
 from tailrace.cli import tailrace as group
+from tailrace.settings import SegmentSettings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "DELIVERY.md")
+# Those whose lines name the tests that hold them.
+PROVEN_DOCUMENTS = ("DELIVERY.md", "EXTRACT.md")
 
 
 def named_in(text: str, program: str) -> set[str]:
@@ -45,7 +48,29 @@ def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
     assert [] == [link for link in links if not (ROOT / link).exists()]
 
 
-def test_every_option_that_the_readme_names_exists() -> None:
+@pytest.mark.parametrize("document", PROVEN_DOCUMENTS)
+def test_every_test_that_a_document_names_exists(document: str) -> None:
+    """As `test_file` or `test_file::test_name`, with its folder where it is in one."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:[a-z_]+/)?test_\w+)(?:\.py)?(?:::(test_\w+))?[^`\n]*`", text)
+    assert len(named) > 10
+    for file, test in named:
+        code = (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in code, f"{file} has no {test}"
+
+
+def test_every_line_of_a_failure_names_its_test() -> None:
+    lines = (ROOT / "DELIVERY.md").read_text(encoding="utf-8").splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("| failure |"))
+    rows = [line for line in lines[start + 2 :] if line.startswith("|")]
+    failures = [row for row in rows if row.count("|") == 6]
+    assert [] == [row for row in failures if "::test_" not in row.split("|")[5]]
+    assert len(failures) > 20
+
+
+@pytest.mark.parametrize("document", ["README.md", "DELIVERY.md"])
+def test_every_command_and_option_that_a_document_names_exists(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
     known = {
         option
         for command in group.commands.values()
@@ -53,8 +78,18 @@ def test_every_option_that_the_readme_names_exists() -> None:
         if isinstance(parameter, click.Option)
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
-    spans = " ".join(re.findall(r"`([^`\n]+)`", README))
+    spans = " ".join(re.findall(r"`([^`\n]+)`", text))
     assert set() == set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", spans)) - known
+    assert set() == named_in(text, "tailrace") - set(group.commands)
+
+
+def test_the_settings_of_the_delivery_are_these() -> None:
+    """Name and default of each setting in DELIVERY.md's table are the engine's own."""
+    text = (ROOT / "DELIVERY.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `([a-z_]+)` \| ([\d,]+) \|", text, re.MULTILINE))
+    settings = SegmentSettings(write_key="")
+    assert len(told) > 5
+    assert told == {name: f"{getattr(settings, name):,.0f}" for name in told}
 
 
 def test_every_command_and_option_has_its_help() -> None:
