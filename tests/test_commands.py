@@ -13,7 +13,7 @@ import duckdb
 import pytest
 
 from tailrace.clock import SystemClock
-from tailrace.testing import SalesforceSimulator, SegmentSimulator
+from tailrace.testing import Fault, SalesforceSimulator, SegmentSimulator
 from tailrace.testing.org import Org
 
 CREDENTIALS = "SOURCES__SALESFORCE__CREDENTIALS__"
@@ -82,6 +82,43 @@ def test_a_run_is_planned_done_told_and_quiet_the_second_time(
     assert {e["audience"]: e["size_after"] for e in done["audiences"]} == {
         e["audience"]: e["size_after"] for e in told["audiences"]
     }
+
+
+@pytest.mark.parametrize("name", ["extract", "run"])
+def test_what_an_extract_warns_of_is_shown(
+    name: str, command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    """A login that retires, a field out of sight, another type, a cell that fits nowhere."""
+    chosen = ("-s", "object:Contact") if name == "extract" else ("-s", "vip_contacts")
+    with SalesforceSimulator() as org:
+        settings |= {
+            f"{CREDENTIALS}INSTANCE_URL": org.url,
+            f"{CREDENTIALS}CLIENT_ID": "",
+            f"{CREDENTIALS}CLIENT_SECRET": "",
+            f"{CREDENTIALS}USERNAME": org.username,
+            f"{CREDENTIALS}PASSWORD": org.password,
+            f"{CREDENTIALS}SECURITY_TOKEN": org.security_token,
+        }
+        first = json.loads(command(name, *chosen, "--json", cwd=project, **settings).stdout)
+        org.org.hide_field("Contact", "Department")
+        org.org.change_type("Contact", "Visits__c", "int")
+        org.org.advance(hours=1)
+        (one,) = org.org.rows("Contact").ids()[:1]
+        poison = {"Id": one, "IsDeleted": False, "Visits__c": "many"}
+        page = {"totalSize": 1, "done": True, "records": [poison]}
+        org.faults.append(Fault(path="*/queryAll", contains="LastName", status=200, body=page))
+
+        done = command(name, *chosen, "--json", cwd=project, **settings)
+        shown = command(name, *chosen, cwd=project, **settings)
+
+    (told,) = [w["message"] for w in first["warnings"] if "header" not in w["message"]]
+    assert "Summer '27" in told
+    warned = " ".join(each["message"] for each in json.loads(done.stdout)["warnings"])
+    for each in ("Summer '27", "Contact: Department", "Visits__c (was double, is int)", "1 cells"):
+        assert each in warned
+    for each in ("Summer '27", "Contact: Department", "1 cells"):
+        assert each in shown.stderr
+    assert "many" not in warned + done.stderr + shown.stdout + shown.stderr
 
 
 def test_an_audience_lives_is_looked_at_and_is_closed(

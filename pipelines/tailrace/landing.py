@@ -17,6 +17,7 @@ from tailrace.errors import FieldTypeChanged
 from tailrace.sobject import ARROW_OF_KIND, Field, Kind, SObject
 
 FIELD_HINT = "x-salesforce-field"
+TYPE_HINT = "x-salesforce-type"
 DEFINED = ("description", "x-salesforce-compliance", "x-salesforce-sensitivity")
 HARD_DELETED = "_hard_deleted"
 ROW_GROUP_ROWS = 50_000
@@ -52,6 +53,7 @@ class Layout:
         fields: The fields to ask for, as the columns want them.
         vanished: Fields that have a column and that describe no longer shows.
         new: Fields that get a column now, in a table that exists.
+        retyped: Fields whose type in Salesforce has changed, with both types.
     """
 
     table: str
@@ -59,6 +61,7 @@ class Layout:
     fields: tuple[Field, ...]
     vanished: tuple[str, ...]
     new: tuple[str, ...]
+    retyped: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, columns: tuple[Landed, ...], table: str) -> Layout:
@@ -116,13 +119,16 @@ def lay_out(
     columns = dict((stored or {}).get("columns") or {})
     named = {str(hint[FIELD_HINT]): each for each, hint in columns.items() if FIELD_HINT in hint}
     landed: dict[str, Landed] = {}
-    fields, new = [], []
+    fields, new, retyped = [], [], []
     for each in sobject.fields:
         column = named.get(each.name)
         if column is None:
             column = _free_name(each.name, {*columns, *landed}, normalize)
             new.append(each.name)
         elif "data_type" in columns[column]:
+            was = columns[column].get(TYPE_HINT, each.type)
+            if was != each.type:
+                retyped.append(f"{each.name} (was {was}, is {each.type})")
             each = replace(each, kind=_fitting(sobject.name, each, columns[column]["data_type"]))
         fields.append(each)
         landed[column] = Landed(
@@ -141,6 +147,7 @@ def lay_out(
         fields=tuple(fields),
         vanished=tuple(sorted(name for name in named if name not in sobject.visible)),
         new=tuple(new) if named else (),
+        retyped=tuple(retyped),
     )
 
 
@@ -288,7 +295,7 @@ def _hint(landed: Landed, remove_deleted: bool) -> dict[str, Any]:
     hint |= {
         "description": shown.description,
         FIELD_HINT: shown.name,
-        "x-salesforce-type": shown.type,
+        TYPE_HINT: shown.type,
         "x-salesforce-calculated": shown.calculated,
         "x-salesforce-compliance": shown.compliance,
         "x-salesforce-sensitivity": shown.sensitivity,

@@ -170,6 +170,7 @@ def object_entry(facts: ObjectFacts) -> dict[str, Any]:
         "quarantined": facts.quarantined,
         "vanished_fields": list(facts.vanished_fields),
         "new_fields": list(facts.new_fields),
+        "retyped_fields": list(facts.retyped_fields),
         "api": facts.api,
         "watermark": iso(facts.watermark) if facts.watermark else None,
     }

@@ -43,7 +43,7 @@ from tailrace.settings import (
     SalesforceSettings,
 )
 from tailrace.settings import Api as ApiChoice
-from tailrace.side_tables import SOURCE, Settled, settle, with_live_rows
+from tailrace.side_tables import QUARANTINE, SOURCE, Settled, settle, with_live_rows
 
 # Imported after project, which switches dlt's telemetry off.
 import dlt  # isort: skip
@@ -75,6 +75,7 @@ class ObjectFacts:
     quarantined: int = 0
     vanished_fields: tuple[str, ...] = ()
     new_fields: tuple[str, ...] = ()
+    retyped_fields: tuple[str, ...] = ()
     api: ApiName = "rest"
     error: TailraceError | None = None
 
@@ -231,8 +232,30 @@ def extract(
         quota_used=api.usage.used,
         quota_max=api.usage.max,
         seconds=clock.monotonic() - started,
-        warnings=(PASSWORD_LOGIN_RETIRES,) if api.login_kind == "username and password" else (),
+        warnings=tuple(_warnings(api, found)),
     )
+
+
+def _warnings(api: Api, found: Sequence[ObjectFacts]) -> Iterator[str]:
+    if api.login_kind == "username and password":
+        yield PASSWORD_LOGIN_RETIRES
+    for each in found:
+        if each.vanished_fields:
+            yield (
+                f"{each.object}: {', '.join(each.vanished_fields)} cannot be seen any more, and"
+                " rows that change have NULL there. Either the field is gone, or the user needs"
+                " read access to it."
+            )
+        if each.retyped_fields:
+            yield (
+                f"{each.object}: another type in Salesforce, landed as before:"
+                f" {', '.join(each.retyped_fields)}"
+            )
+        if each.quarantined:
+            yield (
+                f"{each.object}: {each.quarantined:,} cells did not fit their fields and are NULL."
+                f" Table {QUARANTINE} says which, without their values."
+            )
 
 
 def _ask(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
@@ -333,5 +356,6 @@ def _with_reading(facts: ObjectFacts, reading: Reading) -> ObjectFacts:
         quarantined=len(reading.bad),
         vanished_fields=reading.layout.vanished,
         new_fields=reading.layout.new,
+        retyped_fields=reading.layout.retyped,
         api=reading.api,
     )
