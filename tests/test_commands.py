@@ -313,6 +313,33 @@ def test_doctor_names_every_ailment_and_its_cure(
     assert "no-such" not in done.stdout
 
 
+def test_doctor_names_every_field_that_is_out_of_sight(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    """Those that models read, wherever in the SELECT, and those that settings name."""
+    settings["SOURCES__SALESFORCE__OBJECT__ACCOUNT__FIELDS"] = '["Name", "Typ", "Industri"]'
+    settings["SOURCES__SALESFORCE__OBJECT__CAMPAIGN__EXCLUDE"] = '["Type"]'
+    with SalesforceSimulator(org=Org(start=SystemClock().now())) as org:
+        settings[f"{CREDENTIALS}INSTANCE_URL"] = org.url
+        org.org.hide_field("Contact", "Email")
+        org.org.hide_field("CampaignMember", "ContactId")
+        done = command("doctor", "--json", cwd=project, **settings)
+
+    told = [e for e in json.loads(done.stdout)["checks"] if e["check"] == "salesforce fields"]
+    assert (2, {"failed"}) == (done.returncode, {each["status"] for each in told})
+    found = "\n".join(each["found"] for each in told)
+    for each in (
+        'Account has no field Typ that this user may see. Did you mean "Type"?',
+        'Account has no field Industri that this user may see. Did you mean "Industry"?',
+        "models/staging/contacts.sql reads contact.email, which this user does not see.",
+        "models/staging/campaign_members.sql reads campaign_member.contact_id, which",
+        "models/staging/campaigns.sql reads campaign.type, which the settings leave out",
+    ):
+        assert each in found
+    assert 5 == len(told)
+    assert any("field-level security" in each["hint"] for each in told)
+
+
 def test_doctor_names_an_object_that_salesforce_does_not_have(
     command: Any, project: Path, settings: dict[str, str]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tailrace.lineage import trace
+from tailrace.lineage import columns_read, trace
 from tailrace.models import Models, read_models
 
 
@@ -62,3 +62,22 @@ def test_a_star_offline_hides_which_column_it_is(tmp_path: Path) -> None:
         tmp_path, everybody="SELECT * FROM salesforce.contact", top="SELECT email FROM everybody"
     )
     assert set(trace(project, "top")["email"]) <= {"contact.*", "contact.email"}
+
+
+def test_every_column_that_a_model_names_is_read(tmp_path: Path) -> None:
+    """In WHERE, in joins and in WITH too; not what other models give, and no star."""
+    project = models(
+        tmp_path,
+        people="SELECT id, LOWER(Email) AS mail FROM salesforce.contact WHERE NOT is_deleted",
+        top="""WITH won AS (SELECT o.account_id FROM salesforce.opportunity AS o WHERE o.is_won)
+            SELECT p.mail, a.* FROM people AS p
+            JOIN salesforce.account AS a ON a.owner_id = p.id
+            JOIN won ON won.account_id = a.id""",
+    )
+    (people, top) = (project.by_name[name].file for name in ("people", "top"))
+
+    assert {
+        "account": {"id": (top,), "owner_id": (top,)},
+        "contact": {"email": (people,), "id": (people,), "is_deleted": (people,)},
+        "opportunity": {"account_id": (top,), "is_won": (top,)},
+    } == columns_read(project)

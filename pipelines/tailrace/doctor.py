@@ -134,6 +134,8 @@ def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:
 
 
 def _salesforce(project: Project, clock: Clock) -> Iterator[Check]:
+    from tailrace.field_access import out_of_sight
+    from tailrace.models import landed_name
     from tailrace.salesforce_api import Api
 
     settings = project.salesforce()
@@ -141,6 +143,7 @@ def _salesforce(project: Project, clock: Clock) -> Iterator[Check]:
     try:
         daily = api.get("limits")["DailyApiRequests"]
         known = {each["name"] for each in api.get("sobjects")["sobjects"]}
+        hidden = list(out_of_sight(api, settings, _columns_read(project), normalize=landed_name))
     finally:
         api.close()
     yield Check(check="salesforce", status="ok", found=f"logged in by {api.login_kind}")
@@ -159,6 +162,14 @@ def _salesforce(project: Project, clock: Clock) -> Iterator[Check]:
                 hint="Correct [sources.salesforce] objects, or give the user access to it.",
                 exit_code=2,
             )
+    for each in hidden:
+        yield Check(
+            check="salesforce fields",
+            status="failed",
+            found=each.message,
+            hint=each.hint,
+            exit_code=2,
+        )
     if api.server_time is not None:
         skew = abs((clock.now() - api.server_time).total_seconds())
         close = skew <= CLOCK_SKEW_SECONDS_MAX
@@ -168,6 +179,17 @@ def _salesforce(project: Project, clock: Clock) -> Iterator[Check]:
             found=f"{skew:,.0f} s from Salesforce's",
             hint="" if close else "Set this machine's clock; logins by JWT depend on it.",
         )
+
+
+def _columns_read(project: Project) -> dict[str, dict[str, tuple[str, ...]]]:
+    from tailrace.lineage import columns_read
+    from tailrace.models import read_models
+
+    try:
+        return columns_read(read_models(project.models_folder))
+    except TailraceError:
+        # Models that cannot be read are told of by their own check.
+        return {}
 
 
 def _segment(project: Project, clock: Clock) -> Iterator[Check]:

@@ -8,7 +8,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node, to_node
 from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import build_scope
+from sqlglot.optimizer.scope import build_scope, traverse_scope
 
 from tailrace.definitions import definition
 from tailrace.models import Models
@@ -54,6 +54,38 @@ def trace(
         leaves = {leaf for each in node.walk() if (leaf := _leaf(each))}
         found[column.lower()] = tuple(sorted(leaves))
     return found
+
+
+def columns_read(models: Models) -> dict[str, dict[str, tuple[str, ...]]]:
+    """For each landed table, the columns that models name anywhere, with the files that do.
+
+    A column that stands without its table in a join of several is left out: only the warehouse
+    could tell whose it is.
+    """
+    found: dict[str, dict[str, dict[str, None]]] = {}
+    for model in models.by_name.values():
+        try:
+            tree = qualify(
+                model.query.copy(),
+                dialect=model.dialect,
+                validate_qualify_columns=False,
+                allow_partial_qualification=True,
+                quote_identifiers=False,
+            )
+            scopes = traverse_scope(tree)
+        except SqlglotError:
+            continue
+        for scope in scopes:
+            for column in scope.columns:
+                source = scope.sources.get(column.table)
+                if not isinstance(source, exp.Table) or source.db.lower() != LANDED:
+                    continue
+                named = found.setdefault(source.name.lower(), {})
+                named.setdefault(column.name.lower(), {})[model.file] = None
+    return {
+        table: {column: tuple(files) for column, files in sorted(named.items())}
+        for table, named in sorted(found.items())
+    }
 
 
 def _leaf(node: Node) -> str | None:
