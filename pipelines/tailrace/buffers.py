@@ -62,7 +62,7 @@ class Buffers:
             self._set(few=before)
 
     def _set(self, *, few: bool) -> None:
-        if self._warehouse.dialect != "duckdb" or few == self._few:
+        if not self._warehouse.engine.embedded or few == self._few:
             return
         if self._allowed is None:
             ((limit, threads),) = self._warehouse.run("landing/get_memory_limit")

@@ -12,7 +12,7 @@ from tailrace.batches import Envelope
 from tailrace.calls import KINDS, OPS, Call, Mapper, Refusal, Transition
 from tailrace.ingest import MESSAGE_BYTES_MAX
 from tailrace.ledger import Ledger, Shape
-from tailrace.ready_messages import DIALECTS, Forms, forms
+from tailrace.ready_messages import Forms, forms
 
 # What the id and the time add to a message, at most; the mapper judges those that come near.
 ENVELOPE_BYTES = 256
@@ -55,7 +55,7 @@ class Envelopes:
         changes = outbox.has_changes(ledger, run_seq, audience)
         keys, columns = self._shape.keys, self._shape.columns
         texts = None
-        if ledger.warehouse.dialect in DIALECTS:
+        if ledger.warehouse.engine.writes_messages:
             texts = forms(self._mapper, columns, keys=keys, changes=changes)
         pages = partial(outbox.pages, ledger, run_seq, audience, planned=self._planned)
         if texts is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tailrace.engines import engine_of
 from tailrace.object_reader import Reading
 from tailrace.statements import statement
 
@@ -31,7 +32,7 @@ def bounded_memory(pipeline: Any, readings: Iterable[Reading]) -> Iterator[bool]
         yield False
         return
     with pipeline.sql_client() as client:
-        if str(client.capabilities.sqlglot_dialect) != "duckdb":
+        if not engine_of(str(client.capabilities.sqlglot_dialect)).embedded:
             yield False
             return
         ((before, threads),) = client.execute_sql(statement("landing/get_memory_limit", "duckdb"))

@@ -54,7 +54,7 @@ def lock(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> Iterator[N
     """
     take(ledger, owner=owner, run_id=run_id, clock=clock)
     try:
-        if ledger.warehouse.dialect == "duckdb":
+        if ledger.warehouse.engine.embedded:
             yield
             return
         with _beating(ledger, owner=owner, clock=clock):
@@ -71,7 +71,7 @@ def take(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> None:
     lease_seconds = ledger.warehouse.project.settings.lock_lease_seconds
     now = clock.now()
     held = look(ledger)
-    if not held.is_dead(now=now, single_writer=ledger.warehouse.dialect == "duckdb"):
+    if not held.is_dead(now=now, single_writer=ledger.warehouse.engine.embedded):
         raise LockHeld(
             f"Another run holds the lock: {held.run_id} on {held.host} (process {held.process}), "
             f"until {held.expires_at:%H:%M:%S}"

@@ -17,8 +17,6 @@ from tailrace.calls import Mapper
 from tailrace.payloads import Hole, Mapped
 from tailrace.statements import Column
 
-# Of which engines the JSON is known, letter by letter.
-DIALECTS = frozenset({"duckdb"})
 # The types that `outbox/ready` writes, by the list in which their columns stand.
 FAMILIES = {
     "texts": re.compile(r"VARCHAR(\[\])?"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock
+from tailrace.engines import engine_of
 from tailrace.errors import (
     ConfigurationError,
     LockHeld,
@@ -46,11 +47,6 @@ ROW_GROUP_ROWS = 122_880
 DELETED_SHARE_MAX = 0.25
 VACUUM_TASKS_MAX = 100
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
-# Where an engine keeps the temporary tables of a session. They are named in full, so that a table
-# of the same name in another place is never taken for one of them.
-TEMPORARY: Mapping[str, str] = {"duckdb": "temp", "postgres": "pg_temp"}
-# dlt resets a session of these after a statement that failed, and its temporary tables are gone.
-LOSE_SESSIONS = frozenset({"postgres", "redshift"})
 # What an engine says about names and types quotes the SQL; what it says about a row's value
 # quotes the value, and a value may be personal.
 SAYS_NOTHING_PERSONAL = re.compile(
@@ -68,6 +64,7 @@ class Warehouse:
 
     Attributes:
         dialect: sqlglot's name of the engine's dialect.
+        engine: How the engine behaves.
         insist: What must hold for a transaction to begin; raises where it does not.
     """
 
@@ -81,6 +78,7 @@ class Warehouse:
         self.client: SqlClientBase[Any] = dataset.sql_client
         self.client.open_connection()
         self.dialect = str(self.client.capabilities.sqlglot_dialect)
+        self.engine = engine_of(self.dialect)
         self.insist: Callable[[], None] | None = None
         self._described = count()
 
@@ -168,7 +166,7 @@ class Warehouse:
             type(error).__module__.startswith(engines)
         ):
             return error
-        if self.dialect in LOSE_SESSIONS:
+        if self.engine.loses_sessions:
             self.set_session()
         if NO_SPACE.search(f"{type(error).__name__} {error}"):
             return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
@@ -191,7 +189,7 @@ class Warehouse:
 
     @contextmanager
     def _aside(self) -> Iterator[Warehouse]:
-        if self.dialect not in LOSE_SESSIONS:
+        if not self.engine.loses_sessions:
             yield self
             return
         beside = self.another()
@@ -231,7 +229,7 @@ class Warehouse:
 
     def temporary(self, name: str) -> TableName:
         """A table of this session only."""
-        return TableName(TEMPORARY.get(self.dialect), name)
+        return TableName(self.engine.temporary, name)
 
     def drop_temporary(self, table: TableName) -> None:
         """Forget a temporary table, if there is one."""
