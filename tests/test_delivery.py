@@ -278,3 +278,24 @@ def test_a_large_plan_is_numbered_without_gaps(
     assert {1, 2, 3, 4, 5} == {
         each["properties"]["score"] for each in segment.events if each["type"] == "track"
     }
+
+
+def test_a_page_holds_so_many_bytes_not_rows() -> None:
+    """Wide rows make short pages: memory does not depend on how wide they are."""
+    rows = outbox.PageRows(30_000)
+    assert outbox.FIRST_PAGE_ROWS == rows.now
+    for row_bytes, fitting in ((400, 10_000), (20_000, 200), (10, 30_000), (10**9, 1)):
+        rows.learn(2_000, 2_000 * row_bytes)
+        assert fitting == rows.now
+    rows.learn(2_000, 0)
+    assert 30_000 == rows.now
+
+
+def test_pages_of_one_row_lose_none(
+    shop: Shop, segment: SegmentSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "PAGE_BYTES_MAX", 1)
+    monkeypatch.setattr(outbox, "FIRST_PAGE_ROWS", 3)
+    shop.land(people(*range(12)))
+    assert 0 == shop.sync().exit_code
+    assert (24, 24) == (len(segment.events), len(segment.received))

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Enough to write two million members of ten columns at an unhindered pace.
-FEW_MEGABYTES = 64
+FEW_MEGABYTES = 56
 # A thread holds a row group of its own while it writes.
 FEW_THREADS = 2
 

@@ -19,6 +19,8 @@ ENVELOPE_BYTES = 256
 
 # Larger than a page of objects: to bind so long a statement costs as much as some thousand rows.
 READY_ROWS_MAX = 30_000
+# Before the messages a page has the numbers, whether the row is a usual one, what and whose it is.
+FIRST_TEXT = 4
 
 Refuse = Callable[[Transition, Refusal], None]
 # The first and the last number of a page, and what is read of it.
@@ -59,11 +61,17 @@ class Envelopes:
             texts = forms(self._mapper, columns, keys=keys, changes=changes)
         pages = partial(outbox.pages, ledger, run_seq, audience, planned=self._planned)
         if texts is None:
-            for first, last in pages(rows_max=outbox.PAGE_ROWS_MAX):
-                yield from self._mapped(first, last, changes=changes)
+            rows = outbox.PageRows()
+            for first, last in pages(rows=rows):
+                size = 0
+                for envelope in self._mapped(first, last, changes=changes):
+                    size += sum(len(call.body) for call in envelope.calls)
+                    yield envelope
+                rows.learn(last - first + 1, size)
             return
-        read = partial(self._read, texts)
-        for read_columns in one_ahead(read, pages(rows_max=READY_ROWS_MAX)):
+        rows = outbox.PageRows(READY_ROWS_MAX)
+        read = partial(self._read, texts, rows)
+        for read_columns in one_ahead(read, pages(rows=rows)):
             yield from self._ready(read_columns, changes=changes)
 
     def _mapped(
@@ -85,9 +93,9 @@ class Envelopes:
                     self._refuse(transition, refusals[0])
                 yield Envelope(transition.seq, user, tuple(calls))
 
-    def _read(self, texts: Forms, page: tuple[int, int]) -> list[list[Any]]:
+    def _read(self, texts: Forms, rows: outbox.PageRows, page: tuple[int, int]) -> list[list[Any]]:
         first, last = page
-        return self._ledger.warehouse.read_by_column(
+        columns = self._ledger.warehouse.read_by_column(
             "outbox/ready",
             tables={"outbox": self._ledger.outbox(self._mapper.audience.name)},
             columns=texts.lists,
@@ -98,6 +106,9 @@ class Envelopes:
             first_seq=first,
             last_seq=last,
         )
+        size = sum(len(text) for column in columns[FIRST_TEXT:] for text in column if text)
+        rows.learn(last - first + 1, size)
+        return columns
 
     def _ready(self, columns: list[list[Any]], *, changes: bool) -> Iterator[Envelope]:
         """A page whose messages the warehouse wrote, and its odd rows by the mapper."""

@@ -14,6 +14,9 @@ from tailrace.ledger import Ledger, Shape, gaps
 from tailrace.statements import Column, TableName
 
 PAGE_ROWS_MAX = 10_000
+# What a page may hold of messages; how many rows that is, the page before it tells.
+PAGE_BYTES_MAX = 4_000_000
+FIRST_PAGE_ROWS = 2_000
 # A plan of more transitions is not sorted where the order is only for a reader's eyes.
 SORTED_ROWS_MAX = 20_000
 
@@ -59,10 +62,24 @@ def unsettled(
 ) -> Iterator[tuple[Transition, bool]]:
     """The transitions that nothing has settled yet, in order, with whether they are to be sent."""
     changes = has_changes(ledger, run_seq, audience)
-    for first, last in pages(ledger, run_seq, audience, planned=planned, rows_max=PAGE_ROWS_MAX):
+    pages_of_a_size = pages(ledger, run_seq, audience, planned=planned, rows=PageRows())
+    for first, last in pages_of_a_size:
         yield from page(
             ledger, run_seq, audience, shape=shape, changes=changes, first=first, last=last
         )
+
+
+class PageRows:
+    """How many rows the next page has, so that wide ones fill no memory."""
+
+    def __init__(self, rows_max: int | None = None) -> None:
+        self._rows_max = rows_max or PAGE_ROWS_MAX
+        self.now = min(FIRST_PAGE_ROWS, self._rows_max)
+
+    def learn(self, rows: int, messages_bytes: int) -> None:
+        """A page of so many rows had messages of so many bytes."""
+        fitting = PAGE_BYTES_MAX * rows // max(messages_bytes, 1)
+        self.now = max(1, min(self._rows_max, fitting))
 
 
 def pages(
@@ -71,15 +88,17 @@ def pages(
     audience: Audience,
     *,
     planned: int,
-    rows_max: int,
+    rows: PageRows,
 ) -> Iterator[tuple[int, int]]:
     """The first and last numbers of what nothing has settled yet, piece by piece.
 
     Read in pages, so that no cursor stays open beside the acknowledgements.
     """
     for first, last in gaps(ledger.acknowledged(run_seq, audience.name), planned):
-        for start in range(first, last + 1, rows_max):
-            yield start, min(last, start + rows_max - 1)
+        while first <= last:
+            end = min(last, first + rows.now - 1)
+            yield first, end
+            first = end + 1
 
 
 def has_changes(ledger: Ledger, run_seq: int, audience: Audience) -> bool:
