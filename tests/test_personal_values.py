@@ -1,0 +1,91 @@
+"""No command shows a personal value: on stdout, on stderr, in a log, or in what it keeps."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from shop import Shop
+
+from tailrace.testing import Fault, SegmentSimulator
+
+# The key itself is an address: the worst that a header can do.
+AUDIENCE = """/* ---
+audience: people
+key: email
+user_id: email
+track:
+  changed: City Changed
+  properties: {city: city}
+identify:
+  traits: {email: email, city: city}
+--- */
+SELECT email, city FROM salesforce.contact WHERE NOT is_deleted
+"""
+TYPED = AUDIENCE.replace("SELECT email, city", "SELECT email, CAST(city AS INTEGER) AS city")
+PERSONAL = ("zwetschge", "mirabelle", "quitte", "hagebutten", "schlehen")
+FIRST = [
+    {"id": "1", "email": "zwetschge@example.com", "city": "hagebuttenweg 1"},
+    {"id": "2", "email": "mirabelle@example.com", "city": "schlehenhof 2"},
+]
+SECOND = [
+    {"id": "1", "email": "zwetschge@example.com", "city": "schlehenhof 7"},
+    {"id": "3", "email": "quitte@example.com", "city": "hagebuttenweg 9"},
+]
+TWICE = [*SECOND, {"id": "4", "email": "quitte@example.com", "city": "schlehenhof 2"}]
+LOUD = ("--debug", "--log-format", "json")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    with SegmentSimulator() as segment:
+        made = Shop(tmp_path / "shop", segment)
+        made.audience(AUDIENCE)
+        made.land(FIRST)
+        yield made
+
+
+def said(shop: Shop, code: int, *arguments: str) -> str:
+    """Everything that a command says, at its chattiest."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tailrace", *arguments, "--project-dir", str(shop.root)],
+        env=os.environ | shop.environ | {"TAILRACE_DEBUG": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    told = ran.stdout + ran.stderr
+    assert code == ran.returncode, told
+    assert [] == personal(told), arguments
+    return told
+
+
+def personal(text: str) -> list[str]:
+    return [value for value in PERSONAL if value in text.lower()]
+
+
+def test_no_command_shows_a_personal_value(shop: Shop) -> None:
+    """Plans, runs, refusals that quote the row, broken connections, a bad key, a bad cast."""
+    segment = shop.segment
+    assert segment is not None
+    segment.faults.append(
+        Fault(
+            poison={"userId": "mirabelle@example.com"},
+            status=400,
+            body={"message": "no mirabelle@example.com in 'schlehenhof 2', \"mirabelle\""},
+        )
+    )
+    segment.faults.append(Fault(path="/v1/batch", cut="after", nth=1))
+    said(shop, 4, "sync", "--json", *LOUD)
+    assert '"kind": "identify"' in said(shop, 0, "rejected", "--json")
+    assert [] == personal(str(shop.query("SELECT * FROM tailrace.rejections")))
+    shop.land(SECOND)
+    assert "+1" in said(shop, 0, "plan", "--format", "markdown")
+    shop.land(TWICE)
+    assert "NULL or duplicate key" in said(shop, 3, "sync", *LOUD)
+    shop.audience(TYPED)
+    assert "ConversionException" in said(shop, 1, "sync", *LOUD)
+    said(shop, 0, "status", "--json")
