@@ -1,6 +1,6 @@
 -- Who entered, changed and left since what was last acknowledged. The join carries only keys, row
--- numbers and a hash made on both sides within this statement, which is NULL for who is gone;
--- values are fetched for the few that moved.
+-- numbers (of 32 bits: enough for four billion members) and a hash made on both sides within this
+-- statement, which is NULL for who is gone; values are fetched for the few that moved.
 CREATE TEMPORARY TABLE transitions AS
 SELECT
   d.op, CAST('data' AS TEXT) AS reason, COALESCE(s._v, 0) AS base_v, FALSE AS _blind,
@@ -36,7 +36,7 @@ FROM (
   ) AS c
   FULL JOIN (
     SELECT
-      n.rowid AS _rid,
+      CAST(n.rowid AS UINTEGER) AS _rid,
       CASE
         WHEN NOT n._gone THEN HASH(
           1, EACH_COLUMN(compared, CAST(n._ AS _TYPE)),
