@@ -133,8 +133,10 @@ def test_an_audience_lives_is_looked_at_and_is_closed(
     ran = said("run", "-s", "vip_contacts")
     (vip,) = ran["audiences"]
     person = next(each["userId"] for each in segment.events)
-    (seen,) = said("trace", person)["audiences"]
-    assert ("vip_contacts", "member") == (seen["audience"], seen["membership"])
+    traced = said("trace", person)
+    assert [{"table": "contact", "deleted": False}] == traced["salesforce"]
+    (seen,) = (each for each in traced["audiences"] if each["membership"] == "member")
+    assert ("vip_contacts", "") == (seen["audience"], seen["why_not"])
     sent = {each["messageId"] for each in segment.events if each["userId"] == person}
     assert sent == {call["message_id"] for event in seen["events"] for call in event["calls"]}
     assert [vip["size_after"]] == [e["size_after"] for e in said("history", "vip_contacts")["runs"]]

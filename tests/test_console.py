@@ -101,6 +101,12 @@ def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
         assert "on_mapping_change" not in said
 
 
+def test_a_guard_that_was_let_pass_is_told() -> None:
+    guard = {"name": "max_exited", "seen": 528, "limit": 220, "held": False, "allowed": True}
+    said = shown(result("sync", audience(guards=[guard])))
+    assert "vip_contacts: max_exited saw 528 of at most 220, and was let pass\n" in said
+
+
 def test_a_plan_tells_what_it_costs_and_what_is_left_over() -> None:
     """New users are billed, calls to Salesforce are counted, and a file that went is missed."""
     guard = {"name": "max_exited", "seen": 180, "limit": 240, "held": False}

@@ -213,11 +213,16 @@ def _of_history(result: Result) -> Iterable[str | Table]:
 
 
 def _of_trace(result: Result) -> Iterable[str | Table]:
+    for row in result.get("salesforce", ()):
+        yield f"salesforce.{row['table']}: {'deleted' if row['deleted'] else 'there'}"
     for audience in result["audiences"]:
+        why = f": {audience['why_not']}" if audience.get("why_not") else ""
         if audience["membership"] in (None, "none") and not audience["events"]:
+            if why:
+                yield f"{audience['audience']}: never a member{why}"
             continue
         since = f" since {moment(audience['since'])}" if audience.get("since") else ""
-        yield f"{audience['audience']}: {audience['membership']}{since}"
+        yield f"{audience['audience']}: {audience['membership']}{since}{why}"
         for event in audience["events"]:
             ids = ", ".join(f"{call['kind']} {call['message_id']}" for call in event["calls"])
             told = f"{event['op']} ({event['reason']}), {event['fate']}"
@@ -341,6 +346,9 @@ def _notes(audience: Result) -> Iterable[str]:
             yield f"{name} is held by {guard['name']}: {said}{bound}."
             pair = f"{audience['audience']}:{guard['name']}"
             yield f"  If that is right, let it pass once: --allow {pair}"
+        elif guard.get("allowed"):
+            seen, limit = number(guard["seen"]), number(guard["limit"])
+            yield f"{name}: {guard['name']} saw {seen} of at most {limit}, and was let pass"
         elif guard["name"].startswith("max_") and guard["seen"] * 2 > guard["limit"]:
             seen, limit = number(guard["seen"]), number(guard["limit"])
             yield f"{name}: {guard['name']} saw {seen} and would hold above {limit}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from tailrace.audiences import Audience
+from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.calls import Mapper
 from tailrace.clock import Clock, iso
 from tailrace.errors import NothingLanded, NothingSelected
@@ -18,26 +18,38 @@ from tailrace.privacy import mask_sample
 from tailrace.project import Project, did_you_mean
 from tailrace.statements import Column
 from tailrace.warehouse import open_warehouse
+from tailrace.why_not import Today, held_by
 
 
 def trace(
     project: Project, person: str, *, clock: Clock, show_values: bool = False
 ) -> dict[str, Any]:
-    """A person's memberships and events in every audience, found by key, user id or anonymous id.
-
-    Values are masked unless `show_values`.
+    """A person's row in Salesforce, and in every audience the membership, the events, and why
+    not. Found by key, user id or anonymous id; values are masked unless `show_values`.
     """
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = _installed(Ledger(warehouse, clock=clock))
-        traced = [
-            {
-                "audience": row["audience"],
-                "destination": row["destination"],
-                **_traced(ledger, str(row["lane"]), person, show_values=show_values),
-            }
-            for row in ledger.standing()
-        ]
-        return {"person": person if show_values else mask_sample(person), "audiences": traced}
+        today = Today(ledger, person, clock=clock)
+        lanes = today.lanes()
+        standing = {str(row["lane"]): row for row in ledger.standing()}
+        traced = []
+        for name in (*standing, *sorted(set(lanes) - set(standing))):
+            found = _traced(ledger, name, person, show_values=show_values)
+            row, why = standing.get(name, {}), "it has no file any more"
+            if name in lanes:
+                model, lane = lanes[name]
+                row = {"audience": lane.title, "destination": lane.destination, **row}
+                why = today.why(model, lane, found, held_by(row))
+            traced.append(
+                {
+                    "audience": row["audience"],
+                    "destination": row["destination"] or DEFAULT_DESTINATION,
+                    **found,
+                    "why_not": why,
+                }
+            )
+        shown = person if show_values else mask_sample(person)
+        return {"person": shown, "salesforce": today.rows, "audiences": traced}
 
 
 def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:

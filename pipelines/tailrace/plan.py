@@ -241,6 +241,12 @@ class Planner:
             self._bound(definition(self.models, model.name), model.audience), model
         )
 
+    def bound(self, model: Model, audience: Audience) -> tuple[Binding, Binding]:
+        """The audience's rows of today: all of its SELECT's, and those whom consent lets in."""
+        text = definition(self.models, model.name)
+        unasked = replace(audience, consent=None)
+        return self._bound(text, unasked), self._bound(text, audience)
+
     def retirement(self, audience: Audience, delivered: Delivered) -> AudiencePlan:
         """Everybody's exit from an audience, by what the ledger alone knows of it."""
         snapshot = self.ledger.snapshot(audience.name)
