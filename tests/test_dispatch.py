@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -190,3 +194,28 @@ def test_an_interrupted_run_writes_down_what_was_answered(two: TwoSources) -> No
         assert 80 == len(source.events)
         assert [] == source.inbox.clashes
     assert 40 == two.live("people") == two.live("people__segment_eu")
+
+
+def test_ctrl_c_while_segment_is_silent_is_one_line(two: TwoSources) -> None:
+    """Requests that hang keep nobody waiting, and nothing else is said when the process ends."""
+    two.land(40)
+    asked = threading.Event()
+
+    def is_asked(_: object) -> bool:
+        asked.set()
+        return True
+
+    two.us.faults.append(Fault(path="/v1/batch", when=is_asked, delay_seconds=30))
+    with subprocess.Popen(
+        [sys.executable, "-m", "tailrace", "sync", "--project-dir", str(two.shop.root)],
+        env=os.environ | two.shop.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert asked.wait(60)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=20)
+    assert (130, "") == (process.returncode, stdout)
+    assert stderr.strip().startswith("Interrupted. What was acknowledged is recorded")
+    assert 1 == len(stderr.strip().splitlines())

@@ -415,7 +415,8 @@ def summary(result: Result) -> str:
         return "Nothing was sent."
     if not calls:
         return "Nothing to send: Segment is up to date."
-    return f"Segment acknowledged {work} in {segment.get('seconds', 0):,.1f} s."
+    # Batches and seconds are the plan's: of what an earlier run had planned it knows none.
+    return f"Segment acknowledged {work if batches else counted(calls, 'call')}."
 
 
 def number(value: Any) -> str:

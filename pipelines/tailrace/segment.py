@@ -248,5 +248,7 @@ class Flow:
     def abandon(self) -> None:
         """Leave the workers to themselves; they end after the request that they are in."""
         self._end()
+        # They may outlive the warehouse that the batches are read from.
+        self._source = iter(())
         for _ in range(self._workers):
             self._tasks.put(None)

@@ -94,7 +94,7 @@ def of_response(response: requests.Response, name: str, *, oauth: bool = False) 
         )
     return _fatal(
         ServiceFailed(
-            f"{name} answered {status} to a batch ({reason})",
+            f"{name} answered a batch with {said(status, reason)}",
             hint="Is destination.segment.host a Segment-compatible collector?",
         ),
         status,
@@ -181,6 +181,15 @@ def reason_of(response: requests.Response) -> str:
     elif words.lstrip().startswith("<"):
         words = response.reason or ""
     return without_values(words)
+
+
+def said(status: int | None, reason: str) -> str:
+    """What a service said, in its number and its words, as far as it said any.
+
+    >>> said(429, ""), said(400, "Bad Request"), said(None, "connection refused")
+    ('429', '400: Bad Request', 'connection refused')
+    """
+    return ": ".join(str(each) for each in (status, reason) if each)
 
 
 def without_values(words: str) -> str:

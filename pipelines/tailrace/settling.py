@@ -17,7 +17,7 @@ from tailrace.calls import Call
 from tailrace.clock import Clock
 from tailrace.errors import DeliveryIncomplete, ServiceFailed, TailraceError, Unreachable
 from tailrace.pacing import SLICE_SECONDS, Stopped, Turnstile, backoff_seconds
-from tailrace.segment_answers import Answer
+from tailrace.segment_answers import Answer, said
 from tailrace.segment_wire import Wire
 
 log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Settler:
         if many:
             raise ServiceFailed(
                 f"{self._wire.name} refused {REFUSALS_IN_A_ROW_MAX} requests in a row "
-                f"({answer.status}: {answer.reason})",
+                f"({said(answer.status, answer.reason)})",
                 hint="What is refused is not one row. Look at the audience's mapping, and at "
                 "destination.segment.host.",
             )
@@ -135,7 +135,7 @@ class Settler:
         return min(self._retry_seconds_max, FIRST_CONTACT_SECONDS_MAX)
 
     def _out_of_time(self, answer: Answer, seconds: float) -> TailraceError:
-        said = f"{answer.status}: {answer.reason}" if answer.status else answer.reason
+        told = said(answer.status, answer.reason)
         if not answer.contact:
             return Unreachable(
                 f"{self._wire.name} cannot be reached: {answer.reason}",
@@ -143,9 +143,9 @@ class Settler:
                 "same command goes on where this one stopped.",
             )
         if answer.wait_seconds is not None:
-            said += f", asks to wait {answer.wait_seconds:.0f} s"
+            told += f", asks to wait {answer.wait_seconds:.0f} s"
         return DeliveryIncomplete(
-            f"{self._wire.name} did not take a batch in {seconds:.0f} s ({said})",
+            f"{self._wire.name} did not take a batch in {seconds:.0f} s ({told})",
             hint="Nothing is lost: run the same command again. retry_seconds_max under "
             "[destination.segment] sets how long it tries.",
         )
