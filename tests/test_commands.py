@@ -121,6 +121,28 @@ def test_what_an_extract_warns_of_is_shown(
     assert "many" not in warned + done.stderr + shown.stdout + shown.stderr
 
 
+def test_an_extract_says_what_it_cost(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    """The calls, and the org's budget before and after."""
+    made = json.loads(
+        command("extract", "-s", "object:Account", "--json", cwd=project, **settings).stdout
+    )
+    spent = made["salesforce"]
+    assert 0 < spent["calls"] <= spent["quota_used"] - spent["quota_used_before"] + 1
+    assert 100_000 == spent["quota_max"]
+
+    shown = command("extract", "-s", "object:Account", cwd=project, **settings).stdout
+
+    told = (
+        r"Salesforce: \d+ API calls; the org had used ([\d,]+) of 100,000 today, and ([\d,]+) now"
+    )
+    found = re.search(told, shown)
+    assert found is not None, shown
+    before, after = (int(each.replace(",", "")) for each in found.groups())
+    assert spent["quota_used"] < before < after
+
+
 def test_an_audience_lives_is_looked_at_and_is_closed(
     command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
 ) -> None:

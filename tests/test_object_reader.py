@@ -186,6 +186,30 @@ def test_pages_beyond_the_first_five(landing: Landing) -> None:
     assert -(-200 // 7) // 5 + 1 == len(listings)
 
 
+def test_several_pages_are_in_flight(landing: Landing) -> None:
+    """All five are asked for before the first one has come."""
+    pages = small_pages(landing, 50)
+    landing.sf.faults.append(Fault(path="*/results", delay_seconds=0.4))
+
+    assert 200 == landing.one("Contact", pages_in_flight_max=4, **pages).rows
+
+    asked = [e.received_at for e in landing.sf.requests if e.request.path.endswith("/results")]
+    assert 4 == len(asked)
+    assert max(asked) - min(asked) < timedelta(seconds=0.4)
+
+
+def test_objects_are_read_in_parallel(landing: Landing) -> None:
+    """Each is counted before the first one's rows have come."""
+    names = ("Account", "Contact", "Lead")
+    landing.sf.faults.append(Fault(path="*/queryAll", delay_seconds=0.4))
+
+    assert all(each.complete for each in landing.extract(*names).objects)
+
+    queries = [e.request.query.get("q", "") for e in landing.sf.requests]
+    kinds = ["count()" in each for each in queries if "FROM" in each and "FieldDef" not in each]
+    assert [True] * 3 + [False] * 3 == kinds
+
+
 def test_an_old_api_version_reads_page_by_page(landing: Landing) -> None:
     """Parallel results came with version 58."""
     facts = landing.one("Contact", api_version="57.0", **small_pages(landing, 40))

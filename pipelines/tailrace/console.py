@@ -150,9 +150,17 @@ def _of_extract(result: Result) -> Iterable[str | Table]:
         for each in result.get("objects", ())
     )
     yield Table(("object", "rows", "read by", ""), rows)
-    used = result.get("salesforce", {}).get("calls")
-    if used is not None:
-        yield f"Salesforce: {counted(used, 'API call')}."
+    spent = result.get("salesforce", {})
+    if spent.get("calls") is not None:
+        yield f"Salesforce: {counted(spent['calls'], 'API call')}{_budget(spent)}."
+
+
+def _budget(spent: Result) -> str:
+    """What the org has used of its day, where Salesforce said so."""
+    if spent.get("quota_max") is None or spent.get("quota_used") is None:
+        return ""
+    before, now, most = (spent.get(k) for k in ("quota_used_before", "quota_used", "quota_max"))
+    return f"; the org had used {number(before)} of {number(most)} today, and {number(now)} now"
 
 
 def _wholeness(extracted: Result) -> str:

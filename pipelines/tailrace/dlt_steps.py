@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from tailrace.errors import ExtractIncomplete, TailraceError
 from tailrace.load_memory import LOADS_MAX, bounded_memory, is_out_of_memory
 from tailrace.object_reader import Reading
@@ -98,6 +100,8 @@ def _file_format(pipeline: dlt.Pipeline) -> Literal["parquet"] | None:
 
 def load(pipeline: dlt.Pipeline, readings: Sequence[Reading]) -> None:
     """Load by dlt within bounded memory, or within the warehouse's own limit if need be."""
+    # What the pages took would otherwise stay beside what the load takes.
+    pa.default_memory_pool().release_unused()
     with bounded_memory(pipeline, readings) as bounded:
         try:
             pipeline.load(workers=LOADS_MAX)

@@ -157,6 +157,7 @@ class Runner:
             objects=tuple(object_entry(facts) for facts in landed.objects),
             salesforce={
                 "calls": landed.calls_used,
+                "quota_used_before": landed.quota_used_before,
                 "quota_used": landed.quota_used,
                 "quota_max": landed.quota_max,
                 "seconds": round(landed.seconds, 1),
