@@ -299,3 +299,28 @@ def test_pages_of_one_row_lose_none(
     shop.land(people(*range(12)))
     assert 0 == shop.sync().exit_code
     assert (24, 24) == (len(segment.events), len(segment.received))
+
+
+def test_a_source_with_oauth_takes_a_run(tmp_path: Path) -> None:
+    """With the write key in the body and a token, which may die on the way."""
+    with SegmentSimulator(oauth=True) as segment:
+        app = segment.authorization
+        assert app
+        shop = Shop(tmp_path / "shop", segment)
+        shop.audience(PEOPLE)
+        shop.environ |= {
+            "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": "4",
+            "DESTINATION__SEGMENT__OAUTH_CLIENT_ID": app.client_id,
+            "DESTINATION__SEGMENT__OAUTH_KEY_ID": app.key_id,
+            "DESTINATION__SEGMENT__OAUTH_CLIENT_KEY": app.client_key,
+            "DESTINATION__SEGMENT__OAUTH_AUTH_SERVER": segment.url,
+        }
+        shop.land(people(*range(20)))
+        segment.faults.append(Fault(path="/v1/batch", nth=3, expire_token=True))
+        done = shop.sync()
+        assert (0, 40) == (done.exit_code, len(segment.events)), done.errors
+        shop.environ["DESTINATION__SEGMENT__OAUTH_CLIENT_ID"] = "somebody-else"
+        shop.land(people(*range(21)))
+        refused = shop.sync()
+        assert (2, 40) == (refused.exit_code, len(segment.events))
+        assert "oauth_client_id" in refused.errors[0].hint

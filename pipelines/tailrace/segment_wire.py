@@ -145,7 +145,7 @@ class Tokens:
     """The library's OAuth token, asked for by one thread at a time."""
 
     def __init__(self, settings: SegmentSettings) -> None:
-        server = settings.oauth_auth_server or "https://oauth2.segment.io"
+        server = settings.oauth_auth_server or auth_server_of(settings.host)
         if not settings.oauth_client_key or not settings.oauth_key_id:
             raise InvalidConfigValue(
                 "destination.segment has oauth_client_id without oauth_client_key or oauth_key_id",
@@ -189,7 +189,8 @@ class Tokens:
                     raise CredentialRefused(
                         f"{self.server} refused the OAuth client ({error.status})",
                         hint="Look at oauth_client_id, oauth_client_key and oauth_key_id under "
-                        "[destination.segment]; in the EU, oauth_auth_server has to be set too.",
+                        "[destination.segment]; where the host is not Segment's own, at "
+                        "oauth_auth_server too.",
                     ) from None
                 raise TokenUnavailable(f"{self.server} answered {error.status}") from None
             except (FatalError, ValueError):
@@ -204,6 +205,16 @@ class Tokens:
         """Stop the timer that would renew the token."""
         if self._manager.thread:
             self._manager.thread.cancel()
+
+
+def auth_server_of(host: str) -> str:
+    """Where Segment hands out tokens for a host: they are good in their own region only.
+
+    >>> auth_server_of("https://events.eu1.segmentapis.com")
+    'https://oauth2.eu1.segmentapis.com'
+    """
+    european = (urlsplit(host).hostname or "").endswith(".eu1.segmentapis.com")
+    return "https://oauth2.eu1.segmentapis.com" if european else "https://oauth2.segment.io"
 
 
 def library_session(in_flight_max: int) -> requests.Session:
