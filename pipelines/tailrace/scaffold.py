@@ -24,6 +24,12 @@ client_secret = "consumer secret of your connected app"
 
 [destination.segment]
 write_key = "write key of your HTTP API source"
+# With OAuth 2.0, beside the write key:
+# oauth_client_id = "id of your OAuth application"
+# oauth_key_id = "id of its key"
+# oauth_client_key = '''-----BEGIN PRIVATE KEY----- …'''
+# To compare what was acknowledged with what Segment received:
+# public_api_token = "token of the Public API"
 """
 
 IGNORED_BY_GIT = """\
