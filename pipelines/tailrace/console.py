@@ -29,27 +29,6 @@ class Table:
     first_number: int = 1_000
 
 
-class ProgressLine:
-    """One line on a terminal that is written over while the work goes on."""
-
-    def __init__(self, stream: IO[str], *, plain: bool) -> None:
-        self._stream = stream
-        self._shown = stream.isatty() and not plain
-
-    def __call__(self, name: str, done: int, total: int) -> None:
-        """Show how far the work is; without a total, only how much is done."""
-        if self._shown:
-            far = f"{done:,} of {total:,}" if total else f"{done:,}"
-            self._stream.write(f"\r\x1b[K{name}: {far}")
-            self._stream.flush()
-
-    def clear(self) -> None:
-        """Take the line away, so that the result starts on an empty one."""
-        if self._shown:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-
-
 def show(result: Result, out: IO[str], *, plain: bool) -> None:
     """Print a result for a person."""
     for block in blocks(result):

@@ -195,7 +195,7 @@ def decided(_context: click.Context, _option: click.Parameter, given: bool | Non
 @contextmanager
 def watched(options: Options) -> Iterator[Callable[[str, int, int], None]]:
     """Show progress on a terminal while the work goes on."""
-    from tailrace.console import ProgressLine
+    from tailrace.progress import ProgressLine
 
     line = ProgressLine(sys.stderr, plain=options.plain)
     try:
