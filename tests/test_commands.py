@@ -121,6 +121,31 @@ def test_what_an_extract_warns_of_is_shown(
     assert "many" not in warned + done.stderr + shown.stdout + shown.stderr
 
 
+@pytest.mark.parametrize("how", ["failed", "empty"])
+def test_an_object_that_did_not_come_whole_holds_who_reads_it(
+    how: str, command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
+) -> None:
+    """Its rows were not read, or there are none: neither is anybody's exit."""
+    chosen = ("run", "-s", "vip_contacts", "--json")
+    with SalesforceSimulator() as org:
+        settings[f"{CREDENTIALS}INSTANCE_URL"] = org.url
+        assert 0 == command(*chosen, cwd=project, **settings).returncode
+        sent = len(segment.events)
+        org.org.advance_day()
+        if how == "failed":
+            org.faults.append(Fault(path="*/queryAll", contains="FROM+Contact", status=503))
+        else:
+            org.org.delete("Contact", *org.org.rows("Contact").ids())
+        done = command(*chosen, cwd=project, **settings)
+
+    told = json.loads(done.stdout)
+    assert (1 if how == "failed" else 3) == done.returncode
+    (vip,) = told["audiences"]
+    (upstream,) = [each for each in vip["guards"] if each["name"] == "upstream"]
+    assert ("held", True) == (vip["status"], upstream["held"])
+    assert sent == len(segment.events) > 0
+
+
 def test_an_extract_says_what_it_cost(
     command: Any, project: Path, settings: dict[str, str]
 ) -> None:

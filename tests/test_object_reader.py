@@ -187,14 +187,15 @@ def test_pages_beyond_the_first_five(landing: Landing) -> None:
 
 
 def test_several_pages_are_in_flight(landing: Landing) -> None:
-    """All five are asked for before the first one has come."""
+    """All are asked for, compressed, before the first one has come."""
     pages = small_pages(landing, 50)
     landing.sf.faults.append(Fault(path="*/results", delay_seconds=0.4))
 
     assert 200 == landing.one("Contact", pages_in_flight_max=4, **pages).rows
 
-    asked = [e.received_at for e in landing.sf.requests if e.request.path.endswith("/results")]
-    assert 4 == len(asked)
+    results = [e for e in landing.sf.requests if e.request.path.endswith("/results")]
+    assert ["gzip"] * 4 == [each.request.headers["accept-encoding"] for each in results]
+    asked = [each.received_at for each in results]
     assert max(asked) - min(asked) < timedelta(seconds=0.4)
 
 
