@@ -362,6 +362,29 @@ def test_doctor_names_every_ailment_and_its_cure(
     assert "no-such" not in done.stdout
 
 
+def test_doctor_asks_every_source_that_an_audience_goes_to(
+    command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    """Each by its own key; a host that is not Segment's is not said to know one."""
+    header = project / "models" / "audiences" / "vip_contacts.sql"
+    text = header.read_text()
+    assert "\nkey:" in text
+    header.write_text(text.replace("\nkey:", "\ndestination: [segment, segment_eu]\nkey:", 1))
+    for name in ("HOST", "SETTINGS_HOST"):
+        settings[f"DESTINATION__SEGMENT_EU__{name}"] = settings["DESTINATION__SEGMENT__HOST"]
+    settings["DESTINATION__SEGMENT_EU__WRITE_KEY"] = "no-such"
+    settings.pop("DESTINATION__SEGMENT__SETTINGS_HOST", None)
+    done = command("doctor", "--json", cwd=project, **settings)
+    checks = {each["check"]: each for each in json.loads(done.stdout)["checks"]}
+    assert (2, "ok", "failed") == (
+        done.returncode,
+        checks["segment"]["status"],
+        checks["segment_eu"]["status"],
+    )
+    assert "is not asked about" in checks["segment"]["found"]
+    assert "no-such" not in done.stdout
+
+
 def test_doctor_names_every_field_that_is_out_of_sight(
     command: Any, project: Path, settings: dict[str, str]
 ) -> None:

@@ -9,14 +9,17 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from tailrace import __version__
+from tailrace.audiences import DEFAULT_DESTINATION
 from tailrace.clock import Clock
 from tailrace.errors import LockHeld, NothingLanded, TailraceError
 from tailrace.project import Project, did_you_mean, load_project
+from tailrace.settings import SegmentSettings
 
 LIBRARIES = ("dlt", "duckdb", "sqlglot", "segment-analytics-python", "simple-salesforce")
 CLOCK_SKEW_SECONDS_MAX = 60
@@ -193,10 +196,33 @@ def _columns_read(project: Project) -> dict[str, dict[str, tuple[str, ...]]]:
 
 
 def _segment(project: Project, clock: Clock) -> Iterator[Check]:
-    from tailrace.segment import Segment
+    """Each source that an audience goes to, by the name of its section."""
+    for name in _destinations(project):
+        try:
+            yield Check(check=name, status="ok", found=_source(project.segment(name), clock))
+        except TailraceError as error:
+            yield from _failed(name, error)
 
-    settings = project.segment()
+
+def _destinations(project: Project) -> list[str]:
+    from tailrace.models import read_models
+
+    named = {DEFAULT_DESTINATION: None}
+    with suppress(TailraceError):
+        models = read_models(project.models_folder, objects=project.salesforce().objects)
+        audiences = [model.audience for model in models.audiences() if model.audience]
+        lanes = [lane for audience in audiences for lane in audience.lanes()]
+        named = dict.fromkeys(lane.destination or DEFAULT_DESTINATION for lane in lanes) or named
+    return list(named)
+
+
+def _source(settings: SegmentSettings, clock: Clock) -> str:
+    """What is known of a source, after it was asked."""
+    from tailrace.segment import Segment
+    from tailrace.segment_key import settings_host
+
     with Segment(settings, clock=clock) as segment:
         segment.check()
-    found = f"{settings.host} knows the write key" if settings.check_write_key else "not asked"
-    yield Check(check="segment", status="ok", found=found)
+    host = settings_host(settings)
+    asked = f"{host} knows the write key" if host else "the write key is not asked about"
+    return f"{settings.host}: {asked}"
