@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from tailrace import estimate
+from tailrace import estimate, newcomers
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.buffers import Buffers
 from tailrace.calls import Mapper
@@ -125,6 +125,7 @@ class Plan:
     audiences: tuple[AudiencePlan, ...]
     orphans: tuple[str, ...] = ()
     salesforce_calls: int = 0
+    new_users: int = 0
     segments: Mapping[str, SegmentSettings] = field(default_factory=dict)
 
     @property
@@ -151,7 +152,7 @@ class Plan:
             "calls": calls.total(),
             "batches": sum(self._batches(each) for each in sending),
             "seconds": round(max(seconds, default=0.0), 1),
-            "new_users": sum(each.new_users for each in sending),
+            "new_users": self.new_users,
         }
 
     def _batches(self, audience: AudiencePlan) -> int:
@@ -221,10 +222,12 @@ class Planner:
             for model, audience in lanes_of(selected)
             if audience.name not in without
         ]
+        audiences = tuple(self._sparingly(ask, text) for ask, text in asked)
         return Plan(
             planned_at=self.now,
             run_seq=run_seq,
-            audiences=tuple(self._sparingly(ask, text) for ask, text in asked),
+            audiences=audiences,
+            new_users=newcomers.count(self.ledger, audiences),
             orphans=self._orphans(),
             salesforce_calls=self.ledger.last_salesforce_calls(),
             segments=self.segment or {},
