@@ -14,6 +14,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -208,7 +209,8 @@ def extract(
     folder = Path(pipeline.working_dir) / "pages"
     extraction = Extraction(api, settings, folder=folder, keep_going=True, progress=progress)
     try:
-        with capabilities_once(pipeline), ThreadPoolExecutor(1) as beside:
+        # Closed before the thread is waited for: what still tries to reach Salesforce gives up.
+        with capabilities_once(pipeline), ThreadPoolExecutor(1) as beside, closing(api):
             # Salesforce is asked what there is while the warehouse is asked what it has.
             asked = beside.submit(_ask, extraction, objects or settings.objects)
             start_from_destination(pipeline)
@@ -222,7 +224,6 @@ def extract(
             settled = settle_all(pipeline, extraction, names)
             found = facts_of(pipeline, extraction, names, settled)
     finally:
-        api.close()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(Path(pipeline.working_dir) / "load" / "loaded", ignore_errors=True)
     return ExtractResult(
