@@ -126,7 +126,7 @@ def test_a_plan_tells_what_it_costs_and_what_is_left_over() -> None:
         assert said.endswith(cost)
         assert "gone has members in the ledger and no file" in said
         assert "tailrace retire gone" in said
-        assert "2 were refused before, and are planned again" in said
+        assert "planned again after a refusal: 2" in said
         assert "mapped no longer: ltv" in said
     assert "vip_contacts: max_exited saw 180 and would hold above 240\n" in text
     assert "| ok, 180 of 240 may leave |" in markdown
@@ -195,3 +195,22 @@ def test_json_lines_carry_what_the_caller_gave_and_no_text_of_an_exception() -> 
         line["exception"],
     )
     assert "jane" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("calls", "audiences", "said"),
+    [
+        (9, [{"rejected": 1}], "in 1 batch. Refused: 1 row; see: tailrace rejected\n"),
+        (0, [{"rejected": 2}], "\nRefused: 2 rows; see: tailrace rejected\n"),
+        (0, [{"status": "unchanged"}], "Nothing to send: Segment is up to date.\n"),
+        (9, [{"status": "failed"}, {}], "Not finished: the same command sends what is left.\n"),
+        (0, [{"status": "held", "held": 3}], "Nothing was sent.\n"),
+    ],
+)
+def test_a_run_ends_in_one_true_sentence(
+    calls: int, audiences: list[dict[str, Any]], said: str
+) -> None:
+    """Which also names the command that comes next."""
+    made = result("sync", *(audience(**each) for each in audiences))
+    made["segment"]["calls"] = calls
+    assert said in shown(made)

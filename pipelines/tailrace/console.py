@@ -356,7 +356,7 @@ def changes_of(audience: Result) -> Iterable[str]:
     """What changed about a planned audience beside its data, what is done with it, by whom."""
     again = audience.get("rejected_before", 0)
     if again:
-        yield f"{again:,} were refused before, and are planned again"
+        yield f"planned again after a refusal: {again:,}"
     for what, columns in (("mapped no longer", "dropped"), ("of another type", "retyped")):
         if audience.get(f"{columns}_columns"):
             yield f"{what}: {', '.join(audience[f'{columns}_columns'])}"
@@ -400,10 +400,12 @@ def summary(result: Result) -> str:
         return "Not finished: the same command sends what is left."
     if not calls and (result["errors"] or any(each["held"] for each in audiences)):
         return "Nothing was sent."
+    rejected = sum(each["rejected"] for each in audiences)
+    refused = f" Refused: {counted(rejected, 'row')}; see: tailrace rejected" if rejected else ""
     if not calls:
-        return "Nothing to send: Segment is up to date."
+        return refused.strip() or "Nothing to send: Segment is up to date."
     # Batches and seconds are the plan's: of what an earlier run had planned it knows none.
-    return f"Segment acknowledged {work if batches else counted(calls, 'call')}."
+    return f"Segment acknowledged {work if batches else counted(calls, 'call')}.{refused}"
 
 
 def number(value: Any) -> str:

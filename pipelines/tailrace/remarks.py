@@ -63,18 +63,27 @@ def of_mapping(mapper: Mapper) -> Iterator[Remark]:
     name, encoder = mapper.audience.title, mapper.encoder
     if encoder.nulled:
         yield Remark(
-            message=f"{name}: {encoder.nulled:,} values were NaN or infinite, and sent as null",
+            message=f"{name}: NaN or infinite, and sent as null: {values(encoder.nulled)}",
             hint="JSON has no such numbers; decide in the SELECT what they should be.",
             audience=name,
         )
     if encoder.repaired:
         yield Remark(
-            message=f"{name}: {encoder.repaired:,} texts held half a character, and sent U+FFFD",
+            message=f"{name}: half a character, and sent as U+FFFD: {values(encoder.repaired)}",
             audience=name,
         )
     for (rule, path), count in sorted(mapper.flagged.items()):
         yield Remark(
-            message=f"{name}: {count:,} messages break the tracking plan: {rule} at {path}",
+            message=f"{name}: against the tracking plan, {rule} at {path}: {count:,} sent",
             hint="They were sent: the rule says flag. See tracking_plan.yaml.",
             audience=name,
         )
+
+
+def values(count: int) -> str:
+    """A number of values.
+
+    >>> values(1), values(2_000)
+    ('1 value', '2,000 values')
+    """
+    return f"{count:,} value" + "s" * (count != 1)
