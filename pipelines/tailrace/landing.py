@@ -275,6 +275,8 @@ class LandedFiles:
             self._open.close()
             self._done.append(self._open)
             self._open = None
+            # Between pages little is held; what the last ones took need not stay with the process.
+            pa.default_memory_pool().release_unused()
 
 
 def _is_id(landed: Landed) -> bool:
