@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +147,40 @@ def test_an_object_that_did_not_come_whole_holds_who_reads_it(
     (upstream,) = [each for each in vip["guards"] if each["name"] == "upstream"]
     assert ("held", True) == (vip["status"], upstream["held"])
     assert sent == len(segment.events) > 0
+
+
+DIES_WHILE_LOADING = """
+import os, sys
+from tailrace import dlt_steps
+dlt_steps.load = lambda *_: os._exit(9)
+from tailrace.cli import answer
+answer(sys.argv[1:])
+"""
+
+
+def test_a_table_that_is_half_loaded_anew_holds_who_reads_it(
+    command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
+) -> None:
+    """An extract that died while it replaced a table: nobody exits until another came through."""
+    chosen = ("-s", "vip_contacts", "--json")
+    assert 0 == command("run", *chosen, cwd=project, **settings).returncode
+    sent = len(segment.events)
+    died = subprocess.run(
+        [sys.executable, "-c", DIES_WHILE_LOADING, "extract", "--afresh"],
+        cwd=project,
+        env={**os.environ, **settings},
+        check=False,
+    )
+    assert 9 == died.returncode
+
+    held = command("sync", *chosen, cwd=project, **settings)
+    (vip,) = json.loads(held.stdout)["audiences"]
+    (upstream,) = [each for each in vip["guards"] if each["name"] == "upstream"]
+    assert (3, "held", True) == (held.returncode, vip["status"], upstream["held"])
+    assert "has not come to its end" in upstream["message"]
+
+    assert 0 == command("run", *chosen, cwd=project, **settings).returncode
+    assert sent == len(segment.events)
 
 
 def test_an_extract_says_what_it_cost(
@@ -308,6 +345,18 @@ def test_a_selection_that_matches_nothing_is_exit_2_with_a_suggestion(
     done = command(*arguments, "-s", "vip_contact", cwd=project, **settings)
     assert 2 == done.returncode
     assert "vip_contacts" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("allowed", "meant"),
+    [("vip_contact:max_exited", "vip_contacts"), ("vip_contacts:max_exit", "max_exited")],
+)
+def test_a_guard_that_is_not_there_cannot_be_allowed(
+    allowed: str, meant: str, command: Any, project: Path, settings: dict[str, str]
+) -> None:
+    done = command("run", "--allow", allowed, cwd=project, **settings)
+    assert 2 == done.returncode, done.stderr
+    assert f'did you mean "{meant}"' in done.stderr.lower()
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,11 @@ def run(
             # The tables would be dropped, and an object that failed would have none.
             raise next(iter(extraction.errors.values()))
         pipeline.normalize()
-        load(pipeline, [extraction.readings[name] for name in names if name in extraction.readings])
+        readings = [extraction.readings[name] for name in names if name in extraction.readings]
+        anew = [each.sobject.name for each in readings if each.first]
+        if anew and extraction.before_replacing is not None:
+            extraction.before_replacing([(name, normalize(name)) for name in anew])
+        load(pipeline, readings)
     except PipelineStepFailed as failed:
         raise _ours(failed) from failed
 

@@ -118,6 +118,24 @@ class Runner:
             salesforce_calls=int(self.done.salesforce.get("calls", 0)),
         )
 
+    def _distrust(self, objects: Sequence[tuple[str, str]]) -> None:
+        """Write down that tables hold a part only, until their extract says otherwise."""
+        for name, table in objects:
+            self.ledger.record_extract(
+                self.begun,
+                object=name,
+                table_name=table,
+                rows_landed=0,
+                window_start=None,
+                window_end=None,
+                watermark=None,
+                complete=False,
+                empty=False,
+                quarantined=0,
+                vanished_fields="",
+                error="an extract that loads it anew has not come to its end",
+            )
+
     def _extract(self, credentials: SalesforceCredentials) -> None:
         from tailrace.salesforce import extract as extract_objects
 
@@ -130,6 +148,7 @@ class Runner:
             reconcile=self.job.reconcile,
             afresh=self.job.afresh,
             progress=_rows_of(self.progress),
+            before_replacing=self._distrust,
         )
         errors = []
         for facts in landed.objects:

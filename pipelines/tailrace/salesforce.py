@@ -190,8 +190,12 @@ def extract(
     reconcile: bool = False,
     afresh: bool = False,
     progress: Callable[[str, int], None] | None = None,
+    before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None,
 ) -> ExtractResult:
     """Land what changed in the objects, each complete or not at all.
+
+    What changed is merged in one transaction. A table that is loaded anew takes several: who
+    stops in between leaves a part of it, until the next extract loads it again.
 
     Args:
         pipeline: Bound to the warehouse and to the dataset where objects land.
@@ -199,6 +203,7 @@ def extract(
         reconcile: Compare all ids too, for rows that vanished without a trace.
         afresh: Drop the objects' tables and land all of them anew.
         progress: Told of an object's name and rows as they arrive.
+        before_replacing: Told of the objects, with their tables, that are about to be loaded anew.
 
     Raises:
         UnknownObject, UnknownField, SeveralUnknown: Before anything is landed.
@@ -207,7 +212,14 @@ def extract(
     started = clock.monotonic()
     api = Api(credentials, settings, clock=clock)
     folder = Path(pipeline.working_dir) / "pages"
-    extraction = Extraction(api, settings, folder=folder, keep_going=True, progress=progress)
+    extraction = Extraction(
+        api,
+        settings,
+        folder=folder,
+        keep_going=True,
+        progress=progress,
+        before_replacing=before_replacing,
+    )
     try:
         # Closed before the thread is waited for: what still tries to reach Salesforce gives up.
         with capabilities_once(pipeline), ThreadPoolExecutor(1) as beside, closing(api):

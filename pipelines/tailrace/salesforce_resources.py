@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,10 @@ class Extraction:
         folder: Path,
         keep_going: bool,
         progress: Callable[[str, int], None] | None = None,
+        before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None,
     ) -> None:
         self.api = api
+        self.before_replacing = before_replacing
         self.settings = settings
         self.reader = ObjectReader(api, settings, folder, progress=progress)
         self.keep_going = keep_going

@@ -18,7 +18,9 @@ from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.choices import Choices
 from tailrace.clock import Clock
 from tailrace.delivery import Progress
-from tailrace.errors import HeaderInvalid, MissingCredential
+from tailrace.errors import HeaderInvalid, MissingCredential, NothingSelected
+from tailrace.guards import NAMES
+from tailrace.header import suggest
 from tailrace.ledger import Ledger
 from tailrace.lock import lock
 from tailrace.models import Model, Models, read_models
@@ -71,6 +73,7 @@ def plan(
     """
     chosen = replace(choices or Choices(), digests=out is not None)
     models, selected = _selected(project, select, exclude)
+    _check_allowed(chosen, models)
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         planner = Planner(
@@ -188,6 +191,8 @@ def prepare(project: Project, job: Job) -> Work:
     """Read what a job needs, and raise what is wrong with it."""
     reads_models = job.deliver and job.retire is None
     models, selected = _selected(project, job.select, job.exclude) if reads_models else (None, ())
+    if models is not None and job.reviewed is None:
+        _check_allowed(job.choices, models)
     destinations = _destinations(selected) if reads_models else ()
     if job.replay is not None:
         selected, destinations = (), (job.replay.destination,)
@@ -230,6 +235,17 @@ def _selected(
                 line=audience.line("audience"),
             )
     return models, models.select(select, exclude)
+
+
+def _check_allowed(choices: Choices, models: Models) -> None:
+    """Refuse to let pass what there is not: a misspelt guard would hold as if it were not named."""
+    audiences = [audience.title for _, audience in lanes_of(models.audiences())]
+    for audience, guard in sorted(choices.allow):
+        for given, known, kind in ((audience, audiences, "audience"), (guard, NAMES, "guard")):
+            if given not in known:
+                problem = f'--allow names "{given}", and there is no such {kind}'
+                hint = f"There are: {', '.join(sorted(known))}"
+                raise NothingSelected(suggest(problem, given, known), hint=hint)
 
 
 def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
