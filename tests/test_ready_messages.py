@@ -128,7 +128,7 @@ def written(desk: Desk, delivery: Delivery, mapper: Mapper) -> Counter[str]:
     texts = forms(mapper, delivery.shape.columns, keys=delivery.shape.keys, changes=changes)
     if texts is None:
         return Counter()
-    columns = desk.warehouse.read_by_column(
+    found = desk.warehouse.read_arrow(
         "outbox/ready",
         tables={"outbox": desk.ledger.outbox(delivery.audience.name)},
         columns=texts.lists,
@@ -139,8 +139,8 @@ def written(desk: Desk, delivery: Delivery, mapper: Mapper) -> Counter[str]:
         first_seq=1,
         last_seq=delivery.planned,
     )
-    usual = [op for usual, op in zip(columns[1], columns[2], strict=True) if usual]
-    return Counter(usual)
+    usual, ops = (found.column(at).to_pylist() for at in (1, 2))
+    return Counter(op for is_usual, op in zip(usual, ops, strict=True) if is_usual)
 
 
 @pytest.mark.parametrize("header", HEADERS)

@@ -158,10 +158,11 @@ class Mapper:
         """How a message of a kind becomes a call, from its frame and its core; see `named`."""
         digest, planned = self.digests[kind, op], self.planned
         event = self.heads[op].event if kind == "track" and op in self.heads else ""
+        new = tuple.__new__
 
         def close(frame: bytes, core: bytes) -> Call:
             message_id, body = named(digest, frame, core, planned)
-            return Call(kind, message_id, body, event)
+            return new(Call, (kind, message_id, body, event))
 
         return close
 
@@ -389,7 +390,7 @@ def named(digest: blake2b, frame: bytes, core: bytes, planned: bytes) -> tuple[s
     name = "tr1-" + own.hexdigest()
     if core.startswith(TIMED):
         planned = b""
-    return name, b'{"messageId":"%b",%b%b' % (name.encode(), planned, core)
+    return name, b'{"messageId":"' + name.encode() + b'",' + planned + core
 
 
 def _moved(columns: tuple[str, ...], new: Row, old: Row) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -19,11 +20,11 @@ ENVELOPE_BYTES = 256
 
 # Larger than a page of objects: to bind so long a statement costs as much as some thousand rows.
 READY_ROWS_MAX = 30_000
-# Before the messages a page has the numbers, whether the row is a usual one, what and whose it is.
-FIRST_TEXT = 4
+# How many pages are read while one is worked on.
+PAGES_AHEAD = 1
 
 Refuse = Callable[[Transition, Refusal], None]
-# The first and the last number of a page, and what is read of it.
+# The first and the last number of a page.
 Page = tuple[int, int]
 Columns = list[list[Any]]
 
@@ -71,8 +72,8 @@ class Envelopes:
             return
         rows = outbox.PageRows(READY_ROWS_MAX)
         read = partial(self._read, texts, rows)
-        for read_columns in one_ahead(read, pages(rows=rows)):
-            yield from self._ready(read_columns, changes=changes)
+        for read_page in read_ahead(read, pages(rows=rows)):
+            yield from self._ready(read_page, changes=changes)
 
     def _mapped(
         self, first: int, last: int, *, changes: bool, only: Collection[int] | None = None
@@ -93,9 +94,9 @@ class Envelopes:
                     self._refuse(transition, refusals[0])
                 yield Envelope(transition.seq, user, tuple(calls))
 
-    def _read(self, texts: Forms, rows: outbox.PageRows, page: tuple[int, int]) -> list[list[Any]]:
+    def _read(self, texts: Forms, rows: outbox.PageRows, page: Page) -> Columns:
         first, last = page
-        columns = self._ledger.warehouse.read_by_column(
+        found = self._ledger.warehouse.read_arrow(
             "outbox/ready",
             tables={"outbox": self._ledger.outbox(self._mapper.audience.name)},
             columns=texts.lists,
@@ -106,11 +107,10 @@ class Envelopes:
             first_seq=first,
             last_seq=last,
         )
-        size = sum(len(text) for column in columns[FIRST_TEXT:] for text in column if text)
-        rows.learn(last - first + 1, size)
-        return columns
+        rows.learn(last - first + 1, found.nbytes)
+        return [column.to_pylist() for column in found.columns]
 
-    def _ready(self, columns: list[list[Any]], *, changes: bool) -> Iterator[Envelope]:
+    def _ready(self, columns: Columns, *, changes: bool) -> Iterator[Envelope]:
         """A page whose messages the warehouse wrote, and its odd rows by the mapper."""
         seqs, usual = columns[:2]
         odd = [seq for seq, is_usual in zip(seqs, usual, strict=True) if not is_usual]
@@ -125,7 +125,8 @@ class Envelopes:
     def _closed(
         self, rows: Iterable[tuple[Any, ...]], mapped: Mapping[int, Envelope]
     ) -> Iterator[Envelope]:
-        closers = self._closers
+        # The constructor that a NamedTuple has of its own takes as long as all the rest.
+        closers, new = self._closers, tuple.__new__
         for seq, usual, op, user, frame, identify, group, track in rows:
             if not usual:
                 yield mapped[seq]
@@ -136,17 +137,16 @@ class Envelopes:
                 calls = (grouped(frame, group), *calls)
             if identify is not None:
                 calls = (identified(frame, identify), *calls)
-            yield Envelope(seq, user, calls)
+            yield new(Envelope, (seq, user, calls))
 
 
-def one_ahead(read: Callable[[Page], Columns], pages: Iterable[Page]) -> Iterator[Columns]:
-    """What is read of each page, in order; the next one is read while one is worked on."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox") as beside:
-        waiting = None
+def read_ahead(read: Callable[[Page], Columns], pages: Iterable[Page]) -> Iterator[Columns]:
+    """What is read of each page, in order; the next ones are read while one is worked on."""
+    with ThreadPoolExecutor(PAGES_AHEAD, thread_name_prefix="outbox") as beside:
+        waiting: deque[Future[Columns]] = deque()
         for page in pages:
-            reading = beside.submit(read, page)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = reading
-        if waiting is not None:
-            yield waiting.result()
+            waiting.append(beside.submit(read, page))
+            if len(waiting) > PAGES_AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

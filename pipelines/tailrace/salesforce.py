@@ -220,21 +220,9 @@ def extract(
         progress=progress,
         before_replacing=before_replacing,
     )
+    wanted = objects or settings.objects
     try:
-        # Closed before the thread is waited for: what still tries to reach Salesforce gives up.
-        with capabilities_once(pipeline), ThreadPoolExecutor(1) as beside, closing(api):
-            # Salesforce is asked what there is while the warehouse is asked what it has.
-            asked = beside.submit(_ask, extraction, objects or settings.objects)
-            start_from_destination(pipeline)
-            folder.mkdir()
-            settle(pipeline, deleted=settings.deleted)
-            names = asked.result()
-            extraction.reconcile = frozenset(names if reconcile else ())
-            readable = [name for name in names if name not in extraction.errors]
-            if readable:
-                run(pipeline, extraction, readable, afresh=afresh)
-            settled = settle_all(pipeline, extraction, names)
-            found = facts_of(pipeline, extraction, names, settled)
+        found = _land(pipeline, extraction, wanted, reconcile=reconcile, afresh=afresh)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(Path(pipeline.working_dir) / "load" / "loaded", ignore_errors=True)
@@ -247,6 +235,30 @@ def extract(
         seconds=clock.monotonic() - started,
         warnings=tuple(_warnings(api, found)),
     )
+
+
+def _land(
+    pipeline: dlt.Pipeline,
+    extraction: Extraction,
+    wanted: Sequence[str],
+    *,
+    reconcile: bool,
+    afresh: bool,
+) -> tuple[ObjectFacts, ...]:
+    # Closed before the thread is waited for: what still tries to reach Salesforce gives up.
+    with capabilities_once(pipeline), ThreadPoolExecutor(1) as beside, closing(extraction.api):
+        # Salesforce is asked what there is while the warehouse is asked what it has.
+        asked = beside.submit(_ask, extraction, wanted)
+        start_from_destination(pipeline)
+        (Path(pipeline.working_dir) / "pages").mkdir()
+        settle(pipeline, deleted=extraction.settings.deleted)
+        names = asked.result()
+        extraction.reconcile = frozenset(names if reconcile else ())
+        readable = [name for name in names if name not in extraction.errors]
+        if readable:
+            run(pipeline, extraction, readable, afresh=afresh)
+        settled = settle_all(pipeline, extraction, names)
+        return facts_of(pipeline, extraction, names, settled)
 
 
 def _warnings(api: Api, found: Sequence[ObjectFacts]) -> Iterator[str]:

@@ -38,6 +38,7 @@ from dlt.destinations.exceptions import DatabaseException  # isort: skip
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
     from dlt.destinations.sql_client import SqlClientBase
 
 PIPELINE = "tailrace"
@@ -121,11 +122,10 @@ class Warehouse:
         sql = statement(name, self.dialect, tables=tables, columns=columns, column=column, **values)
         return self.execute(sql, name)
 
-    def read_by_column(self, name: str, /, **bindings: Any) -> list[list[Any]]:
-        """The columns that `sql/<name>.sql` gives of what is committed; for DuckDB only.
+    def read_arrow(self, name: str, /, **bindings: Any) -> pa.Table:
+        """What `sql/<name>.sql` gives of what is committed, as an Arrow table; for DuckDB only.
 
-        A third of the price of rows. It reads beside this session, so another thread may ask while
-        this one goes on.
+        It reads beside this session, so another thread may ask while this one goes on.
 
         Raises:
             WarehouseFailed: As of `run`.
@@ -133,10 +133,9 @@ class Warehouse:
         sql = statement(name, self.dialect, **bindings)
         try:
             with self.client.native_connection.cursor() as beside:
-                found = beside.sql(sql).to_arrow_table()
+                return beside.sql(sql).to_arrow_table()
         except Exception as error:
             raise self._refused(error, name) from None
-        return [column.to_pylist() for column in found.columns]
 
     def run_script(
         self,
