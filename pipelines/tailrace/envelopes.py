@@ -17,7 +17,6 @@ from tailrace.ready_messages import Forms, forms
 
 # What the id and the time add to a message, at most; the mapper judges those that come near.
 ENVELOPE_BYTES = 256
-
 # Larger than a page of objects: to bind so long a statement costs as much as some thousand rows.
 READY_ROWS_MAX = 30_000
 # How many pages are read while one is worked on.
