@@ -11,18 +11,6 @@ from dataclasses import dataclass, field
 
 from tailrace.audiences import Audience, Guards, Limit
 
-# All of them, by the names that `--allow` takes.
-NAMES = (
-    "upstream",
-    "keys",
-    "max_exited",
-    "max_entered",
-    "max_changed",
-    "min_rows",
-    "definition",
-    "mapping",
-    "new_column",
-)
 EXITED_SHARE_MAX = 0.2
 EXITED_FLOOR_ROWS = 100
 # What members do because of a change that is to be held.
@@ -31,6 +19,8 @@ CHANGES: Mapping[str, str] = {
     "mapping": "be told again because the header was edited",
     "new_column": "change by a column that is mapped for the first time",
 }
+# All of them, by the names that `--allow` takes.
+NAMES = ("upstream", "keys", "max_exited", "max_entered", "max_changed", "min_rows", *CHANGES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,13 +56,12 @@ class Mapped:
             ((name,), None, _constant(value)) for name, value in (constants or {}).items()
         ]
         self._leaves.sort(key=lambda leaf: leaf[0])
-        self._plain = {_path(name) for name, field in mapped.items() if _is_plain(field)}
+        plain = {_path(name) for name, field in mapped.items() if _is_plain(field)}
         self._encoder = encoder
-        tree = _tree(self._leaves)
-        self.build: Builder = _builder(tree, self._plain, encoder)
+        self._members = _tree(self._leaves)
+        self.build: Builder = _builder(self._members, plain, encoder)
         # Whether a row changes no more of the object than the values in their places.
-        self.is_plain = all(column is None or p in self._plain for p, column, _ in self._leaves)
-        self._members = tree
+        self.is_plain = all(column is None or path in plain for path, column, _ in self._leaves)
 
     def text(self) -> Text:
         """The object as JSON with a hole for each column, where it is plain."""

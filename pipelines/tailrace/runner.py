@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailrace import remarks, reviewed
 from tailrace.audiences import DEFAULT_DESTINATION, Audience
@@ -34,6 +34,9 @@ from tailrace.results import Progressing, RunResult, object_entry
 from tailrace.reviewed import Reviewed
 from tailrace.settings import SalesforceCredentials, SegmentSettings
 from tailrace.tracking_plan import TrackingPlan
+
+if TYPE_CHECKING:
+    from tailrace.salesforce import ObjectFacts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,21 +123,27 @@ class Runner:
 
     def _distrust(self, objects: Sequence[tuple[str, str]]) -> None:
         """Write down that tables hold a part only, until their extract says otherwise."""
+        from tailrace.salesforce import ObjectFacts
+
+        unfinished = ExtractIncomplete("an extract that loads it anew has not come to its end")
         for name, table in objects:
-            self.ledger.record_extract(
-                self.begun,
-                object=name,
-                table_name=table,
-                rows_landed=0,
-                window_start=None,
-                window_end=None,
-                watermark=None,
-                complete=False,
-                empty=False,
-                quarantined=0,
-                vanished_fields="",
-                error="an extract that loads it anew has not come to its end",
-            )
+            self._record(ObjectFacts(object=name, table=table, error=unfinished))
+
+    def _record(self, facts: ObjectFacts) -> None:
+        self.ledger.record_extract(
+            self.begun,
+            object=facts.object,
+            table_name=facts.table,
+            rows_landed=facts.rows,
+            window_start=facts.window_start,
+            window_end=facts.window_end,
+            watermark=facts.watermark,
+            complete=facts.complete,
+            empty=facts.empty,
+            quarantined=facts.quarantined,
+            vanished_fields=",".join(facts.vanished_fields),
+            error=facts.error.message if facts.error else None,
+        )
 
     def _extract(self, credentials: SalesforceCredentials) -> None:
         from tailrace.salesforce import extract as extract_objects
@@ -152,20 +161,7 @@ class Runner:
         )
         errors = []
         for facts in landed.objects:
-            self.ledger.record_extract(
-                self.begun,
-                object=facts.object,
-                table_name=facts.table,
-                rows_landed=facts.rows,
-                window_start=facts.window_start,
-                window_end=facts.window_end,
-                watermark=facts.watermark,
-                complete=facts.complete,
-                empty=facts.empty,
-                quarantined=facts.quarantined,
-                vanished_fields=",".join(facts.vanished_fields),
-                error=facts.error.message if facts.error else None,
-            )
+            self._record(facts)
             if facts.error is not None:
                 errors.append(facts.error)
             elif not facts.complete:
