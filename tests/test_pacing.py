@@ -53,6 +53,21 @@ def test_backoff() -> None:
     assert backoff_seconds(10_000, chance) <= BACKOFF_SECONDS_MAX * 1.1
 
 
+def test_a_pause_that_ends_between_two_looks_at_the_clock() -> None:
+    """Time goes on while it is asked for: there is nothing left to wait, and no less."""
+
+    class Ticking(SystemClock):
+        now_seconds = 0.0
+
+        def monotonic(self) -> float:
+            self.now_seconds += 1.0
+            return self.now_seconds
+
+    gate, _ = turnstile(clock=Ticking())
+    gate.pause(1.5)
+    assert 0 == enter(gate)
+
+
 def test_the_window_holds_back_the_next_one() -> None:
     """With the window full, a request waits until another one leaves."""
     gate, _ = turnstile(window=2)

@@ -120,7 +120,8 @@ class Turnstile:
         if not self._at_head(ticket):
             self._turn.wait()
             return
-        seconds = min(self._seconds_left(), SLICE_SECONDS)
+        # The pause may have ended since it was looked at.
+        seconds = max(0.0, min(self._seconds_left(), SLICE_SECONDS))
         self._turn.release()
         try:
             self._clock.sleep(seconds)
