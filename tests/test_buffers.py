@@ -10,7 +10,7 @@ from shop import PEOPLE, Shop
 
 from tailrace.buffers import FEW_MEGABYTES, FEW_THREADS, Buffers
 from tailrace.clock import SystemClock
-from tailrace.errors import StatementRefused, WarehouseFailed
+from tailrace.errors import MemoryShort, StatementRefused
 from tailrace.testing.segment import SegmentSimulator
 from tailrace.warehouse import Warehouse, open_warehouse
 
@@ -56,7 +56,7 @@ def test_a_step_that_needs_more_gets_it(warehouse: Warehouse) -> None:
     """What does not fit is done again with all that is allowed; what follows is sparing again."""
     buffers = Buffers(warehouse)
     with buffers.few():
-        with pytest.raises(WarehouseFailed, match="OutOfMemory"):
+        with pytest.raises(MemoryShort, match="too little memory"):
             warehouse.execute(HELD_WHOLE)
         assert [(12_000_000,)] == buffers.sparing(lambda: warehouse.execute(HELD_WHOLE))
         assert f"{FEW_MEGABYTES}.0 MiB" == limits(warehouse)[0]

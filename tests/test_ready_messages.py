@@ -128,8 +128,9 @@ def written(desk: Desk, delivery: Delivery, mapper: Mapper) -> Counter[str]:
     texts = forms(mapper, delivery.shape.columns, keys=delivery.shape.keys, changes=changes)
     if texts is None:
         return Counter()
-    found = desk.warehouse.read_arrow(
+    found = desk.warehouse.stream(
         "outbox/ready",
+        piece_rows=1_000,
         tables={"outbox": desk.ledger.outbox(delivery.audience.name)},
         columns=texts.lists,
         column=texts.identity,
@@ -139,8 +140,12 @@ def written(desk: Desk, delivery: Delivery, mapper: Mapper) -> Counter[str]:
         first_seq=1,
         last_seq=delivery.planned,
     )
-    usual, ops = (found.column(at).to_pylist() for at in (1, 2))
-    return Counter(op for is_usual, op in zip(usual, ops, strict=True) if is_usual)
+    return Counter(
+        op
+        for piece in found
+        for is_usual, op in zip(*(piece.column(at).to_pylist() for at in (1, 2)), strict=True)
+        if is_usual
+    )
 
 
 @pytest.mark.parametrize("header", HEADERS)

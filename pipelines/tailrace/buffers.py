@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from tailrace.errors import WarehouseFailed
+from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -52,14 +52,20 @@ class Buffers:
         try:
             with self.few():
                 return step()
-        except WarehouseFailed as error:
-            if self._allowed is None or not is_out_of_memory(error):
+        except MemoryShort as error:
+            if self._allowed is None:
                 raise
             log.info("%s; again with %s", error.message, self._allowed[0])
             self._set(few=False)
             return step()
         finally:
             self._set(few=before)
+
+    def release(self) -> bool:
+        """All that is allowed from now on, where little was too little; whether that is more."""
+        was_few = self._few
+        self._set(few=False)
+        return was_few and not self._few
 
     def _set(self, *, few: bool) -> None:
         if not self._warehouse.engine.embedded or few == self._few:
@@ -78,12 +84,3 @@ class Buffers:
             log.info("%s; memory stays as it is", error.message)
             return
         self._few = few
-
-
-def is_out_of_memory(error: WarehouseFailed) -> bool:
-    """Whether DuckDB found its limit too small.
-
-    >>> is_out_of_memory(WarehouseFailed("plan/transitions: OutOfMemoryException"))
-    True
-    """
-    return "OutOfMemory" in error.message

@@ -42,6 +42,7 @@ from tailrace.tracking_plan import TrackingPlan
 from tailrace.values import Encoder, moment, same
 
 TIMED = b'"timestamp"'
+ID = "tr1-"
 
 Kind = Literal["identify", "group", "track"]
 Op = Literal["entered", "changed", "exited"]
@@ -156,12 +157,14 @@ class Mapper:
 
     def closer(self, kind: Kind, op: Op) -> Closer:
         """How a message of a kind becomes a call, from its frame and its core; see `named`."""
-        digest, planned = self.digests[kind, op], self.planned
+        digest = self.digests[kind, op]
+        has_time = kind == "track" and op != "exited" and self.timestamp_column
+        form = _form(b"" if has_time else self.planned)
         event = self.heads[op].event if kind == "track" and op in self.heads else ""
         new = tuple.__new__
 
         def close(frame: bytes, core: bytes) -> Call:
-            message_id, body = named(digest, frame, core, planned)
+            message_id, body = named(digest, frame, core, form)
             return new(Call, (kind, message_id, body, event))
 
         return close
@@ -353,10 +356,10 @@ class _Work:
         """Closes the message, with its own id or the one of its content, and checks it."""
         m = self._m
         core = b"%b%b%b}" % (start, head.json, m.encoder.dumps(carried))
+        time = b"" if core.startswith(TIMED) else self._planned
         if message_id is None:
-            message_id, body = named(m.digests[kind, op], self._frame, core, self._planned)
+            message_id, body = named(m.digests[kind, op], self._frame, core, _form(time))
         else:
-            time = b"" if core.startswith(TIMED) else self._planned
             body = b'{"messageId":%b,%b%b' % (m.encoder.dumps(message_id), time, core)
         if len(message_id) > MESSAGE_ID_CHARACTERS_MAX:
             self.refuse(kind, "message_id_too_long", "messageId", None, body)
@@ -377,20 +380,24 @@ class _Work:
                 self._m.flagged[seen] = self._m.flagged.get(seen, 0) + 1
 
 
-def named(digest: blake2b, frame: bytes, core: bytes, planned: bytes) -> tuple[str, bytes]:
+def named(digest: blake2b, frame: bytes, core: bytes, form: bytes) -> tuple[str, bytes]:
     """The id of a message, and the message with it and its time; `core` is all the rest of it.
 
     `digest` has taken what all messages of the kind share, `frame` tells a transition from every
-    other of the audience. The time of planning stands outside of what the id is made of, so that
-    a transition that is planned again keeps its id; a time from the row is a part of what is said.
+    other of the audience. The time of planning stands outside of what the id is made of, in the
+    `form`, so that a transition that is planned again keeps its id; a time from the row is a part
+    of what is said.
     """
     own = digest.copy()
     own.update(frame)
     own.update(core)
-    name = "tr1-" + own.hexdigest()
-    if core.startswith(TIMED):
-        planned = b""
-    return name, b'{"messageId":"' + name.encode() + b'",' + planned + core
+    name = own.hexdigest()
+    return ID + name, form % (name.encode(), core)
+
+
+def _form(time: bytes) -> bytes:
+    """A message with gaps for its id and its core; its `time` may be empty."""
+    return b'{"messageId":"%b%%b",%b%%b' % (ID.encode(), time)
 
 
 def _moved(columns: tuple[str, ...], new: Row, old: Row) -> bool:

@@ -204,6 +204,8 @@ class Delivering:
     def steps(self) -> Iterator[bool]:
         """Send what is not settled yet: True for each step, False where it would have to wait.
 
+        It may be called again after a failure, and goes on from what was acknowledged.
+
         Raises:
             DeliveryIncomplete: Not everything could be sent; what was acknowledged is written
                 down, and the next run goes on from there.
@@ -291,15 +293,20 @@ class Delivering:
         """Ranges and what was refused in them become known together, or not at all."""
         if not self.answered:
             return
+        written: list[int] = []
         with self.ledger.warehouse.transaction():
             for first, last, calls in joined(self.answered):
-                for seq in [each for each in self.rejected if first <= each <= last]:
+                refused = [seq for seq in self.rejected if first <= seq <= last]
+                written += refused
+                for seq in refused:
                     self.ledger.reject(
-                        self.delivery.run_seq, self.lane, seq=seq, **self.rejected.pop(seq)
+                        self.delivery.run_seq, self.lane, seq=seq, **self.rejected[seq]
                     )
                 self.ledger.acknowledge(
                     self.delivery.run_seq, self.lane, first_seq=first, last_seq=last, calls=calls
                 )
+        for seq in written:
+            del self.rejected[seq]
         self.settled += sum(each.last_seq - each.first_seq + 1 for each in self.answered)
         self.answered.clear()
         self.written_at = self.ledger.clock.monotonic()
@@ -330,6 +337,7 @@ class Names:
 
     def of_batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, remembered until their verdict."""
+        self._under_way.clear()
         for batch in batches:
             self._under_way[batch.first_seq] = batch
             yield batch

@@ -13,7 +13,7 @@ from typing import Self
 
 from tailrace.buffers import Buffers
 from tailrace.delivery import Delivering, Delivery, Progress, Settled, Terms
-from tailrace.errors import DestinationFailed, TailraceError
+from tailrace.errors import DestinationFailed, MemoryShort, TailraceError
 from tailrace.ledger import Ledger
 from tailrace.segment import Bell, Segment, listen
 from tailrace.settings import SegmentSettings
@@ -141,7 +141,13 @@ class Dispatch:
                 progress=self._progress,
             )
             self._under_way[name] = delivering
-            yield from delivering.steps()
+            try:
+                yield from delivering.steps()
+            except MemoryShort:
+                if not self._buffers.release():
+                    raise
+                delivering.last_words()
+                yield from delivering.steps()
             yield self._buffers.sparing(delivering.advance)
 
 

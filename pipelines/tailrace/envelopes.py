@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tailrace import outbox
 from tailrace.batches import Envelope
@@ -14,18 +12,15 @@ from tailrace.calls import KINDS, OPS, Call, Mapper, Refusal, Transition
 from tailrace.ingest import MESSAGE_BYTES_MAX
 from tailrace.ledger import Ledger, Shape
 from tailrace.ready_messages import Forms, forms
+from tailrace.stretches import PIECE_ROWS, in_order, read_ahead
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # What the id and the time add to a message, at most; the mapper judges those that come near.
 ENVELOPE_BYTES = 256
-# Larger than a page of objects: to bind so long a statement costs as much as some thousand rows.
-READY_ROWS_MAX = 30_000
-# How many pages are read while one is worked on.
-PAGES_AHEAD = 1
 
 Refuse = Callable[[Transition, Refusal], None]
-# The first and the last number of a page.
-Page = tuple[int, int]
-Columns = list[list[Any]]
 
 
 class Envelopes:
@@ -55,24 +50,22 @@ class Envelopes:
     def __iter__(self) -> Iterator[Envelope]:
         ledger, run_seq, audience = self._ledger, self._run_seq, self._mapper.audience
         changes = outbox.has_changes(ledger, run_seq, audience)
-        keys, columns = self._shape.keys, self._shape.columns
+        ranges = outbox.ranges(ledger, run_seq, audience, planned=self._planned)
         texts = None
         if ledger.warehouse.engine.writes_messages:
+            keys, columns = self._shape.keys, self._shape.columns
             texts = forms(self._mapper, columns, keys=keys, changes=changes)
-        pages = partial(outbox.pages, ledger, run_seq, audience, planned=self._planned)
-        if texts is None:
-            rows = outbox.PageRows()
-            for first, last in pages(rows=rows):
-                size = 0
-                for envelope in self._mapped(first, last, changes=changes):
-                    size += sum(len(call.body) for call in envelope.calls)
-                    yield envelope
-                rows.learn(last - first + 1, size)
+        if texts is not None:
+            for piece in read_ahead(in_order(partial(self._read, texts), ranges)):
+                yield from self._ready(piece, changes=changes)
             return
-        rows = outbox.PageRows(READY_ROWS_MAX)
-        read = partial(self._read, texts, rows)
-        for read_page in read_ahead(read, pages(rows=rows)):
-            yield from self._ready(read_page, changes=changes)
+        rows = outbox.PageRows()
+        for first, last in outbox.pages(ranges, rows=rows):
+            size = 0
+            for envelope in self._mapped(first, last, changes=changes):
+                size += sum(len(call.body) for call in envelope.calls)
+                yield envelope
+            rows.learn(last - first + 1, size)
 
     def _mapped(
         self, first: int, last: int, *, changes: bool, only: Collection[int] | None = None
@@ -93,10 +86,10 @@ class Envelopes:
                     self._refuse(transition, refusals[0])
                 yield Envelope(transition.seq, user, tuple(calls))
 
-    def _read(self, texts: Forms, rows: outbox.PageRows, page: Page) -> Columns:
-        first, last = page
-        found = self._ledger.warehouse.read_arrow(
+    def _read(self, texts: Forms, first: int, last: int) -> Iterator[pa.RecordBatch]:
+        return self._ledger.warehouse.stream(
             "outbox/ready",
+            piece_rows=PIECE_ROWS,
             tables={"outbox": self._ledger.outbox(self._mapper.audience.name)},
             columns=texts.lists,
             column=texts.identity,
@@ -106,27 +99,19 @@ class Envelopes:
             first_seq=first,
             last_seq=last,
         )
-        rows.learn(last - first + 1, found.nbytes)
-        return [column.to_pylist() for column in found.columns]
 
-    def _ready(self, columns: Columns, *, changes: bool) -> Iterator[Envelope]:
-        """A page whose messages the warehouse wrote, and its odd rows by the mapper."""
+    def _ready(self, piece: pa.RecordBatch, *, changes: bool) -> Iterator[Envelope]:
+        """Rows whose messages the warehouse wrote, and the odd ones among them by the mapper."""
+        columns = [column.to_pylist() for column in piece.columns]
         seqs, usual = columns[:2]
         odd = [seq for seq, is_usual in zip(seqs, usual, strict=True) if not is_usual]
-        mapped: dict[int, Envelope] = {}
+        mapped: Mapping[int, Envelope] = {}
         if odd:
             left = self._mapped(min(odd), max(odd), changes=changes, only=frozenset(odd))
             mapped = {envelope.seq: envelope for envelope in left}
-        rows: Iterable[tuple[Any, ...]] = zip(*columns, strict=True)
-        # Without ORDER BY: the rows of a page are wide, and nearly always in order.
-        return self._closed(rows if seqs == sorted(seqs) else sorted(rows), mapped)
-
-    def _closed(
-        self, rows: Iterable[tuple[Any, ...]], mapped: Mapping[int, Envelope]
-    ) -> Iterator[Envelope]:
         # The constructor that a NamedTuple has of its own takes as long as all the rest.
         closers, new = self._closers, tuple.__new__
-        for seq, usual, op, user, frame, identify, group, track in rows:
+        for seq, usual, op, user, frame, identify, group, track in zip(*columns, strict=True):
             if not usual:
                 yield mapped[seq]
                 continue
@@ -137,15 +122,3 @@ class Envelopes:
             if identify is not None:
                 calls = (identified(frame, identify), *calls)
             yield new(Envelope, (seq, user, calls))
-
-
-def read_ahead(read: Callable[[Page], Columns], pages: Iterable[Page]) -> Iterator[Columns]:
-    """What is read of each page, in order; the next ones are read while one is worked on."""
-    with ThreadPoolExecutor(PAGES_AHEAD, thread_name_prefix="outbox") as beside:
-        waiting: deque[Future[Columns]] = deque()
-        for page in pages:
-            waiting.append(beside.submit(read, page))
-            if len(waiting) > PAGES_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

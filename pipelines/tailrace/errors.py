@@ -42,6 +42,7 @@
       - EventsMissing
     + WarehouseFailed
       - StatementRefused
+      - MemoryShort
     + PlanMoved
   x LockHeld                        exit 75
   x Broken                          exit 1: a promise of ours does not hold
@@ -320,6 +321,12 @@ class WarehouseFailed(TryAgain):
 
 class StatementRefused(WarehouseFailed):
     """The warehouse is there, and refuses a statement or a value in it."""
+
+
+class MemoryShort(WarehouseFailed):
+    """The warehouse has too little memory for a statement."""
+
+    hint = "Let it use more of the machine's: memory_share_max under [tailrace] in .dlt/config.toml"
 
 
 class PlanMoved(TryAgain):

@@ -13,9 +13,9 @@ from typing import Any
 from tailrace.engines import engine_of
 from tailrace.object_reader import Reading
 from tailrace.statements import statement
+from tailrace.warehouse import NO_MEMORY, ROW_GROUP_ROWS
 
-# DuckDB builds a row group of this many rows a thread before it writes it.
-ROW_GROUP_ROWS = 122_880
+# What DuckDB holds of a row group before it writes it.
 ROW_GROUP_FACTOR = 1.1
 BESIDE_BYTES = 24 << 20
 # Files that are loaded at the same time. Each gets one thread, as more would not compress a file's
@@ -54,7 +54,7 @@ def bytes_needed(readings: list[Reading]) -> int | None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether DuckDB found its limit too small after all."""
-    return "Out of Memory" in str(error) or "OutOfMemory" in repr(error)
+    return NO_MEMORY.search(repr(error)) is not None
 
 
 def _set(client: Any, *, memory_limit: str, threads: int) -> None:

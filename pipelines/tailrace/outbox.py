@@ -5,11 +5,14 @@ What is in it is finished by whichever run comes next, so that a run may die any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from tailrace.audiences import Audience
 from tailrace.calls import Transition
+from tailrace.errors import MemoryShort
 from tailrace.ledger import Ledger, Shape, gaps
 from tailrace.statements import Column, TableName
 
@@ -62,39 +65,51 @@ def unsettled(
 ) -> Iterator[tuple[Transition, bool]]:
     """The transitions that nothing has settled yet, in order, with whether they are to be sent."""
     changes = has_changes(ledger, run_seq, audience)
-    pages_of_a_size = pages(ledger, run_seq, audience, planned=planned, rows=PageRows())
-    for first, last in pages_of_a_size:
+    unread = ranges(ledger, run_seq, audience, planned=planned)
+    for first, last in pages(unread, rows=PageRows()):
         yield from page(
             ledger, run_seq, audience, shape=shape, changes=changes, first=first, last=last
         )
 
 
 class PageRows:
-    """How many rows the next page has, so that wide ones fill no memory."""
+    """How many rows the next page has, so that wide ones fill no memory.
 
-    def __init__(self, rows_max: int | None = None) -> None:
-        self._rows_max = rows_max or PAGE_ROWS_MAX
-        self.now = min(FIRST_PAGE_ROWS, self._rows_max)
+    Of a page that comes in pieces of `piece_rows` only these are held: where one of them fits, the
+    page may be as long as `rows_max`.
+    """
+
+    def __init__(self, rows_max: int | None = None, *, piece_rows: int | None = None) -> None:
+        self._rows_max = self._engines_max = rows_max or PAGE_ROWS_MAX
+        self._piece_rows = piece_rows or self._rows_max
+        self.now = self._rows_max if piece_rows else min(FIRST_PAGE_ROWS, self._rows_max)
 
     def learn(self, rows: int, messages_bytes: int) -> None:
-        """A page of so many rows had messages of so many bytes."""
+        """So many rows had messages of so many bytes."""
         fitting = PAGE_BYTES_MAX * rows // max(messages_bytes, 1)
-        self.now = max(1, min(self._rows_max, fitting))
+        wanted = self._rows_max if fitting >= self._piece_rows else max(1, fitting)
+        self._engines_max = min(self._rows_max, 2 * self._engines_max)
+        self.now = min(wanted, self._engines_max)
+
+    def shrink(self, rows: int) -> bool:
+        """The engine had too little memory for a page of so many; whether it can be a shorter."""
+        self.now = self._engines_max = max(1, min(rows, self._piece_rows) // 4)
+        return rows > 1
 
 
-def pages(
-    ledger: Ledger,
-    run_seq: int,
-    audience: Audience,
-    *,
-    planned: int,
-    rows: PageRows,
-) -> Iterator[tuple[int, int]]:
-    """The first and last numbers of what nothing has settled yet, piece by piece.
+def ranges(
+    ledger: Ledger, run_seq: int, audience: Audience, *, planned: int
+) -> list[tuple[int, int]]:
+    """The first and last numbers of what nothing has settled yet."""
+    return list(gaps(ledger.acknowledged(run_seq, audience.name), planned))
+
+
+def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tuple[int, int]]:
+    """Ranges of numbers, cut into pages.
 
     Read in pages, so that no cursor stays open beside the acknowledgements.
     """
-    for first, last in gaps(ledger.acknowledged(run_seq, audience.name), planned):
+    for first, last in unread:
         while first <= last:
             end = min(last, first + rows.now - 1)
             yield first, end
@@ -119,15 +134,23 @@ def page(
     last: int,
 ) -> Iterator[tuple[Transition, bool]]:
     """The transitions of a run from one number to another, as `unsettled` gives them."""
-    rows = ledger.warehouse.run(
-        "outbox/page",
-        tables={"outbox": ledger.outbox(audience.name)},
-        # A first delivery has as many old values as new ones, and all of them are NULL.
-        columns={**shape.lists, "before": shape.columns if changes else ()},
-        run=run_seq,
-        first_seq=first,
-        last_seq=last,
-    )
+    try:
+        rows = ledger.warehouse.run(
+            "outbox/page",
+            tables={"outbox": ledger.outbox(audience.name)},
+            # A first delivery has as many old values as new ones, and all of them are NULL.
+            columns={**shape.lists, "before": shape.columns if changes else ()},
+            run=run_seq,
+            first_seq=first,
+            last_seq=last,
+        )
+    except MemoryShort:
+        if first == last:
+            raise
+        half = (first + last) // 2
+        read = partial(page, ledger, run_seq, audience, shape=shape, changes=changes)
+        yield from chain(read(first=first, last=half), read(first=half + 1, last=last))
+        return
     yield from map(transition_reader(shape), rows)
 
 

@@ -20,6 +20,7 @@ from tailrace.engines import engine_of
 from tailrace.errors import (
     ConfigurationError,
     LockHeld,
+    MemoryShort,
     MissingCredential,
     ModelDoesNotBind,
     NothingLanded,
@@ -47,6 +48,8 @@ ROW_GROUP_ROWS = 122_880
 # A table is written anew when so much of it is rows that were deleted.
 DELETED_SHARE_MAX = 0.25
 VACUUM_TASKS_MAX = 100
+# What waits in DuckDB of a result that is read piece by piece.
+STREAMING_BUFFER = "1MiB"
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 # What an engine says about names and types quotes the SQL; what it says about a row's value
 # quotes the value, and a value may be personal.
@@ -55,8 +58,10 @@ SAYS_NOTHING_PERSONAL = re.compile(
     r"|Grouping|Windowing|FeatureNotSupported|CannotCoerce|InsufficientPrivilege|InvalidColumn"
     r"|WrongObject"
 )
+HALFWAY = re.compile(r"((?:[A-Z]?[A-Za-z/]+ )+)Error: ")
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
+NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
 MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the same command again."
 
 
@@ -122,10 +127,11 @@ class Warehouse:
         sql = statement(name, self.dialect, tables=tables, columns=columns, column=column, **values)
         return self.execute(sql, name)
 
-    def read_arrow(self, name: str, /, **bindings: Any) -> pa.Table:
-        """What `sql/<name>.sql` gives of what is committed, as an Arrow table; for DuckDB only.
+    def stream(self, name: str, /, *, piece_rows: int, **bindings: Any) -> Iterator[pa.RecordBatch]:
+        """What `sql/<name>.sql` gives of what is committed, piece by piece; for DuckDB only.
 
-        It reads beside this session, so another thread may ask while this one goes on.
+        It reads beside this session, so another thread may take the pieces while this one goes
+        on, and in the order in which the rows are stored.
 
         Raises:
             WarehouseFailed: As of `run`.
@@ -133,7 +139,12 @@ class Warehouse:
         sql = statement(name, self.dialect, **bindings)
         try:
             with self.client.native_connection.cursor() as beside:
-                return beside.sql(sql).to_arrow_table()
+                beside.execute(statement("warehouse/keep_order", self.dialect))
+                buffered = statement(
+                    "warehouse/set_streaming_buffer", self.dialect, buffer_size=STREAMING_BUFFER
+                )
+                beside.execute(buffered)
+                yield from beside.sql(sql).to_arrow_reader(piece_rows)
         except Exception as error:
             raise self._refused(error, name) from None
 
@@ -161,14 +172,15 @@ class Warehouse:
     def _refused(self, error: Exception, name: str) -> Exception:
         """What to raise for what a statement raised: itself, unless the engine said it."""
         engines = ("duckdb", "_duckdb", "psycopg2")
-        if not isinstance(error, DatabaseException) and not (
-            type(error).__module__.startswith(engines)
-        ):
+        said = isinstance(error, DatabaseException) or type(error).__module__.startswith(engines)
+        if not said and not _said_halfway(error):
             return error
         if self.engine.loses_sessions:
             self.set_session()
         if NO_SPACE.search(f"{type(error).__name__} {error}"):
             return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
+        if NO_MEMORY.search(f"{type(error).__name__} {error}"):
+            return MemoryShort(f"{name}: the warehouse has too little memory for it")
         return _failure(error)(f"{name}: {_spoken(error)}")
 
     def set_session(self) -> None:
@@ -401,10 +413,20 @@ def _failure(error: Exception) -> type[WarehouseFailed]:
     return StatementRefused if refused else WarehouseFailed
 
 
+def _said_halfway(error: Exception) -> str:
+    """The class of what DuckDB said when a result had begun: it comes through Arrow as text.
+
+    >>> _said_halfway(OSError("Conversion Error: Could not convert string 'Ann' to INT32"))
+    'ConversionException'
+    """
+    kind = HALFWAY.match(str(error)) if isinstance(error, OSError) else None
+    return kind[1].replace(" ", "") + "Exception" if kind else ""
+
+
 def _spoken(error: Exception) -> str:
     """What went wrong, without the value of any row."""
     cause = getattr(error, "dbapi_exception", error)
-    kind = type(cause).__name__
+    kind = _said_halfway(error) or type(cause).__name__
     text = str(cause).strip()
     if SAYS_NOTHING_PERSONAL.search(kind) or SAYS_NOTHING_PERSONAL.search(text[:40]):
         return text.split("\n\n")[0].split("\nLINE")[0].replace("\n", " ")
