@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tailrace.audiences import Audience
+from tailrace.audiences import DEFAULT_DESTINATION, Audience
 from tailrace.choices import Decided, Intent
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger import Delivered, Ledger, Shape
@@ -98,6 +98,8 @@ class Diff:
     lost: frozenset[str] = frozenset()
     restart: bool = False
     unchanged: bool = False
+    # The version of whoever the snapshot has never had.
+    never: int = 0
 
 
 def diff(ledger: Ledger, question: Question) -> Diff:
@@ -135,6 +137,10 @@ class _Diffing:
         self.lost: frozenset[str] = frozenset()
         self.restart = False
         self.rejections, self.doubtful = ledger.pending(name)
+        # Who had the name before has told of the same keys as entering: those ids are taken.
+        audience = question.audience
+        destination = audience.destination or DEFAULT_DESTINATION
+        self.never = -ledger.given_up(audience.title, destination)
 
     def run(self) -> Diff:
         self._find_snapshot()
@@ -150,7 +156,7 @@ class _Diffing:
                 quarantined=0,
                 unchanged=True,
             )
-        self._run("transitions", now=self.ask.now)
+        self._run("transitions", now=self.ask.now, never=self.never)
         entered, exited, quarantined, samples = self._check_keys(rows_seen, int(size_before))
         self._say_why()
         self._settle_doubts()
@@ -175,6 +181,7 @@ class _Diffing:
             alteration=self.alteration,
             lost=self.lost,
             restart=self.restart,
+            never=self.never,
         )
 
     def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
@@ -408,5 +415,5 @@ class _Diffing:
                 is_new=row[11],
                 members=row[12],
             )
-            for row in self._run("summary")
+            for row in self._run("summary", never=self.never)
         )

@@ -12,49 +12,65 @@ from typing import Any
 from tailrace.audiences import lane_name
 from tailrace.clock import Clock, iso
 from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
-from tailrace.ledger import Ledger
+from tailrace.ledger import Ledger, Run
 from tailrace.lock import lock
+from tailrace.model_files import NAME_HINT, is_name
 from tailrace.project import Project, did_you_mean
 from tailrace.statements import Binding, TableName
 from tailrace.warehouse import open_warehouse
+
+# Segment drops a messageId that it took in the last 24 hours.
+REMEMBERED_HOURS = 24
 
 
 def rename(project: Project, old_name: str, new_name: str, *, clock: Clock) -> dict[str, Any]:
     """Carry an audience's ledger over to a new name, so that nobody enters and nobody exits.
 
     Raises:
-        NothingSelected: The old name is not in the ledger, or the new one already is.
+        NothingSelected: The old name is not in the ledger, the new one already is, or is no name.
         DeliveryIncomplete: A delivery under the old name is not settled.
     """
+    if not is_name(new_name):
+        raise NothingSelected(f'"{new_name}" cannot be the name of an audience', hint=NAME_HINT)
     with _locked(project, "rename", clock=clock) as ledger:
+        standing = ledger.standing()
         lanes = {
             str(row["lane"]): lane_name(new_name, str(row["destination"]))
-            for row in ledger.standing()
+            for row in standing
             if row["audience"] == old_name
         }
         if not lanes:
-            suggestion = did_you_mean(old_name, [str(row["audience"]) for row in ledger.standing()])
+            suggestion = did_you_mean(old_name, [str(row["audience"]) for row in standing])
             raise NothingSelected(f'The ledger has no audience "{old_name}".{suggestion}')
-        tables = ledger.warehouse.tables_in(ledger.dataset)
-        if any(ledger.snapshot(lane).name in tables for lane in lanes.values()):
+        if any(row["lane"] in lanes.values() or row["audience"] == new_name for row in standing):
             raise NothingSelected(
                 f'The ledger already has an audience "{new_name}"',
                 hint=f"Retire it first with: tailrace retire {new_name}",
             )
         if any(each.audience in lanes for each in ledger.unsettled()):
             raise DeliveryIncomplete(
-                f"A delivery of {old_name} is not settled", hint="Finish it with: tailrace sync"
+                f"A delivery of {old_name} is not settled",
+                hint="Finish it with: tailrace sync. Where a file has the new name by now: "
+                f"tailrace sync --exclude {new_name}",
             )
-        for old_lane, new_lane in lanes.items():
-            _rename(ledger, old_lane, new_lane, name=new_name)
+        run = ledger.start_run("rename", suffix=secrets.token_hex(2))
+        with ledger.warehouse.transaction():
+            for old_lane, new_lane in lanes.items():
+                _set_aside(ledger, run, new_lane)
+                _rename(ledger, run, old_lane, new_lane, name=new_name)
+            ledger.finish_run(run, exit_code=0, error=None, salesforce_calls=0)
     return {"renamed": {"from": old_name, "to": new_name}}
 
 
 def purge(project: Project, *, older_than: timedelta, clock: Clock) -> dict[str, Any]:
     """Forget what was settled longer ago: outbox rows, acks, rejections, tombstones."""
-    before = clock.now() - older_than
+    now = clock.now()
+    before = now - older_than
+    # By a tombstone, who comes back does so under an id that Segment has not seen.
+    left_before = min(before, now - timedelta(hours=REMEMBERED_HOURS))
     with _locked(project, "purge", clock=clock) as ledger:
-        return {"before": iso(before), "forgotten": _purge(ledger, before=before)}
+        forgotten = _purge(ledger, before=before, left_before=left_before)
+        return {"before": iso(before), "forgotten": forgotten}
 
 
 def rejected(project: Project, *, clock: Clock) -> dict[str, Any]:
@@ -75,26 +91,47 @@ def _locked(project: Project, command: str, *, clock: Clock) -> Iterator[Ledger]
             yield ledger
 
 
-def _rename(ledger: Ledger, old_name: str, new_name: str, *, name: str) -> None:
+def _set_aside(ledger: Ledger, run: Run, lane: str) -> None:
+    """What a retired audience left under a name makes room for the one that takes it over."""
+    if lane in ledger.every_lane():
+        ledger.warehouse.run("ledger/drop_table", tables={"dropped": ledger.outbox(lane)})
+        _rename_rows(ledger, lane, f"{lane} before run {run.seq}", before=run.seq)
+
+
+def _rename(ledger: Ledger, run: Run, old_lane: str, new_lane: str, *, name: str) -> None:
     warehouse = ledger.warehouse
-    with warehouse.transaction():
-        for old, new in (
-            (ledger.snapshot(old_name), ledger.snapshot(new_name)),
-            (ledger.outbox(old_name), ledger.outbox(new_name)),
-        ):
+    there = warehouse.tables_in(ledger.dataset)
+    for old, new in (
+        (ledger.snapshot(old_lane), ledger.snapshot(new_lane)),
+        (ledger.outbox(old_lane), ledger.outbox(new_lane)),
+    ):
+        # What was only ever held has no tables.
+        if old.name in there:
             tables = {"renamed": old, "named": TableName(None, new.name)}
             warehouse.run("ledger/rename_table", tables=tables)
-        for table in ("audience_runs", "acks", "rejections", "doubtful"):
-            warehouse.run(
-                f"ledger/rename_in_{table}",
-                tables=ledger.tables,
-                old_name=old_name,
-                new_name=new_name,
-                name=name,
-            )
+    warehouse.run(
+        "ledger/give_up_name",
+        tables=ledger.tables,
+        run=run.seq,
+        audience=old_lane,
+        now=run.started_at,
+    )
+    _rename_rows(ledger, old_lane, new_lane, before=run.seq)
+    warehouse.run("ledger/rename_title", tables=ledger.tables, audience=new_lane, name=name)
 
 
-def _purge(ledger: Ledger, *, before: datetime) -> dict[str, int]:
+def _rename_rows(ledger: Ledger, old_lane: str, new_lane: str, *, before: int) -> None:
+    for table in ("audience_runs", "acks", "rejections", "doubtful"):
+        ledger.warehouse.run(
+            "ledger/rename_rows",
+            tables={"renamed": ledger.tables[table]},
+            old_name=old_lane,
+            new_name=new_lane,
+            before=before,
+        )
+
+
+def _purge(ledger: Ledger, *, before: datetime, left_before: datetime) -> dict[str, int]:
     """How many rows went, by table."""
     there = ledger.warehouse.tables_in(ledger.dataset)
     forgotten: dict[str, int] = {"outbox": 0, "tombstones": 0}
@@ -108,7 +145,7 @@ def _purge(ledger: Ledger, *, before: datetime) -> dict[str, int]:
                 )
             if snapshot.name in there:
                 forgotten["tombstones"] += _purged(
-                    ledger, "purge_tombstones", snapshot, tables, before=before
+                    ledger, "purge_tombstones", snapshot, tables, before=left_before
                 )
         for name in ("rejections", "acks"):
             forgotten[name] = _purged(

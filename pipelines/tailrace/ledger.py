@@ -266,6 +266,12 @@ class Ledger:
             )
         return None
 
+    def given_up(self, name: str, destination: str) -> int:
+        """The last run at which an audience gave up this name; 0 where none ever did."""
+        if not self.installed:
+            return 0
+        return int(self._run("given_up", name=name, destination=destination)[0][0])
+
     def pending(self, audience: str) -> tuple[int, int]:
         """How many rejections and doubtful keys an audience has that are not settled."""
         if not self.installed:

@@ -123,7 +123,7 @@ def rename(options: Options, old_name: str, new_name: str) -> Result:
     help="How long ago it was settled, as 30d or 12h.",
 )
 def purge(options: Options, older_than: timedelta) -> Result:
-    """Forget what was settled longer ago."""
+    """Forget what was settled longer ago; who left in the last 24 hours is kept."""
     return commands.purge(options.project_dir, options.target, older_than)
 
 

@@ -23,6 +23,7 @@ Materialized = Literal["view", "table"]
 AUDIENCES_FOLDER = "audiences"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+NAME_HINT = "Lower-case letters, digits and _ only, beginning with a letter, at most 50."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +169,13 @@ def _header(path: Path, file: str, *, yaml: str | None, yaml_line: int) -> Heade
         raise HeaderInvalid("The file is not UTF-8 text", file=beside) from None
 
 
+def is_name(text: str) -> bool:
+    """Whether a model or an audience can be called this."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _about_name(name: str, file: str) -> Iterator[ModelError]:
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         proposal = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")[:50]
         yield HeaderInvalid(
             f'"{name}" cannot be the name of a model: lower-case letters, digits and _ only,'

@@ -61,6 +61,7 @@ def _count(ledger: Ledger, destination: str, entering: Sequence[_Entering]) -> i
             "plan/add_newcomers",
             tables={**tables, "transitions": each.plan.diff.transitions},
             columns={"who": (each.identity,)},
+            never=each.plan.diff.never,
         )
     for _, snapshot, identity in known:
         ledger.warehouse.run(

@@ -82,8 +82,10 @@ class AudiencePlan:
 
     @property
     def mapping_changed(self) -> bool:
-        return self.delivered is not None and (
-            self.delivered.mapping_fingerprint != self.audience.mapping_fingerprint
+        return (
+            self.delivered is not None
+            and not self.audience.retiring
+            and (self.delivered.mapping_fingerprint != self.audience.mapping_fingerprint)
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -282,7 +284,12 @@ class Planner:
     def _orphans(self) -> tuple[str, ...]:
         """Audiences with members in the ledger and no file."""
         known = {audience.name for _, audience in lanes_of(self.models.audiences())}
-        alive = {str(row["lane"]) for row in self.ledger.standing()}
+        # What was only ever held has told nobody, and has nobody to send an exit of.
+        alive = {
+            str(row["lane"])
+            for row in self.ledger.standing()
+            if row["status"] != "held" or self.ledger.last_delivered(str(row["lane"]))
+        }
         return tuple(sorted(alive - known))
 
     def _question(self, model: Model, audience: Audience, run_seq: int) -> tuple[Question, str]:

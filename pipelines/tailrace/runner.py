@@ -227,9 +227,14 @@ class Runner:
             run_seq, now = self.begun.seq, self.begun.started_at
             made = Plan(planned_at=now, run_seq=run_seq, audiences=tuple(audiences))
             self._carry_out(dispatch, made)
+            told = {each.name for each in audiences}
             for settled in self.done.settled:
                 if not settled.rejected and not settled.resumed:
                     self.ledger.retire(settled.lane)
+            for lane in {str(row["lane"]) for row in rows} - told - blocked:
+                # What was only ever held has told nobody.
+                if self.ledger.last_delivered(lane) is None:
+                    self.ledger.retire(lane)
 
     def _replay(self, asked: Replay) -> None:
         known = self.work.models.by_name.get(asked.audience) if self.work.models else None

@@ -2,4 +2,4 @@
 INSERT INTO newcomers (user_known_as)
 SELECT DISTINCT EACH_COLUMN(who, CAST(t._ AS TEXT))
 FROM transitions AS t
-WHERE t.op = 'entered' AND t.base_v = 0 AND EVERY_COLUMN(who, t._ IS NOT NULL)
+WHERE t.op = 'entered' AND t.base_v = :never AND EVERY_COLUMN(who, t._ IS NOT NULL)

@@ -8,7 +8,7 @@ SELECT
   NOT t._blind AND ANY_COLUMN(identity, t._ IS DISTINCT FROM t.old___) AS identity_moved,
   ANY_COLUMN(identity, t.old___ IS NOT NULL) AS had_identity,
   EVERY_COLUMN(group_id, t._ IS NOT NULL) AS has_group,
-  t.op = 'entered' AND t.base_v = 0 AS is_new,
+  t.op = 'entered' AND t.base_v = :never AS is_new,
   COUNT(*) AS members
 FROM transitions AS t
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12

@@ -3,7 +3,7 @@
 -- statement, which is NULL for who is gone; values are fetched for the few that moved.
 CREATE TEMPORARY TABLE transitions AS
 SELECT
-  d.op, CAST('data' AS TEXT) AS reason, COALESCE(s._v, 0) AS base_v, FALSE AS _blind,
+  d.op, CAST('data' AS TEXT) AS reason, COALESCE(s._v, :never) AS base_v, FALSE AS _blind,
   TRUE AS _send, FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at,
   CASE WHEN d.op = 'changed' THEN s._since ELSE CAST(:now AS TIMESTAMPTZ) END AS _since,
   EACH_COLUMN(keys, d._),

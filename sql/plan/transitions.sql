@@ -8,7 +8,7 @@ SELECT
     ELSE 'changed'
   END AS op,
   CAST('data' AS TEXT) AS reason,
-  COALESCE(p._v, 0) AS base_v,
+  COALESCE(p._v, :never) AS base_v,
   FALSE AS _blind,
   TRUE AS _send,
   FALSE AS _stays,

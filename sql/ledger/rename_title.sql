@@ -1,0 +1,2 @@
+-- What people call an audience from now on.
+UPDATE audience_runs SET name = :name WHERE audience = :audience

@@ -1,0 +1,167 @@
+"""Looking after the ledger: names that change hands, audiences that end, and what is forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from shop import PEOPLE, Shop
+
+from tailrace import history, housekeeping, sync
+from tailrace.errors import DeliveryIncomplete, NothingSelected
+from tailrace.testing.segment import SegmentSimulator
+
+UNNAMED = PEOPLE.replace("audience: people\n", "")
+HELD = UNNAMED.replace("key: id", "key: id\nguards: {min_rows: 10}")
+ROWS = [{"id": each, "city": "Oslo"} for each in ("c1", "c2", "c3")]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with SegmentSimulator() as segment:
+        shop = Shop(tmp_path, segment)
+        shop.audience(UNNAMED)
+        shop.land(ROWS)
+        yield shop
+
+
+def rename(shop: Shop, old: str, new: str) -> None:
+    """Carry an audience and its file over to another name."""
+    housekeeping.rename(shop.project, old, new, clock=shop.clock)
+    folder = shop.root / "models" / "audiences"
+    (folder / f"{old}.sql").rename(folder / f"{new}.sql")
+
+
+def entered(shop: Shop) -> list[str]:
+    """Who is told as entering since the last look, by an event that Segment had not seen."""
+    return sorted(e["userId"] for e in shop.arrived() if e.get("event") == "Segment Entered")
+
+
+def test_who_comes_back_after_a_purge_is_told_under_an_id_of_its_own(shop: Shop) -> None:
+    """Segment remembers ids for a day: for so long a purge keeps the tombstones."""
+    shop.sync()
+    shop.land(ROWS[:2])
+    shop.sync()
+    gone = housekeeping.purge(shop.project, older_than=timedelta(0), clock=shop.clock)
+    assert (4, 0) == (gone["forgotten"]["outbox"], gone["forgotten"]["tombstones"])
+    shop.arrived()
+    shop.land(ROWS)
+    shop.sync()
+    assert ["c3"] == entered(shop)
+
+
+def test_an_audience_that_comes_back_is_told_under_ids_of_its_own(shop: Shop) -> None:
+    """Retired and run again on the same day: whoever enters, at once or later, arrives."""
+    shop.sync()
+    shop.land(ROWS[:2])
+    sync.retire(shop.project, "people", clock=shop.clock)
+    shop.arrived()
+    assert 2 == shop.plan().segment()["new_users"]
+    shop.sync()
+    assert ["c1", "c2"] == entered(shop)
+    shop.land(ROWS)
+    shop.sync()
+    assert ["c3"] == entered(shop)
+
+
+def test_a_name_that_was_given_up_is_taken_by_another_audience(shop: Shop) -> None:
+    """Its members are told, although one of that name told the same ones an hour ago."""
+    shop.sync()
+    rename(shop, "people", "persons")
+    shop.audience(UNNAMED)
+    shop.arrived()
+    plan = shop.plan()
+    assert {"people": 3, "persons": 0} == {each.name: each.planned for each in plan.audiences}
+    shop.sync()
+    assert ["c1", "c2", "c3"] == entered(shop)
+
+
+def test_an_audience_is_renamed_there_and_back(shop: Shop) -> None:
+    """Nobody moves, its past is whole, and each renaming is a run that can be seen."""
+    shop.sync()
+    shop.land(ROWS[:2])
+    shop.sync()
+    rename(shop, "people", "persons")
+    rename(shop, "persons", "people")
+    assert 0 == shop.plan().audiences[0].planned
+    (traced,) = history.trace(shop.project, "c3", clock=shop.clock)["audiences"]
+    assert ["entered", "exited"] == [event["op"] for event in traced["events"]]
+    runs = history.sizes(shop.project, "people", clock=shop.clock)["runs"]
+    assert [3, 2] == [run["size_after"] for run in runs]
+    commands = [run["command"] for run in sync.status(shop.project, clock=shop.clock)["runs"]]
+    assert ["rename", "rename", "sync", "sync"] == commands
+    shop.arrived()
+    shop.land(ROWS)
+    shop.sync()
+    assert ["c3"] == entered(shop)
+
+
+def test_an_audience_takes_over_the_name_of_a_retired_one(shop: Shop) -> None:
+    """What the retired one told is not mixed with it, and its runs still add up."""
+    shop.audience(UNNAMED, "others")
+    shop.sync()
+    sync.retire(shop.project, "others", clock=shop.clock)
+    shop.forget_audience("others")
+    rename(shop, "people", "others")
+    assert 0 == shop.plan().audiences[0].planned
+    (traced,) = history.trace(shop.project, "c1", clock=shop.clock)["audiences"]
+    assert ["entered"] == [event["op"] for event in traced["events"]]
+    (run,) = history.sizes(shop.project, "others", clock=shop.clock)["runs"]
+    assert 3 == run["size_after"]
+    told = "SELECT audience, entered, exited, sent FROM tailrace.audience_runs WHERE entered > 0"
+    assert [("others", 3, 0, 3), ("others before run 3", 3, 0, 3)] == sorted(shop.query(told))
+    shop.arrived()
+    shop.land([*ROWS, {"id": "c4"}])
+    shop.sync()
+    assert ["c4"] == entered(shop)
+
+
+def test_an_audience_that_was_only_ever_held_is_renamed_and_retired(shop: Shop) -> None:
+    """It has told nobody, so that nothing is sent, nobody is named, and the name is free again."""
+    shop.audience(HELD)
+    assert 3 == shop.sync().exit_code
+    rename(shop, "people", "persons")
+    assert ["persons"] == [each["audience"] for each in _standing(shop)]
+    shop.forget_audience("persons")
+    assert () == shop.plan().orphans
+    assert 0 == sync.retire(shop.project, "persons", clock=shop.clock).exit_code
+    assert [] == _standing(shop)
+    assert [] == shop.arrived()
+
+
+@pytest.mark.parametrize("name", ["people", "others", "held", "Bad name", "x" * 51])
+def test_a_name_that_cannot_be_taken_is_refused(shop: Shop, name: str) -> None:
+    """It is somebody's, held ones included, or no file could be called so."""
+    shop.audience(UNNAMED, "others")
+    shop.audience(HELD, "held")
+    shop.sync()
+    with pytest.raises(NothingSelected):
+        housekeeping.rename(shop.project, "people", name, clock=shop.clock)
+    assert ["held", "others", "people"] == [each["audience"] for each in _standing(shop)]
+
+
+def test_a_name_waits_for_a_delivery_that_is_not_settled(shop: Shop) -> None:
+    """The ids of what is on its way hold the old name; the file may have the new one already."""
+    shop.environ |= {
+        "DESTINATION__SEGMENT__HOST": "http://127.0.0.1:9",
+        "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "0.1",
+    }
+    assert 1 == shop.sync().exit_code
+    with pytest.raises(DeliveryIncomplete, match="people is not settled") as refused:
+        housekeeping.rename(shop.project, "people", "persons", clock=shop.clock)
+    assert "--exclude persons" in refused.value.hint
+    assert shop.segment is not None
+    shop.environ["DESTINATION__SEGMENT__HOST"] = shop.segment.url
+    shop.audience(UNNAMED, "others")
+    shop.forget_audience("people")
+    shop.audience(UNNAMED, "persons")
+    assert 0 == shop.sync(exclude=["persons"]).exit_code
+    housekeeping.rename(shop.project, "people", "persons", clock=shop.clock)
+    assert {"persons": 0, "others": 0} == {e.name: e.planned for e in shop.plan().audiences}
+
+
+def _standing(shop: Shop) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = sync.status(shop.project, clock=shop.clock)["audiences"]
+    return found
