@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from shop import PEOPLE, Shop
 
 from tailrace import history, housekeeping, sync
+from tailrace.choices import Choices
 from tailrace.errors import DeliveryIncomplete, NothingSelected
 from tailrace.testing.segment import SegmentSimulator
 
@@ -160,6 +161,33 @@ def test_a_name_waits_for_a_delivery_that_is_not_settled(shop: Shop) -> None:
     assert 0 == shop.sync(exclude=["persons"]).exit_code
     housekeeping.rename(shop.project, "people", "persons", clock=shop.clock)
     assert {"persons": 0, "others": 0} == {e.name: e.planned for e in shop.plan().audiences}
+
+
+def test_who_was_a_member_is_known_as_far_back_as_the_outbox_goes(shop: Shop) -> None:
+    """A purge takes nobody out of an audience, and nothing is said of what it has forgotten."""
+
+    def members(moment: datetime) -> list[str]:
+        return [
+            key for (key,) in history.members_at(shop.project, "people", moment, clock=shop.clock)
+        ]
+
+    shop.sync()
+    first = shop.clock.now()
+    shop.land(ROWS[1:])
+    shop.sync()
+    second = shop.clock.now()
+    sync.sync(shop.project, clock=shop.clock, choices=Choices(intent="resend"))
+    shop.land([*ROWS[1:], {"id": "c4"}])
+    shop.sync()
+    then = ["c1", "c2", "c3"], ["c2", "c3"], ["c2", "c3", "c4"]
+    assert then == (members(first), members(second), members(shop.clock.now()))
+    age = shop.clock.now() - second
+    housekeeping.purge(shop.project, older_than=age, clock=shop.clock)
+    assert then[1:] == (members(second), members(shop.clock.now()))
+    with pytest.raises(NothingSelected, match="was purged"):
+        members(first)
+    housekeeping.purge(shop.project, older_than=timedelta(0), clock=shop.clock)
+    assert then[2] == members(shop.clock.now())
 
 
 def _standing(shop: Shop) -> list[dict[str, object]]:

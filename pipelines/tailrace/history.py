@@ -16,7 +16,7 @@ from tailrace.members import shape_of
 from tailrace.outbox import transition_reader
 from tailrace.privacy import mask_sample
 from tailrace.project import Project, did_you_mean
-from tailrace.statements import Column
+from tailrace.statements import Binding, Column, query
 from tailrace.warehouse import open_warehouse
 from tailrace.why_not import Today, held_by
 
@@ -76,16 +76,31 @@ def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:
 def members_at(
     project: Project, audience: str, moment: datetime, *, clock: Clock
 ) -> list[tuple[Any, ...]]:
-    """The keys of who was a member at a moment, as far back as the outbox was not purged."""
+    """The keys of who was a member at a moment.
+
+    Raises:
+        NothingSelected: What was delivered after it was purged, and who had left is forgotten.
+    """
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
+        ((purged,),) = warehouse.run("history/purged_until", tables=ledger.tables, audience=lane)
+        if purged is not None and moment < purged:
+            raise NothingSelected(
+                f"{audience}: what was delivered until {iso(purged)} was purged, so that nobody "
+                "knows any more who was a member before",
+                hint="Ask for a later moment. Sizes are kept: tailrace history " + audience,
+            )
         shape, _ = _shape(ledger, lane)
+        if not shape.keys:
+            return []
+        tables: dict[str, Binding] = {
+            **ledger.tables,
+            "snapshot": ledger.snapshot(lane),
+            "outbox": ledger.outbox(lane),
+        }
+        tables["told"] = query("history/told", warehouse.dialect, tables=tables, audience=lane)
         return warehouse.run(
-            "history/members_at",
-            tables={**ledger.tables, "outbox": ledger.outbox(lane)},
-            columns=shape.lists,
-            audience=lane,
-            moment=moment,
+            "history/members_at", tables=tables, columns={"keys": shape.keys}, moment=moment
         )
 
 

@@ -1,18 +1,26 @@
--- Who was a member at a moment: whoever's last settled transition until then was no exit.
+-- Who was a member at a moment. Of each key the best there is to go by: what was last settled until
+-- then, else what was settled next, else, where the outbox was purged, the members of today.
 SELECT EACH_COLUMN(keys, w._)
 FROM (
   SELECT
-    EACH_COLUMN(keys, o._), o.op,
-    ROW_NUMBER() OVER (PARTITION BY EACH_COLUMN(keys, o._) ORDER BY o.run_seq DESC) AS place
-  FROM outbox AS o
-  JOIN acks AS k
-    ON k.audience = :audience AND k.run_seq = o.run_seq
-    AND o.seq >= k.first_seq AND o.seq <= k.last_seq
-  WHERE k.acked_at <= :moment
-    AND NOT EXISTS (
-      SELECT 1 FROM rejections AS r
-      WHERE r.audience = :audience AND r.run_seq = o.run_seq AND r.seq = o.seq
-    )
+    EACH_COLUMN(keys, e._), e.was_member,
+    ROW_NUMBER() OVER (PARTITION BY EACH_COLUMN(keys, e._) ORDER BY e.evidence, e.distance) AS place
+  FROM (
+    SELECT EACH_COLUMN(keys, o._), o.op <> 'exited' AS was_member, 1 AS evidence, -o.run_seq AS distance
+    FROM told AS o
+    WHERE o.acked_at <= :moment
+    UNION ALL
+    SELECT
+      EACH_COLUMN(keys, o._),
+      -- A reset tells members as entering who have been there since.
+      o.op <> 'entered' OR (o._blind AND o._since <= :moment),
+      2, o.run_seq
+    FROM told AS o
+    WHERE o.acked_at > :moment
+    UNION ALL
+    SELECT EACH_COLUMN(keys, s._), NOT s._gone AND s._since <= :moment, 3, 0
+    FROM snapshot AS s
+  ) AS e
 ) AS w
-WHERE w.place = 1 AND w.op <> 'exited'
+WHERE w.place = 1 AND w.was_member
 ORDER BY EACH_COLUMN(keys, w._)

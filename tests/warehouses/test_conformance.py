@@ -408,6 +408,7 @@ def test_an_audience_is_renamed_traced_purged_and_retired(shop: Store) -> None:
     assert {"c1", "c2"} == {row[0] for row in there}
     forgotten = housekeeping.purge(shop.project, older_than=timedelta(0), clock=InTwoDays())
     assert (4, 1) == (forgotten["forgotten"]["outbox"], forgotten["forgotten"]["tombstones"])
+    assert there == history.members_at(shop.project, "persons", clock.now(), clock=clock)
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
     shop.forget_audience("persons")
     shop.audience(PEOPLE, "others")
