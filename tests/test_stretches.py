@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shop import PEOPLE, Shop
 
-from tailrace import outbox, stretches
+from tailrace import outbox, stretches, warehouse
 from tailrace.clock import SystemClock
 from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.stretches import PIECES_AHEAD, in_order, read_ahead
@@ -25,6 +25,16 @@ pytestmark = pytest.mark.older_duckdb
 
 WIDE_ROWS = 1_500
 WIDE_CHARACTERS = 28_000
+# DuckDB is given a half of it.
+SMALL_MACHINE_BYTES = 200_000_000
+ONLY_RECORDED = """/* ---
+audience: people
+key: id
+user_id: id
+track: {initial: skip, properties: {note: email}}
+--- */
+SELECT id, email FROM salesforce.contact
+"""
 WIDE = (
     "CREATE OR REPLACE TABLE salesforce.contact AS SELECT 'c' || i AS id, "
     "i || repeat('x', $width) AS email, '' AS city, $score AS score, FALSE AS is_deleted "
@@ -163,6 +173,22 @@ def test_wide_rows_are_delivered_in_little_memory(
     tracks = [each for each in segment.events if each["type"] == "track"]
     assert 2 * WIDE_ROWS == len({(each["userId"], each["event"]) for each in tracks})
     assert {0.0, 1.0} == {each["properties"]["score"] for each in tracks}
+
+
+def test_wide_rows_are_written_down_on_a_small_machine(
+    tmp_path: Path, segment: SegmentSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that need no order are not sorted, which would hold all of them."""
+    container = tmp_path / "memory.max"
+    container.write_text(str(SMALL_MACHINE_BYTES))
+    monkeypatch.setattr(warehouse, "CONTAINER_MEMORY", container)
+    shop = Shop(tmp_path / "shop", segment)
+    shop.audience(ONLY_RECORDED)
+    with shop.connection() as con:
+        con.execute("CREATE SCHEMA IF NOT EXISTS salesforce")
+        con.execute(WIDE, {"score": 0, "rows": 2 * WIDE_ROWS, "width": WIDE_CHARACTERS})
+    done = shop.sync()
+    assert (0, 2 * WIDE_ROWS) == (done.exit_code, done.audiences[0]["sent"]), done.errors
 
 
 def test_a_row_that_needs_more_memory_than_a_delivery_has(

@@ -20,8 +20,9 @@ PAGE_ROWS_MAX = 10_000
 # What a page may hold of messages; how many rows that is, the page before it tells.
 PAGE_BYTES_MAX = 4_000_000
 FIRST_PAGE_ROWS = 2_000
-# A plan of more transitions is not sorted where the order is only for a reader's eyes.
-SORTED_ROWS_MAX = 20_000
+# A plan of more transitions is not sorted where the order is only for a reader's eyes: to be
+# sorted, rows are held whole, however wide they are.
+SORTED_ROWS_MAX = 1_000
 
 Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
 
