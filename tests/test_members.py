@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from string import ascii_lowercase
 
 import pytest
 from warehouses.desk import Desk, desk_on
@@ -77,7 +78,7 @@ def test_a_column_that_the_model_does_not_give_is_named() -> None:
     assert "people.sql" == raised.value.file
 
 
-@pytest.mark.parametrize("name", ["seq", "op", "reason", "_since", "_epoch", "old__city"])
+@pytest.mark.parametrize("name", ["seq", "op", "_since", "_epoch", "old__city", "rowid", "tr__m"])
 def test_a_name_that_the_ledger_needs_for_itself_is_refused(name: str) -> None:
     """With what to write instead."""
     with pytest.raises(ModelError, match=f'column name "{name}"') as raised:
@@ -285,3 +286,32 @@ def test_rows_of_the_outbox_outlive_the_columns_they_had(desk: Desk) -> None:
     assert 0 == desk.deliver().planned
     rows = desk.query("SELECT email, city FROM tailrace.outbox__people ORDER BY id")
     assert [("a@example.com", None), ("b@example.com", None)] == rows
+
+
+def test_a_column_may_be_called_as_a_statement_calls_a_table(desk: Desk) -> None:
+    """Every letter, as keys and as values: planned, refused, doubtful, told again, looked at."""
+    given = dict.fromkeys(ascii_lowercase, "score") | {"d": "id", "o": "city", "u": "email"}
+    select = ", ".join(f'{column} AS "{name}"' for name, column in given.items())
+    mapped = ", ".join(f'"{name}": "{name}"' for name in ascii_lowercase)
+    desk.script("UPDATE salesforce.contact SET city = 'Oslo'")
+
+    def put(more: str = "") -> None:
+        people(desk, key="[d, o]", user="u", properties=mapped, select=select + more)
+
+    put()
+    assert 2 == desk.deliver(doubtful=["c1 Oslo"], rejected=["c2 Oslo"]).entered
+    assert 2 == desk.deliver(rejected=["c1 Oslo"]).entered
+    assert 1 == desk.deliver().entered
+    desk.script("UPDATE salesforce.contact SET score = 9 WHERE id = 'c1'")
+    assert 1 == desk.deliver(doubtful=["c1 Oslo"]).changed
+    desk.script("INSERT INTO salesforce.contact VALUES ('c3', NULL, NULL, 1), ('c4', 'x', 'y', 1)")
+    bad = Choices(allow=frozenset({("people", "keys")}))
+    assert (1, 1) == ((made := desk.deliver(choices=bad)).entered, made.changed)
+    desk.script("DELETE FROM salesforce.contact WHERE city IS NULL")
+    assert 3 == desk.deliver(choices=Choices(intent="resend")).entered
+    put(", 1 AS unmapped")
+    assert 0 == desk.deliver(choices=Choices(on_mapping_change="send")).planned
+    desk.script("DELETE FROM salesforce.contact WHERE id = 'c1'")
+    assert 1 == desk.deliver().exited
+    desk.ledger.retire("people")
+    assert 2 == desk.deliver().entered

@@ -155,11 +155,11 @@ def test_lists_of_any_length_make_whole_expressions() -> None:
     """No column is FALSE to ANY and TRUE to EVERY; each list stands where it was written."""
     tables = {"transitions": TableName(None, "t")}
     none = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": ()})
-    assert none.endswith("WHERE t.op = 'changed' AND NOT FALSE")
+    assert none.endswith("WHERE tr__t.op = 'changed' AND NOT FALSE")
     one = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": TWO[:1]})
-    assert one.endswith("""NOT (t."id" IS DISTINCT FROM t."old__id")""")
+    assert one.endswith("""NOT (tr__t."id" IS DISTINCT FROM tr__t."old__id")""")
     two = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": TWO})
-    assert """ OR t."select" IS DISTINCT FROM t."old__select")""" in two
+    assert """ OR tr__t."select" IS DISTINCT FROM tr__t."old__select")""" in two
 
 
 def test_the_names_of_a_bound_model_are_its_own() -> None:
@@ -176,8 +176,8 @@ def test_the_names_of_a_bound_model_are_its_own() -> None:
         columns={"keys": (Column("id"),)},
         column=Column("city"),
     )
-    assert f"FROM ({rendered(model, 'duckdb')}) AS m" in text
-    assert 'UPDATE "ledger"."people" AS s SET "city" = m."city"' in text
+    assert f"FROM ({rendered(model, 'duckdb')}) AS tr__m" in text
+    assert 'UPDATE "ledger"."people" AS tr__s SET "city" = tr__m."city"' in text
     members = query("plan/members_only", "duckdb", tables=bound, column=Column("opted_out"))
     assert rendered(model, "duckdb") in rendered(members, "duckdb")
 
@@ -210,4 +210,4 @@ def test_names_are_quoted_wherever_they_stand() -> None:
         first_seq=1,
         last_seq=2,
     )
-    assert 'o."a""b", o."select", o."old__select"' in text
+    assert 'tr__o."a""b", tr__o."select", tr__o."old__select"' in text

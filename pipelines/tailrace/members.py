@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tailrace.audiences import Audience
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
 from tailrace.ledger import Ledger, Shape
-from tailrace.statements import Binding, Column, TableName
+from tailrace.statements import ALIAS_PREFIX, Binding, Column, TableName
 from tailrace.warehouse import Warehouse
 
 # The longest of what stands before an audience's name in the name of a table.
@@ -34,7 +34,9 @@ RESERVED_COLUMNS = frozenset(
         "_v",
         "_gone",
     }
-    | {"_epoch", "_h", "_p", "_place", "_rid", "_times"}
+    | {"_acked_at", "_distance", "_epoch", "_evidence", "_h", "_p", "_place", "_rid", "_times"}
+    # What DuckDB calls a row's own number.
+    | {"_was_member", "rowid"}
 )
 
 
@@ -60,7 +62,7 @@ def shape_of(
     for name in (*key, *mapped):
         if name not in by_name:
             raise UnknownColumn(f'The SELECT has no column "{name}"', file=file)
-        if name in RESERVED_COLUMNS or name.startswith("old__"):
+        if name in RESERVED_COLUMNS or name.startswith(("old__", ALIAS_PREFIX)):
             raise ModelError(
                 f'The ledger keeps the column name "{name}" for itself',
                 hint=f"Give the column another name in the SELECT: {name} AS …",

@@ -31,6 +31,8 @@ from tailrace.clock import iso
 from tailrace.errors import StatementInvalid
 
 WRITTEN_IN = "duckdb"
+# Before each alias of a statement: no column of an audience may begin with it.
+ALIAS_PREFIX = "tr__"
 # The place of a value or of a query in rendered text: no statement holds such characters.
 _MARKED = re.compile("'\x1f(\\w+)\x1f'|\x1e(\\w+)\x1e")
 
@@ -219,7 +221,20 @@ def _parsed(name: str, dialect: str) -> tuple[exp.Expr, ...]:
     if not path.is_file():
         path, written_in = root("sql") / f"{name}.sql", WRITTEN_IN
     trees = sqlglot.parse(path.read_text(encoding="utf-8"), read=written_in)
-    return tuple(tree for tree in trees if tree is not None)
+    return tuple(_with_own_aliases(tree) for tree in trees if tree is not None)
+
+
+def _with_own_aliases(tree: exp.Expr) -> exp.Expr:
+    """Aliases that no column is called by: `d.seq` would be a part of a column d, not of a row."""
+    own = [n for n in tree.find_all(exp.TableAlias) if not isinstance(n.parent, exp.CTE)]
+    aliases = {node.name for node in own if node.name}
+    for column in tree.find_all(exp.Column):
+        if column.table in aliases:
+            column.set("table", exp.to_identifier(f"{ALIAS_PREFIX}{column.table}"))
+    for node in own:
+        if node.name:
+            node.set("this", exp.to_identifier(f"{ALIAS_PREFIX}{node.name}"))
+    return tree
 
 
 @lru_cache(maxsize=256)

@@ -1,5 +1,5 @@
 -- The transitions of an audience that were delivered and are not purged, with when.
-SELECT o.*, k.acked_at
+SELECT o.*, k.acked_at AS _acked_at
 FROM outbox AS o
 JOIN acks AS k
   ON k.audience = :audience AND k.run_seq = o.run_seq
