@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from shop import PEOPLE, Shop
 
 from tailrace.clock import SystemClock
 from tailrace.testing import Fault, SalesforceSimulator, SegmentSimulator
@@ -240,6 +241,38 @@ def test_an_audience_lives_is_looked_at_and_is_closed(
     retired = said("retire", "vips")
     assert vip["size_after"] == sum(each["exited"] for each in retired["audiences"])
     assert said("purge", "--older-than", "0d")["forgotten"]["outbox"] > 0
+
+
+@pytest.mark.parametrize(
+    "others", [["-s", "x"], ["--allow", "x:keys"], ["--on-new-column", "send"]]
+)
+def test_a_reviewed_plan_has_its_own_choices(
+    others: list[str], command: Any, project: Path
+) -> None:
+    """What is said beside it would be said to nobody."""
+    (project / "plan.json").write_text("{}")
+    done = command("sync", "--plan", "plan.json", *others, cwd=project)
+    assert 2 == done.returncode
+    assert "those of the review" in done.stderr
+
+
+def test_what_holds_a_reset_can_be_allowed_as_it_says(command: Any, tmp_path: Path) -> None:
+    """The command that is held takes the `--allow` of its own hint; so does retry."""
+    with SegmentSimulator() as segment:
+        shop = Shop(tmp_path / "held", segment)
+        shop.audience(PEOPLE.replace("key: id", "key: id\nguards: {max_exited: 0}"))
+        shop.land([{"id": "c1"}, {"id": "c2"}])
+        shop.sync()
+        shop.land([{"id": "c1"}])
+
+        def told(*arguments: str) -> int:
+            return int(command(*arguments, cwd=shop.root, **shop.environ).returncode)
+
+        assert 3 == told("reset", "people", "--no-send")
+        shop.arrived()
+        assert 0 == told("retry", "--allow", "people:max_exited")
+        assert 0 == told("reset", "people", "--no-send", "--allow", "people:max_exited")
+        assert ([], "unchanged") == (shop.arrived(), shop.plan().audiences[0].status)
 
 
 def test_reset_wants_to_be_told_whether_to_send(command: Any, project: Path) -> None:

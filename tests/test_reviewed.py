@@ -33,9 +33,17 @@ def test_what_was_reviewed_is_sent(shop: Shop) -> None:
     assert {event["userId"] for event in shop.arrived()} == {"c1", "c2"}
 
 
-@pytest.mark.parametrize("moved", ["data", "sql", "mapping", "ledger"])
-def test_whatever_moved_is_refused(shop: Shop, moved: str) -> None:
-    """The plan is made again and comes to something else: nothing is sent."""
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        ("data", "people (who moves)"),
+        ("sql", "people (its SQL)"),
+        ("mapping", "people (its mapping"),
+        ("ledger", "people (its guards, who moves)"),
+    ],
+)
+def test_whatever_moved_is_refused(shop: Shop, moved: str, told: str) -> None:
+    """The plan is made again and comes to something else, which is named: nothing is sent."""
     shop.plan(out=shop.root / "plan.json")
     if moved == "data":
         shop.land([{"id": "c1", "city": "Oslo"}, {"id": "c3", "city": "Bergen"}])
@@ -51,7 +59,7 @@ def test_whatever_moved_is_refused(shop: Shop, moved: str) -> None:
 
     assert done.exit_code == 1
     (error,) = done.errors
-    assert "people" in error.message
+    assert told in error.message
     assert "tailrace plan --out" in error.hint
     assert shop.arrived() == []
 
@@ -79,7 +87,13 @@ def test_the_file_holds_no_personal_value(shop: Shop) -> None:
     assert json.loads(written)["audiences"][0]["entered"] == 1
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"tailrace_plan": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[]", '{"tailrace_plan": {}}', '{"schema_version": 2, "tailrace_plan": {}}'),
+        '{"schema_version": 1, "tailrace_plan": {"choices": {"allow": [5]}}}',
+    ],
+)
 def test_another_file_is_no_plan(shop: Shop, content: str) -> None:
     """What Tailrace did not write is refused by name."""
     (shop.root / "other.json").write_text(content)

@@ -216,6 +216,8 @@ def sync(
     options: Options, chosen: Selection, choices: Choosing, plan_file: Path | None, resend: bool
 ) -> Result:
     """Plan, send and advance, on what has landed."""
+    if plan_file is not None and (chosen, choices) != (Selection(), Choosing()):
+        raise click.UsageError("--plan has its own selection and choices: those of the review.")
     with watched(options) as progress:
         return commands.deliver(
             "sync",

@@ -332,7 +332,7 @@ class MemoryShort(WarehouseFailed):
 class PlanMoved(TryAgain):
     """The data, the SQL or the ledger moved since the plan was reviewed."""
 
-    hint = "Nothing was sent. Review again: tailrace plan --out plan.json"
+    hint = "Nothing of it was sent. Review again: tailrace plan --out plan.json"
 
 
 class LockHeld(TailraceError):

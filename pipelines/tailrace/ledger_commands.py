@@ -8,7 +8,7 @@ import click
 
 from tailrace import commands
 from tailrace.commands import Choosing, Result, Selection
-from tailrace.options import Options, age, common, decided, resending, selection, watched
+from tailrace.options import Options, age, allowing, common, decided, resending, selection, watched
 
 
 @click.command()
@@ -42,10 +42,14 @@ def rejected(options: Options) -> Result:
 @click.command()
 @common
 @selection
+@allowing
 @resending
-def retry(options: Options, chosen: Selection, resend: bool) -> Result:
+def retry(
+    options: Options, chosen: Selection, allow: tuple[tuple[str, str], ...], resend: bool
+) -> Result:
     """Send again what was rejected, and nothing else."""
-    return _sync_with("retry", "retry", options, chosen, resend=resend)
+    choices = Choosing(intent="retry", allow=allow)
+    return _sync_with("retry", choices, options, chosen, resend=resend)
 
 
 @click.command()
@@ -57,11 +61,14 @@ def retry(options: Options, chosen: Selection, resend: bool) -> Result:
     callback=decided,
     help="Send every member anew, or take the result as it is.",
 )
+@allowing
 @resending
-def reset(options: Options, audience: str, send: bool, resend: bool) -> Result:
+def reset(
+    options: Options, audience: str, send: bool, allow: tuple[tuple[str, str], ...], resend: bool
+) -> Result:
     """Forget what was sent of AUDIENCE."""
-    chosen = Selection(select=(audience,))
-    return _sync_with("reset", "resend" if send else "silent", options, chosen, resend=resend)
+    choices = Choosing(intent="resend" if send else "silent", allow=allow)
+    return _sync_with("reset", choices, options, Selection(select=(audience,)), resend=resend)
 
 
 @click.command()
@@ -128,7 +135,7 @@ def purge(options: Options, older_than: timedelta) -> Result:
 
 
 def _sync_with(
-    name: str, intent: str, options: Options, chosen: Selection, *, resend: bool
+    name: str, choices: Choosing, options: Options, chosen: Selection, *, resend: bool
 ) -> Result:
     with watched(options) as progress:
         return commands.deliver(
@@ -136,7 +143,7 @@ def _sync_with(
             options.project_dir,
             options.target,
             chosen,
-            Choosing(intent=intent),
+            choices,
             progress=progress,
             resend=resend,
         )

@@ -111,16 +111,21 @@ def selection(body: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command what decides about a plan."""
-
-    @click.option(
+def allowing(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the leave to let a guard pass."""
+    return click.option(
         "--allow",
         multiple=True,
         metavar="AUDIENCE:GUARD",
         callback=_allowed,
         help="Let one guard of one audience pass this once, as vip:max_exited. Repeatable.",
-    )
+    )(body)
+
+
+def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command what decides about a plan."""
+
+    @allowing
     @click.option(
         "--on-definition-change",
         type=click.Choice(["send", "hold", "rebaseline"]),

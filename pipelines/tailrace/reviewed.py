@@ -55,7 +55,10 @@ def read(path: Path) -> Reviewed:
         PlanUnreadable: It is not such a file.
     """
     try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["tailrace_plan"]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        plan: dict[str, Any] = content["tailrace_plan"]
+        if content["schema_version"] != FORMAT:
+            raise PlanUnreadable(f"{path.name} was written by another Tailrace", file=path)
         pairs = (pair.partition(":") for pair in plan["choices"]["allow"])
         choices = Choices(
             allow=frozenset((audience, guard) for audience, _, guard in pairs),
@@ -67,7 +70,7 @@ def read(path: Path) -> Reviewed:
             choices=choices,
             digests=dict(plan["digests"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise PlanUnreadable(f"{path.name} is not a plan of Tailrace", file=path) from error
 
 
@@ -80,9 +83,13 @@ def insist(plan: Plan, reviewed: Reviewed, *, engine: str) -> None:
     if reviewed.engine != engine:
         raise PlanMoved(f"The plan was made by {reviewed.engine}, this is {engine}")
     made = _digests(plan)
-    moved = sorted(name for name in made if reviewed.digests.get(name) != made[name])
+    moved = [
+        f"{name} ({_moved(reviewed.digests.get(name, ''), made[name])})"
+        for name in sorted(made)
+        if reviewed.digests.get(name) != made[name]
+    ]
     if moved:
-        raise PlanMoved(f"{', '.join(moved)}: not what was reviewed at {iso(reviewed.planned_at)}")
+        raise PlanMoved(f"Not what was reviewed at {iso(reviewed.planned_at)}: {', '.join(moved)}")
 
 
 def _digests(plan: Plan) -> dict[str, str]:
@@ -91,6 +98,18 @@ def _digests(plan: Plan) -> dict[str, str]:
     for each in plan.audiences:
         found.setdefault(each.audience.title, []).append(_digest(each))
     return {name: " and ".join(digests) for name, digests in found.items()}
+
+
+def _moved(was: str, made: str) -> str:
+    """Which parts of an audience's digest are others; of several destinations, any."""
+    lanes = zip(was.split(" and "), made.split(" and "), strict=False)
+    parts = [(old.rsplit(" ", 3), new.rsplit(" ", 3)) for old, new in lanes]
+    found = [
+        part
+        for place, part in ((2, "its SQL"), (3, "its mapping"), (1, "its guards"), (0, "who moves"))
+        if any(len(old) != 4 or old[place] != new[place] for old, new in parts)
+    ]
+    return ", ".join(found) or "its destinations"
 
 
 def _digest(plan: AudiencePlan) -> str:
