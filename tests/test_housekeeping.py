@@ -11,6 +11,7 @@ from shop import PEOPLE, Shop
 
 from tailrace import history, housekeeping, sync
 from tailrace.choices import Choices
+from tailrace.console import left_over
 from tailrace.errors import DeliveryIncomplete, NothingSelected
 from tailrace.testing.segment import SegmentSimulator
 
@@ -153,6 +154,12 @@ def test_a_name_waits_for_a_delivery_that_is_not_settled(shop: Shop) -> None:
     with pytest.raises(DeliveryIncomplete, match="people is not settled") as refused:
         housekeeping.rename(shop.project, "people", "persons", clock=shop.clock)
     assert "--exclude persons" in refused.value.hint
+    plan = shop.plan()
+    assert ({"people": 3}, True) == (plan.unfinished, plan.pending)
+    (note,) = left_over(plan.as_dict())
+    assert "people: an earlier run has not sent 3 members" in note
+    (traced,) = history.trace(shop.project, "c1", clock=shop.clock)["audiences"]
+    assert [("entered", "not yet delivered")] == [(e["op"], e["fate"]) for e in traced["events"]]
     assert shop.segment is not None
     shop.environ["DESTINATION__SEGMENT__HOST"] = shop.segment.url
     shop.audience(UNNAMED, "others")

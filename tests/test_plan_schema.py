@@ -83,6 +83,18 @@ def checked(text: str, shape: str) -> dict[str, Any]:
     return result
 
 
+def interrupted(shop: Shop) -> dict[str, Any]:
+    """The plan after a run that reached nobody."""
+    there = dict(shop.environ)
+    shop.environ |= {
+        "DESTINATION__SEGMENT__HOST": "http://127.0.0.1:9",
+        "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "0.1",
+    }
+    assert 1 == shop.sync().exit_code
+    shop.environ = there
+    return told(shop)
+
+
 def deliver(shop: Shop) -> None:
     """Three audiences are delivered; Segment refuses one of the people."""
     assert shop.segment is not None
@@ -127,6 +139,7 @@ def test_every_plan_is_as_its_schema_says(shop: Shop) -> None:
     shop.audience(PEOPLE)
     shop.land([{"id": "c1"}])
     first = typed(shop, shape="answer")
+    left = interrupted(shop)
     deliver(shop)
     calm = told(shop, "accounts")
     trouble(shop)
@@ -149,7 +162,8 @@ def test_every_plan_is_as_its_schema_says(shop: Shop) -> None:
     }
     reasons = {reason for each in (first, held, sent) for reason in reasons_of(each)}
     assert set(properties("audience", "by_reason")) == reasons
-    assert keys_of(held) | keys_of(sent) >= documented() - refused_only()
+    assert [{"audience": "people", "members": 1}] == left["unfinished"]
+    assert keys_of(held) | keys_of(sent) | keys_of(left) >= documented() - refused_only()
 
 
 def test_a_plan_for_review_is_as_its_schema_says(shop: Shop) -> None:

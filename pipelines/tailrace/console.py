@@ -214,8 +214,8 @@ def _of_trace(result: Result) -> Iterable[str | Table]:
             ids = ", ".join(f"{call['kind']} {call['message_id']}" for call in event["calls"])
             told = f"{event['op']} ({event['reason']}), {event['fate']}"
             yield f"  {moment(event['planned_at'])}  {told}" + (f": {ids}" if ids else "")
-    if not any(audience["events"] for audience in result["audiences"]):
-        yield "No audience has ever known this person."
+    if not any(a["events"] or a["membership"] not in (None, "none") for a in result["audiences"]):
+        yield "No audience knows of this person."
 
 
 def _of_rename(result: Result) -> Iterable[str | Table]:
@@ -344,8 +344,13 @@ def _notes(audience: Result) -> Iterable[str]:
 
 
 def left_over(result: Result) -> list[str]:
-    """Audiences that have members in the ledger, and no file."""
-    return [
+    """Deliveries that are not finished, and audiences with members in the ledger and no file."""
+    unfinished = [
+        f"{each['audience']}: an earlier run has not sent {counted(each['members'], 'member')}; "
+        "the next run does, before it plans anew"
+        for each in result.get("unfinished", ())
+    ]
+    return unfinished + [
         f"{name} has members in the ledger and no file. Send their exits with: tailrace retire "
         f"{name}, or carry it over with: tailrace rename {name} NEW_NAME"
         for name in result.get("orphans", ())
@@ -389,7 +394,7 @@ def summary(result: Result) -> str:
     work = f"{counted(calls, 'call')} in {counted(batches, 'batch')}"
     if result["command"] == "plan":
         if not calls:
-            return "Nothing to send."
+            return "Nothing else to send." if result.get("unfinished") else "Nothing to send."
         used = result.get("salesforce", {}).get("calls", 0)
         cost = f" The last extract used {counted(used, 'Salesforce API call')}." if used else ""
         new = segment.get("new_users", 0)

@@ -5,12 +5,14 @@ Everything is counted from the diff's groups; only a handful of rows is read.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from tailrace.audiences import Audience
 from tailrace.calls import Mapper
 from tailrace.diff import Diff, Question
-from tailrace.ledger import Shape
+from tailrace.ledger import Ledger, Shape
 from tailrace.outbox import transition_reader
 from tailrace.privacy import mask_sample
 from tailrace.warehouse import Warehouse
@@ -118,3 +120,12 @@ def samples(warehouse: Warehouse, shape: Shape, found: Diff) -> tuple[Mapping[st
         }
         for op, reason, *key in rows
     )
+
+
+def unfinished(ledger: Ledger) -> Mapping[str, int]:
+    """How many members deliveries that died have not settled, by audience."""
+    left: Counter[str] = Counter()
+    for each in ledger.unsettled():
+        open_ = ledger.unsettled_count(each.run_seq, each.audience, each.planned)
+        left[Audience.from_mapping(each.mapping).title] += open_
+    return {name: open_ for name, open_ in sorted(left.items()) if open_}

@@ -121,11 +121,13 @@ def _known(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
 
 
 def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
-    """The columns that the snapshot has, and the audience as it was last delivered."""
+    """The columns that the snapshot has, and the audience as it was last delivered, or is first."""
     delivered = ledger.last_delivered(name)
-    if delivered is None:
+    begun = [each.mapping for each in ledger.unsettled() if each.audience == name]
+    mappings = [delivered.mapping] if delivered else begun
+    if not mappings:
         return Shape(keys=(), columns=()), Audience(name=name, key=())
-    audience = Audience.from_mapping(delivered.mapping)
+    audience = Audience.from_mapping(mappings[0])
     columns = ledger.warehouse.columns_of(ledger.snapshot(name))
     shape = shape_of(columns, key=audience.key, mapped=audience.mapped_columns, file=None)
     return shape, audience

@@ -126,6 +126,8 @@ class Plan:
     run_seq: int
     audiences: tuple[AudiencePlan, ...]
     orphans: tuple[str, ...] = ()
+    # What earlier runs left behind, in members: the next run sends it before anything else.
+    unfinished: Mapping[str, int] = field(default_factory=dict)
     salesforce_calls: int = 0
     new_users: int = 0
     segments: Mapping[str, SegmentSettings] = field(default_factory=dict)
@@ -133,7 +135,7 @@ class Plan:
     @property
     def pending(self) -> bool:
         """Whether carrying it out would move anything."""
-        return any(each.planned for each in self.audiences)
+        return bool(self.unfinished) or any(each.planned for each in self.audiences)
 
     @property
     def exit_code(self) -> int:
@@ -170,6 +172,9 @@ class Plan:
             "segment": self.segment(),
             "salesforce": {"calls": self.salesforce_calls},
             "orphans": list(self.orphans),
+            "unfinished": [
+                {"audience": name, "members": members} for name, members in self.unfinished.items()
+            ],
         }
 
 
@@ -231,6 +236,7 @@ class Planner:
             audiences=audiences,
             new_users=newcomers.count(self.ledger, audiences),
             orphans=self._orphans(),
+            unfinished=estimate.unfinished(self.ledger),
             salesforce_calls=self.ledger.last_salesforce_calls(),
             segments=self.segment or {},
         )
@@ -285,11 +291,8 @@ class Planner:
         """Audiences with members in the ledger and no file."""
         known = {audience.name for _, audience in lanes_of(self.models.audiences())}
         # What was only ever held has told nobody, and has nobody to send an exit of.
-        alive = {
-            str(row["lane"])
-            for row in self.ledger.standing()
-            if row["status"] != "held" or self.ledger.last_delivered(str(row["lane"]))
-        }
+        rows = [(str(row["lane"]), row["status"]) for row in self.ledger.standing()]
+        alive = {lane for lane, now in rows if now != "held" or self.ledger.last_delivered(lane)}
         return tuple(sorted(alive - known))
 
     def _question(self, model: Model, audience: Audience, run_seq: int) -> tuple[Question, str]:

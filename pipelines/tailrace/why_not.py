@@ -73,6 +73,9 @@ class Today:
             return f"its SELECT cannot be run today: {error.message}"
         member = traced["membership"] == "member"
         out = self._out(lane, given, suppressed)
+        if out and given and not suppressed:
+            # A bad key is never read as an exit.
+            return f"{out}{', and they stay as they are' if member else ''}"
         if out:
             return f"{out}{'; the next run sends the exit' if member and not held else ''}" + (
                 f"; held by {held}" if member and held else ""
