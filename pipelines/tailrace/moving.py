@@ -54,7 +54,14 @@ _FORMATS = {
 }
 _LISTS = (exp.ArrayAgg, exp.GroupConcat, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.ArrayConcatAgg)
 _PICKS = (exp.AnyValue, exp.First, exp.Last, exp.Mode)
-_SUMS = (exp.Sum, exp.Avg, exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop)
+_SUMS = (exp.Sum, exp.Avg)
+# Worked out in doubles, whatever they are given.
+_MOMENTS = (
+    *(exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop),
+    *(exp.Corr, exp.CovarPop, exp.CovarSamp, exp.Skewness, exp.Kurtosis),
+    *(exp.RegrSlope, exp.RegrIntercept, exp.RegrR2),
+)
+_MOMENT_NAMES = frozenset({"product", "geomean", "geometric_mean", "sem", "weighted_avg"})
 _IN_ORDER = (
     *(exp.RowNumber, exp.Lag, exp.Lead, exp.Ntile),
     *(exp.FirstValue, exp.LastValue, exp.NthValue),
@@ -62,6 +69,7 @@ _IN_ORDER = (
 _USUAL_NAMES = {"array_agg": "list", "group_concat": "string_agg"}
 _LIST_NAMES = frozenset({"json_group_array", "json_group_object", "json_group_structure"})
 _PICK_NAMES = frozenset({"arbitrary"})
+_GUESS_NAMES = frozenset({"approx_quantile", "reservoir_quantile"})
 
 
 _STEADY_SAMPLE = "Choose by a digest of the key instead, one in 16 with: md5(id) < '1'"
@@ -154,19 +162,30 @@ def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarni
     Doubles are added in another order each time, which moves the last digits of the sum.
     """
     found: dict[tuple[str, int], ModelWarning] = {}
-    for node in tree.find_all(*_SUMS):
-        if _is_exact(node.this) or _is_rounded(node):
+    for node in tree.find_all(*_SUMS, *_MOMENTS, exp.Anonymous):
+        exact = isinstance(node, _SUMS) and _is_exact(node.this)
+        of_doubles = not isinstance(node, exp.Anonymous) or _name(node) in _MOMENT_NAMES
+        if exact or not of_doubles or _is_rounded(node):
             continue
-        column = isinstance(node.this, exp.Column)
-        added = ".".join(each.name for each in node.this.parts) if column else "…"
-        unknown = "" if _kind(node.this) else ", and its type is not known here"
-        message = f"{_name(node)}({added}) may differ in its last digits each time: "
-        message += f"doubles do{unknown}"
-        hint = f"Add decimals, such as: {_name(node)}(CAST({added} AS DECIMAL(18, 2)))"
+        given, *more = _arguments(node)
+        added = "…"
+        if isinstance(given, exp.Column) and not more:
+            added = ".".join(each.name for each in given.parts)
+        message = f"{_name(node)}({added}) may differ in its last digits each time: doubles do"
+        hint = f"Round it, such as: round({_name(node)}({added}), 6)"
+        if isinstance(node, _SUMS):
+            message += "" if _kind(given) else ", and its type is not known here"
+            hint = f"Add decimals, such as: {_name(node)}(CAST({added} AS DECIMAL(18, 2)))"
         line = line_of(node)
         warning = ModelWarning(message=message, hint=hint, file=file, line=line)
         found.setdefault((message, line), warning)
     return tuple(found.values())
+
+
+def _arguments(node: exp.Expr) -> list[exp.Expr]:
+    if isinstance(node, exp.Anonymous):
+        return node.expressions
+    return [node.this, *filter(None, [node.args.get("expression")])]
 
 
 def _doubts(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
@@ -181,6 +200,16 @@ def _doubts(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
         yield (
             f"{written}(…) may pick another of the values each time",
             "Use min, max or arg_max, which always pick the same.",
+        )
+    elif isinstance(node, exp.Array) and any(_unordered_query(e) for e in node.expressions):
+        yield (
+            "array(SELECT …) without ORDER BY may list the same values in another order",
+            "Add ORDER BY inside the brackets.",
+        )
+    elif name in _GUESS_NAMES:
+        yield (
+            f"{written}(…) may guess another value each time",
+            "Use quantile_cont, which is exact.",
         )
     elif isinstance(node, exp.Limit | exp.Fetch) and _unordered_limit(node):
         yield (
@@ -213,7 +242,7 @@ def _written(node: exp.Expr, sql: str) -> str:
 
 def _ordered(node: exp.Expr) -> bool:
     around = node.parent
-    within = isinstance(around, exp.WithinGroup | exp.HavingMax)
+    within = isinstance(around, exp.WithinGroup | exp.HavingMax | exp.SortArray)
     if isinstance(around, exp.Window) and around.args.get("order"):
         return True
     first = node.this if isinstance(node.this, exp.Expr) else None
@@ -223,6 +252,10 @@ def _ordered(node: exp.Expr) -> bool:
 def _unordered_limit(node: exp.Expr) -> bool:
     query = node.parent
     return isinstance(query, exp.Query) and not query.args.get("order")
+
+
+def _unordered_query(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Query) and not node.args.get("order")
 
 
 def _unordered_window(node: exp.Window) -> bool:
