@@ -275,6 +275,25 @@ def test_what_holds_a_reset_can_be_allowed_as_it_says(command: Any, tmp_path: Pa
         assert ([], "unchanged") == (shop.arrived(), shop.plan().audiences[0].status)
 
 
+def test_a_moment_is_taken_as_a_result_prints_it(command: Any, tmp_path: Path) -> None:
+    """With a zone or without one, to the microsecond or to the minute."""
+    with SegmentSimulator() as segment:
+        shop = Shop(tmp_path / "then", segment)
+        shop.audience(PEOPLE)
+        shop.land([{"id": "c1"}])
+        run = shop.sync().run_id.rpartition("-")[0]
+
+        def members(at: str) -> Any:
+            done = command("history", "people", "--at", at, "--json", cwd=shop.root)
+            return done.returncode, json.loads(done.stdout).get("members")
+
+        assert (0, []) == members(run)
+        assert (0, []) == members("2026-01-01 05:00")
+        assert (0, [["c1"]]) == members("2999-12-31T23:59:59.999999Z")
+        assert (0, [["c1"]]) == members("2999-12-31T23:59:59+02:00")
+        assert 2 == members("yesterday")[0]
+
+
 def test_reset_wants_to_be_told_whether_to_send(command: Any, project: Path) -> None:
     done = command("reset", "vip_contacts", cwd=project)
     assert 2 == done.returncode

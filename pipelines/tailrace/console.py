@@ -335,7 +335,8 @@ def _notes(audience: Result) -> Iterable[str]:
             yield f"  If that is right, let it pass once: --allow {pair}"
         elif guard.get("allowed"):
             seen, limit = number(guard["seen"]), number(guard["limit"])
-            yield f"{name}: {guard['name']} saw {seen} of at most {limit}, and was let pass"
+            bound = "least" if guard["name"] == "min_rows" else "most"
+            yield f"{name}: {guard['name']} saw {seen} of at {bound} {limit}, and was let pass"
         elif guard["name"].startswith("max_") and guard["seen"] * 2 > guard["limit"]:
             seen, limit = number(guard["seen"]), number(guard["limit"])
             yield f"{name}: {guard['name']} saw {seen} and would hold above {limit}"

@@ -10,16 +10,25 @@ from tailrace import commands
 from tailrace.commands import Choosing, Result, Selection
 from tailrace.options import Options, age, allowing, common, decided, resending, selection, watched
 
+# As people write a moment, and as `--json` prints one.
+TIMES = (
+    *("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"),
+    *("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"),
+)
+
 
 @click.command()
 @common
 @click.argument("audience")
 @click.option(
-    "--at", type=click.DateTime(), metavar="TIME", help="Who was a member then (UTC), by key."
+    "--at",
+    type=click.DateTime(TIMES),
+    metavar="TIME",
+    help="Who was a member then, by key; UTC where it says no zone.",
 )
 def history(options: Options, audience: str, at: datetime | None) -> Result:
     """Show an audience's size over time, or who was in it at a moment."""
-    moment = None if at is None else at.replace(tzinfo=UTC)
+    moment = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
     return commands.history(options.project_dir, options.target, audience, moment)
 
 
