@@ -197,6 +197,16 @@ def test_who_was_a_member_is_known_as_far_back_as_the_outbox_goes(shop: Shop) ->
     assert then[2] == members(shop.clock.now())
 
 
+def test_a_size_is_of_those_who_were_delivered(shop: Shop) -> None:
+    """Who was refused has neither entered nor left, in what the run says and in what is kept."""
+    shop.land([*ROWS, {"id": "c9", "city": "x" * 40_000}])
+    done = shop.sync()
+    (run,) = history.sizes(shop.project, "people", clock=shop.clock)["runs"]
+    (told,) = done.audiences
+    assert (3, 3, 3) == (run["size_after"], told["size_after"], _standing(shop)[0]["size_after"])
+    assert 3 == shop.plan().audiences[0].diff.size_before
+
+
 def _standing(shop: Shop) -> list[dict[str, object]]:
     found: list[dict[str, object]] = sync.status(shop.project, clock=shop.clock)["audiences"]
     return found

@@ -75,6 +75,8 @@ class Settled:
     rejected: int
     calls: int
     resumed: bool
+    # Where somebody was refused, and the plan's own count is not what came of it.
+    size_after: int | None = None
     moves: Mapping[str, int] = field(default_factory=dict)
     remarks: tuple[Remark, ...] = ()
     by_name: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -250,6 +252,7 @@ class Delivering:
             rejected=rejected,
             calls=sum(calls for _, _, calls in ranges),
             resumed=delivery.resumed,
+            size_after=self.ledger.size(self.lane) if rejected else None,
             moves=delivery.moves,
             remarks=tuple(remarks.of_mapping(self.mapper)),
             by_name=self.names.acknowledged if self.names else {},

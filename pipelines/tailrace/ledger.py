@@ -305,6 +305,11 @@ class Ledger:
             self._run("retire_runs", audience=audience)
             self.warehouse.run("ledger/drop_table", tables={"dropped": self.snapshot(audience)})
 
+    def size(self, audience: str) -> int:
+        """How many members the snapshot has."""
+        tables = {"snapshot": self.snapshot(audience)}
+        return int(self.warehouse.run("plan/members", tables=tables)[0][0])
+
     # Delivery
 
     def acknowledge(
@@ -377,6 +382,8 @@ class Ledger:
                 "finish_audience_run",
                 **names,
                 phase="done",
+                # Who was refused has not moved.
+                size_after=self.size(audience) if rejected else None,
                 sent=planned - rejected,
                 rejected=rejected,
                 calls=sum(calls for _, _, calls in ranges),

@@ -113,6 +113,8 @@ def _audiences(plan: Plan | None, settled: Sequence[Settled]) -> tuple[Mapping[s
         done = fresh.get(planned.name)
         if done is not None:
             entry |= {"sent": done.sent, "rejected": done.rejected}
+            if done.size_after is not None:
+                entry["size_after"] = done.size_after
         elif planned.status != "held":
             entry["status"] = "failed"
         before = finished.pop(planned.name, [])
