@@ -85,7 +85,10 @@ def reset(
 @click.argument("audience")
 @resending
 def retire(options: Options, audience: str, resend: bool) -> Result:
-    """Send everybody's exit from AUDIENCE once, and close its ledger."""
+    """Send everybody's exit from AUDIENCE once, and close its ledger.
+
+    Where its file stays, the next run starts it anew.
+    """
     with watched(options) as progress:
         return commands.retire(
             options.project_dir, options.target, audience, resend=resend, progress=progress
