@@ -239,10 +239,18 @@ def owned(**owners: str) -> list[dict[str, Any]]:
     ],
     ids=["swap", "ring", "takes over", "new key", "newer key", "one of two", "one moves", "leaves"],
 )
+@pytest.mark.parametrize("size", ["small", "large"])
 def test_who_is_a_member_by_another_row_is_not_told_to_leave(
-    shop: Shop, segment: SegmentSimulator, before: dict[str, str], after: dict[str, str]
+    shop: Shop,
+    segment: SegmentSimulator,
+    monkeypatch: pytest.MonkeyPatch,
+    before: dict[str, str],
+    after: dict[str, str],
+    size: str,
 ) -> None:
     """Whatever rows change hands in one run, the receiver has the users of today's rows."""
+    if size == "large":
+        monkeypatch.setattr(outbox, "SORTED_ROWS_MAX", 0)
     shop.audience(DEALS)
     shop.land(owned(**before))
     assert 0 == shop.sync().exit_code

@@ -209,5 +209,7 @@ def test_names_are_quoted_wherever_they_stand() -> None:
         run=1,
         first_seq=1,
         last_seq=2,
+        every=True,
+        seqs="",
     )
     assert 'tr__o."a""b", tr__o."select", tr__o."old__select"' in text

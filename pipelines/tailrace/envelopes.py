@@ -79,12 +79,12 @@ class Envelopes:
             changes=changes,
             first=first,
             last=last,
+            only=only,
         ):
-            if only is None or transition.seq in only:
-                calls, refusals, user = self._mapper.calls(transition) if send else ([], [], "")
-                if refusals:
-                    self._refuse(transition, refusals[0])
-                yield Envelope(transition.seq, user, tuple(calls))
+            calls, refusals, user = self._mapper.calls(transition) if send else ([], [], "")
+            if refusals:
+                self._refuse(transition, refusals[0])
+            yield Envelope(transition.seq, user, tuple(calls))
 
     def _read(self, texts: Forms, first: int, last: int) -> Iterator[pa.RecordBatch]:
         return self._ledger.warehouse.stream(
@@ -107,7 +107,7 @@ class Envelopes:
         odd = [seq for seq, is_usual in zip(seqs, usual, strict=True) if not is_usual]
         mapped: Mapping[int, Envelope] = {}
         if odd:
-            left = self._mapped(min(odd), max(odd), changes=changes, only=frozenset(odd))
+            left = self._mapped(min(odd), max(odd), changes=changes, only=odd)
             mapped = {envelope.seq: envelope for envelope in left}
         # The constructor that a NamedTuple has of its own takes as long as all the rest.
         closers, new = self._closers, tuple.__new__

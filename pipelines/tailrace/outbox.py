@@ -5,16 +5,16 @@ What is in it is finished by whichever run comes next, so that a run may die any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
 
 from tailrace.audiences import Audience
 from tailrace.calls import Transition
-from tailrace.errors import MemoryShort
+from tailrace.errors import LedgerGap, MemoryShort
 from tailrace.ledger import Ledger, Shape, gaps
-from tailrace.statements import Column, TableName
+from tailrace.statements import Binding, Column, TableName, query
 
 PAGE_ROWS_MAX = 10_000
 # What a page may hold of messages; how many rows that is, the page before it tells.
@@ -35,20 +35,46 @@ def enqueue(
     transitions: TableName,
     shape: Shape,
 ) -> None:
-    """Write a plan's transitions down, numbered from 1. Called inside a transaction."""
-    identity = {audience.user_id or audience.anonymous_id}
-    one_a_user = identity == {column.name for column in shape.keys}
-    ((planned,),) = ledger.warehouse.run("warehouse/count_rows", tables={"counted": transitions})
-    as_they_come = one_a_user and planned > SORTED_ROWS_MAX
-    ledger.warehouse.run(
-        "outbox/enqueue_each" if as_they_come else "outbox/enqueue",
-        tables={"outbox": ledger.outbox(audience.name), "transitions": transitions},
-        columns={
-            **shape.lists,
-            "identity": tuple(c for c in (*shape.keys, *shape.columns) if c.name in identity),
-        },
-        run=run_seq,
-    )
+    """Write a plan's transitions down, numbered from 1. Called inside a transaction.
+
+    In a large plan the users who have several come first, and only these are sorted.
+
+    Raises:
+        LedgerGap: The engine took other rows than it was given. Nothing is written down.
+    """
+    warehouse = ledger.warehouse
+    outbox = ledger.outbox(audience.name)
+    known_as = audience.user_id or audience.anonymous_id
+    identity = tuple(each for each in (*shape.keys, *shape.columns) if each.name == known_as)
+    lists = {**shape.lists, "identity": identity}
+
+    def number(how: str, moved: Binding, after: int = 0) -> None:
+        tables = {"outbox": outbox, "transitions": moved}
+        warehouse.run(f"outbox/{how}", tables=tables, columns=lists, run=run_seq, after=after)
+
+    def count(counted: Binding) -> int:
+        return int(warehouse.run("warehouse/count_rows", tables={"counted": counted})[0][0])
+
+    def users(of: str) -> Binding:
+        bound = {"transitions": transitions}
+        return query(f"outbox/users_of_{of}", warehouse.dialect, tables=bound, columns=lists)
+
+    planned = count(transitions)
+    if planned <= SORTED_ROWS_MAX:
+        number("enqueue", transitions)
+    elif identity == shape.keys:
+        number("enqueue_each", transitions)
+    else:
+        several = users("several")
+        first = count(several)
+        # DuckDB may lose what is inserted after nothing was, in the same transaction.
+        if first:
+            number("enqueue", several)
+        if first < planned:
+            number("enqueue_each", users("one"), after=first)
+    ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
+    if written != planned:
+        raise LedgerGap(f"{audience.title}: {planned} planned, {written} written down")
 
 
 def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:
@@ -133,8 +159,12 @@ def page(
     changes: bool,
     first: int,
     last: int,
+    only: Collection[int] | None = None,
 ) -> Iterator[tuple[Transition, bool]]:
-    """The transitions of a run from one number to another, as `unsettled` gives them."""
+    """The transitions of a run from one number to another, as `unsettled` gives them.
+
+    Where a page has few `only` of which something is wanted, the others are not fetched.
+    """
     try:
         rows = ledger.warehouse.run(
             "outbox/page",
@@ -144,12 +174,14 @@ def page(
             run=run_seq,
             first_seq=first,
             last_seq=last,
+            every=only is None,
+            seqs=f",{','.join(map(str, only or ()))},",
         )
     except MemoryShort:
         if first == last:
             raise
         half = (first + last) // 2
-        read = partial(page, ledger, run_seq, audience, shape=shape, changes=changes)
+        read = partial(page, ledger, run_seq, audience, shape=shape, changes=changes, only=only)
         yield from chain(read(first=first, last=half), read(first=half + 1, last=last))
         return
     yield from map(transition_reader(shape), rows)

@@ -1,0 +1,95 @@
+"""How a plan is numbered when it is written down, on every warehouse."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from warehouses.desk import Desk, desk_on
+
+from tailrace.errors import LedgerGap
+from tailrace.outbox import SORTED_ROWS_MAX, enqueue
+from tailrace.statements import TableName
+
+pytestmark = pytest.mark.older_duckdb
+
+PEOPLE = """/* ---
+audience: people
+key: id
+user_id: email
+guards: {max_exited: null}
+track:
+  properties: {score: score}
+--- */
+SELECT id, email, score FROM salesforce.contact
+"""
+# DuckDB writes a row group as soon as it is full, and not with the rest of a transaction.
+ROW_GROUP_ROWS = 122_880
+
+
+@pytest.fixture(scope="module", params=["duckdb", "postgres"])
+def shared_desk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    with desk_on(request, tmp_path_factory.mktemp("desk")) as made:
+        yield made
+
+
+@pytest.fixture
+def desk(shared_desk: Desk) -> Desk:
+    shared_desk.clear()
+    return shared_desk
+
+
+def land(desk: Desk, rows: int, email: str) -> None:
+    desk.script(
+        "DROP TABLE IF EXISTS salesforce.contact; CREATE TABLE salesforce.contact AS "
+        f"SELECT CONCAT('c', i) AS id, {email} AS email, CAST(i AS DOUBLE) AS score "
+        f"FROM GENERATE_SERIES(1, {rows}) AS r(i)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "email"),
+    [
+        (SORTED_ROWS_MAX, "CONCAT('u', i % 700)"),
+        (SORTED_ROWS_MAX + 500, "CONCAT('u', i % 1400)"),
+        (SORTED_ROWS_MAX + 500, "CASE WHEN i % 3 > 0 THEN CONCAT('u', i) END"),
+        (SORTED_ROWS_MAX + 500, "'everybody'"),
+        (ROW_GROUP_ROWS + 5_000, "CONCAT('u', i)"),
+    ],
+    ids=["small", "some", "one or nobody", "all", "row groups"],
+)
+def test_the_rows_of_a_user_stand_together(desk: Desk, rows: int, email: str) -> None:
+    """Numbered from 1 without a gap; first who has several rows, each one's rows side by side."""
+    desk.store.audience(PEOPLE)
+    land(desk, rows, email)
+    _, delivery = desk.write_down()
+    numbered = desk.query("SELECT seq, email FROM tailrace.outbox__people ORDER BY seq")
+    assert [*range(1, rows + 1)] == [seq for seq, _ in numbered]
+    users = [user for _, user in numbered if user is not None]
+    assert len(set(users)) == sum(
+        1 for at, user in enumerate(users) if at == 0 or users[at - 1] != user
+    )
+    if rows > SORTED_ROWS_MAX:
+        counted = Counter(users)
+        several = [counted[user] > 1 for user in users]
+        assert several == sorted(several, reverse=True)
+    desk.acknowledge(delivery, 1, delivery.planned)
+
+
+def test_what_the_engine_did_not_take_is_a_gap(desk: Desk) -> None:
+    """Nothing is sent of a plan of which not every row stands in the outbox."""
+    desk.store.audience(PEOPLE)
+    land(desk, 3, "CONCAT('u', i)")
+    planned, delivery = desk.write_down()
+    once = TableName("tailrace", "moved_once")
+    # Whoever counts it finds three rows, and whoever reads it afterwards none.
+    desk.warehouse.execute(
+        "CREATE SEQUENCE tailrace.looks; CREATE VIEW tailrace.moved_once AS "
+        "SELECT * FROM tailrace.outbox__people WHERE NEXTVAL('tailrace.looks') <= 3"
+    )
+    with pytest.raises(LedgerGap, match="3 planned, 0 written down"):
+        enqueue(desk.ledger, 99, delivery.audience, transitions=once, shape=planned.shape)
+    desk.warehouse.execute("DROP VIEW tailrace.moved_once; DROP SEQUENCE tailrace.looks")
