@@ -21,8 +21,6 @@ from tailrace.stretches import PIECES_AHEAD, in_order, read_ahead
 from tailrace.testing.segment import SegmentSimulator
 from tailrace.warehouse import open_warehouse
 
-pytestmark = pytest.mark.older_duckdb
-
 WIDE_ROWS = 1_500
 WIDE_CHARACTERS = 28_000
 # DuckDB is given a half of it.
@@ -156,6 +154,7 @@ def segment() -> Iterator[SegmentSimulator]:
         yield simulator
 
 
+@pytest.mark.older_duckdb
 @pytest.mark.parametrize("place", ["note", "deep.note"])
 def test_wide_rows_are_delivered_in_little_memory(
     tmp_path: Path, segment: SegmentSimulator, place: str
@@ -191,6 +190,7 @@ def test_wide_rows_are_written_down_on_a_small_machine(
     assert (0, 2 * WIDE_ROWS) == (done.exit_code, done.audiences[0]["sent"]), done.errors
 
 
+@pytest.mark.older_duckdb
 def test_a_row_that_needs_more_memory_than_a_delivery_has(
     tmp_path: Path, segment: SegmentSimulator
 ) -> None:
@@ -210,6 +210,7 @@ def test_a_row_that_needs_more_memory_than_a_delivery_has(
     assert len(segment.events) == len(segment.received)
 
 
+@pytest.mark.older_duckdb
 def test_what_fails_halfway_tells_no_value(tmp_path: Path) -> None:
     """DuckDB's words on a row come through Arrow, and are not repeated."""
     with open_warehouse(Shop(tmp_path / "shop").project, clock=SystemClock()) as warehouse:

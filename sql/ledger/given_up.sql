@@ -1,4 +1,5 @@
 -- The last run at which a name was given up: its audience retired, or carried over to another name.
-SELECT COALESCE(MAX(run_seq), 0)
+-- DuckDB 1.5 fails over the greatest of a bare column where its statistics rule every row out.
+SELECT COALESCE(MAX(CASE WHEN phase = 'retired' THEN run_seq END), 0)
 FROM audience_runs
-WHERE name = :name AND destination = :destination AND phase = 'retired'
+WHERE name = :name AND destination = :destination
