@@ -5,7 +5,8 @@ PYTHON ?= $(shell for each in python3 python3.14 python3.13 python3.12 python3.1
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& { echo $$each; break; }; done)
 UV ?= uv
-WORKERS ?= 2
+# One more than the cores that are counted on: a test often waits for a process or a socket.
+WORKERS ?= 3
 BIN := .venv/bin
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
@@ -41,11 +42,11 @@ check: setup
 
 # The full suite runs last, so that the output ends with its closing line.
 test: check postgres duckdb-1.5
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 # The tests of what touches the warehouse, again on the oldest DuckDB that is supported.
 duckdb-1.5: setup $(OLDER_DUCKDB)/ready
-	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) -m older_duckdb -k "not postgres" --duckdb-version 1.5
+	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m older_duckdb -k "not postgres" --duckdb-version 1.5
 
 $(OLDER_DUCKDB)/ready: constraints-duckdb-1.5.txt
 	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(OLDER_DUCKDB) -r $<
