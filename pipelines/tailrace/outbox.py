@@ -55,9 +55,9 @@ def enqueue(
     def count(counted: Binding) -> int:
         return int(warehouse.run("warehouse/count_rows", tables={"counted": counted})[0][0])
 
-    def users(of: str) -> Binding:
-        bound = {"transitions": transitions}
-        return query(f"outbox/users_of_{of}", warehouse.dialect, tables=bound, columns=lists)
+    def bound(name: str, **tables: Binding) -> Binding:
+        tables["transitions"] = transitions
+        return query(f"outbox/{name}", warehouse.dialect, tables=tables, columns=lists)
 
     planned = count(transitions)
     if planned <= SORTED_ROWS_MAX:
@@ -65,13 +65,14 @@ def enqueue(
     elif identity == shape.keys:
         number("enqueue_each", transitions)
     else:
-        several = users("several")
+        users = bound("shared_users")
+        several = bound("of_shared_users", users=users)
         first = count(several)
         # DuckDB may lose what is inserted after nothing was, in the same transaction.
         if first:
             number("enqueue", several)
         if first < planned:
-            number("enqueue_each", users("one"), after=first)
+            number("enqueue_each", bound("of_single_users", users=users), after=first)
     ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
     if written != planned:
         raise LedgerGap(f"{audience.title}: {planned} planned, {written} written down")

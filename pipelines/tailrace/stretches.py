@@ -1,8 +1,8 @@
 """The messages that a warehouse wrote, stretch by stretch of the outbox, in order and read ahead.
 
 A stretch is what one statement reads. To begin so long a statement takes as long as some ten
-thousand rows, so a stretch has as many rows as a row group; it comes in pieces, and only a few of
-these are held, however slow the sending is.
+thousand rows, so a stretch has as many rows as a few row groups; it comes in pieces, and only some
+of these are held, however slow the sending is.
 """
 
 from __future__ import annotations
