@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 pytest_plugins = ["warehouses.postgres_server"]
 
@@ -22,7 +22,9 @@ LEAKING_PREFIXES = ("SOURCES__", "DESTINATION__", "TAILRACE", "WORKSPACE__", "RU
 LEAKING_NAMES = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HTTP_PROXY", "HTTPS_PROXY")
 
 # What touches the warehouse runs again on the oldest DuckDB that is supported.
-OLDER_DUCKDB_TESTS = re.compile(r"warehouses/|test_(warehouse|ledger|plan|outbox|sync|demo)")
+OLDER_DUCKDB_TESTS = re.compile(
+    r"warehouses?/|ledger/|plan/test_(golden|plan_schema)|cli/test_demo"
+)
 
 
 class Command(Protocol):
@@ -86,7 +88,7 @@ def own_logging() -> Iterator[None]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A new project, as `tailrace init` makes it."""
-    from tailrace.scaffold import scaffold
+    from tailrace.cli.init import scaffold
 
     return scaffold(tmp_path / "shop").root
 

@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 
 from tailrace.clock import SystemClock
-from tailrace.salesforce import ExtractResult, ObjectFacts, extract
-from tailrace.settings import SalesforceCredentials, SalesforceSettings
+from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
+from tailrace.salesforce.extract.source import ExtractResult, ObjectFacts, extract
 from tailrace.testing import SalesforceSimulator
 
 import dlt  # isort: skip

@@ -8,13 +8,13 @@ from typing import Any
 
 import duckdb
 
-from tailrace import sync
-from tailrace.choices import Choices
 from tailrace.clock import Clock, SystemClock
-from tailrace.plan import Plan
-from tailrace.project import Project, load_project
-from tailrace.results import RunResult
-from tailrace.testing.segment import SegmentSimulator
+from tailrace.config.project import Project, load_project
+from tailrace.plan.plan import Plan
+from tailrace.plan.policy import Choices
+from tailrace.run import job
+from tailrace.run.result import RunResult
+from tailrace.testing.segment.simulator import SegmentSimulator
 
 CONFIG = """
 [tailrace]
@@ -101,10 +101,10 @@ class Shop:
             return con.execute(sql).fetchall()
 
     def plan(self, **options: Any) -> Plan:
-        return sync.plan(self.project, clock=self.clock, **options)
+        return job.plan(self.project, clock=self.clock, **options)
 
     def sync(self, **options: Any) -> RunResult:
-        return sync.sync(self.project, clock=self.clock, **options)
+        return job.sync(self.project, clock=self.clock, **options)
 
     def allow(self, *pairs: tuple[str, str]) -> Choices:
         return Choices(allow=frozenset(pairs))

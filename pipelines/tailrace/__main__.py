@@ -1,6 +1,6 @@
 """`python -m tailrace` is the `tailrace` command."""
 
-from tailrace.cli import main
+from tailrace.cli.app import main
 
 if __name__ == "__main__":
     main()

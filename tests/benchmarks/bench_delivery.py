@@ -25,7 +25,7 @@ import duckdb
 from delivery_ways import COLUMNS
 from figure import Figure
 
-from tailrace.settings import SegmentSettings
+from tailrace.config.settings import SegmentSettings
 
 PEOPLE = int(os.environ.get("TAILRACE_BENCH_PEOPLE", "200_000"))
 FEW_PEOPLE = 100_000

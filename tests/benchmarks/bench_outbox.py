@@ -18,18 +18,18 @@ from pathlib import Path
 from bench_plan import AUDIENCE, CONFIG, PERSON
 from figure import Figure
 
-from tailrace.calls import Call, Mapper
-from tailrace.choices import Choices
 from tailrace.clock import SystemClock
-from tailrace.delivery import Delivery, write_down
-from tailrace.dispatch import COLLECTED_AFTER
-from tailrace.envelopes import Envelopes
-from tailrace.ledger import Ledger
-from tailrace.models import read_models
-from tailrace.outbox import unsettled
-from tailrace.plan import Planner
-from tailrace.project import load_project
-from tailrace.warehouse import open_warehouse
+from tailrace.config.project import load_project
+from tailrace.destinations.segment.mapper import Call, Mapper
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.outbox import unsettled
+from tailrace.models.loader import read_models
+from tailrace.plan.plan import Planner
+from tailrace.plan.policy import Choices
+from tailrace.run.delivery import Delivery, write_down
+from tailrace.run.dispatch import COLLECTED_AFTER
+from tailrace.run.member_messages import Envelopes
+from tailrace.warehouse.connection import open_warehouse
 
 ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "300_000"))
 TRIES = 3

@@ -22,14 +22,14 @@ from pathlib import Path
 
 from figure import Figure
 
-from tailrace.choices import Choices
 from tailrace.clock import SystemClock
-from tailrace.delivery import write_down
-from tailrace.ledger import Ledger, Run
-from tailrace.models import read_models
-from tailrace.plan import AudiencePlan, Planner
-from tailrace.project import load_project
-from tailrace.warehouse import Warehouse, open_warehouse
+from tailrace.config.project import load_project
+from tailrace.ledger.ledger import Ledger, Run
+from tailrace.models.loader import read_models
+from tailrace.plan.plan import AudiencePlan, Planner
+from tailrace.plan.policy import Choices
+from tailrace.run.delivery import write_down
+from tailrace.warehouse.connection import Warehouse, open_warehouse
 
 ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "10_000_000"))
 MEMORY = os.environ.get("TAILRACE_BENCH_MEMORY")

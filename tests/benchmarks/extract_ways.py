@@ -26,9 +26,9 @@ import requests
 from simple_salesforce.api import Salesforce
 
 from tailrace.clock import SystemClock
-from tailrace.salesforce import extract
-from tailrace.salesforce_api import Api
-from tailrace.settings import ObjectSettings, SalesforceCredentials, SalesforceSettings
+from tailrace.config.settings import ObjectSettings, SalesforceCredentials, SalesforceSettings
+from tailrace.salesforce.client import Api
+from tailrace.salesforce.extract.source import extract
 
 for first_used in (
     "dlt.destinations.impl.duckdb.duck",

@@ -15,11 +15,11 @@ from typing import Any
 from shop import CONTACT, Shop
 
 from tailrace.errors import TailraceError
-from tailrace.results import RunResult
-from tailrace.sync import Job, carry_out, prepare
-from tailrace.testing.faults import Fault
-from tailrace.testing.segment import SegmentSimulator
-from tailrace.warehouse import Warehouse, open_warehouse
+from tailrace.run.job import Job, carry_out, prepare
+from tailrace.run.result import RunResult
+from tailrace.testing.http.faults import Fault
+from tailrace.testing.segment.simulator import SegmentSimulator
+from tailrace.warehouse.connection import Warehouse, open_warehouse
 
 KEYS = [f"c{n}" for n in range(8)]
 CITIES = [None, "Oslo", "Bergen", "Tromsø"]

@@ -16,8 +16,8 @@ import pytest
 from shop import PEOPLE, Shop
 from simulation.receiver import Profile, profiles
 
-from tailrace.testing.faults import Fault
-from tailrace.testing.segment import SegmentSimulator
+from tailrace.testing.http.faults import Fault
+from tailrace.testing.segment.simulator import SegmentSimulator
 
 VICTIM = Path(__file__).with_name("victim.py")
 STATEMENTS_MAX = 400

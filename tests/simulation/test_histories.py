@@ -8,7 +8,7 @@ import pytest
 from simulation.history import History
 from simulation.receiver import members, profiles
 
-from tailrace.testing.segment import SegmentSimulator
+from tailrace.testing.segment.simulator import SegmentSimulator
 
 SEEDS_PER_TEST = 10
 

@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tailrace import statements, sync
 from tailrace.clock import SystemClock
-from tailrace.project import load_project
-from tailrace.statements import root as root_of
-from tailrace.warehouse import Warehouse
+from tailrace.config.project import load_project
+from tailrace.run import job
+from tailrace.warehouse import statements
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.statements import root as root_of
 
 
 def script_of(name: str) -> None:
@@ -51,7 +52,7 @@ def live(root: Path, host: str, key: str, batch: str, statement: int | None) -> 
         "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": batch,
         "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
     }
-    done = sync.sync(load_project(root, environ=environ), clock=SystemClock())
+    done = job.sync(load_project(root, environ=environ), clock=SystemClock())
     os._exit(done.exit_code)
 
 

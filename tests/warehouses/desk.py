@@ -16,15 +16,15 @@ import pytest
 import sqlglot
 from warehouses.stores import Store, store_on
 
-from tailrace.calls import Transition
-from tailrace.choices import Choices
 from tailrace.clock import SystemClock
-from tailrace.delivery import Delivery, write_down
-from tailrace.ledger import Ledger, Run
-from tailrace.models import Models, read_models
-from tailrace.outbox import unsettled
-from tailrace.plan import AudiencePlan, Planner
-from tailrace.warehouse import Warehouse, open_warehouse
+from tailrace.destinations.segment.mapper import Transition
+from tailrace.ledger.ledger import Ledger, Run
+from tailrace.ledger.outbox import unsettled
+from tailrace.models.loader import Models, read_models
+from tailrace.plan.plan import AudiencePlan, Planner
+from tailrace.plan.policy import Choices
+from tailrace.run.delivery import Delivery, write_down
+from tailrace.warehouse.connection import Warehouse, open_warehouse
 
 NOBODY: Collection[str] = frozenset()
 

@@ -18,7 +18,7 @@ import sqlglot
 from shop import CONFIG, Shop
 from warehouses.postgres_server import PostgresServer
 
-from tailrace.testing.segment import SegmentSimulator
+from tailrace.testing.segment.simulator import SegmentSimulator
 
 WAREHOUSES = (
     pytest.param("duckdb", marks=pytest.mark.older_duckdb),

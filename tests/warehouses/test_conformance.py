@@ -16,14 +16,16 @@ import pytest
 from warehouses.postgres_server import PostgresServer
 from warehouses.stores import WAREHOUSES, PostgresStore, Store, store_on
 
-from tailrace import history, housekeeping, sync
-from tailrace.choices import Choices
+from tailrace.cli.demo import SandboxClock
+from tailrace.cli.init import scaffold
 from tailrace.clock import SystemClock
-from tailrace.demo import SandboxClock
+from tailrace.config.project import load_project
 from tailrace.errors import LockHeld
-from tailrace.project import load_project
-from tailrace.results import RunResult
-from tailrace.scaffold import scaffold
+from tailrace.ledger import maintenance
+from tailrace.plan.policy import Choices
+from tailrace.reporting import history
+from tailrace.run import job
+from tailrace.run.result import RunResult
 from tailrace.testing import Fault, SalesforceSimulator, SegmentSimulator
 
 PEOPLE = """/* ---
@@ -108,7 +110,7 @@ def test_an_audience_lives_through_its_days(shop: Store) -> None:
     shop.script("UPDATE salesforce.contact SET is_deleted = FALSE WHERE id = 'c3'")
     assert (0, 1, 0, 0, 1) == moved(shop.sync())
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
-    (stands,) = sync.status(shop.project, clock=SystemClock())["audiences"]
+    (stands,) = job.status(shop.project, clock=SystemClock())["audiences"]
     assert ("unchanged", 4, 4) == (stands["status"], stands["size_before"], stands["size_after"])
 
 
@@ -293,14 +295,14 @@ def test_a_refused_row_is_planned_anew_and_nothing_else(shop: Store) -> None:
         first.audiences[0]["sent"],
         first.audiences[0]["rejected"],
     )
-    (refused,) = housekeeping.rejected(shop.project, clock=SystemClock())["rejected"]
+    (refused,) = maintenance.rejected(shop.project, clock=SystemClock())["rejected"]
     assert ("people", 1) == (refused["audience"], refused["rows"])
     shop.segment.faults.clear()
     said(shop)
     shop.script("UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c2'")
     assert (0, 1, 0, 0, 1) == moved(shop.sync())
     assert {"c2"} == {user for user, _, _ in said(shop)}
-    assert [] == housekeeping.rejected(shop.project, clock=SystemClock())["rejected"]
+    assert [] == maintenance.rejected(shop.project, clock=SystemClock())["rejected"]
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
 
 
@@ -395,7 +397,7 @@ def test_an_audience_is_renamed_traced_purged_and_retired(shop: Store) -> None:
     moved(shop.sync())
     shop.script("UPDATE salesforce.contact SET is_deleted = TRUE WHERE id = 'c3'")
     moved(shop.sync())
-    housekeeping.rename(shop.project, "people", "persons", clock=clock)
+    maintenance.rename(shop.project, "people", "persons", clock=clock)
     shop.forget_audience("people")
     shop.audience(PEOPLE, "persons")
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
@@ -406,14 +408,14 @@ def test_an_audience_is_renamed_traced_purged_and_retired(shop: Store) -> None:
     ]
     there = history.members_at(shop.project, "persons", clock.now(), clock=clock)
     assert {"c1", "c2"} == {row[0] for row in there}
-    forgotten = housekeeping.purge(shop.project, older_than=timedelta(0), clock=InTwoDays())
+    forgotten = maintenance.purge(shop.project, older_than=timedelta(0), clock=InTwoDays())
     assert (4, 1) == (forgotten["forgotten"]["outbox"], forgotten["forgotten"]["tombstones"])
     assert there == history.members_at(shop.project, "persons", clock.now(), clock=clock)
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
     shop.forget_audience("persons")
     shop.audience(PEOPLE, "others")
     said(shop)
-    gone = sync.retire(shop.project, "persons", clock=clock)
+    gone = job.retire(shop.project, "persons", clock=clock)
     assert (0, 2) == (gone.exit_code, gone.audiences[0]["exited"])
     assert {"c1", "c2"} == {user for user, _, _ in said(shop)}
 
@@ -428,7 +430,7 @@ def test_another_destination_is_told_from_the_ledger(shop: Store) -> None:
         moved(shop.sync())
         shop.script("UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c1'")
         moved(shop.sync())
-        done = sync.replay(shop.project, "people", "other", clock=SystemClock())
+        done = job.replay(shop.project, "people", "other", clock=SystemClock())
         assert 0 == done.exit_code, done.errors
         cities = {
             event["userId"]: event["properties"]["city"]
@@ -451,7 +453,7 @@ def test_a_second_run_waits_for_nobody(
     assert 1 == len(shop.plan().audiences)
     from warehouses.desk import desk_at
 
-    from tailrace.lock import lock
+    from tailrace.ledger.lock import lock
 
     with (
         desk_at(shop) as desk,
@@ -486,7 +488,7 @@ def main_job(kind: str, folder: Path, url: str | None) -> list[list[Any]]:
         project = load_project(root, environ=environ)
         told = []
         for _ in range(2):
-            done = sync.run(project, clock=SandboxClock(salesforce.org))
+            done = job.run(project, clock=SandboxClock(salesforce.org))
             assert (0, ()) == (done.exit_code, done.errors)
             told.append([counts(done), calls(segment.inbox.delivered)])
             segment.inbox.clear()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from salesforce_landing import QuickClock
 
-from tailrace.salesforce import ExtractResult, extract
-from tailrace.settings import SalesforceCredentials, SalesforceSettings
+from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
+from tailrace.salesforce.extract.source import ExtractResult, extract
 from tailrace.testing import SalesforceSimulator
 
 import dlt  # isort: skip

@@ -9,8 +9,8 @@ import pytest
 from warehouses.desk import Desk, desk_on
 
 from tailrace.errors import LedgerGap
-from tailrace.outbox import SORTED_ROWS_MAX, enqueue
-from tailrace.statements import TableName
+from tailrace.ledger.outbox import SORTED_ROWS_MAX, enqueue
+from tailrace.warehouse.statements import TableName
 
 pytestmark = pytest.mark.older_duckdb
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from tailrace.cli.init import scaffold
 from tailrace.clock import SystemClock
-from tailrace.scaffold import scaffold
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
-from tailrace.testing.org import Org
+from tailrace.testing.org.org import Org
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.postgres

@@ -12,13 +12,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from tailrace.testing.faults import Fault, FaultScript
+from tailrace.testing.http.faults import Fault, FaultScript
 
 if TYPE_CHECKING:
-    from tailrace.testing.bulk import BulkSettings, JobFault
-    from tailrace.testing.org import Org, Sizes
-    from tailrace.testing.salesforce import SalesforceSimulator
-    from tailrace.testing.segment import SegmentSimulator
+    from tailrace.testing.org.org import Org, Sizes
+    from tailrace.testing.salesforce.bulk import BulkSettings, JobFault
+    from tailrace.testing.salesforce.simulator import SalesforceSimulator
+    from tailrace.testing.segment.simulator import SegmentSimulator
 
 __all__ = [
     "BulkSettings",
@@ -33,12 +33,12 @@ __all__ = [
 
 # Imported when first asked for: each brings half of the package along.
 _HOMES = {
-    "BulkSettings": "bulk",
-    "JobFault": "bulk",
-    "Org": "org",
-    "SalesforceSimulator": "salesforce",
-    "SegmentSimulator": "segment",
-    "Sizes": "org",
+    "BulkSettings": "salesforce.bulk",
+    "JobFault": "salesforce.bulk",
+    "Org": "org.org",
+    "SalesforceSimulator": "salesforce.simulator",
+    "SegmentSimulator": "segment.simulator",
+    "Sizes": "org.org",
 }
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tailrace.clock import SystemClock
-from tailrace.testing.server import Simulator
+from tailrace.testing.http.server import Simulator
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,7 +76,7 @@ def _segment_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _segment(given: argparse.Namespace) -> tuple[Simulator, dict[str, Any]]:
-    from tailrace.testing.segment import SegmentSimulator
+    from tailrace.testing.segment.simulator import SegmentSimulator
 
     simulator = SegmentSimulator(
         port=given.port,
@@ -122,10 +122,10 @@ def _moment(text: str) -> datetime:
 
 
 def _salesforce(given: argparse.Namespace) -> tuple[Simulator, dict[str, Any]]:
-    from tailrace.testing.bulk import BulkSettings
-    from tailrace.testing.faults import Fault
-    from tailrace.testing.org import Org
-    from tailrace.testing.salesforce import SalesforceSimulator
+    from tailrace.testing.http.faults import Fault
+    from tailrace.testing.org.org import Org
+    from tailrace.testing.salesforce.bulk import BulkSettings
+    from tailrace.testing.salesforce.simulator import SalesforceSimulator
 
     org = Org(seed=given.seed, start=given.start or SystemClock().now())
     if given.contacts:

@@ -1,0 +1,1 @@
+"""What an audience is: its YAML header, validated and typed."""

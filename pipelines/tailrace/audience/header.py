@@ -1,0 +1,223 @@
+"""Makes an audience of its header, and says what in it cannot be.
+
+The JSON Schema has looked at each key alone; here is what only several of them say together.
+Mappings are put in the order of their names, so that the order in a header changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tailrace.audience.audience import (
+    Audience,
+    Consent,
+    Field,
+    Group,
+    Guards,
+    Identify,
+    Limit,
+    Payload,
+    Track,
+)
+from tailrace.audience.yaml import Header, check, raise_all
+from tailrace.errors import HeaderInvalid, ModelError
+
+PLAIN_EVENTS = ("Segment Entered", "Segment Exited")
+ENGAGE_EVENTS = ("Audience Entered", "Audience Exited")
+
+# The engine writes these itself; a mapped one would be overwritten, or overwrite.
+RESERVED_PROPERTIES = frozenset({"audience_key", "previous"})
+RESERVED_CONTEXT = {"externalIds": "external_ids", "consent": "consent.categories"}
+
+
+def read_audience(header: Header, *, default_name: str) -> Audience:
+    """Make an audience of a header, or say everything that is wrong with it.
+
+    Raises:
+        HeaderInvalid: One thing is wrong; its file and line are given.
+        SeveralModelErrors: Several things are.
+    """
+    raise_all(check(header, "audience"))
+    values = {name: value for name, value in header.values.items() if value is not None}
+    payload: Payload = values.get("payload", "plain")
+    destination = values.get("destination")
+    audience = Audience(
+        name=values.get("audience", default_name),
+        description=values.get("description", ""),
+        owner=values.get("owner"),
+        tags=tuple(values.get("tags", ())),
+        key=_names(values["key"]),
+        user_id=_lower(values.get("user_id")),
+        anonymous_id=_lower(values.get("anonymous_id")),
+        external_ids=_lowered(values.get("external_ids", {})),
+        track=_track(values.get("track", False), payload),
+        identify=_identify(values.get("identify")),
+        group=_group(values.get("group")),
+        payload=payload,
+        context=_canonical(values.get("context", {})),
+        integrations=_canonical(values.get("integrations", {})),
+        consent=_consent(values.get("consent")),
+        guards=_guards(values.get("guards", {})),
+        on_definition_change=values.get("on_definition_change"),
+        on_mapping_change=values.get("on_mapping_change"),
+        on_new_column=values.get("on_new_column"),
+        destination=destination if isinstance(destination, str) else None,
+        destinations=tuple(destination) if isinstance(destination, list) else (),
+        file=header.file,
+        header_lines={".".join(path): line for path, line in header.lines.items()},
+    )
+    raise_all(list(_contradictions(audience)))
+    return audience
+
+
+def _track(written: Any, payload: Payload) -> Track | None:
+    if written is False:
+        return None
+    values: Mapping[str, Any] = {} if written is True else written
+    entered, exited = ENGAGE_EVENTS if payload == "engage" else PLAIN_EVENTS
+    return Track(
+        entered=_event(values.get("entered", True), entered),
+        changed=_event(values.get("changed", False), ""),
+        exited=_event(values.get("exited", True), exited),
+        properties=_fields(values.get("properties", {})),
+        timestamp=_lower(values.get("timestamp")),
+        message_id=_lower(values.get("message_id")),
+        initial=values.get("initial", "send"),
+    )
+
+
+def _event(written: str | bool, default: str) -> str | None:
+    if isinstance(written, str):
+        return written
+    return default if written else None
+
+
+def _identify(written: Any) -> Identify | None:
+    if written is None:
+        return None
+    traits = _fields(written.get("traits", {}))
+    return Identify(traits=traits, membership_trait=written.get("membership_trait"))
+
+
+def _group(written: Any) -> Group | None:
+    if written is None:
+        return None
+    traits = _fields(written.get("traits", {}))
+    return Group(group_id=written["group_id"].lower(), traits=traits)
+
+
+def _consent(written: Any) -> Consent | None:
+    if written is None:
+        return None
+    return Consent(
+        suppress_when=_lower(written.get("suppress_when")),
+        categories=_lowered(written.get("categories", {})),
+    )
+
+
+def _guards(written: Mapping[str, Any]) -> Guards:
+    return Guards(
+        min_rows=None if written.get("min_rows") is None else int(written["min_rows"]),
+        max_exited=_limit(written.get("max_exited")),
+        max_entered=_limit(written.get("max_entered")),
+        max_changed=_limit(written.get("max_changed")),
+        explicit=frozenset(written),
+    )
+
+
+def _limit(written: Any) -> Limit | None:
+    if written is None:
+        return None
+    if isinstance(written, str):
+        return Limit(share=float(written.removesuffix("%")) / 100)
+    return Limit(rows=int(written))
+
+
+def _fields(written: Mapping[str, Any]) -> dict[str, Field]:
+    made: dict[str, Field] = {}
+    for name in sorted(written):
+        value = {"column": written[name]} if isinstance(written[name], str) else written[name]
+        made[name] = Field(
+            **{
+                **value,
+                "column": _lower(value.get("column")),
+                "value": _canonical(value.get("value")),
+            }
+        )
+    return made
+
+
+def _lowered(written: Mapping[str, str]) -> dict[str, str]:
+    return {name: written[name].lower() for name in sorted(written)}
+
+
+def _lower(column: str | None) -> str | None:
+    return None if column is None else column.lower()
+
+
+def _names(written: str | Sequence[str]) -> tuple[str, ...]:
+    columns = [written] if isinstance(written, str) else written
+    return tuple(dict.fromkeys(column.lower() for column in columns))
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _canonical(value[name]) for name in sorted(value)}
+    return [_canonical(item) for item in value] if isinstance(value, list) else value
+
+
+def _contradictions(audience: Audience) -> Iterator[ModelError]:
+    """What needs, or excludes, each other."""
+    found = (*_about_calls(audience), *_about_names(audience), *_about_fields(audience))
+    for path, message, hint in found:
+        yield HeaderInvalid(message, hint=hint, file=audience.file, line=audience.line(path))
+
+
+def _about_calls(audience: Audience) -> Iterator[tuple[str, str, str]]:
+    track, identify = audience.track, audience.identify
+    if not (track or identify or audience.group):
+        yield "key", "The audience sends nothing", "Add track: true, or identify: or group:."
+    elif not (audience.user_id or audience.anonymous_id):
+        yield (
+            "key",
+            "Neither user_id nor anonymous_id is there, and Segment takes no call without one",
+            "Name the column with the user's id, such as: user_id: contact_id",
+        )
+    if track and not (track.entered or track.changed or track.exited):
+        yield "track", "track sends nothing", "Leave track out, or name an event."
+    if audience.payload == "engage" and not (track or identify):
+        yield (
+            "payload",
+            "payload: engage needs track or identify to carry the membership",
+            "Add track: true, or use payload: plain.",
+        )
+
+
+def _about_names(audience: Audience) -> Iterator[tuple[str, str, str]]:
+    """Names that the engine writes itself: a mapped one would overwrite, or be overwritten."""
+    engage = audience.payload == "engage"
+    own = {*RESERVED_PROPERTIES, *([audience.name] if engage else [])}
+    for name in sorted(own & set(audience.track.properties if audience.track else ())):
+        message = f'The property "{name}" is written by Tailrace itself'
+        yield f"track.properties.{name}", message, "Leave it out, or give it another name."
+    if audience.identify:
+        membership = audience.identify.membership_trait or (audience.name if engage else None)
+        if membership in audience.identify.traits:
+            message = f'The trait "{membership}" says who is a member, and is mapped as well'
+            yield f"identify.traits.{membership}", message, "Give one of the two another name."
+    for name, instead in RESERVED_CONTEXT.items():
+        if name in audience.context:
+            yield f"context.{name}", f"context.{name} is made from {instead}", f"Use {instead}."
+
+
+def _about_fields(audience: Audience) -> Iterator[tuple[str, str, str]]:
+    for path, mapped in (
+        ("track.properties", audience.track.properties if audience.track else {}),
+        ("identify.traits", audience.identify.traits if audience.identify else {}),
+        ("group.traits", audience.group.traits if audience.group else {}),
+    ):
+        for name, each in mapped.items():
+            if each.hash and each.mask:
+                inner = f"{path}.{name}"
+                yield inner, f"{inner} has both hash and mask", "Choose one of them."

@@ -1,0 +1,228 @@
+"""`tailrace doctor`: what is installed, configured, reachable and allowed, each in one line.
+
+It looks and changes nothing: no file is made, no row is written, nothing is sent.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tailrace import __version__
+from tailrace.audience.audience import DEFAULT_DESTINATION
+from tailrace.clock import Clock
+from tailrace.config.project import Project, did_you_mean, load_project
+from tailrace.config.settings import SegmentSettings
+from tailrace.errors import LockHeld, NothingLanded, TailraceError
+
+LIBRARIES = ("dlt", "duckdb", "sqlglot", "segment-analytics-python", "simple-salesforce")
+CLOCK_SKEW_SECONDS_MAX = 60
+API_SHARE_LOW = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at."""
+
+    check: str
+    status: Literal["ok", "warning", "failed"]
+    found: str
+    hint: str = ""
+    exit_code: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        made = asdict(self)
+        del made["exit_code"]
+        return made
+
+
+def examine(directory: Path, target: str | None, *, clock: Clock) -> tuple[Check, ...]:
+    """Every check, in the order in which a failure explains the next one."""
+    versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in LIBRARIES)
+    found = f"tailrace {__version__}, Python {platform.python_version()}, {versions}"
+    checks = [Check(check="versions", status="ok", found=found)]
+    try:
+        project = load_project(directory, target=target)
+        settings = project.salesforce()
+    except TailraceError as error:
+        return (*checks, *_failed("configuration", error))
+    where = project.settings
+    names = f"warehouse {where.warehouse}, datasets {where.dataset} and {where.ledger_dataset}"
+    checks.append(Check(check="configuration", status="ok", found=names))
+    looks: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
+        ("models", lambda: _models(project, settings.objects)),
+        ("warehouse", lambda: _warehouse(project, clock)),
+        ("salesforce", lambda: _salesforce(project, clock)),
+        ("segment", lambda: _segment(project, clock)),
+    )
+    for name, look in looks:
+        try:
+            checks += look()
+        except TailraceError as error:
+            checks += _failed(name, error)
+    return tuple(checks)
+
+
+def exit_code(checks: tuple[Check, ...]) -> int:
+    """0, or 2 when something is yours to fix, or 1 when something outside failed."""
+    codes = {check.exit_code for check in checks if check.status == "failed"}
+    return 2 if 2 in codes else 1 if codes else 0
+
+
+def _failed(name: str, error: TailraceError) -> Iterator[Check]:
+    for each in error.flattened():
+        place = ":".join(str(part) for part in (each.file, each.line) if part)
+        yield Check(
+            check=name,
+            status="failed",
+            found=f"{place}: {each.message}" if place else each.message,
+            hint=each.hint,
+            exit_code=each.exit_code,
+        )
+
+
+def _models(project: Project, objects: tuple[str, ...]) -> Iterator[Check]:
+    from tailrace.models.loader import read_models
+
+    models = read_models(project.models_folder, objects=objects)
+    found = f"{len(models.by_name)} models, {len(models.audiences())} of them audiences"
+    yield Check(check="models", status="ok", found=found)
+
+
+def _warehouse(project: Project, clock: Clock) -> Iterator[Check]:
+    from tailrace.warehouse.connection import open_warehouse
+
+    try:
+        with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+            landed = len(warehouse.tables_in(project.settings.dataset))
+            found = f"{warehouse.engine_version}, {landed} tables landed"
+            yield Check(check="warehouse", status="ok", found=found)
+            yield from _lock_owner(warehouse, clock)
+    except NothingLanded as error:
+        yield Check(check="warehouse", status="ok", found=error.message)
+    except LockHeld as error:
+        yield Check(check="lock", status="warning", found=error.message, hint=error.hint)
+    if project.settings.warehouse == "duckdb":
+        file = project.duckdb_file
+        place = file if file.exists() else file.parent
+        if not os.access(place, os.W_OK):
+            yield Check(
+                check="warehouse",
+                status="failed",
+                found=f"{place.name} cannot be written",
+                hint="Give this user the right to write the file and its folder.",
+                exit_code=2,
+            )
+
+
+def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:
+    from tailrace.ledger.ledger import Ledger
+    from tailrace.ledger.lock import look
+
+    if "lock" not in warehouse.tables_in(warehouse.project.settings.ledger_dataset):
+        yield Check(check="ledger", status="ok", found="no run yet")
+        return
+    lease = look(Ledger(warehouse, clock=clock))
+    if lease.is_dead(now=clock.now(), single_writer=warehouse.engine.embedded):
+        yield Check(check="lock", status="ok", found="free")
+        return
+    held = f"held by {lease.run_id} on {lease.host}, until {lease.expires_at:%H:%M:%S}"
+    yield Check(check="lock", status="warning", found=held, hint=LockHeld.hint)
+
+
+def _salesforce(project: Project, clock: Clock) -> Iterator[Check]:
+    from tailrace.models.loader import landed_name
+    from tailrace.salesforce.client import Api
+    from tailrace.salesforce.extract.field_access import out_of_sight
+
+    settings = project.salesforce()
+    api = Api(project.salesforce_credentials(), settings, clock=clock)
+    try:
+        daily = api.get("limits")["DailyApiRequests"]
+        known = {each["name"] for each in api.get("sobjects")["sobjects"]}
+        hidden = list(out_of_sight(api, settings, _columns_read(project), normalize=landed_name))
+    finally:
+        api.close()
+    yield Check(check="salesforce", status="ok", found=f"logged in by {api.login_kind}")
+    left, most = daily["Remaining"], daily["Max"]
+    yield Check(
+        check="salesforce API",
+        status="ok" if left >= API_SHARE_LOW * most else "warning",
+        found=f"{left:,} of {most:,} calls left today",
+    )
+    for name in settings.objects:
+        if name.lower() not in {each.lower() for each in known}:
+            yield Check(
+                check="salesforce objects",
+                status="failed",
+                found=f"There is no object {name} for this user.{did_you_mean(name, known)}",
+                hint="Correct [sources.salesforce] objects, or give the user access to it.",
+                exit_code=2,
+            )
+    for each in hidden:
+        yield Check(
+            check="salesforce fields",
+            status="failed",
+            found=each.message,
+            hint=each.hint,
+            exit_code=2,
+        )
+    if api.server_time is not None:
+        skew = abs((clock.now() - api.server_time).total_seconds())
+        close = skew <= CLOCK_SKEW_SECONDS_MAX
+        yield Check(
+            check="clock",
+            status="ok" if close else "warning",
+            found=f"{skew:,.0f} s from Salesforce's",
+            hint="" if close else "Set this machine's clock; logins by JWT depend on it.",
+        )
+
+
+def _columns_read(project: Project) -> dict[str, dict[str, tuple[str, ...]]]:
+    from tailrace.models.lineage import columns_read
+    from tailrace.models.loader import read_models
+
+    try:
+        return columns_read(read_models(project.models_folder))
+    except TailraceError:
+        # Models that cannot be read are told of by their own check.
+        return {}
+
+
+def _segment(project: Project, clock: Clock) -> Iterator[Check]:
+    """Each source that an audience goes to, by the name of its section."""
+    for name in _destinations(project):
+        try:
+            yield Check(check=name, status="ok", found=_source(project.segment(name), clock))
+        except TailraceError as error:
+            yield from _failed(name, error)
+
+
+def _destinations(project: Project) -> list[str]:
+    from tailrace.models.loader import read_models
+
+    named = {DEFAULT_DESTINATION: None}
+    with suppress(TailraceError):
+        models = read_models(project.models_folder, objects=project.salesforce().objects)
+        audiences = [model.audience for model in models.audiences() if model.audience]
+        lanes = [lane for audience in audiences for lane in audience.lanes()]
+        named = dict.fromkeys(lane.destination or DEFAULT_DESTINATION for lane in lanes) or named
+    return list(named)
+
+
+def _source(settings: SegmentSettings, clock: Clock) -> str:
+    """What is known of a source, after it was asked."""
+    from tailrace.destinations.segment.write_key import settings_host
+    from tailrace.destinations.sender import Segment
+
+    with Segment(settings, clock=clock) as segment:
+        segment.check()
+    host = settings_host(settings)
+    asked = f"{host} knows the write key" if host else "the write key is not asked about"
+    return f"{settings.host}: {asked}"

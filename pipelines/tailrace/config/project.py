@@ -1,0 +1,414 @@
+"""The project on disk: its folders and its settings. The only reader of the environment.
+
+Settings follow dlt's conventions and order: environment (`SECTION__KEY`), then the profile's
+`.dlt/<target>.secrets.toml`, `.dlt/secrets.toml`, `.dlt/<target>.config.toml`,
+`.dlt/config.toml`. The files are read here with the standard library, so that offline commands
+do not pay for importing dlt; a secret that none of them holds is asked of dlt, whose providers
+know vaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from urllib.parse import SplitResult, urlsplit
+
+from tailrace.config.settings import (
+    MAY_BE_ZERO,
+    ObjectSettings,
+    SalesforceCredentials,
+    SalesforceSettings,
+    SegmentSettings,
+    WarehouseSettings,
+)
+from tailrace.errors import (
+    InsecureHost,
+    InvalidConfigValue,
+    MissingCredential,
+    NotAProject,
+    UnknownConfigKey,
+)
+
+S = TypeVar("S")
+
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+SECTIONS: dict[str, type] = {
+    "tailrace": WarehouseSettings,
+    "sources.salesforce.credentials": SalesforceCredentials,
+    "sources.salesforce": SalesforceSettings,
+    "destination.segment": SegmentSettings,
+}
+# Keys that other readers of the same sections own: dlt's, and the tables below ours.
+KEYS_OF_OTHERS = {
+    "sources.salesforce": {"credentials", "object", "per_object", "max_table_nesting"},
+    "tailrace": {"alerts"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project folder with its settings. Credentials are read when they are asked for."""
+
+    root: Path
+    target: str | None
+    settings: WarehouseSettings
+    # Both may hold secrets, and a project is printed where something goes wrong.
+    layers: tuple[tuple[str, Mapping[str, Any]], ...] = field(repr=False)
+    environ: Mapping[str, str] = field(repr=False)
+
+    @property
+    def models_folder(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def tracking_plan_file(self) -> Path:
+        """What messages must be like, where the project says so; enforced before sending."""
+        return self.root / "tracking_plan.yaml"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where dlt keeps its working files: inside the project, so that nothing lands at home."""
+        return self.root / ".tailrace" / (self.target or "default")
+
+    @property
+    def duckdb_file(self) -> Path:
+        """The DuckDB file of `[destination.duckdb] credentials`, relative to the project.
+
+        Raises:
+            InvalidConfigValue: It is no file, and the ledger would not outlive the run.
+        """
+        found = self._lookup("destination.duckdb", "credentials")
+        value = found[0] if found else "warehouse.duckdb"
+        if isinstance(value, Mapping):
+            value = value.get("database", "warehouse.duckdb")
+        path = str(value).removeprefix("duckdb:///")
+        if path.startswith((":memory:", "md:", "motherduck:")):
+            raise InvalidConfigValue(
+                f'destination.duckdb.credentials is "{path.partition(":")[0]}:", which is no file',
+                hint="Name a file for the warehouse, such as warehouse.duckdb.",
+            )
+        return self.root / path
+
+    def warehouse_credentials(self, name: str) -> str | dict[str, Any] | None:
+        """`[destination.<name>] credentials`, whole or key by key; None leaves them to dlt."""
+        section = f"destination.{name}"
+        found = self._lookup(section, "credentials")
+        if found is not None and not isinstance(found[0], Mapping):
+            return str(found[0])
+        by_key: dict[str, Any] = {}
+        for _, layer in reversed(self.layers):
+            by_key |= _table(layer, f"{section}.credentials")
+        prefix = f"DESTINATION__{name}__CREDENTIALS__".upper()
+        for variable, value in self.environ.items():
+            if variable.startswith(prefix):
+                by_key[variable.removeprefix(prefix).lower()] = value
+        return by_key or None
+
+    def salesforce(self) -> SalesforceSettings:
+        """`[sources.salesforce]` and its tables, one an object."""
+        settings = self._section("sources.salesforce", SalesforceSettings)
+        per_object: dict[str, ObjectSettings] = {}
+        for name in _objects_told(self.layers, self.environ):
+            section = f"sources.salesforce.object.{name}"
+            per_object[name] = self._section(section, ObjectSettings)
+        values = {f.name: getattr(settings, f.name) for f in fields(settings)}
+        return SalesforceSettings(**{**values, "per_object": types.MappingProxyType(per_object)})
+
+    def salesforce_credentials(self) -> SalesforceCredentials:
+        """How to log in to Salesforce.
+
+        Raises:
+            MissingCredential: There is no instance URL, or nothing to log in with.
+            InsecureHost: The instance URL is http:// and not on this machine.
+        """
+        found = self._section("sources.salesforce.credentials", SalesforceCredentials)
+        insist_on_tls(found.instance_url, "sources.salesforce.credentials.instance_url")
+        if found.private_key_file and not found.private_key:
+            key = (self.root / found.private_key_file).expanduser()
+            if not key.is_file():
+                raise MissingCredential(f"The private key file {found.private_key_file} is missing")
+            values = {f.name: getattr(found, f.name) for f in fields(found)}
+            found = SalesforceCredentials(**{**values, "private_key": key.read_text()})
+        return found
+
+    def segment(self, destination: str = "segment") -> SegmentSettings:
+        """`[destination.segment]`, or another Segment source by its name.
+
+        Raises:
+            UnknownConfigKey: There is no such section, or it has a key that nothing reads.
+            MissingCredential: There is no write key.
+            InsecureHost: The host is http:// and not on this machine.
+        """
+        section = f"destination.{destination}"
+        if section not in SECTIONS:
+            self._insist_on(section)
+            _refuse_unknown_keys(self.layers, self.environ, {section: SegmentSettings})
+        settings = self._section(section, SegmentSettings)
+        insist_on_tls(settings.host, f"{section}.host")
+        return settings
+
+    def _insist_on(self, section: str) -> None:
+        prefix = section.replace(".", "__").upper() + "__"
+        here = any(_table(layer, section) for _, layer in self.layers)
+        if not here and not any(name.startswith(prefix) for name in self.environ):
+            parent, _, name = section.rpartition(".")
+            known = {key for _, layer in self.layers for key in _table(layer, parent)}
+            raise UnknownConfigKey(
+                f"[{section}] is not configured.{did_you_mean(name, known)}",
+                hint=f"Put its write_key under [{section}] in .dlt/secrets.toml, and what else "
+                "differs in .dlt/config.toml.",
+            )
+
+    def enter(self) -> None:
+        """Make this the folder and the profile that dlt works with."""
+        os.chdir(self.root)
+        os.environ.setdefault("DLT_DATA_DIR", str(self.state_folder))
+        if self.target:
+            os.environ["WORKSPACE__PROFILE"] = self.target
+
+    def _lookup(self, section: str, key: str) -> tuple[Any, str] | None:
+        """The value of a key and where it stands, the first layer that has it winning."""
+        name = f"{section}.{key}".replace(".", "__").upper()
+        if name in self.environ:
+            return self.environ[name], f"${name}"
+        for where, layer in self.layers:
+            table = _table(layer, section)
+            if key in table:
+                return table[key], where
+        return None
+
+    def _section(self, section: str, shape: type[S]) -> S:
+        values: dict[str, Any] = {}
+        hints = get_type_hints(shape)
+        for each in fields(shape):  # type: ignore[arg-type]
+            if each.name == "per_object":
+                continue
+            found = self._lookup(section, each.name)
+            secret = not each.repr or each.default is each.default_factory is MISSING
+            if found is None and secret:
+                found = self._from_vault(section, each.name)
+            if found is not None:
+                values[each.name] = convert(
+                    found[0], hints[each.name], section, each.name, found[1]
+                )
+            elif each.default is MISSING and each.default_factory is MISSING:
+                name = f"{section}.{each.name}".replace(".", "__").upper()
+                raise MissingCredential(
+                    f"{section}.{each.name} is not configured",
+                    hint=f"Put {each.name} under [{section}] in .dlt/secrets.toml, or set {name}.",
+                )
+        return shape(**values)
+
+    def _from_vault(self, section: str, key: str) -> tuple[Any, str] | None:
+        configured = any("providers" in layer for _, layer in self.layers)
+        if not configured and not any(name.startswith("PROVIDERS__") for name in self.environ):
+            return None
+        import dlt
+
+        value: Any = dlt.secrets.get(f"{section}.{key}")
+        return None if value is None else (value, "a vault")
+
+
+def load_project(
+    directory: Path | str | None = None,
+    *,
+    target: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Project:
+    """Read the project in `directory` (default: the working directory).
+
+    Raises:
+        NotAProject: There is no `.dlt/config.toml`.
+        UnknownConfigKey: One of our sections has a key that nothing reads.
+        InvalidConfigValue: A file is not TOML, or a value has the wrong type.
+    """
+    # dlt reads this once, when it is imported: telemetry is off before that can happen.
+    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+    root = Path(directory or ".").expanduser().resolve()
+    folder = root / ".dlt"
+    if not (folder / "config.toml").is_file():
+        raise NotAProject(
+            f"There is no Tailrace project in {root.name or root}/: no .dlt/config.toml"
+        )
+    env = os.environ if environ is None else environ
+    layers = tuple(_read_layers(folder, target))
+    of_objects = (f"sources.salesforce.object.{name}" for name in _objects_told(layers, env))
+    _refuse_unknown_keys(layers, env, {**SECTIONS, **dict.fromkeys(of_objects, ObjectSettings)})
+    project = Project(
+        root=root, target=target, settings=WarehouseSettings(), layers=layers, environ=env
+    )
+    settings = project._section("tailrace", WarehouseSettings)
+    return Project(root=root, target=target, settings=settings, layers=layers, environ=env)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL stays on this machine.
+
+    >>> is_loopback("http://127.0.0.1:8080/v1"), is_loopback("https://api.segment.io")
+    (True, False)
+    """
+    return (urlsplit(url).hostname or "") in LOOPBACK_HOSTS
+
+
+def insist_on_tls(url: str, key: str) -> None:
+    """Refuse a URL that would carry a secret in the clear."""
+    parts = _split(url)
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidConfigValue(f"{key} is not a URL", hint=f"Write {key} as https://host")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise InsecureHost(f"{key} is http://{parts.hostname}, which is not on this machine")
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        # A port that is no number is only found when it is asked for.
+        return parts if parts.port is None or parts.port else None
+    except ValueError:
+        return None
+
+
+def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
+    """` Did you mean "x"?`, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
+    """A configured value as the type its field has; text is read as dlt reads the environment."""
+    try:
+        converted = _converted(value, hint)
+        if converted == 0 and not isinstance(converted, bool) and key not in MAY_BE_ZERO:
+            raise ValueError
+    except (TypeError, ValueError):
+        # What the value was is not told: it may be a secret in the wrong place.
+        raise InvalidConfigValue(
+            f"{section}.{key} (in {where}) is not {_spoken(hint, zero=key in MAY_BE_ZERO)}",
+            hint=f"Correct {key} under [{section}].",
+        ) from None
+    return converted
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None or value == "":
+            return None
+        return _converted(value, next(a for a in get_args(hint) if a is not type(None)))
+    if origin is typing.Literal:
+        if value not in get_args(hint):
+            raise ValueError(value)
+        return value
+    if origin is tuple:
+        items = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+        if isinstance(items, Mapping):
+            raise TypeError(items)
+        if isinstance(items, str):
+            items = [part.strip() for part in items.split(",") if part.strip()]
+        return tuple(str(item) for item in items)
+    if hint is bool:
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+    if hint in (int, float):
+        if isinstance(value, bool):
+            raise TypeError(value)
+        number = hint(value)
+        if not math.isfinite(number) or number < 0 or (hint is int and number != float(value)):
+            raise ValueError(value)
+        return number
+    if not isinstance(value, str | int | float):
+        raise TypeError(value)
+    return str(value)
+
+
+def _spoken(hint: Any, *, zero: bool) -> str:
+    if get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(str(a) for a in get_args(hint))
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return _spoken(next(a for a in get_args(hint) if a is not type(None)), zero=zero)
+    least = "≥ 0" if zero else "> 0"
+    names = {
+        int: f"a whole number {least}",
+        float: f"a number {least}",
+        bool: "true or false",
+        str: "text",
+    }
+    return names.get(hint, "a list of names")
+
+
+def _read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    names = ["secrets.toml", "config.toml"]
+    if target:
+        own = [f"{target}.secrets.toml", f"{target}.config.toml"]
+        if not any((folder / name).is_file() for name in own):
+            raise InvalidConfigValue(
+                f'There is no target "{target}": neither {own[0]} nor {own[1]} is in .dlt/',
+                hint=f"Create .dlt/{own[1]}, or leave --target out.",
+            )
+        names = [own[0], "secrets.toml", own[1], "config.toml"]
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            yield f".dlt/{name}", tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError:
+            raise InvalidConfigValue("Not a text in UTF-8", file=f".dlt/{name}") from None
+        except tomllib.TOMLDecodeError as error:
+            # The parser's message may quote the line, and the line may hold a secret.
+            place = str(error).rpartition("(")[2].rstrip(")")
+            raise InvalidConfigValue(f"Not valid TOML: {place}", file=f".dlt/{name}") from None
+
+
+def _objects_told(
+    layers: tuple[tuple[str, Mapping[str, Any]], ...], environ: Mapping[str, str]
+) -> list[str]:
+    """The objects that have settings of their own, each by one name."""
+    prefix = "SOURCES__SALESFORCE__OBJECT__"
+    told = [name for _, layer in layers for name in _table(layer, "sources.salesforce.object")]
+    told += [
+        name.removeprefix(prefix).rpartition("__")[0] for name in environ if name.startswith(prefix)
+    ]
+    return list({name.lower(): name for name in reversed(told)}.values())
+
+
+def _table(layer: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    found: Any = layer
+    for part in section.split("."):
+        found = found.get(part, {}) if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _refuse_unknown_keys(
+    layers: tuple[tuple[str, Mapping[str, Any]], ...],
+    environ: Mapping[str, str],
+    sections: Mapping[str, type],
+) -> None:
+    for section, shape in sections.items():
+        known = {f.name for f in fields(shape)} | KEYS_OF_OTHERS.get(section, set())
+        for where, layer in layers:
+            for key in _table(layer, section):
+                if key not in known:
+                    raise UnknownConfigKey(
+                        f'[{section}] has no key "{key}".{did_you_mean(key, known)}', file=where
+                    )
+        prefix = section.replace(".", "__").upper() + "__"
+        for name in environ:
+            key = name.removeprefix(prefix).lower()
+            if name.startswith(prefix) and key.split("__")[0] not in known:
+                suggestion = (
+                    did_you_mean(key, known).upper().replace("DID YOU MEAN", "Did you mean")
+                )
+                raise UnknownConfigKey(f"The environment's {name} is not a key.{suggestion}")

@@ -1,0 +1,1 @@
+"""What every receiver has in common: batching, sending, retrying and rate limiting."""

@@ -1,0 +1,1 @@
+"""Segment: messages, requests, responses and the rules of its tracking API."""

@@ -1,0 +1,1 @@
+"""Warehouse values as JSON, hashed, normalized or masked."""

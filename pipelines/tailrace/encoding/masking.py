@@ -1,0 +1,77 @@
+"""What the ledger keeps of a message that was refused: its shape, with every value masked.
+
+Names that the header or Segment's spec gives stay readable. What else is a name came from the
+data, as the keys of a map do, and is masked like a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from tailrace.audience.audience import Audience
+from tailrace.encoding.transforms import mask_sample
+
+ITEMS_MAX = 3
+NAMES_MAX = 100
+PAYLOAD_BYTES_MAX = 16_000
+
+SPEC_NAMES = """
+anonymousId audience_key categoryPreferences collection computation_class computation_id
+computation_key consent context email encoding event externalIds groupId id integrations
+messageId namespace personas previous properties row space_id timestamp traits type userId
+"""
+# These two are the header's own words.
+SAID_AS_THEY_ARE = ("type", "event")
+
+
+class Masker:
+    """Masks the refused messages of one audience."""
+
+    def __init__(self, audience: Audience) -> None:
+        named = {step for path, _ in audience.references() for step in path.split(".")}
+        track, identify = audience.track, audience.identify
+        constants = {
+            *(track.properties if track else ()),
+            *(identify.traits if identify else ()),
+            *(audience.group.traits if audience.group else ()),
+        }
+        named |= {step for name in constants for step in (name, *name.split("."))}
+        named |= {audience.title, (identify and identify.membership_trait) or audience.title}
+        named |= {*audience.context, *audience.integrations, *audience.mapped_columns}
+        self._names = frozenset({*named, *SPEC_NAMES.split(), *audience.key, "Salesforce"})
+
+    def message(self, body: bytes) -> str:
+        """A refused message."""
+        told = orjson.loads(body)
+        masked = self._masked(told)
+        return _written(
+            {**masked, **{name: told[name] for name in SAID_AS_THEY_ARE if name in told}}
+        )
+
+    def row(self, kind: str, values: Mapping[str, Any]) -> str:
+        """A row of which no message could be made."""
+        return _written({"type": kind, "row": self._masked(dict(values))})
+
+    def _masked(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            kept = list(value.items())[:NAMES_MAX]
+            return {self._name(name): self._masked(inner) for name, inner in kept}
+        if isinstance(value, list | tuple):
+            more = len(value) - ITEMS_MAX
+            items = [self._masked(item) for item in value[:ITEMS_MAX]]
+            return [*items, f"… {more} more"] if more > 0 else items
+        return mask_sample(value)
+
+    def _name(self, name: Any) -> str:
+        return name if name in self._names else mask_sample(name) or "null"
+
+
+def _written(document: Mapping[str, Any]) -> str:
+    text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    if len(text) > PAYLOAD_BYTES_MAX:
+        kept = {name: document[name] for name in SAID_AS_THEY_ARE if name in document}
+        text = orjson.dumps({**kept, "bytes": len(text)})
+    return text.decode()

@@ -1,0 +1,1 @@
+"""What was planned and delivered, kept in the warehouse: runs, outbox, snapshots, lock."""

@@ -1,0 +1,187 @@
+"""Upkeep of the ledger between runs: rename, purge, and the list of what was refused."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from tailrace.audience.audience import lane_name
+from tailrace.clock import Clock, iso
+from tailrace.config.project import Project, did_you_mean
+from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
+from tailrace.ledger.ledger import Ledger, Run
+from tailrace.ledger.lock import lock
+from tailrace.models.file import NAME_HINT, is_name
+from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.statements import Binding, TableName
+
+# Segment drops a messageId that it took in the last 24 hours.
+REMEMBERED_HOURS = 24
+
+
+def rename(project: Project, old_name: str, new_name: str, *, clock: Clock) -> dict[str, Any]:
+    """Carry an audience's ledger over to a new name, so that nobody enters and nobody exits.
+
+    Raises:
+        NothingSelected: The old name is not in the ledger, the new one already is, or is no name.
+        DeliveryIncomplete: A delivery under the old name is not settled.
+    """
+    if not is_name(new_name):
+        raise NothingSelected(f'"{new_name}" cannot be the name of an audience', hint=NAME_HINT)
+    with _locked(project, "rename", clock=clock) as ledger:
+        standing = ledger.standing()
+        lanes = {
+            str(row["lane"]): lane_name(new_name, str(row["destination"]))
+            for row in standing
+            if row["audience"] == old_name
+        }
+        if not lanes:
+            suggestion = did_you_mean(old_name, [str(row["audience"]) for row in standing])
+            raise NothingSelected(f'The ledger has no audience "{old_name}".{suggestion}')
+        if any(row["lane"] in lanes.values() or row["audience"] == new_name for row in standing):
+            raise NothingSelected(
+                f'The ledger already has an audience "{new_name}"',
+                hint=f"Retire it first with: tailrace retire {new_name}",
+            )
+        if any(each.audience in lanes for each in ledger.unsettled()):
+            raise DeliveryIncomplete(
+                f"A delivery of {old_name} is not settled",
+                hint="Finish it with: tailrace sync. Where a file has the new name by now: "
+                f"tailrace sync --exclude {new_name}",
+            )
+        run = ledger.start_run("rename", suffix=secrets.token_hex(2))
+        with ledger.warehouse.transaction():
+            for old_lane, new_lane in lanes.items():
+                _set_aside(ledger, run, new_lane)
+                _rename(ledger, run, old_lane, new_lane, name=new_name)
+            ledger.finish_run(run, exit_code=0, error=None, salesforce_calls=0)
+    return {"renamed": {"from": old_name, "to": new_name}}
+
+
+def purge(project: Project, *, older_than: timedelta, clock: Clock) -> dict[str, Any]:
+    """Forget what was settled longer ago: outbox rows, acks, rejections, tombstones."""
+    now = clock.now()
+    before = now - older_than
+    # By a tombstone, who comes back does so under an id that Segment has not seen.
+    left_before = min(before, now - timedelta(hours=REMEMBERED_HOURS))
+    with _locked(project, "purge", clock=clock) as ledger:
+        forgotten = _purge(ledger, before=before, left_before=left_before)
+        return {"before": iso(before), "forgotten": forgotten}
+
+
+def rejected(project: Project, *, clock: Clock) -> dict[str, Any]:
+    """What was refused and is not settled, by audience and reason."""
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        return {"rejected": _rejected(Ledger(warehouse, clock=clock))}
+
+
+@contextmanager
+def _locked(project: Project, command: str, *, clock: Clock) -> Iterator[Ledger]:
+    with open_warehouse(project, clock=clock) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        if not ledger.installed:
+            raise NothingLanded("There is no ledger yet", hint="tailrace run")
+        owner = secrets.token_hex(8)
+        with lock(ledger, owner=owner, run_id=command, clock=clock):
+            ledger.upgrade()
+            yield ledger
+
+
+def _set_aside(ledger: Ledger, run: Run, lane: str) -> None:
+    """What a retired audience left under a name makes room for the one that takes it over."""
+    if lane in ledger.every_lane():
+        ledger.warehouse.run("ledger/drop_table", tables={"dropped": ledger.outbox(lane)})
+        _rename_rows(ledger, lane, f"{lane} before run {run.seq}", before=run.seq)
+
+
+def _rename(ledger: Ledger, run: Run, old_lane: str, new_lane: str, *, name: str) -> None:
+    warehouse = ledger.warehouse
+    there = warehouse.tables_in(ledger.dataset)
+    for old, new in (
+        (ledger.snapshot(old_lane), ledger.snapshot(new_lane)),
+        (ledger.outbox(old_lane), ledger.outbox(new_lane)),
+    ):
+        # What was only ever held has no tables.
+        if old.name in there:
+            tables = {"renamed": old, "named": TableName(None, new.name)}
+            warehouse.run("ledger/rename_table", tables=tables)
+    warehouse.run(
+        "ledger/give_up_name",
+        tables=ledger.tables,
+        run=run.seq,
+        audience=old_lane,
+        now=run.started_at,
+    )
+    _rename_rows(ledger, old_lane, new_lane, before=run.seq)
+    warehouse.run("ledger/rename_title", tables=ledger.tables, audience=new_lane, name=name)
+
+
+def _rename_rows(ledger: Ledger, old_lane: str, new_lane: str, *, before: int) -> None:
+    for table in ("audience_runs", "acks", "rejections", "doubtful"):
+        ledger.warehouse.run(
+            "ledger/rename_rows",
+            tables={"renamed": ledger.tables[table]},
+            old_name=old_lane,
+            new_name=new_lane,
+            before=before,
+        )
+
+
+def _purge(ledger: Ledger, *, before: datetime, left_before: datetime) -> dict[str, int]:
+    """How many rows went, by table."""
+    there = ledger.warehouse.tables_in(ledger.dataset)
+    forgotten: dict[str, int] = {"outbox": 0, "tombstones": 0}
+    with ledger.warehouse.transaction():
+        for lane in ledger.every_lane():
+            outbox, snapshot = ledger.outbox(lane), ledger.snapshot(lane)
+            tables: dict[str, Binding] = {**ledger.tables, "outbox": outbox, "snapshot": snapshot}
+            if outbox.name in there:
+                forgotten["outbox"] += _purged(
+                    ledger, "purge_outbox", outbox, tables, audience=lane, before=before
+                )
+            if snapshot.name in there:
+                forgotten["tombstones"] += _purged(
+                    ledger, "purge_tombstones", snapshot, tables, before=left_before
+                )
+        for name in ("rejections", "acks"):
+            forgotten[name] = _purged(
+                ledger, f"purge_{name}", ledger.tables[name], ledger.tables, before=before
+            )
+    return forgotten
+
+
+def _purged(
+    ledger: Ledger, name: str, table: Binding, tables: Mapping[str, Binding], **values: Any
+) -> int:
+    def count() -> int:
+        ((rows,),) = ledger.warehouse.run("warehouse/count_rows", tables={"counted": table})
+        return int(rows)
+
+    there = count()
+    ledger.warehouse.run(f"ledger/{name}", tables=tables, **values)
+    return there - count()
+
+
+def _rejected(ledger: Ledger) -> list[dict[str, Any]]:
+    rows = []
+    if ledger.installed:
+        rows = ledger.warehouse.run("ledger/rejected_by_reason", tables=ledger.tables)
+    return [
+        {
+            "audience": row[0],
+            "kind": row[1],
+            "reason": row[2],
+            "path": row[3],
+            "status": row[4],
+            "rows": row[5],
+            "attempts": row[6],
+            "first_seen": iso(row[7]),
+            "last_seen": iso(row[8]),
+            "sample": json.loads(row[9]) if row[9] else None,
+        }
+        for row in rows
+    ]

@@ -1,0 +1,207 @@
+"""The outbox: a plan written down before the first request leaves, and read back in order.
+
+What is in it is finished by whichever run comes next, so that a run may die anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from tailrace.audience.audience import Audience
+from tailrace.destinations.segment.mapper import Transition
+from tailrace.errors import LedgerGap, MemoryShort
+from tailrace.ledger.ledger import Ledger, Shape, gaps
+from tailrace.warehouse.statements import Binding, Column, TableName, query
+
+PAGE_ROWS_MAX = 10_000
+# What a page may hold of messages; how many rows that is, the page before it tells.
+PAGE_BYTES_MAX = 4_000_000
+FIRST_PAGE_ROWS = 2_000
+# A plan of more transitions is not sorted where the order is only for a reader's eyes: to be
+# sorted, rows are held whole, however wide they are.
+SORTED_ROWS_MAX = 1_000
+
+Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
+
+
+def enqueue(
+    ledger: Ledger,
+    run_seq: int,
+    audience: Audience,
+    *,
+    transitions: TableName,
+    shape: Shape,
+) -> None:
+    """Write a plan's transitions down, numbered from 1. Called inside a transaction.
+
+    In a large plan the users who have several come first, and only these are sorted.
+
+    Raises:
+        LedgerGap: The engine took other rows than it was given. Nothing is written down.
+    """
+    warehouse = ledger.warehouse
+    outbox = ledger.outbox(audience.name)
+    known_as = audience.user_id or audience.anonymous_id
+    identity = tuple(each for each in (*shape.keys, *shape.columns) if each.name == known_as)
+    lists = {**shape.lists, "identity": identity}
+
+    def number(how: str, moved: Binding, after: int = 0) -> None:
+        tables = {"outbox": outbox, "transitions": moved}
+        warehouse.run(f"outbox/{how}", tables=tables, columns=lists, run=run_seq, after=after)
+
+    def count(counted: Binding) -> int:
+        return int(warehouse.run("warehouse/count_rows", tables={"counted": counted})[0][0])
+
+    def bound(name: str, **tables: Binding) -> Binding:
+        tables["transitions"] = transitions
+        return query(f"outbox/{name}", warehouse.dialect, tables=tables, columns=lists)
+
+    planned = count(transitions)
+    if planned <= SORTED_ROWS_MAX:
+        number("enqueue", transitions)
+    elif identity == shape.keys:
+        number("enqueue_each", transitions)
+    else:
+        users = bound("shared_users")
+        several = bound("of_shared_users", users=users)
+        first = count(several)
+        # DuckDB may lose what is inserted after nothing was, in the same transaction.
+        if first:
+            number("enqueue", several)
+        if first < planned:
+            number("enqueue_each", bound("of_single_users", users=users), after=first)
+    ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
+    if written != planned:
+        raise LedgerGap(f"{audience.title}: {planned} planned, {written} written down")
+
+
+def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:
+    """The columns that an audience's outbox was written with, by the mapping recorded then."""
+    types = {c.name: c.type for c in ledger.warehouse.columns_of(ledger.outbox(audience.name))}
+    mapped = tuple(name for name in audience.mapped_columns if name not in audience.key)
+    return Shape(
+        keys=tuple(Column(name, types[name]) for name in audience.key),
+        columns=tuple(Column(name, types[name]) for name in mapped if name in types),
+    )
+
+
+def unsettled(
+    ledger: Ledger, run_seq: int, audience: Audience, *, shape: Shape, planned: int
+) -> Iterator[tuple[Transition, bool]]:
+    """The transitions that nothing has settled yet, in order, with whether they are to be sent."""
+    changes = has_changes(ledger, run_seq, audience)
+    unread = ranges(ledger, run_seq, audience, planned=planned)
+    for first, last in pages(unread, rows=PageRows()):
+        yield from page(
+            ledger, run_seq, audience, shape=shape, changes=changes, first=first, last=last
+        )
+
+
+class PageRows:
+    """How many rows the next page has, so that wide ones fill no memory.
+
+    Of a page that comes in pieces of `piece_rows` only these are held: where one of them fits, the
+    page may be as long as `rows_max`.
+    """
+
+    def __init__(self, rows_max: int | None = None, *, piece_rows: int | None = None) -> None:
+        self._rows_max = self._engines_max = rows_max or PAGE_ROWS_MAX
+        self._piece_rows = piece_rows or self._rows_max
+        self.now = self._rows_max if piece_rows else min(FIRST_PAGE_ROWS, self._rows_max)
+
+    def learn(self, rows: int, messages_bytes: int) -> None:
+        """So many rows had messages of so many bytes."""
+        fitting = PAGE_BYTES_MAX * rows // max(messages_bytes, 1)
+        wanted = self._rows_max if fitting >= self._piece_rows else max(1, fitting)
+        self._engines_max = min(self._rows_max, 2 * self._engines_max)
+        self.now = min(wanted, self._engines_max)
+
+    def shrink(self, rows: int) -> bool:
+        """The engine had too little memory for a page of so many; whether it can be a shorter."""
+        self.now = self._engines_max = max(1, min(rows, self._piece_rows) // 4)
+        return rows > 1
+
+
+def ranges(
+    ledger: Ledger, run_seq: int, audience: Audience, *, planned: int
+) -> list[tuple[int, int]]:
+    """The first and last numbers of what nothing has settled yet."""
+    return list(gaps(ledger.acknowledged(run_seq, audience.name), planned))
+
+
+def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tuple[int, int]]:
+    """Ranges of numbers, cut into pages.
+
+    Read in pages, so that no cursor stays open beside the acknowledgements.
+    """
+    for first, last in unread:
+        while first <= last:
+            end = min(last, first + rows.now - 1)
+            yield first, end
+            first = end + 1
+
+
+def has_changes(ledger: Ledger, run_seq: int, audience: Audience) -> bool:
+    """Whether a run has transitions of which the values before are needed."""
+    tables = {"outbox": ledger.outbox(audience.name)}
+    ((changes,),) = ledger.warehouse.run("outbox/changed", tables=tables, run=run_seq)
+    return bool(changes)
+
+
+def page(
+    ledger: Ledger,
+    run_seq: int,
+    audience: Audience,
+    *,
+    shape: Shape,
+    changes: bool,
+    first: int,
+    last: int,
+    only: Collection[int] | None = None,
+) -> Iterator[tuple[Transition, bool]]:
+    """The transitions of a run from one number to another, as `unsettled` gives them.
+
+    Where a page has few `only` of which something is wanted, the others are not fetched.
+    """
+    try:
+        rows = ledger.warehouse.run(
+            "outbox/page",
+            tables={"outbox": ledger.outbox(audience.name)},
+            # A first delivery has as many old values as new ones, and all of them are NULL.
+            columns={**shape.lists, "before": shape.columns if changes else ()},
+            run=run_seq,
+            first_seq=first,
+            last_seq=last,
+            every=only is None,
+            seqs=f",{','.join(map(str, only or ()))},",
+        )
+    except MemoryShort:
+        if first == last:
+            raise
+        half = (first + last) // 2
+        read = partial(page, ledger, run_seq, audience, shape=shape, changes=changes, only=only)
+        yield from chain(read(first=first, last=half), read(first=half + 1, last=last))
+        return
+    yield from map(transition_reader(shape), rows)
+
+
+def transition_reader(shape: Shape) -> Reader:
+    """How a row of `outbox/page` becomes a transition and whether it is to be sent."""
+    keys = [column.name for column in shape.keys]
+    names = [*keys, *(column.name for column in shape.columns)]
+    first_old = 8 + len(names)
+    after_keys = 8 + len(keys)
+
+    def read(row: Sequence[Any]) -> tuple[Transition, bool]:
+        seq, op, reason, base_v, blind, send, stays, at = row[:8]
+        key = tuple(row[8:after_keys])
+        new = dict(zip(names, row[8:first_old], strict=True))
+        old: dict[str, Any] = {}
+        if op == "changed" and not blind:
+            old = dict(zip(names, (*key, *row[first_old:]), strict=True))
+        return Transition(seq, op, reason, base_v, key, new, old, bool(stays), at), send
+
+    return read

@@ -1,0 +1,1 @@
+"""SQL models: files, dependencies, columns, compilation and checks."""

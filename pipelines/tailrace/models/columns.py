@@ -1,0 +1,133 @@
+"""The columns of a SELECT, as far as its SQL alone tells: their names, their types, the unknown.
+
+A landed table's columns are known to the warehouse only. What hangs on them stays open here, and
+is looked at again when the plan describes the SELECT on the real tables.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.annotate_types import annotate_types
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import Scope, traverse_scope
+
+from tailrace.audience.yaml import suggest
+from tailrace.errors import ModelError, UnknownColumn
+from tailrace.models.parse import line_of
+
+UNKNOWN_TYPE = "unknown"
+
+_INVENTED = re.compile(r"_col_\d+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What is known of a SELECT's columns.
+
+    `names` are lower-case, duplicates included; None when the SQL alone cannot say: a star over
+    a landed table, a PIVOT, COLUMNS(…). A column without a name is left out; nothing can refer
+    to it. `tree` has every column under its table and every expression with its type.
+    """
+
+    names: tuple[str, ...] | None
+    types: Mapping[str, str]
+    tree: exp.Query | None
+
+
+Known = Mapping[str, Columns]
+
+
+def columns_of(query: exp.Query, known: Known, *, dialect: str = "duckdb") -> Columns:
+    """Follow the columns of a SELECT through the models that it reads."""
+    nothing = Columns(names=None, types={}, tree=None)
+    if query.find(exp.Pivot, exp.Columns) or _unpacks(query):
+        return nothing
+    schema: dict[str, object] = {
+        name: dict(columns.types) for name, columns in known.items() if columns.names
+    }
+    try:
+        tree = qualify(
+            query.copy(),
+            schema=schema,
+            dialect=dialect,
+            validate_qualify_columns=False,
+            allow_partial_qualification=True,
+            quote_identifiers=False,
+            isolate_tables=False,
+        )
+        tree = annotate_types(tree, schema=schema, dialect=dialect)
+    except (SqlglotError, AttributeError, KeyError, TypeError, ValueError):
+        # The optimizer does not know every construct that the warehouse does.
+        return nothing
+    if not isinstance(tree, exp.Query) or not tree.selects:
+        return nothing
+    if any(each.is_star for each in tree.selects) or "*" in tree.named_selects:
+        return Columns(names=None, types={}, tree=tree)
+    names = [name.lower() for name in tree.named_selects]
+    names = [name for name in names if name and not _INVENTED.fullmatch(name)]
+    types = dict.fromkeys(names, UNKNOWN_TYPE)
+    if isinstance(tree, exp.Select):
+        types |= {
+            n: _type(each) for each in tree.selects if (n := each.output_name.lower()) in types
+        }
+    return Columns(names=tuple(names), types=types, tree=tree)
+
+
+def unknown_columns(
+    tree: exp.Query, known: Known, *, file: str | None = None
+) -> Iterator[ModelError]:
+    """Columns that the SELECT takes from a model, or a WITH of its own, that has no such column."""
+    for scope in traverse_scope(tree):
+        for column in scope.columns:
+            if column.args.get("db") or not column.table:
+                continue
+            there = _columns_there(scope.sources.get(column.table), known)
+            name = column.name.lower()
+            if there is None or name in there or name == "rowid":
+                continue
+            yield UnknownColumn(
+                suggest(f'{column.table} has no column "{column.name}"', name, there),
+                hint=f"{column.table} has: {', '.join(there)}",
+                file=file,
+                line=line_of(column),
+            )
+
+
+def _columns_there(source: exp.Expr | Scope | None, known: Known) -> tuple[str, ...] | None:
+    """The columns of what a name stands for, when all of them are known."""
+    if isinstance(source, exp.Table):
+        renamed = source.args.get("alias") and source.args["alias"].columns
+        if source.db or renamed or source.name.lower() not in known:
+            return None
+        return known[source.name.lower()].names
+    if isinstance(source, Scope) and isinstance(source.expression, exp.Select):
+        selects = source.expression.selects
+        names = tuple(each.output_name.lower() for each in selects)
+        if all(names) and not any(each.is_star for each in selects) and not source.outer_columns:
+            return names
+    return None
+
+
+def _type(node: exp.Expr) -> str:
+    kind = node.type
+    if kind is None or kind.is_type(exp.DataType.Type.UNKNOWN):
+        return UNKNOWN_TYPE
+    return kind.sql("duckdb")
+
+
+def _unpacks(query: exp.Query) -> bool:
+    """Whether a SELECT list holds what becomes several columns: unnest of a struct, * LIKE."""
+    for select in query.find_all(exp.Select):
+        for each in select.expressions:
+            inner = each.unalias()
+            if isinstance(inner, exp.Unnest | exp.Explode):
+                return True
+            star = None if isinstance(inner, exp.Star) else inner.find(exp.Star)
+            if star is not None and not isinstance(star.parent, exp.Count | exp.Column):
+                return True
+    return False

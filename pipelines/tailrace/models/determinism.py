@@ -1,0 +1,293 @@
+"""What makes a model give other rows each time it runs, though its tables stand still.
+
+A clock is pinned to the run's own time. What cannot be pinned is refused by name; what only
+may move, such as the order inside a list, is a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlglot import exp
+
+from tailrace.errors import ModelError, ModelMoves
+from tailrace.models.parse import line_of
+
+# DuckDB's own, and what other dialects call the same.
+VOLATILE = frozenset(
+    {
+        *("random", "rand", "randn", "random_normal", "setseed", "nextval", "currval", "setval"),
+        *("uuid", "uuidv4", "uuidv7", "gen_random_uuid", "generate_uuid", "uuid_string", "newid"),
+        *("current_query", "current_query_id", "current_transaction_id", "txid_current"),
+        *("current_connection_id", "getenv", "stats", "sleep_ms", "write_log"),
+    }
+)
+_WITH_ZONE = (
+    *("now", "get_current_timestamp", "transaction_timestamp"),
+    *("statement_timestamp", "clock_timestamp"),
+)
+_CLOCKS: Mapping[str, str] = {
+    **dict.fromkeys(_WITH_ZONE, "TIMESTAMPTZ"),
+    **dict.fromkeys(("current_localtimestamp", "getdate", "sysdate"), "TIMESTAMP"),
+    **dict.fromkeys(("current_localtime",), "TIME"),
+    "today": "DATE",
+}
+_CLOCK_NODES: Mapping[type[exp.Expr], str] = {
+    exp.CurrentTimestamp: "TIMESTAMPTZ",
+    exp.CurrentDate: "DATE",
+    exp.CurrentTime: "TIMETZ",
+    exp.CurrentDatetime: "TIMESTAMP",
+    exp.Localtimestamp: "TIMESTAMP",
+    exp.Localtime: "TIME",
+    exp.UtcTimestamp: "TIMESTAMP",
+    exp.UtcDate: "DATE",
+    exp.UtcTime: "TIME",
+}
+_FORMATS = {
+    "TIMESTAMPTZ": "%Y-%m-%d %H:%M:%S.%f+00:00",
+    "TIMESTAMP": "%Y-%m-%d %H:%M:%S.%f",
+    "DATE": "%Y-%m-%d",
+    "TIMETZ": "%H:%M:%S.%f+00:00",
+    "TIME": "%H:%M:%S.%f",
+}
+_LISTS = (exp.ArrayAgg, exp.GroupConcat, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.ArrayConcatAgg)
+_PICKS = (exp.AnyValue, exp.First, exp.Last, exp.Mode)
+_SUMS = (exp.Sum, exp.Avg)
+# Worked out in doubles, whatever they are given.
+_MOMENTS = (
+    *(exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop),
+    *(exp.Corr, exp.CovarPop, exp.CovarSamp, exp.Skewness, exp.Kurtosis),
+    *(exp.RegrSlope, exp.RegrIntercept, exp.RegrR2),
+)
+_MOMENT_NAMES = frozenset({"product", "geomean", "geometric_mean", "sem", "weighted_avg"})
+_IN_ORDER = (
+    *(exp.RowNumber, exp.Lag, exp.Lead, exp.Ntile),
+    *(exp.FirstValue, exp.LastValue, exp.NthValue),
+)
+_USUAL_NAMES = {"array_agg": "list", "group_concat": "string_agg"}
+_LIST_NAMES = frozenset({"json_group_array", "json_group_object", "json_group_structure"})
+_PICK_NAMES = frozenset({"arbitrary"})
+_GUESS_NAMES = frozenset({"approx_quantile", "reservoir_quantile"})
+
+
+_STEADY_SAMPLE = "Choose by a digest of the key instead, one in 16 with: md5(id) < '1'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelWarning:
+    """Something in a model that works, and may still surprise."""
+
+    message: str
+    hint: str
+    file: str | None = None
+    line: int | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """One entry of `warnings` in a `--json` result."""
+        return {
+            "message": self.message,
+            "hint": self.hint,
+            "file": self.file,
+            "line": self.line,
+        }
+
+
+def moves(query: exp.Query, *, sql: str = "", file: str | None = None) -> Iterator[ModelError]:
+    """Everything in a SELECT that gives something else each time and cannot be pinned."""
+    for node in query.find_all(exp.Func, exp.TableSample):
+        if isinstance(node, exp.TableSample):
+            message = "A sample takes other rows each time it runs"
+            hint = _STEADY_SAMPLE
+        elif isinstance(node, exp.Rand | exp.Randn | exp.Uuid) or _name(node) in VOLATILE:
+            message = f"{_written(node, sql)}() gives something else each time it runs"
+            hint = _STEADY_SAMPLE
+            if isinstance(node, exp.Uuid) or "uuid" in _name(node):
+                hint = "Make an id from the key instead, such as: md5(id)"
+        else:
+            continue
+        yield ModelMoves(message, hint=hint, file=file, line=line_of(node))
+
+
+def pin(query: exp.Query, now: datetime) -> exp.Query:
+    """The same SELECT with every clock in it replaced by this moment, in UTC."""
+    moment = now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
+
+    def replaced(node: exp.Expr) -> exp.Expr:
+        kind = _clock(node)
+        if kind is not None:
+            return exp.cast(exp.Literal.string(moment.strftime(_FORMATS[kind])), kind)
+        if isinstance(node, exp.Anonymous) and _name(node) == "age" and len(node.expressions) == 1:
+            # age(x) counts from the beginning of today.
+            today = exp.cast(exp.Literal.string(moment.strftime(_FORMATS["DATE"])), "TIMESTAMP")
+            node.set("expressions", [today, node.expressions[0]])
+        return node
+
+    pinned = query.transform(replaced)
+    assert isinstance(pinned, exp.Query)
+    return pinned
+
+
+def _clock(node: exp.Expr) -> str | None:
+    if isinstance(node, exp.Anonymous):
+        return _CLOCKS.get(_name(node)) if not node.expressions else None
+    return _CLOCK_NODES.get(type(node))
+
+
+def _name(node: exp.Expr) -> str:
+    if isinstance(node, exp.Anonymous):
+        return node.name.lower()
+    if isinstance(node, exp.Rand):
+        return "random"
+    return node.sql_name().lower() if isinstance(node, exp.Func) else ""
+
+
+def warnings(
+    query: exp.Query, *, sql: str = "", file: str | None = None
+) -> tuple[ModelWarning, ...]:
+    """What may move from run to run: the order inside lists, picks, limits, sums of doubles."""
+    found: dict[tuple[str, int], ModelWarning] = {}
+    for node in query.walk():
+        for message, hint in _doubts(node, _written(node, sql)):
+            line = line_of(node)
+            warning = ModelWarning(message=message, hint=hint, file=file, line=line)
+            found.setdefault((message, line), warning)
+    return tuple(sorted(found.values(), key=lambda each: each.line or 0))
+
+
+def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarning, ...]:
+    """Sums of doubles, and of what may be doubles, in a SELECT with its types.
+
+    Doubles are added in another order each time, which moves the last digits of the sum.
+    """
+    found: dict[tuple[str, int], ModelWarning] = {}
+    for node in tree.find_all(*_SUMS, *_MOMENTS, exp.Anonymous):
+        exact = isinstance(node, _SUMS) and _is_exact(node.this)
+        of_doubles = not isinstance(node, exp.Anonymous) or _name(node) in _MOMENT_NAMES
+        if exact or not of_doubles or _is_rounded(node):
+            continue
+        given, *more = _arguments(node)
+        added = "…"
+        if isinstance(given, exp.Column) and not more:
+            added = ".".join(each.name for each in given.parts)
+        message = f"{_name(node)}({added}) may differ in its last digits each time: doubles do"
+        hint = f"Round it, such as: round({_name(node)}({added}), 6)"
+        if isinstance(node, _SUMS):
+            message += "" if _kind(given) else ", and its type is not known here"
+            hint = f"Add decimals, such as: {_name(node)}(CAST({added} AS DECIMAL(18, 2)))"
+        line = line_of(node)
+        warning = ModelWarning(message=message, hint=hint, file=file, line=line)
+        found.setdefault((message, line), warning)
+    return tuple(found.values())
+
+
+def _arguments(node: exp.Expr) -> list[exp.Expr]:
+    if isinstance(node, exp.Anonymous):
+        return node.expressions
+    return [node.this, *filter(None, [node.args.get("expression")])]
+
+
+def _doubts(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
+    name = _name(node)
+    if isinstance(node, _LISTS) or name in _LIST_NAMES:
+        if not _ordered(node):
+            yield (
+                f"{written}(…) without ORDER BY may list the same values in another order",
+                f"Order inside the brackets, such as: {written}(x ORDER BY x)",
+            )
+    elif (isinstance(node, _PICKS) or name in _PICK_NAMES) and not _ordered(node):
+        yield (
+            f"{written}(…) may pick another of the values each time",
+            "Use min, max or arg_max, which always pick the same.",
+        )
+    elif isinstance(node, exp.Array) and any(_unordered_query(e) for e in node.expressions):
+        yield (
+            "array(SELECT …) without ORDER BY may list the same values in another order",
+            "Add ORDER BY inside the brackets.",
+        )
+    elif name in _GUESS_NAMES:
+        yield (
+            f"{written}(…) may guess another value each time",
+            "Use quantile_cont, which is exact.",
+        )
+    elif isinstance(node, exp.Limit | exp.Fetch) and _unordered_limit(node):
+        yield (
+            "LIMIT without ORDER BY may keep other rows each time",
+            "Add ORDER BY, with the key as its last column.",
+        )
+    elif isinstance(node, exp.Window) and _unordered_window(node):
+        yield (
+            f"{_name(_windowed(node))}() without ORDER BY may take the rows otherwise each time",
+            "Add ORDER BY inside OVER, with the key as its last column.",
+        )
+    elif isinstance(node, exp.Select) and _unordered_distinct(node):
+        yield (
+            "DISTINCT ON without ORDER BY may keep another row each time",
+            "Add ORDER BY, with the key as its last column.",
+        )
+    elif isinstance(node, exp.Anonymous) and name == "hash":
+        yield (
+            "hash() may give other values in another version of DuckDB",
+            "Use md5, which is the same everywhere.",
+        )
+
+
+def _written(node: exp.Expr, sql: str) -> str:
+    """A function's name as it stands in the file; the tree knows many names as one."""
+    at = node.meta
+    text = sql[at["start"] : at["end"] + 1] if "start" in at and "end" in at else ""
+    return text.lower() or _USUAL_NAMES.get(_name(node), _name(node))
+
+
+def _ordered(node: exp.Expr) -> bool:
+    around = node.parent
+    within = isinstance(around, exp.WithinGroup | exp.HavingMax | exp.SortArray)
+    if isinstance(around, exp.Window) and around.args.get("order"):
+        return True
+    first = node.this if isinstance(node.this, exp.Expr) else None
+    return within or isinstance(first, exp.Order)
+
+
+def _unordered_limit(node: exp.Expr) -> bool:
+    query = node.parent
+    return isinstance(query, exp.Query) and not query.args.get("order")
+
+
+def _unordered_query(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Query) and not node.args.get("order")
+
+
+def _unordered_window(node: exp.Window) -> bool:
+    # OVER w takes the order of the window of that name.
+    return isinstance(_windowed(node), _IN_ORDER) and not node.args.get("order") and not node.alias
+
+
+def _windowed(node: exp.Window) -> exp.Expr:
+    inner: exp.Expr = node.this
+    return inner.this if isinstance(inner, exp.IgnoreNulls | exp.RespectNulls) else inner
+
+
+def _unordered_distinct(node: exp.Select) -> bool:
+    distinct = node.args.get("distinct")
+    return bool(distinct and distinct.args.get("on")) and not node.args.get("order")
+
+
+def _kind(node: exp.Expr) -> exp.DataType | None:
+    known = node.type is not None and not node.type.is_type(exp.DataType.Type.UNKNOWN)
+    return node.type if known else None
+
+
+def _is_exact(node: exp.Expr) -> bool:
+    kind = _kind(node)
+    return kind is not None and not kind.is_type(*exp.DataType.FLOAT_TYPES)
+
+
+def _is_rounded(node: exp.Expr) -> bool:
+    """Whether the sum is rounded, or cast to an exact type, before anybody sees it."""
+    at = node.parent
+    while at is not None and not isinstance(at, exp.Query):
+        if isinstance(at, exp.Round) or (isinstance(at, exp.Cast) and _is_exact(at)):
+            return True
+        at = at.parent
+    return False

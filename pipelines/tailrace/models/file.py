@@ -1,0 +1,185 @@
+"""One SQL file of `models/` with its header, or the .yml beside it, read into a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from sqlglot import exp
+
+from tailrace.audience.audience import Audience
+from tailrace.audience.header import read_audience
+from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
+from tailrace.errors import HeaderInvalid, ModelError
+from tailrace.models.determinism import ModelWarning, moves, warnings
+from tailrace.models.parse import parse
+
+Kind = Literal["audience", "staging"]
+Materialized = Literal["view", "table"]
+
+AUDIENCES_FOLDER = "audiences"
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+NAME_HINT = "Lower-case letters, digits and _ only, beginning with a letter, at most 50."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One SQL file. `sql` is without the header; `file` is the path as people say it."""
+
+    name: str
+    path: Path
+    file: str
+    sql: str
+    dialect: str = "duckdb"
+    kind: Kind = "staging"
+    materialized: Materialized = "view"
+    description: str = ""
+    owner: str | None = None
+    tags: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    audience: Audience | None = None
+    columns: tuple[str, ...] | None = None
+    warnings: tuple[ModelWarning, ...] = ()
+    query: exp.Query = field(compare=False, repr=False)
+
+
+def sql_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
+    """The .sql files in the order of their paths; a sidecar without one is an error."""
+    errors: list[ModelError] = []
+    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
+    for path in paths:
+        if path.suffix == ".yaml":
+            hint = f"Rename it to {path.stem}.yml."
+            errors.append(
+                HeaderInvalid("A sidecar is a .yml file", hint=hint, file=_spoken(path, folder))
+            )
+        elif path.suffix == ".yml" and not path.with_suffix(".sql").is_file():
+            errors.append(
+                HeaderInvalid(
+                    f"There is no {path.stem}.sql beside it",
+                    hint="A .yml in models/ is the header of the .sql of the same name.",
+                    file=_spoken(path, folder),
+                )
+            )
+    return [path for path in paths if path.suffix == ".sql"], errors
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+def _spoken(path: Path, folder: Path) -> str:
+    return (Path(folder.name) / path.relative_to(folder)).as_posix()
+
+
+def read_model(path: Path, folder: Path) -> Model:
+    """Read one SQL file and its header; what it reads from is not looked at yet.
+
+    Raises:
+        ModelError: One thing is wrong; its file and line are given.
+        SeveralModelErrors: Several things are; all of them are given.
+    """
+    file = _spoken(path, folder)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ModelError("The file is not UTF-8 text", file=file) from None
+    taken = split(text, file=file)
+    header = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
+    in_audiences = AUDIENCES_FOLDER in path.relative_to(folder).parts[:-1]
+    errors: list[ModelError] = []
+    audience: Audience | None = None
+    try:
+        audience = _audience(header, path, file, in_audiences=in_audiences)
+    except ModelError as error:
+        errors.append(error)
+    values = header.values if header else {}
+    name = audience.name if audience else path.stem
+    errors += _about_name(name, file)
+    dialect = str(values.get("dialect") or "duckdb")
+    query: exp.Query | None = None
+    try:
+        query = parse(taken.sql, dialect=dialect, file=file)
+        errors += moves(query, sql=taken.sql, file=file)
+    except HeaderInvalid as error:
+        error.line = header.line(("dialect",)) if header else None
+        errors.append(error)
+    except ModelError as error:
+        errors.append(error)
+    raise_all(errors)
+    assert query is not None
+    return Model(
+        name=name,
+        path=path,
+        file=file,
+        sql=taken.sql.strip(),
+        dialect=dialect,
+        kind="audience" if audience else "staging",
+        materialized=values.get("materialized", "view"),
+        description=values.get("description") or "",
+        owner=values.get("owner"),
+        tags=tuple(values.get("tags") or ()),
+        audience=audience,
+        warnings=warnings(query, sql=taken.sql, file=file),
+        query=query,
+    )
+
+
+def _audience(
+    header: Header | None, path: Path, file: str, *, in_audiences: bool
+) -> Audience | None:
+    """The audience that the header describes, or None for another model's header."""
+    if header is None:
+        if not in_audiences:
+            return None
+        raise HeaderInvalid(
+            "An audience needs a header that says at least its key and what to send",
+            hint="Begin the file with: /* --- (next line) key: … (next line) --- */",
+            file=file,
+            line=1,
+        )
+    own_keys = set(schema("audience")["properties"]) - set(schema("model")["properties"])
+    if in_audiences or own_keys & set(header.values):
+        return read_audience(header, default_name=path.stem)
+    raise_all(check(header, "model"))
+    return None
+
+
+def _header(path: Path, file: str, *, yaml: str | None, yaml_line: int) -> Header | None:
+    """The header in the file or in the .yml beside it, whichever there is."""
+    sidecar = path.with_suffix(".yml")
+    if not sidecar.is_file():
+        return None if yaml is None else read_header(yaml, file=file, first_line=yaml_line)
+    beside = file.removesuffix(".sql") + ".yml"
+    if yaml is not None:
+        raise HeaderInvalid(
+            f"There is a header in the file and another one in {beside}",
+            hint="Keep one of the two.",
+            file=file,
+            line=yaml_line,
+        )
+    try:
+        return read_header(sidecar.read_text(encoding="utf-8-sig"), file=beside)
+    except UnicodeDecodeError:
+        raise HeaderInvalid("The file is not UTF-8 text", file=beside) from None
+
+
+def is_name(text: str) -> bool:
+    """Whether a model or an audience can be called this."""
+    return _NAME.fullmatch(text) is not None
+
+
+def _about_name(name: str, file: str) -> Iterator[ModelError]:
+    if not is_name(name):
+        proposal = re.sub(r"[^a-z0-9_]+", "_", name.lower()).strip("_")[:50]
+        yield HeaderInvalid(
+            f'"{name}" cannot be the name of a model: lower-case letters, digits and _ only,'
+            " beginning with a letter, at most 50",
+            hint=f"Rename the file, for example to {proposal}.sql",
+            file=file,
+        )

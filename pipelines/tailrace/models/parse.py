@@ -1,0 +1,197 @@
+"""A model's SELECT as a syntax tree: parsed, and the tables that it reads."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import ParseError, TokenError
+
+from tailrace.audience.yaml import suggest
+from tailrace.errors import HeaderInvalid, SqlDoesNotParse
+
+# A table `salesforce.<object>` is a landed object, whatever the dataset is really called.
+LANDED = "salesforce"
+
+# What the parser has to say of odd SQL is said in our errors; it would end up on the terminal.
+logging.getLogger("sqlglot").addHandler(logging.NullHandler())
+
+_MISSING = re.compile(r"^Missing (.+?) from \d+:\d+$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRead:
+    """A table that a SELECT reads: a landed object, another model, or neither."""
+
+    kind: Literal["landed", "model", "other"]
+    name: str
+    node: exp.Table
+    line: int
+
+
+def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.Query:
+    """Parse exactly one SELECT.
+
+    Raises:
+        SqlDoesNotParse: With the line and the text where it goes wrong.
+        HeaderInvalid: There is no such dialect.
+    """
+    if Dialect.get(dialect) is None:
+        raise HeaderInvalid(
+            suggest(f'There is no SQL dialect "{dialect}"', dialect, Dialect.classes), file=file
+        )
+    try:
+        tokens = sqlglot.tokenize(sql, read=dialect)
+        _refuse_templates(tokens, file=file)
+        parsed = Dialect.get_or_raise(dialect).parser().parse(tokens, sql)
+    except TokenError as error:
+        raise _unreadable(error, sql, file) from None
+    except ParseError as error:
+        first = error.errors[0]
+        found, line = first["highlight"] or "", first["line"] or 1
+        if not (first["end_context"] or "").strip() and "Expect" in str(first["description"]):
+            message = f'The SELECT is not complete after "{found}"'
+        else:
+            message = f'The SQL does not parse at "{found}"'
+        raise SqlDoesNotParse(message, file=file, line=line) from None
+    except RecursionError:
+        raise SqlDoesNotParse("The SQL is nested too deep", file=file) from None
+    except (ValueError, TypeError, AttributeError, LookupError) as error:
+        # The parser trips over some texts that are not SQL at all.
+        raise SqlDoesNotParse(f"The SQL does not parse: {error}", file=file) from None
+    statements = [each for each in parsed if each and not isinstance(each, exp.Semicolon)]
+    first_word = tokens[0].text if tokens else ""
+    query = _one_select(statements, sql, file, first_word=first_word)
+    _refuse_placeholders(query, tokens, sql, file=file)
+    return query
+
+
+def _one_select(
+    statements: list[exp.Expr], sql: str, file: str | None, *, first_word: str
+) -> exp.Query:
+    first_line = sql[: len(sql) - len(sql.lstrip())].count("\n") + 1
+    if not statements:
+        raise SqlDoesNotParse("There is no SELECT in the file", file=file, line=first_line)
+    if len(statements) > 1:
+        raise SqlDoesNotParse(
+            f"There are {len(statements)} statements; a model is exactly one SELECT",
+            hint="Give each SELECT its own file.",
+            file=file,
+            line=line_of(statements[1], default=first_line),
+        )
+    query = statements[0]
+    while isinstance(query, exp.Subquery) and not query.args.get("with_"):
+        query = query.this
+    if not isinstance(query, exp.Query):
+        raise SqlDoesNotParse(
+            f"A model is exactly one SELECT; this begins with {first_word}",
+            file=file,
+            line=line_of(query, default=first_line),
+        )
+    return query
+
+
+def _refuse_templates(tokens: Sequence[Any], *, file: str | None) -> None:
+    for one, two in itertools.pairwise(tokens):
+        adjacent = two.start == one.end + 1
+        opening = one.text + two.text if adjacent and one.text == "{" else one.text
+        if opening in ("{{", "{%", "{#"):
+            raise SqlDoesNotParse(
+                f"{opening} stands in the SQL; models are plain SQL, without Jinja",
+                hint="Write the name of the model, or salesforce.<object>, plainly.",
+                file=file,
+                line=one.line,
+            )
+
+
+def _refuse_placeholders(
+    query: exp.Query, tokens: Sequence[Any], sql: str, *, file: str | None
+) -> None:
+    if query.find(exp.Placeholder, exp.Parameter):
+        marks = [each for each in tokens if each.token_type.name in ("PARAMETER", "PLACEHOLDER")]
+        mark = marks[0] if marks else tokens[-1]
+        raise SqlDoesNotParse(
+            f"{mark.text} marks a value to fill in, and nothing fills it in",
+            hint="Write the value itself.",
+            file=file,
+            # The tokenizer's own line is one too far for a $ near the end of a line.
+            line=sql.count("\n", 0, mark.start) + 1,
+        )
+
+
+def _unreadable(error: TokenError, sql: str, file: str | None) -> SqlDoesNotParse:
+    """Say where the text or comment begins that has no end; the tokenizer knows only its end."""
+    found = _MISSING.match(str(error.__cause__ or ""))
+    opening = found.group(1) if found else "/*"
+    at = sql.rfind(opening)
+    while at > 0 and not _tokenizes(sql[:at]):
+        at = sql.rfind(opening, 0, at)
+    line = sql.count("\n", 0, max(at, 0)) + 1
+    return SqlDoesNotParse(f"What begins with {opening} is not closed", file=file, line=line)
+
+
+def _tokenizes(sql: str) -> bool:
+    try:
+        sqlglot.tokenize(sql, read="duckdb")
+    except TokenError:
+        return False
+    return True
+
+
+def line_of(node: exp.Expr, *, default: int = 1) -> int:
+    """The first line that the tree knows of a node or of anything in it."""
+    lines = [each.meta["line"] for each in node.walk() if "line" in each.meta]
+    return int(min(lines, default=default))
+
+
+def tables(query: exp.Query) -> Iterator[TableRead]:
+    """Every table that is read, without the names that the SELECT itself defines (WITH)."""
+    for node in query.find_all(exp.Table):
+        if not isinstance(node.this, exp.Identifier):
+            if isinstance(node.this, exp.ReadCSV | exp.ReadParquet) or _reads_files(node.this):
+                yield TableRead(kind="other", name=node.sql(), node=node, line=line_of(node))
+            continue
+        name, schema = node.name.lower(), node.db.lower()
+        if not schema and not node.catalog:
+            if name not in _visible_names(node):
+                yield TableRead(kind="model", name=name, node=node, line=line_of(node.this))
+        elif schema == LANDED and not node.catalog:
+            yield TableRead(kind="landed", name=name, node=node, line=line_of(node.this))
+        else:
+            whole = ".".join(part.name for part in node.parts)
+            yield TableRead(kind="other", name=whole, node=node, line=line_of(node.this))
+
+
+def _reads_files(node: exp.Expr) -> bool:
+    name = node.name if isinstance(node, exp.Anonymous) else ""
+    return bool(re.search(r"^read_|_scan$|^glob$|^query(_table)?$", name.lower()))
+
+
+def _visible_names(node: exp.Expr) -> set[str]:
+    """The names that WITH clauses define for what stands at this place."""
+    visible: set[str] = set()
+    inside: exp.CTE | None = None
+    at = node.parent
+    below: exp.Expr = node
+    while at is not None:
+        if isinstance(at, exp.CTE):
+            inside = at
+        elif isinstance(at, exp.With):
+            names = [cte.alias.lower() for cte in at.expressions]
+            # A name is not yet there inside its own definition, so that
+            # `WITH contacts AS (SELECT * FROM contacts)` reads the model.
+            own = next(i for i, cte in enumerate(at.expressions) if cte is inside)
+            visible.update(names if at.recursive else names[:own])
+        elif isinstance(at, exp.Query):
+            clause = at.args.get("with_")
+            if clause is not None and below is not clause:
+                visible.update(cte.alias.lower() for cte in clause.expressions)
+        below, at = at, at.parent
+    return visible

@@ -1,0 +1,1 @@
+"""What a run would send: the diff, its reasons, its guards and its statistics."""

@@ -1,0 +1,199 @@
+"""What the ledger remembers: a person's way, sizes over time, who was a member when."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.clock import Clock, iso
+from tailrace.config.project import Project, did_you_mean
+from tailrace.destinations.segment.mapper import Mapper
+from tailrace.encoding.transforms import mask_sample
+from tailrace.errors import NothingLanded, NothingSelected
+from tailrace.ledger.ledger import Ledger, Shape
+from tailrace.ledger.outbox import transition_reader
+from tailrace.plan.snapshot_schema import shape_of
+from tailrace.reporting.explain import Today, held_by
+from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.statements import Binding, Column, query
+
+
+def trace(
+    project: Project, person: str, *, clock: Clock, show_values: bool = False
+) -> dict[str, Any]:
+    """A person's row in Salesforce, and in every audience the membership, the events, and why
+    not. Found by key, user id or anonymous id; values are masked unless `show_values`.
+    """
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = _installed(Ledger(warehouse, clock=clock))
+        today = Today(ledger, person, clock=clock)
+        lanes = today.lanes()
+        standing = {str(row["lane"]): row for row in ledger.standing()}
+        traced = []
+        for name in (*standing, *sorted(set(lanes) - set(standing))):
+            found = _traced(ledger, name, person, show_values=show_values)
+            row, why = standing.get(name, {}), "it has no file any more"
+            if name in lanes:
+                model, lane = lanes[name]
+                row = {"audience": lane.title, "destination": lane.destination, **row}
+                why = today.why(model, lane, found, held_by(row))
+            traced.append(
+                {
+                    "audience": row["audience"],
+                    "destination": row["destination"] or DEFAULT_DESTINATION,
+                    **found,
+                    "why_not": why,
+                }
+            )
+        shown = person if show_values else mask_sample(person)
+        return {"person": shown, "salesforce": today.rows, "audiences": traced}
+
+
+def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:
+    """How an audience grew and shrank, run by run."""
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
+        rows = warehouse.run("history/sizes", tables=ledger.tables, audience=lane)
+        names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
+        return {
+            "audience": audience,
+            "runs": [
+                {
+                    "at": iso(at),
+                    **dict(zip(names, counts, strict=True)),
+                    "held": held,
+                    "phase": phase,
+                    "run_id": run_id,
+                }
+                for at, *counts, held, phase, run_id in rows
+            ],
+        }
+
+
+def members_at(
+    project: Project, audience: str, moment: datetime, *, clock: Clock
+) -> list[tuple[Any, ...]]:
+    """The keys of who was a member at a moment.
+
+    Raises:
+        NothingSelected: What was delivered after it was purged, and who had left is forgotten.
+    """
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
+        ((purged,),) = warehouse.run("history/purged_until", tables=ledger.tables, audience=lane)
+        if purged is not None and moment < purged:
+            raise NothingSelected(
+                f"{audience}: what was delivered until {iso(purged)} was purged, so that nobody "
+                "knows any more who was a member before",
+                hint="Ask for a later moment. Sizes are kept: tailrace history " + audience,
+            )
+        shape, _ = _shape(ledger, lane)
+        if not shape.keys:
+            return []
+        tables: dict[str, Binding] = {
+            **ledger.tables,
+            "snapshot": ledger.snapshot(lane),
+            "outbox": ledger.outbox(lane),
+        }
+        tables["told"] = query("history/told", warehouse.dialect, tables=tables, audience=lane)
+        return warehouse.run(
+            "history/members_at", tables=tables, columns={"keys": shape.keys}, moment=moment
+        )
+
+
+def _installed(ledger: Ledger) -> Ledger:
+    if not ledger.installed:
+        raise NothingLanded("There is no ledger yet: nothing was delivered", hint="tailrace run")
+    return ledger
+
+
+def _known(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
+    """The ledger, and what it calls the audience; of several destinations the usual one."""
+    lanes = _installed(ledger).lanes_of(audience)
+    if not lanes:
+        known = [str(row["audience"]) for row in ledger.standing()]
+        suggestion = did_you_mean(audience, known)
+        raise NothingSelected(f'The ledger has no audience "{audience}".{suggestion}')
+    return ledger, audience if audience in lanes else lanes[0]
+
+
+def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
+    """The columns that the snapshot has, and the audience as it was last delivered, or is first."""
+    delivered = ledger.last_delivered(name)
+    begun = [each.mapping for each in ledger.unsettled() if each.audience == name]
+    mappings = [delivered.mapping] if delivered else begun
+    if not mappings:
+        return Shape(keys=(), columns=()), Audience(name=name, key=())
+    audience = Audience.from_mapping(mappings[0])
+    columns = ledger.warehouse.columns_of(ledger.snapshot(name))
+    shape = shape_of(columns, key=audience.key, mapped=audience.mapped_columns, file=None)
+    return shape, audience
+
+
+def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dict[str, Any]:
+    shape, audience = _shape(ledger, name)
+    if not shape.keys:
+        return {"membership": None, "events": []}
+    ids = {*audience.key, audience.user_id, audience.anonymous_id}
+    names = [c for c in (*shape.keys, *shape.columns) if c.name in ids]
+    tables = {
+        **ledger.tables,
+        "snapshot": ledger.snapshot(name),
+        "outbox": ledger.outbox(name),
+    }
+    columns: dict[str, Sequence[Column]] = {**shape.lists, "names": names}
+    found = ledger.warehouse.run(
+        "history/memberships", tables=tables, columns=columns, person=person
+    )
+    moved = ledger.warehouse.run(
+        "history/transitions", tables=tables, columns=columns, audience=name, person=person
+    )
+    *_, version, since, gone = found[0] if found else (None, None, None)
+    return {
+        "membership": "none" if not found else "left" if gone else "member",
+        "since": iso(since) if since else None,
+        "run_seq": version,
+        "events": list(_events(ledger, shape, audience, moved, show_values=show_values)),
+    }
+
+
+def _events(
+    ledger: Ledger,
+    shape: Shape,
+    audience: Audience,
+    rows: Sequence[Sequence[Any]],
+    *,
+    show_values: bool,
+) -> Iterator[dict[str, Any]]:
+    """What was planned for a person and what became of it, the calls worked out anew."""
+    read = transition_reader(shape)
+    salt = ledger.warehouse.project.settings.salt
+    known = {column.name for column in (*shape.keys, *shape.columns)}
+    for run_seq, planned_at, mapping, acked_at, refused_for, *row in rows:
+        transition, send = read(row)
+        then = Audience.from_mapping(json.loads(mapping))
+        # The ids are those of the mapping of that day, if all that it named is still kept.
+        told = then if known.issuperset(then.mapped_columns) else audience
+        mapper = Mapper(told, namespace=ledger.namespace, planned_at=planned_at, salt=salt)
+        calls = mapper.calls(transition)[0] if send else []
+        fate = "delivered" if send else "recorded silently"
+        if refused_for is not None:
+            fate = f"refused: {refused_for}"
+        elif acked_at is None:
+            fate = "not yet delivered"
+        yield {
+            "run_seq": run_seq,
+            "planned_at": iso(planned_at),
+            "op": transition.op,
+            "reason": transition.reason,
+            "fate": fate,
+            "acked_at": iso(acked_at) if acked_at else None,
+            "calls": [{"kind": call.kind, "message_id": call.message_id} for call in calls],
+            "values": {
+                name: str(value) if show_values else mask_sample(value)
+                for name, value in transition.new.items()
+            },
+        }

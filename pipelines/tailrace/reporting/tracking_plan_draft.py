@@ -1,0 +1,44 @@
+"""The draft of a tracking plan: what the audiences send, with the types that the warehouse has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tailrace.clock import Clock
+from tailrace.config.project import Project
+from tailrace.destinations.segment.tracking_plan import draft
+from tailrace.errors import ModelDoesNotBind, NothingLanded
+from tailrace.ledger.ledger import Ledger
+from tailrace.models.loader import Model, Models, read_models
+from tailrace.plan.plan import Planner
+from tailrace.plan.policy import Choices
+from tailrace.warehouse.connection import open_warehouse
+
+
+def draft_of(
+    project: Project, *, clock: Clock, select: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A tracking plan of the selected audiences. Columns of models that do not run have no type."""
+    models = read_models(project.models_folder, objects=project.salesforce().objects)
+    chosen = [model for model in models.select(select, exclude) if model.audience is not None]
+    try:
+        types = _column_types(project, models, chosen, clock=clock)
+    except NothingLanded:
+        types = {}
+    return draft([model.audience for model in chosen if model.audience], column_types=types)
+
+
+def _column_types(
+    project: Project, models: Models, chosen: Sequence[Model], *, clock: Clock
+) -> dict[str, Mapping[str, str]]:
+    found: dict[str, Mapping[str, str]] = {}
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        planner = Planner(ledger, models, choices=Choices(), segment=None, now=clock.now())
+        for model in chosen:
+            try:
+                found[model.name] = {c.name: c.type for c in planner.columns_of(model)}
+            except ModelDoesNotBind:
+                continue
+    return found

@@ -1,0 +1,1 @@
+"""One run: extract, build, plan, deliver, and the result that is reported."""

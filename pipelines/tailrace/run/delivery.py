@@ -1,0 +1,359 @@
+"""From a plan to an acknowledged audience: written down, sent, settled, advanced.
+
+The caller's thread is the only one that writes to the ledger; the sender's verdicts come to it
+as they are known.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
+from tailrace.destinations.segment.mapper import Mapper, Refusal, Transition
+from tailrace.destinations.segment.tracking_plan import TrackingPlan
+from tailrace.destinations.sender import Flow, Segment
+from tailrace.encoding.masking import Masker
+from tailrace.errors import TailraceError
+from tailrace.ledger.ledger import Ledger, Run, Shape
+from tailrace.ledger.outbox import enqueue, shape_of_outbox
+from tailrace.plan.plan import AudiencePlan
+from tailrace.plan.policy import Choices
+from tailrace.plan.snapshot_schema import align
+from tailrace.run import notices
+from tailrace.run.member_messages import Envelopes
+from tailrace.run.notices import Remark
+
+Progress = Callable[[str, int, int], None]
+
+# While there is always something to do, acknowledgements are written down together: an embedded
+# database commits a few hundred times a second, and each time the sending waits for it.
+UNWRITTEN_SECONDS_MAX = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What a project asks of every message."""
+
+    salt: str | None = None
+    tracking_plan: TrackingPlan | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """An audience run to be settled: how many transitions, by which mapping, as of when."""
+
+    run_seq: int
+    audience: Audience
+    shape: Shape
+    planned_at: datetime
+    planned: int
+    resumed: bool
+    written_at: datetime | None = None
+    moves: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def destination(self) -> str:
+        """The section of the configuration that it goes to."""
+        return self.audience.destination or DEFAULT_DESTINATION
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """What became of an audience run, in members; `calls` counts calls."""
+
+    lane: str
+    audience: str
+    destination: str
+    run_seq: int
+    sent: int
+    rejected: int
+    calls: int
+    resumed: bool
+    # Where somebody was refused, and the plan's own count is not what came of it.
+    size_after: int | None = None
+    moves: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[Remark, ...] = ()
+    by_name: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, choices: Choices) -> Delivery:
+    """Commit an audience's plan: its outbox and its row in the ledger, in one transaction."""
+    held = plan.status == "held"
+    definition, fingerprint = plan.definition, plan.fingerprint
+    if choices.intent == "retry" and plan.delivered is not None:
+        # The rest of the audience still stands for the definition it was delivered by.
+        definition, fingerprint = plan.delivered.definition, plan.delivered.definition_fingerprint
+    whole = choices.intent != "retry" and not plan.diff.quarantined
+    if not held:
+        align(
+            ledger,
+            plan.audience,
+            plan.model,
+            plan.shape,
+            lost=plan.diff.lost,
+            backfill=plan.decided.on_new_column == "absorb",
+            restart=plan.diff.restart,
+        )
+    with ledger.warehouse.transaction():
+        if plan.planned and not held:
+            enqueue(
+                ledger,
+                run.seq,
+                plan.audience,
+                transitions=plan.diff.transitions,
+                shape=plan.shape,
+            )
+        ledger.record_audience_run(
+            run,
+            plan.name,
+            name=plan.audience.title,
+            destination=plan.destination,
+            phase="held" if held else "delivering",
+            definition=definition,
+            definition_fingerprint=fingerprint,
+            mapping=json.dumps(plan.audience.mapping(), sort_keys=True),
+            mapping_fingerprint=plan.audience.mapping_fingerprint,
+            model_fingerprint=plan.diff.fingerprint if whole else None,
+            planned_at=run.started_at,
+            finished_at=ledger.clock.now() if held else None,
+            rows_seen=plan.diff.rows_seen,
+            size_before=plan.diff.size_before,
+            size_after=plan.diff.size_after,
+            entered=plan.entered,
+            changed=plan.changed,
+            exited=plan.exited,
+            quarantined=plan.diff.quarantined,
+            held=plan.planned if held else 0,
+            by_reason=json.dumps(plan.by_reason),
+            guards=json.dumps([guard.as_dict() for guard in plan.guards]),
+        )
+    return Delivery(
+        run_seq=run.seq,
+        audience=plan.audience,
+        shape=plan.shape,
+        planned_at=run.started_at,
+        planned=plan.planned,
+        resumed=False,
+    )
+
+
+def left_behind(ledger: Ledger) -> list[Delivery]:
+    """The audience runs that died before they were settled, with the mapping of their time."""
+    found = []
+    for each in ledger.unsettled():
+        audience = Audience.from_mapping(each.mapping)
+        found.append(
+            Delivery(
+                run_seq=each.run_seq,
+                audience=audience,
+                shape=shape_of_outbox(ledger, audience),
+                planned_at=each.planned_at,
+                planned=each.planned,
+                resumed=True,
+                written_at=each.written_at,
+            )
+        )
+    return found
+
+
+class Delivering:
+    """One audience run's way through the sender."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        segment: Segment,
+        delivery: Delivery,
+        *,
+        terms: Terms,
+        by_name: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.segment = segment
+        self.delivery = delivery
+        self.progress = progress
+        self.lane = delivery.audience.name
+        self.settled = 0
+        self.answered: list[Acknowledged] = []
+        self.written_at = ledger.clock.monotonic()
+        self.rejected: dict[int, dict[str, Any]] = {}
+        self.masker = Masker(delivery.audience)
+        self.names = Names() if by_name else None
+        self.flow: Flow | None = None
+        self.mapper = Mapper(
+            delivery.audience,
+            namespace=ledger.namespace,
+            planned_at=delivery.planned_at,
+            salt=terms.salt,
+            tracking_plan=terms.tracking_plan,
+        )
+        self._envelopes = Envelopes(
+            ledger,
+            self.mapper,
+            run_seq=delivery.run_seq,
+            shape=delivery.shape,
+            planned=delivery.planned,
+            refuse=self._refuse,
+        )
+
+    def steps(self) -> Iterator[bool]:
+        """Send what is not settled yet: True for each step, False where it would have to wait.
+
+        It may be called again after a failure, and goes on from what was acknowledged.
+
+        Raises:
+            DeliveryIncomplete: Not everything could be sent; what was acknowledged is written
+                down, and the next run goes on from there.
+        """
+        if not self.delivery.planned:
+            return
+        batches = self.segment.batches(self._envelopes)
+        self.flow = self.segment.flow(self.names.of_batches(batches) if self.names else batches)
+        try:
+            for verdict in self.flow:
+                if verdict is None or self._is_due():
+                    self._write_down()
+                if verdict is not None:
+                    self._take(verdict)
+                yield verdict is not None
+        except TailraceError:
+            self._write_down()
+            raise
+        finally:
+            self.flow.abandon()
+        self._write_down()
+
+    def last_words(self) -> None:
+        """Write down what still becomes known when somebody ends the run."""
+        for verdict in self.flow.last_words() if self.flow else ():
+            self._take(verdict)
+        self._write_down()
+
+    def advance(self) -> Settled:
+        """Move the snapshot to what was delivered."""
+        delivery = self.delivery
+        sent, rejected = self.ledger.advance(
+            delivery.run_seq, self.lane, delivery.shape, planned=delivery.planned
+        )
+        ranges = self.ledger.acknowledged(delivery.run_seq, self.lane)
+        return Settled(
+            lane=self.lane,
+            audience=delivery.audience.title,
+            destination=delivery.destination,
+            run_seq=delivery.run_seq,
+            sent=sent,
+            rejected=rejected,
+            calls=sum(calls for _, _, calls in ranges),
+            resumed=delivery.resumed,
+            size_after=self.ledger.size(self.lane) if rejected else None,
+            moves=delivery.moves,
+            remarks=tuple(notices.of_mapping(self.mapper)),
+            by_name=self.names.acknowledged if self.names else {},
+        )
+
+    def _refuse(self, transition: Transition, refusal: Refusal) -> None:
+        self.rejected[transition.seq] = {
+            "kind": refusal.kind,
+            "reason": refusal.rule,
+            "path": refusal.path,
+            "status": None,
+            "attempts": 0,
+            "message_id": refusal.message_id,
+            "payload": self.masker.message(refusal.body)
+            if refusal.body
+            else self.masker.row(refusal.kind, transition.new),
+            "doubtful": False,
+        }
+
+    def _take(self, verdict: Verdict) -> None:
+        if self.names is not None:
+            self.names.count(verdict)
+        if isinstance(verdict, Rejected):
+            self.rejected[verdict.seq] = {
+                "kind": verdict.kind,
+                "reason": verdict.reason,
+                "status": verdict.status,
+                "attempts": verdict.attempts,
+                "message_id": verdict.message_id,
+                "payload": self.masker.message(verdict.body) if verdict.body else None,
+                # Who died may have sent this before, and nobody was told.
+                "doubtful": verdict.doubtful or self.delivery.resumed,
+            }
+            return
+        self.answered.append(verdict)
+
+    def _is_due(self) -> bool:
+        return self.ledger.clock.monotonic() - self.written_at >= UNWRITTEN_SECONDS_MAX
+
+    def _write_down(self) -> None:
+        """Ranges and what was refused in them become known together, or not at all."""
+        if not self.answered:
+            return
+        written: list[int] = []
+        with self.ledger.warehouse.transaction():
+            for first, last, calls in joined(self.answered):
+                refused = [seq for seq in self.rejected if first <= seq <= last]
+                written += refused
+                for seq in refused:
+                    self.ledger.reject(
+                        self.delivery.run_seq, self.lane, seq=seq, **self.rejected[seq]
+                    )
+                self.ledger.acknowledge(
+                    self.delivery.run_seq, self.lane, first_seq=first, last_seq=last, calls=calls
+                )
+        for seq in written:
+            del self.rejected[seq]
+        self.settled += sum(each.last_seq - each.first_seq + 1 for each in self.answered)
+        self.answered.clear()
+        self.written_at = self.ledger.clock.monotonic()
+        if self.progress is not None:
+            self.progress(self.lane, self.settled, self.delivery.planned)
+
+
+def joined(answered: Sequence[Acknowledged]) -> Iterator[tuple[int, int, int]]:
+    """First number, last number and calls of the ranges, those that touch made one."""
+    first = last = calls = 0
+    for each in sorted(answered, key=lambda each: each.first_seq):
+        if last and each.first_seq != last + 1:
+            yield first, last, calls
+            last = 0
+        if not last:
+            first, calls = each.first_seq, 0
+        last, calls = each.last_seq, calls + each.events
+    if last:
+        yield first, last, calls
+
+
+class Names:
+    """Counts acknowledged calls by type and event, as Delivery Overview does."""
+
+    def __init__(self) -> None:
+        self.acknowledged: Counter[tuple[str, str]] = Counter()
+        self._under_way: dict[int, Batch] = {}
+
+    def of_batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, remembered until their verdict."""
+        self._under_way.clear()
+        for batch in batches:
+            self._under_way[batch.first_seq] = batch
+            yield batch
+
+    def count(self, verdict: Verdict) -> None:
+        """Count what a verdict says was taken."""
+        if isinstance(verdict, Acknowledged):
+            batch = self._under_way.pop(verdict.first_seq)
+            for envelope in batch.envelopes:
+                self.acknowledged.update((call.kind, call.event) for call in envelope.calls)
+            return
+        (batch,) = (b for b in self._under_way.values() if b.first_seq <= verdict.seq <= b.last_seq)
+        (row,) = (each for each in batch.envelopes if each.seq == verdict.seq)
+        refused = [call.message_id for call in row.calls].index(verdict.message_id)
+        # The calls before the refused one were taken, those after it were never made.
+        self.acknowledged.subtract((call.kind, call.event) for call in row.calls[refused:])

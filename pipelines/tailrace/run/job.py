@@ -1,0 +1,263 @@
+"""The main job: extract → build → plan → enqueue → send → advance → report.
+
+Each step reads only what the step before it left in the warehouse, so a run that dies anywhere
+is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.yaml import suggest
+from tailrace.clock import Clock
+from tailrace.config.project import Project
+from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.segment.tracking_plan import TrackingPlan
+from tailrace.errors import HeaderInvalid, MissingCredential, NothingSelected
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.lock import lock
+from tailrace.models.loader import Model, Models, read_models
+from tailrace.plan.guards import NAMES
+from tailrace.plan.plan import Plan, Planner, lanes_of
+from tailrace.plan.policy import Choices
+from tailrace.run import review
+from tailrace.run.delivery import Progress
+from tailrace.run.replay import Replay
+from tailrace.run.result import RunResult
+from tailrace.run.runner import Job, Runner, Work
+from tailrace.warehouse.connection import Warehouse, open_warehouse
+
+STATUS_RUNS_MAX = 10
+
+
+def extract(
+    project: Project,
+    *,
+    clock: Clock,
+    objects: Sequence[str] | None = None,
+    reconcile: bool = False,
+    afresh: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Land what Salesforce has, and write down how whole it is."""
+    chosen = None if objects is None else tuple(objects)
+    job = Job(
+        command="extract",
+        extract=True,
+        deliver=False,
+        objects=chosen,
+        reconcile=reconcile,
+        afresh=afresh,
+    )
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def plan(
+    project: Project,
+    *,
+    clock: Clock,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    choices: Choices | None = None,
+    out: Path | None = None,
+) -> Plan:
+    """What a run would do. Nothing is sent, and the ledger is only read.
+
+    With `out`, the plan is written to a file that `sync` carries out exactly, or refuses.
+    """
+    chosen = replace(choices or Choices(), digests=out is not None)
+    models, selected = _selected(project, select, exclude)
+    _check_allowed(chosen, models)
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        planner = Planner(
+            ledger,
+            models,
+            choices=chosen,
+            segment=_limits(project, selected),
+            now=clock.now(),
+        )
+        made = planner.plan(selected)
+        if out is not None:
+            review.write(out, made, choices=chosen, engine=warehouse.engine_version)
+        return made
+
+
+def sync(
+    project: Project,
+    *,
+    clock: Clock,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    choices: Choices | None = None,
+    plan_file: Path | None = None,
+    resend: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Build, plan, send and advance, on what has landed.
+
+    With `plan_file`, what was reviewed is carried out, with its choices, or nothing is. With
+    `resend`, what was left behind is finished however old it is.
+
+    Raises:
+        PlanUnreadable: The file is not a plan.
+    """
+    job = Job(
+        command="sync",
+        select=tuple(select),
+        exclude=tuple(exclude),
+        resend=resend,
+        choices=choices or Choices(),
+    )
+    if plan_file is not None:
+        agreed = review.read(plan_file)
+        chosen = replace(agreed.choices, digests=True)
+        job = replace(job, select=tuple(agreed.digests), choices=chosen, reviewed=agreed)
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def run(
+    project: Project,
+    *,
+    clock: Clock,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    choices: Choices | None = None,
+    resend: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """The main job: `extract`, then `sync`."""
+    job = Job(
+        command="run",
+        extract=True,
+        select=tuple(select),
+        exclude=tuple(exclude),
+        resend=resend,
+        choices=choices or Choices(),
+    )
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def retire(
+    project: Project,
+    audience: str,
+    *,
+    clock: Clock,
+    resend: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Send everybody's exit from an audience once, and close its ledger. Its file may be gone."""
+    job = Job(command="retire", retire=audience, resend=resend)
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def replay(
+    project: Project,
+    audience: str,
+    destination: str,
+    *,
+    clock: Clock,
+    history: bool = False,
+    resend: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Bring a new destination up from the ledger: its members as entering, or all that was sent."""
+    asked = Replay(audience=audience, destination=destination, history=history)
+    job = Job(command="replay", replay=asked, resend=resend)
+    return _carry_out(project, job, clock=clock, progress=progress)
+
+
+def status(project: Project, *, clock: Clock) -> dict[str, Any]:
+    """The last runs, and where each audience stands."""
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        return {"runs": ledger.recent_runs(STATUS_RUNS_MAX), "audiences": ledger.standing()}
+
+
+def _carry_out(project: Project, job: Job, *, clock: Clock, progress: Progress | None) -> RunResult:
+    # Everything that can be wrong without a warehouse is told before one is opened.
+    work = prepare(project, job)
+    with open_warehouse(project, clock=clock) as warehouse:
+        return carry_out(warehouse, work, clock=clock, progress=progress)
+
+
+def prepare(project: Project, job: Job) -> Work:
+    """Read what a job needs, and raise what is wrong with it."""
+    reads_models = job.deliver and job.retire is None
+    models, selected = _selected(project, job.select, job.exclude) if reads_models else (None, ())
+    if models is not None and job.reviewed is None:
+        _check_allowed(job.choices, models)
+    destinations = _destinations(selected) if reads_models else ()
+    if job.replay is not None:
+        selected, destinations = (), (job.replay.destination,)
+    return Work(
+        job=job,
+        models=models,
+        selected=tuple(selected),
+        salesforce=project.salesforce_credentials() if job.extract else None,
+        segments={name: project.segment(name) for name in destinations},
+        tracking_plan=TrackingPlan.read(project.tracking_plan_file) if job.deliver else None,
+    )
+
+
+def carry_out(
+    warehouse: Warehouse, work: Work, *, clock: Clock, progress: Progress | None = None
+) -> RunResult:
+    """One numbered run, under the lock, over an open warehouse."""
+    ledger = Ledger(warehouse, clock=clock)
+    ledger.install(secrets.token_hex(16))
+    suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
+    allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.choices.allow)]
+    with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
+        ledger.upgrade()
+        begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
+        return Runner(ledger, work, run=begun, progress=progress).run()
+
+
+def _selected(
+    project: Project, select: Sequence[str], exclude: Sequence[str]
+) -> tuple[Models, Sequence[Model]]:
+    models = read_models(project.models_folder, objects=project.salesforce().objects)
+    seen: dict[str, Audience] = {}
+    for _, audience in lanes_of(models.audiences()):
+        other = seen.setdefault(audience.name, audience)
+        if other is not audience:
+            raise HeaderInvalid(
+                f'The ledger would call both {other.title} and {audience.title} "{audience.name}"',
+                hint="Give one of the audiences another name.",
+                file=audience.file,
+                line=audience.line("audience"),
+            )
+    return models, models.select(select, exclude)
+
+
+def _check_allowed(choices: Choices, models: Models) -> None:
+    """Refuse to let pass what there is not: a misspelt guard would hold as if it were not named."""
+    audiences = [audience.title for _, audience in lanes_of(models.audiences())]
+    for audience, guard in sorted(choices.allow):
+        for given, known, kind in ((audience, audiences, "audience"), (guard, NAMES, "guard")):
+            if given not in known:
+                problem = f'--allow names "{given}", and there is no such {kind}'
+                hint = f"There are: {', '.join(sorted(known))}"
+                raise NothingSelected(suggest(problem, given, known), hint=hint)
+
+
+def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
+    """The sections of the configuration that audiences go to; the usual one where none does."""
+    names = [audience.destination or DEFAULT_DESTINATION for _, audience in lanes_of(selected)]
+    return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
+
+
+def _limits(project: Project, selected: Sequence[Model]) -> Mapping[str, SegmentSettings]:
+    """The senders' limits, where there are any: a plan needs no write key."""
+    found = {}
+    for name in _destinations(selected):
+        with suppress(MissingCredential):
+            found[name] = project.segment(name)
+    return found

@@ -1,0 +1,237 @@
+"""Brings a new destination up from the ledger, through an outbox of its own.
+
+Either everybody who is a member enters there today; or what was delivered elsewhere is told again,
+run by run, with the times of then. Nothing is asked of the models: the ledger knows what it sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from tailrace.audience.audience import Audience
+from tailrace.config.project import did_you_mean
+from tailrace.errors import NothingSelected
+from tailrace.ledger.ledger import Delivered, Ledger, Run, Shape
+from tailrace.ledger.outbox import enqueue
+from tailrace.plan.snapshot_schema import RESERVED_COLUMNS, shape_of
+from tailrace.run.delivery import Delivery
+from tailrace.warehouse.statements import Binding, TableName, query
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """Which audience goes to which destination, and whether with its history."""
+
+    audience: str
+    destination: str
+    history: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Copy:
+    """The audience where it was delivered, and the same on its way to the new destination."""
+
+    source: str
+    target: Audience
+    delivered: Delivered
+
+
+def write_down_replay(ledger: Ledger, run: Run, asked: Replay) -> list[Delivery]:
+    """Commit what the new destination is to be told.
+
+    Raises:
+        NothingSelected: There is nothing to tell, or the destination knows it already.
+    """
+    copy = _copy(ledger, asked)
+    return _history(ledger, copy) if asked.history else _members(ledger, run, copy)
+
+
+def catch_up(ledger: Ledger, asked: Replay) -> None:
+    """Give the members that the history brought what was recorded without being sent."""
+    source, target = _source(ledger, asked), _target(ledger, asked)
+    here = ledger.warehouse.columns_of(ledger.snapshot(target))
+    there = {c.name for c in ledger.warehouse.columns_of(ledger.snapshot(source))}
+    delivered = ledger.last_delivered(source)
+    keys = Audience.from_mapping(delivered.mapping).key if delivered else ()
+    shared = [c for c in here if c.name in there - RESERVED_COLUMNS and c.name not in keys]
+    if shared:
+        ledger.warehouse.run(
+            "replay/catch_up",
+            tables={
+                **ledger.tables,
+                "snapshot": ledger.snapshot(target),
+                "source": ledger.snapshot(source),
+                "outbox": ledger.outbox(target),
+            },
+            columns={"keys": [c for c in here if c.name in keys], "columns": shared},
+            audience=target,
+        )
+
+
+def _source(ledger: Ledger, asked: Replay) -> str:
+    lanes = [lane for lane in ledger.lanes_of(asked.audience) if lane != _target(ledger, asked)]
+    if not lanes:
+        known = [str(row["audience"]) for row in ledger.standing()]
+        suggestion = did_you_mean(asked.audience, known)
+        raise NothingSelected(
+            f'The ledger has no audience "{asked.audience}" of another destination.{suggestion}'
+        )
+    return asked.audience if asked.audience in lanes else lanes[0]
+
+
+def _target(ledger: Ledger, asked: Replay) -> str:
+    return Audience(name=asked.audience, key=()).lane(asked.destination).name
+
+
+def _copy(ledger: Ledger, asked: Replay) -> _Copy:
+    source, target = _source(ledger, asked), _target(ledger, asked)
+    delivered = ledger.last_delivered(source)
+    if delivered is None:
+        raise NothingSelected(f"{asked.audience} was never delivered", hint="tailrace run")
+    if target in ledger.lanes_of(target):
+        raise NothingSelected(
+            f"{asked.destination} already has {asked.audience}",
+            hint=f"Send everybody anew with: tailrace reset {asked.audience} --send",
+        )
+    if asked.history and target in ledger.every_lane():
+        raise NothingSelected(
+            f"{asked.destination} had {asked.audience} before, and a history is told once",
+            hint="Leave --history out: everybody enters there today.",
+        )
+    return _Copy(
+        source=source,
+        target=_at(delivered.mapping, asked.audience, asked.destination),
+        delivered=delivered,
+    )
+
+
+def _at(mapping: Mapping[str, Any], audience: str, destination: str) -> Audience:
+    was = replace(Audience.from_mapping(mapping), name=audience, called=None)
+    return was.lane(destination)
+
+
+def _members(ledger: Ledger, run: Run, copy: _Copy) -> list[Delivery]:
+    warehouse, snapshot = ledger.warehouse, ledger.snapshot(copy.source)
+    shape = shape_of(
+        warehouse.columns_of(snapshot),
+        key=copy.target.key,
+        mapped=copy.target.mapped_columns,
+        file=None,
+    )
+    transitions = warehouse.temporary(f"replay__{copy.target.name}")
+    warehouse.drop_temporary(transitions)
+    tables: dict[str, Binding] = {"snapshot": snapshot, "transitions": transitions}
+    warehouse.run("replay/members", tables=tables, columns=shape.lists, run=run.seq)
+    with warehouse.transaction():
+        _make_tables(ledger, copy.target.name, snapshot, shape)
+        enqueue(ledger, run.seq, copy.target, transitions=transitions, shape=shape)
+        return [_recorded(ledger, copy, copy.delivered, shape, run.seq, run.started_at)]
+
+
+def _history(ledger: Ledger, copy: _Copy) -> list[Delivery]:
+    warehouse, source = ledger.warehouse, ledger.outbox(copy.source)
+    keys = copy.target.key
+    columns = {c.name: c for c in warehouse.columns_of(source)}
+    shape = Shape(
+        keys=tuple(columns[name] for name in keys),
+        columns=tuple(
+            column
+            for name, column in columns.items()
+            if name not in RESERVED_COLUMNS and name not in keys and not name.startswith("old__")
+        ),
+    )
+    rows = warehouse.run("replay/runs", tables=ledger.tables, audience=copy.source)
+    deliveries: list[Delivery] = []
+    size = 0
+    with warehouse.transaction():
+        _make_tables(ledger, copy.target.name, source, shape)
+        for run_seq, definition, fingerprint, mapping, mapping_fingerprint, planned_at in rows:
+            warehouse.run(
+                "replay/copy_run",
+                tables={
+                    **ledger.tables,
+                    "outbox": ledger.outbox(copy.target.name),
+                    "source": source,
+                },
+                columns=shape.lists,
+                run=run_seq,
+                audience=copy.source,
+            )
+            then = replace(
+                copy.delivered,
+                definition=definition,
+                definition_fingerprint=fingerprint,
+                mapping=json.loads(mapping),
+                mapping_fingerprint=mapping_fingerprint,
+            )
+            made = _recorded(ledger, copy, then, shape, run_seq, planned_at, size_before=size)
+            size += made.moves["entered"] - made.moves["exited"]
+            deliveries.append(made)
+    return deliveries
+
+
+def _make_tables(ledger: Ledger, lane: str, like: TableName, shape: Shape) -> None:
+    warehouse = ledger.warehouse
+    model = query(
+        "replay/everything", warehouse.dialect, tables={"source": like}, columns=shape.lists
+    )
+    for kind, table in (("snapshot", ledger.snapshot(lane)), ("outbox", ledger.outbox(lane))):
+        # What a retired audience of the same name left is settled, and its columns may differ.
+        warehouse.run("ledger/drop_table", tables={"dropped": table})
+        tables: dict[str, Binding] = {kind: table, "model": model}
+        warehouse.run(f"ledger/create_{kind}", tables=tables, columns=shape.lists)
+
+
+def _recorded(
+    ledger: Ledger,
+    copy: _Copy,
+    then: Delivered,
+    shape: Shape,
+    run_seq: int,
+    planned_at: datetime,
+    *,
+    size_before: int = 0,
+) -> Delivery:
+    audience = _at(then.mapping, copy.target.title, str(copy.target.destination or "segment"))
+    names = {column.name for column in (*shape.keys, *shape.columns)}
+    if not names.issuperset(audience.mapped_columns):
+        # A column of that day is gone from the ledger; what is left is said as today.
+        audience = copy.target
+    outbox: dict[str, Binding] = {"outbox": ledger.outbox(audience.name)}
+    counted = ledger.warehouse.run("replay/count_moves", tables=outbox, run=run_seq)
+    moves = {"entered": 0, "changed": 0, "exited": 0, **{op: int(n) for op, n in counted}}
+    ledger.record_audience_run(
+        Run(seq=run_seq, id="", command="replay", started_at=planned_at),
+        audience.name,
+        name=audience.title,
+        destination=audience.destination or "segment",
+        phase="delivering",
+        definition=then.definition,
+        definition_fingerprint=then.definition_fingerprint,
+        mapping=json.dumps(audience.mapping(), sort_keys=True),
+        mapping_fingerprint=audience.mapping_fingerprint,
+        model_fingerprint=None,
+        planned_at=planned_at,
+        finished_at=None,
+        rows_seen=0,
+        size_before=size_before,
+        size_after=size_before + moves["entered"] - moves["exited"],
+        **moves,
+        quarantined=0,
+        held=0,
+        by_reason=json.dumps({}),
+        guards=json.dumps([]),
+    )
+    return Delivery(
+        run_seq=run_seq,
+        audience=audience,
+        shape=shape,
+        planned_at=planned_at,
+        planned=sum(moves.values()),
+        resumed=False,
+        moves=moves,
+    )

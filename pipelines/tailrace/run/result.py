@@ -1,0 +1,178 @@
+"""What a run came to, in the shape that `--json` prints and the terminal draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.clock import iso
+from tailrace.errors import TailraceError
+from tailrace.plan.plan import Plan
+from tailrace.run.delivery import Settled
+from tailrace.run.notices import Remark
+
+if TYPE_CHECKING:
+    from tailrace.salesforce.extract.source import ObjectFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """A finished run. `exit_code` follows one order: 1 before 3 before 4 before 0."""
+
+    run_id: str
+    command: str
+    exit_code: int
+    audiences: tuple[Mapping[str, Any], ...] = ()
+    segment: Mapping[str, Any] = field(default_factory=dict)
+    objects: tuple[Mapping[str, Any], ...] = ()
+    salesforce: Mapping[str, Any] = field(default_factory=dict)
+    orphans: tuple[str, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    errors: tuple[TailraceError, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "run_id": self.run_id,
+            "audiences": [dict(each) for each in self.audiences],
+            "segment": dict(self.segment),
+            "objects": [dict(each) for each in self.objects],
+            "salesforce": dict(self.salesforce),
+            "orphans": list(self.orphans),
+            "warnings": [each.as_dict() for each in self.remarks],
+            "errors": [entry.as_dict() for each in self.errors for entry in each.flattened()],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progressing:
+    """A run's result in the making."""
+
+    run_id: str
+    command: str
+    plan: Plan | None = None
+    settled: tuple[Settled, ...] = ()
+    objects: tuple[Mapping[str, Any], ...] = ()
+    salesforce: Mapping[str, Any] = field(default_factory=dict)
+    blocked: tuple[Audience, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    errors: tuple[TailraceError, ...] = ()
+    empty_objects: bool = False
+
+    def with_settled(self, settled: Settled) -> Progressing:
+        return replace(self, settled=(*self.settled, settled)).with_remarks(settled.remarks)
+
+    def with_remarks(self, remarks: Iterable[Remark]) -> Progressing:
+        return replace(self, remarks=(*self.remarks, *remarks))
+
+    def with_errors(self, errors: Sequence[TailraceError]) -> Progressing:
+        return replace(self, errors=(*self.errors, *errors))
+
+    def result(self) -> RunResult:
+        """The result as it stands: what was planned and not settled has failed."""
+        audiences = (
+            *_audiences(self.plan, self.settled),
+            *(_not_planned(each) for each in self.blocked),
+        )
+        return RunResult(
+            run_id=self.run_id,
+            command=self.command,
+            exit_code=self._exit_code(audiences),
+            audiences=audiences,
+            segment=_segment(self.plan, self.settled),
+            objects=self.objects,
+            salesforce=self.salesforce,
+            orphans=self.plan.orphans if self.plan else (),
+            remarks=self.remarks,
+            errors=self.errors,
+        )
+
+    def _exit_code(self, audiences: Sequence[Mapping[str, Any]]) -> int:
+        codes = {error.exit_code for error in self.errors}
+        if 2 in codes:
+            return 2
+        statuses = {each["status"] for each in audiences}
+        if codes or "failed" in statuses:
+            return 1
+        if "held" in statuses or self.empty_objects:
+            return 3
+        return 4 if any(each["rejected"] for each in audiences) else 0
+
+
+def _audiences(plan: Plan | None, settled: Sequence[Settled]) -> tuple[Mapping[str, Any], ...]:
+    """The plan's audiences with what became of them, and those that only a resume touched."""
+    fresh = {each.lane: each for each in settled if not each.resumed}
+    finished: dict[str, list[Settled]] = {}
+    for each in settled:
+        if each.resumed or plan is None:
+            finished.setdefault(each.lane, []).append(each)
+    audiences: list[dict[str, Any]] = []
+    for planned in plan.audiences if plan else ():
+        entry = planned.as_dict()
+        done = fresh.get(planned.name)
+        if done is not None:
+            entry |= {"sent": done.sent, "rejected": done.rejected}
+            if done.size_after is not None:
+                entry["size_after"] = done.size_after
+        elif planned.status != "held":
+            entry["status"] = "failed"
+        before = finished.pop(planned.name, [])
+        entry["resumed"] = sum(each.sent + each.rejected for each in before)
+        entry["sent"] += sum(each.sent for each in before)
+        audiences.append(entry)
+    return (*audiences, *(_resumed_only(done) for done in finished.values()))
+
+
+def _resumed_only(done: Sequence[Settled]) -> dict[str, Any]:
+    sent, rejected = sum(each.sent for each in done), sum(each.rejected for each in done)
+    resumed = sum(each.sent + each.rejected for each in done if each.resumed)
+    told: dict[str, Any] = {"status": "ok", "sent": sent, "rejected": rejected, "resumed": resumed}
+    for each in done:
+        for op, count in each.moves.items():
+            told[op] = told.get(op, 0) + count
+    if done[0].moves:
+        told["size_after"] = told["entered"] - told["exited"]
+    return _nothing_moved(done[0].audience, done[0].destination) | told
+
+
+def _not_planned(audience: Audience) -> dict[str, Any]:
+    destination = audience.destination or DEFAULT_DESTINATION
+    return _nothing_moved(audience.title, destination) | {"status": "failed"}
+
+
+def _nothing_moved(audience: str, destination: str) -> dict[str, Any]:
+    counts = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
+    return {
+        "audience": audience,
+        "destination": destination,
+        "status": "unchanged",
+        **dict.fromkeys(counts, 0),
+        "held": 0,
+        "quarantined": 0,
+        "by_reason": {},
+        "guards": [],
+        "resumed": 0,
+    }
+
+
+def _segment(plan: Plan | None, settled: Sequence[Settled]) -> dict[str, Any]:
+    planned = plan.segment() if plan else {"batches": 0, "seconds": 0.0}
+    return {**planned, "calls": sum(each.calls for each in settled)}
+
+
+def object_entry(facts: ObjectFacts) -> dict[str, Any]:
+    """One extracted object in a result."""
+    return {
+        "object": facts.object,
+        "table": facts.table,
+        "rows": facts.rows,
+        "complete": facts.complete,
+        "empty": facts.empty,
+        "quarantined": facts.quarantined,
+        "vanished_fields": list(facts.vanished_fields),
+        "new_fields": list(facts.new_fields),
+        "retyped_fields": list(facts.retyped_fields),
+        "api": facts.api,
+        "watermark": iso(facts.watermark) if facts.watermark else None,
+    }

@@ -1,0 +1,357 @@
+"""One numbered run: what a job asks for, step by step, and what it has come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.config.project import did_you_mean
+from tailrace.config.settings import SalesforceCredentials, SegmentSettings
+from tailrace.destinations.segment.tracking_plan import TrackingPlan
+from tailrace.errors import (
+    ExtractIncomplete,
+    NothingSelected,
+    ResendRefused,
+    TailraceError,
+    WarehouseFailed,
+)
+from tailrace.ledger.ledger import Ledger, Run
+from tailrace.models.loader import Model, Models
+from tailrace.plan.plan import AudiencePlan, Plan, Planner, lanes_of
+from tailrace.plan.policy import Choices
+from tailrace.run import notices, review
+from tailrace.run.build import build
+from tailrace.run.delivery import Delivery, Progress, Terms, left_behind, write_down
+from tailrace.run.dispatch import Dispatch
+from tailrace.run.notices import Remark
+from tailrace.run.receipt import compare
+from tailrace.run.replay import Replay, catch_up, write_down_replay
+from tailrace.run.result import Progressing, RunResult, object_entry
+from tailrace.run.review import Reviewed
+from tailrace.warehouse.memory import Buffers
+
+if TYPE_CHECKING:
+    from tailrace.salesforce.extract.source import ObjectFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a run is asked to do."""
+
+    command: str
+    extract: bool = False
+    deliver: bool = True
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    objects: tuple[str, ...] | None = None
+    reconcile: bool = False
+    afresh: bool = False
+    retire: str | None = None
+    replay: Replay | None = None
+    resend: bool = False
+    reviewed: Reviewed | None = None
+    choices: Choices = field(default_factory=Choices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """A job with all that it needs from the project's files."""
+
+    job: Job
+    models: Models | None
+    selected: tuple[Model, ...]
+    salesforce: SalesforceCredentials | None
+    segments: Mapping[str, SegmentSettings]
+    tracking_plan: TrackingPlan | None
+
+
+class Runner:
+    """One run, step by step; `done` is what it has come to so far."""
+
+    def __init__(self, ledger: Ledger, work: Work, *, run: Run, progress: Progress | None) -> None:
+        self.ledger = ledger
+        self.project = ledger.warehouse.project
+        self.work = work
+        self.job = work.job
+        self.begun = run
+        self.buffers = Buffers(ledger.warehouse)
+        self.progress = progress
+        # What Segment took of an earlier attempt, it received then.
+        self.since = run.started_at
+        self.done = Progressing(run_id=run.id, command=work.job.command)
+
+    def run(self) -> RunResult:
+        """Carry out the job, and write down how it ended."""
+        work = self.work
+        try:
+            if work.salesforce is not None:
+                self._extract(work.salesforce)
+            if work.job.retire is not None:
+                self._retire(work.job.retire)
+            elif work.job.replay is not None:
+                self._replay(work.job.replay)
+            elif work.models is not None:
+                self._sync(work.models)
+        except TailraceError as raised:
+            self.done = self.done.with_errors(raised.flattened())
+        except BaseException as unexpected:
+            # A defect of ours or a signal: said in the ledger where that can still be done.
+            with suppress(Exception):
+                self._finish(exit_code=1, error=unexpected)
+            raise
+        result = self.done.result()
+        try:
+            self._finish(exit_code=result.exit_code, error=next(iter(result.errors), None))
+        except WarehouseFailed:
+            # What broke the warehouse is told already, and was the first to say so.
+            if not any(isinstance(error, WarehouseFailed) for error in result.errors):
+                raise
+        return result
+
+    def _finish(self, *, exit_code: int, error: BaseException | None) -> None:
+        self.ledger.finish_run(
+            self.begun,
+            exit_code=exit_code,
+            error=error,
+            salesforce_calls=int(self.done.salesforce.get("calls", 0)),
+        )
+
+    def _distrust(self, objects: Sequence[tuple[str, str]]) -> None:
+        """Write down that tables hold a part only, until their extract says otherwise."""
+        from tailrace.salesforce.extract.source import ObjectFacts
+
+        unfinished = ExtractIncomplete("an extract that loads it anew has not come to its end")
+        for name, table in objects:
+            self._record(ObjectFacts(object=name, table=table, error=unfinished))
+
+    def _record(self, facts: ObjectFacts) -> None:
+        self.ledger.record_extract(
+            self.begun,
+            object=facts.object,
+            table_name=facts.table,
+            rows_landed=facts.rows,
+            window_start=facts.window_start,
+            window_end=facts.window_end,
+            watermark=facts.watermark,
+            complete=facts.complete,
+            empty=facts.empty,
+            quarantined=facts.quarantined,
+            vanished_fields=",".join(facts.vanished_fields),
+            error=facts.error.message if facts.error else None,
+        )
+
+    def _extract(self, credentials: SalesforceCredentials) -> None:
+        from tailrace.salesforce.extract.source import extract as extract_objects
+
+        landed = extract_objects(
+            self.ledger.warehouse.pipeline,
+            self.project.salesforce(),
+            credentials,
+            clock=self.ledger.clock,
+            objects=self.job.objects,
+            reconcile=self.job.reconcile,
+            afresh=self.job.afresh,
+            progress=_rows_of(self.progress),
+            before_replacing=self._distrust,
+        )
+        errors = []
+        for facts in landed.objects:
+            self._record(facts)
+            if facts.error is not None:
+                errors.append(facts.error)
+            elif not facts.complete:
+                errors.append(ExtractIncomplete(f"{facts.object} was not extracted whole"))
+        told = [Remark(message=warning) for warning in landed.warnings]
+        self.done = replace(
+            self.done.with_errors(errors).with_remarks(told),
+            objects=tuple(object_entry(facts) for facts in landed.objects),
+            salesforce={
+                "calls": landed.calls_used,
+                "quota_used_before": landed.quota_used_before,
+                "quota_used": landed.quota_used,
+                "quota_max": landed.quota_max,
+                "seconds": round(landed.seconds, 1),
+            },
+            empty_objects=any(facts.empty for facts in landed.objects),
+        )
+
+    def _sync(self, models: Models) -> None:
+        selected = self.work.selected
+        agreed = self.job.reviewed
+        audiences = [audience for _, audience in lanes_of(selected)]
+        self.done = self.done.with_remarks(notices.of_headers(model.audience for model in selected))
+        with self._dispatch() as dispatch:
+            blocked = self._finish_left_behind(dispatch)
+            waiting = [a for a in audiences if a.name in blocked or _fails(dispatch, a)]
+            self.done = replace(self.done, blocked=tuple(waiting))
+            if agreed is not None and waiting:
+                # What was reviewed is carried out whole, or not at all.
+                return
+            now = agreed.planned_at if agreed else self.begun.started_at
+            planner = self._planner(
+                models,
+                now=now,
+                tables_built=build(self.ledger.warehouse, models, selected, now=now),
+            )
+            idle = [a for a in audiences if not self._concerns(a)]
+            made = planner.plan(selected, without={a.name for a in (*waiting, *idle)})
+            if agreed is not None:
+                review.insist(made, agreed, engine=self.ledger.warehouse.engine_version)
+            self._carry_out(dispatch, made)
+
+    def _concerns(self, audience: Audience) -> bool:
+        """A retry is about audiences of which something was refused."""
+        return self.job.choices.intent != "retry" or self.ledger.pending(audience.name)[0] > 0
+
+    def _retire(self, name: str) -> None:
+        with self._dispatch() as dispatch:
+            blocked = self._finish_left_behind(dispatch)
+            rows = [row for row in self.ledger.standing() if name in (row["audience"], row["lane"])]
+            if not rows:
+                known = [str(row["audience"]) for row in self.ledger.standing()]
+                raise NothingSelected(
+                    f'The ledger has no audience "{name}".{did_you_mean(name, known)}'
+                )
+            planner = self._planner(Models(by_name={}), now=self.begun.started_at)
+            audiences = [
+                plan
+                for row in rows
+                if (plan := self._leaving(planner, row)) and plan.name not in blocked
+                if not _fails(dispatch, plan.audience)
+            ]
+            run_seq, now = self.begun.seq, self.begun.started_at
+            made = Plan(planned_at=now, run_seq=run_seq, audiences=tuple(audiences))
+            self._carry_out(dispatch, made)
+            told = {each.name for each in audiences}
+            for settled in self.done.settled:
+                if not settled.rejected and not settled.resumed:
+                    self.ledger.retire(settled.lane)
+            for lane in {str(row["lane"]) for row in rows} - told - blocked:
+                # What was only ever held has told nobody.
+                if self.ledger.last_delivered(lane) is None:
+                    self.ledger.retire(lane)
+
+    def _replay(self, asked: Replay) -> None:
+        known = self.work.models.by_name.get(asked.audience) if self.work.models else None
+        audience = known.audience if known is not None else None
+        lanes = (
+            {lane.destination or DEFAULT_DESTINATION for lane in audience.lanes()}
+            if audience
+            else set()
+        )
+        if asked.destination not in lanes:
+            remark = Remark(
+                message=f"{asked.audience}: its header does not name {asked.destination}, which "
+                "hears of no change until it does",
+                hint=f"destination: [{', '.join(sorted({*lanes, asked.destination}))}]",
+                audience=asked.audience,
+            )
+            self.done = self.done.with_remarks([remark])
+        with self._dispatch() as dispatch:
+            blocked = self._finish_left_behind(dispatch)
+            if blocked.intersection(self.ledger.lanes_of(asked.audience)):
+                # Its ledger does not say yet who is a member.
+                return
+            self._deliver(dispatch, write_down_replay(self.ledger, self.begun, asked))
+            if not dispatch.failures and asked.history:
+                catch_up(self.ledger, asked)
+
+    def _leaving(self, planner: Planner, row: Mapping[str, Any]) -> AudiencePlan | None:
+        delivered = self.ledger.last_delivered(str(row["lane"]))
+        if delivered is None:
+            return None
+        # A rename moves the ledger; the mapping still says what it was called then.
+        was = replace(Audience.from_mapping(delivered.mapping), called=None, retiring=True)
+        lane = replace(was, name=str(row["audience"])).lane(str(row["destination"]))
+        return planner.retirement(lane, delivered)
+
+    @contextmanager
+    def _dispatch(self) -> Iterator[Dispatch]:
+        terms = Terms(salt=self.project.settings.salt, tracking_plan=self.work.tracking_plan)
+        dispatch = Dispatch(
+            self.ledger,
+            self.work.segments,
+            terms=terms,
+            buffers=self.buffers,
+            progress=self.progress,
+        )
+        with dispatch:
+            try:
+                yield dispatch
+            finally:
+                self.done = self.done.with_errors(dispatch.troubles())
+            told, missing = compare(
+                self.done.settled, dispatch.known, since=self.since, clock=self.ledger.clock
+            )
+            self.done = self.done.with_remarks(told).with_errors(missing)
+
+    def _planner(self, models: Models, **options: Any) -> Planner:
+        return Planner(
+            self.ledger,
+            models,
+            choices=self.job.choices,
+            segment=self.work.segments,
+            run_seq=self.begun.seq,
+            buffers=self.buffers,
+            **options,
+        )
+
+    def _carry_out(self, dispatch: Dispatch, made: Plan) -> None:
+        self.done = replace(self.done, plan=made)
+        written = [self.buffers.sparing(partial(self._write_down, each)) for each in made.audiences]
+        held = {each.name for each in made.audiences if each.status == "held"}
+        self._deliver(dispatch, [each for each in written if each.audience.name not in held])
+
+    def _write_down(self, plan: AudiencePlan) -> Delivery:
+        return write_down(self.ledger, self.begun, plan, choices=self.job.choices)
+
+    def _finish_left_behind(self, dispatch: Dispatch) -> set[str]:
+        """Settle what earlier runs left. Returns the audiences that still wait for it."""
+        ready: list[Delivery] = []
+        refused: set[str] = set()
+        for each in left_behind(self.ledger):
+            error = None if self.job.resend else self._too_old(dispatch, each)
+            if error is None:
+                ready.append(each)
+                self.since = min(self.since, each.written_at or self.since)
+            else:
+                refused.add(each.audience.name)
+                self.done = self.done.with_errors([error])
+        # Of one audience, a later run stands on what an earlier one delivered.
+        self._deliver(dispatch, [d for d in ready if d.audience.name not in refused])
+        return refused
+
+    def _too_old(self, dispatch: Dispatch, left: Delivery) -> TailraceError | None:
+        settings = dispatch.known_settings(left.destination)
+        if settings is None or left.written_at is None:
+            return None
+        open_ = self.ledger.unsettled_count(left.run_seq, left.audience.name, left.planned)
+        age = self.ledger.clock.now() - left.written_at
+        if not open_ or age <= timedelta(hours=settings.resend_hours_max):
+            return None
+        hours = age.total_seconds() / 3_600
+        return ResendRefused(
+            f"{left.audience.title}: a run of {hours:,.0f} hours ago was not finished, and up to "
+            f"{open_:,} of its members may have reached Segment, which has forgotten their ids",
+            hint="Send them all the same, perhaps twice, with: --resend",
+        )
+
+    def _deliver(self, dispatch: Dispatch, deliveries: Sequence[Delivery]) -> None:
+        with self.buffers.few():
+            for settled in dispatch.deliver(deliveries):
+                self.done = self.done.with_settled(settled)
+
+
+def _fails(dispatch: Dispatch, audience: Audience) -> bool:
+    return (audience.destination or DEFAULT_DESTINATION) in dispatch.failures
+
+
+def _rows_of(progress: Progress | None) -> Any:
+    if progress is None:
+        return None
+    return lambda name, rows: progress(name, rows, 0)

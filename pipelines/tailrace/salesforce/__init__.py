@@ -1,0 +1,1 @@
+"""The Salesforce client: login, requests and object descriptions."""

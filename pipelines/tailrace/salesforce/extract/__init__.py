@@ -1,0 +1,1 @@
+"""Salesforce objects into warehouse tables, incrementally."""

@@ -1,0 +1,1 @@
+"""The HTTP server below both simulators, and the faults that it can play."""

@@ -1,0 +1,1 @@
+"""A small Salesforce org in memory: objects, records and a day of changes."""

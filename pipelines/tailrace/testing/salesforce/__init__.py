@@ -1,0 +1,1 @@
+"""A simulator of the Salesforce REST and Bulk APIs."""

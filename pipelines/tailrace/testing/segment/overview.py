@@ -1,0 +1,78 @@
+"""Delivery Overview of the simulated Public API: what was received, and what failed on ingest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tailrace.testing.http.messages import Request, Response
+
+if TYPE_CHECKING:
+    from tailrace.testing.segment.simulator import SegmentSimulator
+
+DATASETS = ("successfully-received", "failed-on-ingest")
+DIMENSIONS = ("discardReason", "eventType", "eventName")
+GRANULARITIES = ("MINUTE", "HOUR", "DAY")
+
+
+def delivery_overview(simulator: SegmentSimulator, request: Request, dataset: str) -> Response:
+    """The answer to `GET /delivery-overview/<dataset>`; counts since the start, in one bucket."""
+    if request.headers.get("authorization") != f"Bearer {simulator.public_token}":
+        return _error(401, "unauthorized", "The token is not valid.")
+    query = request.query
+    if dataset not in DATASETS:
+        return _error(404, "not-found", "There is no such dataset.")
+    if query.get("sourceId") != simulator.source_id:
+        return _error(404, "not-found", "There is no such source.")
+    if query.get("granularity") not in GRANULARITIES:
+        return _error(422, "bad-request", "granularity is MINUTE, HOUR or DAY.")
+    try:
+        start, end = (datetime.fromisoformat(query[name]) for name in ("startTime", "endTime"))
+    except (KeyError, ValueError):
+        return _error(422, "bad-request", "startTime and endTime are ISO 8601.")
+    if start >= end:
+        return _error(422, "bad-request", "startTime is not before endTime.")
+    groups = [query[name] for name in sorted(query) if name.startswith("groupBy")]
+    if any(group not in DIMENSIONS for group in groups):
+        return _error(422, "bad-request", "groupBy has a dimension that does not exist.")
+    return Response.of_json({"data": _dataset(simulator, dataset, groups, query["startTime"])})
+
+
+def sources(simulator: SegmentSimulator, request: Request) -> Response:
+    """The answer to `GET /sources`: one page with one source that is not ours, one that is."""
+    if request.headers.get("authorization") != f"Bearer {simulator.public_token}":
+        return _error(401, "unauthorized", "The token is not valid.")
+    if "pagination.cursor" not in request.query:
+        other = {"id": "another-source", "writeKeys": ["another-key"]}
+        page: dict[str, Any] = {"current": "MA==", "next": "MQ==", "totalEntries": 2}
+        return Response.of_json({"data": {"sources": [other], "pagination": page}})
+    own = {"id": simulator.source_id, "writeKeys": [simulator.write_key]}
+    page = {"current": "MQ==", "totalEntries": 2}
+    return Response.of_json({"data": {"sources": [own], "pagination": page}})
+
+
+def _dataset(
+    simulator: SegmentSimulator, dataset: str, groups: list[str], time: str
+) -> dict[str, Any]:
+    counts: Counter[tuple[str, ...]] = Counter()
+    for (reason, kind, name), count in simulator.inbox.by_name.items():
+        if (reason == "received") == (dataset == "successfully-received"):
+            row = {"discardReason": reason, "eventType": kind, "eventName": name}
+            counts[tuple(row[group] for group in groups)] += count
+    return {
+        "total": sum(counts.values()),
+        "dataset": [
+            {
+                **dict(zip(groups, values, strict=True)),
+                "total": count,
+                "series": [{"time": time, "count": count}],
+            }
+            for values, count in counts.items()
+        ],
+        "pagination": {"current": "MA==", "totalEntries": len(counts)},
+    }
+
+
+def _error(status: int, kind: str, message: str) -> Response:
+    return Response.of_json({"errors": [{"type": kind, "message": message}]}, status)

@@ -1,0 +1,1 @@
+"""The database: connections, SQL statements, engine differences and memory."""

@@ -1,0 +1,433 @@
+"""The warehouse: the one place that runs SQL, through dlt's `sql_client`.
+
+One connection a run, so that temporary tables and transactions are the run's own. On DuckDB the
+connection is opened here and lent to dlt: the file has a single writer, and it is this process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailrace.clock import Clock
+from tailrace.config.project import Project, did_you_mean
+from tailrace.errors import (
+    ConfigurationError,
+    LockHeld,
+    MemoryShort,
+    MissingCredential,
+    ModelDoesNotBind,
+    NothingLanded,
+    StatementRefused,
+    WarehouseFailed,
+)
+from tailrace.warehouse.engines import engine_of
+from tailrace.warehouse.statements import Binding, Column, TableName, script, statement
+
+# Imported after project, which switches dlt's telemetry off.
+import dlt  # isort: skip
+from dlt.common.configuration.exceptions import ConfigFieldMissingException  # isort: skip
+from dlt.common.destination.exceptions import UnknownDestinationModule  # isort: skip
+from dlt.common.exceptions import MissingDependencyException  # isort: skip
+from dlt.destinations.exceptions import DatabaseException  # isort: skip
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+    from dlt.destinations.sql_client import SqlClientBase
+
+PIPELINE = "tailrace"
+# DuckDB stores a table in groups of this many rows.
+ROW_GROUP_ROWS = 122_880
+# A table is written anew when so much of it is rows that were deleted.
+DELETED_SHARE_MAX = 0.25
+VACUUM_TASKS_MAX = 100
+# What waits in DuckDB of a result that is read piece by piece.
+STREAMING_BUFFER = "1MiB"
+CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
+# What an engine says about names and types quotes the SQL; what it says about a row's value
+# quotes the value, and a value may be personal.
+SAYS_NOTHING_PERSONAL = re.compile(
+    r"Binder|Catalog|Parser|Syntax|Undefined|Duplicate(Column|Table|Alias)|Ambiguous|Datatype"
+    r"|Grouping|Windowing|FeatureNotSupported|CannotCoerce|InsufficientPrivilege|InvalidColumn"
+    r"|WrongObject"
+)
+HALFWAY = re.compile(r"((?:[A-Z]?[A-Za-z/]+ )+)Error: ")
+# A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
+NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
+NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
+MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the same command again."
+
+
+class Warehouse:
+    """An open warehouse.
+
+    Attributes:
+        dialect: sqlglot's name of the engine's dialect.
+        engine: How the engine behaves.
+        insist: What must hold for a transaction to begin; raises where it does not.
+    """
+
+    def __init__(self, project: Project, destination: Any):
+        self.project = project
+        self.destination = destination
+        # What dlt knows of a dataset's tables is of no use here, and reading it costs as much as
+        # a small run.
+        schema = dlt.Schema(PIPELINE)
+        dataset = dlt.dataset(destination, project.settings.dataset, schema=schema)
+        self.client: SqlClientBase[Any] = dataset.sql_client
+        self.client.open_connection()
+        self.dialect = str(self.client.capabilities.sqlglot_dialect)
+        self.engine = engine_of(self.dialect)
+        self.insist: Callable[[], None] | None = None
+        self._described = count()
+
+    @cached_property
+    def pipeline(self) -> dlt.Pipeline:
+        """The dlt pipeline that lands objects over the same connection."""
+        return dlt.pipeline(
+            PIPELINE,
+            pipelines_dir=str(self.project.state_folder / "pipelines"),
+            destination=self.destination,
+            dataset_name=self.project.settings.dataset,
+        )
+
+    @cached_property
+    def engine_version(self) -> str:
+        """`duckdb 2.0.0`: what a fingerprint that the engine computed is valid for."""
+        (row,) = self.run("warehouse/version")
+        return f"{self.dialect} {row[0]}"
+
+    @property
+    def name_bytes_max(self) -> int:
+        """How long a name may be; what is longer is cut by some engines, and silently."""
+        return int(self.client.capabilities.max_identifier_length)
+
+    def run(
+        self,
+        name: str,
+        /,
+        *,
+        tables: Mapping[str, Binding] | None = None,
+        columns: Mapping[str, Sequence[Column]] | None = None,
+        column: Column | None = None,
+        **values: Any,
+    ) -> list[tuple[Any, ...]]:
+        """Run `sql/<name>.sql` and return its rows.
+
+        Raises:
+            WarehouseFailed: The engine refused; the message holds no value of any row.
+        """
+        sql = statement(name, self.dialect, tables=tables, columns=columns, column=column, **values)
+        return self.execute(sql, name)
+
+    def stream(self, name: str, /, *, piece_rows: int, **bindings: Any) -> Iterator[pa.RecordBatch]:
+        """What `sql/<name>.sql` gives of what is committed, piece by piece; for DuckDB only.
+
+        It reads beside this session, so another thread may take the pieces while this one goes
+        on, and in the order in which the rows are stored.
+
+        Raises:
+            WarehouseFailed: As of `run`.
+        """
+        sql = statement(name, self.dialect, **bindings)
+        try:
+            with self.client.native_connection.cursor() as beside:
+                beside.execute(statement("warehouse/keep_order", self.dialect))
+                buffered = statement(
+                    "warehouse/set_streaming_buffer", self.dialect, buffer_size=STREAMING_BUFFER
+                )
+                beside.execute(buffered)
+                yield from beside.sql(sql).to_arrow_reader(piece_rows)
+        except Exception as error:
+            raise self._refused(error, name) from None
+
+    def run_script(
+        self,
+        name: str,
+        /,
+        *,
+        tables: Mapping[str, Binding] | None = None,
+        columns: Mapping[str, Sequence[Column]] | None = None,
+        **values: Any,
+    ) -> None:
+        """Run the statements of `sql/<name>.sql` one after the other."""
+        for sql in script(name, self.dialect, tables=tables, columns=columns, **values):
+            self.execute(sql, name)
+
+    def execute(self, sql: str, name: str = "a statement") -> list[tuple[Any, ...]]:
+        """Run rendered SQL; `name` is what an error calls it."""
+        try:
+            rows = self.client.execute_sql(sql)
+        except Exception as error:
+            raise self._refused(error, name) from None
+        return [tuple(row) for row in rows or ()]
+
+    def _refused(self, error: Exception, name: str) -> Exception:
+        """What to raise for what a statement raised: itself, unless the engine said it."""
+        engines = ("duckdb", "_duckdb", "psycopg2")
+        said = isinstance(error, DatabaseException) or type(error).__module__.startswith(engines)
+        if not said and not _said_halfway(error):
+            return error
+        if self.engine.loses_sessions:
+            self.set_session()
+        if NO_SPACE.search(f"{type(error).__name__} {error}"):
+            return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
+        if NO_MEMORY.search(f"{type(error).__name__} {error}"):
+            return MemoryShort(f"{name}: the warehouse has too little memory for it")
+        return _failure(error)(f"{name}: {_spoken(error)}")
+
+    def set_session(self) -> None:
+        """Store and compare instants in UTC whatever the zone of the machine or the server is."""
+        with suppress(Exception):
+            self.client.execute_sql(statement("warehouse/utc", self.dialect))
+
+    def attempt(self, name: str, /, **bindings: Any) -> bool:
+        """Whether a statement works. It is run beside this session where a failure would cost it
+        its temporary tables."""
+        try:
+            with self._aside() as warehouse:
+                warehouse.run(name, **bindings)
+        except StatementRefused:
+            return False
+        return True
+
+    @contextmanager
+    def _aside(self) -> Iterator[Warehouse]:
+        if not self.engine.loses_sessions:
+            yield self
+            return
+        beside = self.another()
+        try:
+            yield beside
+        finally:
+            beside.client.close_connection()
+
+    def another(self) -> Warehouse:
+        """A second connection to the same warehouse, for what must not wait for this one."""
+        warehouse = Warehouse(self.project, self.destination)
+        warehouse.set_session()
+        return warehouse
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing: commits at the end, rolls back whatever interrupts it.
+
+        Raises:
+            WarehouseFailed: The engine could not commit.
+        """
+        try:
+            with self.client.begin_transaction():
+                try:
+                    if self.insist is not None:
+                        self.insist()
+                    yield
+                except Exception:
+                    raise
+                except BaseException:
+                    # dlt leaves the transaction open where a signal ends it, and what is written
+                    # after that would be lost with it.
+                    self.client.rollback_transaction()
+                    raise
+        except DatabaseException as error:
+            raise self._refused(error, "a transaction") from None
+
+    def temporary(self, name: str) -> TableName:
+        """A table of this session only."""
+        return TableName(self.engine.temporary, name)
+
+    def drop_temporary(self, table: TableName) -> None:
+        """Forget a temporary table, if there is one."""
+        self.run("warehouse/drop_temporary", tables={"forgotten": table})
+
+    def columns_of(self, table: TableName) -> tuple[Column, ...]:
+        """The columns of a table in their order; none when there is no such table."""
+        rows = self.run("warehouse/columns", name=table.name, dataset=table.dataset)
+        return tuple(Column(str(name).lower(), str(type_)) for name, type_ in rows)
+
+    def tables_in(self, dataset: str) -> frozenset[str]:
+        """The names of the tables and views of a dataset."""
+        return frozenset(str(row[0]) for row in self.run("warehouse/tables", dataset=dataset))
+
+    def create_dataset(self, dataset: str) -> None:
+        """Create a dataset unless it exists."""
+        if not self.run("warehouse/dataset", dataset=dataset):
+            with self.client.with_alternative_dataset_name(dataset):
+                self.client.create_dataset()
+
+    def describe(self, query: Binding) -> tuple[Column, ...]:
+        """The columns that a query gives, without running it.
+
+        Raises:
+            ModelDoesNotBind: The engine cannot bind it to the tables there are.
+        """
+        view = self.temporary(f"described_{next(self._described)}")
+        # A view is named bare when it is made: an older DuckDB takes no other name.
+        made = TableName(None, view.name)
+        try:
+            self.run("warehouse/describe", tables={"described": made, "query": query})
+        except StatementRefused as error:
+            message = error.message.removeprefix("warehouse/describe: ")
+            raise ModelDoesNotBind(message, hint=ModelDoesNotBind.hint) from None
+        columns = self.columns_of(view)
+        self.run("warehouse/forget_described", tables={"described": view})
+        return columns
+
+
+@contextmanager
+def open_warehouse(
+    project: Project, *, clock: Clock, read_only: bool = False
+) -> Iterator[Warehouse]:
+    """Open the project's warehouse; on DuckDB this takes the file.
+
+    Raises:
+        LockHeld: Another process has the DuckDB file open.
+        NothingLanded: `read_only`, and there is no file yet.
+        ConfigurationError: The destination is unknown or its credentials do not work.
+    """
+    project.enter()
+    if project.settings.warehouse == "duckdb":
+        connection = _open_duckdb(project, clock=clock, read_only=read_only)
+        try:
+            warehouse = _connected(project, dlt.destinations.duckdb(connection))
+            yield warehouse
+            # Whoever else is in the file may hinder it; the next run tries again.
+            with suppress(WarehouseFailed):
+                if not read_only:
+                    _compact(warehouse)
+        finally:
+            connection.close()
+        return
+    warehouse = _connected(project, None)
+    try:
+        yield warehouse
+    finally:
+        warehouse.client.close_connection()
+
+
+def _compact(warehouse: Warehouse) -> None:
+    """Give back what deleted rows hold, once it is worth writing a table anew."""
+    for dataset, name, stored in warehouse.run("warehouse/large_tables", rows_min=ROW_GROUP_ROWS):
+        table = {"counted": TableName(dataset, name)}
+        ((rows,),) = warehouse.run("warehouse/count_rows", tables=table)
+        if stored - rows > stored * DELETED_SHARE_MAX:
+            warehouse.run("warehouse/set_vacuum", tasks_max=VACUUM_TASKS_MAX)
+            warehouse.run("warehouse/checkpoint")
+            return
+
+
+def _connected(project: Project, destination: Any) -> Warehouse:
+    name = project.settings.warehouse
+    try:
+        # dlt reads a folder's settings once, and this process may have been in another before.
+        dlt.current.run_context().reload()
+        if destination is None:
+            # Said by the project where it can, since dlt does not read the files of a target.
+            destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
+        warehouse = Warehouse(project, destination)
+    except Exception as error:
+        raise _cannot_connect(name, error) from None
+    warehouse.set_session()
+    return warehouse
+
+
+def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
+    if isinstance(error, UnknownDestinationModule):
+        known = did_you_mean(name, dlt.destinations.__all__)
+        return ConfigurationError(f'dlt knows no warehouse "{name}".{known}')
+    if isinstance(error, ConfigFieldMissingException):
+        return MissingCredential(
+            f"destination.{name}.credentials is not configured, or not whole",
+            hint=f"Put credentials under [destination.{name}] in .dlt/secrets.toml, such as: "
+            '"postgresql://user:password@host:5432/database".',
+        )
+    if isinstance(error, MissingDependencyException):
+        missing = ", ".join(error.dependencies)
+        return ConfigurationError(
+            f"The warehouse {name} needs a package that is not installed: {missing}",
+            hint=f'Install it with: pip install "tailrace[{name}]"',
+        )
+    said = str(error).strip().splitlines()
+    # A server's own words on a connection name the host, the user and the database.
+    told = said[0] if said and said[0].startswith("connection to server") else _spoken(error)
+    return ConfigurationError(f"The warehouse {name} cannot be opened: {told}")
+
+
+def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    file = project.duckdb_file
+    if read_only and not file.exists():
+        raise NothingLanded(f"There is no {file.name} yet: nothing has landed in the warehouse")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    config: dict[str, str | bool | int | float | list[str]] = {
+        # A file made by DuckDB 2 can be opened by DuckDB 1.5 too.
+        "storage_compatibility_version": "v1.5.0",
+        "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
+        "preserve_insertion_order": False,
+        # Else each checkpoint writes the end of a table anew, into which a run has moved a few.
+        "max_vacuum_tasks": 0,
+        "autoinstall_known_extensions": False,
+    }
+    deadline = clock.monotonic() + project.settings.lock_wait_seconds_max
+    while True:
+        try:
+            return duckdb.connect(str(file), read_only=read_only, config=config)
+        except duckdb.IOException as error:
+            if "lock" not in str(error):
+                raise ConfigurationError(_cannot_open(file, error)) from None
+            if clock.monotonic() >= deadline:
+                owner = re.search(r"PID \d+", str(error))
+                held = f" (held by {owner.group()})" if owner else ""
+                raise LockHeld(f"Another process has {file.name} open{held}") from None
+            clock.sleep(0.2)
+        except duckdb.Error as error:
+            raise ConfigurationError(_cannot_open(file, error)) from None
+
+
+def _memory_bytes() -> int:
+    """What this machine has, or what its container may use where that is less."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        allowed = int(CONTAINER_MEMORY.read_text())
+    except (OSError, ValueError):
+        return physical
+    return min(physical, allowed)
+
+
+def _cannot_open(file: Path, error: Exception) -> str:
+    return f"{file.name} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}"
+
+
+def _failure(error: Exception) -> type[WarehouseFailed]:
+    """Whether it is the statement that fails, or the warehouse."""
+    cause = getattr(error, "dbapi_exception", error)
+    families = {each.__name__ for each in type(cause).__mro__}
+    refused = families & {"DataError", "ProgrammingError", "NotSupportedError"}
+    return StatementRefused if refused else WarehouseFailed
+
+
+def _said_halfway(error: Exception) -> str:
+    """The class of what DuckDB said when a result had begun: it comes through Arrow as text.
+
+    >>> _said_halfway(OSError("Conversion Error: Could not convert string 'Ann' to INT32"))
+    'ConversionException'
+    """
+    kind = HALFWAY.match(str(error)) if isinstance(error, OSError) else None
+    return kind[1].replace(" ", "") + "Exception" if kind else ""
+
+
+def _spoken(error: Exception) -> str:
+    """What went wrong, without the value of any row."""
+    cause = getattr(error, "dbapi_exception", error)
+    kind = _said_halfway(error) or type(cause).__name__
+    text = str(cause).strip()
+    if SAYS_NOTHING_PERSONAL.search(kind) or SAYS_NOTHING_PERSONAL.search(text[:40]):
+        return text.split("\n\n")[0].split("\nLINE")[0].replace("\n", " ")
+    return kind

@@ -1,0 +1,86 @@
+"""How much of what it reads and writes an embedded DuckDB keeps in memory during a run.
+
+It keeps every block until its limit is near, however often the block is used. A delivery reads
+each page once and writes ranges, and a first plan has no members to join with: what they keep
+serves nothing, and grows with the audience.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from tailrace.errors import MemoryShort, WarehouseFailed
+from tailrace.warehouse.connection import Warehouse
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# Enough to write two million members of ten columns at an unhindered pace.
+FEW_MEGABYTES = 56
+# A thread holds a row group of its own while it writes.
+FEW_THREADS = 2
+
+
+class Buffers:
+    """The limit of the session's memory; on other warehouses than DuckDB nothing is done."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+        self._few = False
+        self._allowed: tuple[str, int] | None = None
+
+    @contextmanager
+    def few(self) -> Iterator[None]:
+        """Little memory, for what needs no more."""
+        before = self._few
+        self._set(few=True)
+        try:
+            yield
+        finally:
+            self._set(few=before)
+
+    def sparing(self, step: Callable[[], T]) -> T:
+        """A step in little memory; again in all that is allowed, where that was too little.
+
+        The step leaves nothing behind where it fails, so that it may be repeated.
+        """
+        before = self._few
+        try:
+            with self.few():
+                return step()
+        except MemoryShort as error:
+            if self._allowed is None:
+                raise
+            log.info("%s; again with %s", error.message, self._allowed[0])
+            self._set(few=False)
+            return step()
+        finally:
+            self._set(few=before)
+
+    def release(self) -> bool:
+        """All that is allowed from now on, where little was too little; whether that is more."""
+        was_few = self._few
+        self._set(few=False)
+        return was_few and not self._few
+
+    def _set(self, *, few: bool) -> None:
+        if not self._warehouse.engine.embedded or few == self._few:
+            return
+        if self._allowed is None:
+            ((limit, threads),) = self._warehouse.run("landing/get_memory_limit")
+            self._allowed = (str(limit), int(threads))
+        limit, threads = self._allowed
+        if few:
+            limit, threads = f"{FEW_MEGABYTES}MiB", min(threads, FEW_THREADS)
+        try:
+            self._warehouse.run("landing/set_threads", threads=threads)
+            self._warehouse.run("landing/set_memory_limit", memory_limit=limit)
+        except WarehouseFailed as error:
+            # What is in use does not fit: the run goes on with what it has.
+            log.info("%s; memory stays as it is", error.message)
+            return
+        self._few = few

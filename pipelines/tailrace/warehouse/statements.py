@@ -1,0 +1,408 @@
+"""The engine's own SQL: loads `sql/`, binds tables, columns and values as syntax-tree nodes.
+
+A statement is written once, in DuckDB's dialect; where an engine needs another shape,
+`sql/<name>.<dialect>.sql` stands beside it in that engine's own words. Three kinds of gaps:
+
+* A table name is replaced by the table or the query bound to it: `FROM model AS m`.
+* `:name` is replaced by a literal.
+* Column lists are as long as the audience makes them. `EACH_COLUMN(keys, c._)` stands for one
+  expression a column of the list `keys`, with `_` as the column and `_TYPE` as its type; in a
+  SELECT each keeps the column's name, after an optional prefix: `EACH_COLUMN(columns, s._, old__)`.
+  `EVERY_COLUMN(keys, c._ = p._)` joins by AND, `ANY_COLUMN(…)` by OR. A column that was given a
+  prefix is `old___`, and `'_LABEL'` is the text that goes with the column. In an INSERT's column
+  list a bare `keys` stands for its columns, and `old__columns` for the prefixed ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+
+from tailrace.clock import iso
+from tailrace.errors import StatementInvalid
+
+WRITTEN_IN = "duckdb"
+# Before each alias of a statement: no column of an audience may begin with it.
+ALIAS_PREFIX = "tr__"
+# The place of a value or of a query in rendered text: no statement holds such characters.
+_MARKED = re.compile("'\x1f(\\w+)\x1f'|\x1e(\\w+)\x1e")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table or of a query: its name in lower case and its type as SQL.
+
+    `label` is what `'_LABEL'` stands for beside it.
+    """
+
+    name: str
+    type: str = "VARCHAR"
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableName:
+    """A table in a dataset; without one, a temporary table of the session."""
+
+    dataset: str | None
+    name: str
+
+    def node(self) -> exp.Table:
+        return exp.table_(self.name, db=self.dataset, quoted=True)
+
+    def __str__(self) -> str:
+        return f"{self.dataset}.{self.name}" if self.dataset else self.name
+
+
+Binding = TableName | exp.Query
+# Bound to a table, it leaves a mark where the text of a query is to stand.
+OPEN = TableName(None, "\x1e")
+
+
+def root(folder: str) -> Path:
+    """A folder of SQL: inside the package once installed, at the repository root in a checkout."""
+    package = Path(__file__).parents[1]
+    shipped = package / folder
+    return shipped if shipped.is_dir() else package.parents[1] / folder
+
+
+def statement(
+    name: str,
+    dialect: str,
+    /,
+    *,
+    tables: Mapping[str, Binding] | None = None,
+    columns: Mapping[str, Sequence[Column]] | None = None,
+    column: Column | None = None,
+    **values: Any,
+) -> str:
+    """The one statement of `sql/<name>.sql`, bound and rendered for a dialect.
+
+    Raises:
+        StatementInvalid: The file holds several statements, or a gap is left open.
+    """
+    named = _names_in(name, dialect)
+    bound = {table: binding for table, binding in (tables or {}).items() if table in named}
+    lists = {each: tuple(of) for each, of in (columns or {}).items() if each in named}
+    queries = {t: binding for t, binding in bound.items() if not isinstance(binding, TableName)}
+    left_open = tuple((t, None if t in queries else binding) for t, binding in bound.items())
+    pieces = _pieces(name, dialect, left_open, tuple(lists.items()), column)
+    return "".join(_filled(name, dialect, pieces, queries, values))
+
+
+@lru_cache(maxsize=2048)
+def _pieces(
+    name: str,
+    dialect: str,
+    tables: tuple[tuple[str, TableName | None], ...],
+    columns: tuple[tuple[str, tuple[Column, ...]], ...],
+    column: Column | None,
+) -> tuple[str | None, ...]:
+    """A statement rendered once for all values and queries: its text, cut at each of them.
+
+    Text, a value's name, a query's name, text, and so on; of the two names one is None.
+    """
+    bound = {table: name or OPEN for table, name in tables}
+    gaps = _Gaps(name, dialect, bound, dict(columns), None)
+    tree = gaps.fill(_the_one(name, dialect), column)
+    return tuple(_MARKED.split(tree.sql(dialect=dialect, comments=False, copy=False)))
+
+
+def _filled(
+    name: str,
+    dialect: str,
+    pieces: Sequence[str | None],
+    queries: Mapping[str, Any],
+    values: Mapping[str, Any],
+) -> Iterator[str]:
+    for place, piece in enumerate(pieces):
+        if piece is None:
+            continue
+        if place % 3 == 0:
+            yield piece
+        elif place % 3 == 2:
+            yield f"({_query_text(_Same(queries[piece]), dialect)})"
+        elif piece not in values:
+            raise StatementInvalid(f"sql/{name}.sql needs a value for :{piece}")
+        else:
+            yield _literal_text(values[piece], dialect)
+
+
+class _Same:
+    """A query that equals itself only: comparing syntax trees is slower than rendering them."""
+
+    __slots__ = ("query",)
+
+    def __init__(self, query: exp.Query) -> None:
+        self.query = query
+
+    def __hash__(self) -> int:
+        return id(self.query)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.query is self.query
+
+
+@lru_cache(maxsize=64)
+def _query_text(same: _Same, dialect: str) -> str:
+    return rendered(same.query, dialect)
+
+
+def _literal_text(value: Any, dialect: str) -> str:
+    if type(value) is int and value >= 0:
+        return str(value)
+    node = literal(value)
+    # A minus before it must not become the beginning of a comment.
+    whole = exp.paren(node, copy=False) if isinstance(node, exp.Neg) else node
+    return whole.sql(dialect=dialect, copy=False)
+
+
+def query(
+    name: str,
+    dialect: str,
+    /,
+    *,
+    tables: Mapping[str, Binding] | None = None,
+    columns: Mapping[str, Sequence[Column]] | None = None,
+    column: Column | None = None,
+    **values: Any,
+) -> exp.Query:
+    """The SELECT of `sql/<name>.sql`, bound, to be bound in turn as a table of another one."""
+    gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
+    tree = gaps.fill(_the_one(name, dialect), column)
+    if not isinstance(tree, exp.Query):
+        raise StatementInvalid(f"sql/{name}.sql is not a SELECT")
+    return tree
+
+
+def script(
+    name: str,
+    dialect: str,
+    /,
+    *,
+    tables: Mapping[str, Binding] | None = None,
+    columns: Mapping[str, Sequence[Column]] | None = None,
+    **values: Any,
+) -> tuple[str, ...]:
+    """The statements of `sql/<name>.sql`, each bound and rendered for a dialect."""
+    gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
+    return tuple(
+        gaps.fill(tree.copy()).sql(dialect=dialect, comments=False, copy=False)
+        for tree in _parsed(name, dialect)
+    )
+
+
+def rendered(query: exp.Query, dialect: str) -> str:
+    """A bound query as text."""
+    return query.sql(dialect=dialect, comments=False)
+
+
+def literal(value: Any) -> exp.Expr:
+    """A Python value as a node that can never be read as SQL."""
+    if isinstance(value, datetime):
+        return exp.cast(exp.Literal.string(iso(value)), "TIMESTAMPTZ", dialect=WRITTEN_IN)
+    if value is None or isinstance(value, bool | int | float | str | Decimal):
+        return exp.convert(value)
+    raise StatementInvalid(f"a {type(value).__name__} cannot be bound as a literal")
+
+
+@lru_cache(maxsize=256)
+def _parsed(name: str, dialect: str) -> tuple[exp.Expr, ...]:
+    path, written_in = root("sql") / f"{name}.{dialect}.sql", dialect
+    if not path.is_file():
+        path, written_in = root("sql") / f"{name}.sql", WRITTEN_IN
+    trees = sqlglot.parse(path.read_text(encoding="utf-8"), read=written_in)
+    return tuple(_with_own_aliases(tree) for tree in trees if tree is not None)
+
+
+def _with_own_aliases(tree: exp.Expr) -> exp.Expr:
+    """Aliases that no column is called by: `d.seq` would be a part of a column d, not of a row."""
+    own = [n for n in tree.find_all(exp.TableAlias) if not isinstance(n.parent, exp.CTE)]
+    aliases = {node.name for node in own if node.name}
+    for column in tree.find_all(exp.Column):
+        if column.table in aliases:
+            column.set("table", exp.to_identifier(f"{ALIAS_PREFIX}{column.table}"))
+    for node in own:
+        if node.name:
+            node.set("this", exp.to_identifier(f"{ALIAS_PREFIX}{node.name}"))
+    return tree
+
+
+@lru_cache(maxsize=256)
+def _names_in(name: str, dialect: str) -> frozenset[str]:
+    """Every name in `sql/<name>.sql`: what else is bound, the statement does not depend on."""
+    found: set[str] = set()
+    for tree in _parsed(name, dialect):
+        found |= {node.name.removeprefix("old__") for node in tree.find_all(exp.Identifier)}
+    return frozenset(found)
+
+
+def _the_one(name: str, dialect: str) -> exp.Expr:
+    trees = _parsed(name, dialect)
+    if len(trees) != 1:
+        raise StatementInvalid(f"sql/{name}.sql holds {len(trees)} statements, not one")
+    return trees[0].copy()
+
+
+@lru_cache(maxsize=512)
+def _type(text: str, dialect: str) -> exp.DataType:
+    return exp.DataType.build(text, dialect=dialect, udt=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gaps:
+    name: str
+    dialect: str
+    tables: Mapping[str, Binding]
+    columns: Mapping[str, Sequence[Column]]
+    # Without values, each leaves its mark in the text.
+    values: Mapping[str, Any] | None
+
+    def fill(self, tree: exp.Expr, column: Column | None = None) -> exp.Expr:
+        """The tree with every gap filled, lists first so that what they repeat is bound too, and
+        tables last, so that what a bound model holds is never read as a gap of ours."""
+        for call in list(tree.find_all(exp.Anonymous)):
+            self._fill_call(call)
+        for schema in list(tree.find_all(exp.Schema)):
+            self._fill_schema(schema)
+        for placeholder in list(tree.find_all(exp.Placeholder)):
+            placeholder.replace(self._value(placeholder.name))
+        if column is not None:
+            tree = _of_column(tree, column, self.dialect)
+        for table in list(tree.find_all(exp.Table)):
+            self._fill_table(table)
+        return tree
+
+    def _value(self, name: str) -> exp.Expr:
+        if self.values is None:
+            return exp.Literal.string(f"\x1f{name}\x1f")
+        if name not in self.values:
+            raise StatementInvalid(f"sql/{self.name}.sql needs a value for :{name}")
+        return literal(self.values[name])
+
+    def _list(self, name: str) -> Sequence[Column]:
+        if name not in self.columns:
+            raise StatementInvalid(f"sql/{self.name}.sql needs the column list {name}")
+        return self.columns[name]
+
+    def _fill_call(self, call: exp.Anonymous) -> None:
+        shape = call.name.upper()
+        if shape not in ("EACH_COLUMN", "EVERY_COLUMN", "ANY_COLUMN"):
+            return
+        list_, template, *rest = call.expressions
+        columns = self._list(list_.name)
+        made = [_of_column(template, column, self.dialect) for column in columns]
+        if shape == "EVERY_COLUMN":
+            call.replace(exp.paren(exp.and_(*made)) if made else exp.true())
+        elif shape == "ANY_COLUMN":
+            call.replace(exp.paren(exp.or_(*made)) if made else exp.false())
+        else:
+            prefix = rest[0].name if rest else ""
+            _splice(call, _named(call, made, columns, prefix))
+
+    def _fill_schema(self, schema: exp.Schema) -> None:
+        filled: list[exp.Expr] = []
+        for each in schema.expressions:
+            if isinstance(each, exp.Identifier) and each.name in self.columns:
+                filled += [_identifier(c.name) for c in self.columns[each.name]]
+            elif isinstance(each, exp.Identifier) and each.name.startswith("old__"):
+                list_ = each.name.removeprefix("old__")
+                filled += [_identifier(f"old__{c.name}") for c in self._list(list_)]
+            else:
+                filled.append(each)
+        schema.set("expressions", filled)
+
+    def _fill_table(self, table: exp.Table) -> None:
+        binding = self.tables.get(table.name)
+        if binding is None or table.db:
+            return
+        alias = table.alias
+        if isinstance(binding, TableName):
+            mark = exp.Table(this=exp.to_identifier(f"\x1e{table.name}\x1e", quoted=False))
+            node: exp.Expr = mark if binding is OPEN else binding.node()
+            if alias or isinstance(table.parent, exp.From | exp.Join):
+                node = exp.alias_(node, alias or table.name, table=True)
+            for key in ("joins", "pivots"):
+                if table.args.get(key):
+                    node.set(key, table.args[key])
+            table.replace(node)
+        else:
+            table.replace(binding.copy().subquery(alias or table.name))
+
+
+def _identifier(name: str) -> exp.Identifier:
+    return exp.to_identifier(name, quoted=True)
+
+
+def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
+    made = template.copy()
+    # The copy needs a parent, or replacing its topmost node would not be seen.
+    holder = exp.Paren(this=made)
+    for name in list(holder.find_all(exp.Identifier)):
+        if name.quoted:
+            # A column that stands there already, whatever it is called.
+            continue
+        if name.name == "_":
+            name.replace(_identifier(column.name))
+        elif name.name.endswith("___"):
+            name.replace(_identifier(name.name.removesuffix("_") + column.name))
+    for text in list(holder.find_all(exp.Literal)):
+        if text.is_string and text.this == "_LABEL":
+            text.replace(exp.Literal.string(column.label))
+    for type_ in list(holder.find_all(exp.DataType)):
+        if str(type_.args.get("kind", "")).upper() == "_TYPE":
+            type_.replace(_type(column.type, dialect).copy())
+    result: exp.Expr = holder.this
+    result.pop()
+    return result
+
+
+def _named(
+    call: exp.Anonymous, made: list[exp.Expr], columns: Sequence[Column], prefix: str
+) -> Iterator[exp.Expr]:
+    projected = isinstance(call.parent, exp.Select) and call.arg_key == "expressions"
+    for node, column in zip(made, columns, strict=True):
+        wanted = prefix + column.name
+        if projected and not (isinstance(node, exp.Column) and node.name == wanted):
+            yield exp.alias_(node, wanted, quoted=True)
+        else:
+            yield node
+
+
+def _ordered_like(ordered: exp.Expr, node: exp.Expr) -> exp.Expr:
+    made = ordered.copy()
+    made.set("this", node)
+    return made
+
+
+def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
+    stands: exp.Expr = call
+    if isinstance(call.parent, exp.Ordered):
+        ordered = stands = call.parent
+        nodes = iter([_ordered_like(ordered, node) for node in nodes])
+    parent, key = stands.parent, stands.arg_key
+    if parent is None or key is None:
+        raise StatementInvalid("EACH_COLUMN stands alone")
+    siblings = parent.args[key]
+    if not isinstance(siblings, list):
+        raise StatementInvalid("EACH_COLUMN stands where only one expression fits")
+    spliced: list[exp.Expr] = []
+    for each in siblings:
+        spliced += list(nodes) if each is stands else [each]
+    if type(parent) is exp.Concat:
+        # What joins what was joined copies each text twice.
+        spliced = [part for each in spliced for part in _joined(each)]
+    parent.set(key, spliced)
+
+
+def _joined(node: exp.Expr) -> list[exp.Expr]:
+    return node.expressions if type(node) is exp.Concat else [node]

@@ -1,0 +1,245 @@
+"""The command line: quick, thin, honest in its exit codes, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tailrace.cli import app, commands
+from tailrace.errors import LockHeld, SeveralModelErrors, SqlDoesNotParse, UnknownColumn
+
+HEAVY = ("dlt", "duckdb", "sqlglot", "rich", "requests", "pyarrow", "yaml", "simple_salesforce")
+
+
+def helped(*arguments: str) -> tuple[set[str], float]:
+    """The modules that a command line imports, and the processor seconds it takes."""
+    code = (
+        "import sys\n"
+        "from tailrace.cli.app import answer\n"
+        f"code = answer({list(arguments)!r})\n"
+        "print(*sys.modules, sep=chr(10), file=sys.stderr)\n"
+        "sys.exit(code)\n"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return set(done.stderr.split()), seconds
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["run", "--help"], ["plan", "--help"]]
+)
+def test_help_imports_nothing_that_takes_time(arguments: list[str]) -> None:
+    modules, _ = helped(*arguments)
+    assert set() == modules.intersection(HEAVY)
+
+
+def test_help_answers_within_150_ms_of_processor_time() -> None:
+    assert min(helped("--help")[1] for _ in range(3)) < 0.150
+
+
+@pytest.mark.parametrize("arguments", [["validate"], ["ls"]])
+def test_offline_commands_import_nothing_that_talks(arguments: list[str], project: Path) -> None:
+    modules, _ = helped(*arguments, "--project-dir", str(project))
+    assert set() == modules.intersection({"dlt", "duckdb", "requests", "simple_salesforce"})
+
+
+def test_help_shows_the_exit_codes(command: Any) -> None:
+    said = command("--help").stdout
+    for code in ("0 ", "1 ", "2 ", "3 ", "4 ", "5 ", "75 ", "130 "):
+        assert f"  {code}" in said
+
+
+def test_a_bare_command_shows_the_help(command: Any) -> None:
+    done = command()
+    assert (0, command("--help").stdout) == (done.returncode, done.stdout)
+
+
+@pytest.mark.parametrize("arguments", [["plant"], ["ls", "--foo"], ["run", "extra"]])
+def test_a_usage_error_is_exit_2_with_a_hint(arguments: list[str], command: Any) -> None:
+    done = command(*arguments)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert "--help" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_usage_error_is_one_json_object_when_asked_for(command: Any) -> None:
+    done = command("ls", "--foo", "--json")
+    result = json.loads(done.stdout)
+    assert (2, 2) == (done.returncode, result["exit_code"])
+    assert ("ls", 1) == (result["command"], result["schema_version"])
+    assert ["UsageError"] == [each["error"] for each in result["errors"]]
+
+
+def test_an_error_names_its_file_its_line_and_the_next_step(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = SeveralModelErrors(
+        [
+            UnknownColumn("there is no column mail", file="models/audiences/vip.sql", line=4),
+            SqlDoesNotParse("expected a table", file="models/staging/contacts.sql", line=7),
+        ]
+    )
+    fails(monkeypatch, error)
+    assert 2 == app.answer(["ls"])
+    said = capsys.readouterr()
+    assert "" == said.out
+    assert "error: models/audiences/vip.sql:4: there is no column mail\n" in said.err
+    assert "error: models/staging/contacts.sql:7: expected a table\n" in said.err
+    assert "tailrace validate" in said.err
+
+
+def test_json_holds_every_error_and_the_exit_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails(monkeypatch, LockHeld("host-7 holds the lock since 05:00"))
+    assert 75 == app.answer(["ls", "--json"])
+    result = json.loads(capsys.readouterr().out)
+    assert 75 == result["exit_code"]
+    expected = {
+        "error": "LockHeld",
+        "message": "host-7 holds the lock since 05:00",
+        "hint": LockHeld.hint,
+        "file": None,
+        "line": None,
+    }
+    assert [expected] == result["errors"]
+
+
+def test_a_crash_is_one_line_that_quotes_no_data(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails(monkeypatch, ValueError("jane@example.com is not a number"))
+    assert 1 == app.answer(["ls"])
+    said = capsys.readouterr().err
+    assert "ValueError at test_app.py:" in said
+    assert "--debug" in said
+    assert "jane" not in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback_of_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    fails(monkeypatch, ValueError("a defect"))
+    with pytest.raises(ValueError, match="a defect"):
+        app.answer(["ls", "--debug"])
+    monkeypatch.setenv("TAILRACE_DEBUG", "1")
+    with pytest.raises(ValueError, match="a defect"):
+        app.answer(["ls"])
+
+
+def test_log_format_json_makes_every_line_of_stderr_an_object(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails(monkeypatch, LockHeld())
+    assert 75 == app.answer(["ls", "--log-format", "json"])
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert ["LockHeld"] == [each["error"] for each in lines]
+    assert {"time", "level", "message", "hint"} <= set(lines[0])
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")],
+)
+def test_a_signal_ends_in_its_code_and_one_line(number: int, code: int, word: str) -> None:
+    slow = (
+        "import time\n"
+        "from tailrace.cli import app, commands\n"
+        "def waits(*arguments):\n"
+        "    print('waiting', flush=True)\n"
+        "    time.sleep(60)\n"
+        "commands.ls = waits\n"
+        "import sys\n"
+        "sys.argv = ['tailrace', 'ls']\n"
+        "app.main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert "waiting\n" == process.stdout.readline()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert code == process.returncode
+    assert [word] == [line.partition(".")[0] for line in said.strip().splitlines()]
+
+
+def test_a_reader_that_goes_away_is_no_crash(project: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tailrace", "ls", "--json", "--project-dir", str(project)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert 1 == process.wait(timeout=30)
+    assert "" == said
+
+
+def test_init_makes_a_project_that_is_valid(command: Any, tmp_path: Path) -> None:
+    assert 0 == command("init", "shop").returncode
+    done = command("validate", cwd=tmp_path / "shop")
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "valid" in done.stdout
+
+
+def test_validate_warns_with_the_place_and_goes_on(command: Any, project: Path) -> None:
+    (project / "models" / "audiences" / "listed.sql").write_text(
+        "/* ---\nkey: id\nuser_id: id\ntrack: {properties: {all: names}}\n--- */\n"
+        "SELECT account_id AS id, array_agg(first_name) AS names\n"
+        "FROM contacts GROUP BY account_id\n"
+    )
+    done = command("validate", "--json", cwd=project)
+    assert 0 == done.returncode
+    warnings = json.loads(done.stdout)["warnings"]
+    assert ["models/audiences/listed.sql"] == [each["file"] for each in warnings]
+    assert "warning: models/audiences/listed.sql:" in done.stderr
+
+
+def test_init_never_overwrites(command: Any, tmp_path: Path) -> None:
+    mine = tmp_path / "shop" / ".dlt" / "config.toml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("# mine\n")
+    result = json.loads(command("init", "shop", "--json").stdout)
+    assert "# mine\n" == mine.read_text()
+    assert ".dlt/config.toml" in result["kept"]
+    assert ".dlt/config.toml" not in result["created"]
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_init_where_no_folder_can_be_is_exit_2(place: str, command: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = command("init", place)
+    assert 2 == done.returncode
+    assert "Cannot write the project" in done.stderr
+
+
+def test_a_folder_without_a_project_is_exit_2(command: Any) -> None:
+    done = command("validate")
+    assert 2 == done.returncode
+    assert "tailrace init" in done.stderr
+
+
+def test_output_survives_a_terminal_without_unicode(command: Any, project: Path) -> None:
+    done = command("ls", "--project-dir", str(project), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Let `tailrace ls` meet an error."""
+
+    def raises(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(commands, "ls", raises)

@@ -1,0 +1,216 @@
+"""How results look: on a terminal, in a file, as a comment."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import pty
+from typing import Any
+
+import pytest
+
+from tailrace.cli import logs, markdown, text
+
+
+def audience(name: str = "vip_contacts", **more: Any) -> dict[str, Any]:
+    """An audience of a result, as design and engine have it."""
+    return {
+        "audience": name,
+        "status": "ok",
+        "size_before": 1200,
+        "size_after": 1201,
+        "entered": 3,
+        "changed": 1,
+        "exited": 2,
+        "sent": 0,
+        "rejected": 0,
+        "held": 0,
+        "quarantined": 0,
+        "by_reason": {
+            "data": {"entered": 1, "changed": 1, "exited": 0},
+            "definition": {"entered": 2, "changed": 0, "exited": 2},
+        },
+        "guards": [{"name": "max_exited", "seen": 2, "limit": 100, "held": False}],
+        **more,
+    }
+
+
+def result(command: str = "plan", *audiences: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "command": command,
+        "run_id": "2026-11-22T05:00:00Z-4f2a",
+        "exit_code": 0,
+        "audiences": list(audiences or [audience()]),
+        "segment": {"calls": 9, "batches": 1, "seconds": 0.1},
+        "errors": [],
+        **more,
+    }
+
+
+def shown(made: dict[str, Any]) -> str:
+    out = io.StringIO()
+    text.show(made, out, plain=True)
+    return out.getvalue()
+
+
+def test_a_plan_reads_as_a_table() -> None:
+    assert (
+        "audience      status           size  entered  changed  exited  held  quarantined\n"
+        "vip_contacts  ok      1,200 → 1,201        3        1       2     0            0\n"
+        "\n"
+        "vip_contacts: data +1 ~1 -0, definition +2 ~0 -2\n"
+        "\n"
+        "Would send Segment 9 calls in 1 batch, about 0.1 s. Nothing was sent.\n"
+    ) == shown(result())
+
+
+def test_a_run_says_what_was_acknowledged() -> None:
+    said = shown(result("run", audience(sent=9)))
+    assert "sent" in said.splitlines()[0]
+    assert "Segment acknowledged 9 calls in 1 batch.\n" in said
+
+
+def test_an_unchanged_run_says_so() -> None:
+    still = audience(status="unchanged", entered=0, changed=0, exited=0, by_reason={})
+    said = shown(result("run", still, segment={"calls": 0, "batches": 0, "seconds": 0}))
+    assert said.endswith("Nothing to send: Segment is up to date.\n")
+
+
+def test_a_held_audience_says_what_was_seen_and_the_limit() -> None:
+    guard = {"name": "max_exited", "seen": 4000, "limit": 240, "held": True}
+    said = shown(result("plan", audience(status="held", held=4000, guards=[guard])))
+    assert "vip_contacts is held by max_exited: 4,000 seen; the limit is 240.\n" in said
+    assert "let it pass once: --allow vip_contacts:max_exited\n" in said
+
+
+def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
+    choices = {
+        "on_definition_change": {"choice": "hold", "decided_by": "header"},
+        "on_mapping_change": {"choice": "absorb", "decided_by": "default"},
+        "on_new_column": {"choice": "send", "decided_by": "flag"},
+    }
+    made = audience(
+        choices=choices, definition_changed=True, mapping_changed=False, new_columns=["ltv"]
+    )
+    for said in (shown(result("plan", made)), markdown.markdown(result("plan", made), None)):
+        assert "the SQL was edited; on_definition_change is hold, by its header\n" in said
+        assert "mapped for the first time: ltv; on_new_column is send, by a flag\n" in said
+        assert "on_mapping_change" not in said
+
+
+def test_a_guard_that_was_let_pass_is_told() -> None:
+    guard = {"name": "max_exited", "seen": 528, "limit": 220, "held": False, "allowed": True}
+    said = shown(result("sync", audience(guards=[guard])))
+    assert "vip_contacts: max_exited saw 528 of at most 220, and was let pass\n" in said
+
+
+def test_a_plan_tells_what_it_costs_and_what_is_left_over() -> None:
+    """New users are billed, calls to Salesforce are counted, and a file that went is missed."""
+    guard = {"name": "max_exited", "seen": 180, "limit": 240, "held": False}
+    made = result(
+        "plan",
+        audience(guards=[guard], rejected_before=2, dropped_columns=["ltv"]),
+        orphans=["gone"],
+        salesforce={"calls": 41},
+        segment={"calls": 9, "batches": 1, "seconds": 0.1, "new_users": 3},
+    )
+    cost = (
+        "Would send Segment 9 calls in 1 batch, about 0.1 s, to up to 3 users that it may not "
+        "know. The last extract used 41 Salesforce API calls. Nothing was sent.\n"
+    )
+    lines, comment = shown(made), markdown.markdown(made, None)
+    for said in (lines, comment):
+        assert said.endswith(cost)
+        assert "gone has members in the ledger and no file" in said
+        assert "tailrace retire gone" in said
+        assert "planned again after a refusal: 2" in said
+        assert "mapped no longer: ltv" in said
+    assert "vip_contacts: max_exited saw 180 and would hold above 240\n" in lines
+    assert "| ok, 180 of 240 may leave |" in comment
+
+
+def test_a_terminal_gets_colours_and_ci_does_not() -> None:
+    assert "\x1b[" in on_a_terminal(plain=False)
+    assert "\x1b[" not in on_a_terminal(plain=True)
+
+
+def on_a_terminal(*, plain: bool) -> str:
+    leader, follower = pty.openpty()
+    with open(follower, "w", encoding="utf-8") as out:
+        text.show(result("run"), out, plain=plain)
+        out.flush()
+        said = os.read(leader, 65_536)
+    os.close(leader)
+    return said.decode()
+
+
+def test_the_comment_has_its_marker_first_and_one_row_an_audience() -> None:
+    lines = markdown.markdown(result(), "prod").splitlines()
+    assert "<!-- tailrace-plan:prod -->" == lines[0]
+    assert "| `vip_contacts` | 1,200 → 1,201 | +3 | ~1 | -2 | ok, 2 of 100 may leave |" in lines
+
+
+@pytest.mark.parametrize("count", [300, 5_000])
+def test_the_comment_fits_into_64_kb_and_loses_the_calm_ones_first(count: int) -> None:
+    calm = [
+        audience(f"audience_{i:05d}", status="unchanged", samples=[{"id": "…" * 50}] * 9)
+        for i in range(count)
+    ]
+    guard = {"name": "max_exited", "seen": 4000, "limit": 240, "held": True}
+    loud = audience("zz_held", status="held", guards=[guard])
+    said = markdown.markdown(result("plan", *calm, loud), None)
+    assert len(said.encode()) <= 65_536
+    assert "zz_held" in said
+    assert "Nothing was sent." in said
+    assert ("more audiences" in said) == (count == 5_000)
+
+
+def test_the_comment_calls_nobody_and_breaks_no_table() -> None:
+    error = {"error": "ModelError", "message": "@everyone | <img src=x> `x`"}
+    said = markdown.markdown(result(errors=[error]), None)
+    assert "@everyone" not in said
+    assert "<img" not in said
+    assert "| <" not in said
+
+
+def test_json_lines_carry_what_the_caller_gave_and_no_text_of_an_exception() -> None:
+    stream = io.StringIO()
+    logs.set_up("json", stream)
+    logger = logging.getLogger("tailrace.somewhere")
+    try:
+        try:
+            raise ValueError("jane@example.com")
+        except ValueError:
+            logger.warning("a batch was refused", extra={"run_id": "r1"}, exc_info=True)
+    finally:
+        logging.getLogger("tailrace").handlers = []
+    line = json.loads(stream.getvalue())
+    assert ("warning", "a batch was refused", "r1", "ValueError") == (
+        line["level"],
+        line["message"],
+        line["run_id"],
+        line["exception"],
+    )
+    assert "jane" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("calls", "audiences", "said"),
+    [
+        (9, [{"rejected": 1}], "in 1 batch. Refused: 1 row; see: tailrace rejected\n"),
+        (0, [{"rejected": 2}], "\nRefused: 2 rows; see: tailrace rejected\n"),
+        (0, [{"status": "unchanged"}], "Nothing to send: Segment is up to date.\n"),
+        (9, [{"status": "failed"}, {}], "Not finished: the same command sends what is left.\n"),
+        (0, [{"status": "held", "held": 3}], "Nothing was sent.\n"),
+    ],
+)
+def test_a_run_ends_in_one_true_sentence(
+    calls: int, audiences: list[dict[str, Any]], said: str
+) -> None:
+    """Which also names the command that comes next."""
+    made = result("sync", *(audience(**each) for each in audiences))
+    made["segment"]["calls"] = calls
+    assert said in shown(made)

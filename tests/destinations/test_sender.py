@@ -1,0 +1,611 @@
+"""The sender loses nothing, repeats nothing but itself, and says what became of every row."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from tailrace.clock import SystemClock
+from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.batching import Acknowledged, Batch, Envelope, Rejected, Verdict
+from tailrace.destinations.segment.mapper import Call
+from tailrace.destinations.sender import Segment
+from tailrace.errors import (
+    CredentialRefused,
+    DeliveryIncomplete,
+    ServiceFailed,
+    TailraceError,
+    Unreachable,
+)
+from tailrace.testing import Fault, SegmentSimulator
+from tailrace.testing.http.clocks import HurriedClock
+from tailrace.testing.http.messages import Request, Response
+
+
+def call(kind: Any, seq: int, user: str, size: int = 0) -> Call:
+    message_id = f"{kind}-{seq}"
+    message: dict[str, Any] = {"type": kind, "userId": user, "messageId": message_id}
+    if kind == "track":
+        message |= {"event": "Segment Entered", "properties": {"seq": seq, "x": "x" * size}}
+    else:
+        message["traits"] = {"seq": seq}
+    return Call(kind=kind, message_id=message_id, body=json.dumps(message).encode())
+
+
+def envelope(seq: int, user: str | None = None, size: int = 0) -> Envelope:
+    user = user or f"u{seq:06d}"
+    return Envelope(
+        seq=seq, user=user, calls=(call("identify", seq, user), call("track", seq, user, size))
+    )
+
+
+def plan(rows: int) -> list[Envelope]:
+    return [envelope(seq) for seq in range(1, rows + 1)]
+
+
+def ids(envelopes: Iterable[Envelope]) -> set[str]:
+    return {each.message_id for one in envelopes for each in one.calls}
+
+
+@pytest.fixture
+def clock() -> HurriedClock:
+    return HurriedClock()
+
+
+@pytest.fixture
+def target(clock: HurriedClock) -> Iterator[SegmentSimulator]:
+    with SegmentSimulator(clock=clock) as simulator:
+        yield simulator
+
+
+def sender(target: SegmentSimulator, **more: Any) -> Segment:
+    values: dict[str, Any] = {
+        "events_per_second_max": 0,
+        "batch_events_max": 200,
+        "timeout_seconds": 5.0,
+        "write_key": target.write_key,
+        "host": target.url,
+        "settings_host": target.url,
+        **more,
+    }
+    return Segment(SegmentSettings(**values), clock=target.clock, chance=random.Random(7))
+
+
+def deliver(target: SegmentSimulator, rows: Sequence[Envelope], **more: Any) -> list[Verdict]:
+    with sender(target, **more) as segment:
+        return list(segment.deliver(segment.batches(rows)))
+
+
+def settled(verdicts: Iterable[Verdict]) -> set[int]:
+    """The seqs of all acknowledged ranges."""
+    return {
+        seq
+        for each in verdicts
+        if isinstance(each, Acknowledged)
+        for seq in range(each.first_seq, each.last_seq + 1)
+    }
+
+
+def rejections(verdicts: Iterable[Verdict]) -> list[Rejected]:
+    return [each for each in verdicts if isinstance(each, Rejected)]
+
+
+def test_check_then_deliver(target: SegmentSimulator) -> None:
+    """The happy path: the key is asked about, everything arrives, every range is acknowledged."""
+    rows = plan(1_000)
+    with sender(target) as segment:
+        segment.check()
+        verdicts = list(segment.deliver(segment.batches(rows)))
+    assert ids(rows) == target.inbox.ids()
+    assert settled(verdicts) == set(range(1, 1_001))
+    assert 2_000 == sum(each.events for each in verdicts if isinstance(each, Acknowledged))
+    assert {1} == {each.attempts for each in verdicts if isinstance(each, Acknowledged)}
+    assert [] == target.inbox.clashes + target.inbox.complaints + target.discards
+
+
+FAULTS: dict[str, list[Fault]] = {
+    "none": [],
+    "500 at first": [Fault(path="/v1/batch", status=500, times=3)],
+    "500 after the work": [Fault(path="/v1/batch", status=500, processed=True, times=3)],
+    "503 with Retry-After": [Fault(status=503, headers={"Retry-After": "20"}, times=2)],
+    "429 with Retry-After": [Fault(status=429, headers={"Retry-After": "30"}, times=2)],
+    "429 with X-RateLimit-Reset": [
+        Fault(status=429, headers={"X-RateLimit-Reset": "3"}, nth=2, times=2)
+    ],
+    "429 without a word": [Fault(status=429, nth=2, times=3)],
+    "408, 410, 460": [Fault(status=status, nth=1) for status in (408, 410, 460)],
+    "cut before": [Fault(cut="before", times=2)],
+    "cut after": [Fault(cut="after", times=2)],
+    "cut in the answer": [Fault(cut="middle", times=2)],
+    "slow": [Fault(delay_seconds=0.05)],
+    "every third fails": [Fault(status=502, nth=n) for n in range(1, 30, 3)],
+    "half an answer": [Fault(status=200, body='{"success": tr', times=2)],
+    "a mixture": [
+        Fault(cut="after", nth=1),
+        Fault(status=429, headers={"Retry-After": "1"}, nth=2),
+        Fault(status=500, processed=True, nth=3),
+        Fault(cut="before", nth=4),
+    ],
+}
+
+
+@pytest.mark.parametrize("rows", [1, 150, 1_200])
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_is_delivered_is_what_was_planned(
+    target: SegmentSimulator, name: str, rows: int
+) -> None:
+    """After any fault that passes, everything arrived once, and all repetitions are identical."""
+    target.faults.extend(FAULTS[name])
+    planned = plan(rows)
+    verdicts = deliver(target, planned)
+    assert ids(planned) == target.inbox.ids()
+    assert len(target.events) == 2 * rows
+    assert settled(verdicts) == set(range(1, rows + 1))
+    assert [] == rejections(verdicts)
+    assert [] == target.inbox.clashes + target.inbox.complaints
+
+
+def test_an_answer_too_late_is_repeated(target: SegmentSimulator) -> None:
+    """The batch that timed out was taken after all; the repetition is the same."""
+    target.faults.append(Fault(path="/v1/batch", delay_seconds=0.5, times=1))
+    planned = plan(300)
+    verdicts = deliver(target, planned, timeout_seconds=0.2)
+    time.sleep(0.5)
+    assert ids(planned) == target.inbox.ids()
+    assert settled(verdicts) == set(range(1, 301))
+    assert [] == target.inbox.clashes
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+@pytest.mark.parametrize("poisoned", [[1], [77], [300], [5, 6, 200], list(range(1, 41))])
+def test_a_poison_row_costs_itself(
+    target: SegmentSimulator, status: int, poisoned: list[int]
+) -> None:
+    """A refused batch is halved until the culprit stands alone; its neighbours arrive."""
+    for seq in poisoned:
+        target.faults.append(
+            Fault(
+                poison={"properties.seq": seq}, status=status, body={"code": "bad", "message": ""}
+            )
+        )
+    planned = plan(300)
+    verdicts = deliver(target, planned)
+    found = rejections(verdicts)
+    assert poisoned == sorted(each.seq for each in found)
+    assert {("track", "bad", status, True)} == {
+        (each.kind, each.reason, each.status, each.doubtful) for each in found
+    }
+    assert [f"track-{each.seq}" for each in found] == [each.message_id for each in found]
+    lost = {f"track-{seq}" for seq in poisoned}
+    assert ids(planned) - lost == target.inbox.ids()
+    assert settled(verdicts) == set(range(1, 301))
+    told = sum(each.events for each in verdicts if isinstance(each, Acknowledged))
+    assert told == len(target.received)
+
+
+def test_a_refused_identify_takes_its_track_along(target: SegmentSimulator) -> None:
+    """Nothing of a row goes out after a refused call: it would be sent again with every run."""
+    target.faults.append(Fault(poison={"traits.seq": 7}, status=400))
+    planned = plan(20)
+    found = rejections(deliver(target, planned))
+    assert [(7, "identify", False)] == [(each.seq, each.kind, each.doubtful) for each in found]
+    assert ids(planned) - {"identify-7", "track-7"} == target.inbox.ids()
+
+
+def test_one_poison_row_among_many_costs_one_row(target: SegmentSimulator) -> None:
+    """Among 100,000 rows: one rejection, some twenty requests more."""
+    target.faults.append(Fault(poison={"userId": "u054321"}, status=400))
+    target.inbox._keep = False
+    rows = (
+        Envelope(seq=seq, user=f"u{seq:06d}", calls=(call("track", seq, f"u{seq:06d}"),))
+        for seq in range(100_000)
+    )
+    with sender(target, batch_events_max=2_500) as segment:
+        verdicts = list(segment.deliver(segment.batches(rows)))
+    assert [54_321] == [each.seq for each in rejections(verdicts)]
+    assert len(target.inbox.ids()) == 99_999
+    assert len(target.requests) < 40 + 30
+
+
+def test_an_event_of_32_kb_is_never_sent(target: SegmentSimulator) -> None:
+    """Known beforehand: the row is rejected without a request, and without its other calls."""
+    planned = [envelope(1), envelope(2, size=33_000), envelope(3)]
+    verdicts = deliver(target, planned)
+    assert [
+        Rejected(
+            seq=2,
+            kind="track",
+            message_id="track-2",
+            reason="event_over_32_kb",
+            status=None,
+            attempts=0,
+            doubtful=False,
+        )
+    ] == rejections(verdicts)
+    assert settled(verdicts) == {1, 2, 3}
+    assert ids([planned[0], planned[2]]) == target.inbox.ids()
+
+
+def test_nothing_to_send_is_acknowledged_without_a_request(target: SegmentSimulator) -> None:
+    """Transitions that call nothing, or nothing that may be sent, are settled all the same."""
+    planned = [Envelope(seq=1, user="a", calls=()), envelope(2, size=40_000)]
+    assert settled(deliver(target, planned)) == {1, 2}
+    assert [] == target.requests
+
+
+def test_a_rejection_comes_before_its_range(target: SegmentSimulator) -> None:
+    """The caller can write rejections down before it acknowledges what covers them."""
+    target.faults.append(Fault(poison={"properties.seq": 3}, status=400))
+    verdicts = deliver(target, plan(10))
+    assert [Rejected, Acknowledged] == [type(each) for each in verdicts]
+
+
+def test_doubt_is_remembered_until_the_rejection(target: SegmentSimulator) -> None:
+    """A row that may have arrived with a broken attempt is rejected as doubtful."""
+    target.faults.append(Fault(cut="after", nth=1))
+    target.faults.append(Fault(poison={"traits.seq": 2}, status=400))
+    found = rejections(deliver(target, plan(4)))
+    assert [(2, True)] == [(each.seq, each.doubtful) for each in found]
+    target.faults.clear()
+    target.faults.append(Fault(status=429, nth=1))
+    target.faults.append(Fault(poison={"traits.seq": 2}, status=400))
+    found = rejections(deliver(target, plan(4)))
+    assert [(2, False)] == [(each.seq, each.doubtful) for each in found]
+
+
+@pytest.mark.parametrize("body", [{"success": False}, {"ok": False, "okEvents": 1}])
+def test_a_no_under_a_200_is_bisected(target: SegmentSimulator, body: Any) -> None:
+    """Collectors that refuse with status 200 cost the refused row, not the others."""
+    target.faults.append(Fault(poison={"traits.seq": 3}, status=200, body=body))
+    verdicts = deliver(target, plan(10))
+    assert [(3, 200)] == [(each.seq, each.status) for each in rejections(verdicts)]
+
+
+def test_a_service_that_refuses_everything_is_not_asked_row_by_row(
+    target: SegmentSimulator,
+) -> None:
+    """A wrong host that answers 400 to all ends the delivery, not the audience."""
+    target.faults.append(Fault(status=400, body="nope"))
+    with pytest.raises(ServiceFailed, match="500 requests in a row") as caught:
+        deliver(target, plan(5_000), batch_events_max=2_500)
+    assert "nope" in caught.value.message
+    assert len(target.requests) < 520
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Fault(status=401), CredentialRefused),
+        (Fault(status=403), CredentialRefused),
+        (Fault(status=404), ServiceFailed),
+        (Fault(status=302, headers={"Location": "https://login.example.com/?a=b"}), ServiceFailed),
+        (Fault(status=200, body="<html>log in</html>"), ServiceFailed),
+        (Fault(status=500), DeliveryIncomplete),
+        (Fault(status=429, headers={"Retry-After": "200"}), DeliveryIncomplete),
+        (Fault(cut="before"), DeliveryIncomplete),
+    ],
+)
+def test_what_ends_a_delivery(
+    target: SegmentSimulator, fault: Fault, error: type[TailraceError]
+) -> None:
+    """What came before is acknowledged, then the error; nothing after it is acknowledged."""
+    rows = plan(2_000)
+    verdicts: list[Verdict] = []
+    with sender(target, retry_seconds_max=100) as segment:
+        delivery = segment.deliver(segment.batches(rows))
+        verdicts.append(next(delivery))
+        target.faults.append(fault)
+        with pytest.raises(error) as caught:
+            verdicts.extend(delivery)
+    assert caught.value.hint
+    # A 500 that was processed aside, exactly what is acknowledged has arrived.
+    arrived = {int(message_id.partition("-")[2]) for message_id in target.inbox.ids()}
+    assert settled(verdicts) <= arrived
+    assert len(settled(verdicts)) < 2_000
+
+
+def test_giving_up_takes_as_long_as_it_may(target: SegmentSimulator, clock: HurriedClock) -> None:
+    """retry_seconds_max bounds the time that a batch is tried, waiting included."""
+    target.faults.append(Fault(status=503))
+    with pytest.raises(DeliveryIncomplete, match="503"):
+        deliver(target, plan(1), retry_seconds_max=300)
+    # 0 + 0.5 + 1 … + 60 + 60 + 60, the next minute would be over.
+    assert 200 <= clock.slept_seconds <= 300
+    retries = [each.request.headers.get("x-retry-count") for each in target.requests]
+    assert [None, *(str(n) for n in range(1, len(retries)))] == retries
+
+
+def test_a_wait_longer_than_the_patience_is_not_begun(
+    target: SegmentSimulator, clock: HurriedClock
+) -> None:
+    """Waiting less than was asked for would only be refused again."""
+    target.faults.append(Fault(status=429, headers={"Retry-After": "250"}))
+    with pytest.raises(DeliveryIncomplete, match="asks to wait 250 s"):
+        deliver(target, plan(1), retry_seconds_max=100)
+    assert (1, 0) == (len(target.requests), clock.slept_seconds)
+
+
+def test_nobody_there_is_told_soon(target: SegmentSimulator, clock: HurriedClock) -> None:
+    """A host that never answered is not waited for as long as one that is down."""
+    target.close()
+    with pytest.raises(Unreachable, match="connection refused") as caught:
+        deliver(target, plan(10))
+    assert clock.slept_seconds < 30
+    assert "destination.segment.host" in caught.value.hint
+
+
+def test_retry_after_holds_everybody_once() -> None:
+    """All four requests in flight are told to wait a second: together, not one after the other."""
+    with SegmentSimulator() as target:
+        target.faults.append(
+            Fault(status=429, headers={"Retry-After": "1"}, delay_seconds=0.1, times=4)
+        )
+        planned = plan(1_000)
+        started = time.monotonic()
+        deliver(target, planned)
+        assert 1 <= time.monotonic() - started < 3
+    assert ids(planned) == target.inbox.ids()
+
+
+def test_what_was_put_off_stays_at_the_head() -> None:
+    """One request at a time: what arrives has the order of the plan, whatever had to wait."""
+    with SegmentSimulator() as target:
+        target.faults.append(Fault(status=429, headers={"Retry-After": "1"}, nth=2))
+        target.faults.append(Fault(status=503, nth=4))
+        planned = plan(1_000)
+        deliver(target, planned, requests_in_flight_max=1)
+    arrived = [event["messageId"] for event in target.received]
+    assert [call.message_id for envelope in planned for call in envelope.calls] == arrived
+
+
+class Watcher(SegmentSimulator):
+    """Notes how many requests are inside at once, and which users they share."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.most = 0
+        self.shared: set[str] = set()
+        self.inside: dict[int, set[str]] = {}
+        self.watch = threading.Lock()
+
+    def answer(self, request: Request) -> Response:
+        users = {str(event["userId"]) for event in self.events_of(request)}
+        with self.watch:
+            for others in self.inside.values():
+                self.shared |= users & others
+            self.inside[id(request)] = users
+            self.most = max(self.most, len(self.inside))
+        time.sleep(0.01)
+        answer = super().answer(request)
+        with self.watch:
+            del self.inside[id(request)]
+        return answer
+
+
+@pytest.mark.parametrize("in_flight", [1, 4, 8])
+def test_requests_in_flight_are_bounded(in_flight: int) -> None:
+    """As many as configured, and no more."""
+    with Watcher() as target:
+        deliver(target, plan(2_000), requests_in_flight_max=in_flight)
+        assert target.most <= in_flight
+        assert in_flight == 1 or target.most > 1
+
+
+def test_the_window_is_as_wide_as_the_settings_let_it_grow() -> None:
+    """By default up to eight, after some good answers: far from Segment, that is the pace."""
+    with Watcher() as target:
+        deliver(target, plan(4_000), batch_events_max=80)
+        assert target.most == SegmentSettings(write_key="").requests_in_flight_max == 8
+
+
+@pytest.mark.parametrize("order", ["by user", "shuffled"])
+def test_a_user_is_never_in_flight_twice(order: str) -> None:
+    """Users larger than a batch, in whatever order: their batches wait for each other."""
+    users = [f"u{number // 250}" for number in range(2_000)]
+    if order == "shuffled":
+        random.Random(3).shuffle(users)
+    rows = [envelope(seq, user=user) for seq, user in enumerate(users)]
+    with Watcher() as target:
+        target.faults.append(Fault(status=500, nth=3, times=2))
+        verdicts = deliver(target, rows, requests_in_flight_max=8)
+        assert set() == target.shared
+        assert ids(rows) == target.inbox.ids()
+        assert settled(verdicts) >= {row.seq for row in rows}
+
+
+def test_rows_without_calls_do_not_slow_the_others_down() -> None:
+    """Nobody's rows are in every batch, and the batches are in flight together all the same."""
+    rows = [
+        Envelope(seq=seq, user="", calls=()) if seq % 2 else envelope(seq) for seq in range(1_500)
+    ]
+    with Watcher() as target:
+        assert settled(deliver(target, rows)) == set(range(1_500))
+        assert target.most > 1
+
+
+def test_a_user_s_identify_stands_before_the_track(target: SegmentSimulator) -> None:
+    """In whatever request they arrive, a row's calls arrive in their order."""
+    target.faults.append(Fault(status=500, nth=2, times=2))
+    target.faults.append(Fault(poison={"properties.seq": 150}, status=400))
+    deliver(target, plan(400))
+    seen: set[int] = set()
+    for event in target.events:
+        if event["type"] == "identify":
+            seen.add(event["traits"]["seq"])
+        else:
+            assert event["properties"]["seq"] in seen
+
+
+def test_batches_are_pulled_as_they_are_sent(target: SegmentSimulator) -> None:
+    """The stream is read a window ahead, and verdicts come while it is read."""
+    pulled = 0
+
+    def stream() -> Iterator[Envelope]:
+        nonlocal pulled
+        for row in plan(5_000):
+            pulled += 1
+            yield row
+
+    with sender(target) as segment:
+        for number, _ in enumerate(segment.deliver(segment.batches(stream())), 1):
+            assert pulled <= (number + 10) * 101
+
+
+def test_a_failing_source_loses_no_verdict(target: SegmentSimulator) -> None:
+    """When the warehouse breaks off, what is in flight is still told, then the failure."""
+
+    def stream() -> Iterator[Envelope]:
+        yield from plan(350)
+        raise RuntimeError("the warehouse broke off")
+
+    verdicts: list[Verdict] = []
+    with sender(target) as segment, pytest.raises(RuntimeError, match="broke off"):
+        for verdict in segment.deliver(segment.batches(stream())):
+            verdicts.append(verdict)
+    assert settled(verdicts) == set(range(1, 301))
+    assert len(target.inbox.ids()) == 600
+
+
+def test_a_stop_ends_with_the_verdicts_in_flight(target: SegmentSimulator) -> None:
+    """stop() from anywhere: no further batch, and nothing that arrived stays unsaid."""
+    target.faults.append(Fault(delay_seconds=0.05))
+    verdicts: list[Verdict] = []
+    with sender(target) as segment:
+        for verdict in segment.deliver(segment.batches(plan(5_000))):
+            verdicts.append(verdict)
+            segment.stop()
+    arrived = {int(message_id.partition("-")[2]) for message_id in target.inbox.ids()}
+    assert settled(verdicts) == arrived
+    assert len(arrived) < 1_500
+
+
+@pytest.mark.skipif(
+    threading.current_thread() is not threading.main_thread(), reason="signals need the main thread"
+)
+def test_ctrl_c_ends_promptly() -> None:
+    """An interrupt while everything waits: verdicts on their way are told, then it ends."""
+    with SegmentSimulator() as target:
+        target.faults.append(Fault(status=503, headers={"Retry-After": "100"}, nth=4, times=100))
+        verdicts: list[Verdict] = []
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        try:
+            timer.start()
+            started = time.monotonic()
+            with sender(target) as segment, pytest.raises(KeyboardInterrupt):
+                for verdict in segment.deliver(segment.batches(plan(2_000))):
+                    verdicts.append(verdict)
+        finally:
+            timer.cancel()
+            signal.signal(signal.SIGINT, before)
+        assert time.monotonic() - started < 2
+        assert settled(verdicts) == {int(i.partition("-")[2]) for i in target.inbox.ids()}
+
+
+def test_an_abandoned_delivery_sends_no_more(target: SegmentSimulator) -> None:
+    """Whoever stops reading verdicts stops the sending."""
+    with sender(target) as segment:
+        delivery = segment.deliver(segment.batches(plan(20_000)))
+        next(delivery)
+        delivery.close()  # type: ignore[attr-defined]
+        time.sleep(0.2)
+        count = len(target.requests)
+        time.sleep(0.2)
+        assert len(target.requests) == count < 20
+
+
+def test_deliveries_follow_each_other(target: SegmentSimulator) -> None:
+    """One sender serves many audiences, also after one of them failed."""
+    with sender(target, retry_seconds_max=1) as segment:
+        list(segment.deliver(segment.batches(plan(100))))
+        target.faults.append(Fault(status=500, times=10))
+        with pytest.raises(DeliveryIncomplete):
+            list(segment.deliver(segment.batches(plan(100))))
+        target.faults.clear()
+        assert settled(segment.deliver(segment.batches(plan(500)))) == set(range(1, 501))
+
+
+def test_the_throttle_holds(target: SegmentSimulator, clock: HurriedClock) -> None:
+    """1,000 events a second: 10,000 take ten, in batches of no more than a second's worth."""
+    started = clock.monotonic()
+    with sender(target, events_per_second_max=1_000, batch_events_max=2_500) as segment:
+        batches: list[Batch] = []
+
+        def noted() -> Iterator[Batch]:
+            for batch in segment.batches(plan(5_000)):
+                batches.append(batch)
+                yield batch
+
+        list(segment.deliver(noted()))
+    assert max(batch.events for batch in batches) <= 1_000
+    assert 9 <= clock.monotonic() - started < 14
+
+
+def test_batches_are_filled(target: SegmentSimulator) -> None:
+    """The bodies that arrive are at least 90 % full, and never over the limit."""
+    rows = [envelope(seq, size=300) for seq in range(3_000)]
+    deliver(target, rows, batch_events_max=2_500)
+    sizes = sorted(len(each.request.content()) for each in target.requests)
+    assert sizes[-1] <= 490_000
+    # One of them is what was left over.
+    assert sizes[1] >= 0.9 * 490_000
+
+
+MEASURED = """
+import pathlib, resource, sys
+from tailrace.destinations.batching import Envelope
+from tailrace.destinations.segment.mapper import Call
+from tailrace.destinations.sender import Segment
+from tailrace.config.settings import SegmentSettings
+
+def rows(count):
+    for seq in range(count):
+        body = b'{"type":"track","userId":"u%d","messageId":"%d","event":"E","x":"%s"}' % (
+            seq, seq, b"%d" % (seq * 7919) * 40)
+        yield Envelope(seq, str(seq), (Call("track", str(seq), body),))
+
+url, count = sys.argv[1], int(sys.argv[2])
+with Segment(SegmentSettings(host=url, write_key="k", events_per_second_max=0)) as segment:
+    events = sum(v.events for v in segment.deliver(segment.batches(rows(count))))
+# A child's ru_maxrss may be what its parent had; the system's own word starts with the program.
+status = pathlib.Path("/proc/self/status")
+told = dict(l.split(":", 1) for l in status.read_text().splitlines()) if status.exists() else {}
+peak = told.get("VmHWM", str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+print(events, peak.split()[0])
+"""
+
+
+def test_memory_is_flat() -> None:
+    """Ten times the events take the same memory."""
+    with SegmentSimulator(strict=False) as target:
+        peaks = []
+        for count in (15_000, 150_000):
+            run = subprocess.run(
+                [sys.executable, "-c", MEASURED, target.url, str(count)],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            events, peak_kb = map(int, run.stdout.split())
+            assert events == count
+            peaks.append(peak_kb / 1024)
+    assert peaks[1] < peaks[0] + 15
+    assert peaks[1] < 150
+
+
+def test_the_engine_s_own_clock_is_the_default() -> None:
+    """Nothing but settings is needed."""
+    with SegmentSimulator() as target:
+        settings = SegmentSettings(host=target.url, write_key=target.write_key)
+        with Segment(settings) as segment:
+            assert settled(segment.deliver(segment.batches(plan(1)))) == {1}
+    assert isinstance(target.clock, SystemClock)

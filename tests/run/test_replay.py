@@ -1,0 +1,179 @@
+"""A new destination is brought up from the ledger, through an outbox of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shop import PEOPLE, Shop
+from simulation.receiver import members, profiles
+
+from tailrace.clock import SystemClock, iso
+from tailrace.errors import NothingSelected
+from tailrace.run import job
+from tailrace.run.result import RunResult
+from tailrace.testing import Fault, SegmentSimulator
+
+BOTH = PEOPLE.replace("key: id\n", "key: id\ndestination: [segment, other]\n")
+
+
+class SetClock(SystemClock):
+    """A clock whose day the test says."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 1, 5, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+
+class Moving:
+    """A shop that delivers to one source, and a second one that knows nothing yet."""
+
+    def __init__(self, root: Path, first: SegmentSimulator, other: SegmentSimulator) -> None:
+        self.first, self.other = first, other
+        self.clock = SetClock()
+        self.shop = Shop(root, first, clock=self.clock)
+        self.shop.audience(PEOPLE)
+        self.shop.environ |= {
+            "DESTINATION__OTHER__HOST": other.url,
+            "DESTINATION__OTHER__WRITE_KEY": other.write_key,
+            "DESTINATION__OTHER__RETRY_SECONDS_MAX": "0.2",
+            "DESTINATION__OTHER__BATCH_EVENTS_MAX": "4",
+        }
+
+    def live_three_days(self) -> None:
+        """Enter, change, exit and come back."""
+        for cities in ({"a": 1, "b": 1, "c": 1}, {"a": 2, "c": 1}, {"a": 2, "b": 3, "d": 1}):
+            self.shop.land([{"id": name, "city": f"City {n}"} for name, n in cities.items()])
+            assert 0 == self.shop.sync().exit_code
+            self.clock.time += timedelta(days=1)
+
+    def replay(self, **options: Any) -> RunResult:
+        return job.replay(self.shop.project, "people", "other", clock=self.clock, **options)
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Iterator[Moving]:
+    with ExitStack() as stack:
+        first = stack.enter_context(SegmentSimulator())
+        other = stack.enter_context(SegmentSimulator(write_key="other-key"))
+        yield Moving(tmp_path / "shop", first, other)
+
+
+def tracks(events: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(e["timestamp"], e["event"], e["userId"]) for e in events if e["type"] == "track"]
+
+
+def test_current_members_enter_today(moving: Moving) -> None:
+    """Nobody who left is mentioned, and the next run has nothing to add."""
+    moving.live_three_days()
+    done = moving.replay()
+    assert 0 == done.exit_code, done.errors
+    today = iso(moving.clock.time)
+    assert [(today, "Segment Entered", name) for name in "abd"] == sorted(
+        tracks(moving.other.events), key=lambda each: each[2]
+    )
+    (entry,) = done.audiences
+    assert ("people", "other", 3, 3, 3) == (
+        entry["audience"],
+        entry["destination"],
+        entry["entered"],
+        entry["sent"],
+        entry["size_after"],
+    )
+    (warning,) = done.as_dict()["warnings"]
+    assert "its header does not name other" in warning["message"]
+    moving.shop.audience(BOTH)
+    assert 0 == moving.shop.sync().as_dict()["segment"]["calls"]
+
+
+def test_the_history_is_told_with_its_times(moving: Moving) -> None:
+    """Every transition, in its order and with its moment, under ids of the new destination."""
+    moving.live_three_days()
+    done = moving.replay(history=True)
+    assert 0 == done.exit_code, done.errors
+    assert sorted(tracks(moving.first.events)) == sorted(tracks(moving.other.events))
+    assert members(profiles(moving.first.events)) == members(profiles(moving.other.events))
+    ids = [{e["messageId"] for e in source.events} for source in (moving.first, moving.other)]
+    assert set() == ids[0] & ids[1]
+    assert (3, 8) == (done.audiences[0]["size_after"], done.audiences[0]["sent"])
+    moving.shop.audience(BOTH)
+    assert 0 == moving.shop.sync().as_dict()["segment"]["calls"]
+
+
+def test_what_was_added_silently_is_known_after_a_history(moving: Moving) -> None:
+    """A column that the ledger absorbed in between makes nobody change at the new destination."""
+    moving.live_three_days()
+    wider = "score: score, domain: domain}"
+    for text in (PEOPLE, BOTH):
+        moving.shop.audience(
+            text.replace("score: score}", wider).replace("score FROM", "score, 'x' AS domain FROM")
+        )
+        if text is PEOPLE:
+            assert 0 == moving.shop.sync().as_dict()["segment"]["calls"]
+            assert 0 == moving.replay(history=True).exit_code
+    assert 0 == moving.shop.sync().as_dict()["segment"]["calls"]
+
+
+@pytest.mark.parametrize("history", [False, True])
+def test_a_replay_that_fails_is_finished_by_the_next_run(moving: Moving, history: bool) -> None:
+    """It goes through an outbox like everything else: nothing is lost, nothing comes twice."""
+    moving.live_three_days()
+    moving.other.faults.append(Fault(path="/v1/batch", nth=2, times=99, status=503))
+    assert 1 == moving.replay(history=history).exit_code
+    moving.other.faults.clear()
+    moving.shop.audience(BOTH)
+    done = moving.shop.sync()
+    assert 0 == done.exit_code, done.errors
+    assert [] == moving.other.inbox.clashes
+    assert members(profiles(moving.first.events)) == members(profiles(moving.other.events))
+    assert 0 == moving.shop.sync().as_dict()["segment"]["calls"]
+
+
+def test_a_refused_row_of_a_history_is_planned_anew(moving: Moving) -> None:
+    """What the new destination refuses is no member there, until a run delivers it."""
+    moving.live_three_days()
+    moving.other.faults.append(Fault(path="/v1/batch", poison={"userId": "a"}, status=400))
+    assert 4 == moving.replay(history=True).exit_code
+    moving.other.faults.clear()
+    moving.shop.audience(BOTH)
+    assert 0 == moving.shop.sync().exit_code
+    assert members(profiles(moving.first.events)) == members(profiles(moving.other.events))
+
+
+def test_what_the_destination_knows_is_not_told_again(moving: Moving) -> None:
+    moving.live_three_days()
+    moving.replay()
+    with pytest.raises(NothingSelected, match="other already has people"):
+        raise moving.replay().errors[0]
+    moving.shop.environ["DESTINATION__OTHER__WRITE_KEY"] = moving.other.write_key
+    with pytest.raises(NothingSelected, match="Did you mean"):
+        raise job.replay(moving.shop.project, "peopl", "other", clock=moving.clock).errors[0]
+
+
+def test_the_command_says_what_it_did(moving: Moving, command: Any) -> None:
+    moving.live_three_days()
+    told = command("replay", "people", "--to", "other", cwd=moving.shop.root, **moving.shop.environ)
+    assert 0 == told.returncode, told.stderr
+    assert "people → other" in told.stdout
+    assert "its header does not name other" in told.stderr
+    again = command("replay", "people", "--to", "othr", cwd=moving.shop.root, **moving.shop.environ)
+    assert 2 == again.returncode
+    assert "[destination.othr] is not configured" in again.stderr
+
+
+def test_a_destination_may_be_retired_and_brought_up_again(moving: Moving) -> None:
+    moving.live_three_days()
+    moving.replay()
+    moving.clock.time += timedelta(hours=1)
+    assert 0 == job.retire(moving.shop.project, "people__other", clock=moving.clock).exit_code
+    moving.clock.time += timedelta(hours=1)
+    refused = moving.replay(history=True)
+    assert 2 == refused.exit_code
+    assert 0 == moving.replay().exit_code
+    assert members(profiles(moving.first.events)) == members(profiles(moving.other.events))

@@ -1,0 +1,102 @@
+"""A reviewed plan is carried out exactly, or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shop import PEOPLE, Shop
+
+from tailrace.errors import PlanUnreadable
+from tailrace.plan.policy import Choices
+from tailrace.testing.segment.simulator import SegmentSimulator
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with SegmentSimulator() as segment:
+        shop = Shop(tmp_path, segment)
+        shop.audience(PEOPLE)
+        shop.land([{"id": "c1", "city": "Oslo"}, {"id": "c2", "city": "Bergen"}])
+        yield shop
+
+
+def test_what_was_reviewed_is_sent(shop: Shop) -> None:
+    """Nothing moved since the review, so the plan's very transitions go out."""
+    shop.plan(out=shop.root / "plan.json")
+
+    done = shop.sync(plan_file=shop.root / "plan.json")
+
+    assert done.exit_code == 0
+    assert {event["userId"] for event in shop.arrived()} == {"c1", "c2"}
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        ("data", "people (who moves)"),
+        ("sql", "people (its SQL)"),
+        ("mapping", "people (its mapping"),
+        ("ledger", "people (its guards, who moves)"),
+    ],
+)
+def test_whatever_moved_is_refused(shop: Shop, moved: str, told: str) -> None:
+    """The plan is made again and comes to something else, which is named: nothing is sent."""
+    shop.plan(out=shop.root / "plan.json")
+    if moved == "data":
+        shop.land([{"id": "c1", "city": "Oslo"}, {"id": "c3", "city": "Bergen"}])
+    elif moved == "sql":
+        shop.audience(PEOPLE + " AND city IS NOT NULL")
+    elif moved == "mapping":
+        shop.audience(PEOPLE.replace("{city: city,", "{town: city,"))
+    else:
+        shop.sync()
+    shop.arrived()
+
+    done = shop.sync(plan_file=shop.root / "plan.json")
+
+    assert done.exit_code == 1
+    (error,) = done.errors
+    assert told in error.message
+    assert "tailrace plan --out" in error.hint
+    assert shop.arrived() == []
+
+
+def test_the_choices_of_the_review_are_carried_out(shop: Shop) -> None:
+    """A guard that was allowed in the review is allowed in the run."""
+    shop.audience(PEOPLE.replace("key: id", "key: id\nguards: {min_rows: 5}"))
+    shop.plan(out=shop.root / "plan.json", choices=shop.allow(("people", "min_rows")))
+
+    done = shop.sync(plan_file=shop.root / "plan.json")
+
+    assert done.exit_code == 0
+    assert len(shop.arrived()) == 4
+
+
+def test_the_file_holds_no_personal_value(shop: Shop) -> None:
+    """It may be attached to a pull request."""
+    shop.land([{"id": "c1", "email": "ada@example.com", "city": "Lyngør"}])
+    shop.plan(out=shop.root / "plan.json")
+
+    written = (shop.root / "plan.json").read_text()
+
+    assert "ada" not in written
+    assert "Lyngør" not in written
+    assert json.loads(written)["audiences"][0]["entered"] == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", "[]", '{"tailrace_plan": {}}', '{"schema_version": 2, "tailrace_plan": {}}'),
+        '{"schema_version": 1, "tailrace_plan": {"choices": {"allow": [5]}}}',
+    ],
+)
+def test_another_file_is_no_plan(shop: Shop, content: str) -> None:
+    """What Tailrace did not write is refused by name."""
+    (shop.root / "other.json").write_text(content)
+
+    with pytest.raises(PlanUnreadable, match=r"other\.json"):
+        shop.sync(plan_file=shop.root / "other.json", choices=Choices())

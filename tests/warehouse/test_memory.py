@@ -1,0 +1,100 @@
+"""A run's memory does not grow with the audience."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shop import PEOPLE, Shop
+
+from tailrace.clock import SystemClock
+from tailrace.errors import MemoryShort, StatementRefused
+from tailrace.testing.segment.simulator import SegmentSimulator
+from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.memory import FEW_MEGABYTES, FEW_THREADS, Buffers
+
+# A list is held whole: no disk helps.
+HELD_WHOLE = "SELECT LEN(LIST(i)) FROM RANGE(12000000) AS r(i)"
+SETTINGS = "SELECT CURRENT_SETTING('memory_limit'), CURRENT_SETTING('threads')"
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
+    with open_warehouse(Shop(tmp_path / "shop").project, clock=SystemClock()) as opened:
+        yield opened
+
+
+def gibibytes(warehouse: Warehouse) -> float:
+    number, unit = limits(warehouse)[0].split()
+    assert unit == "GiB"
+    return float(number)
+
+
+def limits(warehouse: Warehouse) -> tuple[str, int]:
+    ((memory, threads),) = warehouse.execute(SETTINGS)
+    return memory, threads
+
+
+def test_few_for_a_while(warehouse: Warehouse) -> None:
+    """Inside, little memory and few threads; afterwards as before, whatever happened."""
+    before = gibibytes(warehouse)
+    buffers = Buffers(warehouse)
+    with buffers.few():
+        inside = limits(warehouse)
+        with buffers.few():
+            assert inside == limits(warehouse)
+        assert inside == limits(warehouse)
+    assert before == pytest.approx(gibibytes(warehouse), abs=0.2)
+    assert (f"{FEW_MEGABYTES}.0 MiB", FEW_THREADS) == (inside[0], max(FEW_THREADS, inside[1]))
+    with pytest.raises(StatementRefused), buffers.few():
+        warehouse.execute("SELECT none")
+    assert before == pytest.approx(gibibytes(warehouse), abs=0.2)
+
+
+def test_a_step_that_needs_more_gets_it(warehouse: Warehouse) -> None:
+    """What does not fit is done again with all that is allowed; what follows is sparing again."""
+    buffers = Buffers(warehouse)
+    with buffers.few():
+        with pytest.raises(MemoryShort, match="too little memory"):
+            warehouse.execute(HELD_WHOLE)
+        assert [(12_000_000,)] == buffers.sparing(lambda: warehouse.execute(HELD_WHOLE))
+        assert f"{FEW_MEGABYTES}.0 MiB" == limits(warehouse)[0]
+
+
+def test_another_failure_is_no_reason_to_try_again(warehouse: Warehouse) -> None:
+    """A statement that is refused is refused once."""
+    seen = []
+
+    def step() -> None:
+        seen.append(limits(warehouse)[0])
+        warehouse.execute("SELECT none")
+
+    with pytest.raises(StatementRefused):
+        Buffers(warehouse).sparing(step)
+    assert [f"{FEW_MEGABYTES}.0 MiB"] == seen
+
+
+def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first plan, the outbox, what is sent and the advance; a later plan has all memory."""
+    seen: dict[str, set[str]] = {}
+    run = Warehouse.run
+
+    def watched(self: Warehouse, name: str, /, **bindings: object) -> list[tuple[object, ...]]:
+        if not name.startswith("landing/"):
+            seen.setdefault(name, set()).add(limits(self)[0])
+        return run(self, name, **bindings)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Warehouse, "run", watched)
+    few = {f"{FEW_MEGABYTES}.0 MiB"}
+    with SegmentSimulator() as segment:
+        shop = Shop(tmp_path / "shop", segment)
+        shop.audience(PEOPLE)
+        for city in ("Oslo", "Bergen"):
+            seen.clear()
+            shop.land([{"id": "c1", "email": "a@example.com", "city": city}])
+            assert 0 == shop.sync().exit_code
+            enqueued = next(name for name in seen if name.startswith("outbox/enqueue"))
+            for name in (enqueued, "ledger/acknowledge", "ledger/remember_members"):
+                assert few == seen[name]
+            assert (city == "Oslo") == (few == seen["plan/transitions"])

@@ -1,0 +1,215 @@
+"""The engine's own SQL: every file renders for every dialect, and nothing bound is read as SQL."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from tailrace.errors import StatementInvalid
+from tailrace.warehouse.statements import (
+    Column,
+    TableName,
+    literal,
+    query,
+    rendered,
+    root,
+    script,
+    statement,
+)
+
+SQL = root("sql")
+NAMES = sorted({path.relative_to(SQL).as_posix().split(".")[0] for path in SQL.rglob("*.sql")})
+DIALECTS = ("duckdb", "postgres")
+PROVEN_NOWHERE = ("snowflake", "bigquery", "redshift", "databricks")
+# What every list stands for here: two columns, so that a missing comma would show.
+TWO = (Column("id", "TEXT"), Column("select", "INTEGER"))
+REPEATED = ("EACH_COLUMN", "EVERY_COLUMN", "ANY_COLUMN")
+LEFT_OPEN = re.compile(r"\b(EACH|EVERY|ANY)_COLUMN\b|\b_TYPE\b|[\x1e\x1f]")
+NASTY = [
+    "",
+    "it's",
+    "''; DROP TABLE runs; --",
+    ":now",
+    "100% %s %(x)s {} $1 ?",
+    "back\\slash \\' \\n",
+    "line\nbreak\ttab\rreturn",
+    "/* not a comment */ -- neither",
+    "\x1fnow\x1f \x1emodel\x1e",
+    "Ünïcödé 東京 🗼 \u202e",
+    "$$dollar$$ E'x' \"q\" `b` [a]",
+]
+
+
+def written(name: str, dialect: str = "duckdb") -> list[exp.Expr]:
+    """A file's statements as they are written, gaps and all."""
+    own = SQL / f"{name}.{dialect}.sql"
+    path = own if own.is_file() else SQL / f"{name}.sql"
+    trees = sqlglot.parse(path.read_text(), read=dialect if own.is_file() else "duckdb")
+    return [tree for tree in trees if tree is not None]
+
+
+def bindings(name: str, dialect: str) -> dict[str, Any]:
+    """Something for every gap of a file."""
+    trees = written(name, dialect)
+    values = {p.name: 1 for tree in trees for p in tree.find_all(exp.Placeholder)}
+    calls = [c for tree in trees for c in tree.find_all(exp.Anonymous) if c.name in REPEATED]
+    lists = {call.expressions[0].name: TWO for call in calls}
+    tables = {
+        t.name: TableName("ledger", t.name) for tree in trees for t in tree.find_all(exp.Table)
+    }
+    return {"tables": tables, "columns": {"keys": TWO, "columns": TWO, **lists}, **values}
+
+
+@pytest.mark.parametrize("dialect", [*DIALECTS, *PROVEN_NOWHERE])
+def test_every_statement_renders_and_parses_in_its_own_dialect(dialect: str) -> None:
+    """No gap is left open, and what comes out is SQL to the dialect it was made for."""
+    for name in NAMES:
+        if len(written(name, dialect)) > 1:
+            texts = script(name, dialect, **bindings(name, dialect))
+        else:
+            texts = (statement(name, dialect, column=Column("note"), **bindings(name, dialect)),)
+        for text in texts:
+            assert sqlglot.parse_one(text, read=dialect), name
+            assert not LEFT_OPEN.search(text), f"{name}: {text}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(SQL.rglob("*.sql")), ids=lambda p: p.relative_to(SQL).as_posix()
+)
+def test_every_file_begins_with_a_sentence(path: Path) -> None:
+    """What a statement is for stands on top of it; only the ledger's tables share a file."""
+    text = path.read_text()
+    comment = text.split("\n", 1)[0]
+    assert comment.startswith("-- ") and comment[3].isupper()
+    sentence = [line for line in text.splitlines() if line.startswith("--")]
+    assert sentence[-1].endswith(".")
+    assert len(written(path.relative_to(SQL).as_posix().split(".")[0])) == 1 or (
+        path.stem.startswith("version_")
+    )
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_a_text_that_is_bound_stays_a_text(value: str) -> None:
+    """DuckDB reads the very text back, whatever it looks like."""
+    text = statement("warehouse/dataset", "duckdb", dataset=value)
+    assert [] == duckdb.sql(text).fetchall()
+    (found,) = sqlglot.parse_one(text, read="duckdb").find_all(exp.Literal)
+    assert value == found.this
+    assert [(value,)] == duckdb.sql(f"SELECT {literal(value).sql('duckdb')}").fetchall()
+
+
+def test_values_have_the_form_of_their_type() -> None:
+    """NULL, truth, numbers and moments are literals; a minus before one never makes a comment."""
+    moment = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    assert "NULL" == literal(None).sql("duckdb")
+    assert "TRUE" == literal(True).sql("postgres")
+    assert "1.50" == literal(Decimal("1.50")).sql("postgres")
+    assert "2026-03-29T01:30:00.000000Z" in literal(moment).sql("postgres")
+    made = statement("plan/send_again", "duckdb", run=-7, **_people(run=None))
+    assert "-(-7)" in made.replace("- (", "-(")
+    with pytest.raises(StatementInvalid, match="a list cannot be bound"):
+        literal(["a"])
+
+
+def _people(**without: None) -> dict[str, Any]:
+    bound = bindings("plan/send_again", "duckdb")
+    return {name: value for name, value in bound.items() if name not in without}
+
+
+def test_a_statement_is_rendered_anew_for_every_value() -> None:
+    """Rendering is remembered, and what was bound before is not."""
+    texts = {statement("ledger/acknowledged", "duckdb", run=n, audience=f"a{n}") for n in range(5)}
+    assert 5 == len(texts)
+    assert all(f"= {n} AND audience = 'a{n}'" in " ".join(texts) for n in range(5))
+
+
+@pytest.mark.parametrize(
+    ("name", "bound", "message"),
+    [
+        ("ledger/acknowledged", {"run": 1}, r"acknowledged\.sql needs a value for :audience"),
+        ("outbox/page", {"run": 1}, r"page\.sql needs the column list keys"),
+        ("ledger/version_1", {}, r"version_1\.sql holds \d+ statements, not one"),
+    ],
+)
+def test_a_gap_left_open_is_named(name: str, bound: dict[str, Any], message: str) -> None:
+    """A statement that lacks something says what, before any engine sees it."""
+    with pytest.raises(StatementInvalid, match=message):
+        statement(name, "duckdb", **bound)
+
+
+def test_only_a_select_can_be_bound_as_a_table() -> None:
+    """`query` refuses what gives no rows."""
+    with pytest.raises(StatementInvalid, match="is not a SELECT"):
+        query("ledger/drop_table", "duckdb", tables={"dropped": TableName("a", "b")})
+
+
+def test_lists_of_any_length_make_whole_expressions() -> None:
+    """No column is FALSE to ANY and TRUE to EVERY; each list stands where it was written."""
+    tables = {"transitions": TableName(None, "t")}
+    none = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": ()})
+    assert none.endswith("WHERE tr__t.op = 'changed' AND NOT FALSE")
+    one = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": TWO[:1]})
+    assert one.endswith("""NOT (tr__t."id" IS DISTINCT FROM tr__t."old__id")""")
+    two = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": TWO})
+    assert """ OR tr__t."select" IS DISTINCT FROM tr__t."old__select")""" in two
+
+
+def test_the_names_of_a_bound_model_are_its_own() -> None:
+    """A model may call its tables and columns what a statement calls its gaps."""
+    model = sqlglot.parse_one(
+        "SELECT _, keys, 'EACH_COLUMN' AS _TYPE FROM snapshot AS model JOIN model ON TRUE"
+    )
+    assert isinstance(model, exp.Query)
+    bound = {"model": model, "snapshot": TableName("ledger", "people")}
+    text = statement(
+        "ledger/backfill",
+        "duckdb",
+        tables=bound,
+        columns={"keys": (Column("id"),)},
+        column=Column("city"),
+    )
+    assert f"FROM ({rendered(model, 'duckdb')}) AS tr__m" in text
+    assert 'UPDATE "ledger"."people" AS tr__s SET "city" = tr__m."city"' in text
+    members = query("plan/members_only", "duckdb", tables=bound, column=Column("opted_out"))
+    assert rendered(model, "duckdb") in rendered(members, "duckdb")
+
+
+def test_two_models_in_one_process_are_never_mixed_up() -> None:
+    """Rendered models are remembered by what they are, not by how they look."""
+    texts = set()
+    for n in range(200):
+        model = sqlglot.parse_one(f"SELECT {n} AS id")
+        assert isinstance(model, exp.Query)
+        texts.add(
+            statement(
+                "warehouse/describe",
+                "duckdb",
+                tables={"query": model, "described": TableName("temp", "d")},
+            )
+        )
+    assert 200 == len(texts)
+
+
+def test_names_are_quoted_wherever_they_stand() -> None:
+    """A column called select, or with a quote in it, is a column."""
+    odd = (Column('a"b'), Column("select"))
+    text = statement(
+        "outbox/page",
+        "duckdb",
+        tables={"outbox": TableName("ledger", "outbox__x")},
+        columns={"keys": odd[:1], "columns": odd[1:], "before": odd[1:]},
+        run=1,
+        first_seq=1,
+        last_seq=2,
+        every=True,
+        seqs="",
+    )
+    assert 'tr__o."a""b", tr__o."select", tr__o."old__select"' in text
