@@ -260,9 +260,8 @@ def test_formulas_can_be_left_out(landing: Landing) -> None:
     """`formula = "exclude"`: they get no column."""
     landing.one("Account", formula="exclude")
 
-    names = {
-        row[0] for row in landing.rows("SELECT column_name FROM (DESCRIBE salesforce.account)")
-    }
+    columns = landing.rows("SELECT column_name FROM (DESCRIBE salesforce.account)")
+    names = {row[0] for row in columns}
     assert "health_score__c" not in names and "tier__c" in names
 
 
