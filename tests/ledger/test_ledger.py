@@ -22,7 +22,7 @@ from tailrace.ledger import outbox
 from tailrace.ledger.ledger import TABLES, Ledger, gaps
 from tailrace.plan.policy import Choices
 from tailrace.run import delivery
-from tailrace.warehouse import statements
+from tailrace.warehouse import sql_files, statements
 from tailrace.warehouse.connection import open_warehouse
 from tailrace.warehouse.statements import TableName
 
@@ -115,12 +115,13 @@ def test_a_ledger_of_a_newer_version_is_refused(desk: Desk) -> None:
 @pytest.fixture
 def a_second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if there were one: its statements beside the ones there are."""
-    shutil.copytree(statements.root("sql"), tmp_path / "sql")
-    (tmp_path / "sql" / "ledger" / "version_2.sql").write_text(
+    shutil.copytree(sql_files.root("sql"), tmp_path / "sql")
+    (tmp_path / "sql" / "ledger" / "next.sql").write_text(
+        "-- name: version_2\n-- A later version.\n"
         "ALTER TABLE runs ADD COLUMN note TEXT; UPDATE runs SET note = 'before';"
         "CREATE TABLE lessons (note TEXT NOT NULL);"
     )
-    monkeypatch.setattr(statements, "root", tmp_path.joinpath)
+    monkeypatch.setattr(sql_files, "root", tmp_path.joinpath)
     monkeypatch.setattr(ledger_module, "VERSION", 2)
     statements._parsed.cache_clear()
     yield

@@ -224,7 +224,7 @@ def test_what_fails_halfway_tells_no_value(tmp_path: Path) -> None:
             "SELECT id, CAST(name AS BOOLEAN) AS is_deleted FROM salesforce.told"
         )
         stream = warehouse.stream(
-            "history/landed", piece_rows=1_000, tables={"landed": told}, person="c"
+            "reporting/landed", piece_rows=1_000, tables={"landed": told}, person="c"
         )
         with pytest.raises(WarehouseFailed) as refused:
             list(stream)

@@ -14,19 +14,31 @@ import sqlglot
 from sqlglot import exp
 
 from tailrace.errors import StatementInvalid
+from tailrace.warehouse.sql_files import (
+    named_statement,
+    read_statements,
+    root,
+    subject_statements,
+)
 from tailrace.warehouse.statements import (
     Column,
     TableName,
     literal,
     query,
     rendered,
-    root,
     script,
     statement,
 )
 
 SQL = root("sql")
-NAMES = sorted({path.relative_to(SQL).as_posix().split(".")[0] for path in SQL.rglob("*.sql")})
+FILES = sorted(SQL.rglob("*.sql"))
+NAMES = sorted(
+    {
+        f"{path.relative_to(SQL).parts[0].removesuffix('.sql')}/{statement.name}"
+        for path in FILES
+        for statement in read_statements(path)
+    }
+)
 DIALECTS = ("duckdb", "postgres")
 PROVEN_NOWHERE = ("snowflake", "bigquery", "redshift", "databricks")
 # What every list stands for here: two columns, so that a missing comma would show.
@@ -49,15 +61,14 @@ NASTY = [
 
 
 def written(name: str, dialect: str = "duckdb") -> list[exp.Expr]:
-    """A file's statements as they are written, gaps and all."""
-    own = SQL / f"{name}.{dialect}.sql"
-    path = own if own.is_file() else SQL / f"{name}.sql"
-    trees = sqlglot.parse(path.read_text(), read=dialect if own.is_file() else "duckdb")
+    """The statements under a name as they are written, with their placeholders."""
+    statement = named_statement(name, dialect)
+    trees = sqlglot.parse(statement.text, read=statement.dialect)
     return [tree for tree in trees if tree is not None]
 
 
 def bindings(name: str, dialect: str) -> dict[str, Any]:
-    """Something for every gap of a file."""
+    """A binding for every placeholder of a statement."""
     trees = written(name, dialect)
     values = {p.name: 1 for tree in trees for p in tree.find_all(exp.Placeholder)}
     calls = [c for tree in trees for c in tree.find_all(exp.Anonymous) if c.name in REPEATED]
@@ -81,19 +92,30 @@ def test_every_statement_renders_and_parses_in_its_own_dialect(dialect: str) -> 
             assert not LEFT_OPEN.search(text), f"{name}: {text}"
 
 
-@pytest.mark.parametrize(
-    "path", sorted(SQL.rglob("*.sql")), ids=lambda p: p.relative_to(SQL).as_posix()
-)
-def test_every_file_begins_with_a_sentence(path: Path) -> None:
-    """What a statement is for stands on top of it; only the ledger's tables share a file."""
-    text = path.read_text()
-    comment = text.split("\n", 1)[0]
-    assert comment.startswith("-- ") and comment[3].isupper()
-    sentence = [line for line in text.splitlines() if line.startswith("--")]
-    assert sentence[-1].endswith(".")
-    assert len(written(path.relative_to(SQL).as_posix().split(".")[0])) == 1 or (
-        path.stem.startswith("version_")
-    )
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SQL).as_posix())
+def test_every_statement_has_a_name_and_a_sentence(path: Path) -> None:
+    """Only the versions of the ledger's tables are several statements under one name."""
+    statements = list(read_statements(path))
+    assert path.read_text().startswith("-- name: ")
+    for named in statements:
+        comment = [line for line in named.text.splitlines() if line.startswith("--")]
+        assert comment and comment[0][3].isupper(), named.name
+        assert comment[-1].endswith("."), named.name
+        trees = sqlglot.parse(named.text, read=named.dialect)
+        assert 1 == len(trees) or named.name.startswith("version_"), named.name
+
+
+def test_a_statement_for_one_engine_replaces_one_for_all() -> None:
+    for path in FILES:
+        statements = list(read_statements(path))
+        general = {s.name for s in statements if s.only_for is None}
+        assert {s.name for s in statements} == general
+
+
+def test_two_statements_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "twice.sql").write_text("-- name: a\n-- One.\nSELECT 1\n" * 2)
+    with pytest.raises(StatementInvalid, match="two statements named a"):
+        subject_statements(tmp_path, "twice")
 
 
 @pytest.mark.parametrize("value", NASTY)
@@ -134,9 +156,9 @@ def test_a_statement_is_rendered_anew_for_every_value() -> None:
 @pytest.mark.parametrize(
     ("name", "bound", "message"),
     [
-        ("ledger/acknowledged", {"run": 1}, r"acknowledged\.sql needs a value for :audience"),
-        ("outbox/page", {"run": 1}, r"page\.sql needs the column list keys"),
-        ("ledger/version_1", {}, r"version_1\.sql holds \d+ statements, not one"),
+        ("ledger/acknowledged", {"run": 1}, r"acknowledged needs a value for :audience"),
+        ("outbox/page", {"run": 1}, r"page needs the column list keys"),
+        ("ledger/version_1", {}, r"version_1 holds \d+ statements, not one"),
     ],
 )
 def test_a_gap_left_open_is_named(name: str, bound: dict[str, Any], message: str) -> None:

@@ -101,7 +101,7 @@ class _Telling:
 
     def _moved(self, ledger: Ledger, run_id: str, audience: str) -> dict[str, list[str]]:
         rows = ledger.warehouse.run(
-            "demo/moved",
+            "reporting/moved",
             tables={"outbox": ledger.outbox(audience), "runs": ledger.tables["runs"]},
             columns={"keys": (Column("contact_id"),)},
             run_id=run_id,

@@ -54,7 +54,7 @@ class Today:
             columns = {column.name for column in self._warehouse.columns_of(table)}
             if columns >= OBJECT_COLUMNS:
                 for (deleted,) in self._warehouse.run(
-                    "history/landed", tables={"landed": table}, person=self._person
+                    "reporting/landed", tables={"landed": table}, person=self._person
                 ):
                     yield {"table": name, "deleted": bool(deleted)}
 
@@ -113,7 +113,10 @@ class Today:
 
     def _count(self, query: Any, names: Sequence[Column]) -> int:
         ((rows,),) = self._warehouse.run(
-            "history/given", tables={"model": query}, columns={"names": names}, person=self._person
+            "reporting/given",
+            tables={"model": query},
+            columns={"names": names},
+            person=self._person,
         )
         return int(rows)
 

@@ -56,7 +56,7 @@ def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:
     """How an audience grew and shrank, run by run."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
-        rows = warehouse.run("history/sizes", tables=ledger.tables, audience=lane)
+        rows = warehouse.run("reporting/sizes", tables=ledger.tables, audience=lane)
         names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
         return {
             "audience": audience,
@@ -83,7 +83,7 @@ def members_at(
     """
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
-        ((purged,),) = warehouse.run("history/purged_until", tables=ledger.tables, audience=lane)
+        ((purged,),) = warehouse.run("reporting/purged_until", tables=ledger.tables, audience=lane)
         if purged is not None and moment < purged:
             raise NothingSelected(
                 f"{audience}: what was delivered until {iso(purged)} was purged, so that nobody "
@@ -98,9 +98,9 @@ def members_at(
             "snapshot": ledger.snapshot(lane),
             "outbox": ledger.outbox(lane),
         }
-        tables["told"] = query("history/told", warehouse.dialect, tables=tables, audience=lane)
+        tables["told"] = query("reporting/told", warehouse.dialect, tables=tables, audience=lane)
         return warehouse.run(
-            "history/members_at", tables=tables, columns={"keys": shape.keys}, moment=moment
+            "reporting/members_at", tables=tables, columns={"keys": shape.keys}, moment=moment
         )
 
 
@@ -146,10 +146,10 @@ def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dic
     }
     columns: dict[str, Sequence[Column]] = {**shape.lists, "names": names}
     found = ledger.warehouse.run(
-        "history/memberships", tables=tables, columns=columns, person=person
+        "reporting/memberships", tables=tables, columns=columns, person=person
     )
     moved = ledger.warehouse.run(
-        "history/transitions", tables=tables, columns=columns, audience=name, person=person
+        "reporting/transitions", tables=tables, columns=columns, audience=name, person=person
     )
     *_, version, since, gone = found[0] if found else (None, None, None)
     return {

@@ -29,7 +29,7 @@ def build(
         for table in sorted(set(models.by_name[name].reads) - landed):
             raise not_landed(models.by_name[name], table)
     warehouse.create_dataset(dataset)
-    kinds = dict(warehouse.run("build/kinds", dataset=dataset))
+    kinds = dict(warehouse.run("models/kinds", dataset=dataset))
     tables: set[str] = set()
     for name, model in models.by_name.items():
         if name not in needed:
@@ -56,5 +56,7 @@ def _promote(
     with warehouse.transaction():
         if was is not None:
             kind = "view" if was == "VIEW" else "table"
-            warehouse.run(f"build/drop_{kind}", tables={"built": built})
-        warehouse.run(f"build/create_{model.materialized}", tables={"built": built, "model": bound})
+            warehouse.run(f"models/drop_{kind}", tables={"built": built})
+        warehouse.run(
+            f"models/create_{model.materialized}", tables={"built": built, "model": bound}
+        )

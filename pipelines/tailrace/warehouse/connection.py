@@ -119,7 +119,7 @@ class Warehouse:
         column: Column | None = None,
         **values: Any,
     ) -> list[tuple[Any, ...]]:
-        """Run `sql/<name>.sql` and return its rows.
+        """Run the statement `subject/name` of `sql/` and return its rows.
 
         Raises:
             WarehouseFailed: The engine refused; the message holds no value of any row.
@@ -128,7 +128,7 @@ class Warehouse:
         return self.execute(sql, name)
 
     def stream(self, name: str, /, *, piece_rows: int, **bindings: Any) -> Iterator[pa.RecordBatch]:
-        """What `sql/<name>.sql` gives of what is committed, piece by piece; for DuckDB only.
+        """The committed rows of the statement `subject/name`, in batches; for DuckDB only.
 
         It reads beside this session, so another thread may take the pieces while this one goes
         on, and in the order in which the rows are stored.
@@ -157,7 +157,7 @@ class Warehouse:
         columns: Mapping[str, Sequence[Column]] | None = None,
         **values: Any,
     ) -> None:
-        """Run the statements of `sql/<name>.sql` one after the other."""
+        """Run the statements under `subject/name` one after the other."""
         for sql in script(name, self.dialect, tables=tables, columns=columns, **values):
             self.execute(sql, name)
 

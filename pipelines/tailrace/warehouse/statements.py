@@ -1,7 +1,7 @@
-"""The engine's own SQL: loads `sql/`, binds tables, columns and values as syntax-tree nodes.
+"""Binds tables, columns and values into the engine's SQL, as syntax-tree nodes.
 
-A statement is written once, in DuckDB's dialect; where an engine needs another shape,
-`sql/<name>.<dialect>.sql` stands beside it in that engine's own words. Three kinds of gaps:
+A statement is written once, in DuckDB's dialect, in a file of `sql/` (see `sql_files`). It has
+three kinds of placeholders:
 
 * A table name is replaced by the table or the query bound to it: `FROM model AS m`.
 * `:name` is replaced by a literal.
@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import sqlglot
@@ -29,8 +28,8 @@ from sqlglot import exp
 
 from tailrace.clock import iso
 from tailrace.errors import StatementInvalid
+from tailrace.warehouse.sql_files import WRITTEN_IN, named_statement
 
-WRITTEN_IN = "duckdb"
 # Before each alias of a statement: no column of an audience may begin with it.
 ALIAS_PREFIX = "tr__"
 # The place of a value or of a query in rendered text: no statement holds such characters.
@@ -68,13 +67,6 @@ Binding = TableName | exp.Query
 OPEN = TableName(None, "\x1e")
 
 
-def root(folder: str) -> Path:
-    """A folder of SQL: inside the package once installed, at the repository root in a checkout."""
-    package = Path(__file__).parents[1]
-    shipped = package / folder
-    return shipped if shipped.is_dir() else package.parents[1] / folder
-
-
 def statement(
     name: str,
     dialect: str,
@@ -85,10 +77,10 @@ def statement(
     column: Column | None = None,
     **values: Any,
 ) -> str:
-    """The one statement of `sql/<name>.sql`, bound and rendered for a dialect.
+    """The statement `subject/name` of `sql/`, bound and rendered for a dialect.
 
     Raises:
-        StatementInvalid: The file holds several statements, or a gap is left open.
+        StatementInvalid: The name stands for several statements, or a gap is left open.
     """
     named = _names_in(name, dialect)
     bound = {table: binding for table, binding in (tables or {}).items() if table in named}
@@ -132,7 +124,7 @@ def _filled(
         elif place % 3 == 2:
             yield f"({_query_text(_Same(queries[piece]), dialect)})"
         elif piece not in values:
-            raise StatementInvalid(f"sql/{name}.sql needs a value for :{piece}")
+            raise StatementInvalid(f"{name} needs a value for :{piece}")
         else:
             yield _literal_text(values[piece], dialect)
 
@@ -176,11 +168,11 @@ def query(
     column: Column | None = None,
     **values: Any,
 ) -> exp.Query:
-    """The SELECT of `sql/<name>.sql`, bound, to be bound in turn as a table of another one."""
+    """The SELECT `subject/name` of `sql/`, bound, to be bound in turn as a table of another one."""
     gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
     tree = gaps.fill(_the_one(name, dialect), column)
     if not isinstance(tree, exp.Query):
-        raise StatementInvalid(f"sql/{name}.sql is not a SELECT")
+        raise StatementInvalid(f"{name} is not a SELECT")
     return tree
 
 
@@ -193,7 +185,7 @@ def script(
     columns: Mapping[str, Sequence[Column]] | None = None,
     **values: Any,
 ) -> tuple[str, ...]:
-    """The statements of `sql/<name>.sql`, each bound and rendered for a dialect."""
+    """The statements under `subject/name` in `sql/`, each bound and rendered for a dialect."""
     gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
     return tuple(
         gaps.fill(tree.copy()).sql(dialect=dialect, comments=False, copy=False)
@@ -217,10 +209,8 @@ def literal(value: Any) -> exp.Expr:
 
 @lru_cache(maxsize=256)
 def _parsed(name: str, dialect: str) -> tuple[exp.Expr, ...]:
-    path, written_in = root("sql") / f"{name}.{dialect}.sql", dialect
-    if not path.is_file():
-        path, written_in = root("sql") / f"{name}.sql", WRITTEN_IN
-    trees = sqlglot.parse(path.read_text(encoding="utf-8"), read=written_in)
+    written = named_statement(name, dialect)
+    trees = sqlglot.parse(written.text, read=written.dialect)
     return tuple(_with_own_aliases(tree) for tree in trees if tree is not None)
 
 
@@ -239,7 +229,7 @@ def _with_own_aliases(tree: exp.Expr) -> exp.Expr:
 
 @lru_cache(maxsize=256)
 def _names_in(name: str, dialect: str) -> frozenset[str]:
-    """Every name in `sql/<name>.sql`: what else is bound, the statement does not depend on."""
+    """Every name in a statement: what else is bound, the statement does not depend on."""
     found: set[str] = set()
     for tree in _parsed(name, dialect):
         found |= {node.name.removeprefix("old__") for node in tree.find_all(exp.Identifier)}
@@ -249,7 +239,7 @@ def _names_in(name: str, dialect: str) -> frozenset[str]:
 def _the_one(name: str, dialect: str) -> exp.Expr:
     trees = _parsed(name, dialect)
     if len(trees) != 1:
-        raise StatementInvalid(f"sql/{name}.sql holds {len(trees)} statements, not one")
+        raise StatementInvalid(f"{name} holds {len(trees)} statements, not one")
     return trees[0].copy()
 
 
@@ -286,12 +276,12 @@ class _Gaps:
         if self.values is None:
             return exp.Literal.string(f"\x1f{name}\x1f")
         if name not in self.values:
-            raise StatementInvalid(f"sql/{self.name}.sql needs a value for :{name}")
+            raise StatementInvalid(f"{self.name} needs a value for :{name}")
         return literal(self.values[name])
 
     def _list(self, name: str) -> Sequence[Column]:
         if name not in self.columns:
-            raise StatementInvalid(f"sql/{self.name}.sql needs the column list {name}")
+            raise StatementInvalid(f"{self.name} needs the column list {name}")
         return self.columns[name]
 
     def _fill_call(self, call: exp.Anonymous) -> None:

@@ -1,2 +1,0 @@
--- The model as it was built before.
-DROP VIEW IF EXISTS built

@@ -1,2 +1,0 @@
--- Empties a table beside the landed one.
-DELETE FROM side WHERE TRUE

@@ -1,2 +1,0 @@
--- Forgets what the log of deletions said of an object.
-DELETE FROM deletions WHERE object = :object

@@ -1,2 +1,0 @@
--- How many threads a load may use.
-SET threads = :threads

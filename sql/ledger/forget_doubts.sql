@@ -1,2 +1,0 @@
--- Attempts whose transitions are not in the outbox any more.
-DELETE FROM doubtful WHERE audience = :audience

@@ -1,2 +1,0 @@
--- A table goes over to the audience's new name.
-ALTER TABLE renamed RENAME TO named

@@ -1,0 +1,52 @@
+-- name: next_run
+-- The number of the next run: runs are numbered without gaps, under the lock.
+SELECT COALESCE(MAX(run_seq), 0) + 1 FROM runs
+
+-- name: start_run
+-- A run begins.
+INSERT INTO runs (run_seq, run_id, command, phase, started_at, versions, allowed, salesforce_calls)
+VALUES (:run, :run_id, :command, 'planned', :now, :versions, :allowed, 0)
+
+-- name: finish_run
+-- A run ends, well or badly.
+UPDATE runs
+SET phase = :phase, finished_at = :now, exit_code = :exit_code, error = :error,
+    salesforce_calls = :salesforce_calls
+WHERE run_seq = :run
+
+-- name: recent_runs
+-- The latest runs.
+SELECT run_seq, run_id, command, phase, started_at, finished_at, exit_code, salesforce_calls, error
+FROM runs
+ORDER BY run_seq DESC
+LIMIT :rows_max
+
+-- name: record_extract
+-- What an extract landed of one object, and whether it is whole.
+INSERT INTO extracts (
+  run_seq, object, table_name, rows_landed, window_start, window_end, watermark, complete, empty,
+  quarantined, vanished_fields, error, finished_at
+)
+VALUES (
+  :run, :object, :table_name, :rows_landed, :window_start, :window_end, :watermark, :complete,
+  :empty, :quarantined, :vanished_fields, :error, :now
+)
+
+-- name: last_extracts
+-- The last word on each object: whether its latest extract was whole, and whether it is empty.
+SELECT e.table_name, e.object, e.complete, e.empty, e.error, e.finished_at
+FROM extracts AS e
+WHERE NOT EXISTS (
+  SELECT 1 FROM extracts AS later
+  WHERE later.table_name = e.table_name
+    AND (later.run_seq > e.run_seq
+         OR (later.run_seq = e.run_seq AND later.finished_at > e.finished_at))
+)
+
+-- name: last_salesforce_calls
+-- The API calls that the last extract used.
+SELECT r.salesforce_calls
+FROM runs AS r
+WHERE EXISTS (SELECT 1 FROM extracts AS e WHERE e.run_seq = r.run_seq)
+ORDER BY r.run_seq DESC
+LIMIT 1

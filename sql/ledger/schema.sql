@@ -1,0 +1,162 @@
+-- name: version_1
+-- The ledger's tables: what was planned, what was acknowledged, what was refused.
+CREATE TABLE installation (
+  namespace TEXT NOT NULL,
+  version BIGINT NOT NULL,
+  created_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE runs (
+  run_seq BIGINT NOT NULL,
+  run_id TEXT NOT NULL,
+  command TEXT NOT NULL,
+  phase TEXT NOT NULL,
+  started_at TIMESTAMPTZ NOT NULL,
+  finished_at TIMESTAMPTZ,
+  exit_code BIGINT,
+  versions TEXT NOT NULL,
+  allowed TEXT NOT NULL,
+  salesforce_calls BIGINT NOT NULL,
+  error TEXT
+);
+CREATE TABLE audience_runs (
+  run_seq BIGINT NOT NULL,
+  audience TEXT NOT NULL,
+  name TEXT NOT NULL,
+  destination TEXT NOT NULL,
+  phase TEXT NOT NULL,
+  definition TEXT NOT NULL,
+  definition_fingerprint TEXT NOT NULL,
+  mapping TEXT NOT NULL,
+  mapping_fingerprint TEXT NOT NULL,
+  model_fingerprint TEXT,
+  planned_at TIMESTAMPTZ NOT NULL,
+  written_at TIMESTAMPTZ NOT NULL,
+  finished_at TIMESTAMPTZ,
+  rows_seen BIGINT NOT NULL,
+  size_before BIGINT NOT NULL,
+  size_after BIGINT NOT NULL,
+  entered BIGINT NOT NULL,
+  changed BIGINT NOT NULL,
+  exited BIGINT NOT NULL,
+  quarantined BIGINT NOT NULL,
+  held BIGINT NOT NULL,
+  sent BIGINT NOT NULL,
+  rejected BIGINT NOT NULL,
+  calls BIGINT NOT NULL,
+  by_reason TEXT NOT NULL,
+  guards TEXT NOT NULL
+);
+CREATE TABLE acks (
+  run_seq BIGINT NOT NULL,
+  audience TEXT NOT NULL,
+  first_seq BIGINT NOT NULL,
+  last_seq BIGINT NOT NULL,
+  calls BIGINT NOT NULL,
+  acked_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE rejections (
+  run_seq BIGINT NOT NULL,
+  audience TEXT NOT NULL,
+  seq BIGINT NOT NULL,
+  kind TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  path TEXT NOT NULL,
+  status BIGINT,
+  attempts BIGINT NOT NULL,
+  message_id TEXT,
+  payload TEXT,
+  doubtful BOOLEAN NOT NULL,
+  first_seen TIMESTAMPTZ NOT NULL,
+  last_seen TIMESTAMPTZ NOT NULL,
+  resolved_at TIMESTAMPTZ
+);
+CREATE TABLE doubtful (
+  audience TEXT NOT NULL,
+  run_seq BIGINT NOT NULL,
+  seq BIGINT NOT NULL,
+  since TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE extracts (
+  run_seq BIGINT NOT NULL,
+  object TEXT NOT NULL,
+  table_name TEXT NOT NULL,
+  rows_landed BIGINT NOT NULL,
+  window_start TIMESTAMPTZ,
+  window_end TIMESTAMPTZ,
+  watermark TIMESTAMPTZ,
+  complete BOOLEAN NOT NULL,
+  empty BOOLEAN NOT NULL,
+  quarantined BIGINT NOT NULL,
+  vanished_fields TEXT NOT NULL,
+  error TEXT,
+  finished_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE lock (
+  name TEXT NOT NULL,
+  owner TEXT NOT NULL,
+  host TEXT NOT NULL,
+  process BIGINT NOT NULL,
+  run_id TEXT NOT NULL,
+  expires_at TIMESTAMPTZ NOT NULL
+);
+
+-- name: found_installation
+-- This installation's namespace and the version of its tables.
+SELECT namespace, version FROM installation
+
+-- name: install
+-- Records the random namespace that makes this installation's message ids its own.
+INSERT INTO installation (namespace, version, created_at) VALUES (:namespace, :version, :now)
+
+-- name: upgrade
+-- Records that the tables are now of a newer version.
+UPDATE installation SET version = :version
+
+-- name: create_snapshot
+-- The members of an audience as last acknowledged, in the model's own types.
+CREATE TABLE snapshot AS
+SELECT EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._),
+       CAST(0 AS BIGINT) AS _v, CAST(NULL AS TIMESTAMPTZ) AS _since, FALSE AS _gone
+FROM model AS m
+WHERE FALSE
+
+-- name: create_outbox
+-- The transitions of an audience, planned and not yet forgotten.
+CREATE TABLE outbox AS
+SELECT CAST(0 AS BIGINT) AS run_seq, CAST(0 AS BIGINT) AS seq, CAST('' AS TEXT) AS op,
+       CAST('' AS TEXT) AS reason, CAST(0 AS BIGINT) AS base_v, FALSE AS _blind, FALSE AS _send,
+       FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at, CAST(NULL AS TIMESTAMPTZ) AS _since,
+       EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._), EACH_COLUMN(columns, m._, old__)
+FROM model AS m
+WHERE FALSE
+
+-- name: add_column
+-- A column that the table did not have before.
+ALTER TABLE altered ADD COLUMN _ _TYPE
+
+-- name: backfill
+-- Gives members the value of a column that was not recorded before, as if it always had been.
+UPDATE snapshot AS s
+SET _ = m._
+FROM model AS m
+WHERE NOT s._gone AND EVERY_COLUMN(keys, m._ = s._)
+
+-- name: count_uncastable
+-- Fails where a value of the column cannot have the new type.
+SELECT COUNT(CAST(t._ AS _TYPE)) FROM altered AS t
+
+-- name: retype_column
+-- A column that has another type in the model today.
+ALTER TABLE altered ALTER COLUMN _ SET DATA TYPE _TYPE USING CAST(_ AS _TYPE)
+
+-- name: drop_column
+-- A column that the mapping does not name any more.
+ALTER TABLE altered DROP COLUMN _
+
+-- name: drop_table
+-- A table of an audience that is no more.
+DROP TABLE IF EXISTS dropped
+
+-- name: rename_table
+-- A table goes over to the audience's new name.
+ALTER TABLE renamed RENAME TO named

@@ -1,0 +1,157 @@
+-- name: shared_users
+-- The users who have several transitions in a plan.
+SELECT EACH_COLUMN(identity, t._)
+FROM transitions AS t
+GROUP BY EACH_COLUMN(identity, t._)
+HAVING COUNT(*) > 1
+
+-- name: of_shared_users
+-- The transitions of these users. Only the users are held to tell them apart, however wide the rows.
+SELECT t.*
+FROM transitions AS t
+WHERE EXISTS (SELECT 1 FROM users AS u WHERE EVERY_COLUMN(identity, u._ = t._))
+
+-- name: of_single_users
+-- The transitions of all other users, and those of nobody.
+SELECT t.*
+FROM transitions AS t
+WHERE NOT EXISTS (SELECT 1 FROM users AS u WHERE EVERY_COLUMN(identity, u._ = t._))
+
+-- name: enqueue
+-- Writes a plan's transitions down, numbered so that a user's stand together, and what leaves
+-- before what comes: who is known by another row from today on is a member in the end.
+INSERT INTO outbox (
+  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
+)
+SELECT
+  :run,
+  ROW_NUMBER() OVER (
+    ORDER BY EACH_COLUMN(identity, t._), CASE WHEN t.op = 'exited' THEN 0 ELSE 1 END,
+      EACH_COLUMN(keys, t._)
+  ),
+  t.op, t.reason, t.base_v, t._blind, t._send, COALESCE(t._stays, FALSE), t._at, t._since,
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+FROM transitions AS t
+
+-- name: enqueue_each
+-- Writes transitions down where each is of a user of its own: numbered as they come, after those
+-- that stand there, since to sort them would take most of the time and the memory of a first
+-- delivery.
+INSERT INTO outbox (
+  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
+)
+SELECT
+  :run, :after + ROW_NUMBER() OVER (),
+  t.op, t.reason, t.base_v, t._blind, t._send, COALESCE(t._stays, FALSE), t._at, t._since,
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+FROM transitions AS t
+
+-- name: count_run
+-- How many transitions of a run stand in the outbox.
+SELECT COUNT(*) FROM outbox AS o WHERE o.run_seq = :run
+
+-- name: changed
+-- Whether a run has transitions of which the values before are needed.
+SELECT COUNT(*) > 0 FROM outbox AS o WHERE o.run_seq = :run AND o.op = 'changed'
+
+-- name: page
+-- The next transitions of a run, or those of them whose numbers are listed, in order.
+SELECT
+  o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
+  EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(before, o.old___)
+FROM outbox AS o
+WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
+  AND (:every OR STRPOS(:seqs, CONCAT(',', o.seq, ',')) > 0)
+ORDER BY o.seq
+
+-- name: ready
+-- The next transitions of a run with the messages that they make. Where a value's JSON here is not
+-- to the letter what the encoder writes, it is NULL, and the row is left to the mapper.
+WITH page AS (
+  SELECT
+    o.seq, o.op, o.reason, o.base_v, o._send, o._at, o._blind, o._stays, o._ AS _user,
+    EACH_COLUMN(texts, COALESCE(TO_JSON(o._), 'null')),
+    EACH_COLUMN(booleans, COALESCE(CAST(o._ AS VARCHAR), 'null')),
+    EACH_COLUMN(wholes, CASE
+      WHEN o._ IS NULL THEN 'null'
+      WHEN o._ BETWEEN -9007199254740991 AND 9007199254740991 THEN CAST(o._ AS VARCHAR)
+      ELSE CONCAT('"', o._, '"')
+    END),
+    EACH_COLUMN(doubles, CASE
+      WHEN o._ IS NULL THEN 'null'
+      WHEN ABS(o._) BETWEEN 0.001 AND 1e15 OR (o._ = 0 AND NOT SIGNBIT(o._))
+      THEN TO_JSON(CAST(o._ AS DOUBLE))
+    END),
+    EACH_COLUMN(decimals, CASE
+      WHEN o._ IS NULL THEN 'null'
+      WHEN LENGTH(CAST(o._ AS VARCHAR)) <= 15 AND (o._ = 0 OR ABS(CAST(o._ AS DOUBLE)) >= 0.001)
+      THEN TO_JSON(CAST(o._ AS DOUBLE))
+    END),
+    EACH_COLUMN(dates, CASE
+      WHEN o._ IS NULL THEN 'null'
+      WHEN o._ BETWEEN DATE '1000-01-01' AND DATE '9999-12-31' THEN CONCAT('"', o._, '"')
+    END),
+    EACH_COLUMN(moments, CASE
+      WHEN o._ IS NULL THEN 'null'
+      WHEN EPOCH_US(o._) BETWEEN EPOCH_US(TIMESTAMP '1000-01-01')
+        AND EPOCH_US(TIMESTAMP '9999-12-31')
+      THEN CONCAT('"', REPLACE(
+        STRFTIME(MAKE_TIMESTAMP(EPOCH_US(o._)), '%Y-%m-%dT%H:%M:%S.%f'), '.000000', ''
+      ), 'Z"')
+    END),
+    EACH_COLUMN(uuids, CASE WHEN o._ IS NULL THEN 'null' ELSE CONCAT('"', o._, '"') END)
+  FROM outbox AS o
+  WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
+), written AS (
+  SELECT
+    p.seq, p.op,
+    NOT p._send OR (
+      p._at IS NULL AND NOT p._blind AND NOT p._stays
+      AND LEFT(p._user, 1) BETWEEN '!' AND '~'
+      AND EVERY_COLUMN(held, p._ IS NOT NULL)
+      AND EVERY_COLUMN(group_id, p._ = 'null' OR SUBSTRING(p._, 2, 1) BETWEEN '0' AND 'Z')
+      AND (p.op = 'exited' OR EVERY_COLUMN(moment, p._ <> 'null'))
+      AND (p.op <> 'changed' OR NOT ANY_COLUMN(ids_held, p._ <> p.old___))
+    ) AS _usual,
+    p._user,
+    CONCAT('[', p.base_v, EACH_COLUMN(keys, CONCAT(',', p._)), ']') AS _frame,
+    CASE
+      WHEN NOT p._send THEN NULL
+      WHEN p.op = 'exited' THEN CONCAT('', EACH_COLUMN(left_text, CONCAT('_LABEL', p._))) || :left_end
+      WHEN p.op = 'entered' OR ANY_COLUMN(traits_held, p._ <> p.old___)
+      THEN CONCAT('', EACH_COLUMN(identify_text, CONCAT('_LABEL', p._))) || :identify_end
+    END AS _identify,
+    CASE
+      WHEN NOT p._send OR p.op = 'exited' OR ANY_COLUMN(group_id, p._ = 'null') THEN NULL
+      WHEN p.op = 'entered' OR ANY_COLUMN(group_held, p._ <> p.old___)
+      THEN CONCAT('', EACH_COLUMN(group_text, CONCAT('_LABEL', p._))) || :group_end
+    END AS _group,
+    CASE
+      WHEN NOT p._send THEN NULL
+      WHEN p.op = 'exited'
+      THEN CONCAT('', EACH_COLUMN(exited_text, CONCAT('_LABEL', p._))) || :exited_end
+      WHEN p.op = 'entered' AND (p.reason <> 'initial' OR :initial)
+      THEN CONCAT('', EACH_COLUMN(entered_text, CONCAT('_LABEL', p._))) || :entered_end
+      WHEN p.op = 'changed' AND ANY_COLUMN(track_held, p._ <> p.old___)
+      THEN CONCAT(
+        EACH_COLUMN(changed_text, CONCAT('_LABEL', p._)), :previous_start,
+        CONCAT_WS(',', NULL, EACH_COLUMN(
+          previous_text, CASE WHEN p._ <> p.old___ THEN CONCAT('_LABEL', p.old___) END
+        ))
+      ) || :changed_end
+    END AS _track
+  FROM page AS p
+)
+SELECT
+  w.seq,
+  w._usual
+    AND GREATEST(STRLEN(w._identify), STRLEN(w._group), STRLEN(w._track), 0) <= :bytes_max
+    -- Control letters: the two write their hexadecimal digits in other cases.
+    AND NOT CONTAINS(CONCAT(w._frame, w._identify, w._group, w._track), '\u00'),
+  w.op,
+  w._user,
+  ENCODE(w._frame),
+  ENCODE(w._identify),
+  ENCODE(w._group),
+  ENCODE(w._track)
+FROM written AS w

@@ -1,2 +1,0 @@
--- Nothing was refused before, so there is nothing to try again.
-DELETE FROM transitions

@@ -1,2 +1,0 @@
--- These transitions are recorded as delivered without being sent.
-UPDATE transitions SET _send = FALSE WHERE reason = :reason

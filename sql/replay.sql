@@ -1,0 +1,56 @@
+-- name: runs
+-- The settled runs of an audience that moved somebody, the oldest first.
+SELECT run_seq, definition, definition_fingerprint, mapping, mapping_fingerprint, planned_at
+FROM audience_runs
+WHERE audience = :audience AND phase = 'done' AND entered + changed + exited > 0
+ORDER BY run_seq
+
+-- name: members
+-- Everybody who is a member, as entering at a destination that has not heard of anyone, or not
+-- since it was retired: under ids that no receiver has seen.
+CREATE TEMPORARY TABLE transitions AS
+SELECT
+  'entered' AS op, 'initial' AS reason, -CAST(:run AS BIGINT) AS base_v, FALSE AS _blind, TRUE AS _send,
+  FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at, s._since,
+  EACH_COLUMN(keys, s._), EACH_COLUMN(columns, s._), EACH_COLUMN(columns, CAST(NULL AS _TYPE), old__)
+FROM snapshot AS s
+WHERE NOT s._gone
+
+-- name: everything
+-- What the ledger holds of an audience, in the columns that its tables have.
+SELECT EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._) FROM source AS o
+
+-- name: catch_up
+-- Columns that were added or converted silently have no place in the history: a member whom the
+-- destination has taken is brought to what the other destination's ledger holds.
+UPDATE snapshot AS s
+SET EACH_COLUMN(columns, _ = o._)
+FROM source AS o
+WHERE EVERY_COLUMN(keys, o._ = s._)
+  AND NOT s._gone AND NOT o._gone
+  AND NOT EXISTS (
+    SELECT 1
+    FROM rejections AS r
+    JOIN outbox AS x ON x.run_seq = r.run_seq AND x.seq = r.seq
+    WHERE r.audience = :audience AND EVERY_COLUMN(keys, x._ = s._)
+  )
+
+-- name: copy_run
+-- What one run delivered, written down for another destination; what was refused is left out.
+INSERT INTO outbox (
+  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
+)
+SELECT
+  o.run_seq, ROW_NUMBER() OVER (ORDER BY o.seq), o.op, o.reason, o.base_v, o._blind, o._send,
+  o._stays, o._at, o._since,
+  EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(columns, o.old___)
+FROM source AS o
+WHERE o.run_seq = :run
+  AND NOT EXISTS (
+    SELECT 1 FROM rejections AS r
+    WHERE r.run_seq = :run AND r.audience = :audience AND r.seq = o.seq
+  )
+
+-- name: count_moves
+-- How many transitions of each kind a run has in an outbox.
+SELECT o.op, COUNT(*) FROM outbox AS o WHERE o.run_seq = :run GROUP BY o.op

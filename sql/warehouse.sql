@@ -1,0 +1,82 @@
+-- name: version
+-- The engine's own version.
+SELECT VERSION()
+
+-- name: utc
+-- Every instant that this session shows or reads without a zone is in UTC.
+SET TimeZone = 'UTC'
+
+-- name: keep_order
+-- What is read comes in the order in which it is stored.
+SET SESSION preserve_insertion_order = TRUE
+
+-- name: set_streaming_buffer
+-- How much of a result waits in the engine until it is asked for.
+SET SESSION streaming_buffer_size = :buffer_size
+
+-- name: set_vacuum
+-- How many pieces of a table DuckDB may write anew in one checkpoint, without what was deleted.
+SET max_vacuum_tasks = :tasks_max
+
+-- name: dataset
+-- One row if the dataset exists.
+SELECT schema_name FROM information_schema.schemata WHERE schema_name = :dataset
+
+-- name: tables
+-- The tables and views of a dataset.
+SELECT table_name FROM information_schema.tables WHERE table_schema = :dataset
+
+-- name: columns
+-- The columns of a table or view in their order.
+SELECT column_name, data_type
+FROM information_schema.columns
+WHERE table_name = :name AND table_schema = :dataset
+ORDER BY ordinal_position
+
+-- name: columns (duckdb)
+-- The columns of a table or view in their order; the dataset `temp` is the session's own.
+SELECT column_name, data_type
+FROM DUCKDB_COLUMNS()
+WHERE table_name = :name
+  AND ((schema_name = :dataset AND database_name = CURRENT_DATABASE())
+       OR (:dataset = 'temp' AND database_name = 'temp'))
+ORDER BY column_index
+
+-- name: columns (postgres)
+-- The columns of a table or view in their order, with full types.
+SELECT a.attname, FORMAT_TYPE(a.atttypid, a.atttypmod)
+FROM pg_catalog.pg_attribute AS a
+JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relname = :name
+  AND (n.nspname = :dataset OR (:dataset = 'pg_temp' AND n.oid = PG_MY_TEMP_SCHEMA()))
+  AND a.attnum > 0
+  AND NOT a.attisdropped
+ORDER BY a.attnum
+
+-- name: describe
+-- A view of a query, which makes the engine bind it without running it.
+CREATE TEMPORARY VIEW described AS SELECT * FROM query AS q
+
+-- name: forget_described
+-- Drops the view that bound a query.
+DROP VIEW described
+
+-- name: count_rows
+-- How many rows a table has.
+SELECT COUNT(*) FROM counted AS c
+
+-- name: drop_temporary
+-- Forgets a temporary table of this session.
+DROP TABLE IF EXISTS forgotten
+
+-- name: large_tables
+-- DuckDB's tables of more than so many rows on disk, where deleted ones are counted too.
+SELECT schema_name, table_name, estimated_size
+FROM DUCKDB_TABLES()
+WHERE estimated_size > :rows_min
+  AND NOT internal AND NOT temporary AND database_name = CURRENT_DATABASE()
+
+-- name: checkpoint
+-- Writes what was committed to the tables' own place in DuckDB's file.
+CHECKPOINT

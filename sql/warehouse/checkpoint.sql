@@ -1,2 +1,0 @@
--- Writes what was committed to the tables' own place in DuckDB's file.
-CHECKPOINT

@@ -1,2 +1,0 @@
--- Forgets a temporary table of this session.
-DROP TABLE IF EXISTS forgotten

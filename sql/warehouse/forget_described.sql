@@ -1,2 +1,0 @@
--- Drops the view that bound a query.
-DROP VIEW described

@@ -1,2 +1,0 @@
--- What is read comes in the order in which it is stored.
-SET SESSION preserve_insertion_order = TRUE
