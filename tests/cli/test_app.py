@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import signal
 import subprocess
 import sys
@@ -18,8 +17,8 @@ from tailrace.errors import LockHeld, SeveralModelErrors, SqlDoesNotParse, Unkno
 HEAVY = ("dlt", "duckdb", "sqlglot", "rich", "requests", "pyarrow", "yaml", "simple_salesforce")
 
 
-def helped(*arguments: str) -> tuple[set[str], float]:
-    """The modules that a command line imports, and the processor seconds it takes."""
+def imported_by(*arguments: str) -> set[str]:
+    """The modules that a command line imports."""
     code = (
         "import sys\n"
         "from tailrace.cli.app import answer\n"
@@ -27,28 +26,20 @@ def helped(*arguments: str) -> tuple[set[str], float]:
         "print(*sys.modules, sep=chr(10), file=sys.stderr)\n"
         "sys.exit(code)\n"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return set(done.stderr.split()), seconds
+    return set(done.stderr.split())
 
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], ["run", "--help"], ["plan", "--help"]]
 )
 def test_help_imports_nothing_that_takes_time(arguments: list[str]) -> None:
-    modules, _ = helped(*arguments)
-    assert set() == modules.intersection(HEAVY)
-
-
-def test_help_answers_within_150_ms_of_processor_time() -> None:
-    assert min(helped("--help")[1] for _ in range(3)) < 0.150
+    assert set() == imported_by(*arguments).intersection(HEAVY)
 
 
 @pytest.mark.parametrize("arguments", [["validate"], ["ls"]])
 def test_offline_commands_import_nothing_that_talks(arguments: list[str], project: Path) -> None:
-    modules, _ = helped(*arguments, "--project-dir", str(project))
+    modules = imported_by(*arguments, "--project-dir", str(project))
     assert set() == modules.intersection({"dlt", "duckdb", "requests", "simple_salesforce"})
 
 
