@@ -17,7 +17,7 @@ help:
 	@echo "make demo    the whole main job on the sandbox, no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
 	@echo "make check   the first four of these only"
-	@echo "make bench   one line a figure; ONLY=NAME,... runs some"
+	@echo "make bench   one line a figure; ONLY=NAME,... runs some, QUICK=1 fewer rows"
 	@echo "make lock    resolve the locked packages anew (needs uv)"
 	@echo "make clean   remove the environments and caches"
 
@@ -66,7 +66,7 @@ postgres:
 	fi
 
 bench: setup
-	@$(BIN)/python tests/benchmarks $(ONLY)
+	@QUICK=$(QUICK) $(BIN)/python tests/benchmarks $(ONLY)
 
 # Hashes only: no index, no path of the machine that resolved it.
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -23,18 +23,20 @@ from typing import Any, NamedTuple
 
 import duckdb
 from delivery_ways import COLUMNS
-from figure import Figure
+from figure import Figure, quick
 
 from tailrace.config.settings import SegmentSettings
 
-PEOPLE = int(os.environ.get("TAILRACE_BENCH_PEOPLE", "200_000"))
-FEW_PEOPLE = 100_000
-MANY_PEOPLE = int(os.environ.get("TAILRACE_BENCH_PEOPLE_MANY", "2_000_000"))
+PEOPLE = int(os.environ.get("TAILRACE_BENCH_PEOPLE", "50_000" if quick() else "200_000"))
+FEW_PEOPLE = 50_000 if quick() else 100_000
+MANY_PEOPLE = int(
+    os.environ.get("TAILRACE_BENCH_PEOPLE_MANY", "150_000" if quick() else "2_000_000")
+)
 # Of the library's client a part is enough: its pace does not change.
 LIBRARY_EVENTS = 20_000
 LIBRARY_EVENTS_WHEN_FAR = 4_000
 LATENCY_SECONDS = 0.080
-TRIES = 2
+TRIES = 1 if quick() else 2
 SCRIPT = Path(__file__).parent / "delivery_ways.py"
 SETTINGS = SegmentSettings(write_key="")
 

@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from extract_ways import FIELDS, control
-from figure import Figure
+from figure import Figure, quick
 
-ROWS = int(os.environ.get("TAILRACE_BENCH_CONTACTS", "200_000"))
-MANY_ROWS = int(os.environ.get("TAILRACE_BENCH_CONTACTS_MANY", "1_000_000"))
+ROWS = int(os.environ.get("TAILRACE_BENCH_CONTACTS", "40_000" if quick() else "200_000"))
+MANY_ROWS = int(
+    os.environ.get("TAILRACE_BENCH_CONTACTS_MANY", "80_000" if quick() else "1_000_000")
+)
 SAMPLE_ROWS = 10_000
 DELTA_ROWS = 10_000
 SMALL_PAGE_ROWS = 10_000
 MEGABYTES_MAX = 700
-TRIES = 3
+TRIES = 1 if quick() else 3
 SCRIPT = Path(__file__).parent / "extract_ways.py"
 
 
@@ -100,7 +102,7 @@ def figures() -> Iterator[Figure]:
         goal=1.10,
         unit="MB",
     )
-    with org(ROWS, latency=1.0, page_rows=SMALL_PAGE_ROWS) as told:
+    with org(ROWS, latency=0.3 if quick() else 1.0, page_rows=SMALL_PAGE_ROWS) as told:
         five = measure("five_pages_in_flight", told, tries=1)
         one = measure("one_page_in_flight", told, tries=1)
     yield speed("extract_five_pages_in_flight", five, one, goal=3)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from bench_plan import AUDIENCE, CONFIG, PERSON
-from figure import Figure
+from figure import Figure, quick
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
@@ -31,8 +31,8 @@ from tailrace.run.dispatch import COLLECTED_AFTER
 from tailrace.run.member_messages import Envelopes
 from tailrace.warehouse.connection import open_warehouse
 
-ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "300_000"))
-TRIES = 3
+ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "60_000" if quick() else "300_000"))
+TRIES = 1 if quick() else 3
 PER_SECOND_MIN = 300_000
 TIMES_OBJECTS_MIN = 2.5
 

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from figure import Figure
+from figure import Figure, quick
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
@@ -31,13 +31,13 @@ from tailrace.plan.policy import Choices
 from tailrace.run.delivery import write_down
 from tailrace.warehouse.connection import Warehouse, open_warehouse
 
-ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "10_000_000"))
+ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "500_000" if quick() else "10_000_000"))
 MEMORY = os.environ.get("TAILRACE_BENCH_MEMORY")
 # Beside its buffers DuckDB allocates what it hands out, and Python has its modules.
 MEMORY_GOAL = 1.15
 SAMPLE_SECONDS = 0.02
-TRIES = 3
-PLAN_ROWS = 1_000_000
+TRIES = 2 if quick() else 3
+PLAN_ROWS = 200_000 if quick() else 1_000_000
 PLAN_SECONDS_MAX = 5.0
 
 CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n'

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+
+def quick() -> bool:
+    """Whether a short run was asked for (`make bench QUICK=1`): fewer rows, the same ratios."""
+    return os.environ.get("QUICK", "") not in ("", "0")
 
 
 @dataclass(frozen=True, kw_only=True)
