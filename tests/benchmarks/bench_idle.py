@@ -1,7 +1,7 @@
-"""`tailrace run` with nothing new at Salesforce, against the import of dlt alone, by processor time.
+"""An idle `tailrace run` against the import of dlt alone, in processor time.
 
-The project is the starter project with its ten objects; its two simulators are processes of their
-own.
+Nothing is new at Salesforce. The project is the starter project with its ten objects; its two
+simulators are processes of their own.
 """
 
 from __future__ import annotations
