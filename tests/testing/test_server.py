@@ -1,20 +1,25 @@
-"""The shared server of the simulators: keep-alive, gzip, faults, the log, the control door."""
+"""The server that the simulators share: keep-alive, gzip, faults, the log, control calls."""
 
 from __future__ import annotations
 
 import gzip
-import time
+import json
+import socket
+import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import pytest
 import requests
 
 from tailrace.testing import Fault
+from tailrace.testing.http.bodies import UNEXPECTED_BODIES
 from tailrace.testing.http.server import Request, Response, Simulator, SimulatorBroken
 
 
 class Echo(Simulator):
-    """Answers with what it was sent."""
+    """Answers with the request."""
 
     expired = 0
 
@@ -47,13 +52,19 @@ def test_keeps_the_connection_and_logs_each_request(echo: Echo) -> None:
     assert echo.requests[1].status == 200
 
 
-def test_small_answers_do_not_wait_for_nagle(echo: Echo) -> None:
-    """Fifty small requests take far less than fifty delayed acknowledgements of 40 ms."""
-    with requests.Session() as session:
-        started = time.monotonic()
-        for _ in range(50):
-            session.post(f"{echo.url}/a", data=b"x")
-        assert time.monotonic() - started < 1.5
+def test_small_answers_are_sent_at_once(echo: Echo) -> None:
+    """Nagle's algorithm is off, so that a small answer does not wait for an acknowledgement."""
+    no_delay: list[int] = []
+    original = echo.answer
+
+    def answer(request: Request) -> Response:
+        connection = next(iter(echo._server._open))
+        no_delay.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        return original(request)
+
+    echo.answer = answer  # type: ignore[method-assign]
+    requests.get(f"{echo.url}/a")
+    assert no_delay[0] != 0
 
 
 def test_gzip_both_ways(echo: Echo) -> None:
@@ -110,13 +121,11 @@ def test_scripted_answers(echo: Echo) -> None:
             status=429,
             body={"why": "slow down"},
             headers={"Retry-After": "3"},
-            delay_seconds=0.05,
+            delay_seconds=0.01,
             expire_token=True,
         )
     )
-    started = time.monotonic()
     answer = requests.get(f"{echo.url}/x")
-    assert time.monotonic() - started >= 0.05
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
     assert answer.json() == {"why": "slow down"}
     assert echo.expired == 1
@@ -132,21 +141,111 @@ def test_contains_and_poison_choose_the_request(echo: Echo) -> None:
     assert requests.post(f"{echo.url}/", data=b"hay").status_code == 400
 
 
-def test_control_door(echo: Echo) -> None:
-    """Another process can add faults and read the log; neither shows up in the log."""
-    door = f"{echo.url}/_control"
-    assert requests.post(f"{door}/faults", json={"pth": "/x"}).status_code == 400
-    rules = requests.post(f"{door}/faults", json=[{"path": "/x", "status": 500}]).json()
+def test_control_calls(echo: Echo) -> None:
+    """Another process can add faults and read the log; these calls are not logged."""
+    control = f"{echo.url}/_control"
+    assert requests.post(f"{control}/faults", json={"pth": "/x"}).status_code == 400
+    rules = requests.post(f"{control}/faults", json=[{"path": "/x", "status": 500}]).json()
     assert rules == [{"path": "/x", "status": 500}]
     assert requests.get(f"{echo.url}/x").status_code == 500
-    log = requests.get(f"{door}/requests").json()
+    log = requests.get(f"{control}/requests").json()
     assert [(each["path"], each["status"]) for each in log] == [("/x", 500)]
-    requests.delete(f"{door}/faults")
+    requests.delete(f"{control}/faults")
     assert requests.get(f"{echo.url}/x").status_code == 200
-    assert requests.get(f"{door}/nonsense").status_code == 404
+    assert requests.get(f"{control}/nonsense").status_code == 404
 
 
 def test_a_mistake_of_the_simulator_is_loud() -> None:
     """When the simulator itself fails, leaving its block raises."""
     with pytest.raises(SimulatorBroken, match="a mistake of the simulator"), Echo() as server:
         assert requests.get(f"{server.url}/broken").status_code == 500
+
+
+def _raw(echo: Echo, path: str = "/x") -> bytes:
+    """The whole answer as bytes, interim responses included."""
+    with socket.create_connection(("127.0.0.1", echo.port)) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        parts = []
+        while part := connection.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("name", list(UNEXPECTED_BODIES))
+def test_unexpected_body(echo: Echo, name: str) -> None:
+    """A 200 can carry any of the listed bodies, byte by byte as listed."""
+    echo.faults.append(Fault.from_json({"unexpected_body": name}))
+    answer = requests.get(f"{echo.url}/x")
+    content_type, body = UNEXPECTED_BODIES[name]
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, content_type)
+    assert answer.content == body
+    assert echo.requests[0].as_json()["fault"] == {"unexpected_body": name}
+
+
+def test_unknown_options_of_a_fault_are_refused() -> None:
+    """A misspelt option is an error, not a fault that never fires."""
+    with pytest.raises(ValueError, match="unexpected_body must be one of html"):
+        Fault(unexpected_body="htm")
+    with pytest.raises(ValueError, match="Unknown fault option drip; options: body"):
+        Fault.from_json({"drip": 1})
+    with pytest.raises(ValueError, match="gzip_members must be at least 1"):
+        Fault(gzip_members=0)
+
+
+def test_an_answer_without_content_leaves_the_connection_usable(echo: Echo) -> None:
+    """A 204 has no body and no length; the next answer on the connection is read correctly."""
+    echo.faults.append(Fault(status=204, times=1))
+    with requests.Session() as session:
+        empty = session.get(f"{echo.url}/x")
+        assert (empty.status_code, empty.content) == (204, b"")
+        assert "Content-Length" not in empty.headers
+        assert session.get(f"{echo.url}/x").json()["method"] == "GET"
+
+
+def test_compressed_in_several_members(echo: Echo) -> None:
+    """A gzip body may consist of several members, which a naive decoder cuts after the first."""
+    echo.faults.append(Fault(gzip_members=3))
+    body = b"word " * 1_000
+    with requests.post(f"{echo.url}/x", data=body, stream=True) as answer:
+        packed = answer.raw.read(decode_content=False)
+    assert json.loads(gzip.decompress(packed))["body"] == body.decode()
+    first = zlib.decompressobj(wbits=31)
+    first.decompress(packed)
+    assert first.unused_data[:2] == b"\x1f\x8b"
+
+
+def test_a_small_answer_that_inflates(echo: Echo) -> None:
+    """A short compressed body may decompress to a very long one."""
+    echo.faults.append(Fault(inflated_bytes=3_000_001))
+    with requests.get(f"{echo.url}/x", stream=True) as answer:
+        packed = answer.raw.read(decode_content=False)
+    assert len(packed) < 30_000
+    plain = zlib.decompress(packed, wbits=31)
+    assert len(plain) > 3_000_000
+    assert json.loads(plain)["method"] == "GET"
+
+
+def test_a_body_sent_byte_by_byte(echo: Echo) -> None:
+    """With `drip_seconds` each byte is written by itself, and the body arrives whole."""
+    echo.faults.append(Fault(status=200, body="slow", drip_seconds=0.001))
+    assert requests.get(f"{echo.url}/x").text == "slow"
+
+
+def test_a_body_without_end(echo: Echo) -> None:
+    """An endless body goes on until the client hangs up."""
+    echo.faults.append(Fault(status=200, body="more ", endless=True))
+    with requests.get(f"{echo.url}/x", stream=True) as answer:
+        assert answer.headers["Transfer-Encoding"] == "chunked"
+        received = 0
+        while received < 1_000_000:
+            received += len(answer.raw.read(65_536))
+
+
+def test_early_hints_and_a_shifted_date(echo: Echo) -> None:
+    """An interim response comes first; the Date header may be wrong by days."""
+    echo.faults.append(Fault(early_hints=True, date_offset_seconds=-3 * 86_400))
+    answer = _raw(echo)
+    assert answer.startswith(b"HTTP/1.1 103 Early Hints\r\n")
+    assert b"\r\n\r\nHTTP/1.1 200 OK\r\n" in answer
+    date = parsedate_to_datetime(answer.split(b"Date: ")[1].split(b"\r\n")[0].decode())
+    assert 2.9 < (datetime.now(UTC) - date).total_seconds() / 86_400 < 3.1

@@ -1,1 +1,1 @@
-"""The HTTP server below both simulators, and the faults that it can play."""
+"""The HTTP server that the simulators share, and its fault rules."""

@@ -1,4 +1,4 @@
-"""Clocks for tests: time passes when somebody sleeps, and nobody has to wait for it."""
+"""A clock for tests on which a sleep takes no time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tailrace.clock import SystemClock
 
 
 class HurriedClock(SystemClock):
-    """The machine's clock, ahead by every second that was slept away."""
+    """The system clock, moved ahead by every `sleep` in place of waiting."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,5 +25,5 @@ class HurriedClock(SystemClock):
     def sleep(self, seconds: float) -> None:
         with self._lock:
             self.slept_seconds += max(seconds, 0.0)
-        # Somebody else may be what the sleeper waits for.
+        # Yield to other threads: one of them may do what the caller waits for.
         time.sleep(0.0005)

@@ -1,8 +1,8 @@
-"""A script of faults: which requests go wrong, and how.
+"""Fault rules: which requests fail, and how.
 
-A rule watches the requests that match it, counts them, and fires on those that it names. All rules
-count; the first one that fires decides. Rules without callables also travel as JSON, so that a
-simulator in another process can be steered over `/_control/faults`.
+A rule counts the requests that match it and fires on the ones selected by `nth` and `times`. Every
+rule counts; the first rule that fires applies. Rules without callables can be sent as JSON to
+`/_control/faults` of a simulator in another process.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from tailrace.testing.http.server import Request
+from tailrace.testing.http.bodies import UNEXPECTED_BODIES
+from tailrace.testing.http.messages import Request
 
 Cut = Literal["before", "after", "middle"]
 CUTS = ("before", "after", "middle")
@@ -22,23 +22,30 @@ CUTS = ("before", "after", "middle")
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One rule of the script; what is left out does not limit it.
+    """One rule. A criterion that is left out matches every request.
 
     Args:
-        path: glob over the request's path, query string excluded.
+        path: glob over the request's path, without the query string.
         method: the HTTP method.
-        contains: text that the request's target or (decoded) body must hold.
+        contains: text that the request's target or decoded body must contain.
         when: predicate over the request; in-process only.
         poison: which event makes its batch match: a predicate, or dotted path -> value.
-        nth: the first matching request that fires, 1-based.
-        times: how many matching requests fire; with `nth` and without this, one.
-        status: answered instead of the real answer.
-        body: of that answer; text, bytes, or anything JSON can say. None = the service's own words.
-        headers: added to the answer, scripted or real.
-        processed: do the request's work first, and answer `status` all the same.
-        delay_seconds: wait before anything else.
-        cut: close the socket before the work, after the work, or in the middle of the answer.
-        expire_token: every token that was handed out dies before the request is looked at.
+        nth: the first matching request that fires, counted from 1.
+        times: how many matching requests fire. Default: one if `nth` is given, else all.
+        status: status to answer in place of the real one.
+        body: body of that answer: text, bytes or any JSON value. None = the service's own error.
+        unexpected_body: name of a body in `UNEXPECTED_BODIES`; its status is 200 unless given.
+        headers: headers added to the answer, scripted or real.
+        processed: do the work of the request before `status` is answered.
+        delay_seconds: time to wait before anything else.
+        cut: close the connection before the work, after the work, or halfway through the answer.
+        expire_token: expire all tokens before the request is handled.
+        drip_seconds: pause after each byte of the answer's body.
+        endless: repeat the answer's body until the client hangs up.
+        gzip_members: number of gzip members that a compressed answer consists of.
+        inflated_bytes: send this many spaces, compressed, in front of the body.
+        early_hints: send `103 Early Hints` before the answer.
+        date_offset_seconds: shift the Date header.
     """
 
     path: str = "*"
@@ -50,41 +57,53 @@ class Fault:
     times: int | None = None
     status: int | None = None
     body: Any = None
+    unexpected_body: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     processed: bool = False
     delay_seconds: float = 0.0
     cut: Cut | None = None
     expire_token: bool = False
+    drip_seconds: float = 0.0
+    endless: bool = False
+    gzip_members: int = 1
+    inflated_bytes: int = 0
+    early_hints: bool = False
+    date_offset_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if self.cut is not None and self.cut not in CUTS:
-            raise ValueError(f"cut is one of {', '.join(CUTS)}, not {self.cut!r}")
+            raise ValueError(f"cut must be one of {', '.join(CUTS)}, got {self.cut!r}")
         if self.nth is not None and self.nth < 1:
-            raise ValueError("nth counts from 1")
+            raise ValueError(f"nth counts from 1, got {self.nth}")
+        if self.gzip_members < 1:
+            raise ValueError(f"gzip_members must be at least 1, got {self.gzip_members}")
+        if self.unexpected_body is not None and self.unexpected_body not in UNEXPECTED_BODIES:
+            names = ", ".join(UNEXPECTED_BODIES)
+            raise ValueError(f"unexpected_body must be one of {names}")
 
-    def watches(self, request: Request, events: Callable[[], Iterable[Mapping[str, Any]]]) -> bool:
-        """Whether the request is one that this rule counts."""
+    def matches(self, request: Request, events: Callable[[], Iterable[Mapping[str, Any]]]) -> bool:
+        """Whether the rule counts this request."""
         if not fnmatchcase(request.path, self.path):
             return False
         if self.method is not None and request.method != self.method.upper():
             return False
-        if self.contains is not None and not self._contained(request):
+        if self.contains is not None and not self._is_contained(request):
             return False
         if self.when is not None and not self.when(request):
             return False
         return self.poison is None or any(self.poisons(event) for event in events())
 
-    def _contained(self, request: Request) -> bool:
-        wanted = self.contains or ""
-        return wanted in request.target or wanted.encode() in request.content()
+    def _is_contained(self, request: Request) -> bool:
+        text = self.contains or ""
+        return text in request.target or text.encode() in request.content()
 
     def poisons(self, event: Mapping[str, Any]) -> bool:
-        """Whether this event is the poisoned one."""
+        """Whether this event matches `poison`."""
         if callable(self.poison):
             return self.poison(event)
         if self.poison is None:
             return False
-        return all(_dig(event, path) == value for path, value in self.poison.items())
+        return all(_value_at(event, path) == value for path, value in self.poison.items())
 
     def fires(self, count: int) -> bool:
         """Whether the rule fires on its `count`-th matching request."""
@@ -96,25 +115,31 @@ class Fault:
 
     @classmethod
     def from_json(cls, rule: Mapping[str, Any]) -> Fault:
-        """A rule as `/_control/faults` takes it: the field names above."""
-        known = {each.name for each in fields(cls)} - {"when"}
-        unknown = sorted(set(rule) - known)
+        """A rule from JSON; the keys are the field names above.
+
+        Raises:
+            ValueError: A key or a value is not valid.
+        """
+        names = {item.name for item in fields(cls)} - {"when"}
+        unknown = sorted(set(rule) - names)
         if unknown:
-            raise ValueError(f"a fault has no {', '.join(unknown)}; it has {', '.join(known)}")
+            raise ValueError(
+                f"Unknown fault option {', '.join(unknown)}; options: {', '.join(sorted(names))}"
+            )
         return cls(**rule)
 
     def as_json(self) -> dict[str, Any]:
-        """The rule as JSON can say it; callables are named only."""
+        """The rule as JSON, without defaults; callables and bytes are shown as text."""
         rule: dict[str, Any] = {}
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value != each.default and value != {}:
-                rule[each.name] = "<callable>" if callable(value) else value
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value != item.default and value != {}:
+                rule[item.name] = "<callable>" if callable(value) else _json_value(value)
         return rule
 
 
 class FaultScript:
-    """The rules of one simulator, in order; may change while requests arrive."""
+    """The rules of one simulator in order; they may change while requests arrive."""
 
     def __init__(self, rules: Iterable[Fault] = ()) -> None:
         self._lock = threading.Lock()
@@ -122,17 +147,17 @@ class FaultScript:
         self.extend(rules)
 
     def append(self, rule: Fault) -> None:
-        """Add a rule behind the others."""
+        """Add a rule after the others."""
         with self._lock:
             self._rules.append((rule, [0]))
 
     def extend(self, rules: Iterable[Fault]) -> None:
-        """Add rules behind the others."""
+        """Add rules after the others."""
         for rule in rules:
             self.append(rule)
 
     def clear(self) -> None:
-        """From here on nothing goes wrong."""
+        """Remove all rules."""
         with self._lock:
             self._rules.clear()
 
@@ -148,28 +173,32 @@ class FaultScript:
         request: Request,
         events: Callable[[], Iterable[Mapping[str, Any]]] = tuple,
     ) -> Fault | None:
-        """Count the request in every rule that watches it; the first rule that fires, if any."""
+        """Count the request in every rule that matches; return the first rule that fires."""
         with self._lock:
             rules = list(self._rules)
-        # Predicates run outside the lock: they may be slow, and they may touch the script.
-        watching = [entry for entry in rules if entry[0].watches(request, events)]
-        chosen: Fault | None = None
+        # Predicates run outside the lock: they may be slow, and they may change the script.
+        matching = [entry for entry in rules if entry[0].matches(request, events)]
+        fault: Fault | None = None
         with self._lock:
-            for rule, count in watching:
+            for rule, count in matching:
                 count[0] += 1
-                if chosen is None and rule.fires(count[0]):
-                    chosen = rule
-        return chosen
+                if fault is None and rule.fires(count[0]):
+                    fault = rule
+        return fault
 
 
-def _dig(event: Mapping[str, Any], path: str) -> Any:
-    """`traits.email` of an event; a missing step is a value that equals nothing."""
+def _value_at(event: Mapping[str, Any], path: str) -> Any:
+    """The value at a path such as `traits.email`; a sentinel if the path does not exist."""
     value: Any = event
     for step in path.split("."):
         if not isinstance(value, Mapping) or step not in value:
             return _MISSING
         value = value[step]
     return value
+
+
+def _json_value(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 _MISSING = object()

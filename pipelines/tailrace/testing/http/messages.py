@@ -1,4 +1,4 @@
-"""What travels between a client and a simulator, and what the simulator remembers of it."""
+"""HTTP requests and responses as the simulators see them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
-
-from tailrace.testing.http.faults import Fault
 
 
 class BadEncoding(ValueError):
-    """The request's body is not what its Content-Encoding says."""
+    """The body does not decode with the Content-Encoding of its request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One request as it came over the wire; header names are lower-cased."""
+    """A request as received; header names are in lower case."""
 
     method: str
     target: str
@@ -31,16 +28,20 @@ class Request:
 
     @property
     def content_type(self) -> str:
-        """The media type alone, lower-cased, without its parameters."""
+        """The media type in lower case, without parameters."""
         return self.headers.get("content-type", "").split(";")[0].strip().lower()
 
     def content(self) -> bytes:
-        """The body with its Content-Encoding taken off; raises BadEncoding."""
+        """The decoded body.
+
+        Raises:
+            BadEncoding: Content-Encoding is unknown, or the body does not decode.
+        """
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         if encoding in ("", "identity"):
             return self.body
         if encoding != "gzip":
-            raise BadEncoding(f"Content-Encoding {encoding!r} is not known")
+            raise BadEncoding(f"Content-Encoding {encoding!r} is not supported")
         try:
             return gzip.decompress(self.body)
         except (OSError, EOFError, zlib.error) as error:
@@ -49,7 +50,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """An answer; `gzipped` is the same body compressed beforehand, for speed."""
+    """An answer. `gzipped` is the same body compressed in advance, for speed."""
 
     status: int = 200
     body: bytes = b""
@@ -58,38 +59,10 @@ class Response:
 
     @classmethod
     def of_json(cls, value: Any, status: int = 200, **headers: str) -> Response:
-        """A JSON answer; header names are written with underscores for hyphens."""
+        """A JSON answer. Header names use underscores in place of hyphens."""
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         return cls(
             status=status,
             body=json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(),
             headers={"Content-Type": "application/json;charset=UTF-8", **named},
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Exchange:
-    """One entry of the log: the request, and what became of it.
-
-    `status` is None when the socket was cut before an answer; `fault` is the rule that struck.
-    """
-
-    request: Request
-    status: int | None
-    received_at: datetime
-    answer_bytes: int = 0
-    fault: Fault | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """The entry as `GET /_control/requests` shows it."""
-        return {
-            "method": self.request.method,
-            "target": self.request.target,
-            "path": self.request.path,
-            "headers": dict(self.request.headers),
-            "body_bytes": len(self.request.body),
-            "status": self.status,
-            "received_at": self.received_at.isoformat(),
-            "answer_bytes": self.answer_bytes,
-            "fault": self.fault.as_json() if self.fault else None,
-        }

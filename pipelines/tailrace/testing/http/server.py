@@ -1,7 +1,7 @@
-"""A real HTTP/1.1 server on 127.0.0.1 for the simulators: keep-alive, gzip, faults, a log.
+"""An HTTP/1.1 server on 127.0.0.1 with keep-alive, gzip, fault rules and a request log.
 
-One thread a connection. What is under `/_control/` belongs to the test, not to the service: it is
-neither logged nor hit by faults.
+Each connection has a thread. Paths under `/_control/` belong to the test, not to the simulated
+service: they are not logged, and faults do not apply to them.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import threading
 import traceback
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from email.utils import format_datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from isal import igzip
-
 from tailrace.clock import Clock, SystemClock
+from tailrace.testing.http.bodies import UNEXPECTED_BODIES
 from tailrace.testing.http.faults import Fault, FaultScript
-from tailrace.testing.http.messages import BadEncoding, Exchange, Request, Response
+from tailrace.testing.http.messages import BadEncoding, Request, Response
+from tailrace.testing.http.request_log import Exchange
+from tailrace.testing.http.wire import Outgoing, outgoing
 
 __all__ = ["BadEncoding", "Exchange", "Request", "Response", "Simulator", "SimulatorBroken"]
 
 BODY_BYTES_MAX = 200_000_000
-GZIP_BYTES_MIN = 512
 
 
 class SimulatorBroken(AssertionError):
-    """The simulator itself failed while it answered; the client is not to blame."""
+    """The simulator raised an exception while it answered; the client is not at fault."""
 
 
 class Simulator:
-    """What both simulators are made of; a subclass says how the service answers.
+    """Base class of the simulators.
 
-    Override `answer`, and as needed `control`, `failure`, `events_of`, `expire_tokens`, `now`.
+    A subclass overrides `answer`, and where needed `control`, `failure`, `events_of`,
+    `expire_tokens` and `now`.
     """
 
     def __init__(
@@ -56,45 +56,45 @@ class Simulator:
         )
 
     def answer(self, request: Request) -> Response:
-        """The service's answer to a request that no fault has touched."""
+        """The service's answer to a request to which no fault applies."""
         raise NotImplementedError
 
     def control(self, request: Request) -> Response | None:
-        """An answer to `/_control/…` beyond the shared ones; None = no such thing."""
+        """The answer to a control call of this simulator; None if there is no such call."""
         return None
 
     def failure(self, status: int, request: Request) -> Response:
-        """The service's own words for a scripted status that brings no body."""
+        """The service's own answer for a scripted status without a body."""
         return Response.of_json({"message": HTTPStatus(status).phrase}, status)
 
     def events_of(self, request: Request) -> Iterable[Mapping[str, Any]]:
-        """The events in a request, for rules that name a poisoned one."""
+        """The events in a request, for rules with `poison`."""
         return ()
 
     def expire_tokens(self) -> None:
-        """Forget every token that was handed out."""
+        """Expire every access token."""
 
     def now(self) -> datetime:
-        """The time that the service believes in: its Date header and its data."""
+        """The service's time, used for the Date header and its data."""
         return self.clock.now()
 
     @property
     def port(self) -> int:
-        """The port that the server really has."""
+        """The port that the server listens on."""
         return int(self._server.server_address[1])
 
     @property
     def url(self) -> str:
-        """Where the server answers, without a trailing slash."""
+        """The base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        """Begin to serve, on a thread of its own."""
+        """Start to serve on a background thread."""
         self._thread.start()
         return self
 
     def close(self) -> None:
-        """Stop serving and drop every connection."""
+        """Stop serving and close every connection."""
         if self.closing.is_set():
             return
         self.closing.set()
@@ -112,33 +112,33 @@ class Simulator:
             raise SimulatorBroken(self.crashes[0])
 
     def shared_control(self, request: Request) -> Response:
-        """`/_control/requests`, `/_control/faults`, then the subclass's own."""
+        """Answer `/_control/requests` and `/_control/faults`, else ask the subclass."""
         name = request.path.removeprefix("/_control/")
         if name == "requests" and request.method == "GET":
-            return Response.of_json([each.as_json() for each in list(self.requests)])
+            return Response.of_json([entry.as_json() for entry in list(self.requests)])
         if name == "requests" and request.method == "DELETE":
             self.requests.clear()
             return Response.of_json([])
         if name == "faults":
             return self._control_faults(request)
-        found = self.control(request)
-        return found or Response.of_json({"error": f"no control {request.method} {name}"}, 404)
+        answer = self.control(request)
+        message = f"No control call {request.method} {request.path}"
+        return answer or Response.of_json({"error": message}, 404)
 
     def _control_faults(self, request: Request) -> Response:
         if request.method == "DELETE":
             self.faults.clear()
         elif request.method == "POST":
-            given = json.loads(request.content())
             try:
-                rules = [Fault.from_json(each) for each in _listed(given)]
+                rules = [Fault.from_json(rule) for rule in _listed(json.loads(request.content()))]
             except (TypeError, ValueError) as error:
                 return Response.of_json({"error": str(error)}, 400)
             self.faults.extend(rules)
         return Response.of_json([rule.as_json() for rule in self.faults])
 
 
-def _listed(given: Any) -> list[Any]:
-    return given if isinstance(given, list) else [given]
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 class _Server(ThreadingHTTPServer):
@@ -162,16 +162,16 @@ class _Server(ThreadingHTTPServer):
                 self._open.discard(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news; anything else is a fault of the simulator."""
+        """Ignore a client that hangs up; record any other exception as a crash."""
         if not isinstance(sys.exc_info()[1], OSError):
             self.simulator.crashes.append(traceback.format_exc())
 
     def drop_connections(self) -> None:
         with self._open_lock:
             sockets = list(self._open)
-        for each in sockets:
+        for connection in sockets:
             try:
-                each.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
             except OSError:
                 continue
 
@@ -182,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
-        """The simulator keeps its own log."""
+        """Print nothing: the simulator keeps its own log."""
 
     def handle_one_request(self) -> None:
         try:
@@ -203,7 +203,7 @@ class _Handler(BaseHTTPRequestHandler):
         simulator = self.server.simulator
         request = self._read()
         if request.path.startswith("/_control/"):
-            self._write(request, self._guarded(simulator.shared_control, request), None)
+            self._write(request, self._guarded(simulator.shared_control, request))
             return
         received_at = simulator.now()
         fault = simulator.faults.firing(request, lambda: simulator.events_of(request))
@@ -217,10 +217,10 @@ class _Handler(BaseHTTPRequestHandler):
                 fault=fault,
             )
         )
-        self._write(request, response, cut)
+        self._write(request, response, fault, cut)
 
     def _outcome(self, request: Request, fault: Fault | None) -> tuple[Response | None, str | None]:
-        """The answer and where it is cut; no answer at all when nothing was done."""
+        """The answer, and where it is cut; no answer if the request was not handled."""
         simulator = self.server.simulator
         if fault is None:
             return self._guarded(simulator.answer, request), None
@@ -231,10 +231,11 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.cut == "before":
             return None, "before"
         response: Response | None = None
-        if fault.status is None or fault.processed:
+        scripted = fault.status is not None or fault.unexpected_body is not None
+        if not scripted or fault.processed:
             response = self._guarded(simulator.answer, request)
-        if fault.status is not None:
-            response = _scripted(fault, simulator.failure(fault.status, request))
+        if scripted:
+            response = _scripted(fault, simulator.failure(fault.status or 200, request))
         elif response and fault.headers:
             response = _with_headers(response, fault.headers)
         return response, fault.cut
@@ -269,10 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
             return self._read_chunks()
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > BODY_BYTES_MAX:
-            raise ConnectionError("no service takes a body of that length")
+            raise ConnectionError(f"The body is longer than {BODY_BYTES_MAX} bytes")
         body = self.rfile.read(int(length))
         if len(body) < int(length):
-            raise ConnectionError("the client hung up inside its body")
+            raise ConnectionError("The client hung up before the end of its body")
         return body
 
     def _read_chunks(self) -> bytes:
@@ -286,35 +287,56 @@ class _Handler(BaseHTTPRequestHandler):
             chunks.append(self.rfile.read(size))
             self.rfile.readline(2)
 
-    def _write(self, request: Request, response: Response | None, cut: str | None) -> None:
+    def _write(
+        self,
+        request: Request,
+        response: Response | None,
+        fault: Fault | None = None,
+        cut: str | None = None,
+    ) -> None:
         if response is None or cut in ("before", "after"):
             self._hang_up()
             return
-        body, headers = _encoded(request, response)
-        phrase = _phrase(response.status)
-        lines = [f"HTTP/1.1 {response.status} {phrase}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        lines.append(f"Date: {format_datetime(self.server.simulator.now(), usegmt=True)}")
-        if response.status != 204:
-            lines.append(f"Content-Length: {len(body)}")
-        if self.close_connection:
-            lines.append("Connection: close")
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-        if request.method == "HEAD":
-            body = b""
-        if cut == "middle":
-            self.connection.sendall(head + body[: len(body) // 2])
-            self._hang_up(gently=True)
-        elif len(body) < 65_536:
-            self.connection.sendall(head + body)
+        message = outgoing(
+            request, response, fault, now=self.server.simulator.now(), closing=self.close_connection
+        )
+        if message.endless or cut == "middle":
+            self.close_connection = True
+        if message.endless:
+            self._repeat(message)
+        elif message.drip_seconds:
+            self._drip(message)
+        elif cut == "middle":
+            self.connection.sendall(message.head + message.body[: len(message.body) // 2])
+            self._hang_up(reset=False)
+        elif len(message.body) < 65_536:
+            self.connection.sendall(message.head + message.body)
         else:
-            self.connection.sendall(head)
-            self.connection.sendall(body)
+            self.connection.sendall(message.head)
+            self.connection.sendall(message.body)
 
-    def _hang_up(self, *, gently: bool = False) -> None:
-        """Close the socket; a reset, unless what was sent is still to arrive."""
+    def _drip(self, message: Outgoing) -> None:
+        """Send the body byte by byte."""
+        self.connection.sendall(message.head)
+        for index in range(len(message.body)):
+            self.connection.sendall(message.body[index : index + 1])
+            if self.server.simulator.closing.wait(message.drip_seconds):
+                self.close_connection = True
+                return
+
+    def _repeat(self, message: Outgoing) -> None:
+        """Send the body as chunks again and again, until either side closes the connection."""
+        self.connection.sendall(message.head)
+        body = message.body or b" "
+        piece = body * max(1, 65_536 // len(body))
+        chunk = f"{len(piece):x}\r\n".encode() + piece + b"\r\n"
+        while not self.server.simulator.closing.wait(message.drip_seconds):
+            self.connection.sendall(chunk)
+
+    def _hang_up(self, *, reset: bool = True) -> None:
+        """Close the connection; without a reset, data already sent still arrives."""
         self.close_connection = True
-        if not gently:
+        if reset:
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             self.connection.close()
@@ -322,10 +344,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_WR)
 
 
-def _scripted(fault: Fault, own_words: Response) -> Response:
-    """The answer that a rule asks for."""
-    if fault.body is None:
-        response = own_words
+def _scripted(fault: Fault, default: Response) -> Response:
+    """The answer that a rule specifies."""
+    if fault.unexpected_body is not None:
+        content_type, body = UNEXPECTED_BODIES[fault.unexpected_body]
+        response = Response(body=body, headers={"Content-Type": content_type})
+    elif fault.body is None:
+        response = default
     elif isinstance(fault.body, bytes):
         response = Response(body=fault.body)
     elif isinstance(fault.body, str):
@@ -347,22 +372,3 @@ def _with_headers(response: Response, headers: Mapping[str, str]) -> Response:
         headers={**response.headers, **headers},
         gzipped=response.gzipped,
     )
-
-
-def _encoded(request: Request, response: Response) -> tuple[bytes, dict[str, str]]:
-    """The body as it travels, compressed when the client asked and it is worth it."""
-    headers = dict(response.headers)
-    accepted = "gzip" in request.headers.get("accept-encoding", "").lower()
-    if accepted and response.gzipped is not None:
-        return response.gzipped, {**headers, "Content-Encoding": "gzip"}
-    if not accepted or len(response.body) < GZIP_BYTES_MIN:
-        return response.body, headers
-    headers["Content-Encoding"] = "gzip"
-    return igzip.compress(response.body, 1), headers
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"

@@ -19,7 +19,8 @@ from isal import isal_zlib
 
 from tailrace.clock import Clock
 from tailrace.testing.http.faults import Fault
-from tailrace.testing.http.messages import BadEncoding, Exchange, Request, Response
+from tailrace.testing.http.messages import BadEncoding, Request, Response
+from tailrace.testing.http.request_log import Exchange
 from tailrace.testing.http.server import Simulator
 from tailrace.testing.segment.inbox import Discard, Inbox
 from tailrace.testing.segment.ingest_rules import (
