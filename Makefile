@@ -68,16 +68,21 @@ postgres:
 bench: setup
 	@QUICK=$(QUICK) $(BIN)/python tests/benchmarks $(ONLY)
 
-# Hashes only: no index, no path of the machine that resolved it.
+# Hashes only: no index, no path of the machine that resolved it. Versions that still fit are kept;
+# UPGRADE=1 takes the newest ones.
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-annotate --no-header --no-emit-index-url --no-emit-find-links
+	--no-annotate --no-header --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
 lock:
-	@{ echo "# Every package of the environment, by version and hash. Made by: make lock"; \
-		$(LOCK) pyproject.toml --extra postgres --group dev; } > constraints.txt.new
-	@{ echo "# The oldest DuckDB that is supported; the tests run on it too. Made by: make lock"; \
-		echo "duckdb==1.5.4" | $(LOCK) -; } > constraints-duckdb-1.5.txt.new
-	@mv constraints.txt.new constraints.txt
-	@mv constraints-duckdb-1.5.txt.new constraints-duckdb-1.5.txt
+	@cp constraints.txt constraints.txt.new
+	@$(LOCK) pyproject.toml --all-extras --group dev --output-file constraints.txt.new
+	@echo "# Every package of the environment, by version and hash. Made by: make lock" \
+		| cat - constraints.txt.new > constraints.txt
+	@rm constraints.txt.new
+	@cp constraints-duckdb-1.5.txt constraints-duckdb-1.5.txt.new
+	@echo "duckdb==1.5.4" | $(LOCK) - --output-file constraints-duckdb-1.5.txt.new
+	@echo "# The oldest DuckDB that is supported; the tests run on it too. Made by: make lock" \
+		| cat - constraints-duckdb-1.5.txt.new > constraints-duckdb-1.5.txt
+	@rm constraints-duckdb-1.5.txt.new
 
 clean:
 	rm -rf .venv $(OLDER_DUCKDB) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
