@@ -18,8 +18,8 @@ from testing.test_salesforce_queries import bulk_rows, finished, job
 
 from tailrace.testing import Fault, SalesforceSimulator
 from tailrace.testing.org.describe import Field
+from tailrace.testing.org.editions import add_wide_object, enable_currencies, enable_person_accounts
 from tailrace.testing.org.org import START, Org, Sizes
-from tailrace.testing.org.shapes import add_wide_object, enable_currencies, enable_person_accounts
 
 
 @pytest.fixture

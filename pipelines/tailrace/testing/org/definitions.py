@@ -6,13 +6,9 @@ and field-level security hides nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tailrace.testing.org.describe import Field, SObject, label_of
 from tailrace.testing.org.rows import Rows
-
-if TYPE_CHECKING:
-    from tailrace.testing.org.org import Org
+from tailrace.testing.org.store import OrgStore
 
 NAME = "FieldDefinition"
 _ENTITY = "EntityDefinition.QualifiedApiName"
@@ -41,7 +37,7 @@ FIELD_DEFINITION = SObject(
 )
 
 
-def definitions(org: Org) -> Rows:
+def definitions(org: OrgStore) -> Rows:
     """Every field of every object as a row."""
     rows = Rows(FIELD_DEFINITION)
     for spec in org.objects():

@@ -185,7 +185,8 @@ class Field:
 class SObject:
     """One object as an administrator defined it.
 
-    `bulk` False: the Bulk API refuses it. `needs_filter`: a query must restrict one of these.
+    `bulk` False: the Bulk API refuses it. `countable` False: `SELECT count()` is refused.
+    `needs_filter`: a query must filter on one of these fields.
     """
 
     name: str
@@ -197,13 +198,14 @@ class SObject:
     mergeable: bool = False
     undeletable: bool = True
     bulk: bool = True
+    countable: bool = True
     needs_filter: tuple[str, ...] = ()
     hidden: frozenset[str] = field(default_factory=frozenset)
 
     @property
     def custom(self) -> bool:
         """Whether an administrator or a package added it."""
-        return self.name.endswith(("__c", "__mdt", "__e"))
+        return self.name.endswith(("__c", "__mdt", "__e", "__b"))
 
     @property
     def visible(self) -> tuple[Field, ...]:

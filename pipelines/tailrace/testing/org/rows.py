@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from tailrace.testing.org.describe import Field, SObject
-from tailrace.testing.org.mass import Mass
+from tailrace.testing.org.generated_rows import GeneratedRows
 
 Record = dict[str, Any]
 
@@ -122,7 +122,7 @@ class Rows:
     def __init__(self, spec: SObject) -> None:
         self._spec = spec
         self.fields = {each.name: each for each in spec.fields}
-        self.mass: Mass | None = None
+        self.generated: GeneratedRows | None = None
         self.shadowed: set[int] = set()
         self.version = 0
         self._records: dict[str, Record] = {}
@@ -140,7 +140,7 @@ class Rows:
         self.version += 1
 
     def __len__(self) -> int:
-        generated = self.mass.rows - len(self.shadowed) if self.mass else 0
+        generated = self.generated.rows - len(self.shadowed) if self.generated else 0
         return len(self._records) + generated
 
     def ids(self) -> list[str]:
@@ -154,25 +154,25 @@ class Rows:
     def get(self, record_id: str) -> Record | None:
         """A record by its 18-character id."""
         record = self._records.get(record_id)
-        if record is not None or self.mass is None:
+        if record is not None or self.generated is None:
             return record
-        index = self.mass.index_of(record_id)
+        index = self.generated.index_of(record_id)
         if index is None or index in self.shadowed:
             return None
-        return self.mass.record(index)
+        return self.generated.record(index)
 
     def many(self, record_ids: Iterable[str]) -> list[Record]:
         """Records by their ids; generated ones are read a column at a time."""
-        mass = self.mass
+        generated = self.generated
         held_now: list[Record] = []
         numbers: list[int] = []
         for record_id in record_ids:
-            index = mass.index_of(record_id) if mass else None
+            index = generated.index_of(record_id) if generated else None
             if record_id in self._records:
                 held_now.append(self._records[record_id])
             elif index is not None and index not in self.shadowed:
                 numbers.append(index)
-        return held_now + (mass.records(numbers) if mass else [])
+        return held_now + (generated.records(numbers) if generated else [])
 
     def put(self, record: Mapping[str, Any]) -> None:
         """Add a record, or replace the one with its id."""
@@ -209,8 +209,8 @@ class Rows:
             for each in retyped:
                 record[each.name] = retype(each, record.get(each.name))
         self.spec = spec
-        if self.mass is not None:
-            self.mass.reshape(spec)
+        if self.generated is not None:
+            self.generated.reshape(spec)
 
     def table(self) -> pa.Table:
         """The records as Arrow columns, compound fields excluded."""
@@ -240,8 +240,8 @@ class Rows:
         return found
 
     def _shadow(self, record_id: str) -> None:
-        if self.mass is not None:
-            index = self.mass.index_of(record_id)
+        if self.generated is not None:
+            index = self.generated.index_of(record_id)
             if index is not None:
                 self.shadowed.add(index)
 

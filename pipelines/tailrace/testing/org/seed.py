@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tailrace.testing.org import catalog, names
-
-if TYPE_CHECKING:
-    from tailrace.testing.org.org import Org, Sizes
+from tailrace.testing.org.store import OrgStore
 
 Values = dict[str, Any]
 
 
-def seed_org(org: Org, sizes: Sizes) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """How many rows a fresh org has."""
+
+    users: int = 8
+    accounts: int = 60
+    contacts: int = 200
+    leads: int = 80
+    opportunities: int = 120
+    campaigns: int = 6
+    campaign_members: int = 240
+    cases: int = 90
+    tasks: int = 120
+    events: int = 60
+
+
+def seed_org(org: OrgStore, sizes: Sizes) -> None:
     """Fill an empty org."""
     seeder = Seeder(org, random.Random(org.seed))
     for kind in (
@@ -33,7 +48,7 @@ def _plural(kind: str) -> str:
 class Seeder:
     """Invents records; also used for the new ones of a later day."""
 
-    def __init__(self, org: Org, chance: random.Random) -> None:
+    def __init__(self, org: OrgStore, chance: random.Random) -> None:
         self.org = org
         self.chance = chance
 

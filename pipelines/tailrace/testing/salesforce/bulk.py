@@ -16,14 +16,16 @@ from isal import igzip
 
 from tailrace.testing.http.messages import Request, Response
 from tailrace.testing.org.definitions import FIELD_DEFINITION
-from tailrace.testing.org.mass import checksum
+from tailrace.testing.org.generated_rows import checksum
 from tailrace.testing.org.org import Org
 from tailrace.testing.salesforce import soql
+from tailrace.testing.salesforce.behavior import OrgBehavior
+from tailrace.testing.salesforce.languages import localized_job_error
 from tailrace.testing.salesforce.pages import Pages, page_key
 from tailrace.testing.salesforce.refusals import Refused, not_found, not_played, wrong_method
 from tailrace.testing.salesforce.render import DELIMITERS, LINE_ENDINGS, csv_header, csv_rows
 from tailrace.testing.salesforce.replication import stamp
-from tailrace.testing.salesforce.select import Result, check, select
+from tailrace.testing.salesforce.select import Result, check, repeated, select, too_many_rows
 
 JOB_DAYS_MAX = 7
 RESULT_PAGES_AT_ONCE = 5
@@ -31,6 +33,13 @@ QUERY_VERSION_MIN = 47.0
 RESULT_PAGES_VERSION_MIN = 58.0
 _KNOWN_KEYS = ("operation", "query", "contentType", "columnDelimiter", "lineEnding")
 _DONE = ("JobComplete", "Failed", "Aborted")
+# The prefix of the addresses in /resultPages, by `OrgBehavior.result_pages`.
+_PAGE_ROOTS = {
+    "documented": "/services/data/v{version}/",
+    "absolute": "{host}/services/data/v{version}/",
+    "chunks": "/",
+    "chunks_relative": "",
+}
 
 
 @dataclass(kw_only=True)
@@ -89,9 +98,16 @@ class Bulk:
     """All query jobs of an org."""
 
     def __init__(
-        self, org: Org, settings: BulkSettings, pages: Pages, *, monotonic: Callable[[], float]
+        self,
+        org: Org,
+        settings: BulkSettings,
+        pages: Pages,
+        behavior: OrgBehavior,
+        *,
+        monotonic: Callable[[], float],
     ) -> None:
         self.org = org
+        self.behavior = behavior
         self.settings = settings
         self.jobs: dict[str, Job] = {}
         self.faults: list[JobFault] = []
@@ -99,6 +115,7 @@ class Bulk:
         self._pages = pages
         self._monotonic = monotonic
         self._numbers = itertools.count(1)
+        self._turns = itertools.count(1)
 
     def answer(self, request: Request, version: str, steps: list[str]) -> Response:
         """`/jobs/query/…`; `steps` is what follows."""
@@ -197,17 +214,21 @@ class Bulk:
                     raise Refused(400, "FUNCTIONALITY_NOT_ENABLED", message)
             assert rows is not None
             with self.org.lock:
-                return select(query, rows, deleted=operation == "queryAll")
+                result = select(query, rows, deleted=operation == "queryAll")
         except soql.SoqlError as error:
             raise Refused(400, error.code, error.message) from None
         except soql.NotPlayed as error:
             raise not_played(str(error)) from None
+        return repeated(result, self.behavior)
 
     def _fate(self, text: str, result: Result) -> JobFault | None:
         limit = self.settings.rows_max
         if limit is not None and result.rows > limit:
             message = "QUERY_TIMEOUT: Query was retried more than 15 times."
             return JobFault(message=message)
+        too_many = too_many_rows(result, self.behavior)
+        if too_many is not None:
+            return JobFault(message=f"{self.behavior.query_rows_error}: {too_many}")
         for fault in self.faults:
             struck = self._struck.get(id(fault), 0)
             if fault.contains in text and (fault.times is None or struck < fault.times):
@@ -279,15 +300,29 @@ class Bulk:
         end = offset + taken
         gzipped = self._page(job.result, job.delimiter, job.line_ending, offset, taken)
         wants_gzip = "gzip" in request.headers.get("accept-encoding", "").lower()
+        headers = {
+            "Content-Type": "text/csv",
+            "Sforce-Locator": self._following(job, offset, end),
+            "Sforce-NumberOfRecords": str(taken + self.behavior.page_rows_offset),
+        }
+        if not self.behavior.page_rows_header:
+            del headers["Sforce-NumberOfRecords"]
         return Response(
-            body=b"" if wants_gzip else gzip.decompress(gzipped),
-            gzipped=gzipped,
-            headers={
-                "Content-Type": "text/csv",
-                "Sforce-Locator": _locator(job, end) if end < job.result.rows else "null",
-                "Sforce-NumberOfRecords": str(taken),
-            },
+            body=b"" if wants_gzip else gzip.decompress(gzipped), gzipped=gzipped, headers=headers
         )
+
+    def _following(self, job: Job, offset: int, end: int) -> str:
+        """The locator of the next page; "null" on the last one."""
+        pages_max = self.behavior.bulk_pages_max
+        if pages_max is not None and end >= pages_max * self.settings.page_rows:
+            return "null"
+        if self.behavior.paging == "repeats":
+            return _locator(job, offset)
+        if end < job.result.rows:
+            return _locator(job, end)
+        if self.behavior.paging == "endless":
+            return _locator(job, 0, turn=next(self._turns))
+        return "null"
 
     def _page(
         self, result: Result, delimiter: str, line_ending: str, offset: int, rows: int
@@ -308,18 +343,34 @@ class Bulk:
         """Up to five addresses of pages at a time."""
         if float(version) < RESULT_PAGES_VERSION_MIN:
             raise not_found()
-        root = f"/services/data/v{version}/jobs/query/{job.id}"
+        shape = self.behavior.result_pages
+        if shape == "not_found":
+            raise not_found()
+        if shape == "bad_request":
+            raise Refused(400, "FEATURENOTENABLED", "resultPages is not enabled in this org")
         start = _offset(job, request.query.get("locator"))
         offsets = list(range(start, max(job.result.rows, 1), self.settings.page_rows))
         now, later = offsets[:RESULT_PAGES_AT_ONCE], offsets[RESULT_PAGES_AT_ONCE:]
-        following = f"{root}/resultPages?locator={_locator(job, later[0])}" if later else None
+        listed_max = self.behavior.result_pages_listed_max
+        listed_before = start // self.settings.page_rows
+        if listed_max is not None and listed_before + len(now) >= listed_max:
+            now, later = now[: max(listed_max - listed_before, 0)], []
+        following = later[0] if later else None
+        if self.behavior.paging == "repeats":
+            following = start
+        root = _PAGE_ROOTS[shape].format(
+            host=f"http://{request.headers.get('host', '')}", version=version
+        )
+        pages = f"{root}jobs/query/{job.id}"
+        links = [f"{pages}/results?locator={_locator(job, offset)}" for offset in now]
+        chunks = shape.startswith("chunks")
+        name, link = ("resultChunks", "resultLink") if chunks else ("resultPages", "resultUrl")
+        more = f"{pages}/resultPages?locator={_locator(job, following or 0)}"
         return Response.of_json(
             {
-                "resultPages": [
-                    {"resultUrl": f"{root}/results?locator={_locator(job, each)}"} for each in now
-                ],
-                "nextRecordsUrl": following,
-                "done": not later,
+                name: [{link: address} for address in links],
+                "nextRecordsUrl": None if following is None else more,
+                "done": following is None,
             }
         )
 
@@ -342,9 +393,10 @@ class Bulk:
             info |= {"jobType": "V2Query", "retries": 0, "totalProcessingTime": 12}
             info["isPkChunkingSupported"] = job.pk_chunking
             done = job.state == "JobComplete"
-            info["numberRecordsProcessed"] = job.result.rows if done else 0
+            rows = job.result.rows + self.behavior.job_rows_offset
+            info["numberRecordsProcessed"] = rows if done else 0
         if job.error:
-            info["errorMessage"] = job.error
+            info["errorMessage"] = localized_job_error(job.error, self.behavior.language)
         return info
 
 
@@ -361,9 +413,10 @@ def _body(request: Request) -> dict[str, Any]:
     return given
 
 
-def _locator(job: Job, offset: int) -> str:
-    """An opaque text that names a place in this job's rows, the same each time."""
-    return base64.urlsafe_b64encode(f"{job.id[5:15]}.{offset}".encode()).decode().rstrip("=")
+def _locator(job: Job, offset: int, *, turn: int = 0) -> str:
+    """An opaque text for an offset in a job's rows; `turn` gives the same page another text."""
+    text = f"{job.id[5:15]}.{offset}" + (f".{turn}" if turn else "")
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _offset(job: Job, locator: str | None) -> int:
@@ -371,7 +424,7 @@ def _offset(job: Job, locator: str | None) -> int:
         return 0
     try:
         text = base64.urlsafe_b64decode(locator + "=" * (-len(locator) % 4)).decode("ascii")
-        owner, _, offset = text.partition(".")
+        owner, offset, *_ = text.split(".")
         if owner == job.id[5:15] and 0 <= int(offset) <= job.result.rows:
             return int(offset)
     except (binascii.Error, ValueError):

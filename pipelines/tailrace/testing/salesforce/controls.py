@@ -6,19 +6,36 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from tailrace.testing.http.faults import FaultScript
 from tailrace.testing.http.messages import Request, Response
 from tailrace.testing.org.describe import Field
-from tailrace.testing.salesforce.bulk import JobFault
-
-if TYPE_CHECKING:
-    from tailrace.testing.salesforce.simulator import SalesforceSimulator
+from tailrace.testing.org.org import Org
+from tailrace.testing.salesforce.behavior import OrgBehavior, options
+from tailrace.testing.salesforce.bulk import Bulk, JobFault
+from tailrace.testing.salesforce.logins import Logins
+from tailrace.testing.salesforce.named_faults import named_fault
 
 Given = Mapping[str, Any]
 
 
-def control(simulator: SalesforceSimulator, request: Request) -> Response | None:
+class Controlled(Protocol):
+    """The parts of a simulator that control calls change."""
+
+    org: Org
+    bulk: Bulk
+    logins: Logins
+    behavior: OrgBehavior
+    faults: FaultScript
+    api_calls_used: int
+    api_calls_max: int
+
+    def expire_tokens(self) -> None:
+        """Expire every access token."""
+
+
+def control(simulator: Controlled, request: Request) -> Response | None:
     """Do what the test asks; None when there is no such control."""
     name = request.path.removeprefix("/_control/").strip("/")
     if name == "org" and request.method == "GET":
@@ -34,7 +51,7 @@ def control(simulator: SalesforceSimulator, request: Request) -> Response | None
     return Response.of_json(json.loads(json.dumps(done, default=_plain)))
 
 
-def overview(simulator: SalesforceSimulator) -> dict[str, Any]:
+def overview(simulator: Controlled) -> dict[str, Any]:
     """The org in numbers."""
     org = simulator.org
     return {
@@ -51,7 +68,7 @@ def overview(simulator: SalesforceSimulator) -> dict[str, Any]:
     } | {"now": org.now().isoformat()}
 
 
-def _advance(simulator: SalesforceSimulator, given: Given) -> Any:
+def _advance(simulator: Controlled, given: Given) -> Any:
     """`{"days": 2}` plays days and answers what happened; other units only move the clock."""
     played = [asdict(simulator.org.advance_day()) for _ in range(int(given.get("days", 0)))]
     units = {name: float(value) for name, value in given.items() if name != "days"}
@@ -60,75 +77,79 @@ def _advance(simulator: SalesforceSimulator, given: Given) -> Any:
     return {"now": simulator.org.now(), "days": played}
 
 
-def _insert(simulator: SalesforceSimulator, given: Given) -> Any:
+def _insert(simulator: Controlled, given: Given) -> Any:
     return {"id": simulator.org.insert(given["object"], given.get("values", {}))}
 
 
-def _update(simulator: SalesforceSimulator, given: Given) -> Any:
+def _update(simulator: Controlled, given: Given) -> Any:
     simulator.org.update(given["object"], given["id"], given["values"])
     return {}
 
 
-def _each(verb: str) -> Callable[[SalesforceSimulator, Given], Any]:
-    def deed(simulator: SalesforceSimulator, given: Given) -> Any:
+def _each(verb: str) -> Callable[[Controlled, Given], Any]:
+    def deed(simulator: Controlled, given: Given) -> Any:
         getattr(simulator.org, verb)(given["object"], *given["ids"])
         return {}
 
     return deed
 
 
-def _merge(simulator: SalesforceSimulator, given: Given) -> Any:
+def _merge(simulator: Controlled, given: Given) -> Any:
     simulator.org.merge(given["object"], given["winner"], *given["losers"])
     return {}
 
 
-def _mass(simulator: SalesforceSimulator, given: Given) -> Any:
+def _mass(simulator: Controlled, given: Given) -> Any:
     simulator.org.add_mass(given["object"], int(given["rows"]))
     return {"rows": len(simulator.org.rows(given["object"]))}
 
 
-def _touch(simulator: SalesforceSimulator, given: Given) -> Any:
+def _touch(simulator: Controlled, given: Given) -> Any:
     ids = simulator.org.touch(given["object"], int(given["rows"]), given.get("values"))
     return {"rows": len(ids)}
 
 
-def _field(simulator: SalesforceSimulator, given: Given) -> Any:
+def _field(simulator: Controlled, given: Given) -> Any:
     simulator.org.add_field(given["object"], Field(**given["field"]))
     return {}
 
 
-def _hide(simulator: SalesforceSimulator, given: Given) -> Any:
+def _hide(simulator: Controlled, given: Given) -> Any:
     change = simulator.org.hide_field if given.get("hidden", True) else simulator.org.show_field
     change(given["object"], given["name"])
     return {}
 
 
-def _remove_field(simulator: SalesforceSimulator, given: Given) -> Any:
+def _remove_field(simulator: Controlled, given: Given) -> Any:
     simulator.org.remove_field(given["object"], given["name"])
     return {}
 
 
-def _change_type(simulator: SalesforceSimulator, given: Given) -> Any:
+def _change_type(simulator: Controlled, given: Given) -> Any:
     simulator.org.change_type(given["object"], given["name"], given["type"])
     return {}
 
 
-def _hold_back(simulator: SalesforceSimulator, given: Given) -> Any:
+def _hold_back(simulator: Controlled, given: Given) -> Any:
     until = given.get("until")
     simulator.org.hold_back(datetime.fromisoformat(until) if until else None)
     return {}
 
 
-def _purge_delete_log(simulator: SalesforceSimulator, given: Given) -> Any:
+def _purge_delete_log(simulator: Controlled, given: Given) -> Any:
     before = datetime.fromisoformat(given["before"])
     simulator.org.purge_delete_log(given["object"], before)
     return {}
 
 
-def _settings(simulator: SalesforceSimulator, given: Given) -> Any:
+def _settings(simulator: Controlled, given: Given) -> Any:
     for name, value in given.items():
         if name in ("api_calls_max", "api_calls_used"):
             setattr(simulator, name, value)
+        elif name == "org_id":
+            simulator.org.org_id = value
+        elif name in options():
+            simulator.behavior.change(name, value)
         elif hasattr(simulator.bulk.settings, name):
             setattr(simulator.bulk.settings, name, value)
         else:
@@ -136,21 +157,34 @@ def _settings(simulator: SalesforceSimulator, given: Given) -> Any:
     return given
 
 
-def _job_fault(simulator: SalesforceSimulator, given: Given) -> Any:
+def _named_fault(simulator: Controlled, given: Given) -> Any:
+    """`{"name": "ip_restricted", "times": 1}` adds a named fault, with options changed."""
+    changes = {name: value for name, value in given.items() if name != "name"}
+    fault = named_fault(given["name"], **changes)
+    simulator.faults.append(fault)
+    return fault.as_json()
+
+
+def _hide_object(simulator: Controlled, given: Given) -> Any:
+    simulator.org.hide_object(given["object"], hidden=given.get("hidden", True))
+    return {}
+
+
+def _job_fault(simulator: Controlled, given: Given) -> Any:
     simulator.bulk.faults.append(JobFault(**given))
     return {}
 
 
-def _warm(simulator: SalesforceSimulator, given: Given) -> Any:
+def _warm(simulator: Controlled, given: Given) -> Any:
     return {"rows": simulator.bulk.warm(given["query"], given.get("operation", "query"))}
 
 
-def _expire(simulator: SalesforceSimulator, given: Given) -> Any:
+def _expire(simulator: Controlled, given: Given) -> Any:
     simulator.expire_tokens()
     return {}
 
 
-def _records(simulator: SalesforceSimulator, given: Given) -> Any:
+def _records(simulator: Controlled, given: Given) -> Any:
     """The records that are held one by one; generated rows are left out."""
     return simulator.org.rows(given["object"]).records()
 
@@ -161,7 +195,7 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-_DEEDS: dict[str, Callable[[SalesforceSimulator, Given], Any]] = {
+_DEEDS: dict[str, Callable[[Controlled, Given], Any]] = {
     "advance": _advance,
     "insert": _insert,
     "update": _update,
@@ -173,6 +207,8 @@ _DEEDS: dict[str, Callable[[SalesforceSimulator, Given], Any]] = {
     "touch": _touch,
     "field": _field,
     "hide": _hide,
+    "hide_object": _hide_object,
+    "named_fault": _named_fault,
     "remove_field": _remove_field,
     "change_type": _change_type,
     "hold_back": _hold_back,

@@ -20,12 +20,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tailrace.testing.http.messages import Request, Response
+from tailrace.testing.salesforce.behavior import OrgBehavior
 from tailrace.testing.salesforce.refusals import TokenRefused, session_invalid
 
 JWT_SECONDS_MAX = 180
 # Salesforce forgives clocks this much.
 JWT_SKEW_SECONDS_MAX = 180
 SOAP_VERSION_MAX = 64.0
+USER_ID = "005Hs0000000001IAA"
 _SOAP = "{http://schemas.xmlsoap.org/soap/envelope/}"
 _LOGIN_HOSTS = ("https://login.salesforce.com", "https://test.salesforce.com")
 
@@ -50,6 +52,8 @@ class Logins:
         *,
         url: Callable[[], str],
         now: Callable[[], datetime],
+        org_id: Callable[[], str],
+        behavior: OrgBehavior,
         token_seconds: float,
         soap: bool,
     ) -> None:
@@ -59,12 +63,14 @@ class Logins:
         self.granted = 0
         self._url = url
         self._now = now
+        self._org_id = org_id
+        self._behavior = behavior
         self._tokens: dict[str, datetime] = {}
         self._lock = threading.Lock()
 
     def grant(self) -> str:
         """A new access token."""
-        token = f"00DHs0000000001!{secrets.token_urlsafe(48)}"
+        token = f"{self._org_id()[:15]}!{secrets.token_urlsafe(48)}"
         with self._lock:
             self.granted += 1
             self._tokens[token] = self._now() + timedelta(seconds=self.token_seconds)
@@ -104,17 +110,39 @@ class Logins:
         if grant is None:
             raise TokenRefused("unsupported_grant_type", "grant type not supported")
         grant(form, request)
+        if self._behavior.token_redirect is not None:
+            return Response(status=302, headers={"Location": self._behavior.token_redirect})
+        return Response.of_json(
+            self._without_omitted(
+                {
+                    "access_token": self.grant(),
+                    "signature": base64.b64encode(secrets.token_bytes(32)).decode(),
+                    "scope": "api",
+                    "instance_url": self._url(),
+                    "id": f"{self._url()}/id/{self._org_id()}/{USER_ID}",
+                    "token_type": "Bearer",
+                    "issued_at": str(int(self._now().timestamp() * 1000)),
+                }
+            )
+        )
+
+    def user_info(self, request: Request) -> Response:
+        """`GET /services/oauth2/userinfo`: the user and the org of a session."""
+        self.admit(request)
         return Response.of_json(
             {
-                "access_token": self.grant(),
-                "signature": base64.b64encode(secrets.token_bytes(32)).decode(),
-                "scope": "api",
-                "instance_url": self._url(),
-                "id": f"{self._url()}/id/00DHs0000000001MAA/005Hs0000000001IAA",
-                "token_type": "Bearer",
-                "issued_at": str(int(self._now().timestamp() * 1000)),
+                "sub": f"{self._url()}/id/{self._org_id()}/{USER_ID}",
+                "user_id": USER_ID,
+                "organization_id": self._org_id(),
+                "preferred_username": self.credentials.username,
+                "active": True,
+                "urls": {"rest": f"{self._url()}/services/data/v{{version}}/"},
             }
         )
+
+    def _without_omitted(self, answer: dict[str, str]) -> dict[str, str]:
+        omitted = self._behavior.token_omits
+        return {name: value for name, value in answer.items() if name not in omitted}
 
     def soap_login(self, request: Request, version: str) -> Response:
         """`POST /services/Soap/u/{version}`: login with user name and password + token."""
@@ -141,11 +169,11 @@ class Logins:
                 "INVALID_LOGIN: Invalid username, password, security token; or user locked out."
             )
             return _soap_fault("sf:INVALID_LOGIN", message)
-        server = f"{self._url()}/services/Soap/u/{version}/00DHs0000000001"
+        server = f"{self._url()}/services/Soap/u/{version}/{self._org_id()[:15]}"
         body = (
             f"<loginResponse><result><passwordExpired>false</passwordExpired><serverUrl>{server}"
             f"</serverUrl><sessionId>{escape(self.grant())}</sessionId>"
-            "<userId>005Hs0000000001IAA</userId></result></loginResponse>"
+            "<userId>" + USER_ID + "</userId></result></loginResponse>"
         )
         return _soap_envelope(200, body)
 

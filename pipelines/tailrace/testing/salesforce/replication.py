@@ -64,13 +64,13 @@ def changed_ids(rows: Rows, start: datetime, end: datetime) -> list[str]:
     assert field is not None
     low, high = (pa.scalar(each.replace(tzinfo=None), pa.timestamp("ms")) for each in (start, end))
     ids: list[str] = []
-    mass = rows.mass
-    for chunk in range(mass.chunks if mass else 0):
-        assert mass is not None
-        stamps = mass.column(chunk, field.name)
+    generated = rows.generated
+    for chunk in range(generated.chunks if generated else 0):
+        assert generated is not None
+        stamps = generated.column(chunk, field.name)
         inside = pc.and_(pc.greater_equal(stamps, low), pc.less(stamps, high))
-        found = mass.column(chunk, "Id").filter(inside).to_pylist()
-        ids += [each for each in found if mass.index_of(each) not in rows.shadowed]
+        found = generated.column(chunk, "Id").filter(inside).to_pylist()
+        ids += [each for each in found if generated.index_of(each) not in rows.shadowed]
     first, past = low.as_py(), high.as_py()
     for record in rows.records():
         moment = record.get(field.name)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tailrace.testing.http.messages import Request, Response
 from tailrace.testing.org.definitions import FIELD_DEFINITION, definitions
+from tailrace.testing.org.describe import SObject
 from tailrace.testing.org.org import Org
 from tailrace.testing.org.rows import Rows
 from tailrace.testing.salesforce import replication, soql
+from tailrace.testing.salesforce.behavior import OrgBehavior
 from tailrace.testing.salesforce.pages import Pages, page_key
-from tailrace.testing.salesforce.refusals import Refused, not_found, not_played, wrong_method
+from tailrace.testing.salesforce.refusals import (
+    Refused,
+    not_found,
+    not_played,
+    session_invalid,
+    wrong_method,
+)
 from tailrace.testing.salesforce.render import json_records, to_json
-from tailrace.testing.salesforce.select import Result, check, select
+from tailrace.testing.salesforce.select import Result, check, repeated, select, too_many_rows
 
 CURSOR_DAYS_MAX = 2
 PAGE_ROWS_MAX = 2_000
@@ -32,14 +41,16 @@ class Cursor:
     result: Result
     page_rows: int
     opened_at: datetime
+    session: str
 
 
 class Rest:
     """The resources under `/services/data/vNN.0/`, jobs excepted."""
 
-    def __init__(self, org: Org, pages: Pages, *, formula_fields_max: int) -> None:
+    def __init__(self, org: Org, pages: Pages, behavior: OrgBehavior) -> None:
         self.org = org
-        self.formula_fields_max = formula_fields_max
+        self.behavior = behavior
+        self._stale_describes: Counter[str] = Counter()
         self._pages = pages
         self._cursors: dict[str, Cursor] = {}
         self._numbers = itertools.count(1)
@@ -51,7 +62,7 @@ class Rest:
                 raise not_played("writing records")
             raise wrong_method(request.method, "GET,HEAD")
         if steps == ["sobjects"]:
-            listed = [spec.summary(version) for spec in self.org.objects()]
+            listed = [spec.summary(version) for spec in self.org.visible_objects()]
             body = {"encoding": "UTF-8", "maxBatchSize": 200, "sobjects": listed}
             return Response.of_json(body)
         if steps[0] == "sobjects":
@@ -63,7 +74,7 @@ class Rest:
         if steps[0] in ("query", "queryAll"):
             if len(steps) == 1:
                 return self._query(request, version, deleted=steps[0] == "queryAll")
-            return self._next_page(version, steps[1])
+            return self._next_page(request, version, steps[1])
         raise not_found()
 
     def _sobject(self, request: Request, version: str, steps: list[str]) -> Response:
@@ -73,7 +84,7 @@ class Rest:
         if len(steps) == 1:
             return Response.of_json({"objectDescribe": rows.spec.summary(version)})
         actions: dict[str, Callable[[], Any]] = {
-            "describe": lambda: rows.spec.describe(version),
+            "describe": lambda: self._described(rows).describe(version),
             "updated": lambda: replication.updated(self.org, rows, request),
             "deleted": lambda: replication.deleted(self.org, rows, request),
         }
@@ -83,6 +94,14 @@ class Rest:
         if len(steps) == 2:
             return self._record(request, version, rows, steps[1])
         raise not_found()
+
+    def _described(self, rows: Rows) -> SObject:
+        """The object as describe shows it, which may be out of date."""
+        shown = self._stale_describes[rows.spec.name]
+        if rows.spec.hidden and shown < self.behavior.stale_describes:
+            self._stale_describes[rows.spec.name] += 1
+            return replace(rows.spec, hidden=frozenset())
+        return rows.spec
 
     def _record(self, request: Request, version: str, rows: Rows, record_id: str) -> Response:
         """One record by its id, with the fields that are asked for."""
@@ -105,17 +124,23 @@ class Rest:
             raise Refused(400, "MALFORMED_QUERY", "SOQL statement is missing")
         result = self._select(text, deleted=deleted)
         if result.query.count:
-            body = {"totalSize": result.rows, "done": True, "records": []}
-            return Response.of_json(body)
+            size = result.rows + self.behavior.total_size_offset
+            return Response.of_json({"totalSize": size, "done": True, "records": []})
+        result = repeated(result, self.behavior)
         cursor = Cursor(
             result=result,
             page_rows=_page_rows(request, result),
             opened_at=self.org.now(),
+            session=request.headers.get("authorization", ""),
         )
+        return self._page(cursor, self._open(cursor), 0, version)
+
+    def _open(self, cursor: Cursor) -> str:
+        """Keep a cursor; return its id."""
         name = f"0r8Hs{next(self._numbers):010d}AAA"
-        if result.rows > cursor.page_rows:
+        if cursor.result.rows > cursor.page_rows or self.behavior.paging != "ends":
             self._cursors[name] = cursor
-        return self._page(cursor, name, 0, version)
+        return name
 
     def _select(self, text: str, *, deleted: bool) -> Result:
         try:
@@ -124,7 +149,7 @@ class Rest:
             fields = check(query, rows.spec if rows is not None else None)
             if (query.aggregates and not query.count) or query.group_by:
                 raise not_played("aggregates other than count()")
-            if sum(each.calculated for each in fields) > self.formula_fields_max:
+            if sum(each.calculated for each in fields) > self.behavior.formula_fields_max:
                 message = (
                     "Query is either selecting too many fields or the filter conditions are too"
                     " complicated."
@@ -132,23 +157,32 @@ class Rest:
                 raise Refused(400, "QUERY_TOO_COMPLICATED", message)
             assert rows is not None
             with self.org.lock:
-                return select(query, rows, deleted=deleted)
+                result = select(query, rows, deleted=deleted)
         except soql.SoqlError as error:
             raise Refused(400, error.code, error.message) from None
         except soql.NotPlayed as error:
             raise not_played(str(error)) from None
+        too_many = too_many_rows(result, self.behavior)
+        if too_many is not None:
+            raise Refused(400, self.behavior.query_rows_error, too_many)
+        return result
 
     def _rows(self, sobject: str) -> Rows | None:
         if sobject.lower() == FIELD_DEFINITION.name.lower():
             return definitions(self.org)
         return self.org.find(sobject)
 
-    def _next_page(self, version: str, locator: str) -> Response:
+    def _next_page(self, request: Request, version: str, locator: str) -> Response:
         name, _, offset = locator.rpartition("-")
         cursor = self._cursors.get(name)
         expired = cursor and self.org.now() - cursor.opened_at > timedelta(days=CURSOR_DAYS_MAX)
         if cursor is None or expired or not offset.isdecimal():
             raise Refused(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
+        if request.headers.get("authorization", "") != cursor.session:
+            if self.behavior.cursor_sessions == "unauthorized":
+                raise session_invalid()
+            if self.behavior.cursor_sessions == "invalid_locator":
+                raise Refused(400, "INVALID_QUERY_LOCATOR", "invalid query locator")
         return self._page(cursor, name, int(offset), version)
 
     def _page(self, cursor: Cursor, name: str, offset: int, version: str) -> Response:
@@ -157,12 +191,27 @@ class Rest:
         pieces = list(result.pieces(offset, end - offset))
         key = page_key(result, pieces, "json", version)
         records = self._pages.get(key, lambda: to_json(json_records(result, pieces, version)))
-        head: dict[str, Any] = {"totalSize": result.rows, "done": end >= result.rows}
-        if end < result.rows:
+        following = self._following(cursor, name, offset, end)
+        head: dict[str, Any] = {
+            "totalSize": result.rows + self.behavior.total_size_offset,
+            "done": following is None,
+        }
+        if following is not None:
             # Also of a queryAll, whose pages continue under /query/.
-            head["nextRecordsUrl"] = f"/services/data/v{version}/query/{name}-{end}"
+            head["nextRecordsUrl"] = f"/services/data/v{version}/query/{following}"
         body = to_json(head)[:-1] + b',"records":' + records + b"}"
         return Response(body=body, headers=_JSON)
+
+    def _following(self, cursor: Cursor, name: str, offset: int, end: int) -> str | None:
+        """The locator of the next page; None on the last one."""
+        pages_max = self.behavior.rest_pages_max
+        if pages_max is not None and end >= pages_max * cursor.page_rows:
+            return None
+        if self.behavior.paging == "repeats":
+            return f"{name}-{offset}"
+        if end < cursor.result.rows:
+            return f"{name}-{end}"
+        return f"{self._open(cursor)}-0" if self.behavior.paging == "endless" else None
 
 
 def _page_rows(request: Request, result: Result) -> int:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from tailrace.testing.org.describe import Field, SObject
-from tailrace.testing.org.mass import checksum
+from tailrace.testing.org.generated_rows import checksum
 from tailrace.testing.org.rows import COMPOUND, Rows
+from tailrace.testing.salesforce.behavior import OrgBehavior
 from tailrace.testing.salesforce.soql import (
     Compare,
     Condition,
@@ -28,6 +30,10 @@ _APPEND_C = (
     "If you are attempting to use a custom field, be sure to append the '__c' after the custom"
     " field name. Please reference your WSDL or the describe call for the appropriate names."
 )
+_TOO_MANY_ROWS = {
+    "QUERY_TIMEOUT": "Your query request was running for too long.",
+    "OPERATION_TOO_LARGE": "exceeded 100000 distinct who/what's",
+}
 _LITERAL_OF = {
     "boolean": ("boolean",),
     "int": ("number",),
@@ -109,6 +115,9 @@ def check(query: Query, spec: SObject | None) -> tuple[Field, ...]:
     if not spec.queryable:
         message = f"entity type {spec.name} does not support query"
         raise SoqlError("INVALID_TYPE_FOR_OPERATION", message)
+    if query.count and not spec.countable:
+        message = f"entity type {spec.name} does not support aggregate queries"
+        raise SoqlError("INVALID_TYPE_FOR_OPERATION", message)
     for name, _ in query.fields:
         if "." in name:
             raise NotPlayed(f"the parent field {name}")
@@ -149,6 +158,44 @@ def select(query: Query, rows: Rows, *, deleted: bool) -> Result:
     )
 
 
+def too_many_rows(result: Result, behavior: OrgBehavior) -> str | None:
+    """The error message if a result has more rows than the org answers at once."""
+    rows_max = behavior.query_rows_max
+    if rows_max is None or result.query.count or result.rows <= rows_max:
+        return None
+    return _TOO_MANY_ROWS[behavior.query_rows_error]
+
+
+def repeated(result: Result, behavior: OrgBehavior) -> Result:
+    """The result with its first rows again at its end, if the org repeats rows."""
+    rows = min(behavior.repeated_rows, result.rows)
+    copies: list[Part] = []
+    for part in result.parts:
+        taken = min(rows, part.rows)
+        if taken:
+            column = _window(part, 0, taken)
+            if behavior.repeated_rows_stale:
+                column = _stale(result.spec, column)
+            copies.append(Part(taken, column))
+        rows -= taken
+    return replace(result, parts=(*result.parts, *copies))
+
+
+def _stale(spec: SObject, column: Column) -> Column:
+    """Columns of an earlier version: modified a day before, optional texts still empty."""
+
+    def earlier(name: str) -> pa.Array:
+        values = column(name)
+        field = spec.find(name)
+        if name == "SystemModstamp":
+            return pc.subtract(values, pa.scalar(timedelta(days=1), pa.duration("ms")))
+        if field is not None and field.type == "string" and field.nillable:
+            return pa.nulls(len(values), values.type)
+        return values
+
+    return earlier
+
+
 def needed_columns(spec: SObject, fields: tuple[Field, ...]) -> list[str]:
     """The stored columns behind the selected fields: components instead of compounds."""
     names: list[str] = []
@@ -180,9 +227,9 @@ def mask(condition: Condition | None, spec: SObject, column: Column, rows: int) 
 
 def _parts(query: Query, rows: Rows, fields: tuple[Field, ...], *, deleted: bool) -> Iterator[Part]:
     spec = rows.spec
-    mass = rows.mass
-    for chunk in range(mass.chunks if mass else 0):
-        assert mass is not None
+    generated = rows.generated
+    for chunk in range(generated.chunks if generated else 0):
+        assert generated is not None
         yield _generated_part(query, rows, chunk)
     table = rows.table()
     kept = mask(query.where, spec, lambda name: _whole(table, name), table.num_rows)
@@ -204,11 +251,11 @@ def _hidden_by(spec: SObject) -> list[str]:
 
 
 def _generated_part(query: Query, rows: Rows, chunk: int) -> Part:
-    mass = rows.mass
-    assert mass is not None
-    size = mass.chunk_size(chunk)
-    kept = mask(query.where, rows.spec, lambda name: mass.column(chunk, name), size)
-    first = chunk * mass.chunk_rows
+    generated = rows.generated
+    assert generated is not None
+    size = generated.chunk_size(chunk)
+    kept = mask(query.where, rows.spec, lambda name: generated.column(chunk, name), size)
+    first = chunk * generated.chunk_rows
     hidden = [each - first for each in rows.shadowed if first <= each < first + size]
     if hidden:
         numbers = pa.array(range(size))
@@ -216,10 +263,12 @@ def _generated_part(query: Query, rows: Rows, chunk: int) -> Part:
         kept = visible if kept is None else pc.and_(kept, visible)
     if kept is None or pc.all(kept).as_py():
         return Part(
-            size, lambda name: mass.column(chunk, name), (rows.spec.name, mass.shape, chunk)
+            size,
+            lambda name: generated.column(chunk, name),
+            (rows.spec.name, generated.shape, chunk),
         )
     found = pc.sum(kept).as_py() or 0
-    return Part(found, lambda name: mass.column(chunk, name).filter(kept))
+    return Part(found, lambda name: generated.column(chunk, name).filter(kept))
 
 
 def _sorted(query: Query, spec: SObject, parts: list[Part], names: list[str]) -> Part:

@@ -11,9 +11,11 @@ from tailrace.testing.http.faults import Fault
 from tailrace.testing.http.messages import BadEncoding, Request, Response
 from tailrace.testing.http.server import Simulator
 from tailrace.testing.org.org import Org
+from tailrace.testing.salesforce.behavior import OrgBehavior
 from tailrace.testing.salesforce.bulk import Bulk, BulkSettings
 from tailrace.testing.salesforce.composite import composite
 from tailrace.testing.salesforce.controls import control
+from tailrace.testing.salesforce.languages import localized
 from tailrace.testing.salesforce.logins import Credentials, Logins, private_key_pem
 from tailrace.testing.salesforce.pages import Pages
 from tailrace.testing.salesforce.refusals import (
@@ -27,8 +29,6 @@ from tailrace.testing.salesforce.refusals import (
 from tailrace.testing.salesforce.rest import Rest
 
 HEAD_BYTES_MAX = 16_384
-VERSION_FIRST, VERSION_LAST = 31, 68
-_RETIRED_BELOW = 31
 _PATH = re.compile(r"/services/data/v(\d+\.\d)(?:/(.*))?")
 _SOAP_PATH = re.compile(r"/services/Soap/u/(\d+\.\d)/?")
 _ELSEWHERE = (
@@ -50,7 +50,7 @@ class SalesforceSimulator(Simulator):
         soap_login: whether the old SOAP login is still switched on.
         api_calls_max: the daily quota; `api_calls_used` counts towards it.
         bulk: how Bulk API 2.0 behaves.
-        formula_fields_max: from where on REST finds a query too complicated.
+        behavior: how the org differs from the documented API.
     """
 
     def __init__(
@@ -65,23 +65,32 @@ class SalesforceSimulator(Simulator):
         soap_login: bool = True,
         api_calls_max: int = 100_000,
         bulk: BulkSettings | None = None,
-        formula_fields_max: int = 400,
+        behavior: OrgBehavior | None = None,
     ) -> None:
         self.org = org or Org()
         super().__init__(port=port, faults=faults, clock=clock)
         self.credentials = credentials or Credentials()
+        self.behavior = behavior or OrgBehavior()
         self.api_calls_max = api_calls_max
         self.api_calls_used = 0
         self.logins = Logins(
             self.credentials,
             url=lambda: self.url,
             now=lambda: self.clock.now(),
+            org_id=lambda: self.org.org_id,
+            behavior=self.behavior,
             token_seconds=token_seconds,
             soap=soap_login,
         )
         pages = Pages()
-        self.rest = Rest(self.org, pages, formula_fields_max=formula_fields_max)
-        self.bulk = Bulk(self.org, bulk or BulkSettings(), pages, monotonic=self.clock.monotonic)
+        self.rest = Rest(self.org, pages, self.behavior)
+        self.bulk = Bulk(
+            self.org,
+            bulk or BulkSettings(),
+            pages,
+            self.behavior,
+            monotonic=self.clock.monotonic,
+        )
 
     @property
     def client_id(self) -> str:
@@ -126,7 +135,7 @@ class SalesforceSimulator(Simulator):
         self.logins.expire()
 
     def control(self, request: Request) -> Response | None:
-        """The test's own door."""
+        """Answer a call under `/_control/`."""
         return control(self, request)
 
     def failure(self, status: int, request: Request) -> Response:
@@ -150,6 +159,7 @@ class SalesforceSimulator(Simulator):
         except TokenRefused as refusal:
             return refusal.response()
         except Refused as refusal:
+            refusal.message = localized(refusal.code, refusal.message, self.behavior.language)
             return refusal.response()
         except BadEncoding as error:
             return Refused(400, "INVALID_CONTENT_ENCODING", str(error)).response()
@@ -164,7 +174,10 @@ class SalesforceSimulator(Simulator):
         if path.rstrip("/") == "/services/data":
             if request.method != "GET":
                 raise wrong_method(request.method, "GET,HEAD")
-            return Response.of_json([_version(each) for each in range(31, VERSION_LAST + 1)])
+            known = range(self.behavior.version_first, self.behavior.version_last + 1)
+            return Response.of_json([_version(number) for number in known])
+        if path.rstrip("/") == "/services/oauth2/userinfo":
+            return self.logins.user_info(request)
         found = _PATH.fullmatch(path)
         if not found:
             if path.startswith("/services/"):
@@ -182,10 +195,10 @@ class SalesforceSimulator(Simulator):
         self.api_calls_used += 1
         number = float(version)
         try:
-            if number < _RETIRED_BELOW:
+            if number < self.behavior.version_first:
                 message = "This API version is retired"
                 raise Refused(410, "UNSUPPORTED_API_VERSION", message)
-            if number > VERSION_LAST or number % 1:
+            if number > self.behavior.version_last or number % 1:
                 raise not_found()
             steps = [each for each in rest.split("/") if each]
             response = self._resource(request, version, steps)

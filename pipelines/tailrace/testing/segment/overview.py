@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tailrace.testing.http.messages import Request, Response
-
-if TYPE_CHECKING:
-    from tailrace.testing.segment.simulator import SegmentSimulator
+from tailrace.testing.segment.inbox import Inbox
 
 DATASETS = ("successfully-received", "failed-on-ingest")
 DIMENSIONS = ("discardReason", "eventType", "eventName")
 GRANULARITIES = ("MINUTE", "HOUR", "DAY")
 
 
-def delivery_overview(simulator: SegmentSimulator, request: Request, dataset: str) -> Response:
+@dataclass(frozen=True, kw_only=True)
+class PublicApi:
+    """The source that the Public API reports on, and the token that it requires."""
+
+    inbox: Inbox
+    token: str
+    source_id: str
+    write_key: str
+
+
+def delivery_overview(api: PublicApi, request: Request, dataset: str) -> Response:
     """The answer to `GET /delivery-overview/<dataset>`; counts since the start, in one bucket."""
-    if request.headers.get("authorization") != f"Bearer {simulator.public_token}":
+    if request.headers.get("authorization") != f"Bearer {api.token}":
         return _error(401, "unauthorized", "The token is not valid.")
     query = request.query
     if dataset not in DATASETS:
         return _error(404, "not-found", "There is no such dataset.")
-    if query.get("sourceId") != simulator.source_id:
+    if query.get("sourceId") != api.source_id:
         return _error(404, "not-found", "There is no such source.")
     if query.get("granularity") not in GRANULARITIES:
         return _error(422, "bad-request", "granularity is MINUTE, HOUR or DAY.")
@@ -36,27 +45,25 @@ def delivery_overview(simulator: SegmentSimulator, request: Request, dataset: st
     groups = [query[name] for name in sorted(query) if name.startswith("groupBy")]
     if any(group not in DIMENSIONS for group in groups):
         return _error(422, "bad-request", "groupBy has a dimension that does not exist.")
-    return Response.of_json({"data": _dataset(simulator, dataset, groups, query["startTime"])})
+    return Response.of_json({"data": _dataset(api.inbox, dataset, groups, query["startTime"])})
 
 
-def sources(simulator: SegmentSimulator, request: Request) -> Response:
+def sources(api: PublicApi, request: Request) -> Response:
     """The answer to `GET /sources`: one page with one source that is not ours, one that is."""
-    if request.headers.get("authorization") != f"Bearer {simulator.public_token}":
+    if request.headers.get("authorization") != f"Bearer {api.token}":
         return _error(401, "unauthorized", "The token is not valid.")
     if "pagination.cursor" not in request.query:
         other = {"id": "another-source", "writeKeys": ["another-key"]}
         page: dict[str, Any] = {"current": "MA==", "next": "MQ==", "totalEntries": 2}
         return Response.of_json({"data": {"sources": [other], "pagination": page}})
-    own = {"id": simulator.source_id, "writeKeys": [simulator.write_key]}
+    own = {"id": api.source_id, "writeKeys": [api.write_key]}
     page = {"current": "MQ==", "totalEntries": 2}
     return Response.of_json({"data": {"sources": [own], "pagination": page}})
 
 
-def _dataset(
-    simulator: SegmentSimulator, dataset: str, groups: list[str], time: str
-) -> dict[str, Any]:
+def _dataset(inbox: Inbox, dataset: str, groups: list[str], time: str) -> dict[str, Any]:
     counts: Counter[tuple[str, ...]] = Counter()
-    for (reason, kind, name), count in simulator.inbox.by_name.items():
+    for (reason, kind, name), count in inbox.by_name.items():
         if (reason == "received") == (dataset == "successfully-received"):
             row = {"discardReason": reason, "eventType": kind, "eventName": name}
             counts[tuple(row[group] for group in groups)] += count

@@ -30,7 +30,7 @@ from tailrace.testing.segment.ingest_rules import (
     KINDS,
 )
 from tailrace.testing.segment.oauth import Authorization
-from tailrace.testing.segment.overview import delivery_overview, sources
+from tailrace.testing.segment.overview import PublicApi, delivery_overview, sources
 
 __all__ = ["Discard", "SegmentSimulator"]
 
@@ -155,10 +155,18 @@ class SegmentSimulator(Simulator):
         if request.method == "GET" and parts[:2] == ["v1", "projects"] and len(parts) == 4:
             return self._settings(parts[2])
         if request.method == "GET" and parts[0] == "delivery-overview" and len(parts) == 2:
-            return delivery_overview(self, request, parts[1])
+            return delivery_overview(self._public_api(), request, parts[1])
         if request.method == "GET" and request.path == "/sources":
-            return sources(self, request)
+            return sources(self._public_api(), request)
         return Response(status=404, body=b"Not Found")
+
+    def _public_api(self) -> PublicApi:
+        return PublicApi(
+            inbox=self.inbox,
+            token=self.public_token,
+            source_id=self.source_id,
+            write_key=self.write_key,
+        )
 
     def _settings(self, key: str) -> Response:
         """What `cdn.segment.com` says of a source: the one place that knows wrong keys."""

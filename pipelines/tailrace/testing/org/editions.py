@@ -1,4 +1,4 @@
-"""Orgs that are built differently: person accounts, several currencies, very wide objects."""
+"""Changes to an org: person accounts, several currencies, wide objects, unusual names."""
 
 from __future__ import annotations
 
@@ -71,6 +71,40 @@ def enable_currencies(org: Org, *codes: str) -> None:
     for number, name in enumerate(names):
         rate = {"IsoCode": name, "ConversionRate": 1.0 + number, "DecimalPlaces": 2}
         org.insert("CurrencyType", {**rate, "IsActive": True, "IsCorporate": number == 0})
+
+
+def add_similar_names(org: Org, rows: int = 3) -> tuple[str, str]:
+    """Add two objects whose names differ in an underscore only; return their names."""
+    names = ("OrderLine__c", "Order_Line__c")
+    for number, name in enumerate(names):
+        quantity = Field(name="Quantity__c", type="double", scale=0)
+        spec = SObject(
+            name=name,
+            key_prefix=f"a1{number}",
+            fields=with_fields(system_fields(), Field(name="Name", type="string"), quantity),
+        )
+        org.add_object(spec)
+        for index in range(rows):
+            org.insert(name, {"Name": f"{name} {index}", "Quantity__c": float(index)})
+    return names
+
+
+def add_uncountable_objects(org: Org, rows: int = 3) -> tuple[str, str]:
+    """Add a big object and a custom metadata type, which refuse `SELECT count()`."""
+    names = ("Usage__b", "Rule__mdt")
+    for number, name in enumerate(names):
+        spec = SObject(
+            name=name,
+            key_prefix=f"m0{number}",
+            countable=False,
+            replicateable=False,
+            undeletable=False,
+            fields=with_fields(system_fields(deleted=False), Field(name="Label__c", type="string")),
+        )
+        org.add_object(spec)
+        for index in range(rows):
+            org.insert(name, {"Label__c": f"{name} {index}"})
+    return names
 
 
 def add_wide_object(

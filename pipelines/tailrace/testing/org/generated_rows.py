@@ -26,7 +26,7 @@ _FALSE_FIELDS = ("IsDeleted", "IsPersonAccount")
 _UNIX = datetime(1970, 1, 1)
 
 
-class Mass:
+class GeneratedRows:
     """Generated rows of one object; none is deleted, and all are older than `before`."""
 
     def __init__(
@@ -138,8 +138,8 @@ class Mass:
 class _Columns:
     """The columns of one chunk, by field name and else by type."""
 
-    def __init__(self, mass: Mass, numbers: pa.Array) -> None:
-        self.mass = mass
+    def __init__(self, generated: GeneratedRows, numbers: pa.Array) -> None:
+        self.generated = generated
         self.numbers = numbers
 
     def values(self, field: Field) -> pa.Array:
@@ -191,7 +191,7 @@ class _Columns:
         return pc.if_else(empty, pa.scalar(None, values.type), values)
 
     def below(self, name: str, top: int) -> pa.Array:
-        hashed = self.mass.hashed(self.numbers, name)
+        hashed = self.generated.hashed(self.numbers, name)
         return pc.subtract(hashed, pc.multiply(pc.divide(hashed, top), top))
 
     def from_pool(self, name: str, pool: tuple[str, ...]) -> pa.Array:
@@ -199,14 +199,14 @@ class _Columns:
 
     def references(self, field: Field) -> pa.Array:
         for target in field.refers_to:
-            pool = self.mass._ids.get(target)
+            pool = self.generated._ids.get(target)
             if pool:
                 return self.from_pool(field.name, tuple(pool))
         return pa.nulls(len(self.numbers), pa.string())
 
     def ids(self) -> pa.Array:
         digits = pc.utf8_lpad(self.digits(self.numbers), 10, "0")
-        return self.joined(self.mass._prefix, digits, self.mass._suffix)
+        return self.joined(self.generated._prefix, digits, self.generated._suffix)
 
     def person(self) -> pa.Array:
         first = pc.fill_null(self.values(Field(name="FirstName", type="string")), "")
@@ -238,10 +238,10 @@ class _Columns:
         return pc.add(self.below(name, days * 86_400), 3_600)
 
     def _days(self, name: str, days: int) -> pa.Array:
-        return pc.subtract(self.mass._before // 86_400, self.below(name, days))
+        return pc.subtract(self.generated._before // 86_400, self.below(name, days))
 
     def _moment(self, age_seconds: pa.Array) -> pa.Array:
-        seconds = pc.subtract(self.mass._before, age_seconds)
+        seconds = pc.subtract(self.generated._before, age_seconds)
         return pc.multiply(seconds, 1_000).cast(pa.timestamp("ms"))
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tailrace.testing.org.org import Org
+from tailrace.testing.org.rows import Record, Rows
 
-Record = dict[str, Any]
+RowsOf = Callable[[str], Rows]
 
 _PROBABILITY = {
     "Prospecting": 10.0,
@@ -69,19 +68,19 @@ _RULES: dict[str, Callable[[Record], Record]] = {
 }
 
 
-def formulas(org: Org) -> dict[str, dict[str, Mapping[str, Any]]]:
+def formulas(rows_of: RowsOf) -> dict[str, dict[str, Mapping[str, Any]]]:
     """object -> id -> formula fields whose value is no longer the one that is stored."""
     won: dict[str, float] = defaultdict(float)
-    for each in _living(org, "Opportunity"):
+    for each in _living(rows_of, "Opportunity"):
         if each.get("IsWon") and each.get("AccountId"):
             won[each["AccountId"]] += each.get("Amount") or 0.0
     open_cases = Counter(
         each["AccountId"]
-        for each in _living(org, "Case")
+        for each in _living(rows_of, "Case")
         if each.get("AccountId") and not each.get("IsClosed")
     )
     members = Counter(
-        each["CampaignId"] for each in _living(org, "CampaignMember") if each.get("ContactId")
+        each["CampaignId"] for each in _living(rows_of, "CampaignMember") if each.get("ContactId")
     )
     wanted: dict[str, Callable[[Record], Record]] = {
         "Account": lambda record: {
@@ -91,23 +90,23 @@ def formulas(org: Org) -> dict[str, dict[str, Mapping[str, Any]]]:
         "Campaign": lambda record: {"NumberOfContacts": members[record["Id"]]},
         "Contact": lambda record: {"Score__c": _tenth(record.get("Visits__c"))},
     }
-    return {sobject: _stale(org, sobject, compute) for sobject, compute in wanted.items()}
+    return {sobject: _stale(rows_of, sobject, compute) for sobject, compute in wanted.items()}
 
 
 def _stale(
-    org: Org, sobject: str, compute: Callable[[Record], Record]
+    rows_of: RowsOf, sobject: str, compute: Callable[[Record], Record]
 ) -> dict[str, Mapping[str, Any]]:
-    known = {each.name for each in org.spec(sobject).fields}
+    known = {each.name for each in rows_of(sobject).spec.fields}
     found: dict[str, Mapping[str, Any]] = {}
-    for record in org.rows(sobject).records():
+    for record in rows_of(sobject).records():
         values = {name: value for name, value in compute(record).items() if name in known}
         if any(record.get(name) != value for name, value in values.items()):
             found[record["Id"]] = values
     return found
 
 
-def _living(org: Org, sobject: str) -> list[Record]:
-    return [each for each in org.rows(sobject).records() if not each.get("IsDeleted")]
+def _living(rows_of: RowsOf, sobject: str) -> list[Record]:
+    return [each for each in rows_of(sobject).records() if not each.get("IsDeleted")]
 
 
 def _tenth(visits: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Objects with something unusual: no bulk, no SystemModstamp, base64, a compulsory filter."""
+"""Objects with a peculiarity: no Bulk, no SystemModstamp, base64, a required filter."""
 
 from __future__ import annotations
 
@@ -71,6 +71,19 @@ CONTENT_DOCUMENT_LINK = SObject(
         Field(name="ContentDocumentId", type="reference", nillable=False),
         Field(name="IsDeleted", type="boolean", nillable=False),
         Field(name="SystemModstamp", type="datetime", nillable=False),
+    ),
+)
+
+ORGANIZATION = SObject(
+    name="Organization",
+    key_prefix="00D",
+    undeletable=False,
+    fields=with_fields(
+        system_fields(deleted=False),
+        Field(name="Name", type="string", length=80, nillable=False),
+        Field(name="OrganizationType", type="picklist", values=("Enterprise Edition",)),
+        Field(name="InstanceName", type="string", length=5),
+        Field(name="IsSandbox", type="boolean", nillable=False),
     ),
 )
 

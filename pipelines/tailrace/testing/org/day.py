@@ -5,19 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tailrace.testing.org import catalog
 from tailrace.testing.org.changes import DayOfChanges, ObjectChanges
 from tailrace.testing.org.seed import Seeder
-
-if TYPE_CHECKING:
-    from tailrace.testing.org.org import Org
+from tailrace.testing.org.store import OrgStore
 
 Record = dict[str, Any]
 
 
-def play_day(org: Org) -> DayOfChanges:
+def play_day(org: OrgStore) -> DayOfChanges:
     """Move the org on by a day in which people work."""
     org.days += 1
     since = org.now().replace(microsecond=0)
@@ -32,7 +30,7 @@ def play_day(org: Org) -> DayOfChanges:
 class _Day:
     """The deeds of one day, at moments that move on from morning to evening."""
 
-    def __init__(self, org: Org, since: datetime) -> None:
+    def __init__(self, org: OrgStore, since: datetime) -> None:
         self.org = org
         self.since = since
         self.chance = random.Random(f"{org.seed}/{org.days}")
@@ -137,12 +135,12 @@ class _Day:
             self.org.purge("CampaignMember", member["Id"], at=self.moment())
 
 
-def _snapshot(org: Org, sobject: str) -> dict[str, Record]:
+def _snapshot(org: OrgStore, sobject: str) -> dict[str, Record]:
     return {each["Id"]: dict(each) for each in org.rows(sobject).records()}
 
 
 def _truth(
-    org: Org,
+    org: OrgStore,
     day: _Day,
     before: dict[str, dict[str, Record]],
     recalculated: dict[str, tuple[str, ...]],
