@@ -133,9 +133,9 @@ class History:
         )
         self.warehouse.execute("CREATE SCHEMA IF NOT EXISTS salesforce")
         self.warehouse.execute(f"CREATE OR REPLACE TABLE salesforce.contact ({CONTACT})")
-        for row in self.rows.values():
-            values = ", ".join(_literal(value) for value in row.values())
-            self.warehouse.execute(f"INSERT INTO salesforce.contact VALUES ({values})")
+        rows = [f"({', '.join(map(_literal, row.values()))})" for row in self.rows.values()]
+        if rows:
+            self.warehouse.execute(f"INSERT INTO salesforce.contact VALUES {', '.join(rows)}")
 
     def _run_amid_faults(self) -> None:
         self.segment.faults.clear()

@@ -18,12 +18,13 @@ from tailrace.config.project import load_project
 from tailrace.run import job
 from tailrace.warehouse import statements
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.statements import root as root_of
+from tailrace.warehouse.sql_files import all_statements
 
 
-def script_of(name: str) -> None:
-    """Parse a statement, so that it is remembered."""
-    statements._parsed(name, "duckdb")
+def parse_statements() -> None:
+    """Parse every statement of the engine, so that the forks need not."""
+    for name in all_statements():
+        statements._parsed(name, "duckdb")
 
 
 def die_before(statement: int) -> None:
@@ -58,10 +59,7 @@ def live(root: Path, host: str, key: str, batch: str, statement: int | None) -> 
 
 def main(root: Path, host: str, key: str, batch: str) -> None:
     """Serve one run a line."""
-    # What every run would read and parse is read once, before the forks.
-    for file in root_of("sql").glob("*/*.sql"):
-        if file.name.count(".") == 1:
-            script_of(f"{file.parent.name}/{file.stem}")
+    parse_statements()
     for line in sys.stdin:
         point, _, number = line.strip().partition(" ")
         child = os.fork()

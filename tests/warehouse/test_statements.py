@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from tailrace.errors import StatementInvalid
 from tailrace.warehouse.sql_files import (
+    all_statements,
     named_statement,
     read_statements,
     root,
@@ -32,13 +33,7 @@ from tailrace.warehouse.statements import (
 
 SQL = root("sql")
 FILES = sorted(SQL.rglob("*.sql"))
-NAMES = sorted(
-    {
-        f"{path.relative_to(SQL).parts[0].removesuffix('.sql')}/{statement.name}"
-        for path in FILES
-        for statement in read_statements(path)
-    }
-)
+NAMES = all_statements()
 DIALECTS = ("duckdb", "postgres")
 PROVEN_NOWHERE = ("snowflake", "bigquery", "redshift", "databricks")
 # What every list stands for here: two columns, so that a missing comma would show.

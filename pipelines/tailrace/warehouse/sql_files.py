@@ -67,6 +67,23 @@ def named_statement(name: str, dialect: str) -> NamedStatement:
     return statement
 
 
+def all_statements() -> list[str]:
+    """The name `subject/name` of every statement, sorted."""
+    folder = root("sql")
+    subjects = {path.relative_to(folder).parts[0].removesuffix(".sql") for path in _files(folder)}
+    return sorted(
+        {
+            f"{subject}/{name}"
+            for subject in subjects
+            for name, _ in subject_statements(folder, subject)
+        }
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.sql"))
+
+
 @lru_cache(maxsize=64)
 def subject_statements(folder: Path, subject: str) -> dict[tuple[str, str | None], NamedStatement]:
     """Every statement of a subject by its name and dialect, in the order of the files.
@@ -75,7 +92,7 @@ def subject_statements(folder: Path, subject: str) -> dict[tuple[str, str | None
         StatementInvalid: Two statements have the same name and dialect.
     """
     file = folder / f"{subject}.sql"
-    files = [file] if file.is_file() else sorted((folder / subject).glob("*.sql"))
+    files = [file] if file.is_file() else _files(folder / subject)
     statements: dict[tuple[str, str | None], NamedStatement] = {}
     for path in files:
         for statement in read_statements(path):
