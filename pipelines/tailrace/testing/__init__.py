@@ -1,10 +1,10 @@
-"""The sandbox: simulators of Salesforce and Segment, real HTTP servers on this machine.
+"""Simulators of Salesforce, Segment and a webhook endpoint: HTTP servers on this machine.
 
-Shipped so that users can test their own models with them; the engine never imports it.
+They ship with Tailrace so that users can test their own models; the engine never imports them.
 
     with SalesforceSimulator(org=Org(seed=7)) as salesforce, SegmentSimulator() as segment:
-        ...                                   # run something against salesforce.url, segment.url
-        truth = salesforce.org.advance_day()  # then let a day pass, and run it again
+        ...                                     # run against salesforce.url and segment.url
+        changes = salesforce.org.advance_day()  # let a day pass, then run again
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from tailrace.testing.http.faults import Fault, FaultScript
 
 if TYPE_CHECKING:
     from tailrace.testing.org.org import Org, Sizes
+    from tailrace.testing.salesforce.behavior import OrgBehavior
     from tailrace.testing.salesforce.bulk import BulkSettings, JobFault
     from tailrace.testing.salesforce.simulator import SalesforceSimulator
     from tailrace.testing.segment.simulator import SegmentSimulator
+    from tailrace.testing.webhook.receiver import WebhookReceiver
 
 __all__ = [
     "BulkSettings",
@@ -26,24 +28,28 @@ __all__ = [
     "FaultScript",
     "JobFault",
     "Org",
+    "OrgBehavior",
     "SalesforceSimulator",
     "SegmentSimulator",
     "Sizes",
+    "WebhookReceiver",
 ]
 
-# Imported when first asked for: each brings half of the package along.
-_HOMES = {
+# Imported on first use, because each of them imports a large part of the package.
+_MODULES = {
     "BulkSettings": "salesforce.bulk",
     "JobFault": "salesforce.bulk",
     "Org": "org.org",
+    "OrgBehavior": "salesforce.behavior",
     "SalesforceSimulator": "salesforce.simulator",
     "SegmentSimulator": "segment.simulator",
     "Sizes": "org.org",
+    "WebhookReceiver": "webhook.receiver",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """A name of `__all__`, from the module that has it."""
-    if name not in _HOMES:
+    """Import a name of `__all__` from its module."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
