@@ -46,7 +46,18 @@ STANDARD_OBJECTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class WarehouseSettings:
-    """`[tailrace]`: where things live."""
+    """`[tailrace]`: the warehouse and its datasets.
+
+    Attributes:
+        warehouse: dlt destination that holds all data: `duckdb` or `postgres`.
+        dataset: Schema that Salesforce objects land in.
+        ledger_dataset: Schema of the ledger.
+        model_dataset: Schema of the views and tables that models are built into.
+        memory_share_max: Share of the machine's memory that DuckDB may use.
+        lock_wait_seconds_max: Time to wait for another run to end; 0 exits with 75 at once.
+        lock_lease_seconds: Time after which the lock of a dead process on another machine expires.
+        salt: Text put in front of each value before it is hashed (`hash: sha256`).
+    """
 
     warehouse: str = "duckdb"
     dataset: str = "salesforce"
@@ -60,7 +71,19 @@ class WarehouseSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SalesforceCredentials:
-    """`[sources.salesforce.credentials]`: one of the four ways to log in."""
+    """`[sources.salesforce.credentials]`: one of the four ways to log in.
+
+    Attributes:
+        instance_url: URL of the org, such as https://acme.my.salesforce.com.
+        client_id: Consumer key of the connected app.
+        client_secret: Consumer secret; with `client_id`, the OAuth 2.0 client credentials flow.
+        username: Integration user, for the JWT bearer and password logins.
+        password: Password of `username`; Salesforce is retiring this login.
+        security_token: Security token that belongs to the password.
+        private_key: PEM text of the JWT bearer key.
+        private_key_file: File with the JWT bearer key, relative to the project.
+        access_token: Token of an existing session; it is not renewed.
+    """
 
     instance_url: str
     client_id: str | None = field(default=None, repr=False)
@@ -75,7 +98,14 @@ class SalesforceCredentials:
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectSettings:
-    """`[sources.salesforce.object.<Name>]`: what differs for one object."""
+    """`[sources.salesforce.object.<Name>]`: what differs for one object.
+
+    Attributes:
+        fields: Fields to extract; all fields if left out.
+        exclude: Fields to leave out.
+        formula: As `formula` under `[sources.salesforce]`, for this object.
+        api: As `api` under `[sources.salesforce]`, for this object.
+    """
 
     fields: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
@@ -85,7 +115,26 @@ class ObjectSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SalesforceSettings:
-    """`[sources.salesforce]`: what to extract, and within which limits."""
+    """`[sources.salesforce]`: what to extract, and within which limits.
+
+    Attributes:
+        objects: API names of the objects to extract.
+        api_version: Version of the Salesforce API.
+        api: `rest`, `bulk`, or `auto`: REST below `bulk_rows_min` rows, else Bulk API 2.0.
+        deleted: `flag` keeps deleted rows with `is_deleted`; `remove` deletes them.
+        formula: `land` formula fields as read, `exclude` them, or `refresh` them for every row.
+        formula_refresh_hours: Least time between two refreshes with `formula = "refresh"`.
+        reconcile_days: Time between two full comparisons of ids; without it, only `--reconcile`.
+        pages_in_flight_max: Pages of one Bulk result that are downloaded at the same time.
+        objects_in_flight_max: Objects that are extracted at the same time.
+        page_rows_max: Rows of one Bulk page.
+        bulk_rows_min: Number of rows from which `api = "auto"` uses the Bulk API.
+        timeout_seconds: Time to wait for a connection or for the next bytes of a response.
+        attempts_max: Attempts for one request.
+        job_seconds_max: Time that one Bulk job may take.
+        api_calls_max: API calls that one extract may use; no limit if left out.
+        quota_share_max: Share of the org's daily API quota at which an extract stops.
+    """
 
     objects: tuple[str, ...] = STANDARD_OBJECTS
     api_version: str = "64.0"
@@ -115,7 +164,31 @@ class SalesforceSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
-    """`[destination.segment]`: where to send, and within which limits."""
+    """`[destination.segment]`: where to send, and within which limits.
+
+    Attributes:
+        host: Tracking API; https://events.eu1.segmentapis.com in the EU.
+        write_key: Write key of the source.
+        events_per_second_max: Throttle; 0 for none.
+        requests_in_flight_max: Requests that are open at the same time.
+        batch_bytes_max: Size of a batch before compression.
+        batch_events_max: Messages of a batch; with a throttle, at most one second's worth.
+        timeout_seconds: Time to wait for a response.
+        retry_seconds_max: Time to keep retrying before the run fails with 1.
+        resend_hours_max: Age at which pending messages are sent with `--resend` only.
+        check_write_key: Ask Segment about the write key before the first request.
+        settings_host: Host that the write key is checked at; the region's own if left out.
+        proxy: URL of an HTTP proxy for requests to Segment.
+        oauth_client_id: Id of the OAuth application, to send with OAuth 2.0.
+        oauth_client_key: PEM text of the application's private key.
+        oauth_key_id: Id of that key.
+        oauth_auth_server: Authorization server; the region's own if left out.
+        oauth_scope: Scope to request.
+        public_api_token: Token of the Public API, to compare acknowledged with received events.
+        public_api_host: Public API; https://eu1.api.segmentapis.com in the EU.
+        source_id: Id of the source in the Public API; looked up if left out.
+        overview_seconds_max: Time to wait for Delivery Overview to count the events.
+    """
 
     host: str = "https://api.segment.io"
     write_key: str = field(repr=False)
