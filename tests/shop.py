@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from tailrace.clock import Clock, SystemClock
-from tailrace.config.project import Project, load_project
+from tailrace.config.project import ProjectConfig, load_project
 from tailrace.plan.plan import Plan
 from tailrace.plan.policy import Choices
 from tailrace.run import job
@@ -64,7 +64,7 @@ class Shop:
             }
 
     @property
-    def project(self) -> Project:
+    def project(self) -> ProjectConfig:
         return load_project(self.root, environ=self.environ)
 
     @property

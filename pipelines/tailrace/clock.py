@@ -1,4 +1,7 @@
-"""The one place that reads the time, so that everything else can be handed another."""
+"""The clock that the engine reads, and the text form of its datetimes.
+
+Nothing else in the package reads the time, so that a test can pass a clock of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What the engine asks of time."""
+    """The time functions that the engine uses."""
 
     def now(self) -> datetime:
         """The wall clock, with its zone (UTC)."""
@@ -36,10 +39,26 @@ class SystemClock:
         time.sleep(seconds)
 
 
-def iso(moment: datetime) -> str:
-    """`2026-11-22T05:00:00.000000Z`: ISO 8601 in UTC with microseconds.
+def format_utc(value: datetime) -> str:
+    """A datetime as ISO 8601 in UTC with microseconds.
 
-    A naive datetime is read as UTC, which is what Salesforce and the warehouse hand out.
+    A naive datetime is read as UTC, which is what Salesforce and the warehouse return.
+
+    >>> format_utc(datetime(2026, 11, 22, 5, tzinfo=UTC))
+    '2026-11-22T05:00:00.000000Z'
     """
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_utc(text: str) -> datetime:
+    """An ISO 8601 text as a datetime in UTC; a text without a zone is read as UTC.
+
+    >>> parse_utc("2026-01-02T03:04:05.000+0000").isoformat()
+    '2026-01-02T03:04:05+00:00'
+
+    Raises:
+        ValueError: The text is not an ISO 8601 date or datetime.
+    """
+    parsed = datetime.fromisoformat(text)
+    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)

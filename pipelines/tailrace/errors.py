@@ -1,7 +1,7 @@
 """Everything that Tailrace raises on purpose.
 
 * TailraceError                     exit 1
-  x YoursToFix                      exit 2: nothing was started
+  x UserError                      exit 2: nothing was started
     + ConfigurationError
       - UnknownConfigKey
       - InvalidConfigValue
@@ -18,7 +18,7 @@
       - UnknownModel
       - ModelCycle
       - ModelDoesNotBind
-      - ModelMoves
+      - NonDeterministicModel
       - KeyTypeChanged
       - SeveralModelErrors
     + NothingSelected
@@ -43,9 +43,9 @@
     + WarehouseFailed
       - StatementRefused
       - MemoryShort
-    + PlanMoved
+    + PlanChanged
   x LockHeld                        exit 75
-  x Broken                          exit 1: a promise of ours does not hold
+  x InternalError                          exit 1: a promise of ours does not hold
     + LedgerGap
     + StatementInvalid
 
@@ -93,13 +93,13 @@ class TailraceError(Exception):
         return (self,)
 
 
-class YoursToFix(TailraceError):
+class UserError(TailraceError):
     """Something in the project or on the command line needs a change."""
 
     exit_code = 2
 
 
-class ConfigurationError(YoursToFix):
+class ConfigurationError(UserError):
     """The configuration cannot be used as it is."""
 
     hint = "Look at .dlt/config.toml and .dlt/secrets.toml, then run: tailrace doctor"
@@ -139,7 +139,7 @@ class TrackingPlanInvalid(ConfigurationError):
     hint = "Correct tracking_plan.yaml, or draft another with: tailrace tracking-plan"
 
 
-class ModelError(YoursToFix):
+class ModelError(UserError):
     """A model cannot be used as it is."""
 
     hint = "Correct the file, then run: tailrace validate"
@@ -173,7 +173,7 @@ class ModelDoesNotBind(ModelError):
     """The warehouse cannot run the model on the tables it has."""
 
 
-class ModelMoves(ModelError):
+class NonDeterministicModel(ModelError):
     """The model gives other rows each time it runs."""
 
 
@@ -192,21 +192,21 @@ class SeveralModelErrors(ModelError):
         return self.errors
 
 
-class NothingSelected(YoursToFix):
+class NothingSelected(UserError):
     """The selection matches no model."""
 
     hint = "See what there is with: tailrace ls"
 
 
-class UnknownObject(YoursToFix):
+class UnknownObject(UserError):
     """Salesforce has no such object, or this user may not see it."""
 
 
-class UnknownField(YoursToFix):
+class UnknownField(UserError):
     """Salesforce has no such field on the object, or this user may not see it."""
 
 
-class SeveralUnknown(YoursToFix):
+class SeveralUnknown(UserError):
     """Several names are not known to Salesforce."""
 
     def __init__(self, errors: Sequence[TailraceError]) -> None:
@@ -225,11 +225,11 @@ def all_of(errors: Sequence[TailraceError]) -> TailraceError:
     return errors[0] if len(errors) == 1 else SeveralUnknown(errors)
 
 
-class FieldTypeChanged(YoursToFix):
+class FieldTypeChanged(UserError):
     """A field's type in Salesforce no longer fits the column that it landed in."""
 
 
-class UnsupportedValue(YoursToFix):
+class UnsupportedValue(UserError):
     """A column holds a value that a payload cannot carry."""
 
     hint = "Cast the column in the SELECT, for example to VARCHAR."
@@ -247,19 +247,19 @@ class UnsupportedValue(YoursToFix):
         return UnsupportedValue(self.message, path=path, rule=rule or self.rule)
 
 
-class LedgerTooNew(YoursToFix):
+class LedgerTooNew(UserError):
     """The ledger was written by a newer Tailrace."""
 
     hint = "Upgrade with: pip install --upgrade tailrace"
 
 
-class NothingLanded(YoursToFix):
+class NothingLanded(UserError):
     """No Salesforce object has landed in the warehouse yet."""
 
     hint = "Land them first with: tailrace extract"
 
 
-class PlanUnreadable(YoursToFix):
+class PlanUnreadable(UserError):
     """The file is not a plan that Tailrace wrote."""
 
     hint = "Write one with: tailrace plan --out plan.json"
@@ -329,7 +329,7 @@ class MemoryShort(WarehouseFailed):
     hint = "Let it use more of the machine's: memory_share_max under [tailrace] in .dlt/config.toml"
 
 
-class PlanMoved(TryAgain):
+class PlanChanged(TryAgain):
     """The data, the SQL or the ledger moved since the plan was reviewed."""
 
     hint = "Nothing of it was sent. Review again: tailrace plan --out plan.json"
@@ -342,15 +342,15 @@ class LockHeld(TailraceError):
     hint = "Wait for the other run to end, then run the same command again."
 
 
-class Broken(TailraceError):
+class InternalError(TailraceError):
     """A promise of Tailrace's own does not hold."""
 
     hint = "Please report this with the output of: tailrace doctor --json"
 
 
-class LedgerGap(Broken):
+class LedgerGap(InternalError):
     """The run's numbers do not add up: planned is not acknowledged + rejected + held."""
 
 
-class StatementInvalid(Broken):
+class StatementInvalid(InternalError):
     """A statement of the engine cannot be bound."""

@@ -53,7 +53,7 @@ class Cost(NamedTuple):
     seconds: float
 
 
-class Project:
+class ProjectConfig:
     """A project with a number of audiences over the same contacts."""
 
     def __init__(self, root: Path, conditions: Sequence[str], segment: Mapping[str, str]) -> None:
@@ -100,7 +100,7 @@ class Project:
 def story(root: Path, audiences: int, segment: Mapping[str, str]) -> dict[str, Cost]:
     """The cost of each command for a number of audiences that hold a part of the contacts each."""
     conditions = [f"part = {number}" for number in range(audiences)]
-    project = Project(root, conditions, segment)
+    project = ProjectConfig(root, conditions, segment)
     costs = {
         "validate": project.run("validate"),
         "plan": project.run("plan"),
@@ -124,9 +124,9 @@ def figures() -> Iterator[Figure]:
             count: story(Path(folder) / f"of-{count}", count, segment)
             for count in [*counts, AUDIENCES_MAX]
         }
-        one_large = Project(Path(folder) / "large", ["true"], segment).run("sync")
+        one_large = ProjectConfig(Path(folder) / "large", ["true"], segment).run("sync")
         small = [f"number < {CONTACTS} AND part = {n}" for n in range(AUDIENCES_MAX)]
-        many_small = Project(Path(folder) / "small", small, segment).run("sync")
+        many_small = ProjectConfig(Path(folder) / "small", small, segment).run("sync")
     show(stories)
     many, one = stories[AUDIENCES_MAX], stories[1]
     for command in ("unchanged sync", "plan again"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tailrace.config.project import Project, load_project
+from tailrace.config.project import ProjectConfig, load_project
 from tailrace.errors import (
     ConfigurationError,
     InsecureHost,
@@ -24,7 +24,7 @@ SECRET = "s3cr3t-write-key"
 
 def project(
     root: Path, *, target: str | None = None, environ: Mapping[str, str] | None = None, **files: str
-) -> Project:
+) -> ProjectConfig:
     """A project whose files are named as arguments: `config`, `secrets`, `prod_config` …"""
     (root / ".dlt").mkdir(exist_ok=True)
     for name, text in {"config": "", **files}.items():

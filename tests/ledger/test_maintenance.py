@@ -193,7 +193,7 @@ def test_who_was_a_member_is_known_as_far_back_as_the_outbox_goes(shop: Shop) ->
     age = shop.clock.now() - second
     maintenance.purge(shop.project, older_than=age, clock=shop.clock)
     assert then[1:] == (members(second), members(shop.clock.now()))
-    with pytest.raises(NothingSelected, match="was purged"):
+    with pytest.raises(NothingSelected, match="were purged"):
         members(first)
     maintenance.purge(shop.project, older_than=timedelta(0), clock=shop.clock)
     assert then[2] == members(shop.clock.now())

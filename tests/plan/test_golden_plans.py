@@ -27,7 +27,7 @@ import pytest
 from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
-from tailrace.clock import iso
+from tailrace.clock import format_utc
 from tailrace.destinations.segment.mapper import Transition
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import DEFAULTS, Choices
@@ -69,7 +69,7 @@ def said(value: Any) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, datetime):
-        return iso(value if value.tzinfo else value.replace(tzinfo=UTC))
+        return format_utc(value if value.tzinfo else value.replace(tzinfo=UTC))
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | dict):

@@ -12,7 +12,7 @@ import pytest
 from shop import PEOPLE, Shop
 from simulation.receiver import members, profiles
 
-from tailrace.clock import SystemClock, iso
+from tailrace.clock import SystemClock, format_utc
 from tailrace.errors import NothingSelected
 from tailrace.run import job
 from tailrace.run.result import RunResult
@@ -74,7 +74,7 @@ def test_current_members_enter_today(moving: Moving) -> None:
     moving.live_three_days()
     done = moving.replay()
     assert 0 == done.exit_code, done.errors
-    today = iso(moving.clock.time)
+    today = format_utc(moving.clock.time)
     assert [(today, "Segment Entered", name) for name in "abd"] == sorted(
         tracks(moving.other.events), key=lambda each: each[2]
     )

@@ -17,7 +17,7 @@ import jwt
 import pytest
 import requests
 
-from tailrace.clock import SystemClock, iso
+from tailrace.clock import SystemClock, format_utc
 from tailrace.testing import Fault, SegmentSimulator
 from tailrace.testing.http.clocks import HurriedClock
 from tailrace.testing.segment.ingest_rules import BATCH_EVENTS_MAX, BODY_BYTES_MAX, EVENT_BYTES_MAX
@@ -49,7 +49,7 @@ def post(
 ) -> requests.Response:
     body = {
         "batch": batch,
-        "sentAt": iso(segment.now()),
+        "sentAt": format_utc(segment.now()),
         "writeKey": key or segment.write_key,
         **envelope,
     }
@@ -72,7 +72,7 @@ def test_takes_a_batch_and_keeps_its_order(segment: SegmentSimulator) -> None:
 
 def test_single_calls(segment: SegmentSimulator) -> None:
     """`/v1/track` and its siblings take one message; the path is its type."""
-    body = {"userId": "u", "event": "E", "messageId": "m", "sentAt": iso(segment.now())}
+    body = {"userId": "u", "event": "E", "messageId": "m", "sentAt": format_utc(segment.now())}
     requests.post(f"{segment.url}/v1/track", json=body, auth=(segment.write_key, ""))
     assert [("track", "E")] == [(event["type"], event["event"]) for event in segment.events]
     assert requests.post(f"{segment.url}/v1/tracks", json=body).status_code == 404
@@ -83,7 +83,7 @@ def test_the_key_is_read_from_header_or_body(segment: SegmentSimulator, where: s
     """Basic credentials, or `writeKey`; the header wins."""
     batch = [track()]
     if where == "header":
-        body = {"batch": batch, "sentAt": iso(segment.now()), "writeKey": "wrong"}
+        body = {"batch": batch, "sentAt": format_utc(segment.now()), "writeKey": "wrong"}
         requests.post(f"{segment.url}/v1/batch", json=body, auth=(segment.write_key, ""))
     else:
         post(segment, batch)
@@ -130,7 +130,9 @@ def test_size_limits_are_on_the_uncompressed_body(segment: SegmentSimulator) -> 
 
     def body(size: int) -> bytes:
         filler = ",".join(json.dumps(track(n, properties={"x": "y" * 30_000})) for n in range(16))
-        text = '{"batch":[' + filler + '],"sentAt":"' + iso(segment.now()) + '","writeKey":"k"}'
+        text = (
+            '{"batch":[' + filler + '],"sentAt":"' + format_utc(segment.now()) + '","writeKey":"k"}'
+        )
         return gzip.compress(text.ljust(size).encode())
 
     answers = [raw(segment, body(BODY_BYTES_MAX + n), Content_Encoding="gzip") for n in (0, 1)]
@@ -204,7 +206,7 @@ def test_repetitions_are_dropped_for_a_day_and_must_be_equal() -> None:
 
 def test_complains_about_what_shifts_time(segment: SegmentSimulator) -> None:
     """A frozen or zoneless sentAt moves every timestamp, and is noted."""
-    post(segment, [track(1)], sentAt=iso(segment.now() - timedelta(hours=1)))
+    post(segment, [track(1)], sentAt=format_utc(segment.now() - timedelta(hours=1)))
     post(segment, [track(2)], sentAt="2026-11-22T05:00:00")
     assert len(segment.inbox.complaints) == 2
 
@@ -294,7 +296,7 @@ def test_oauth_hands_out_tokens_and_asks_for_them(guarded: SegmentSimulator) -> 
     answer = ask_for_token(guarded)
     assert answer.json()["token_type"] == "Bearer"
     bearer = {"Authorization": f"Bearer {answer.json()['access_token']}"}
-    body = {"batch": [track()], "sentAt": iso(guarded.now()), "writeKey": guarded.write_key}
+    body = {"batch": [track()], "sentAt": format_utc(guarded.now()), "writeKey": guarded.write_key}
     assert requests.post(f"{guarded.url}/v1/batch", json=body, headers=bearer).ok
     guarded.expire_tokens()
     answer = requests.post(f"{guarded.url}/v1/batch", json=body, headers=bearer)
@@ -405,7 +407,7 @@ def test_serves_as_a_process_of_its_own(tmp_path: Path) -> None:
         assert process.stdout
         told = json.loads(process.stdout.readline())
         assert told["write_key"] == "k1"
-        body = {"batch": [track()], "sentAt": iso(SystemClock().now()), "writeKey": "k1"}
+        body = {"batch": [track()], "sentAt": format_utc(SystemClock().now()), "writeKey": "k1"}
         assert requests.post(f"{told['url']}/v1/batch", json=body).ok
         assert json.loads(record.read_text())["messageId"] == "m1"
     finally:

@@ -351,7 +351,7 @@ def test_a_reviewed_plan_is_sent_to_the_letter_or_not_at_all(shop: Store, tmp_pa
     shop.script("UPDATE salesforce.contact SET city = '' WHERE id = 'c1'")
     said(shop)
     refused = shop.sync(plan_file=file)
-    assert ["PlanMoved"] == [type(error).__name__ for error in refused.errors]
+    assert ["PlanChanged"] == [type(error).__name__ for error in refused.errors]
     assert [] == said(shop)
     shop.plan(out=file)
     assert (0, 0, 1, 0, 1) == moved(shop.sync(plan_file=file))

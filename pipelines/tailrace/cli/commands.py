@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailrace.clock import SystemClock, iso
+from tailrace.clock import SystemClock, format_utc
 from tailrace.errors import NothingLanded, TailraceError
 
 if TYPE_CHECKING:
-    from tailrace.config.project import Project
+    from tailrace.config.project import ProjectConfig
     from tailrace.models.loader import Model, Models
     from tailrace.plan.policy import Choices
 
@@ -331,10 +331,10 @@ def history(directory: Path, target: str | None, audience: str, at: datetime | N
         return answer("history") | history.sizes(project, audience, clock=SystemClock())
     keys = history.members_at(project, audience, at, clock=SystemClock())
     members = [list(key) for key in keys]
-    return answer("history", audience=audience, at=iso(at), members=members)
+    return answer("history", audience=audience, at=format_utc(at), members=members)
 
 
-def _objects(project: Project, selection: Selection) -> tuple[str, ...] | None:
+def _objects(project: ProjectConfig, selection: Selection) -> tuple[str, ...] | None:
     """The objects that the selected models read; None stands for all that are configured."""
     if not selection.select and not selection.exclude:
         return None
@@ -346,13 +346,13 @@ def _objects(project: Project, selection: Selection) -> tuple[str, ...] | None:
     return tuple(name for name in project.salesforce().objects if landed_name(name) in tables)
 
 
-def _project(directory: Path, target: str | None) -> Project:
+def _project(directory: Path, target: str | None) -> ProjectConfig:
     from tailrace.config.project import load_project
 
     return load_project(directory, target=target)
 
 
-def _models(project: Project) -> Models:
+def _models(project: ProjectConfig) -> Models:
     from tailrace.models.loader import read_models
 
     return read_models(project.models_folder, objects=project.salesforce().objects)

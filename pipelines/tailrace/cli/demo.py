@@ -16,7 +16,7 @@ from typing import Any
 
 from tailrace.cli.init import scaffold
 from tailrace.clock import SystemClock
-from tailrace.config.project import Project, load_project
+from tailrace.config.project import ProjectConfig, load_project
 from tailrace.ledger.ledger import Ledger
 from tailrace.run import job
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
@@ -60,7 +60,7 @@ def story() -> Iterator[Chapter]:
         yield told.run("Day 2, once more: nothing has happened since")
 
 
-def _project(folder: Path, salesforce: Any, segment: Any) -> Project:
+def _project(folder: Path, salesforce: Any, segment: Any) -> ProjectConfig:
     root = scaffold(folder).root
     settings = {
         "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
@@ -75,7 +75,7 @@ def _project(folder: Path, salesforce: Any, segment: Any) -> Project:
 class _Telling:
     """Runs the job and looks up in the ledger who moved, and at Segment what arrived."""
 
-    def __init__(self, project: Project, org: Any, segment: Any) -> None:
+    def __init__(self, project: ProjectConfig, org: Any, segment: Any) -> None:
         self.project = project
         self.org = org
         self.segment = segment

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tailrace import __version__
 from tailrace.audience.audience import DEFAULT_DESTINATION
 from tailrace.clock import Clock
-from tailrace.config.project import Project, did_you_mean, load_project
+from tailrace.config.project import ProjectConfig, did_you_mean, load_project
 from tailrace.config.settings import SegmentSettings
 from tailrace.errors import LockHeld, NothingLanded, TailraceError
 
@@ -87,7 +87,7 @@ def _failed(name: str, error: TailraceError) -> Iterator[Check]:
         )
 
 
-def _models(project: Project, objects: tuple[str, ...]) -> Iterator[Check]:
+def _models(project: ProjectConfig, objects: tuple[str, ...]) -> Iterator[Check]:
     from tailrace.models.loader import read_models
 
     models = read_models(project.models_folder, objects=objects)
@@ -95,7 +95,7 @@ def _models(project: Project, objects: tuple[str, ...]) -> Iterator[Check]:
     yield Check(check="models", status="ok", found=found)
 
 
-def _warehouse(project: Project, clock: Clock) -> Iterator[Check]:
+def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
     from tailrace.warehouse.connection import open_warehouse
 
     try:
@@ -136,7 +136,7 @@ def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:
     yield Check(check="lock", status="warning", found=held, hint=LockHeld.hint)
 
 
-def _salesforce(project: Project, clock: Clock) -> Iterator[Check]:
+def _salesforce(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
     from tailrace.models.loader import landed_name
     from tailrace.salesforce.client import Api
     from tailrace.salesforce.extract.field_access import out_of_sight
@@ -184,7 +184,7 @@ def _salesforce(project: Project, clock: Clock) -> Iterator[Check]:
         )
 
 
-def _columns_read(project: Project) -> dict[str, dict[str, tuple[str, ...]]]:
+def _columns_read(project: ProjectConfig) -> dict[str, dict[str, tuple[str, ...]]]:
     from tailrace.models.lineage import columns_read
     from tailrace.models.loader import read_models
 
@@ -195,7 +195,7 @@ def _columns_read(project: Project) -> dict[str, dict[str, tuple[str, ...]]]:
         return {}
 
 
-def _segment(project: Project, clock: Clock) -> Iterator[Check]:
+def _segment(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
     """Each source that an audience goes to, by the name of its section."""
     for name in _destinations(project):
         try:
@@ -204,7 +204,7 @@ def _segment(project: Project, clock: Clock) -> Iterator[Check]:
             yield from _failed(name, error)
 
 
-def _destinations(project: Project) -> list[str]:
+def _destinations(project: ProjectConfig) -> list[str]:
     from tailrace.models.loader import read_models
 
     named = {DEFAULT_DESTINATION: None}

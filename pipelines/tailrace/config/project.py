@@ -55,7 +55,7 @@ KEYS_OF_OTHERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Project:
+class ProjectConfig:
     """A project folder with its settings. Credentials are read when they are asked for."""
 
     root: Path
@@ -223,7 +223,7 @@ def load_project(
     *,
     target: str | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Project:
+) -> ProjectConfig:
     """Read the project in `directory` (default: the working directory).
 
     Raises:
@@ -243,11 +243,11 @@ def load_project(
     layers = tuple(_read_layers(folder, target))
     of_objects = (f"sources.salesforce.object.{name}" for name in _objects_told(layers, env))
     _refuse_unknown_keys(layers, env, {**SECTIONS, **dict.fromkeys(of_objects, ObjectSettings)})
-    project = Project(
+    project = ProjectConfig(
         root=root, target=target, settings=WarehouseSettings(), layers=layers, environ=env
     )
     settings = project._section("tailrace", WarehouseSettings)
-    return Project(root=root, target=target, settings=settings, layers=layers, environ=env)
+    return ProjectConfig(root=root, target=target, settings=settings, layers=layers, environ=env)
 
 
 def is_loopback(url: str) -> bool:

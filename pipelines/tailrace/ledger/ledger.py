@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from tailrace import __version__
-from tailrace.clock import Clock, iso
+from tailrace.clock import Clock, format_utc
 from tailrace.errors import LedgerGap, LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
@@ -202,8 +202,8 @@ class Ledger:
                 "run_id": row[1],
                 "command": row[2],
                 "phase": row[3],
-                "started_at": iso(row[4]),
-                "finished_at": iso(row[5]) if row[5] else None,
+                "started_at": format_utc(row[4]),
+                "finished_at": format_utc(row[5]) if row[5] else None,
                 "exit_code": row[6],
                 "salesforce_calls": row[7],
                 "error": row[8],
@@ -231,7 +231,7 @@ class Ledger:
                 "quarantined": row[11],
                 "by_reason": json.loads(row[12]),
                 "guards": json.loads(row[13]),
-                "finished_at": iso(row[14]) if row[14] else None,
+                "finished_at": format_utc(row[14]) if row[14] else None,
             }
             for row in (self._run("latest_audience_runs") if self.installed else [])
             if row[2] != "retired"

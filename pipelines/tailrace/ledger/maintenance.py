@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tailrace.audience.audience import lane_name
-from tailrace.clock import Clock, iso
-from tailrace.config.project import Project, did_you_mean
+from tailrace.clock import Clock, format_utc
+from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
 from tailrace.ledger.ledger import Ledger, Run
 from tailrace.ledger.lock import lock
@@ -23,7 +23,7 @@ from tailrace.warehouse.statements import Binding, TableName
 REMEMBERED_HOURS = 24
 
 
-def rename(project: Project, old_name: str, new_name: str, *, clock: Clock) -> dict[str, Any]:
+def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock) -> dict[str, Any]:
     """Carry an audience's ledger over to a new name, so that nobody enters and nobody exits.
 
     Raises:
@@ -62,7 +62,7 @@ def rename(project: Project, old_name: str, new_name: str, *, clock: Clock) -> d
     return {"renamed": {"from": old_name, "to": new_name}}
 
 
-def purge(project: Project, *, older_than: timedelta, clock: Clock) -> dict[str, Any]:
+def purge(project: ProjectConfig, *, older_than: timedelta, clock: Clock) -> dict[str, Any]:
     """Forget what was settled longer ago: outbox rows, acks, rejections, tombstones."""
     now = clock.now()
     before = now - older_than
@@ -70,17 +70,17 @@ def purge(project: Project, *, older_than: timedelta, clock: Clock) -> dict[str,
     left_before = min(before, now - timedelta(hours=REMEMBERED_HOURS))
     with _locked(project, "purge", clock=clock) as ledger:
         forgotten = _purge(ledger, before=before, left_before=left_before)
-        return {"before": iso(before), "forgotten": forgotten}
+        return {"before": format_utc(before), "forgotten": forgotten}
 
 
-def rejected(project: Project, *, clock: Clock) -> dict[str, Any]:
+def rejected(project: ProjectConfig, *, clock: Clock) -> dict[str, Any]:
     """What was refused and is not settled, by audience and reason."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         return {"rejected": _rejected(Ledger(warehouse, clock=clock))}
 
 
 @contextmanager
-def _locked(project: Project, command: str, *, clock: Clock) -> Iterator[Ledger]:
+def _locked(project: ProjectConfig, command: str, *, clock: Clock) -> Iterator[Ledger]:
     with open_warehouse(project, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         if not ledger.installed:
@@ -179,8 +179,8 @@ def _rejected(ledger: Ledger) -> list[dict[str, Any]]:
             "status": row[4],
             "rows": row[5],
             "attempts": row[6],
-            "first_seen": iso(row[7]),
-            "last_seen": iso(row[8]),
+            "first_seen": format_utc(row[7]),
+            "last_seen": format_utc(row[8]),
             "sample": json.loads(row[9]) if row[9] else None,
         }
         for row in rows

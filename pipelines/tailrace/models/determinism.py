@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from sqlglot import exp
 
-from tailrace.errors import ModelError, ModelMoves
+from tailrace.errors import ModelError, NonDeterministicModel
 from tailrace.models.parse import line_of
 
 # DuckDB's own, and what other dialects call the same.
@@ -107,7 +107,7 @@ def moves(query: exp.Query, *, sql: str = "", file: str | None = None) -> Iterat
                 hint = "Make an id from the key instead, such as: md5(id)"
         else:
             continue
-        yield ModelMoves(message, hint=hint, file=file, line=line_of(node))
+        yield NonDeterministicModel(message, hint=hint, file=file, line=line_of(node))
 
 
 def pin(query: exp.Query, now: datetime) -> exp.Query:

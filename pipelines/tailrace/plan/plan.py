@@ -16,7 +16,7 @@ from typing import Any, Literal
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.segment.mapper import Mapper
-from tailrace.errors import ModelDoesNotBind, YoursToFix
+from tailrace.errors import ModelDoesNotBind, UserError
 from tailrace.ledger.ledger import Delivered, Ledger, Shape
 from tailrace.models.loader import Model, Models, bind, check_columns, definition, fingerprint
 from tailrace.plan import new_users, stats
@@ -358,7 +358,7 @@ class Planner:
         try:
             earlier = self._bound(delivered.definition, was)
             self.warehouse.describe(earlier)
-        except YoursToFix:
+        except UserError:
             return None
         return earlier
 

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
-from tailrace.clock import Clock, iso
-from tailrace.config.project import Project, did_you_mean
+from tailrace.clock import Clock, format_utc
+from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.segment.mapper import Mapper
 from tailrace.encoding.transforms import mask_sample
 from tailrace.errors import NothingLanded, NothingSelected
@@ -22,7 +22,7 @@ from tailrace.warehouse.statements import Binding, Column, query
 
 
 def trace(
-    project: Project, person: str, *, clock: Clock, show_values: bool = False
+    project: ProjectConfig, person: str, *, clock: Clock, show_values: bool = False
 ) -> dict[str, Any]:
     """A person's row in Salesforce, and in every audience the membership, the events, and why
     not. Found by key, user id or anonymous id; values are masked unless `show_values`.
@@ -52,7 +52,7 @@ def trace(
         return {"person": shown, "salesforce": today.rows, "audiences": traced}
 
 
-def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:
+def sizes(project: ProjectConfig, audience: str, *, clock: Clock) -> dict[str, Any]:
     """How an audience grew and shrank, run by run."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
@@ -62,7 +62,7 @@ def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:
             "audience": audience,
             "runs": [
                 {
-                    "at": iso(at),
+                    "at": format_utc(at),
                     **dict(zip(names, counts, strict=True)),
                     "held": held,
                     "phase": phase,
@@ -74,7 +74,7 @@ def sizes(project: Project, audience: str, *, clock: Clock) -> dict[str, Any]:
 
 
 def members_at(
-    project: Project, audience: str, moment: datetime, *, clock: Clock
+    project: ProjectConfig, audience: str, moment: datetime, *, clock: Clock
 ) -> list[tuple[Any, ...]]:
     """The keys of who was a member at a moment.
 
@@ -86,9 +86,9 @@ def members_at(
         ((purged,),) = warehouse.run("reporting/purged_until", tables=ledger.tables, audience=lane)
         if purged is not None and moment < purged:
             raise NothingSelected(
-                f"{audience}: what was delivered until {iso(purged)} was purged, so that nobody "
-                "knows any more who was a member before",
-                hint="Ask for a later moment. Sizes are kept: tailrace history " + audience,
+                f"{audience}: the deliveries until {format_utc(purged)} were purged, so "
+                "the members before that time are unknown",
+                hint=f"Use a later time. Sizes are kept: tailrace history {audience}",
             )
         shape, _ = _shape(ledger, lane)
         if not shape.keys:
@@ -154,7 +154,7 @@ def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dic
     *_, version, since, gone = found[0] if found else (None, None, None)
     return {
         "membership": "none" if not found else "left" if gone else "member",
-        "since": iso(since) if since else None,
+        "since": format_utc(since) if since else None,
         "run_seq": version,
         "events": list(_events(ledger, shape, audience, moved, show_values=show_values)),
     }
@@ -186,11 +186,11 @@ def _events(
             fate = "not yet delivered"
         yield {
             "run_seq": run_seq,
-            "planned_at": iso(planned_at),
+            "planned_at": format_utc(planned_at),
             "op": transition.op,
             "reason": transition.reason,
             "fate": fate,
-            "acked_at": iso(acked_at) if acked_at else None,
+            "acked_at": format_utc(acked_at) if acked_at else None,
             "calls": [{"kind": call.kind, "message_id": call.message_id} for call in calls],
             "values": {
                 name: str(value) if show_values else mask_sample(value)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tailrace.clock import Clock
-from tailrace.config.project import Project
+from tailrace.config.project import ProjectConfig
 from tailrace.destinations.segment.tracking_plan import draft
 from tailrace.errors import ModelDoesNotBind, NothingLanded
 from tailrace.ledger.ledger import Ledger
@@ -17,7 +17,7 @@ from tailrace.warehouse.connection import open_warehouse
 
 
 def draft_of(
-    project: Project, *, clock: Clock, select: Sequence[str] = (), exclude: Sequence[str] = ()
+    project: ProjectConfig, *, clock: Clock, select: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> dict[str, Any]:
     """A tracking plan of the selected audiences. Columns of models that do not run have no type."""
     models = read_models(project.models_folder, objects=project.salesforce().objects)
@@ -30,7 +30,7 @@ def draft_of(
 
 
 def _column_types(
-    project: Project, models: Models, chosen: Sequence[Model], *, clock: Clock
+    project: ProjectConfig, models: Models, chosen: Sequence[Model], *, clock: Clock
 ) -> dict[str, Mapping[str, str]]:
     found: dict[str, Mapping[str, str]] = {}
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:

@@ -16,7 +16,7 @@ from typing import Any
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.audience.yaml import suggest
 from tailrace.clock import Clock
-from tailrace.config.project import Project
+from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
 from tailrace.errors import HeaderInvalid, MissingCredential, NothingSelected
@@ -37,7 +37,7 @@ STATUS_RUNS_MAX = 10
 
 
 def extract(
-    project: Project,
+    project: ProjectConfig,
     *,
     clock: Clock,
     objects: Sequence[str] | None = None,
@@ -59,7 +59,7 @@ def extract(
 
 
 def plan(
-    project: Project,
+    project: ProjectConfig,
     *,
     clock: Clock,
     select: Sequence[str] = (),
@@ -90,7 +90,7 @@ def plan(
 
 
 def sync(
-    project: Project,
+    project: ProjectConfig,
     *,
     clock: Clock,
     select: Sequence[str] = (),
@@ -123,7 +123,7 @@ def sync(
 
 
 def run(
-    project: Project,
+    project: ProjectConfig,
     *,
     clock: Clock,
     select: Sequence[str] = (),
@@ -145,7 +145,7 @@ def run(
 
 
 def retire(
-    project: Project,
+    project: ProjectConfig,
     audience: str,
     *,
     clock: Clock,
@@ -158,7 +158,7 @@ def retire(
 
 
 def replay(
-    project: Project,
+    project: ProjectConfig,
     audience: str,
     destination: str,
     *,
@@ -173,21 +173,23 @@ def replay(
     return _carry_out(project, job, clock=clock, progress=progress)
 
 
-def status(project: Project, *, clock: Clock) -> dict[str, Any]:
+def status(project: ProjectConfig, *, clock: Clock) -> dict[str, Any]:
     """The last runs, and where each audience stands."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         return {"runs": ledger.recent_runs(STATUS_RUNS_MAX), "audiences": ledger.standing()}
 
 
-def _carry_out(project: Project, job: Job, *, clock: Clock, progress: Progress | None) -> RunResult:
+def _carry_out(
+    project: ProjectConfig, job: Job, *, clock: Clock, progress: Progress | None
+) -> RunResult:
     # Everything that can be wrong without a warehouse is told before one is opened.
     work = prepare(project, job)
     with open_warehouse(project, clock=clock) as warehouse:
         return carry_out(warehouse, work, clock=clock, progress=progress)
 
 
-def prepare(project: Project, job: Job) -> Work:
+def prepare(project: ProjectConfig, job: Job) -> Work:
     """Read what a job needs, and raise what is wrong with it."""
     reads_models = job.deliver and job.retire is None
     models, selected = _selected(project, job.select, job.exclude) if reads_models else (None, ())
@@ -221,7 +223,7 @@ def carry_out(
 
 
 def _selected(
-    project: Project, select: Sequence[str], exclude: Sequence[str]
+    project: ProjectConfig, select: Sequence[str], exclude: Sequence[str]
 ) -> tuple[Models, Sequence[Model]]:
     models = read_models(project.models_folder, objects=project.salesforce().objects)
     seen: dict[str, Audience] = {}
@@ -254,7 +256,7 @@ def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
 
 
-def _limits(project: Project, selected: Sequence[Model]) -> Mapping[str, SegmentSettings]:
+def _limits(project: ProjectConfig, selected: Sequence[Model]) -> Mapping[str, SegmentSettings]:
     """The senders' limits, where there are any: a plan needs no write key."""
     found = {}
     for name in _destinations(selected):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
-from tailrace.clock import iso
+from tailrace.clock import format_utc
 from tailrace.errors import TailraceError
 from tailrace.plan.plan import Plan
 from tailrace.run.delivery import Settled
@@ -174,5 +174,5 @@ def object_entry(facts: ObjectFacts) -> dict[str, Any]:
         "new_fields": list(facts.new_fields),
         "retyped_fields": list(facts.retyped_fields),
         "api": facts.api,
-        "watermark": iso(facts.watermark) if facts.watermark else None,
+        "watermark": format_utc(facts.watermark) if facts.watermark else None,
     }

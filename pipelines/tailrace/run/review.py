@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tailrace.clock import iso
-from tailrace.errors import PlanMoved, PlanUnreadable
+from tailrace.clock import format_utc
+from tailrace.errors import PlanChanged, PlanUnreadable
 from tailrace.plan.plan import AudiencePlan, Plan
 from tailrace.plan.policy import DEFAULTS, Choices
 
@@ -35,7 +35,7 @@ def write(path: Path, plan: Plan, *, choices: Choices, engine: str) -> None:
     content = {
         "schema_version": FORMAT,
         "tailrace_plan": {
-            "planned_at": iso(plan.planned_at),
+            "planned_at": format_utc(plan.planned_at),
             "engine": engine,
             "choices": {
                 "allow": sorted(f"{audience}:{guard}" for audience, guard in choices.allow),
@@ -74,14 +74,14 @@ def read(path: Path) -> Reviewed:
         raise PlanUnreadable(f"{path.name} is not a plan of Tailrace", file=path) from error
 
 
-def insist(plan: Plan, reviewed: Reviewed, *, engine: str) -> None:
+def require(plan: Plan, reviewed: Reviewed, *, engine: str) -> None:
     """Refuse a plan that is not the one that was reviewed.
 
     Raises:
-        PlanMoved: It names the audiences that come to something else today.
+        PlanChanged: It names the audiences that come to something else today.
     """
     if reviewed.engine != engine:
-        raise PlanMoved(f"The plan was made by {reviewed.engine}, this is {engine}")
+        raise PlanChanged(f"The plan was made by {reviewed.engine}, this is {engine}")
     made = _digests(plan)
     moved = [
         f"{name} ({_moved(reviewed.digests.get(name, ''), made[name])})"
@@ -89,7 +89,9 @@ def insist(plan: Plan, reviewed: Reviewed, *, engine: str) -> None:
         if reviewed.digests.get(name) != made[name]
     ]
     if moved:
-        raise PlanMoved(f"Not what was reviewed at {iso(reviewed.planned_at)}: {', '.join(moved)}")
+        raise PlanChanged(
+            f"Not what was reviewed at {format_utc(reviewed.planned_at)}: {', '.join(moved)}"
+        )
 
 
 def _digests(plan: Plan) -> dict[str, str]:

@@ -201,7 +201,7 @@ class Runner:
             idle = [a for a in audiences if not self._concerns(a)]
             made = planner.plan(selected, without={a.name for a in (*waiting, *idle)})
             if agreed is not None:
-                review.insist(made, agreed, engine=self.ledger.warehouse.engine_version)
+                review.require(made, agreed, engine=self.ledger.warehouse.engine_version)
             self._carry_out(dispatch, made)
 
     def _concerns(self, audience: Audience) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock
-from tailrace.config.project import Project, did_you_mean
+from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import (
     ConfigurationError,
     LockHeld,
@@ -74,7 +74,7 @@ class Warehouse:
         insist: What must hold for a transaction to begin; raises where it does not.
     """
 
-    def __init__(self, project: Project, destination: Any):
+    def __init__(self, project: ProjectConfig, destination: Any):
         self.project = project
         self.destination = destination
         # What dlt knows of a dataset's tables is of no use here, and reading it costs as much as
@@ -282,7 +282,7 @@ class Warehouse:
 
 @contextmanager
 def open_warehouse(
-    project: Project, *, clock: Clock, read_only: bool = False
+    project: ProjectConfig, *, clock: Clock, read_only: bool = False
 ) -> Iterator[Warehouse]:
     """Open the project's warehouse; on DuckDB this takes the file.
 
@@ -322,7 +322,7 @@ def _compact(warehouse: Warehouse) -> None:
             return
 
 
-def _connected(project: Project, destination: Any) -> Warehouse:
+def _connected(project: ProjectConfig, destination: Any) -> Warehouse:
     name = project.settings.warehouse
     try:
         # dlt reads a folder's settings once, and this process may have been in another before.
@@ -359,7 +359,9 @@ def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(f"The warehouse {name} cannot be opened: {told}")
 
 
-def _open_duckdb(project: Project, *, clock: Clock, read_only: bool) -> duckdb.DuckDBPyConnection:
+def _open_duckdb(
+    project: ProjectConfig, *, clock: Clock, read_only: bool
+) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     file = project.duckdb_file

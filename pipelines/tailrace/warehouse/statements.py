@@ -26,7 +26,7 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
-from tailrace.clock import iso
+from tailrace.clock import format_utc
 from tailrace.errors import StatementInvalid
 from tailrace.warehouse.sql_files import WRITTEN_IN, named_statement
 
@@ -201,7 +201,7 @@ def rendered(query: exp.Query, dialect: str) -> str:
 def literal(value: Any) -> exp.Expr:
     """A Python value as a node that can never be read as SQL."""
     if isinstance(value, datetime):
-        return exp.cast(exp.Literal.string(iso(value)), "TIMESTAMPTZ", dialect=WRITTEN_IN)
+        return exp.cast(exp.Literal.string(format_utc(value)), "TIMESTAMPTZ", dialect=WRITTEN_IN)
     if value is None or isinstance(value, bool | int | float | str | Decimal):
         return exp.convert(value)
     raise StatementInvalid(f"a {type(value).__name__} cannot be bound as a literal")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from tailrace.clock import iso
+from tailrace.clock import format_utc
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.segment.delivery_overview import Overview, reconcile
 from tailrace.errors import CredentialRefused, MissingCredential, ServiceFailed, Unreachable
@@ -36,7 +36,7 @@ def settings(segment: SegmentSimulator, **more: Any) -> SegmentSettings:
 def post(segment: SegmentSimulator, *messages: dict[str, Any]) -> None:
     body = {
         "batch": [{"messageId": f"m{n}", **message} for n, message in enumerate(messages)],
-        "sentAt": iso(segment.now()),
+        "sentAt": format_utc(segment.now()),
         "writeKey": segment.write_key,
     }
     requests.post(f"{segment.url}/v1/batch", json=body)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from tailrace.clock import Clock, iso
+from tailrace.clock import Clock, format_utc
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.segment.http import environment_of
 from tailrace.destinations.segment.responses import wait_asked_for
@@ -100,8 +100,8 @@ class _Asking:
         start = since.replace(minute=since.minute if fine else 0, second=0, microsecond=0)
         query = {
             "sourceId": source_id,
-            "startTime": iso(start),
-            "endTime": iso(until),
+            "startTime": format_utc(start),
+            "endTime": format_utc(until),
             "granularity": "MINUTE" if fine else "HOUR",
             "pagination.count": str(PAGE_ROWS),
         }

@@ -23,7 +23,7 @@ from segment.analytics import oauth_manager, request
 from segment.analytics.consumer import FatalError
 from segment.analytics.version import VERSION
 
-from tailrace.clock import Clock, iso
+from tailrace.clock import Clock, format_utc
 from tailrace.config.project import is_loopback
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.segment.responses import (
@@ -78,7 +78,7 @@ class Wire:
 
     def body(self, messages: Sequence[bytes]) -> bytes:
         """The request body; `sentAt` is the clock now, or every event would be shifted in time."""
-        sent_at = iso(self._clock.now()).encode()
+        sent_at = format_utc(self._clock.now()).encode()
         return b'{"batch":[' + b",".join(messages) + b'],"sentAt":"' + sent_at + self._tail
 
     def send(self, messages: Sequence[bytes], *, retries: int) -> Answer:

@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 import orjson
 
 from tailrace.audience.audience import Audience
-from tailrace.clock import iso
+from tailrace.clock import format_utc
 from tailrace.destinations.segment.context import (
     Context,
     Head,
@@ -430,7 +430,7 @@ def _framed(part: bytes) -> bytes:
 
 
 def _planned_at(moment: datetime) -> bytes:
-    return b'"timestamp":"%b",' % iso(moment).encode()
+    return b'"timestamp":"%b",' % format_utc(moment).encode()
 
 
 def _digest(*parts: str) -> blake2b:

@@ -37,7 +37,7 @@ from tailrace.errors import (
     TailraceError,
     UnknownField,
     UnknownObject,
-    YoursToFix,
+    UserError,
     all_of,
 )
 from tailrace.salesforce.client import Api
@@ -309,7 +309,7 @@ def describe_all(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
         except (UnknownObject, UnknownField, SeveralUnknown) as error:
             unknown[name] = error
             return name
-        except (YoursToFix, *FOR_ALL, QuotaSpent):
+        except (UserError, *FOR_ALL, QuotaSpent):
             raise
         except TailraceError as error:
             # The service stumbled over this one: the others may go on.
