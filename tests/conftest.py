@@ -6,12 +6,12 @@ import logging
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from command_server import CommandServer
 
 ROOT = Path(__file__).parents[1]
 
@@ -93,20 +93,26 @@ def project(tmp_path: Path) -> Path:
     return scaffold(tmp_path / "shop").root
 
 
+@pytest.fixture(scope="session")
+def command_server() -> Iterator[CommandServer]:
+    """One process for each test worker, from which commands are forked."""
+    server = CommandServer()
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
+def command(tmp_path: Path, command_server: CommandServer) -> Command:
     """The command line in a process of its own, in an otherwise clean environment."""
 
     def run(
         *arguments: str, cwd: Path | None = None, **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tailrace", *arguments],
+        return command_server.run(
+            list(arguments),
             cwd=cwd or tmp_path,
-            env={k: v for k, v in os.environ.items() if not _leaks(k)} | environ,
-            capture_output=True,
-            text=True,
-            timeout=120,
+            environ={k: v for k, v in os.environ.items() if not _leaks(k)} | environ,
+            timeout_seconds=120,
         )
 
     return run

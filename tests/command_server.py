@@ -1,0 +1,164 @@
+"""Runs `tailrace` in processes forked from one that has imported everything already.
+
+A test that runs the command needs a process of its own: its own folder, environment, streams and
+exit code. Most of the time of such a process goes into imports, so they are made once for each
+test worker, in a server process without threads that forks for each command. What a command
+imports, and how it starts, is tested with plain processes in `cli/test_app.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+IMPORTED_FIRST = (
+    "dlt",
+    "duckdb",
+    "pyarrow",
+    "pyarrow.parquet",
+    "requests",
+    "rich.table",
+    "simple_salesforce",
+    "sqlglot",
+    "tailrace.cli.app",
+    "tailrace.cli.text",
+    "tailrace.run.job",
+    "tailrace.salesforce.extract.source",
+)
+
+
+class CommandServer:
+    """Starts the server when first asked, and runs one command at a time."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(
+        self, arguments: list[str], *, cwd: Path, environ: Mapping[str, str], timeout_seconds: float
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command line to its end.
+
+        Raises:
+            subprocess.TimeoutExpired: It took too long, and was killed.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = Path(folder) / "out", Path(folder) / "err"
+            request = {
+                "arguments": arguments,
+                "cwd": str(cwd),
+                "environ": dict(environ),
+                "out": str(out),
+                "err": str(err),
+                "timeout_seconds": timeout_seconds,
+            }
+            code = int(self._ask(json.dumps(request)))
+            stdout, stderr = out.read_text(), err.read_text()
+        command = ["tailrace", *arguments]
+        if code == TIMED_OUT:
+            raise subprocess.TimeoutExpired(command, timeout_seconds, stdout, stderr)
+        return subprocess.CompletedProcess(command, code, stdout, stderr)
+
+    def _ask(self, line: str) -> str:
+        if self._process is None or self._process.poll() is not None:
+            self._process = subprocess.Popen(
+                [sys.executable, __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the command server has died"
+        return answer
+
+    def close(self) -> None:
+        """End the server."""
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.wait(timeout=30)
+
+
+# No exit code of a process has this value.
+TIMED_OUT = 1_000
+
+
+def serve(lines: IO[str], answers: IO[str]) -> None:
+    """Fork for each line, and answer with the exit code."""
+    for name in IMPORTED_FIRST:
+        # A module that has moved only makes the first commands slower.
+        with suppress(ImportError):
+            __import__(name)
+    for line in lines:
+        print(_run(json.loads(line)), file=answers, flush=True)
+
+
+def _run(request: dict[str, object]) -> int:
+    import signal
+
+    child = os.fork()
+    if child == 0:
+        _become(request)
+    timeout_seconds = float(str(request["timeout_seconds"]))
+    expired = []
+
+    def kill(*_: object) -> None:
+        expired.append(True)
+        os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
+    signal.setitimer(signal.ITIMER_REAL, timeout_seconds)
+    try:
+        _, status = os.waitpid(child, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return TIMED_OUT if expired else os.waitstatus_to_exitcode(status)
+
+
+def _become(request: dict[str, object]) -> None:
+    """Be the command: its folder, environment and streams, then its exit code."""
+    code = 70
+    try:
+        environ = request["environ"]
+        assert isinstance(environ, dict)
+        os.chdir(str(request["cwd"]))
+        os.environ.clear()
+        os.environ.update(environ)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for descriptor, name in ((1, "out"), (2, "err")):
+            file = os.open(str(request[name]), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(file, descriptor)
+        sys.stdin = os.fdopen(0, "r", closefd=False)
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+        arguments = request["arguments"]
+        assert isinstance(arguments, list)
+        sys.argv = ["tailrace", *arguments]
+        from tailrace.cli.app import main
+
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        with suppress(Exception):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(sys.stdin, sys.stdout)
