@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,7 @@ class CommandServer:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._one_at_a_time = threading.Lock()
 
     def run(
         self, arguments: list[str], *, cwd: Path, environ: Mapping[str, str], timeout_seconds: float
@@ -58,7 +60,8 @@ class CommandServer:
                 "err": str(err),
                 "timeout_seconds": timeout_seconds,
             }
-            code = int(self._ask(json.dumps(request)))
+            with self._one_at_a_time:
+                code = int(self._ask(json.dumps(request)))
             stdout, stderr = out.read_text(), err.read_text()
         command = ["tailrace", *arguments]
         if code == TIMED_OUT:
