@@ -11,7 +11,7 @@ import duckdb
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
 from tailrace.plan.plan import Plan
-from tailrace.plan.policy import Choices
+from tailrace.plan.policy import PlanOptions
 from tailrace.run import job
 from tailrace.run.result import RunResult
 from tailrace.testing.segment.simulator import SegmentSimulator
@@ -106,8 +106,8 @@ class Shop:
     def sync(self, **options: Any) -> RunResult:
         return job.sync(self.project, clock=self.clock, **options)
 
-    def allow(self, *pairs: tuple[str, str]) -> Choices:
-        return Choices(allow=frozenset(pairs))
+    def allow(self, *pairs: tuple[str, str]) -> PlanOptions:
+        return PlanOptions(allow=frozenset(pairs))
 
     def arrived(self) -> list[dict[str, Any]]:
         """What Segment took since the last look, duplicates by messageId left out."""

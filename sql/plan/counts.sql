@@ -3,15 +3,14 @@
 SELECT COUNT(*) FROM snapshot AS s WHERE NOT s._gone
 
 -- name: count_moves
--- How many keys came and went.
+-- How many keys entered and exited.
 SELECT
   COALESCE(SUM(CASE WHEN t.op = 'entered' THEN 1 ELSE 0 END), 0),
-  COALESCE(SUM(CASE WHEN t.op = 'exited' THEN 1 ELSE 0 END), 0),
-  COUNT(*)
+  COALESCE(SUM(CASE WHEN t.op = 'exited' THEN 1 ELSE 0 END), 0)
 FROM transitions AS t
 
 -- name: growth
--- By how many members the audience grows: somebody may enter or exit who was one, or was none.
+-- By how many members the audience grows: a key may enter that is a member, or exit that is none.
 SELECT COALESCE(SUM(
   CASE
     WHEN t.op = 'entered' AND (s._v IS NULL OR s._gone) THEN 1
@@ -23,23 +22,23 @@ FROM transitions AS t
 LEFT JOIN snapshot AS s ON EVERY_COLUMN(keys, s._ = t._)
 
 -- name: summary
--- Transitions counted by what decides which calls they are worth.
+-- Transitions counted by the facts that decide which messages they make; see TransitionGroup.
 SELECT
   t.op, t.reason, t._send, COALESCE(t._stays, FALSE) AS stays,
-  t._blind OR ANY_COLUMN(track, t._ IS DISTINCT FROM t.old___) AS track_moved,
-  t._blind OR ANY_COLUMN(identify, t._ IS DISTINCT FROM t.old___) AS identify_moved,
-  t._blind OR ANY_COLUMN(grouped, t._ IS DISTINCT FROM t.old___) AS group_moved,
-  NOT t._blind AND ANY_COLUMN(consent, t._ IS DISTINCT FROM t.old___) AS consent_moved,
-  NOT t._blind AND ANY_COLUMN(identity, t._ IS DISTINCT FROM t.old___) AS identity_moved,
-  ANY_COLUMN(identity, t.old___ IS NOT NULL) AS had_identity,
+  t._blind OR ANY_COLUMN(track, t._ IS DISTINCT FROM t.old___) AS track_changed,
+  t._blind OR ANY_COLUMN(identify, t._ IS DISTINCT FROM t.old___) AS identify_changed,
+  t._blind OR ANY_COLUMN(grouped, t._ IS DISTINCT FROM t.old___) AS group_changed,
+  NOT t._blind AND ANY_COLUMN(consent, t._ IS DISTINCT FROM t.old___) AS consent_changed,
+  NOT t._blind AND ANY_COLUMN(identity, t._ IS DISTINCT FROM t.old___) AS user_changed,
+  ANY_COLUMN(identity, t.old___ IS NOT NULL) AS had_user,
   EVERY_COLUMN(group_id, t._ IS NOT NULL) AS has_group,
-  t.op = 'entered' AND t.base_v = :never AS is_new,
+  t.op = 'entered' AND t.base_v = :first_version AS is_new,
   COUNT(*) AS members
 FROM transitions AS t
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 
 -- name: samples
--- A few transitions of each kind, to be shown masked.
+-- A few transitions of each operation, shown masked.
 SELECT s.op, s.reason, EACH_COLUMN(keys, s._)
 FROM (
   SELECT t.op, t.reason, EACH_COLUMN(keys, t._),
@@ -50,7 +49,7 @@ WHERE s._place <= :rows_max
 ORDER BY s.op, s._place
 
 -- name: first_transitions
--- A handful of transitions, by which the size of calls is estimated.
+-- A few transitions, from which the size of messages is estimated.
 SELECT
   ROW_NUMBER() OVER (ORDER BY EACH_COLUMN(keys, o._)),
   o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
@@ -58,7 +57,7 @@ SELECT
 FROM (SELECT * FROM transitions AS t ORDER BY EACH_COLUMN(keys, t._) LIMIT :rows_max) AS o
 
 -- name: digest
--- One value for all transitions of a plan, whatever their order: equal plans have equal digests.
+-- One value for all transitions of a plan, independent of their order: equal plans have equal digests.
 SELECT COUNT(*), CAST(BIT_XOR(h) AS TEXT) || ' ' || CAST(SUM(h) AS TEXT)
 FROM (
   SELECT
@@ -72,7 +71,7 @@ FROM (
 ) AS hashed
 
 -- name: digest (postgres)
--- One value for all transitions of a plan, whatever their order: equal plans have equal digests.
+-- One value for all transitions of a plan, independent of their order: equal plans have equal digests.
 SELECT COUNT(*), CAST(SUM(CAST(CAST('x' || SUBSTR(h, 1, 15) AS BIT(60)) AS BIGINT)) AS TEXT)
 FROM (
   SELECT
@@ -83,22 +82,22 @@ FROM (
   FROM transitions AS t
 ) AS hashed
 
--- name: newcomers
--- Users who may be new to a destination; nobody to begin with.
-CREATE TEMPORARY TABLE newcomers AS SELECT CAST('' AS TEXT) AS user_known_as WHERE FALSE
+-- name: new_users
+-- An empty table for users who may be new to a destination.
+CREATE TEMPORARY TABLE new_users AS SELECT CAST('' AS TEXT) AS user_known_as WHERE FALSE
 
--- name: add_newcomers
--- The users of those who enter an audience that never had them.
-INSERT INTO newcomers (user_known_as)
+-- name: add_new_users
+-- Users who enter an audience for the first time.
+INSERT INTO new_users (user_known_as)
 SELECT DISTINCT EACH_COLUMN(who, CAST(t._ AS TEXT))
 FROM transitions AS t
-WHERE t.op = 'entered' AND t.base_v = :never AND EVERY_COLUMN(who, t._ IS NOT NULL)
+WHERE t.op = 'entered' AND t.base_v = :first_version AND EVERY_COLUMN(who, t._ IS NOT NULL)
 
--- name: drop_known
--- Whoever is, or was, a member of another audience is known there.
-DELETE FROM newcomers AS n
+-- name: remove_known_users
+-- Removes users who are or were members of an audience of the destination.
+DELETE FROM new_users AS n
 WHERE EXISTS (SELECT 1 FROM snapshot AS s WHERE EVERY_COLUMN(who, CAST(s._ AS TEXT) = n.user_known_as))
 
--- name: count_newcomers
+-- name: count_new_users
 -- How many users are new to a destination.
-SELECT COUNT(DISTINCT n.user_known_as) FROM newcomers AS n
+SELECT COUNT(DISTINCT n.user_known_as) FROM new_users AS n

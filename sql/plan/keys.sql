@@ -1,5 +1,5 @@
 -- name: count_bad_keys
--- Among the transitions: keys with a NULL, and keys that stand more than once.
+-- Among the transitions: rows whose key has a NULL, and keys that occur more than once.
 SELECT
   COALESCE(SUM(CASE WHEN NOT EVERY_COLUMN(keys, g._ IS NOT NULL) THEN g._times ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN g._times > 1 THEN 1 ELSE 0 END), 0)
@@ -11,7 +11,7 @@ FROM (
 ) AS g
 
 -- name: bad_keys
--- The model's keys that are NULL or stand more than once, with how often.
+-- The model's keys that have a NULL or occur more than once, with their number of rows.
 CREATE TEMPORARY TABLE bad_keys AS
 SELECT EACH_COLUMN(keys, m._), COUNT(*) AS _times
 FROM model AS m
@@ -19,19 +19,15 @@ GROUP BY EACH_COLUMN(keys, m._)
 HAVING COUNT(*) > 1 OR NOT EVERY_COLUMN(keys, m._ IS NOT NULL)
 
 -- name: bad_key_samples
--- A few bad keys, to be shown masked.
-SELECT EACH_COLUMN(keys, b._), b._times FROM bad_keys AS b ORDER BY b._times DESC LIMIT :rows_max
+-- A few bad keys, shown masked: the most frequent first.
+SELECT EACH_COLUMN(keys, b._), b._times FROM bad_keys AS b ORDER BY b._times DESC, EACH_COLUMN(keys, b._) LIMIT :rows_max
 
 -- name: quarantined
--- How many rows have a bad key, and how many of those keys are live members.
-SELECT
-  COALESCE(SUM(b._times), 0),
-  COUNT(*),
-  COALESCE(SUM(CASE WHEN EVERY_COLUMN(keys, b._ IS NOT NULL) THEN 0 ELSE b._times END), 0)
-FROM bad_keys AS b
+-- How many rows have a bad key.
+SELECT COALESCE(SUM(b._times), 0) FROM bad_keys AS b
 
 -- name: quarantine
--- A bad key is never read as an entry, a change or an exit.
+-- Removes transitions of bad keys: they never enter, change or exit.
 DELETE FROM transitions AS t
 WHERE
   NOT EVERY_COLUMN(keys, t._ IS NOT NULL)

@@ -1,21 +1,21 @@
--- name: doubtful
--- The last attempts without a known outcome, one a key, and a version that nobody has seen for what
--- is said instead. It hangs on the attempt, so that a plan can be made again to the letter.
-CREATE TEMPORARY TABLE tried AS
+-- name: last_attempts
+-- The last attempts without a known outcome, one per key, and an unused version for a transition that
+-- replaces the attempt. The version depends on the attempt only, so that a plan can be reproduced.
+CREATE TEMPORARY TABLE last_attempts AS
 SELECT
   o.op, o.base_v, o._blind, -d.run_seq AS _epoch,
   COALESCE(o._at, a.planned_at) AS _at,
   EACH_COLUMN(keys, o._),
-  EACH_COLUMN(known, CAST(o._ AS _TYPE)),
-  EACH_COLUMN(fresh, CAST(NULL AS _TYPE))
+  EACH_COLUMN(recorded_columns, CAST(o._ AS _TYPE)),
+  EACH_COLUMN(new_columns, CAST(NULL AS _TYPE))
 FROM doubtful AS d
 JOIN outbox AS o ON o.run_seq = d.run_seq AND o.seq = d.seq
 JOIN audience_runs AS a ON a.run_seq = d.run_seq AND a.audience = d.audience
 WHERE d.audience = :audience
 
--- name: force_present
--- Doubtful keys that are in the model and equal to the snapshot: said again, since the receiver
--- may hold what was tried in between.
+-- name: resend_if_present
+-- Unconfirmed keys whose row equals the snapshot: sent again, because the receiver may have the
+-- attempted values.
 INSERT INTO transitions (
   op, reason, base_v, _blind, _send, _at, _since, keys, columns, old__columns
 )
@@ -35,12 +35,12 @@ SELECT
   CAST(:now AS TIMESTAMPTZ),
   EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._), EACH_COLUMN(columns, CAST(NULL AS _TYPE))
 FROM model AS m
-JOIN tried AS d ON EVERY_COLUMN(keys, d._ = m._)
+JOIN last_attempts AS d ON EVERY_COLUMN(keys, d._ = m._)
 WHERE NOT EXISTS (SELECT 1 FROM transitions AS t WHERE EVERY_COLUMN(keys, t._ = m._))
 
--- name: force_absent
--- Doubtful keys that are neither in the model nor live in the snapshot: an exit, with what was
--- last tried, since the receiver may have let them in.
+-- name: resend_if_absent
+-- Unconfirmed keys that are neither in the model nor members: an exit with the attempted values,
+-- because the receiver may have them as members.
 INSERT INTO transitions (
   op, reason, base_v, _blind, _send, _at, _since, keys, columns, old__columns
 )
@@ -48,16 +48,15 @@ SELECT
   'exited', 'data', CASE WHEN d.op = 'exited' THEN d.base_v ELSE d._epoch END, TRUE, TRUE,
   CASE WHEN d.op = 'exited' THEN d._at END, CAST(:now AS TIMESTAMPTZ),
   EACH_COLUMN(keys, d._), EACH_COLUMN(columns, d._), EACH_COLUMN(columns, CAST(NULL AS _TYPE))
-FROM tried AS d
+FROM last_attempts AS d
 WHERE
   NOT EXISTS (SELECT 1 FROM model AS m WHERE EVERY_COLUMN(keys, d._ = m._))
   AND NOT EXISTS (SELECT 1 FROM transitions AS t WHERE EVERY_COLUMN(keys, t._ = d._))
 
--- name: settle_doubtful
--- A planned key whose last attempt has no known outcome: the same attempt keeps its id and
--- its moment; anything
--- else is sent whole, under an id that no receiver has seen. It is sent even where the rest is only
--- recorded: nobody knows what the receiver holds.
+-- name: repeat_unconfirmed
+-- A planned key whose last attempt has no known outcome. An equal transition keeps the messageId and
+-- the time of the attempt; a different one is sent whole, under a new messageId. It is sent even if
+-- the plan only records changes, because the receiver's state is unknown.
 UPDATE transitions AS t
 SET
   _send = TRUE,
@@ -72,5 +71,5 @@ SET
   _at = CASE
     WHEN d.op = t.op AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM t._) THEN d._at
   END
-FROM tried AS d
+FROM last_attempts AS d
 WHERE EVERY_COLUMN(keys, d._ = t._)

@@ -22,7 +22,7 @@ from tailrace.audience.audience import (
 )
 from tailrace.audience.header import read_audience
 from tailrace.audience.yaml import read_header
-from tailrace.plan.policy import Choices
+from tailrace.plan.policy import PlanOptions
 
 EVERYTHING = """
 audience: vip_contacts
@@ -122,7 +122,7 @@ def test_the_least_header_has_the_documented_defaults() -> None:
     assert Track(entered="Segment Entered", changed=None, exited="Segment Exited") == least.track
     assert (None, None, None) == (least.identify, least.group, least.consent)
     assert ("plain", None) == (least.payload, least.destination)
-    assert {each["decided_by"] for each in Choices().decide(least).as_dict().values()} == {
+    assert {each["decided_by"] for each in PlanOptions().resolve(least).as_dict().values()} == {
         "default"
     }
     assert Guards() == least.guards

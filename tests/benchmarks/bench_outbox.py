@@ -24,8 +24,8 @@ from tailrace.destinations.segment.mapper import Call, Mapper
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import unsettled
 from tailrace.models.loader import read_models
-from tailrace.plan.plan import Planner
-from tailrace.plan.policy import Choices
+from tailrace.plan.planner import Planner
+from tailrace.plan.policy import PlanOptions
 from tailrace.run.delivery import Delivery, write_down
 from tailrace.run.dispatch import COLLECTED_AFTER
 from tailrace.run.member_messages import Envelopes
@@ -87,12 +87,12 @@ def deliveries(folder: Path) -> Iterator[tuple[str, Ledger, Delivery]]:
 def planned(ledger: Ledger) -> Delivery:
     """A run's plan, written down."""
     models = read_models(ledger.warehouse.project.models_folder)
-    choices, run = Choices(), ledger.start_run("bench", suffix="0000")
+    options, run = PlanOptions(), ledger.start_run("bench", suffix="0000")
     planner = Planner(
-        ledger, models, choices=choices, segment=None, now=ledger.clock.now(), run_seq=run.seq
+        ledger, models, options=options, segment=None, now=ledger.clock.now(), run_seq=run.seq
     )
     (made,) = planner.plan(models.audiences()).audiences
-    return write_down(ledger, run, made, choices=choices)
+    return write_down(ledger, run, made, options=options)
 
 
 def settle(ledger: Ledger, delivery: Delivery) -> None:

@@ -26,8 +26,9 @@ from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.ledger.ledger import Ledger, Run
 from tailrace.models.loader import read_models
-from tailrace.plan.plan import AudiencePlan, Planner
-from tailrace.plan.policy import Choices
+from tailrace.plan.plan import AudiencePlan
+from tailrace.plan.planner import Planner
+from tailrace.plan.policy import PlanOptions
 from tailrace.run.delivery import write_down
 from tailrace.warehouse.connection import Warehouse, open_warehouse
 
@@ -159,7 +160,7 @@ class Town:
         planner = Planner(
             self.ledger,
             self.models,
-            choices=Choices(),
+            options=PlanOptions(),
             segment=None,
             now=self.ledger.clock.now(),
         )
@@ -184,7 +185,7 @@ class Town:
         """Plan, write down, and settle; the seconds that moving the snapshot took, on disk."""
         made = self.plan()
         run: Run = self.ledger.start_run("bench", suffix="0000")
-        write_down(self.ledger, run, made, choices=Choices())
+        write_down(self.ledger, run, made, options=PlanOptions())
         last = made.planned
         self.ledger.acknowledge(run.seq, "people", first_seq=1, last_seq=last, calls=last)
         self.warehouse.execute("CHECKPOINT")

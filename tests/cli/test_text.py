@@ -89,7 +89,7 @@ def test_a_held_audience_says_what_was_seen_and_the_limit() -> None:
 def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
     choices = {
         "on_definition_change": {"choice": "hold", "decided_by": "header"},
-        "on_mapping_change": {"choice": "absorb", "decided_by": "default"},
+        "on_mapping_change": {"choice": "accept", "decided_by": "default"},
         "on_new_column": {"choice": "send", "decided_by": "flag"},
     }
     made = audience(

@@ -20,7 +20,7 @@ from tailrace.errors import LedgerGap, LedgerTooNew, ServiceFailed, WarehouseFai
 from tailrace.ledger import ledger as ledger_module
 from tailrace.ledger import outbox
 from tailrace.ledger.ledger import TABLES, Ledger, gaps
-from tailrace.plan.policy import Choices
+from tailrace.plan.policy import PlanOptions
 from tailrace.run import delivery
 from tailrace.warehouse import sql_files, statements
 from tailrace.warehouse.connection import open_warehouse
@@ -225,7 +225,7 @@ def test_a_plan_leaves_the_ledger_as_it_was(desk: Desk) -> None:
     desk.script("DELETE FROM salesforce.contact WHERE id = 'c2'")
     desk.store.audience(PEOPLE.replace("id, city", "id, UPPER(city) AS city"))
     before = contents(desk)
-    assert 2 == desk.plan(choices=Choices(on_new_column="send")).planned
+    assert 2 == desk.plan(options=PlanOptions(on_new_column="send")).planned
     assert before == contents(desk)
 
 

@@ -12,7 +12,7 @@ from shop import PEOPLE, Shop
 from tailrace.cli.text import left_over
 from tailrace.errors import DeliveryIncomplete, NothingSelected
 from tailrace.ledger import maintenance
-from tailrace.plan.policy import Choices
+from tailrace.plan.policy import PlanOptions
 from tailrace.reporting import history
 from tailrace.run import job
 from tailrace.testing.segment.simulator import SegmentSimulator
@@ -185,7 +185,7 @@ def test_who_was_a_member_is_known_as_far_back_as_the_outbox_goes(shop: Shop) ->
     shop.land(ROWS[1:])
     shop.sync()
     second = shop.clock.now()
-    job.sync(shop.project, clock=shop.clock, choices=Choices(intent="resend"))
+    job.sync(shop.project, clock=shop.clock, options=PlanOptions(intent="resend"))
     shop.land([*ROWS[1:], {"id": "c4"}])
     shop.sync()
     then = ["c1", "c2", "c3"], ["c2", "c3"], ["c2", "c3", "c4"]

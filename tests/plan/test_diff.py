@@ -13,7 +13,7 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
 from tailrace.plan.plan import AudiencePlan
-from tailrace.plan.policy import Choices
+from tailrace.plan.policy import PlanOptions
 
 PEOPLE = """/* ---
 key: id
@@ -133,7 +133,7 @@ def test_an_edit_that_gives_the_same_rows_is_quick_and_recorded(quick: Desk) -> 
 def test_another_mapping_is_looked_at_where_it_is_to_be_sent(quick: Desk) -> None:
     quick.store.audience(PEOPLE.replace("city: city", "town: city"))
     assert quick.plan().diff.unchanged
-    assert 3 == quick.plan(choices=Choices(on_mapping_change="send")).changed
+    assert 3 == quick.plan(options=PlanOptions(on_mapping_change="send")).changed
 
 
 def test_a_hash_of_another_engine_says_nothing(quick: Desk) -> None:
@@ -149,9 +149,9 @@ def test_a_hash_of_another_engine_says_nothing(quick: Desk) -> None:
 def test_bad_keys_are_looked_at_every_time(quick: Desk) -> None:
     """Rows that stayed out are no rows that were delivered."""
     quick.script("INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1)")
-    allowed = Choices(allow=frozenset({("people", "keys")}))
+    allowed = PlanOptions(allow=frozenset({("people", "keys")}))
     for _ in range(2):
-        planned = quick.deliver(choices=allowed)
+        planned = quick.deliver(options=allowed)
         assert (False, 2) == (planned.diff.unchanged, planned.diff.quarantined)
 
 
@@ -254,7 +254,7 @@ def test_a_diff_is_what_an_oracle_says(open_desk: Desk, seed: int) -> None:
     desk.clear()
     desk.store.audience(EVERYTHING)
     desk.script(f"CREATE TABLE salesforce.contact (a TEXT, b INTEGER, {', '.join(VALUES)})")
-    allowed = Choices(allow=frozenset({("people", "keys"), ("people", "max_exited")}))
+    allowed = PlanOptions(allow=frozenset({("people", "keys"), ("people", "max_exited")}))
     members: Mapping[Any, Row] = {}
     rows: dict[Any, Row] = {}
     for _ in range(4):
@@ -269,7 +269,7 @@ def test_a_diff_is_what_an_oracle_says(open_desk: Desk, seed: int) -> None:
             )
         landed(desk, given)
         moves, members, bad = expected(members, given)
-        planned, delivery = desk.write_down(choices=allowed)
+        planned, delivery = desk.write_down(options=allowed)
         found = {each.key: each.op for each, _ in desk.transitions(delivery)}
         assert (moves, bad) == (found, planned.diff.quarantined)
         assert len(members) == planned.diff.size_after
@@ -327,7 +327,7 @@ def test_the_reasons_of_a_plan_add_up(desk: Desk) -> None:
 
 
 def digest(desk: Desk) -> str:
-    return desk.plan(choices=Choices(digests=True)).digest
+    return desk.plan(options=PlanOptions(digests=True)).digest
 
 
 def test_equal_plans_have_equal_digests_and_others_have_not(desk: Desk) -> None:
@@ -351,7 +351,7 @@ def test_equal_plans_have_equal_digests_and_others_have_not(desk: Desk) -> None:
 
 def test_a_plan_of_many_audiences_keeps_them_apart(desk: Desk) -> None:
     """One that needs a trial cast in between costs the others nothing."""
-    from tailrace.plan.plan import Planner
+    from tailrace.plan.planner import Planner
     from tailrace.run.delivery import write_down
 
     desk.store.audience(PEOPLE.replace("score: score", "city2: city"), "before")
@@ -364,11 +364,13 @@ def test_a_plan_of_many_audiences_keeps_them_apart(desk: Desk) -> None:
         "ALTER TABLE salesforce.contact ADD COLUMN score DATE"
     )
     models = desk.models()
-    planner = Planner(desk.ledger, models, choices=Choices(), segment=None, now=desk.clock.now())
+    planner = Planner(
+        desk.ledger, models, options=PlanOptions(), segment=None, now=desk.clock.now()
+    )
     run = desk.start_run()
     made = planner.plan([models.by_name[name] for name in ("before", "people", "zz_last")])
     changed: list[AudiencePlan] = list(made.audiences)
     assert [1, 1, 1] == [each.changed for each in changed]
     for each in changed:
-        delivery = write_down(desk.ledger, run, each, choices=Choices())
+        delivery = write_down(desk.ledger, run, each, options=PlanOptions())
         assert ["c1"] == [t.key[0] for t, _ in desk.transitions(delivery)]

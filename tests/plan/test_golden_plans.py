@@ -9,7 +9,7 @@ Each file under `plans/` is one history of an audience called people, told in se
 
 In brackets behind before, then and now stands what the run is told, or what happens in it:
 `rejected: KEY KEY`, `doubtful: KEY`, `at: TIME`, `upstream: OBJECT`, `allow: GUARD`,
-`on_new_column: send` and the other two choices, `intent: silent`, and `warehouse: NAME` for a case
+`on_new_column: send` and the other two choices, `intent: accept`, and `warehouse: NAME` for a case
 of one engine only.
 """
 
@@ -30,7 +30,7 @@ from warehouses.stores import WAREHOUSES
 from tailrace.clock import format_utc
 from tailrace.destinations.segment.mapper import Transition
 from tailrace.plan.plan import AudiencePlan
-from tailrace.plan.policy import DEFAULTS, Choices
+from tailrace.plan.policy import DEFAULTS, PlanOptions
 from tailrace.run.delivery import Delivery
 
 CASES = Path(__file__).parent / "plans"
@@ -125,7 +125,7 @@ def facts(planned: AudiencePlan) -> Iterator[str]:
     if planned.diff.quarantined:
         yield f"quarantined {planned.diff.quarantined}"
     for what in ("added", "dropped", "retyped"):
-        columns = [column.name for column in getattr(planned.diff.alteration, what)]
+        columns = [column.name for column in getattr(planned.diff.schema_change, what)]
         if columns:
             yield f"{what} {', '.join(columns)}"
 
@@ -152,12 +152,12 @@ def carry_out(desk: Desk, section: Section) -> str:
             vanished_fields="",
             error="cut off",
         )
-    choices = Choices(
+    options = PlanOptions(
         allow=frozenset(("people", guard) for guard in told.get("allow", "").split()),
         **{name: told.get(name) for name in DEFAULTS},  # type: ignore[arg-type]
-        intent=told.get("intent", "usual"),  # type: ignore[arg-type]
+        intent=told.get("intent", "changes"),  # type: ignore[arg-type]
     )
-    planned, delivery = desk.write_down(choices=choices)
+    planned, delivery = desk.write_down(options=options)
     text = outbox(desk, planned, delivery)
     if planned.status != "held":
         desk.settle(

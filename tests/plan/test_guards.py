@@ -11,10 +11,10 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
 from tailrace.audience.audience import Audience, Guards, Limit
-from tailrace.plan.guards import Guard, Seen, judge
-from tailrace.plan.policy import Choices
+from tailrace.plan.guards import Guard, GuardInput, judge
+from tailrace.plan.policy import PlanOptions
 
-NOTHING = Seen(
+NOTHING = GuardInput(
     size_before=1000,
     size_after=1000,
     entered=0,
@@ -193,12 +193,12 @@ def test_what_is_allowed_once_holds_again_the_next_time(desk: Desk) -> None:
     desk.script("DELETE FROM salesforce.contact WHERE id IN ('c1', 'c2')")
     assert ("held", "ok") == (desk.deliver().status, desk.deliver("others").status)
     assert [(0,)] == desk.query("SELECT COUNT(*) FROM tailrace.outbox__people WHERE op = 'exited'")
-    once = Choices(allow=frozenset({("people", "max_exited")}))
-    assert ("ok", 2) == ((made := desk.deliver(choices=once)).status, made.exited)
+    once = PlanOptions(allow=frozenset({("people", "max_exited")}))
+    assert ("ok", 2) == ((made := desk.deliver(options=once)).status, made.exited)
     desk.script("DELETE FROM salesforce.contact WHERE id IN ('c3', 'c4')")
-    other = Choices(allow=frozenset({("others", "max_exited"), ("people", "min_rows")}))
-    assert "held" == desk.deliver(choices=other).status
-    assert "ok" == desk.deliver(choices=once).status
+    other = PlanOptions(allow=frozenset({("others", "max_exited"), ("people", "min_rows")}))
+    assert "held" == desk.deliver(options=other).status
+    assert "ok" == desk.deliver(options=once).status
     desk.script("DELETE FROM salesforce.contact WHERE id = 'c5'")
-    last = desk.deliver(choices=once)
+    last = desk.deliver(options=once)
     assert ["min_rows"] == [guard.name for guard in last.guards if guard.held]

@@ -12,8 +12,8 @@ from warehouses.stores import WAREHOUSES
 from tailrace.audience.audience import Audience
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
 from tailrace.ledger.ledger import Shape
-from tailrace.plan.policy import Choices
-from tailrace.plan.snapshot_schema import Alteration, align, alteration, check_names, shape_of
+from tailrace.plan.policy import PlanOptions
+from tailrace.plan.snapshot_schema import SchemaChange, align, check_names, schema_change, shape_of
 from tailrace.warehouse.statements import Column
 
 PEOPLE = """/* ---
@@ -79,9 +79,9 @@ def test_a_column_that_the_model_does_not_give_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["seq", "op", "_since", "_epoch", "old__city", "rowid", "tr__m"])
-def test_a_name_that_the_ledger_needs_for_itself_is_refused(name: str) -> None:
+def test_a_reserved_column_name_is_refused(name: str) -> None:
     """With what to write instead."""
-    with pytest.raises(ModelError, match=f'column name "{name}"') as raised:
+    with pytest.raises(ModelError, match=f'Column name "{name}" is reserved') as raised:
         shape_of([ID, Column(name)], key=["id"], mapped=[name], file="people.sql")
     assert f"{name} AS" in raised.value.hint
 
@@ -146,21 +146,23 @@ def test_the_longest_names_that_are_allowed_work(desk: Desk) -> None:
 # Columns
 
 
-def test_an_alteration_is_what_differs() -> None:
+def test_a_schema_change_lists_what_differs() -> None:
     """Added, dropped, retyped; our own columns and the keys are no part of it."""
     score = Column("score", "INTEGER")
     found = [ID, CITY, score, Column("_v", "BIGINT"), Column("_gone", "BOOLEAN")]
     wide, new = Column("score", "BIGINT"), Column("new", "DATE")
-    changed = alteration(found, shape(wide, new), audience=AUDIENCE, keys=("id",))
-    assert Alteration(added=(new,), dropped=(CITY,), retyped=(wide,)) == changed
-    assert Alteration() == alteration(found, shape(score, CITY), audience=AUDIENCE, keys=("id",))
+    changed = schema_change(found, shape(wide, new), audience=AUDIENCE, keys=("id",))
+    assert SchemaChange(added=(new,), dropped=(CITY,), retyped=(wide,)) == changed
+    assert SchemaChange() == schema_change(
+        found, shape(score, CITY), audience=AUDIENCE, keys=("id",)
+    )
 
 
 def test_a_key_of_another_type_is_refused_with_both_ways_out() -> None:
     with pytest.raises(
-        KeyTypeChanged, match='key column "id" is BIGINT today and was VAR'
+        KeyTypeChanged, match='type of key column "id" changed from VARCHAR to BIGINT'
     ) as raised:
-        alteration([ID], shape(keys=[Column("id", "BIGINT")]), audience=AUDIENCE, keys=("id",))
+        schema_change([ID], shape(keys=[Column("id", "BIGINT")]), audience=AUDIENCE, keys=("id",))
     assert "Cast it back" in raised.value.hint
     assert "tailrace reset people" in raised.value.hint
 
@@ -168,8 +170,8 @@ def test_a_key_of_another_type_is_refused_with_both_ways_out() -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("[id, city]", "The key is id, city today and was id"),
-        ("email", "The key is email today and was id"),
+        ("[id, city]", "The key changed from id to id, city"),
+        ("email", "The key changed from id to email"),
     ],
 )
 def test_another_key_is_another_audience(desk: Desk, key: str, message: str) -> None:
@@ -186,7 +188,7 @@ def test_a_part_of_the_key_less_is_another_audience(desk: Desk) -> None:
     people(desk, key="[id, email]", properties="city: city, email: email")
     desk.deliver()
     people(desk, key="id", properties="city: city, email: email")
-    with pytest.raises(KeyTypeChanged, match="The key is id today and was id, email"):
+    with pytest.raises(KeyTypeChanged, match="The key changed from id, email to id"):
         desk.plan()
 
 
@@ -201,7 +203,7 @@ def test_a_reset_begins_anew_with_another_key(desk: Desk) -> None:
     """Nothing of the old key is left to stand in the way, doubts included."""
     desk.deliver(doubtful=["c1"])
     people(desk, key="email")
-    planned = desk.deliver(choices=Choices(intent="silent"))
+    planned = desk.deliver(options=PlanOptions(intent="accept"))
     assert (2, 0) == (planned.entered, planned.exited)
     assert (0, 0) == desk.ledger.pending("people")
     assert ["email", "city"] == list(snapshot(desk))[:2]
@@ -247,11 +249,16 @@ def test_a_run_that_died_between_columns_and_plan_is_made_up_for(desk: Desk) -> 
     """The columns were committed, the plan was not: the next run asks the same question."""
     desk.deliver()
     people(desk, properties="city: city, score: score")
-    asked = desk.plan(choices=Choices(on_new_column="send"))
+    asked = desk.plan(options=PlanOptions(on_new_column="send"))
     align(
-        desk.ledger, asked.audience, asked.model, asked.shape, lost=asked.diff.lost, backfill=False
+        desk.ledger,
+        asked.audience,
+        asked.model,
+        asked.shape,
+        reset_columns=asked.diff.reset_columns,
+        backfill=False,
     )
-    again = desk.plan(choices=Choices(on_new_column="send"))
+    again = desk.plan(options=PlanOptions(on_new_column="send"))
     assert {"mapping": {"entered": 0, "changed": 2, "exited": 0}} == again.by_reason
     assert 0 == desk.plan().planned
     assert 0 == desk.deliver().planned
@@ -261,7 +268,14 @@ def test_a_run_that_died_between_columns_and_plan_is_made_up_for(desk: Desk) -> 
 def test_a_first_run_that_died_leaves_no_key_behind(desk: Desk) -> None:
     """Nobody was delivered, so that the key may still be another one."""
     asked = desk.plan()
-    align(desk.ledger, asked.audience, asked.model, asked.shape, lost=frozenset(), backfill=True)
+    align(
+        desk.ledger,
+        asked.audience,
+        asked.model,
+        asked.shape,
+        reset_columns=frozenset(),
+        backfill=True,
+    )
     people(desk, key="email")
     assert 2 == desk.deliver().entered
     assert 0 == desk.plan().planned
@@ -305,12 +319,12 @@ def test_a_column_may_be_called_as_a_statement_calls_a_table(desk: Desk) -> None
     desk.script("UPDATE salesforce.contact SET score = 9 WHERE id = 'c1'")
     assert 1 == desk.deliver(doubtful=["c1 Oslo"]).changed
     desk.script("INSERT INTO salesforce.contact VALUES ('c3', NULL, NULL, 1), ('c4', 'x', 'y', 1)")
-    bad = Choices(allow=frozenset({("people", "keys")}))
-    assert (1, 1) == ((made := desk.deliver(choices=bad)).entered, made.changed)
+    bad = PlanOptions(allow=frozenset({("people", "keys")}))
+    assert (1, 1) == ((made := desk.deliver(options=bad)).entered, made.changed)
     desk.script("DELETE FROM salesforce.contact WHERE city IS NULL")
-    assert 3 == desk.deliver(choices=Choices(intent="resend")).entered
+    assert 3 == desk.deliver(options=PlanOptions(intent="resend")).entered
     put(", 1 AS unmapped")
-    assert 0 == desk.deliver(choices=Choices(on_mapping_change="send")).planned
+    assert 0 == desk.deliver(options=PlanOptions(on_mapping_change="send")).planned
     desk.script("DELETE FROM salesforce.contact WHERE id = 'c1'")
     assert 1 == desk.deliver().exited
     desk.ledger.retire("people")

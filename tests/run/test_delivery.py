@@ -267,7 +267,7 @@ def test_who_is_a_member_by_another_row_is_not_told_to_leave(
     if len(after) == len(set(after.values())) and len(before) == len(set(before.values())):
         assert set(after.values()) == members(known).keys()
     shop.land([])
-    assert 0 == shop.sync(choices=shop.allow(("people", "max_exited"))).exit_code
+    assert 0 == shop.sync(options=shop.allow(("people", "max_exited"))).exit_code
     assert {} == members(profiles(segment.events))
 
 

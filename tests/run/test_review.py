@@ -10,7 +10,7 @@ import pytest
 from shop import PEOPLE, Shop
 
 from tailrace.errors import PlanUnreadable
-from tailrace.plan.policy import Choices
+from tailrace.plan.policy import PlanOptions
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 
@@ -67,7 +67,7 @@ def test_whatever_moved_is_refused(shop: Shop, moved: str, told: str) -> None:
 def test_the_choices_of_the_review_are_carried_out(shop: Shop) -> None:
     """A guard that was allowed in the review is allowed in the run."""
     shop.audience(PEOPLE.replace("key: id", "key: id\nguards: {min_rows: 5}"))
-    shop.plan(out=shop.root / "plan.json", choices=shop.allow(("people", "min_rows")))
+    shop.plan(out=shop.root / "plan.json", options=shop.allow(("people", "min_rows")))
 
     done = shop.sync(plan_file=shop.root / "plan.json")
 
@@ -99,4 +99,4 @@ def test_another_file_is_no_plan(shop: Shop, content: str) -> None:
     (shop.root / "other.json").write_text(content)
 
     with pytest.raises(PlanUnreadable, match=r"other\.json"):
-        shop.sync(plan_file=shop.root / "other.json", choices=Choices())
+        shop.sync(plan_file=shop.root / "other.json", options=PlanOptions())

@@ -130,14 +130,14 @@ def test_values_have_the_form_of_their_type() -> None:
     assert "TRUE" == literal(True).sql("postgres")
     assert "1.50" == literal(Decimal("1.50")).sql("postgres")
     assert "2026-03-29T01:30:00.000000Z" in literal(moment).sql("postgres")
-    made = statement("plan/send_again", "duckdb", run=-7, **_people(run=None))
+    made = statement("plan/resend_members", "duckdb", run=-7, **_people(run=None))
     assert "-(-7)" in made.replace("- (", "-(")
     with pytest.raises(StatementInvalid, match="a list cannot be bound"):
         literal(["a"])
 
 
 def _people(**without: None) -> dict[str, Any]:
-    bound = bindings("plan/send_again", "duckdb")
+    bound = bindings("plan/resend_members", "duckdb")
     return {name: value for name, value in bound.items() if name not in without}
 
 
@@ -171,11 +171,13 @@ def test_only_a_select_can_be_bound_as_a_table() -> None:
 def test_lists_of_any_length_make_whole_expressions() -> None:
     """No column is FALSE to ANY and TRUE to EVERY; each list stands where it was written."""
     tables = {"transitions": TableName(None, "t")}
-    none = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": ()})
+    none = statement("plan/mark_mapping_reason", "duckdb", tables=tables, columns={"compared": ()})
     assert none.endswith("WHERE tr__t.op = 'changed' AND NOT FALSE")
-    one = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": TWO[:1]})
+    one = statement(
+        "plan/mark_mapping_reason", "duckdb", tables=tables, columns={"compared": TWO[:1]}
+    )
     assert one.endswith("""NOT (tr__t."id" IS DISTINCT FROM tr__t."old__id")""")
-    two = statement("plan/blame_mapping", "duckdb", tables=tables, columns={"compared": TWO})
+    two = statement("plan/mark_mapping_reason", "duckdb", tables=tables, columns={"compared": TWO})
     assert """ OR tr__t."select" IS DISTINCT FROM tr__t."old__select")""" in two
 
 

@@ -21,8 +21,9 @@ from tailrace.destinations.segment.mapper import Transition
 from tailrace.ledger.ledger import Ledger, Run
 from tailrace.ledger.outbox import unsettled
 from tailrace.models.loader import Models, read_models
-from tailrace.plan.plan import AudiencePlan, Planner
-from tailrace.plan.policy import Choices
+from tailrace.plan.plan import AudiencePlan
+from tailrace.plan.planner import Planner
+from tailrace.plan.policy import PlanOptions
 from tailrace.run.delivery import Delivery, write_down
 from tailrace.warehouse.connection import Warehouse, open_warehouse
 
@@ -71,13 +72,13 @@ class Desk:
         return read_models(self.store.project.models_folder)
 
     def plan(
-        self, name: str = "people", *, choices: Choices | None = None, run: Run | None = None
+        self, name: str = "people", *, options: PlanOptions | None = None, run: Run | None = None
     ) -> AudiencePlan:
         """The plan of one audience, as `tailrace plan` makes it, or a run."""
         planner = Planner(
             self.ledger,
             models := self.models(),
-            choices=choices or Choices(),
+            options=options or PlanOptions(),
             segment=None,
             now=self.now or self.clock.now(),
             run_seq=run.seq if run else None,
@@ -86,12 +87,12 @@ class Desk:
         return audience
 
     def write_down(
-        self, name: str = "people", *, choices: Choices | None = None
+        self, name: str = "people", *, options: PlanOptions | None = None
     ) -> tuple[AudiencePlan, Delivery]:
         """A run's plan, committed and not delivered."""
         run = self.start_run()
-        planned = self.plan(name, choices=choices, run=run)
-        return planned, write_down(self.ledger, run, planned, choices=choices or Choices())
+        planned = self.plan(name, options=options, run=run)
+        return planned, write_down(self.ledger, run, planned, options=options or PlanOptions())
 
     def start_run(self) -> Run:
         return self.ledger.start_run("sync", suffix="test")
@@ -149,8 +150,8 @@ class Desk:
 
     def deliver(self, name: str = "people", **options: Any) -> AudiencePlan:
         """A whole run: plan, write down, settle. What is held stays where it is."""
-        choices = options.pop("choices", None)
-        planned, delivery = self.write_down(name, choices=choices)
+        plan_options = options.pop("options", None)
+        planned, delivery = self.write_down(name, options=plan_options)
         if planned.status != "held":
             self.settle(delivery, **options)
         return planned

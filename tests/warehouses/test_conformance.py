@@ -22,7 +22,7 @@ from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.errors import LockHeld
 from tailrace.ledger import maintenance
-from tailrace.plan.policy import Choices
+from tailrace.plan.policy import PlanOptions
 from tailrace.reporting import history
 from tailrace.run import job
 from tailrace.run.result import RunResult
@@ -277,11 +277,11 @@ def test_edits_and_new_columns_move_nobody_by_themselves(shop: Store) -> None:
     ]
     assert [] == said(shop)
     allowed = shop.allow(("people", "max_exited"))
-    assert (0, 0, 0, 2, 2) == moved(shop.sync(choices=allowed))
+    assert (0, 0, 0, 2, 2) == moved(shop.sync(options=allowed))
     shop.audience(PEOPLE.replace("{email: email}", "{email: email, town: city}"))
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
     shop.audience(PEOPLE.replace("{email: email}", "{email: email, key: id, more: score}"))
-    sent = moved(shop.sync(choices=Choices(on_mapping_change="send")))
+    sent = moved(shop.sync(options=PlanOptions(on_mapping_change="send")))
     assert (0, 0, 1, 0, 1) == sent
 
 
@@ -370,7 +370,7 @@ def test_bad_keys_stay_out(shop: Store) -> None:
         held.audiences[0]["status"],
         held.audiences[0]["quarantined"],
     )
-    assert (0, 1, 0, 0, 1) == moved(shop.sync(choices=shop.allow(("people", "keys"))))
+    assert (0, 1, 0, 0, 1) == moved(shop.sync(options=shop.allow(("people", "keys"))))
 
 
 def test_a_staging_model_may_be_a_table(shop: Store) -> None:

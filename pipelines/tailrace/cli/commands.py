@@ -19,7 +19,7 @@ from tailrace.errors import NothingLanded, TailraceError
 if TYPE_CHECKING:
     from tailrace.config.project import ProjectConfig
     from tailrace.models.loader import Model, Models
-    from tailrace.plan.policy import Choices
+    from tailrace.plan.policy import PlanOptions
 
 Result = dict[str, Any]
 Progress = Callable[[str, int, int], None]
@@ -43,17 +43,17 @@ class Choosing:
     on_definition_change: str | None = None
     on_mapping_change: str | None = None
     on_new_column: str | None = None
-    intent: str = "usual"
+    intent: str = "changes"
 
-    def choices(self) -> Choices:
+    def options(self) -> PlanOptions:
         """The same in the engine's words."""
-        from tailrace.plan.policy import Choices
+        from tailrace.plan.policy import PlanOptions
 
-        return Choices(
+        return PlanOptions(
             allow=frozenset(self.allow),
-            on_definition_change=self.on_definition_change,  # type: ignore[arg-type]
-            on_mapping_change=self.on_mapping_change,  # type: ignore[arg-type]
-            on_new_column=self.on_new_column,  # type: ignore[arg-type]
+            on_definition_change=self.on_definition_change,
+            on_mapping_change=self.on_mapping_change,
+            on_new_column=self.on_new_column,
             intent=self.intent,  # type: ignore[arg-type]
         )
 
@@ -183,7 +183,7 @@ def plan(
         clock=SystemClock(),
         select=selection.select,
         exclude=selection.exclude,
-        choices=chosen.choices(),
+        options=chosen.options(),
         out=out,
     )
     code = made.exit_code
@@ -213,7 +213,7 @@ def deliver(
         clock=SystemClock(),
         select=selection.select,
         exclude=selection.exclude,
-        choices=chosen.choices(),
+        options=chosen.options(),
         resend=resend,
         progress=progress,
     )

@@ -85,7 +85,7 @@ def reset(
     options: Options, audience: str, send: bool, allow: tuple[tuple[str, str], ...], resend: bool
 ) -> Result:
     """Forget what was sent of AUDIENCE."""
-    choices = Choosing(intent="resend" if send else "silent", allow=allow)
+    choices = Choosing(intent="resend" if send else "accept", allow=allow)
     return _sync_with("reset", choices, options, Selection(select=(audience,)), resend=resend)
 
 

@@ -128,21 +128,21 @@ def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
     @allowing
     @click.option(
         "--on-definition-change",
-        type=click.Choice(["send", "hold", "rebaseline"]),
-        help="SQL that was edited: send its differences, hold them, or only record them. "
-        "Without it the header decides, else send.",
+        type=click.Choice(["send", "hold", "accept", "rebaseline"]),
+        help="What to do when a model's SQL changed: send, hold, or accept (record without "
+        "sending). Overrides the header; default: send. Older word for accept: rebaseline.",
     )
     @click.option(
         "--on-mapping-change",
-        type=click.Choice(["send", "hold", "absorb"]),
-        help="A header that maps otherwise: tell all members, hold that, or tell who moves from "
-        "now on. Without it the header decides, else absorb.",
+        type=click.Choice(["send", "hold", "accept", "absorb"]),
+        help="What to do when the mapping changed: send all members again, hold, or accept (apply "
+        "to future changes only). Overrides the header; default: accept. Older word: absorb.",
     )
     @click.option(
         "--on-new-column",
-        type=click.Choice(["send", "hold", "absorb"]),
-        help="A column that is mapped for the first time: send it, hold it, or take it as it is. "
-        "Without it the header decides, else absorb.",
+        type=click.Choice(["send", "hold", "accept", "absorb"]),
+        help="What to do when a column is mapped for the first time: send, hold, or accept (record "
+        "without sending). Overrides the header; default: accept. Older word: absorb.",
     )
     @wraps(body)
     def command(

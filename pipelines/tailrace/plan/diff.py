@@ -1,8 +1,7 @@
-"""The diff: one audience's rows of today against its members as last acknowledged.
+"""The diff: an audience's rows of today compared with its members as last acknowledged.
 
-It happens inside the warehouse and leaves a temporary table with the transitions and nothing
-else; the ledger is only read. What a transition means, why it happened, and whether it may be
-sent is settled here too, on that small table.
+It runs inside the warehouse and leaves one temporary table of transitions; the ledger is only
+read. Reasons, resends and suppressed transitions are added to that table afterwards.
 """
 
 from __future__ import annotations
@@ -11,50 +10,72 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger.ledger import Delivered, Ledger, Shape
-from tailrace.plan.policy import Decided, Intent
-from tailrace.plan.snapshot_schema import Alteration, alteration, has_keys, is_castable
+from tailrace.plan.policy import Intent, ResolvedPolicy
+from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
 from tailrace.warehouse.statements import Binding, Column, TableName
 
-SAMPLE_ROWS_MAX = 3
+BAD_KEY_SAMPLES_MAX = 3
 
-# Values that differ and that DuckDB's hash() takes for the same: NULL, an empty list and a struct
-# of NULLs; and a number of 128 bits and the one with its halves swapped, such as 0 and -1. Of a
-# list of plain values the length is enough to tell; what is nested deeper is told by its text.
+# Distinct values that collide in DuckDB's hash(): NULL, an empty list and a struct of NULLs; and a
+# 128-bit number and the one with its halves swapped, such as 0 and -1. A list of plain values is
+# told apart by its length, deeper nesting by its text, a wide number by its value as a double.
 _WIDE_TYPE = r"U?HUGEINT|DECIMAL\((19|2\d|3\d),\s?\d+\)"
 _WIDE = re.compile(_WIDE_TYPE)
 _LISTED = re.compile(rf"(?!({_WIDE_TYPE}|VARIANT)\[)[A-Z ]+(\(\d+(,\s?\d+)?\))?\[\]")
 _HOLLOW = re.compile(r"\[|STRUCT|MAP|UNION|VARIANT")
 
+# Temporary tables by their names in `sql/plan`; the warehouse's names end with the audience's.
+_TEMPORARY_TABLES = {
+    "transitions": "transitions",
+    "empty_snapshot": "empty",
+    "bad_keys": "bad_keys",
+    "earlier": "earlier",
+    "last_attempts": "attempts",
+}
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """So many members that make the same move for the same reason."""
+
+class TransitionGroup(NamedTuple):
+    """Members whose transitions make the same messages; the fields of `plan/summary` in order."""
 
     op: str
     reason: str
     send: bool
     stays: bool
-    track_moved: bool
-    identify_moved: bool
-    group_moved: bool
-    consent_moved: bool
-    identity_moved: bool
-    had_identity: bool
+    track_changed: bool
+    identify_changed: bool
+    group_changed: bool
+    consent_changed: bool
+    user_changed: bool
+    had_user: bool
     has_group: bool
     is_new: bool
     members: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What the diff is asked: an audience, its bound model, and what was delivered before.
+class BadKey(NamedTuple):
+    """A key that is NULL in a part or not unique, and the number of rows that have it."""
 
-    What is on hold is worked out like what is sent, so that the plan shows what is held.
+    key: tuple[Any, ...]
+    rows: int
+
+
+class MoveCounts(NamedTuple):
+    """How many keys entered and exited."""
+
+    entered: int
+    exited: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffRequest:
+    """An audience to compare: its bound model, and what was delivered before.
+
+    A change on hold is computed like one that is sent, so that the plan can show it.
     """
 
     audience: Audience
@@ -67,23 +88,26 @@ class Question:
     now: datetime
     run_seq: int
     remapped: bool = False
-    decided: Decided = field(default_factory=Decided)
-    intent: Intent = "usual"
+    policy: ResolvedPolicy = field(default_factory=ResolvedPolicy)
+    intent: Intent = "changes"
 
     @property
-    def tells_mapping(self) -> bool:
-        """Whether members that did not move are told again, because the mapping did."""
-        return self.remapped and self.decided.on_mapping_change != "absorb"
+    def resends_mapping(self) -> bool:
+        """Whether members without changes are sent again because the mapping changed."""
+        return self.remapped and self.policy.on_mapping_change != "accept"
 
     @property
-    def tells_new_columns(self) -> bool:
-        """Whether members with a value in a new column are told of it."""
-        return self.decided.on_new_column != "absorb"
+    def sends_new_columns(self) -> bool:
+        """Whether members with a value in a new column are changed by it."""
+        return self.policy.on_new_column != "accept"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diff:
-    """What the diff found. `transitions` is a temporary table of the run's session."""
+    """The result of a diff. `transitions` is a temporary table of the run's session.
+
+    `first_version` is the base version of a member that the snapshot never had.
+    """
 
     transitions: TableName
     rows_seen: int
@@ -92,23 +116,27 @@ class Diff:
     size_after: int
     quarantined: int
     rejections: int = 0
-    bad_keys: tuple[tuple[Any, ...], ...] = ()
-    groups: tuple[Group, ...] = ()
-    alteration: Alteration = field(default_factory=Alteration)
-    lost: frozenset[str] = frozenset()
+    bad_keys: tuple[BadKey, ...] = ()
+    groups: tuple[TransitionGroup, ...] = ()
+    schema_change: SchemaChange = field(default_factory=SchemaChange)
+    reset_columns: frozenset[str] = frozenset()
     restart: bool = False
     unchanged: bool = False
-    # The version of whoever the snapshot has never had.
-    never: int = 0
+    first_version: int = 0
 
 
-def diff(ledger: Ledger, question: Question) -> Diff:
-    """Compare an audience with its snapshot."""
-    return _Diffing(ledger, question).run()
+def diff(ledger: Ledger, request: DiffRequest) -> Diff:
+    """Compare an audience with its snapshot.
+
+    Raises:
+        KeyTypeChanged: The delivered members have another key, or one of another type.
+        StatementRefused: The model fails on a row.
+    """
+    return _Comparison(ledger, request).run()
 
 
-def blind_spots(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
-    """The columns of which a hash needs to be told more than the value."""
+def hash_complements(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
+    """The columns for which a hash needs more than the value, by what it needs."""
     listed = tuple(column for column in columns if _LISTED.fullmatch(column.type))
     return {
         "listed": listed,
@@ -117,36 +145,39 @@ def blind_spots(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
     }
 
 
-class _Diffing:
-    """The steps of one diff, over the temporary tables it makes."""
+class _Comparison:
+    """The steps of one diff, over the temporary tables that it creates."""
 
-    def __init__(self, ledger: Ledger, question: Question) -> None:
+    def __init__(self, ledger: Ledger, request: DiffRequest) -> None:
         self.warehouse = ledger.warehouse
         self.ledger = ledger
-        self.ask = question
-        name = question.audience.name
-        made = ("transitions", "nobody", "bad_keys", "earlier", "tried")
-        self.names = {each: self.warehouse.temporary(f"{each}__{name}") for each in made}
+        self.request = request
+        name = request.audience.name
+        self.names = {
+            table: self.warehouse.temporary(f"{prefix}__{name}")
+            for table, prefix in _TEMPORARY_TABLES.items()
+        }
         self.tables: dict[str, Binding] = {
             **ledger.tables,
             **self.names,
-            "model": question.model,
+            "model": request.model,
             "outbox": ledger.outbox(name),
         }
-        self.alteration = Alteration()
-        self.lost: frozenset[str] = frozenset()
+        self.schema_change = SchemaChange()
+        self.reset_columns: frozenset[str] = frozenset()
         self.restart = False
-        self.rejections, self.doubtful = ledger.pending(name)
-        # Who had the name before has told of the same keys as entering: those ids are taken.
-        audience = question.audience
+        self.rejections, self.unconfirmed = ledger.pending(name)
+        # A former audience of this name already sent `entered` for these keys, so those messageIds
+        # are used up.
+        audience = request.audience
         destination = audience.destination or DEFAULT_DESTINATION
-        self.never = -ledger.given_up(audience.title, destination)
+        self.first_version = -ledger.given_up(audience.title, destination)
 
     def run(self) -> Diff:
         self._find_snapshot()
         rows_seen, fingerprint = self._measure()
         ((size_before,),) = self._run("members")
-        if self._is_unchanged(rows_seen, fingerprint):
+        if self._is_unchanged(fingerprint):
             return Diff(
                 transitions=self.names["transitions"],
                 rows_seen=rows_seen,
@@ -156,17 +187,17 @@ class _Diffing:
                 quarantined=0,
                 unchanged=True,
             )
-        self._run("transitions", now=self.ask.now, never=self.never)
-        entered, exited, quarantined, samples = self._check_keys(rows_seen, int(size_before))
-        self._say_why()
-        self._settle_doubts()
-        self._spare_who_stays()
+        self._run("transitions", now=self.request.now, first_version=self.first_version)
+        moves, quarantined, bad_keys = self._check_keys(rows_seen, int(size_before))
+        self._set_reasons()
+        self._resend_unconfirmed()
+        self._keep_user_members()
         self._follow_intent()
         if quarantined:
-            # What was added since, to be said again, may have a bad key as well.
+            # The steps above may have added transitions of a bad key.
             self._run("quarantine")
-        growth = entered - exited
-        if self.ask.intent == "retry":
+        growth = moves.entered - moves.exited
+        if self.request.intent == "retry":
             ((growth,),) = self._run("growth")
         return Diff(
             transitions=self.names["transitions"],
@@ -176,12 +207,15 @@ class _Diffing:
             size_after=int(size_before + growth),
             quarantined=quarantined,
             rejections=self.rejections,
-            bad_keys=samples,
-            groups=self._summary(),
-            alteration=self.alteration,
-            lost=self.lost,
+            bad_keys=bad_keys,
+            groups=tuple(
+                TransitionGroup._make(row)
+                for row in self._run("summary", first_version=self.first_version)
+            ),
+            schema_change=self.schema_change,
+            reset_columns=self.reset_columns,
             restart=self.restart,
-            never=self.never,
+            first_version=self.first_version,
         )
 
     def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
@@ -190,68 +224,74 @@ class _Diffing:
         )
 
     def _find_snapshot(self) -> None:
-        """The snapshot's table, or an empty one where the audience was never delivered."""
+        """Bind the snapshot's table, or an empty one if the audience was never delivered."""
         for table in self.names.values():
             self.warehouse.drop_temporary(table)
-        delivered, shape = self.ask.delivered, self.ask.shape
-        snapshot = self.ledger.snapshot(self.ask.audience.name)
-        found = self.warehouse.columns_of(snapshot)
-        if delivered is None or not found:
-            # What a run left that died before its plan was written down is of no use.
-            self._start_anew(restart=bool(found) and not has_keys(found, shape.keys))
+        delivered, shape = self.request.delivered, self.request.shape
+        snapshot = self.ledger.snapshot(self.request.audience.name)
+        snapshot_columns = self.warehouse.columns_of(snapshot)
+        if delivered is None or not snapshot_columns:
+            # A run that stopped before its plan was saved may have left a table with another key.
+            restart = bool(snapshot_columns) and not has_keys(snapshot_columns, shape.keys)
+            self._use_empty_snapshot(restart=restart)
             return
         self.tables["snapshot"] = snapshot
         try:
             keys = Audience.from_mapping(delivered.mapping).key
-            self.alteration = alteration(found, shape, audience=self.ask.audience, keys=keys)
+            self.schema_change = schema_change(
+                snapshot_columns, shape, audience=self.request.audience, keys=keys
+            )
         except KeyTypeChanged:
-            if self.ask.intent not in ("resend", "silent"):
+            if self.request.intent not in ("resend", "accept"):
                 raise
-            # Whoever was delivered under the old key is forgotten: that is what a reset is for.
-            self.rejections = self.doubtful = 0
-            self._start_anew(restart=True)
+            # A reset forgets the members that were delivered under the old key.
+            self.rejections = self.unconfirmed = 0
+            self._use_empty_snapshot(restart=True)
             return
-        self.lost = self._unheard(found) | frozenset(
+        self.reset_columns = self._never_compared(snapshot_columns) | frozenset(
             column.name
-            for column in self.alteration.retyped
+            for column in self.schema_change.retyped
             if not is_castable(self.warehouse, snapshot, column)
         )
 
-    def _start_anew(self, *, restart: bool) -> None:
+    def _use_empty_snapshot(self, *, restart: bool) -> None:
         self.restart = restart
-        self.tables["snapshot"] = self.names["nobody"]
-        self._run("nobody")
+        self.tables["snapshot"] = self.names["empty_snapshot"]
+        self._run("empty_snapshot")
 
-    def _unheard(self, found: Sequence[Column]) -> frozenset[str]:
-        """Columns that are recorded and were not compared, such as a time: what is recorded is not
-        what the receiver was told, so that they are new ones."""
-        assert self.ask.delivered is not None
-        before = Audience.from_mapping(self.ask.delivered.mapping)
-        compared = set(self.ask.audience.compared_columns) - set(before.compared_columns)
-        return frozenset(compared & {column.name for column in found})
+    def _never_compared(self, snapshot_columns: Sequence[Column]) -> frozenset[str]:
+        """Columns that are recorded but were not compared before, such as a timestamp.
+
+        Their recorded values are not what the receiver has, so they count as new columns.
+        """
+        assert self.request.delivered is not None
+        before = Audience.from_mapping(self.request.delivered.mapping)
+        compared = set(self.request.audience.compared_columns) - set(before.compared_columns)
+        return frozenset(compared & {column.name for column in snapshot_columns})
 
     def _lists(self) -> Mapping[str, Sequence[Column]]:
-        shape, audience = self.ask.shape, self.ask.audience
-        fresh = {column.name for column in self.alteration.added} | self.lost
-        sent = fresh if self.ask.tells_new_columns else set()
+        """The column lists that the statements of `sql/plan` are written with."""
+        shape, audience = self.request.shape, self.request.audience
+        new = {column.name for column in self.schema_change.added} | self.reset_columns
+        unsent = new if self.request.sends_new_columns else set()
 
         def among(names: Sequence[str | None]) -> tuple[Column, ...]:
             wanted = {name for name in names if name}
             return tuple(column for column in shape.columns if column.name in wanted)
 
         compared = among(audience.compared_columns)
-        recorded = tuple(c for c in compared if c.name not in fresh)
+        recorded = tuple(column for column in compared if column.name not in new)
         group_id = audience.group.group_id if audience.group else None
         return {
             **shape.lists,
-            "known": tuple(c for c in shape.columns if c.name not in fresh),
-            "fresh": tuple(c for c in shape.columns if c.name in fresh),
+            "recorded_columns": tuple(c for c in shape.columns if c.name not in new),
+            "new_columns": tuple(c for c in shape.columns if c.name in new),
             "compared": recorded,
-            **blind_spots(recorded),
-            # A column that is absorbed counts as if its value had always been there.
-            "absorbed": tuple(c for c in shape.columns if c.name in fresh - sent),
-            "unheard": tuple(c for c in shape.columns if c.name in sent),
-            "insisted": tuple(c for c in compared if c.name in sent),
+            **hash_complements(recorded),
+            # An accepted column counts as if its value had always been recorded.
+            "accepted_columns": tuple(c for c in shape.columns if c.name in new - unsent),
+            "unsent_columns": tuple(c for c in shape.columns if c.name in unsent),
+            "resend_columns": tuple(c for c in compared if c.name in unsent),
             "track": among(audience.track_columns),
             "identify": among(audience.identify_columns),
             "grouped": among(audience.group_columns),
@@ -263,104 +303,94 @@ class _Diffing:
         }
 
     def _measure(self) -> tuple[int, str | None]:
-        # In one order, whatever the order in which the header names them.
-        shape = self.ask.shape
+        """The model's row count and a fingerprint of its rows; None without a cheap hash."""
+        # Sorted, so that the order of names in the header does not matter.
+        shape = self.request.shape
         columns = tuple(sorted(shape.columns, key=lambda column: column.name))
-        whole = (*shape.keys, *columns)
+        all_columns = (*shape.keys, *columns)
         ((rows, *hashes),) = self.warehouse.run(
             "plan/measure",
             tables=self.tables,
-            columns={"keys": shape.keys, "columns": columns, **blind_spots(whole)},
+            columns={"keys": shape.keys, "columns": columns, **hash_complements(all_columns)},
         )
         if hashes[0] is None and rows:
             return int(rows), None
-        # What an engine's hash gives is only good for the same engine, columns and types.
-        types = ",".join(f"{column.name} {column.type}" for column in whole)
+        # An engine's hash is only comparable on the same engine, with the same columns and types.
+        types = ",".join(f"{column.name} {column.type}" for column in all_columns)
         parts = [self.warehouse.engine_version, types, str(rows), *map(str, hashes)]
         return int(rows), "|".join(parts)
 
-    def _is_unchanged(self, rows_seen: int, fingerprint: str | None) -> bool:
-        """Whether the model gives the very rows that were delivered, and nothing is owed."""
-        delivered = self.ask.delivered
+    def _is_unchanged(self, fingerprint: str | None) -> bool:
+        """Whether the model gives exactly the delivered rows, and nothing is pending."""
+        delivered = self.request.delivered
         return (
             delivered is not None
-            and self.ask.intent == "usual"
+            and self.request.intent == "changes"
             and fingerprint is not None
             and delivered.model_fingerprint == fingerprint
             and delivered.rejected == 0
-            and not self.ask.tells_mapping
-            and self.alteration == Alteration()
-            and not self.lost
+            and not self.request.resends_mapping
+            and self.schema_change == SchemaChange()
+            and not self.reset_columns
             and not self.rejections
-            and not self.doubtful
+            and not self.unconfirmed
         )
 
     def _check_keys(
         self, rows_seen: int, size_before: int
-    ) -> tuple[int, int, int, tuple[tuple[Any, ...], ...]]:
-        """Quarantine NULL and duplicate keys; the search for them is only made where the
-        numbers do not add up."""
-        ((entered, exited, _),) = self._run("count_moves")
+    ) -> tuple[MoveCounts, int, tuple[BadKey, ...]]:
+        """Quarantine NULL and duplicate keys.
+
+        They are only searched for when the counts do not add up.
+
+        Returns:
+            The counts of the remaining transitions, the number of quarantined rows, and samples
+            of their keys.
+        """
+        moves = self._count_moves()
         ((nulls, repeated),) = self._run("count_bad_keys")
-        if rows_seen == size_before + entered - exited and not nulls and not repeated:
-            return int(entered), int(exited), 0, ()
+        if rows_seen == size_before + moves.entered - moves.exited and not nulls and not repeated:
+            return moves, 0, ()
         self._run("bad_keys")
-        ((rows, _, _),) = self._run("quarantined")
-        samples = tuple(self._run("bad_key_samples", rows_max=SAMPLE_ROWS_MAX))
+        ((rows,),) = self._run("quarantined")
+        samples = tuple(
+            BadKey(key=tuple(key), rows=int(times))
+            for *key, times in self._run("bad_key_samples", rows_max=BAD_KEY_SAMPLES_MAX)
+        )
         self._run("quarantine")
-        ((entered, exited, _),) = self._run("count_moves")
-        return int(entered), int(exited), int(rows), samples
+        return self._count_moves(), int(rows), samples
 
-    def _say_why(self) -> None:
+    def _count_moves(self) -> MoveCounts:
+        ((entered, exited),) = self._run("count_moves")
+        return MoveCounts(int(entered), int(exited))
+
+    def _set_reasons(self) -> None:
         """Give every transition its reason."""
-        ask = self.ask
-        if ask.delivered is None:
-            self._run("give_reason", op="entered", reason="initial")
+        request = self.request
+        if request.delivered is None:
+            self._run("set_reason", op="entered", reason="initial")
             return
-        if ask.earlier is not None:
-            self._attribute(ask.earlier)
-        elif ask.edited:
+        if request.earlier is not None:
+            self._attribute(request.earlier)
+        elif request.edited:
             for op in ("entered", "changed", "exited"):
-                self._run("give_reason", op=op, reason="definition")
-        if ask.upstream:
-            self._run("give_reason", op="exited", reason="upstream")
-        if self._lists()["insisted"]:
-            self._run("blame_mapping")
+                self._run("set_reason", op=op, reason="definition")
+        if request.upstream:
+            self._run("set_reason", op="exited", reason="upstream")
+        if self._lists()["resend_columns"]:
+            self._run("mark_mapping_reason")
         if self.rejections:
-            self._run("keep_initial", audience=ask.audience.name)
-        if ask.tells_mapping:
-            self._run("send_mapping")
-        if ask.decided.on_definition_change == "rebaseline":
-            self._run("silence", reason="definition")
-
-    def _spare_who_stays(self) -> None:
-        """A user is a member while any row is theirs. Nothing to do where a key is a user."""
-        shape, audience = self.ask.shape, self.ask.audience
-        name = audience.user_id or audience.anonymous_id
-        who = [column for column in (*shape.keys, *shape.columns) if column.name == name]
-        if [column.name for column in who] == [key.name for key in shape.keys]:
-            return
-        columns = {**self._lists(), "who": who}
-        self.warehouse.run("plan/spare_exits", tables=self.tables, columns=columns)
-        if columns["identity"]:
-            self.warehouse.run("plan/spare_moves", tables=self.tables, columns=columns)
-
-    def _follow_intent(self) -> None:
-        intent = self.ask.intent
-        if intent == "resend":
-            self._run("restate_changed", run=self.ask.run_seq)
-            self._run("send_again", run=self.ask.run_seq)
-        elif intent == "silent":
-            self._run("silence_all")
-        elif intent == "retry" and not self.rejections:
-            self._run("keep_none")
-        elif intent == "retry":
-            self._run("keep_rejected", audience=self.ask.audience.name)
+            self._run("keep_initial", audience=request.audience.name)
+        if request.resends_mapping:
+            self._run("resend_mapping")
+        if request.policy.on_definition_change == "accept":
+            self._run("suppress", reason="definition")
 
     def _attribute(self, earlier: Binding) -> None:
+        """Tell transitions that the edited SQL causes from those that the data causes."""
         types = {column.name: column.type for column in self.warehouse.describe(earlier)}
-        # Both definitions are compared in the types of today; a column that cannot be is the
-        # new definition's, and no member changes by it.
+        # Both definitions are compared in the types of today. A column that cannot be cast is
+        # left out, so that no member changes because of it.
         compared = [
             column
             for column in self._lists()["compared"]
@@ -372,48 +402,56 @@ class _Diffing:
         self.warehouse.run("plan/earlier", tables=tables, columns=columns)
         self.warehouse.run("plan/attribute", tables=self.tables, columns=columns)
 
-    def _settle_doubts(self) -> None:
-        """Keys whose last attempt has no known outcome are said again until it is known."""
-        if not self.doubtful:
+    def _keep_user_members(self) -> None:
+        """Mark exits of users who remain members by another row.
+
+        There are none if the key is the user.
+        """
+        shape, audience = self.request.shape, self.request.audience
+        user_column = audience.user_id or audience.anonymous_id
+        users = [column for column in (*shape.keys, *shape.columns) if column.name == user_column]
+        if [column.name for column in users] == [key.name for key in shape.keys]:
+            return
+        columns = {**self._lists(), "users": users}
+        self.warehouse.run("plan/keep_user_member", tables=self.tables, columns=columns)
+        if columns["identity"]:
+            self.warehouse.run("plan/keep_former_user", tables=self.tables, columns=columns)
+
+    def _follow_intent(self) -> None:
+        intent = self.request.intent
+        if intent == "resend":
+            self._run("resend_changed", run=self.request.run_seq)
+            self._run("resend_members", run=self.request.run_seq)
+        elif intent == "accept":
+            self._run("suppress_all")
+        elif intent == "retry" and not self.rejections:
+            self._run("keep_none")
+        elif intent == "retry":
+            self._run("keep_rejected", audience=self.request.audience.name)
+
+    def _resend_unconfirmed(self) -> None:
+        """Send keys again whose last attempt has no known outcome, until it is known."""
+        if not self.unconfirmed:
             return
         self.warehouse.run(
-            "plan/doubtful",
+            "plan/last_attempts",
             tables=self.tables,
-            columns={**self._lists(), **self._lists_of_tried()},
-            audience=self.ask.audience.name,
+            columns={**self._lists(), **self._attempt_lists()},
+            audience=self.request.audience.name,
         )
-        self._run("settle_doubtful")
-        self._run("force_present", now=self.ask.now)
-        self._run("force_absent", now=self.ask.now)
+        self._run("repeat_unconfirmed")
+        self._run("resend_if_present", now=self.request.now)
+        self._run("resend_if_absent", now=self.request.now)
 
-    def _lists_of_tried(self) -> Mapping[str, Sequence[Column]]:
-        """Which columns can be known of what was tried: the outbox has the types of its day."""
-        outbox = self.ledger.outbox(self.ask.audience.name)
+    def _attempt_lists(self) -> Mapping[str, Sequence[Column]]:
+        """The columns whose attempted values can be read; the outbox has the types of its day."""
+        outbox = self.ledger.outbox(self.request.audience.name)
         types = {column.name: column.type for column in self.warehouse.columns_of(outbox)}
-        known = [
+        readable = [
             column
-            for column in self._lists()["known"]
+            for column in self._lists()["recorded_columns"]
             if types.get(column.name) == column.type
             or (column.name in types and is_castable(self.warehouse, outbox, column))
         ]
-        return {"known": known, "fresh": [c for c in self.ask.shape.columns if c not in known]}
-
-    def _summary(self) -> tuple[Group, ...]:
-        return tuple(
-            Group(
-                op=row[0],
-                reason=row[1],
-                send=row[2],
-                stays=row[3],
-                track_moved=row[4],
-                identify_moved=row[5],
-                group_moved=row[6],
-                consent_moved=row[7],
-                identity_moved=row[8],
-                had_identity=row[9],
-                has_group=row[10],
-                is_new=row[11],
-                members=row[12],
-            )
-            for row in self._run("summary", never=self.never)
-        )
+        unreadable = [column for column in self.request.shape.columns if column not in readable]
+        return {"recorded_columns": readable, "new_columns": unreadable}

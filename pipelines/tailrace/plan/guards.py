@@ -1,31 +1,36 @@
-"""What holds an audience back: limits on how much may move, and doubts about where it comes from.
+"""Guards: limits on how much an audience may change, and checks of the data that it reads.
 
-A held audience sends nothing; the others go on. Each guard says what it saw, where its limit is,
-and can be allowed once by name.
+A held audience sends nothing, and the others continue. Each guard reports what it counted and its
+limit, and can be allowed once by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
 
 from tailrace.audience.audience import Audience, Guards, Limit
 
 EXITED_SHARE_MAX = 0.2
 EXITED_FLOOR_ROWS = 100
-# What members do because of a change that is to be held.
+# Edits that a policy holds, and what members would do because of them.
 CHANGES: Mapping[str, str] = {
-    "definition": "move because the SQL was edited",
-    "mapping": "be told again because the header was edited",
+    "definition": "change because the SQL was edited",
+    "mapping": "be sent again because the mapping changed",
     "new_column": "change by a column that is mapped for the first time",
 }
-# All of them, by the names that `--allow` takes.
+# All guards, by the names that `--allow` takes.
 NAMES = ("upstream", "keys", "max_exited", "max_entered", "max_changed", "min_rows", *CHANGES)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What a plan saw of one audience, in members."""
+class GuardInput:
+    """What the guards of one audience look at, in members.
+
+    `bad_keys` are masked samples of the quarantined rows' keys. `on_hold` maps each kind of edit
+    whose action is `hold` (definition, mapping, new_column) to the members that it affects.
+    """
 
     size_before: int
     size_after: int
@@ -34,13 +39,13 @@ class Seen:
     exited: int
     quarantined: int
     upstream: tuple[str, ...]
-    # Who moves because of a change that is to be held: definition, mapping, new_column.
+    bad_keys: tuple[str, ...] = ()
     on_hold: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """One guard's verdict. `allowed` is a guard that would hold, and was told not to."""
+    """The result of one guard. `allowed`: it would hold the audience, and was allowed once."""
 
     name: str
     seen: int
@@ -50,64 +55,65 @@ class Guard:
     message: str
 
     def as_dict(self) -> dict[str, object]:
-        return {
-            "name": self.name,
-            "seen": self.seen,
-            "limit": self.limit,
-            "held": self.held,
-            "allowed": self.allowed,
-            "message": self.message,
-        }
+        """One entry of `guards` in a `--json` result."""
+        return asdict(self)
 
 
-def judge(audience: Audience, seen: Seen, *, allowed: frozenset[str]) -> tuple[Guard, ...]:
-    """Every guard of an audience on what a plan saw; `allowed` names those that let pass."""
+class _Check(NamedTuple):
+    name: str
+    seen: int
+    limit: int
+    over: bool
+    message: str
+
+
+def judge(
+    audience: Audience, guard_input: GuardInput, *, allowed: frozenset[str]
+) -> tuple[Guard, ...]:
+    """The result of every guard of an audience; `allowed` names those that may pass once."""
     return tuple(
         Guard(
-            name=name,
-            seen=saw,
-            limit=limit,
-            held=over and name not in allowed,
-            allowed=over and name in allowed,
-            message=message,
+            name=check.name,
+            seen=check.seen,
+            limit=check.limit,
+            held=check.over and check.name not in allowed,
+            allowed=check.over and check.name in allowed,
+            message=check.message if check.over else "",
         )
-        for name, saw, limit, over, message in _verdicts(audience, seen)
+        for check in _checks(audience, guard_input)
     )
 
 
-def _verdicts(audience: Audience, seen: Seen) -> Iterator[tuple[str, int, int, bool, str]]:
-    guards = audience.guards
-    yield (
-        "upstream",
-        len(seen.upstream),
-        0,
-        bool(seen.upstream),
-        "its data cannot be trusted today: " + "; ".join(seen.upstream) if seen.upstream else "",
-    )
-    yield (
-        "keys",
-        seen.quarantined,
-        0,
-        seen.quarantined > 0,
-        f"{seen.quarantined} rows have a NULL or duplicate key" if seen.quarantined else "",
-    )
-    limits = _limits(guards, seen.size_before)
-    for name, saw in (
-        ("max_exited", seen.exited),
-        ("max_entered", seen.entered),
-        ("max_changed", seen.changed),
+def _checks(audience: Audience, data: GuardInput) -> Iterator[_Check]:
+    upstream = "its data cannot be trusted today: " + "; ".join(data.upstream)
+    yield _Check("upstream", len(data.upstream), 0, bool(data.upstream), upstream)
+    yield _Check("keys", data.quarantined, 0, data.quarantined > 0, _about_keys(data))
+    limits = _limits(audience.guards, data.size_before)
+    for name, count in (
+        ("max_exited", data.exited),
+        ("max_entered", data.entered),
+        ("max_changed", data.changed),
     ):
         if name in limits:
-            over = saw > limits[name]
-            of = f"{saw} of {seen.size_before} members would have {name.removeprefix('max_')}"
-            yield name, saw, limits[name], over, of if over else ""
-    if guards.min_rows is not None:
-        few = seen.size_after < guards.min_rows
-        message = f"the audience would have {seen.size_after} members" if few else ""
-        yield "min_rows", seen.size_after, guards.min_rows, few, message
-    for name, moved in seen.on_hold.items():
-        message = f"{moved} members would {CHANGES[name]}" if moved else ""
-        yield name, moved, 0, moved > 0, message
+            verb = name.removeprefix("max_")
+            message = f"{count} of {data.size_before} members would have {verb}"
+            yield _Check(name, count, limits[name], count > limits[name], message)
+    rows_min = audience.guards.min_rows
+    if rows_min is not None:
+        message = f"the audience would have {data.size_after} members"
+        yield _Check("min_rows", data.size_after, rows_min, data.size_after < rows_min, message)
+    for name, count in data.on_hold.items():
+        yield _Check(name, count, 0, count > 0, f"{count} members would {CHANGES[name]}")
+
+
+def _about_keys(data: GuardInput) -> str:
+    """How many rows have a bad key, which keys, and how to fix the SELECT.
+
+    `--allow` comes last: it sends the audience without these rows.
+    """
+    rows = f"{data.quarantined} rows have" if data.quarantined != 1 else "1 row has"
+    keys = f": {', '.join(data.bad_keys)}" if data.bad_keys else ""
+    return f"{rows} a NULL or duplicate key{keys}"
 
 
 def _limits(guards: Guards, size: int) -> dict[str, int]:
@@ -118,11 +124,11 @@ def _limits(guards: Guards, size: int) -> dict[str, int]:
             ("max_entered", guards.max_entered),
             ("max_changed", guards.max_changed),
         )
-        # Of nobody there is no share: the first run is not held for having members.
+        # A percentage limit is undefined for an empty audience, so the first run skips it.
         if limit is not None and (size or limit.rows is not None)
     }
     if "max_exited" not in guards.explicit:
-        # Unasked for, the guard is for accidents: a small audience may well lose half of itself.
+        # The default guard is for accidents; a small audience may well lose half of its members.
         limits["max_exited"] = max(int(size * EXITED_SHARE_MAX), EXITED_FLOOR_ROWS)
     return limits
 

@@ -1,8 +1,8 @@
-"""What is decided about a plan, and by whom: a flag before the header, the header before us.
+"""What a plan does about changes that no data caused, and who decided it.
 
-Three things change an audience without any of its data moving: its SQL, its mapping, and a column
-that is mapped for the first time. Of each somebody may want it sent, held for a look, or only
-recorded.
+Three edits change an audience although its data is the same: its SQL changed, its mapping changed,
+or a column is mapped for the first time. Each of them is sent, held for a review, or accepted
+without sending. A command-line flag wins over the header, and the header over the default.
 """
 
 from __future__ import annotations
@@ -11,30 +11,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tailrace.audience.audience import Audience, OnDefinitionChange, OnMappingChange
+from tailrace.audience.audience import Audience
 
-DEFAULTS: Mapping[str, str] = {
+Action = Literal["send", "hold", "accept"]
+
+DEFAULTS: Mapping[str, Action] = {
     "on_definition_change": "send",
-    "on_mapping_change": "absorb",
-    "on_new_column": "absorb",
+    "on_mapping_change": "accept",
+    "on_new_column": "accept",
 }
+# Words of earlier versions, still read in headers, flags, recorded mappings and saved plans.
+ALIASES: Mapping[str, Action] = {"rebaseline": "accept", "absorb": "accept"}
 
-# What a plan is for: the usual difference; everybody anew; the same without sending; what was
-# refused before and nothing else; everybody's exit.
-Intent = Literal["usual", "resend", "silent", "retry", "retire"]
+# What a plan is made for: the changes since the last delivery; every member again; the changes,
+# recorded without sending; only the rejected members; an exit of every member.
+Intent = Literal["changes", "resend", "accept", "retry", "retire"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decided:
-    """What holds for one audience. `by` says of each whether a flag, the header or none chose."""
+class ResolvedPolicy:
+    """The actions for one audience. `by` maps each name to `flag`, `header` or `default`."""
 
-    on_definition_change: OnDefinitionChange = "send"
-    on_mapping_change: OnMappingChange = "absorb"
-    on_new_column: OnMappingChange = "absorb"
+    on_definition_change: Action = "send"
+    on_mapping_change: Action = "accept"
+    on_new_column: Action = "accept"
     by: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, dict[str, str]]:
-        """What a plan says of it."""
+        """The entry `choices` of an audience in a plan."""
         return {
             name: {"choice": getattr(self, name), "decided_by": self.by.get(name, "default")}
             for name in DEFAULTS
@@ -42,26 +46,29 @@ class Decided:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What the command line decides about a plan; None leaves it to the header."""
+class PlanOptions:
+    """What the command line says about a plan; None leaves a choice to the header.
+
+    `allow` holds pairs of an audience and a guard that may pass once.
+    """
 
     allow: frozenset[tuple[str, str]] = frozenset()
-    on_definition_change: OnDefinitionChange | None = None
-    on_mapping_change: OnMappingChange | None = None
-    on_new_column: OnMappingChange | None = None
-    intent: Intent = "usual"
+    on_definition_change: str | None = None
+    on_mapping_change: str | None = None
+    on_new_column: str | None = None
+    intent: Intent = "changes"
     digests: bool = False
 
     def allowed(self, audience: str) -> frozenset[str]:
-        """The guards that are let pass once for an audience."""
+        """The guards that may pass once for an audience."""
         return frozenset(guard for name, guard in self.allow if name == audience)
 
-    def decide(self, audience: Audience) -> Decided:
-        """What holds for an audience."""
-        chosen, by = dict(DEFAULTS), dict.fromkeys(DEFAULTS, "default")
-        for place, says in (("header", audience), ("flag", self)):
+    def resolve(self, audience: Audience) -> ResolvedPolicy:
+        """The actions for an audience."""
+        actions, by = dict(DEFAULTS), dict.fromkeys(DEFAULTS, "default")
+        for origin, choices in (("header", audience), ("flag", self)):
             for name in DEFAULTS:
-                choice = getattr(says, name)
+                choice = getattr(choices, name)
                 if choice is not None:
-                    chosen[name], by[name] = choice, place
-        return Decided(**chosen, by=by)  # type: ignore[arg-type]
+                    actions[name], by[name] = ALIASES.get(choice, choice), origin
+        return ResolvedPolicy(**actions, by=by)

@@ -1,7 +1,7 @@
-"""The tables of an audience's members follow the columns that its mapping names.
+"""Schema evolution of an audience's snapshot and outbox.
 
-A column that appears, goes or changes its type never makes every member "changed": it is added
-and filled in silently, dropped, or converted.
+Both tables follow the columns that the mapping names. A column that appears, disappears or changes
+its type does not make every member "changed": it is added and backfilled, dropped, or converted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from tailrace.ledger.ledger import Ledger, Shape
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import ALIAS_PREFIX, Binding, Column, TableName
 
-# The longest of what stands before an audience's name in the name of a table.
+# The longest prefix of a table that is named after an audience.
 TABLE_PREFIX = "transitions__"
-# Columns of ours beside the audience's in the snapshot and the outbox.
+# Columns that the snapshot, the outbox and the statements over them have beside the audience's.
 RESERVED_COLUMNS = frozenset(
     {
         "run_seq",
@@ -35,14 +35,14 @@ RESERVED_COLUMNS = frozenset(
         "_gone",
     }
     | {"_acked_at", "_distance", "_epoch", "_evidence", "_h", "_p", "_place", "_rid", "_times"}
-    # What DuckDB calls a row's own number.
+    # DuckDB's name for a row's number.
     | {"_was_member", "rowid"}
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Alteration:
-    """What the snapshot's columns are today against what the model gives."""
+class SchemaChange:
+    """How the snapshot's columns differ from the columns that the model gives."""
 
     added: tuple[Column, ...] = ()
     dropped: tuple[Column, ...] = ()
@@ -56,7 +56,7 @@ def shape_of(
 
     Raises:
         UnknownColumn: The model has no such column.
-        ModelError: A column has a name that the ledger keeps for itself.
+        ModelError: A column has a reserved name.
     """
     by_name = {column.name: column for column in model_columns}
     for name in (*key, *mapped):
@@ -64,8 +64,8 @@ def shape_of(
             raise UnknownColumn(f'The SELECT has no column "{name}"', file=file)
         if name in RESERVED_COLUMNS or name.startswith(("old__", ALIAS_PREFIX)):
             raise ModelError(
-                f'The ledger keeps the column name "{name}" for itself',
-                hint=f"Give the column another name in the SELECT: {name} AS …",
+                f'Column name "{name}" is reserved',
+                hint=f"Rename the column in the SELECT: {name} AS …",
                 file=file,
             )
     return Shape(
@@ -75,14 +75,14 @@ def shape_of(
 
 
 def check_names(audience: Audience, shape: Shape, *, name_bytes_max: int) -> None:
-    """Refuse names that the warehouse would cut, so that two of them might become one.
+    """Refuse names that the warehouse would truncate, so that two names cannot collide.
 
     Raises:
-        ModelError: The audience's name, or a column's, is too long with what is put before it.
+        ModelError: The audience's name, or a column's, is too long with its prefix.
     """
-    made = [(TABLE_PREFIX, audience.name, "The audience's name")]
-    made += [("old__", column.name, "The column's name") for column in shape.columns]
-    for prefix, name, what in made:
+    prefixed = [(TABLE_PREFIX, audience.name, "The audience's name")]
+    prefixed += [("old__", column.name, "The column's name") for column in shape.columns]
+    for prefix, name, what in prefixed:
         if len(f"{prefix}{name}".encode()) > name_bytes_max:
             raise ModelError(
                 f'{what} "{name}" is too long for the warehouse',
@@ -91,36 +91,40 @@ def check_names(audience: Audience, shape: Shape, *, name_bytes_max: int) -> Non
             )
 
 
-def has_keys(found: Sequence[Column], keys: Sequence[Column]) -> bool:
+def has_keys(table_columns: Sequence[Column], keys: Sequence[Column]) -> bool:
     """Whether a table has these columns with these types."""
-    return set(keys) <= set(found)
+    return set(keys) <= set(table_columns)
 
 
-def alteration(
-    found: Sequence[Column], shape: Shape, *, audience: Audience, keys: Sequence[str]
-) -> Alteration:
-    """What it takes to make a snapshot with the columns `found` and these keys hold the shape.
+def schema_change(
+    table_columns: Sequence[Column], shape: Shape, *, audience: Audience, keys: Sequence[str]
+) -> SchemaChange:
+    """What has to change for a snapshot with these columns and keys to hold the shape.
 
     Raises:
-        KeyTypeChanged: The members that were delivered have another key, or one of another type.
+        KeyTypeChanged: The delivered members have another key, or one of another type.
     """
-    hint = f"Start the audience anew with: tailrace reset {audience.title}"
+    hint = f"Send every member again with: tailrace reset {audience.title} --send"
     if set(keys) != set(audience.key):
         was, is_ = ", ".join(keys), ", ".join(audience.key)
-        raise KeyTypeChanged(f"The key is {is_} today and was {was}", hint=hint, file=audience.file)
-    types = {column.name: column.type for column in found}
+        message = f"The key changed from {was} to {is_}"
+        raise KeyTypeChanged(message, hint=hint, file=audience.file)
+    types = {column.name: column.type for column in table_columns}
     for key in shape.keys:
         if types.get(key.name) != key.type:
             raise KeyTypeChanged(
-                f'The key column "{key.name}" is {key.type} today and was {types.get(key.name)}',
+                f'The type of key column "{key.name}" changed from '
+                f"{types.get(key.name)} to {key.type}",
                 hint=f"Cast it back. {hint}",
                 file=audience.file,
             )
     wanted = {column.name for column in (*shape.keys, *shape.columns)}
-    return Alteration(
+    return SchemaChange(
         added=tuple(c for c in shape.columns if c.name not in types),
         retyped=tuple(c for c in shape.columns if types.get(c.name, c.type) != c.type),
-        dropped=tuple(c for c in found if c.name not in wanted and c.name not in RESERVED_COLUMNS),
+        dropped=tuple(
+            c for c in table_columns if c.name not in wanted and c.name not in RESERVED_COLUMNS
+        ),
     )
 
 
@@ -130,18 +134,19 @@ def align(
     model: Binding,
     shape: Shape,
     *,
-    lost: frozenset[str],
+    reset_columns: frozenset[str],
     backfill: bool,
     restart: bool = False,
 ) -> None:
     """Create the audience's tables, or alter them to the shape, in one transaction.
 
-    A column in `lost` holds values that are of no use: it starts anew; so does the whole audience
-    with `restart`.
+    Columns in `reset_columns` lose their recorded values, which are not what the receiver has.
+    With `restart` the whole audience is dropped first.
     """
     warehouse = ledger.warehouse
     outbox = ledger.outbox(audience.name)
-    # The outbox outlives an audience that was retired; one of the same name may have another key.
+    # The outbox remains after an audience is retired; a new audience of the same name may have
+    # another key.
     foreign = not has_keys(warehouse.columns_of(outbox) or shape.keys, shape.keys)
     stale = () if restart or foreign else _stale(warehouse, outbox, shape)
     with warehouse.transaction():
@@ -150,7 +155,9 @@ def align(
         if restart or foreign:
             warehouse.run("ledger/drop_table", tables={"dropped": outbox})
             warehouse.run("ledger/forget_doubts", tables=ledger.tables, audience=audience.name)
-        _align_snapshot(ledger, audience, model, shape, lost=lost, backfill=backfill)
+        _align_snapshot(
+            ledger, audience, model, shape, reset_columns=reset_columns, backfill=backfill
+        )
         for column in stale:
             _alter(warehouse, "drop", outbox, column)
         _align_outbox(warehouse, outbox, shape)
@@ -162,7 +169,7 @@ def _align_snapshot(
     model: Binding,
     shape: Shape,
     *,
-    lost: frozenset[str],
+    reset_columns: frozenset[str],
     backfill: bool,
 ) -> None:
     warehouse = ledger.warehouse
@@ -173,15 +180,15 @@ def _align_snapshot(
             warehouse.run(
                 f"ledger/create_{name}", tables={name: table, "model": model}, columns=shape.lists
             )
-    found = warehouse.columns_of(snapshot)
-    change = alteration(found, shape, audience=audience, keys=audience.key)
-    anew = tuple(column for column in shape.columns if column.name in lost)
-    for column in (*change.dropped, *anew):
+    snapshot_columns = warehouse.columns_of(snapshot)
+    change = schema_change(snapshot_columns, shape, audience=audience, keys=audience.key)
+    reset = tuple(column for column in shape.columns if column.name in reset_columns)
+    for column in (*change.dropped, *reset):
         _alter(warehouse, "drop", snapshot, column)
     for column in change.retyped:
-        if column not in anew:
+        if column not in reset:
             _alter(warehouse, "retype", snapshot, column)
-    for column in (*change.added, *anew):
+    for column in (*change.added, *reset):
         _alter(warehouse, "add", snapshot, column)
         if backfill:
             warehouse.run(
@@ -193,7 +200,7 @@ def _align_snapshot(
 
 
 def _stale(warehouse: Warehouse, outbox: TableName, shape: Shape) -> Sequence[Column]:
-    """Columns of the outbox whose past values cannot have the type that the shape gives them."""
+    """Columns of the outbox whose recorded values cannot be cast to the type of the shape."""
     types = {column.name: column.type for column in warehouse.columns_of(outbox)}
     return [
         wanted
@@ -205,7 +212,7 @@ def _stale(warehouse: Warehouse, outbox: TableName, shape: Shape) -> Sequence[Co
 
 
 def _align_outbox(warehouse: Warehouse, outbox: TableName, shape: Shape) -> None:
-    # What an earlier mapping planned stays; only what today's transitions need is changed.
+    # Columns of earlier mappings remain; only columns that today's transitions need are changed.
     types = {column.name: column.type for column in warehouse.columns_of(outbox)}
     for column in shape.columns:
         for wanted in (column, Column(f"old__{column.name}", column.type)):
@@ -216,7 +223,7 @@ def _align_outbox(warehouse: Warehouse, outbox: TableName, shape: Shape) -> None
 
 
 def is_castable(warehouse: Warehouse, table: Binding, column: Column) -> bool:
-    """Whether every value of the column can have the new type."""
+    """Whether every value of the column can be cast to the new type."""
     return warehouse.attempt("ledger/count_uncastable", tables={"altered": table}, column=column)
 
 

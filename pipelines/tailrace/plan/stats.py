@@ -1,12 +1,13 @@
-"""What a diff amounts to: members by move and reason, calls by kind, their size, a few samples.
+"""What a plan amounts to: members by operation and reason, messages by type, sizes, new users.
 
-Everything is counted from the diff's groups; only a handful of rows is read.
+Counts come from the diff's groups, so that only a few rows are read from the warehouse.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tailrace.audience.audience import Audience
@@ -14,8 +15,10 @@ from tailrace.destinations.segment.mapper import Mapper
 from tailrace.encoding.transforms import mask_sample
 from tailrace.ledger.ledger import Ledger, Shape
 from tailrace.ledger.outbox import transition_reader
-from tailrace.plan.diff import Diff, Question
+from tailrace.plan.diff import Diff, DiffRequest
+from tailrace.plan.plan import AudiencePlan
 from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.statements import Binding, Column, TableName
 
 SAMPLE_ROWS_MAX = 3
 SIZED_ROWS_MAX = 200
@@ -24,108 +27,193 @@ OPS = ("entered", "changed", "exited")
 REASONS = ("initial", "data", "definition", "mapping", "upstream")
 
 
-def members(found: Diff, **wanted: Any) -> int:
-    """How many members make a move of a kind."""
+def members(diff: Diff, **conditions: Any) -> int:
+    """How many members of a diff have these values of `TransitionGroup`."""
     return sum(
         group.members
-        for group in found.groups
-        if all(getattr(group, name) == value for name, value in wanted.items())
+        for group in diff.groups
+        if all(getattr(group, name) == value for name, value in conditions.items())
     )
 
 
-def counts(found: Diff) -> dict[str, int]:
+def counts(diff: Diff) -> dict[str, int]:
     """How many members enter, change and exit."""
-    return {op: members(found, op=op) for op in OPS}
+    return {op: members(diff, op=op) for op in OPS}
 
 
-def by_reason(found: Diff) -> dict[str, dict[str, int]]:
-    """The same for each reason that moves anybody."""
+def by_reason(diff: Diff) -> dict[str, dict[str, int]]:
+    """How many members enter, change and exit for each reason that occurs."""
     return {
-        reason: {op: members(found, reason=reason, op=op) for op in OPS}
+        reason: {op: members(diff, reason=reason, op=op) for op in OPS}
         for reason in REASONS
-        if members(found, reason=reason)
+        if members(diff, reason=reason)
     }
 
 
-def on_hold(ask: Question, found: Diff) -> dict[str, int]:
-    """How many members move because of each kind of change that is to be held."""
-    by_mapping = members(found, reason="mapping")
-    moved = {
-        "definition": members(found, reason="definition"),
-        "mapping": by_mapping if ask.tells_mapping else 0,
-        # Where everybody is told of the mapping, its new columns are told by the way.
-        "new_column": 0 if ask.tells_mapping else by_mapping,
+def on_hold(request: DiffRequest, diff: Diff) -> dict[str, int]:
+    """How many members each kind of edit affects, for the kinds whose action is `hold`."""
+    by_mapping = members(diff, reason="mapping")
+    affected = {
+        "definition": members(diff, reason="definition"),
+        "mapping": by_mapping if request.resends_mapping else 0,
+        # A mapping resend already includes new columns.
+        "new_column": 0 if request.resends_mapping else by_mapping,
     }
-    wanted = {
-        "definition": ask.decided.on_definition_change,
-        "mapping": ask.decided.on_mapping_change,
-        "new_column": ask.decided.on_new_column,
+    actions = {
+        "definition": request.policy.on_definition_change,
+        "mapping": request.policy.on_mapping_change,
+        "new_column": request.policy.on_new_column,
     }
-    return {name: moved[name] for name, choice in wanted.items() if choice == "hold"}
+    return {name: affected[name] for name, action in actions.items() if action == "hold"}
 
 
-def calls(found: Diff, mapper: Mapper) -> dict[str, int]:
-    """Calls by kind, counted without making them."""
+def calls(diff: Diff, mapper: Mapper) -> dict[str, int]:
+    """Messages by type, counted without building them."""
     counted = {"identify": 0, "group": 0, "track": 0}
-    for group in found.groups:
+    for group in diff.groups:
         if not group.send:
             continue
-        each = mapper.call_counts(
+        per_member = mapper.call_counts(
             group.op,
             group.reason,
-            track_changed=group.track_moved,
-            identify_changed=group.identify_moved,
-            group_changed=group.group_moved,
-            consent_changed=group.consent_moved,
-            moved=group.identity_moved,
-            leaves=group.had_identity,
+            track_changed=group.track_changed,
+            identify_changed=group.identify_changed,
+            group_changed=group.group_changed,
+            consent_changed=group.consent_changed,
+            moved=group.user_changed,
+            leaves=group.had_user,
             stays=group.stays,
             grouped=group.has_group,
         )
-        for kind, count in each.items():
+        for kind, count in per_member.items():
             counted[kind] += count * group.members
     return counted
 
 
-def bytes_per_call(warehouse: Warehouse, shape: Shape, found: Diff, mapper: Mapper) -> float:
-    """The mean size of the calls that the first transitions would make."""
-    if not found.groups:
+def bytes_per_call(warehouse: Warehouse, shape: Shape, diff: Diff, mapper: Mapper) -> float:
+    """The mean size in bytes of the messages that the first transitions make."""
+    if not diff.groups:
         return 0.0
     rows = warehouse.run(
         "plan/first_transitions",
-        tables={"transitions": found.transitions},
+        tables={"transitions": diff.transitions},
         columns=shape.lists,
         rows_max=SIZED_ROWS_MAX,
     )
     read = transition_reader(shape)
-    sizes = [len(c.body) for row in rows for c in mapper.calls(read(row)[0])[0]]
+    sizes = [len(call.body) for row in rows for call in mapper.calls(read(row)[0])[0]]
     return sum(sizes) / len(sizes) if sizes else 0.0
 
 
-def samples(warehouse: Warehouse, shape: Shape, found: Diff) -> tuple[Mapping[str, str], ...]:
-    """A few of those who move, masked."""
-    if not found.groups:
+def samples(warehouse: Warehouse, shape: Shape, diff: Diff) -> tuple[Mapping[str, str], ...]:
+    """A few transitions of each operation, with masked keys."""
+    if not diff.groups:
         return ()
     rows = warehouse.run(
         "plan/samples",
-        tables={"transitions": found.transitions},
+        tables={"transitions": diff.transitions},
         columns=shape.lists,
         rows_max=SAMPLE_ROWS_MAX,
     )
-    return tuple(
-        {
-            "op": op,
-            "reason": reason,
-            "key": " ".join(mask_sample(part) or "NULL" for part in key),
-        }
-        for op, reason, *key in rows
-    )
+    return tuple({"op": op, "reason": reason, "key": masked_key(key)} for op, reason, *key in rows)
+
+
+def bad_keys(diff: Diff) -> tuple[str, ...]:
+    """A few bad keys, masked, each with its number of rows."""
+    return tuple(f"{masked_key(bad.key)} ({_rows(bad.rows)})" for bad in diff.bad_keys)
+
+
+def masked_key(key: Sequence[Any]) -> str:
+    """A member's key as a message may show it.
+
+    >>> masked_key(("003Qy00000AbCdEIAV", None))
+    '003***bCdE NULL'
+    """
+    return " ".join(mask_sample(part) or "NULL" for part in key)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" + "s" * (count != 1)
 
 
 def unfinished(ledger: Ledger) -> Mapping[str, int]:
-    """How many members deliveries that died have not settled, by audience."""
-    left: Counter[str] = Counter()
-    for each in ledger.unsettled():
-        open_ = ledger.unsettled_count(each.run_seq, each.audience, each.planned)
-        left[Audience.from_mapping(each.mapping).title] += open_
-    return {name: open_ for name, open_ in sorted(left.items()) if open_}
+    """How many members each audience still has in deliveries that did not finish."""
+    pending: Counter[str] = Counter()
+    for delivery in ledger.unsettled():
+        count = ledger.unsettled_count(delivery.run_seq, delivery.audience, delivery.planned)
+        pending[Audience.from_mapping(delivery.mapping).title] += count
+    return {name: count for name, count in sorted(pending.items()) if count}
+
+
+# New users. Segment bills the users that it tracks. A user who enters several audiences is counted
+# once, and a user who was ever sent to the destination is not new. Other sources may have sent a
+# user before, so the count is an upper bound.
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entering:
+    """An audience with first-time members, and the column that identifies the user."""
+
+    plan: AudiencePlan
+    identity: Column
+
+
+def count_new_users(ledger: Ledger, plans: Iterable[AudiencePlan]) -> int:
+    """How many users are new to their destination, over the audiences that are not held."""
+    entering = list(_entering(plans))
+    destinations = sorted({entry.plan.destination for entry in entering})
+    return sum(
+        _new_users_of(ledger, name, [entry for entry in entering if entry.plan.destination == name])
+        for name in destinations
+    )
+
+
+def _entering(plans: Iterable[AudiencePlan]) -> Iterator[_Entering]:
+    for plan in plans:
+        if plan.status != "ok" or not plan.new_users:
+            continue
+        user_column = plan.audience.user_id or plan.audience.anonymous_id
+        for column in (*plan.shape.keys, *plan.shape.columns):
+            if column.name == user_column:
+                yield _Entering(plan=plan, identity=column)
+
+
+def _new_users_of(ledger: Ledger, destination: str, entering: Sequence[_Entering]) -> int:
+    snapshots = list(_user_snapshots(ledger, destination))
+    first = entering[0]
+    alone = {name for name, *_ in snapshots} <= {first.plan.name} and len(entering) == 1
+    if alone and first.plan.audience.key == (first.identity.name,):
+        # The key is the user, and no other audience of this destination has sent anyone.
+        return first.plan.new_users
+    new_users = ledger.warehouse.temporary("new_users")
+    tables: dict[str, Binding] = {"new_users": new_users}
+    ledger.warehouse.drop_temporary(new_users)
+    ledger.warehouse.run("plan/new_users", tables=tables)
+    for entry in entering:
+        ledger.warehouse.run(
+            "plan/add_new_users",
+            tables={**tables, "transitions": entry.plan.diff.transitions},
+            columns={"who": (entry.identity,)},
+            first_version=entry.plan.diff.first_version,
+        )
+    for _, snapshot, identity in snapshots:
+        ledger.warehouse.run(
+            "plan/remove_known_users",
+            tables={**tables, "snapshot": snapshot},
+            columns={"who": (identity,)},
+        )
+    ((users,),) = ledger.warehouse.run("plan/count_new_users", tables=tables)
+    return int(users)
+
+
+def _user_snapshots(ledger: Ledger, destination: str) -> Iterator[tuple[str, TableName, Column]]:
+    """The snapshots of a destination, each with the column that identifies the user."""
+    for row in ledger.standing():
+        delivered = ledger.last_delivered(str(row["lane"]))
+        if row["destination"] != destination or delivered is None:
+            continue
+        mapping = Audience.from_mapping(delivered.mapping)
+        snapshot = ledger.snapshot(str(row["lane"]))
+        for column in ledger.warehouse.columns_of(snapshot):
+            if column.name == (mapping.user_id or mapping.anonymous_id):
+                yield str(row["lane"]), snapshot, column

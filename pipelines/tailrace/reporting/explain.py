@@ -14,8 +14,8 @@ from tailrace.clock import Clock
 from tailrace.errors import TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.loader import Model, Models, read_models
-from tailrace.plan.plan import Planner, lanes_of
-from tailrace.plan.policy import Choices
+from tailrace.plan.planner import Planner, lanes_of
+from tailrace.plan.policy import PlanOptions
 from tailrace.warehouse.statements import Column, TableName
 
 # Columns that tell a landed object of Salesforce from another table.
@@ -31,7 +31,7 @@ class Today:
         self._person = person
         self.models = self._read_models()
         self._planner = Planner(
-            ledger, self.models, choices=Choices(), segment=None, now=clock.now()
+            ledger, self.models, options=PlanOptions(), segment=None, now=clock.now()
         )
         self.rows = list(self._landed())
 

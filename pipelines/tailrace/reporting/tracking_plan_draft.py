@@ -11,8 +11,8 @@ from tailrace.destinations.segment.tracking_plan import draft
 from tailrace.errors import ModelDoesNotBind, NothingLanded
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.loader import Model, Models, read_models
-from tailrace.plan.plan import Planner
-from tailrace.plan.policy import Choices
+from tailrace.plan.planner import Planner
+from tailrace.plan.policy import PlanOptions
 from tailrace.warehouse.connection import open_warehouse
 
 
@@ -35,7 +35,7 @@ def _column_types(
     found: dict[str, Mapping[str, str]] = {}
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        planner = Planner(ledger, models, choices=Choices(), segment=None, now=clock.now())
+        planner = Planner(ledger, models, options=PlanOptions(), segment=None, now=clock.now())
         for model in chosen:
             try:
                 found[model.name] = {c.name: c.type for c in planner.columns_of(model)}

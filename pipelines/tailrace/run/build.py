@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tailrace.models.loader import Model, Models, bind, definition
-from tailrace.plan.plan import not_landed
+from tailrace.plan.planner import not_landed
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, TableName
 

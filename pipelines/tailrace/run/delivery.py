@@ -23,7 +23,7 @@ from tailrace.errors import TailraceError
 from tailrace.ledger.ledger import Ledger, Run, Shape
 from tailrace.ledger.outbox import enqueue, shape_of_outbox
 from tailrace.plan.plan import AudiencePlan
-from tailrace.plan.policy import Choices
+from tailrace.plan.policy import PlanOptions
 from tailrace.plan.snapshot_schema import align
 from tailrace.run import notices
 from tailrace.run.member_messages import Envelopes
@@ -82,22 +82,22 @@ class Settled:
     by_name: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
-def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, choices: Choices) -> Delivery:
+def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOptions) -> Delivery:
     """Commit an audience's plan: its outbox and its row in the ledger, in one transaction."""
     held = plan.status == "held"
     definition, fingerprint = plan.definition, plan.fingerprint
-    if choices.intent == "retry" and plan.delivered is not None:
+    if options.intent == "retry" and plan.delivered is not None:
         # The rest of the audience still stands for the definition it was delivered by.
         definition, fingerprint = plan.delivered.definition, plan.delivered.definition_fingerprint
-    whole = choices.intent != "retry" and not plan.diff.quarantined
+    whole = options.intent != "retry" and not plan.diff.quarantined
     if not held:
         align(
             ledger,
             plan.audience,
             plan.model,
             plan.shape,
-            lost=plan.diff.lost,
-            backfill=plan.decided.on_new_column == "absorb",
+            reset_columns=plan.diff.reset_columns,
+            backfill=plan.policy.on_new_column == "accept",
             restart=plan.diff.restart,
         )
     with ledger.warehouse.transaction():

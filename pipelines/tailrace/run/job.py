@@ -24,8 +24,9 @@ from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
 from tailrace.models.loader import Model, Models, read_models
 from tailrace.plan.guards import NAMES
-from tailrace.plan.plan import Plan, Planner, lanes_of
-from tailrace.plan.policy import Choices
+from tailrace.plan.plan import Plan
+from tailrace.plan.planner import Planner, lanes_of
+from tailrace.plan.policy import PlanOptions
 from tailrace.run import review
 from tailrace.run.delivery import Progress
 from tailrace.run.replay import Replay
@@ -64,14 +65,14 @@ def plan(
     clock: Clock,
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    choices: Choices | None = None,
+    options: PlanOptions | None = None,
     out: Path | None = None,
 ) -> Plan:
     """What a run would do. Nothing is sent, and the ledger is only read.
 
     With `out`, the plan is written to a file that `sync` carries out exactly, or refuses.
     """
-    chosen = replace(choices or Choices(), digests=out is not None)
+    chosen = replace(options or PlanOptions(), digests=out is not None)
     models, selected = _selected(project, select, exclude)
     _check_allowed(chosen, models)
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
@@ -79,13 +80,13 @@ def plan(
         planner = Planner(
             ledger,
             models,
-            choices=chosen,
+            options=chosen,
             segment=_limits(project, selected),
             now=clock.now(),
         )
         made = planner.plan(selected)
         if out is not None:
-            review.write(out, made, choices=chosen, engine=warehouse.engine_version)
+            review.write(out, made, options=chosen, engine=warehouse.engine_version)
         return made
 
 
@@ -95,7 +96,7 @@ def sync(
     clock: Clock,
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    choices: Choices | None = None,
+    options: PlanOptions | None = None,
     plan_file: Path | None = None,
     resend: bool = False,
     progress: Progress | None = None,
@@ -113,12 +114,12 @@ def sync(
         select=tuple(select),
         exclude=tuple(exclude),
         resend=resend,
-        choices=choices or Choices(),
+        options=options or PlanOptions(),
     )
     if plan_file is not None:
         agreed = review.read(plan_file)
-        chosen = replace(agreed.choices, digests=True)
-        job = replace(job, select=tuple(agreed.digests), choices=chosen, reviewed=agreed)
+        chosen = replace(agreed.options, digests=True)
+        job = replace(job, select=tuple(agreed.digests), options=chosen, reviewed=agreed)
     return _carry_out(project, job, clock=clock, progress=progress)
 
 
@@ -128,7 +129,7 @@ def run(
     clock: Clock,
     select: Sequence[str] = (),
     exclude: Sequence[str] = (),
-    choices: Choices | None = None,
+    options: PlanOptions | None = None,
     resend: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -139,7 +140,7 @@ def run(
         select=tuple(select),
         exclude=tuple(exclude),
         resend=resend,
-        choices=choices or Choices(),
+        options=options or PlanOptions(),
     )
     return _carry_out(project, job, clock=clock, progress=progress)
 
@@ -194,7 +195,7 @@ def prepare(project: ProjectConfig, job: Job) -> Work:
     reads_models = job.deliver and job.retire is None
     models, selected = _selected(project, job.select, job.exclude) if reads_models else (None, ())
     if models is not None and job.reviewed is None:
-        _check_allowed(job.choices, models)
+        _check_allowed(job.options, models)
     destinations = _destinations(selected) if reads_models else ()
     if job.replay is not None:
         selected, destinations = (), (job.replay.destination,)
@@ -215,7 +216,7 @@ def carry_out(
     ledger = Ledger(warehouse, clock=clock)
     ledger.install(secrets.token_hex(16))
     suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
-    allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.choices.allow)]
+    allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.options.allow)]
     with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
         ledger.upgrade()
         begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
@@ -239,10 +240,10 @@ def _selected(
     return models, models.select(select, exclude)
 
 
-def _check_allowed(choices: Choices, models: Models) -> None:
+def _check_allowed(options: PlanOptions, models: Models) -> None:
     """Refuse to let pass what there is not: a misspelt guard would hold as if it were not named."""
     audiences = [audience.title for _, audience in lanes_of(models.audiences())]
-    for audience, guard in sorted(choices.allow):
+    for audience, guard in sorted(options.allow):
         for given, known, kind in ((audience, audiences, "audience"), (guard, NAMES, "guard")):
             if given not in known:
                 problem = f'--allow names "{given}", and there is no such {kind}'

@@ -15,7 +15,7 @@ from typing import Any
 from tailrace.clock import format_utc
 from tailrace.errors import PlanChanged, PlanUnreadable
 from tailrace.plan.plan import AudiencePlan, Plan
-from tailrace.plan.policy import DEFAULTS, Choices
+from tailrace.plan.policy import DEFAULTS, PlanOptions
 
 FORMAT = 1
 
@@ -26,11 +26,11 @@ class Reviewed:
 
     planned_at: datetime
     engine: str
-    choices: Choices
+    options: PlanOptions
     digests: dict[str, str]
 
 
-def write(path: Path, plan: Plan, *, choices: Choices, engine: str) -> None:
+def write(path: Path, plan: Plan, *, options: PlanOptions, engine: str) -> None:
     """Write a plan for review. The plan must have been made with digests."""
     content = {
         "schema_version": FORMAT,
@@ -38,8 +38,8 @@ def write(path: Path, plan: Plan, *, choices: Choices, engine: str) -> None:
             "planned_at": format_utc(plan.planned_at),
             "engine": engine,
             "choices": {
-                "allow": sorted(f"{audience}:{guard}" for audience, guard in choices.allow),
-                **{name: getattr(choices, name) for name in DEFAULTS},
+                "allow": sorted(f"{audience}:{guard}" for audience, guard in options.allow),
+                **{name: getattr(options, name) for name in DEFAULTS},
             },
             "digests": _digests(plan),
         },
@@ -60,14 +60,14 @@ def read(path: Path) -> Reviewed:
         if content["schema_version"] != FORMAT:
             raise PlanUnreadable(f"{path.name} was written by another Tailrace", file=path)
         pairs = (pair.partition(":") for pair in plan["choices"]["allow"])
-        choices = Choices(
+        options = PlanOptions(
             allow=frozenset((audience, guard) for audience, _, guard in pairs),
             **{name: plan["choices"].get(name) for name in DEFAULTS},
         )
         return Reviewed(
             planned_at=datetime.fromisoformat(plan["planned_at"]),
             engine=plan["engine"],
-            choices=choices,
+            options=options,
             digests=dict(plan["digests"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -22,8 +22,9 @@ from tailrace.errors import (
 )
 from tailrace.ledger.ledger import Ledger, Run
 from tailrace.models.loader import Model, Models
-from tailrace.plan.plan import AudiencePlan, Plan, Planner, lanes_of
-from tailrace.plan.policy import Choices
+from tailrace.plan.plan import AudiencePlan, Plan
+from tailrace.plan.planner import Planner, lanes_of
+from tailrace.plan.policy import PlanOptions
 from tailrace.run import notices, review
 from tailrace.run.build import build
 from tailrace.run.delivery import Delivery, Progress, Terms, left_behind, write_down
@@ -55,7 +56,7 @@ class Job:
     replay: Replay | None = None
     resend: bool = False
     reviewed: Reviewed | None = None
-    choices: Choices = field(default_factory=Choices)
+    options: PlanOptions = field(default_factory=PlanOptions)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +207,7 @@ class Runner:
 
     def _concerns(self, audience: Audience) -> bool:
         """A retry is about audiences of which something was refused."""
-        return self.job.choices.intent != "retry" or self.ledger.pending(audience.name)[0] > 0
+        return self.job.options.intent != "retry" or self.ledger.pending(audience.name)[0] > 0
 
     def _retire(self, name: str) -> None:
         with self._dispatch() as dispatch:
@@ -294,7 +295,7 @@ class Runner:
         return Planner(
             self.ledger,
             models,
-            choices=self.job.choices,
+            options=self.job.options,
             segment=self.work.segments,
             run_seq=self.begun.seq,
             buffers=self.buffers,
@@ -308,7 +309,7 @@ class Runner:
         self._deliver(dispatch, [each for each in written if each.audience.name not in held])
 
     def _write_down(self, plan: AudiencePlan) -> Delivery:
-        return write_down(self.ledger, self.begun, plan, choices=self.job.choices)
+        return write_down(self.ledger, self.begun, plan, options=self.job.options)
 
     def _finish_left_behind(self, dispatch: Dispatch) -> set[str]:
         """Settle what earlier runs left. Returns the audiences that still wait for it."""

@@ -1,4 +1,4 @@
--- A new column is absorbed beside a refused change, which is planned with it.
+-- A new column is accepted beside a refused change, which is planned with it.
 
 -- audience
 /* ---

@@ -6,7 +6,7 @@
 key: id
 user_id: id
 track: {changed: Changed, properties: {city: city}}
-on_definition_change: rebaseline
+on_definition_change: accept
 --- */
 SELECT id, city FROM salesforce.contact
 
@@ -22,7 +22,7 @@ UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
 key: id
 user_id: id
 track: {changed: Changed, properties: {city: city}}
-on_definition_change: rebaseline
+on_definition_change: accept
 --- */
 SELECT id, UPPER(city) AS city FROM salesforce.contact
 

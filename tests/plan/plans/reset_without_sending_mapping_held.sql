@@ -21,7 +21,7 @@ on_mapping_change: hold
 --- */
 SELECT id, city FROM salesforce.contact
 
--- now (intent: silent)
+-- now (intent: accept)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
 
 -- outbox

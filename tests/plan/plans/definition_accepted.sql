@@ -1,4 +1,4 @@
--- With on_definition_change rebaseline, what an edit moves is recorded without being sent; what
+-- With on_definition_change accept, what an edit moves is recorded without being sent; what
 -- the data moved is sent.
 
 -- audience
@@ -6,7 +6,7 @@
 key: id
 user_id: id
 track: {changed: Changed, properties: {city: city}}
-on_definition_change: rebaseline
+on_definition_change: accept
 --- */
 SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL
 
@@ -19,7 +19,7 @@ INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', N
 key: id
 user_id: id
 track: {changed: Changed, properties: {city: city}}
-on_definition_change: rebaseline
+on_definition_change: accept
 --- */
 SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'
 

@@ -21,7 +21,7 @@ on_mapping_change: hold
 --- */
 SELECT id, city FROM salesforce.contact
 
--- now (on_mapping_change: absorb)
+-- now (on_mapping_change: accept)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
 
 -- outbox

@@ -12,7 +12,7 @@ SELECT id, city FROM salesforce.contact
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
 
--- now (intent: silent)
+-- now (intent: accept)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
 DELETE FROM salesforce.contact WHERE id = 'c2';
 INSERT INTO salesforce.contact VALUES ('c4', 'Bodø');

@@ -1,11 +1,11 @@
--- After a rebaseline the ledger stands where the new SQL stands.
+-- After an accepted edit the ledger stands where the new SQL stands.
 
 -- audience
 /* ---
 key: id
 user_id: id
 track: {changed: Changed, properties: {city: city}}
-on_definition_change: rebaseline
+on_definition_change: accept
 --- */
 SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL
 
@@ -18,7 +18,7 @@ INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', N
 key: id
 user_id: id
 track: {changed: Changed, properties: {city: city}}
-on_definition_change: rebaseline
+on_definition_change: accept
 --- */
 SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'
 

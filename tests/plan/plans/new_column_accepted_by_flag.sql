@@ -21,7 +21,7 @@ on_new_column: send
 --- */
 SELECT id, city, score FROM salesforce.contact
 
--- now (on_new_column: absorb)
+-- now (on_new_column: accept)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
 
 -- outbox
