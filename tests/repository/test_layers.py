@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sysconfig
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,3 +61,51 @@ def test_a_planted_import_breaks_its_contract(
     done = checked(tmp_path, contract)
     assert done.returncode == 1, done.stdout
     assert module.partition("/")[0] in done.stdout
+
+
+def packages() -> list[Path]:
+    """Every package below the top one, as its `__init__.py`."""
+    return sorted((ROOT / "pipelines" / "tailrace").glob("*/**/__init__.py"))
+
+
+def package_name(init: Path) -> str:
+    return ".".join(init.parent.relative_to(ROOT / "pipelines").parts)
+
+
+@pytest.mark.parametrize("init", packages(), ids=package_name)
+def test_a_package_says_in_one_sentence_what_it_is_for(init: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(init.read_text(encoding="utf-8"))) or ""
+    first, _, _ = docstring.partition("\n")
+    assert first.endswith("."), docstring
+    assert 1 == first.count(". ") + 1, "one sentence"
+
+
+@pytest.mark.parametrize("init", packages(), ids=package_name)
+def test_a_package_exports_only_what_others_import(init: Path) -> None:
+    """A name in `__all__` is imported from the package by the product, the tests or the docs.
+
+    The simulators are for users, who import what they need.
+    """
+    if package_name(init).startswith("tailrace.testing"):
+        return
+    tree = ast.parse(init.read_text(encoding="utf-8"))
+    exported = {
+        element.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+        for element in getattr(node.value, "elts", [])
+        if isinstance(element, ast.Constant)
+    }
+    assert exported <= imported_from(package_name(init))
+
+
+@cache
+def imported_from(package: str) -> set[str]:
+    """The names that any module or document imports from a package."""
+    names: set[str] = set()
+    for folder, pattern in (("pipelines", "*.py"), ("tests", "*.py"), ("docs", "*.md")):
+        for path in (ROOT / folder).rglob(pattern):
+            text = path.read_text(encoding="utf-8")
+            for found in re.findall(rf"from {re.escape(package)} import ([^\n(]+|\([^)]*\))", text):
+                names |= set(re.findall(r"\w+", found))
+    return names
