@@ -39,7 +39,15 @@ MEMORY_GOAL = 1.15
 SAMPLE_SECONDS = 0.02
 TRIES = 2 if quick() else 3
 PLAN_ROWS = 200_000 if quick() else 1_000_000
-PLAN_SECONDS_MAX = 5.0
+# What a plan command cannot do without: the imports, and one look at both tables.
+SCAN = """
+import sys
+import dlt, duckdb, sqlglot
+with duckdb.connect(sys.argv[1], read_only=True) as connection:
+    for table in ("salesforce.contact", "tailrace.snapshot__people"):
+        columns = [row[0] for row in connection.execute(f"DESCRIBE {table}").fetchall()]
+        connection.execute(f"SELECT {', '.join(f'MAX({c})' for c in columns)} FROM {table}")
+"""
 
 CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n'
 COLUMNS = [
@@ -103,7 +111,10 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
         _populate_beside(Path(folder), PLAN_ROWS)
         yield Figure(
-            name="plan of 1M rows", figure=_plan(Path(folder)), against=PLAN_SECONDS_MAX, goal=1.0
+            name="plan command against imports and scan",
+            figure=_plan(Path(folder)),
+            against=_scan_as_process(Path(folder)),
+            goal=3.0,
         )
 
 
@@ -247,6 +258,14 @@ def _plan(folder: Path) -> float:
     command = [sys.executable, "-m", "tailrace", "plan", "--json", "--project-dir", str(folder)]
     started = time.perf_counter()
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def _scan_as_process(folder: Path) -> float:
+    """Seconds of a process that imports the same libraries and scans both tables."""
+    command = [sys.executable, "-c", SCAN, str(folder / "warehouse.duckdb")]
+    started = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
