@@ -122,7 +122,7 @@ class Desk:
             if key in rejected or key in doubtful:
                 self.ledger.reject(
                     delivery.run_seq,
-                    delivery.audience.name,
+                    delivery.audience.ledger_key,
                     seq=each.seq,
                     kind="track",
                     reason="refused",
@@ -134,7 +134,7 @@ class Desk:
                 )
         self.acknowledge(delivery, 1, delivery.planned)
         self.ledger.advance(
-            delivery.run_seq, delivery.audience.name, delivery.shape, planned=delivery.planned
+            delivery.run_seq, delivery.audience.ledger_key, delivery.shape, planned=delivery.planned
         )
 
     def acknowledge(self, delivery: Delivery, first: int, last: int) -> None:
@@ -142,7 +142,7 @@ class Desk:
         if last >= first:
             self.ledger.acknowledge(
                 delivery.run_seq,
-                delivery.audience.name,
+                delivery.audience.ledger_key,
                 first_seq=first,
                 last_seq=last,
                 calls=last - first + 1,

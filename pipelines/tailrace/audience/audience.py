@@ -19,12 +19,11 @@ OnMappingChange = Literal["send", "hold", "absorb"]
 
 # The section of the configuration that an audience goes to when its header names none.
 DEFAULT_DESTINATION = "segment"
-# A lane names tables, and PostgreSQL cuts a name of more than 63 characters short.
-LANE_CHARACTERS_MAX = 50
+# A ledger key is part of table names, and PostgreSQL truncates names after 63 characters.
+LEDGER_KEY_CHARACTERS_MAX = 50
 
-# What a call carries depends on these; owner, tags, guards and the like move nothing.
+# Messages depend on these and on the ledger key; owner, tags, guards and the like do not matter.
 DELIVERED = (
-    "name",
     "key",
     "user_id",
     "anonymous_id",
@@ -133,30 +132,36 @@ class Audience:
     on_mapping_change: OnMappingChange | None = None
     on_new_column: OnMappingChange | None = None
     destination: str | None = None
-    # Set where the header names several; each of the `lanes` has one of them, and its own name.
+    # Set where the header names several; each of the `syncs` has one of them as `destination`.
     destinations: tuple[str, ...] = ()
-    called: str | None = None
     # Set by the engine alone: who leaves an audience that is no more has its trait nulled.
     retiring: bool = False
     file: str | None = field(default=None, compare=False)
     header_lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @property
-    def title(self) -> str:
-        """What people and messages call the audience; `name` is what the ledger does."""
-        return self.called or self.name
+    def destination_name(self) -> str:
+        """The section of the configuration that the audience goes to."""
+        return self.destination or DEFAULT_DESTINATION
 
-    def lanes(self) -> tuple[Audience, ...]:
-        """The audience once for each Segment source that it goes to, each with its own ledger."""
-        names = self.destinations or (self.destination or DEFAULT_DESTINATION,)
-        return tuple(self.lane(name) for name in names)
+    @property
+    def ledger_key(self) -> str:
+        """The ledger's key for the audience at its destination; part of table names."""
+        return ledger_key(self.name, self.destination_name)
 
-    def lane(self, destination: str) -> Audience:
-        """The audience on its way to one Segment source."""
-        if destination == DEFAULT_DESTINATION:
-            return replace(self, name=self.title, called=None, destinations=(), destination=None)
-        lane = lane_name(self.title, destination)
-        return replace(self, name=lane, called=self.title, destinations=(), destination=destination)
+    @property
+    def identity_column(self) -> str | None:
+        """The column that identifies a person: the user ID, else the anonymous ID."""
+        return self.identity_column
+
+    def syncs(self) -> tuple[Audience, ...]:
+        """The audience once for each destination, each with its own ledger key."""
+        return tuple(map(self.for_destination, self.destinations or (self.destination_name,)))
+
+    def for_destination(self, destination: str) -> Audience:
+        """The audience at one destination."""
+        section = None if destination == DEFAULT_DESTINATION else destination
+        return replace(self, destinations=(), destination=section)
 
     @property
     def suppress_when(self) -> str | None:
@@ -214,6 +219,7 @@ class Audience:
     def mapping_fingerprint(self) -> str:
         """Equal for two headers that make the same calls of the same rows."""
         delivered = {name: _set(getattr(self, name)) for name in DELIVERED}
+        delivered["name"] = self.ledger_key
         text = json.dumps(delivered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -230,6 +236,8 @@ class Audience:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Audience:
         """The audience that `mapping()` was made of; what it does not hold has its default."""
         values = _known(cls, mapping)
+        # Older mappings hold the ledger key as `name`, and as `called` the name if it differs.
+        values["name"] = mapping.get("called") or mapping["name"]
         values["key"], values["tags"] = tuple(mapping["key"]), tuple(mapping.get("tags", ()))
         values["destinations"] = tuple(mapping.get("destinations", ()))
         for name, shape in (("track", Track), ("identify", Identify), ("group", Group)):
@@ -256,18 +264,18 @@ class Audience:
         return (self.group.group_id, *_columns(self.group.traits)) if self.group else ()
 
 
-def lane_name(audience: str, destination: str) -> str:
-    """What the ledger calls an audience on its way to a destination.
+def ledger_key(name: str, destination: str) -> str:
+    """The ledger's key for an audience at a destination.
 
-    >>> lane_name("vips", "segment"), lane_name("vips", "segment_eu")
+    >>> ledger_key("vips", "segment"), ledger_key("vips", "segment_eu")
     ('vips', 'vips__segment_eu')
     """
     if destination == DEFAULT_DESTINATION:
-        return audience
-    lane = f"{audience}__{destination}".lower()
-    if len(lane) <= LANE_CHARACTERS_MAX:
-        return lane
-    return f"{audience[:30]}__{hashlib.sha256(lane.encode()).hexdigest()[:16]}"
+        return name
+    key = f"{name}__{destination}".lower()
+    if len(key) <= LEDGER_KEY_CHARACTERS_MAX:
+        return key
+    return f"{name[:30]}__{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _set(value: Any) -> Any:

@@ -178,7 +178,7 @@ def _about_calls(audience: Audience) -> Iterator[tuple[str, str, str]]:
     track, identify = audience.track, audience.identify
     if not (track or identify or audience.group):
         yield "key", "The audience sends nothing", "Add track: true, or identify: or group:."
-    elif not (audience.user_id or audience.anonymous_id):
+    elif not (audience.identity_column):
         yield (
             "key",
             "Neither user_id nor anonymous_id is there, and Segment takes no call without one",

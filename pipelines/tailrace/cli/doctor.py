@@ -211,8 +211,8 @@ def _destinations(project: ProjectConfig) -> list[str]:
     with suppress(TailraceError):
         models = read_models(project.models_folder, objects=project.salesforce().objects)
         audiences = [model.audience for model in models.audiences() if model.audience]
-        lanes = [lane for audience in audiences for lane in audience.lanes()]
-        named = dict.fromkeys(lane.destination or DEFAULT_DESTINATION for lane in lanes) or named
+        lanes = [lane for audience in audiences for lane in audience.syncs()]
+        named = dict.fromkeys(lane.destination_name for lane in lanes) or named
     return list(named)
 
 

@@ -39,7 +39,7 @@ class Masker:
             *(audience.group.traits if audience.group else ()),
         }
         named |= {step for name in constants for step in (name, *name.split("."))}
-        named |= {audience.title, (identify and identify.membership_trait) or audience.title}
+        named |= {audience.name, (identify and identify.membership_trait) or audience.name}
         named |= {*audience.context, *audience.integrations, *audience.mapped_columns}
         self._names = frozenset({*named, *SPEC_NAMES.split(), *audience.key, "Salesforce"})
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from tailrace.audience.audience import lane_name
+from tailrace.audience.audience import ledger_key
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
@@ -35,7 +35,7 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
     with _locked(project, "rename", clock=clock) as ledger:
         standing = ledger.standing()
         lanes = {
-            str(row["lane"]): lane_name(new_name, str(row["destination"]))
+            str(row["lane"]): ledger_key(new_name, str(row["destination"]))
             for row in standing
             if row["audience"] == old_name
         }

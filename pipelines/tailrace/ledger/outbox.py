@@ -43,8 +43,8 @@ def enqueue(
         LedgerGap: The engine took other rows than it was given. Nothing is written down.
     """
     warehouse = ledger.warehouse
-    outbox = ledger.outbox(audience.name)
-    known_as = audience.user_id or audience.anonymous_id
+    outbox = ledger.outbox(audience.ledger_key)
+    known_as = audience.identity_column
     identity = tuple(each for each in (*shape.keys, *shape.columns) if each.name == known_as)
     lists = {**shape.lists, "identity": identity}
 
@@ -75,12 +75,14 @@ def enqueue(
             number("enqueue_each", bound("of_single_users", users=users), after=first)
     ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
     if written != planned:
-        raise LedgerGap(f"{audience.title}: {planned} planned, {written} written down")
+        raise LedgerGap(f"{audience.name}: {planned} planned, {written} written down")
 
 
 def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:
     """The columns that an audience's outbox was written with, by the mapping recorded then."""
-    types = {c.name: c.type for c in ledger.warehouse.columns_of(ledger.outbox(audience.name))}
+    types = {
+        c.name: c.type for c in ledger.warehouse.columns_of(ledger.outbox(audience.ledger_key))
+    }
     mapped = tuple(name for name in audience.mapped_columns if name not in audience.key)
     return Shape(
         keys=tuple(Column(name, types[name]) for name in audience.key),
@@ -129,7 +131,7 @@ def ranges(
     ledger: Ledger, run_seq: int, audience: Audience, *, planned: int
 ) -> list[tuple[int, int]]:
     """The first and last numbers of what nothing has settled yet."""
-    return list(gaps(ledger.acknowledged(run_seq, audience.name), planned))
+    return list(gaps(ledger.acknowledged(run_seq, audience.ledger_key), planned))
 
 
 def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tuple[int, int]]:
@@ -146,7 +148,7 @@ def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tupl
 
 def has_changes(ledger: Ledger, run_seq: int, audience: Audience) -> bool:
     """Whether a run has transitions of which the values before are needed."""
-    tables = {"outbox": ledger.outbox(audience.name)}
+    tables = {"outbox": ledger.outbox(audience.ledger_key)}
     ((changes,),) = ledger.warehouse.run("outbox/changed", tables=tables, run=run_seq)
     return bool(changes)
 
@@ -169,7 +171,7 @@ def page(
     try:
         rows = ledger.warehouse.run(
             "outbox/page",
-            tables={"outbox": ledger.outbox(audience.name)},
+            tables={"outbox": ledger.outbox(audience.ledger_key)},
             # A first delivery has as many old values as new ones, and all of them are NULL.
             columns={**shape.lists, "before": shape.columns if changes else ()},
             run=run_seq,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.audience import Audience
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger.ledger import Delivered, Ledger, Shape
 from tailrace.plan.policy import Intent, ResolvedPolicy
@@ -152,7 +152,7 @@ class _Comparison:
         self.warehouse = ledger.warehouse
         self.ledger = ledger
         self.request = request
-        name = request.audience.name
+        name = request.audience.ledger_key
         self.names = {
             table: self.warehouse.temporary(f"{prefix}__{name}")
             for table, prefix in _TEMPORARY_TABLES.items()
@@ -170,8 +170,8 @@ class _Comparison:
         # A former audience of this name already sent `entered` for these keys, so those messageIds
         # are used up.
         audience = request.audience
-        destination = audience.destination or DEFAULT_DESTINATION
-        self.first_version = -ledger.given_up(audience.title, destination)
+        destination = audience.destination_name
+        self.first_version = -ledger.given_up(audience.name, destination)
 
     def run(self) -> Diff:
         self._find_snapshot()
@@ -228,7 +228,7 @@ class _Comparison:
         for table in self.names.values():
             self.warehouse.drop_temporary(table)
         delivered, shape = self.request.delivered, self.request.shape
-        snapshot = self.ledger.snapshot(self.request.audience.name)
+        snapshot = self.ledger.snapshot(self.request.audience.ledger_key)
         snapshot_columns = self.warehouse.columns_of(snapshot)
         if delivered is None or not snapshot_columns:
             # A run that stopped before its plan was saved may have left a table with another key.
@@ -298,7 +298,7 @@ class _Comparison:
             "consent": among(
                 tuple(audience.consent.categories.values()) if audience.consent else ()
             ),
-            "identity": among((audience.user_id or audience.anonymous_id,)),
+            "identity": among((audience.identity_column,)),
             "group_id": among((group_id,)),
         }
 
@@ -380,7 +380,7 @@ class _Comparison:
         if self._lists()["resend_columns"]:
             self._run("mark_mapping_reason")
         if self.rejections:
-            self._run("keep_initial", audience=request.audience.name)
+            self._run("keep_initial", audience=request.audience.ledger_key)
         if request.resends_mapping:
             self._run("resend_mapping")
         if request.policy.on_definition_change == "accept":
@@ -408,7 +408,7 @@ class _Comparison:
         There are none if the key is the user.
         """
         shape, audience = self.request.shape, self.request.audience
-        user_column = audience.user_id or audience.anonymous_id
+        user_column = audience.identity_column
         users = [column for column in (*shape.keys, *shape.columns) if column.name == user_column]
         if [column.name for column in users] == [key.name for key in shape.keys]:
             return
@@ -427,7 +427,7 @@ class _Comparison:
         elif intent == "retry" and not self.rejections:
             self._run("keep_none")
         elif intent == "retry":
-            self._run("keep_rejected", audience=self.request.audience.name)
+            self._run("keep_rejected", audience=self.request.audience.ledger_key)
 
     def _resend_unconfirmed(self) -> None:
         """Send keys again whose last attempt has no known outcome, until it is known."""
@@ -437,7 +437,7 @@ class _Comparison:
             "plan/last_attempts",
             tables=self.tables,
             columns={**self._lists(), **self._attempt_lists()},
-            audience=self.request.audience.name,
+            audience=self.request.audience.ledger_key,
         )
         self._run("repeat_unconfirmed")
         self._run("resend_if_present", now=self.request.now)
@@ -445,7 +445,7 @@ class _Comparison:
 
     def _attempt_lists(self) -> Mapping[str, Sequence[Column]]:
         """The columns whose attempted values can be read; the outbox has the types of its day."""
-        outbox = self.ledger.outbox(self.request.audience.name)
+        outbox = self.ledger.outbox(self.request.audience.ledger_key)
         types = {column.name: column.type for column in self.warehouse.columns_of(outbox)}
         readable = [
             column

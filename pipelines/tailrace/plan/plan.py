@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.audience import Audience
 from tailrace.config.settings import SegmentSettings
 from tailrace.ledger.ledger import Delivered, Shape
 from tailrace.plan.diff import Diff
@@ -51,12 +51,12 @@ class AudiencePlan:
 
     @property
     def name(self) -> str:
-        return self.audience.name
+        return self.audience.ledger_key
 
     @property
     def destination(self) -> str:
         """The section of the configuration that its messages go to."""
-        return self.audience.destination or DEFAULT_DESTINATION
+        return self.audience.destination_name
 
     @property
     def planned(self) -> int:
@@ -88,7 +88,7 @@ class AudiencePlan:
         held = self.planned if self.status == "held" else 0
         schema_change = self.diff.schema_change
         return {
-            "audience": self.audience.title,
+            "audience": self.audience.name,
             "destination": self.destination,
             "status": self.status,
             "size_before": self.diff.size_before,

@@ -28,7 +28,7 @@ from tailrace.warehouse.statements import Binding, Column, query
 def lanes_of(models: Iterable[Model]) -> Iterator[tuple[Model, Audience]]:
     """The audiences of models, once for each destination."""
     for model in models:
-        for lane in model.audience.lanes() if model.audience else ():
+        for lane in model.audience.syncs() if model.audience else ():
             yield model, lane
 
 
@@ -83,7 +83,7 @@ class Planner:
         requests = [
             self._request(model, audience)
             for model, audience in lanes_of(selected)
-            if audience.name not in without
+            if audience.ledger_key not in without
         ]
         audiences = tuple(self._plan_in_memory(request, text) for request, text in requests)
         return Plan(
@@ -116,7 +116,7 @@ class Planner:
 
     def retirement(self, audience: Audience, delivered: Delivered) -> AudiencePlan:
         """An exit of every member, from what the ledger alone has recorded."""
-        snapshot = self.ledger.snapshot(audience.name)
+        snapshot = self.ledger.snapshot(audience.ledger_key)
         shape = shape_of(
             self.warehouse.columns_of(snapshot),
             key=audience.key,
@@ -145,7 +145,7 @@ class Planner:
 
     def _orphans(self) -> tuple[str, ...]:
         """Audiences with members in the ledger and no file."""
-        in_files = {audience.name for _, audience in lanes_of(self.models.audiences())}
+        in_files = {audience.ledger_key for _, audience in lanes_of(self.models.audiences())}
         # An audience that was always held sent nothing, so it has no exits.
         rows = [(str(row["lane"]), row["status"]) for row in self.ledger.standing()]
         delivered = {
@@ -164,7 +164,7 @@ class Planner:
             columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
         )
         check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
-        delivered = self.ledger.last_delivered(audience.name)
+        delivered = self.ledger.last_delivered(audience.ledger_key)
         edited = delivered is not None and delivered.definition_fingerprint != fingerprint(text)
         remapped = delivered is not None and (
             delivered.mapping_fingerprint != audience.mapping_fingerprint
@@ -261,7 +261,7 @@ class Planner:
             on_hold=stats.on_hold(request, result),
             upstream=request.upstream,
         )
-        allowed = self.options.allowed(request.audience.title)
+        allowed = self.options.allowed(request.audience.name)
         mapper = Mapper(
             request.audience, namespace=self.ledger.namespace or "plan", planned_at=self.now
         )

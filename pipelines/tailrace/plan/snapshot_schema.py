@@ -80,7 +80,7 @@ def check_names(audience: Audience, shape: Shape, *, name_bytes_max: int) -> Non
     Raises:
         ModelError: The audience's name, or a column's, is too long with its prefix.
     """
-    prefixed = [(TABLE_PREFIX, audience.name, "The audience's name")]
+    prefixed = [(TABLE_PREFIX, audience.ledger_key, "The audience's name")]
     prefixed += [("old__", column.name, "The column's name") for column in shape.columns]
     for prefix, name, what in prefixed:
         if len(f"{prefix}{name}".encode()) > name_bytes_max:
@@ -104,7 +104,7 @@ def schema_change(
     Raises:
         KeyTypeChanged: The delivered members have another key, or one of another type.
     """
-    hint = f"Send every member again with: tailrace reset {audience.title} --send"
+    hint = f"Send every member again with: tailrace reset {audience.name} --send"
     if set(keys) != set(audience.key):
         was, is_ = ", ".join(keys), ", ".join(audience.key)
         message = f"The key changed from {was} to {is_}"
@@ -144,17 +144,21 @@ def align(
     With `restart` the whole audience is dropped first.
     """
     warehouse = ledger.warehouse
-    outbox = ledger.outbox(audience.name)
+    outbox = ledger.outbox(audience.ledger_key)
     # The outbox remains after an audience is retired; a new audience of the same name may have
     # another key.
     foreign = not has_keys(warehouse.columns_of(outbox) or shape.keys, shape.keys)
     stale = () if restart or foreign else _stale(warehouse, outbox, shape)
     with warehouse.transaction():
         if restart:
-            warehouse.run("ledger/drop_table", tables={"dropped": ledger.snapshot(audience.name)})
+            warehouse.run(
+                "ledger/drop_table", tables={"dropped": ledger.snapshot(audience.ledger_key)}
+            )
         if restart or foreign:
             warehouse.run("ledger/drop_table", tables={"dropped": outbox})
-            warehouse.run("ledger/forget_doubts", tables=ledger.tables, audience=audience.name)
+            warehouse.run(
+                "ledger/forget_doubts", tables=ledger.tables, audience=audience.ledger_key
+            )
         _align_snapshot(
             ledger, audience, model, shape, reset_columns=reset_columns, backfill=backfill
         )
@@ -174,7 +178,7 @@ def _align_snapshot(
 ) -> None:
     warehouse = ledger.warehouse
     existing = warehouse.tables_in(ledger.dataset)
-    snapshot, outbox = ledger.snapshot(audience.name), ledger.outbox(audience.name)
+    snapshot, outbox = ledger.snapshot(audience.ledger_key), ledger.outbox(audience.ledger_key)
     for name, table in (("snapshot", snapshot), ("outbox", outbox)):
         if table.name not in existing:
             warehouse.run(

@@ -141,7 +141,7 @@ def unfinished(ledger: Ledger) -> Mapping[str, int]:
     pending: Counter[str] = Counter()
     for delivery in ledger.unsettled():
         count = ledger.unsettled_count(delivery.run_seq, delivery.audience, delivery.planned)
-        pending[Audience.from_mapping(delivery.mapping).title] += count
+        pending[Audience.from_mapping(delivery.mapping).name] += count
     return {name: count for name, count in sorted(pending.items()) if count}
 
 
@@ -172,7 +172,7 @@ def _entering(plans: Iterable[AudiencePlan]) -> Iterator[_Entering]:
     for plan in plans:
         if plan.status != "ok" or not plan.new_users:
             continue
-        user_column = plan.audience.user_id or plan.audience.anonymous_id
+        user_column = plan.audience.identity_column
         for column in (*plan.shape.keys, *plan.shape.columns):
             if column.name == user_column:
                 yield _Entering(plan=plan, identity=column)
@@ -215,5 +215,5 @@ def _user_snapshots(ledger: Ledger, destination: str) -> Iterator[tuple[str, Tab
         mapping = Audience.from_mapping(delivered.mapping)
         snapshot = ledger.snapshot(str(row["lane"]))
         for column in ledger.warehouse.columns_of(snapshot):
-            if column.name == (mapping.user_id or mapping.anonymous_id):
+            if column.name == (mapping.identity_column):
                 yield str(row["lane"]), snapshot, column

@@ -44,7 +44,7 @@ class Today:
 
     def lanes(self) -> dict[str, tuple[Model, Audience]]:
         """The project's audiences by what the ledger calls them."""
-        return {lane.name: (model, lane) for model, lane in lanes_of(self.models.audiences())}
+        return {lane.ledger_key: (model, lane) for model, lane in lanes_of(self.models.audiences())}
 
     def _landed(self) -> Iterator[dict[str, Any]]:
         """The rows of Salesforce with the person's id."""

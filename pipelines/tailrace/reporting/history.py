@@ -38,7 +38,7 @@ def trace(
             row, why = standing.get(name, {}), "it has no file any more"
             if name in lanes:
                 model, lane = lanes[name]
-                row = {"audience": lane.title, "destination": lane.destination, **row}
+                row = {"audience": lane.name, "destination": lane.destination, **row}
                 why = today.why(model, lane, found, held_by(row))
             traced.append(
                 {

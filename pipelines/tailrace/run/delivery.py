@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.audience import Audience
 from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
 from tailrace.destinations.segment.mapper import Mapper, Refusal, Transition
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
@@ -60,7 +60,7 @@ class Delivery:
     @property
     def destination(self) -> str:
         """The section of the configuration that it goes to."""
-        return self.audience.destination or DEFAULT_DESTINATION
+        return self.audience.destination_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpt
         ledger.record_audience_run(
             run,
             plan.name,
-            name=plan.audience.title,
+            name=plan.audience.name,
             destination=plan.destination,
             phase="held" if held else "delivering",
             definition=definition,
@@ -179,7 +179,7 @@ class Delivering:
         self.segment = segment
         self.delivery = delivery
         self.progress = progress
-        self.lane = delivery.audience.name
+        self.lane = delivery.audience.ledger_key
         self.settled = 0
         self.answered: list[Acknowledged] = []
         self.written_at = ledger.clock.monotonic()
@@ -245,7 +245,7 @@ class Delivering:
         ranges = self.ledger.acknowledged(delivery.run_seq, self.lane)
         return Settled(
             lane=self.lane,
-            audience=delivery.audience.title,
+            audience=delivery.audience.name,
             destination=delivery.destination,
             run_seq=delivery.run_seq,
             sent=sent,

@@ -229,10 +229,10 @@ def _selected(
     models = read_models(project.models_folder, objects=project.salesforce().objects)
     seen: dict[str, Audience] = {}
     for _, audience in lanes_of(models.audiences()):
-        other = seen.setdefault(audience.name, audience)
+        other = seen.setdefault(audience.ledger_key, audience)
         if other is not audience:
             raise HeaderInvalid(
-                f'The ledger would call both {other.title} and {audience.title} "{audience.name}"',
+                f"{other.name} and {audience.name} have one ledger key, {audience.ledger_key}",
                 hint="Give one of the audiences another name.",
                 file=audience.file,
                 line=audience.line("audience"),
@@ -242,7 +242,7 @@ def _selected(
 
 def _check_allowed(options: PlanOptions, models: Models) -> None:
     """Refuse to let pass what there is not: a misspelt guard would hold as if it were not named."""
-    audiences = [audience.title for _, audience in lanes_of(models.audiences())]
+    audiences = [audience.name for _, audience in lanes_of(models.audiences())]
     for audience, guard in sorted(options.allow):
         for given, known, kind in ((audience, audiences, "audience"), (guard, NAMES, "guard")):
             if given not in known:
@@ -253,7 +253,7 @@ def _check_allowed(options: PlanOptions, models: Models) -> None:
 
 def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
     """The sections of the configuration that audiences go to; the usual one where none does."""
-    names = [audience.destination or DEFAULT_DESTINATION for _, audience in lanes_of(selected)]
+    names = [audience.destination_name for _, audience in lanes_of(selected)]
     return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
 
 

@@ -90,7 +90,7 @@ class Envelopes:
         return self._ledger.warehouse.stream(
             "outbox/ready",
             piece_rows=PIECE_ROWS,
-            tables={"outbox": self._ledger.outbox(self._mapper.audience.name)},
+            tables={"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
             columns=texts.lists,
             column=texts.identity,
             **texts.ends,

@@ -37,7 +37,7 @@ def of_header(audience: Audience) -> Iterator[Remark]:
     for each in advice(audience):
         yield Remark(
             message=f"{each.path}: {each.message}",
-            audience=audience.title,
+            audience=audience.name,
             file=audience.file,
             line=audience.line(each.path),
         )
@@ -49,18 +49,18 @@ def of_headers(audiences: Iterable[Audience | None]) -> Iterator[Remark]:
         found = len(advice(audience))
         if found:
             yield Remark(
-                message=f"{audience.title}: {found} remarks about the header"
+                message=f"{audience.name}: {found} remarks about the header"
                 if found > 1
-                else f"{audience.title}: a remark about the header",
+                else f"{audience.name}: a remark about the header",
                 hint="Read them with: tailrace validate",
-                audience=audience.title,
+                audience=audience.name,
                 file=audience.file,
             )
 
 
 def of_mapping(mapper: Mapper) -> Iterator[Remark]:
     """What of the values could not travel unchanged, and what the tracking plan only flags."""
-    name, encoder = mapper.audience.title, mapper.encoder
+    name, encoder = mapper.audience.name, mapper.encoder
     if encoder.nulled:
         yield Remark(
             message=f"{name}: NaN or infinite, and sent as null: {values(encoder.nulled)}",

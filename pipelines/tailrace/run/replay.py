@@ -84,7 +84,7 @@ def _source(ledger: Ledger, asked: Replay) -> str:
 
 
 def _target(ledger: Ledger, asked: Replay) -> str:
-    return Audience(name=asked.audience, key=()).lane(asked.destination).name
+    return Audience(name=asked.audience, key=()).for_destination(asked.destination).ledger_key
 
 
 def _copy(ledger: Ledger, asked: Replay) -> _Copy:
@@ -110,8 +110,8 @@ def _copy(ledger: Ledger, asked: Replay) -> _Copy:
 
 
 def _at(mapping: Mapping[str, Any], audience: str, destination: str) -> Audience:
-    was = replace(Audience.from_mapping(mapping), name=audience, called=None)
-    return was.lane(destination)
+    was = replace(Audience.from_mapping(mapping), name=audience)
+    return was.for_destination(destination)
 
 
 def _members(ledger: Ledger, run: Run, copy: _Copy) -> list[Delivery]:
@@ -122,12 +122,12 @@ def _members(ledger: Ledger, run: Run, copy: _Copy) -> list[Delivery]:
         mapped=copy.target.mapped_columns,
         file=None,
     )
-    transitions = warehouse.temporary(f"replay__{copy.target.name}")
+    transitions = warehouse.temporary(f"replay__{copy.target.ledger_key}")
     warehouse.drop_temporary(transitions)
     tables: dict[str, Binding] = {"snapshot": snapshot, "transitions": transitions}
     warehouse.run("replay/members", tables=tables, columns=shape.lists, run=run.seq)
     with warehouse.transaction():
-        _make_tables(ledger, copy.target.name, snapshot, shape)
+        _make_tables(ledger, copy.target.ledger_key, snapshot, shape)
         enqueue(ledger, run.seq, copy.target, transitions=transitions, shape=shape)
         return [_recorded(ledger, copy, copy.delivered, shape, run.seq, run.started_at)]
 
@@ -148,13 +148,13 @@ def _history(ledger: Ledger, copy: _Copy) -> list[Delivery]:
     deliveries: list[Delivery] = []
     size = 0
     with warehouse.transaction():
-        _make_tables(ledger, copy.target.name, source, shape)
+        _make_tables(ledger, copy.target.ledger_key, source, shape)
         for run_seq, definition, fingerprint, mapping, mapping_fingerprint, planned_at in rows:
             warehouse.run(
                 "replay/copy_run",
                 tables={
                     **ledger.tables,
-                    "outbox": ledger.outbox(copy.target.name),
+                    "outbox": ledger.outbox(copy.target.ledger_key),
                     "source": source,
                 },
                 columns=shape.lists,
@@ -196,19 +196,19 @@ def _recorded(
     *,
     size_before: int = 0,
 ) -> Delivery:
-    audience = _at(then.mapping, copy.target.title, str(copy.target.destination or "segment"))
+    audience = _at(then.mapping, copy.target.name, copy.target.destination_name)
     names = {column.name for column in (*shape.keys, *shape.columns)}
     if not names.issuperset(audience.mapped_columns):
         # A column of that day is gone from the ledger; what is left is said as today.
         audience = copy.target
-    outbox: dict[str, Binding] = {"outbox": ledger.outbox(audience.name)}
+    outbox: dict[str, Binding] = {"outbox": ledger.outbox(audience.ledger_key)}
     counted = ledger.warehouse.run("replay/count_moves", tables=outbox, run=run_seq)
     moves = {"entered": 0, "changed": 0, "exited": 0, **{op: int(n) for op, n in counted}}
     ledger.record_audience_run(
         Run(seq=run_seq, id="", command="replay", started_at=planned_at),
-        audience.name,
-        name=audience.title,
-        destination=audience.destination or "segment",
+        audience.ledger_key,
+        name=audience.name,
+        destination=audience.destination_name,
         phase="delivering",
         definition=then.definition,
         definition_fingerprint=then.definition_fingerprint,

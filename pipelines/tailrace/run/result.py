@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
 from tailrace.errors import TailraceError
 from tailrace.plan.plan import Plan
@@ -137,8 +137,8 @@ def _resumed_only(done: Sequence[Settled]) -> dict[str, Any]:
 
 
 def _not_planned(audience: Audience) -> dict[str, Any]:
-    destination = audience.destination or DEFAULT_DESTINATION
-    return _nothing_moved(audience.title, destination) | {"status": "failed"}
+    destination = audience.destination_name
+    return _nothing_moved(audience.name, destination) | {"status": "failed"}
 
 
 def _nothing_moved(audience: str, destination: str) -> dict[str, Any]:

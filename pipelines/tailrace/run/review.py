@@ -98,7 +98,7 @@ def _digests(plan: Plan) -> dict[str, str]:
     """What each audience comes to, at all of its destinations."""
     found: dict[str, list[str]] = {}
     for each in plan.audiences:
-        found.setdefault(each.audience.title, []).append(_digest(each))
+        found.setdefault(each.audience.name, []).append(_digest(each))
     return {name: " and ".join(digests) for name, digests in found.items()}
 
 

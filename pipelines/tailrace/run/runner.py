@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.audience import Audience
 from tailrace.config.project import did_you_mean
 from tailrace.config.settings import SalesforceCredentials, SegmentSettings
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
@@ -188,7 +188,7 @@ class Runner:
         self.done = self.done.with_remarks(notices.of_headers(model.audience for model in selected))
         with self._dispatch() as dispatch:
             blocked = self._finish_left_behind(dispatch)
-            waiting = [a for a in audiences if a.name in blocked or _fails(dispatch, a)]
+            waiting = [a for a in audiences if a.ledger_key in blocked or _fails(dispatch, a)]
             self.done = replace(self.done, blocked=tuple(waiting))
             if agreed is not None and waiting:
                 # What was reviewed is carried out whole, or not at all.
@@ -200,14 +200,14 @@ class Runner:
                 tables_built=build(self.ledger.warehouse, models, selected, now=now),
             )
             idle = [a for a in audiences if not self._concerns(a)]
-            made = planner.plan(selected, without={a.name for a in (*waiting, *idle)})
+            made = planner.plan(selected, without={a.ledger_key for a in (*waiting, *idle)})
             if agreed is not None:
                 review.require(made, agreed, engine=self.ledger.warehouse.engine_version)
             self._carry_out(dispatch, made)
 
     def _concerns(self, audience: Audience) -> bool:
         """A retry is about audiences of which something was refused."""
-        return self.job.options.intent != "retry" or self.ledger.pending(audience.name)[0] > 0
+        return self.job.options.intent != "retry" or self.ledger.pending(audience.ledger_key)[0] > 0
 
     def _retire(self, name: str) -> None:
         with self._dispatch() as dispatch:
@@ -240,11 +240,7 @@ class Runner:
     def _replay(self, asked: Replay) -> None:
         known = self.work.models.by_name.get(asked.audience) if self.work.models else None
         audience = known.audience if known is not None else None
-        lanes = (
-            {lane.destination or DEFAULT_DESTINATION for lane in audience.lanes()}
-            if audience
-            else set()
-        )
+        lanes = {lane.destination_name for lane in audience.syncs()} if audience else set()
         if asked.destination not in lanes:
             remark = Remark(
                 message=f"{asked.audience}: its header does not name {asked.destination}, which "
@@ -267,8 +263,8 @@ class Runner:
         if delivered is None:
             return None
         # A rename moves the ledger; the mapping still says what it was called then.
-        was = replace(Audience.from_mapping(delivered.mapping), called=None, retiring=True)
-        lane = replace(was, name=str(row["audience"])).lane(str(row["destination"]))
+        was = replace(Audience.from_mapping(delivered.mapping), retiring=True)
+        lane = replace(was, name=str(row["audience"])).for_destination(str(row["destination"]))
         return planner.retirement(lane, delivered)
 
     @contextmanager
@@ -306,7 +302,7 @@ class Runner:
         self.done = replace(self.done, plan=made)
         written = [self.buffers.sparing(partial(self._write_down, each)) for each in made.audiences]
         held = {each.name for each in made.audiences if each.status == "held"}
-        self._deliver(dispatch, [each for each in written if each.audience.name not in held])
+        self._deliver(dispatch, [each for each in written if each.audience.ledger_key not in held])
 
     def _write_down(self, plan: AudiencePlan) -> Delivery:
         return write_down(self.ledger, self.begun, plan, options=self.job.options)
@@ -321,23 +317,23 @@ class Runner:
                 ready.append(each)
                 self.since = min(self.since, each.written_at or self.since)
             else:
-                refused.add(each.audience.name)
+                refused.add(each.audience.ledger_key)
                 self.done = self.done.with_errors([error])
         # Of one audience, a later run stands on what an earlier one delivered.
-        self._deliver(dispatch, [d for d in ready if d.audience.name not in refused])
+        self._deliver(dispatch, [d for d in ready if d.audience.ledger_key not in refused])
         return refused
 
     def _too_old(self, dispatch: Dispatch, left: Delivery) -> TailraceError | None:
         settings = dispatch.known_settings(left.destination)
         if settings is None or left.written_at is None:
             return None
-        open_ = self.ledger.unsettled_count(left.run_seq, left.audience.name, left.planned)
+        open_ = self.ledger.unsettled_count(left.run_seq, left.audience.ledger_key, left.planned)
         age = self.ledger.clock.now() - left.written_at
         if not open_ or age <= timedelta(hours=settings.resend_hours_max):
             return None
         hours = age.total_seconds() / 3_600
         return ResendRefused(
-            f"{left.audience.title}: a run of {hours:,.0f} hours ago was not finished, and up to "
+            f"{left.audience.name}: a run of {hours:,.0f} hours ago was not finished, and up to "
             f"{open_:,} of its members may have reached Segment, which has forgotten their ids",
             hint="Send them all the same, perhaps twice, with: --resend",
         )
@@ -349,7 +345,7 @@ class Runner:
 
 
 def _fails(dispatch: Dispatch, audience: Audience) -> bool:
-    return (audience.destination or DEFAULT_DESTINATION) in dispatch.failures
+    return audience.destination_name in dispatch.failures
 
 
 def _rows_of(progress: Progress | None) -> Any:

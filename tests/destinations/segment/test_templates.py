@@ -131,7 +131,7 @@ def written(desk: Desk, delivery: Delivery, mapper: Mapper) -> Counter[str]:
     found = desk.warehouse.stream(
         "outbox/ready",
         piece_rows=1_000,
-        tables={"outbox": desk.ledger.outbox(delivery.audience.name)},
+        tables={"outbox": desk.ledger.outbox(delivery.audience.ledger_key)},
         columns=texts.lists,
         column=texts.identity,
         **texts.ends,

@@ -110,11 +110,11 @@ def _context(members: bytes) -> bytes:
 def personas(audience: Audience, *, namespace: str) -> dict[str, str]:
     """The block by which Segment's destinations recognise a computed audience."""
     space = "spa_" + blake2b(namespace.encode(), digest_size=14).hexdigest()
-    computation = blake2b(f"{namespace}\0{audience.title}".encode(), digest_size=14).hexdigest()
+    computation = blake2b(f"{namespace}\0{audience.name}".encode(), digest_size=14).hexdigest()
     return {
         "computation_class": "audience",
         "computation_id": f"aud_{computation}",
-        "computation_key": audience.title,
+        "computation_key": audience.name,
         "namespace": space,
         "space_id": space,
     }
@@ -176,7 +176,7 @@ class Objects:
 def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
     """The objects that an audience's calls carry."""
     identify, track, group = audience.identify, audience.track, audience.group
-    engage = {audience.title} if audience.payload == "engage" else set()
+    engage = {audience.name} if audience.payload == "engage" else set()
     members = set(engage)
     if identify is not None and identify.membership_trait:
         members.add(identify.membership_trait)
@@ -187,7 +187,7 @@ def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
         return Mapped(fields or {}, encoder=encoder, salt=salt, constants=constants)
 
     properties = track.properties if track else None
-    key = {"audience_key": audience.title}
+    key = {"audience_key": audience.name}
     return Objects(
         properties=mapped(properties, {**dict.fromkeys(engage, True), **key}),
         last_known=mapped(properties, {**dict.fromkeys(engage, False), **key}),

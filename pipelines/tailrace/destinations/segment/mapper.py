@@ -122,7 +122,9 @@ class Mapper:
         self.objects = objects(audience, encoder, salt)
         self.read_ids = ids_reader(audience, encoder)
         self.digests = {
-            (kind, op): _digest(namespace, audience.name, kind, op) for kind in KINDS for op in OPS
+            (kind, op): _digest(namespace, audience.ledger_key, kind, op)
+            for kind in KINDS
+            for op in OPS
         }
         track, mapped = audience.track, set(audience.mapped_columns)
         # Properties of the audience that are worked out anew at each access.

@@ -58,7 +58,7 @@ def forms(
     held = (*keys, *columns, *old)
     families = {name: _of_family(held, name) for name in FAMILIES}
     types = {each.name: each.type for each in held}
-    identity = mapper.audience.user_id or mapper.audience.anonymous_id or ""
+    identity = mapper.audience.identity_column or ""
     group = mapper.audience.group
     ids = [identity, group.group_id] if group else [identity]
     written = {each.name for family in families.values() for each in family}
