@@ -152,7 +152,7 @@ class Audience:
     @property
     def identity_column(self) -> str | None:
         """The column that identifies a person: the user ID, else the anonymous ID."""
-        return self.identity_column
+        return self.user_id or self.anonymous_id
 
     def syncs(self) -> tuple[Audience, ...]:
         """The audience once for each destination, each with its own ledger key."""
