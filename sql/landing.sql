@@ -1,21 +1,51 @@
 -- name: get_memory_limit
--- What this session may use of the machine.
+-- The memory limit and the threads of this session.
 SELECT CURRENT_SETTING('memory_limit'), CURRENT_SETTING('threads')
 
 -- name: set_memory_limit
--- What this session may use of the machine from now on.
+-- Sets the memory limit of this session.
 SET memory_limit = :memory_limit
 
 -- name: set_threads
--- How many threads a load may use.
+-- Sets the threads of this session.
 SET threads = :threads
 
 -- name: clear
--- Empties a table beside the landed one.
+-- Empties a staging table.
 DELETE FROM side WHERE TRUE
 
+-- name: drop
+-- Removes a staging table.
+DROP TABLE IF EXISTS side
+
+-- name: count_duplicates
+-- Rows of a first load whose id has landed already.
+SELECT COUNT(*) - COUNT(DISTINCT id) FROM landed
+
+-- name: create_newest
+-- The newest row of each id that landed more than once.
+CREATE TABLE side AS
+SELECT EACH_COLUMN(columns, _)
+FROM (
+  SELECT
+    EACH_COLUMN(columns, t._),
+    ROW_NUMBER() OVER (PARTITION BY t.id ORDER BY EACH_COLUMN(cursor, t._) DESC) AS _n
+  FROM landed AS t
+  WHERE t.id IN (SELECT d.id FROM landed AS d GROUP BY d.id HAVING COUNT(*) > 1)
+) AS numbered
+WHERE _n = 1
+
+-- name: delete_duplicates
+-- Every row of those ids.
+DELETE FROM landed WHERE id IN (SELECT s.id FROM side AS s)
+
+-- name: insert_newest
+-- One row an id again.
+INSERT INTO landed (columns)
+SELECT EACH_COLUMN(columns, s._) FROM side AS s
+
 -- name: apply_fresh
--- Columns that were read anew for every row; only rows that differ are written.
+-- Columns that were read again for every row; only rows that differ are written.
 MERGE INTO landed AS t
 USING (
   SELECT * FROM (
@@ -40,34 +70,34 @@ SELECT 1 FROM side LIMIT 1
 SELECT 1 FROM landed WHERE NOT is_deleted LIMIT 1
 
 -- name: flag_deleted
--- In Salesforce's log of deletions, and no longer in its recycle bin.
+-- Rows in Salesforce's log of deletions, which have left its recycle bin.
 UPDATE landed SET is_deleted = TRUE, _hard_deleted = TRUE
 WHERE NOT is_deleted AND id IN (SELECT d.id FROM deletions AS d WHERE d.object = :object)
 
 -- name: remove_deleted
--- In Salesforce's log of deletions.
+-- Rows in Salesforce's log of deletions.
 DELETE FROM landed
 WHERE id IN (SELECT d.id FROM deletions AS d WHERE d.object = :object)
 
 -- name: remove_flagged
--- Kept and marked before; rows that are deleted are removed from now on.
+-- Rows that were flagged as deleted before; from now on deleted rows are removed.
 DELETE FROM landed WHERE is_deleted
 
 -- name: clear_deletions
--- Forgets what the log of deletions said of an object.
+-- Empties the log of deletions of an object.
 DELETE FROM deletions WHERE object = :object
 
 -- name: flag_vanished
--- Salesforce no longer has the id, not even in its recycle bin.
+-- Rows whose id Salesforce does not have any more, not even in its recycle bin.
 UPDATE landed SET is_deleted = TRUE, _hard_deleted = TRUE
 WHERE NOT _hard_deleted AND id NOT IN (SELECT i.id FROM ids AS i)
 
 -- name: remove_vanished
--- Salesforce no longer has the id.
+-- Rows whose id Salesforce does not have any more.
 DELETE FROM landed WHERE id NOT IN (SELECT i.id FROM ids AS i)
 
 -- name: count_missing
--- Rows that Salesforce has had since before the window ended, and that never landed.
+-- Rows that Salesforce had before the window ended, and that never landed.
 SELECT COUNT(*)
 FROM ids AS i
 WHERE EVERY_COLUMN(cursor, i._ < :before)

@@ -40,7 +40,7 @@ class Landing:
         self.settings = SalesforceSettings(objects=SMALL)
 
     def extract(
-        self, *objects: str, reconcile: bool = False, afresh: bool = False, **changes: Any
+        self, *objects: str, reconcile: bool = False, full_refresh: bool = False, **changes: Any
     ) -> ExtractResult:
         """Extract with some settings changed."""
         return extract(
@@ -50,7 +50,7 @@ class Landing:
             clock=self.clock,
             objects=objects or None,
             reconcile=reconcile,
-            afresh=afresh,
+            full_refresh=full_refresh,
         )
 
     def one(self, name: str, **changes: Any) -> ObjectFacts:

@@ -8,6 +8,8 @@
       - MissingCredential
       - CredentialRefused
       - InsecureHost
+      - OtherOrg
+      - TableNameTaken
       - NotAProject
       - TrackingPlanInvalid
     + ModelError
@@ -34,8 +36,11 @@
     + Unreachable
     + ServiceFailed
       - SalesforceFault
+      - AnswerUnreadable
+      - AnswerBeyondLimit
     + QuotaSpent
     + ExtractIncomplete
+      - ObjectNotVisible
     + DeliveryIncomplete
       - DestinationFailed
       - ResendRefused
@@ -125,6 +130,14 @@ class InsecureHost(ConfigurationError):
     """Plain http:// is accepted for loopback hosts only."""
 
     hint = "Use https:// in the configured host."
+
+
+class OtherOrg(ConfigurationError):
+    """The landed rows come from another Salesforce org."""
+
+
+class TableNameTaken(ConfigurationError):
+    """Two Salesforce objects would land in the same table."""
 
 
 class NotAProject(ConfigurationError):
@@ -284,11 +297,30 @@ class SalesforceFault(ServiceFailed):
 
     Attributes:
         code: Salesforce's own, as `MALFORMED_QUERY`.
+        status: The HTTP status; 0 when the code is not that of an HTTP answer.
     """
 
-    def __init__(self, message: str | None = None, *, code: str, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: str,
+        hint: str | None = None,
+        status: int = 0,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.status = status
+
+
+class AnswerUnreadable(ServiceFailed):
+    """A service answered with something other than its documentation says."""
+
+
+class AnswerBeyondLimit(ServiceFailed):
+    """An answer is larger, or takes longer, than allowed."""
+
+    hint = "Raise answer_bytes_max or answer_seconds_max if the answer is right."
 
 
 class QuotaSpent(TryAgain):
@@ -297,6 +329,10 @@ class QuotaSpent(TryAgain):
 
 class ExtractIncomplete(TryAgain):
     """Not every object could be extracted whole."""
+
+
+class ObjectNotVisible(ExtractIncomplete):
+    """An object that landed before is not visible any more."""
 
 
 class DeliveryIncomplete(TryAgain):

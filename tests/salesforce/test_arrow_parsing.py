@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from tailrace.salesforce.describe import Field, Kind
 from tailrace.salesforce.extract.arrow_parsing import (
-    BadCell,
-    Page,
+    CsvPage,
+    RejectedValue,
     WideRow,
-    read_all,
     records_to_batch,
+    schema_of,
 )
 
 ID = Field(name="Id", type="id", kind="text")
@@ -42,13 +42,13 @@ def body(rows: Sequence[Sequence[str]], header: Sequence[str] | None = None) -> 
     return out.getvalue().encode()
 
 
-def read(data: bytes, *fields: Field) -> tuple[pa.Table, list[BadCell]]:
-    """The page as the extract reads it: typed, and tolerantly where that fails."""
-    page = Page(open=lambda: io.BytesIO(data), fields=fields)
+def read(data: bytes, *fields: Field) -> tuple[pa.Table, list[RejectedValue]]:
+    """The page as the extract reads it: typed, and leniently where that fails."""
+    page = CsvPage(open=lambda: io.BytesIO(data), fields=fields)
     try:
-        return read_all(page.typed(), fields), page.bad
+        return pa.Table.from_batches(list(page.typed()), schema=schema_of(fields)), page.rejected
     except (pa.ArrowInvalid, WideRow):
-        return read_all(page.tolerant(), fields), page.bad
+        return pa.Table.from_batches(list(page.lenient()), schema=schema_of(fields)), page.rejected
 
 
 def values(kind: Kind, *cells: str) -> list[Any]:
@@ -150,7 +150,7 @@ def test_one_bad_cell_leaves_its_neighbours_alone() -> None:
 
     assert [1, None, 3] == table.column("N__c").to_pylist()
     assert [date(2026, 1, 1), date(2026, 1, 2), None] == table.column("D__c").to_pylist()
-    assert [BadCell("003B", "N__c", "bigint", "text")] == bad
+    assert [RejectedValue("003B", "N__c", "bigint", "text")] == bad
 
 
 def test_bad_utf8_lands_as_text_and_is_told_of() -> None:
@@ -160,7 +160,7 @@ def test_bad_utf8_lands_as_text_and_is_told_of() -> None:
     table, bad = read(data, ID, column("text"))
 
     assert ["Jos�"] == table.column("Value__c").to_pylist()
-    assert [BadCell("003A", "Value__c", "text", "invalid UTF-8")] == bad
+    assert [RejectedValue("003A", "Value__c", "text", "invalid UTF-8")] == bad
 
 
 def test_nul_bytes_are_dropped() -> None:
@@ -244,7 +244,7 @@ def test_json_records_land_as_csv_does() -> None:
         {"Id": "003B", "N__c": 5.0, "D__c": 2, "B__c": False, "T__c": None, "A__c": 12},
         {"Id": "003C", "N__c": 5.5, "D__c": None, "B__c": None, "A__c": True},
     ]
-    bad: list[BadCell] = []
+    bad: list[RejectedValue] = []
 
     batch = records_to_batch(records, fields, bad)
 
@@ -254,7 +254,7 @@ def test_json_records_land_as_csv_does() -> None:
     assert datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) == batch.column("T__c")[0].as_py()
     assert [time(10, 22), None, None] == batch.column("C__c").to_pylist()
     assert [None, "12", "true"] == batch.column("A__c").to_pylist()
-    assert [BadCell("003C", "N__c", "bigint", "number")] == bad
+    assert [RejectedValue("003C", "N__c", "bigint", "number")] == bad
 
 
 TEXTS = st.text(

@@ -145,11 +145,11 @@ def test_windows_are_halved_down_to_seconds() -> None:
         halves = window.halves(NOW)
         if halves is None:
             break
-        assert (window.low, halves[0].high, window.high) == (
-            halves[0].low,
-            halves[1].low,
-            halves[1].high,
+        assert (window.start, halves[0].end, window.end) == (
+            halves[0].start,
+            halves[1].start,
+            halves[1].end,
         )
         window = halves[1]
 
-    assert window.low is not None and 0 < (NOW - window.low).total_seconds() < 2
+    assert window.start is not None and 0 < (NOW - window.start).total_seconds() < 2

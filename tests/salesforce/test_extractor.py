@@ -14,6 +14,7 @@ from salesforce_landing import Landing, landing_of
 from tailrace.config.settings import ObjectSettings
 from tailrace.errors import ExtractIncomplete, FieldTypeChanged, SalesforceFault, ServiceFailed
 from tailrace.testing import Fault
+from tailrace.testing.http.messages import Request
 from tailrace.testing.org.describe import Field
 from tailrace.testing.salesforce.bulk import JobFault
 
@@ -280,15 +281,21 @@ def test_results_that_lag_behind_the_state(landing: Landing, in_flight: int) -> 
     assert (True, (200, 200)) == (facts.complete, landing.rows(COUNT)[0])
 
 
-def test_pages_that_are_no_csv(landing: Landing) -> None:
-    """They are asked for again, and then given up: nothing of them lands."""
+def is_poll(request: Request) -> bool:
+    """Whether a request asks for the state of a job."""
+    return request.method == "GET" and bool(re.search(r"/jobs/query/\w+$", request.path))
+
+
+def test_pages_that_are_not_csv(landing: Landing) -> None:
+    """They are requested again, by another job, and then the object is read by REST."""
     rule = {"Sforce-NumberOfRecords": "200", "Content-Type": "text/csv"}
     body = '"Id","LastName"\n"003A","one","too many"\n'
     landing.sf.faults.append(Fault(path="*/results", status=200, body=body, headers=rule))
 
-    (facts,) = landing.extract("Contact", api="bulk", attempts_max=2).objects
+    facts = landing.one("Contact", api="bulk", attempts_max=2)
 
-    assert isinstance(facts.error, ServiceFailed) and "breaking off" in facts.error.message
+    assert ("rest", 200, (200, 200)) == (facts.api, facts.rows, landing.rows(COUNT)[0])
+    assert 2 == len(jobs(landing))
 
 
 def test_an_object_that_cannot_be_described_does_not_stop_the_others(landing: Landing) -> None:
@@ -417,11 +424,13 @@ def test_landing_anew_is_all_or_nothing(landing: Landing) -> None:
     landing.sf.faults.append(Fault(path="*/queryAll", contains="FROM+Contact", status=503))
 
     with pytest.raises(ServiceFailed):
-        landing.extract("Account", "Contact", afresh=True, attempts_max=2)
+        landing.extract("Account", "Contact", full_refresh=True, attempts_max=2)
 
     assert (200, 200) == landing.rows(COUNT)[0]
     landing.sf.faults.clear()
-    assert [60, 200] == [o.rows for o in landing.extract("Account", "Contact", afresh=True).objects]
+    assert [60, 200] == [
+        o.rows for o in landing.extract("Account", "Contact", full_refresh=True).objects
+    ]
 
 
 def test_what_a_dead_load_left_is_read_again(
@@ -509,7 +518,7 @@ def test_a_type_that_does_not_fit_is_refused(landing: Landing) -> None:
     assert "Contact.Visits__c is now string" in facts.error.message
     assert "exclude" in facts.error.hint
 
-    again = landing.extract("Contact", afresh=True).objects[0]
+    again = landing.extract("Contact", full_refresh=True).objects[0]
     assert (200, True) == (again.rows, again.complete)
     assert "VARCHAR" == landing.value("SELECT typeof(visits__c) FROM salesforce.contact LIMIT 1")
 
@@ -525,6 +534,8 @@ def test_bad_cells_are_quarantined(landing: Landing) -> None:
     landing.sf.faults.append(
         Fault(path="*/results", status=200, body="\n".join(lines), headers=page)
     )
+    job = {"id": "750", "state": "JobComplete", "numberRecordsProcessed": 2}
+    landing.sf.faults.append(Fault(when=is_poll, status=200, body=job))
     fields = ("LastName", "Visits__c", "Preferred_Time__c")
 
     facts = landing.one(

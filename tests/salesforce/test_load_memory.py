@@ -34,7 +34,7 @@ def test_a_limit_that_was_too_small_is_lifted(
 ) -> None:
     """Rows that need more than was reckoned land all the same."""
     landing.sf.org.add_mass("Contact", 20_000)
-    monkeypatch.setattr(load_memory, "BESIDE_BYTES", 1 << 20)
+    monkeypatch.setattr(load_memory, "OTHER_BYTES", 1 << 20)
     monkeypatch.setattr(load_memory, "ROW_GROUP_FACTOR", 0.001)
     errors: list[bool] = []
 

@@ -343,16 +343,16 @@ def test_what_a_dead_extract_left_unapplied_is_applied_by_the_next(
     gone, _ = contacts(landing, 2)
     landing.sf.org.advance(days=1)
     landing.sf.org.purge("Contact", gone, logged=False)
-    settles = iter([(), RuntimeError("killed")])
+    outcomes = iter([(), RuntimeError("killed")])
 
     def dies(*_: object, **__: object) -> object:
-        outcome = next(settles)
+        outcome = next(outcomes)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     with monkeypatch.context() as patch:
-        patch.setattr(source, "settle", dies)
+        patch.setattr(source, "apply_corrections", dies)
         with pytest.raises(RuntimeError, match="killed"):
             landing.extract("Contact", reconcile=True)
     assert (False, False) == flags(landing, gone)

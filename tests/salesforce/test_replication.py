@@ -10,10 +10,9 @@ import pytest
 from salesforce_landing import QuickClock
 
 from tailrace.config.settings import ObjectSettings, SalesforceCredentials, SalesforceSettings
-from tailrace.errors import SalesforceFault
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.describe import SObject, read_describe
-from tailrace.salesforce.extract.replication import LATE_COMMIT, deletions, horizon
+from tailrace.salesforce.extract.replication import LATE_COMMIT, find_cutoff, find_deletions
 from tailrace.testing import Fault, SalesforceSimulator
 from tailrace.testing.org.catalog import CONTACT
 from tailrace.testing.org.org import START
@@ -63,23 +62,23 @@ def test_the_horizon_counts_what_changed(sf: SalesforceSimulator, api: Api) -> N
     sf.org.advance(minutes=5)
     high = sf.org.now()
 
-    found = horizon(api, contact(), START + timedelta(hours=1), high)
+    found = find_cutoff(api, contact(), START + timedelta(hours=1), high)
 
-    assert (12, high.replace(second=0, microsecond=0)) == (found.changed, found.next_low)
+    assert (12, high.replace(second=0, microsecond=0)) == (found.changed, found.high_watermark)
 
 
 def test_an_open_transaction_holds_the_horizon_back(sf: SalesforceSimulator, api: Api) -> None:
     """Even behind the window's start."""
     sf.org.hold_back(START)
 
-    assert START == horizon(api, contact(), HIGH - timedelta(hours=1), HIGH).next_low
+    assert START == find_cutoff(api, contact(), HIGH - timedelta(hours=1), HIGH).high_watermark
 
 
 def test_a_window_within_one_minute_is_asked_for_as_one(sf: SalesforceSimulator, api: Api) -> None:
     """Salesforce ignores seconds and refuses empty spans."""
-    found = horizon(api, contact(), HIGH - timedelta(seconds=5), HIGH)
+    found = find_cutoff(api, contact(), HIGH - timedelta(seconds=5), HIGH)
 
-    assert found.next_low <= HIGH
+    assert found.high_watermark <= HIGH
     assert [timedelta(minutes=1)] == spans(sf)
 
 
@@ -88,7 +87,7 @@ def test_a_long_window_is_not_listed(
     sf: SalesforceSimulator, api: Api, low: datetime | None
 ) -> None:
     """Only what runs at the moment matters then; `/updated` reaches back thirty days."""
-    found = horizon(api, contact(), low, HIGH)
+    found = find_cutoff(api, contact(), low, HIGH)
 
     assert (None, [timedelta(hours=1)]) == (found.changed, spans(sf))
 
@@ -97,9 +96,9 @@ def test_too_many_ids_for_one_answer(sf: SalesforceSimulator, api: Api) -> None:
     """600,000 are the limit: the last hour tells as much about what runs at the moment."""
     sf.faults.append(refusal("*/updated/", "EXCEEDED_ID_LIMIT", nth=1))
 
-    found = horizon(api, contact(), HIGH - timedelta(days=2), HIGH)
+    found = find_cutoff(api, contact(), HIGH - timedelta(days=2), HIGH)
 
-    assert (None, HIGH.replace(second=0)) == (found.changed, found.next_low)
+    assert (None, HIGH.replace(second=0)) == (found.changed, found.high_watermark)
     assert [timedelta(days=2), timedelta(hours=1)] == [round_(each) for each in spans(sf)]
 
 
@@ -107,8 +106,11 @@ def test_without_an_answer_the_windows_overlap(sf: SalesforceSimulator, api: Api
     """By as long as a transaction may run."""
     sf.faults.append(refusal("*/updated/", "INVALID_REPLICATION_DATE"))
 
-    assert HIGH - LATE_COMMIT == horizon(api, contact(), START, HIGH).next_low
-    assert HIGH - LATE_COMMIT == horizon(api, contact(replicateable=False), START, HIGH).next_low
+    assert HIGH - LATE_COMMIT == find_cutoff(api, contact(), START, HIGH).high_watermark
+    assert (
+        HIGH - LATE_COMMIT
+        == find_cutoff(api, contact(replicateable=False), START, HIGH).high_watermark
+    )
 
 
 def test_too_many_deletions_for_one_answer(sf: SalesforceSimulator, api: Api) -> None:
@@ -119,7 +121,7 @@ def test_too_many_deletions_for_one_answer(sf: SalesforceSimulator, api: Api) ->
     sf.org.advance(minutes=5)
     sf.faults.append(refusal("*/deleted/", "EXCEEDED_ID_LIMIT", times=2))
 
-    found = deletions(api, contact(), START, sf.org.now())
+    found = find_deletions(api, contact(), START, sf.org.now())
 
     assert (set(gone), False) == ({each for each, _ in found.rows}, found.purged)
     assert len(spans(sf)) == 5
@@ -128,27 +130,39 @@ def test_too_many_deletions_for_one_answer(sf: SalesforceSimulator, api: Api) ->
 def test_a_log_that_does_not_reach_back(sf: SalesforceSimulator, api: Api) -> None:
     """Whether it says so, refuses the date, or the window is older than any log."""
     sf.org.purge_delete_log("Contact", HIGH - timedelta(hours=1))
-    assert deletions(api, contact(), START, HIGH).purged
-    assert not deletions(api, contact(), HIGH - timedelta(minutes=30), HIGH).purged
-    assert deletions(api, contact(), HIGH - timedelta(days=40), HIGH).purged
+    assert find_deletions(api, contact(), START, HIGH).purged
+    assert not find_deletions(api, contact(), HIGH - timedelta(minutes=30), HIGH).purged
+    assert find_deletions(api, contact(), HIGH - timedelta(days=40), HIGH).purged
     assert max(spans(sf)) <= timedelta(days=15)
 
     sf.faults.append(refusal("*/deleted/", "INVALID_REPLICATION_DATE"))
-    assert deletions(api, contact(), HIGH - timedelta(minutes=30), HIGH).purged
+    assert find_deletions(api, contact(), HIGH - timedelta(minutes=30), HIGH).purged
 
 
-def test_another_refusal_is_not_swallowed(sf: SalesforceSimulator, api: Api) -> None:
-    """A deletion that cannot be known must not be thought away."""
-    sf.faults.append(refusal("*/deleted/", "INSUFFICIENT_ACCESS"))
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"status": 400, "body": [{"errorCode": "INSUFFICIENT_ACCESS", "message": "no"}]},
+        {"status": 200, "body": "<html></html>"},
+        {"status": 200, "body": {"deletedRecords": [{"id": None}]}},
+    ],
+)
+def test_a_refusal_asks_for_a_comparison_of_all_ids(
+    sf: SalesforceSimulator, api: Api, rule: dict[str, Any]
+) -> None:
+    """Deletions that are not listed are found by their missing ids."""
+    sf.faults.append(Fault(path="*/deleted/", **rule))
 
-    with pytest.raises(SalesforceFault, match="INSUFFICIENT_ACCESS"):
-        deletions(api, contact(), START, HIGH)
+    deletions = find_deletions(api, contact(), START, HIGH)
+
+    assert ((), True) == (deletions.rows, deletions.purged)
+    assert deletions.refusal
 
 
 def test_objects_whose_log_is_wrong_or_absent(sf: SalesforceSimulator, api: Api) -> None:
     """Salesforce tells of currencies that were only deactivated as deleted."""
-    assert () == deletions(api, contact(name="CurrencyType"), START, HIGH).rows
-    assert () == deletions(api, contact(replicateable=False), START, HIGH).rows
+    assert () == find_deletions(api, contact(name="CurrencyType"), START, HIGH).rows
+    assert () == find_deletions(api, contact(replicateable=False), START, HIGH).rows
     assert [] == spans(sf)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from tailrace.errors import UnknownObject
-from tailrace.salesforce.extract.source import SalesforceLogin, salesforce, settle
+from tailrace.salesforce.extract.source import SalesforceLogin, apply_corrections, salesforce
 from tailrace.testing import SalesforceSimulator
 
 import dlt  # isort: skip
@@ -65,7 +65,7 @@ def test_a_users_pipeline_loads_and_loads_again(sf: SalesforceSimulator, tmp_pat
     sf.org.advance(minutes=5)
 
     crm.run(salesforce(objects=OBJECTS, credentials=login(sf)), loader_file_format="parquet")
-    settle(crm)
+    apply_corrections(crm)
 
     assert [(200, 200)] == rows(tmp_path, "SELECT count(*), count(DISTINCT id) FROM landed.contact")
     flagged = "SELECT id, _hard_deleted FROM landed.contact WHERE is_deleted ORDER BY id"
@@ -120,7 +120,7 @@ def test_rows_of_other_formats(sf: SalesforceSimulator, tmp_path: Path) -> None:
 
 SCRIPT = """
 import dlt
-from tailrace.salesforce.extract.source import salesforce
+from tailrace.salesforce.extract.source import SalesforceLogin, apply_corrections, salesforce
 
 crm = dlt.pipeline("injected", destination="duckdb", dataset_name="landed")
 crm.run(salesforce(), loader_file_format="parquet")

@@ -139,14 +139,14 @@ def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:
 def _salesforce(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
     from tailrace.models.loader import landed_name
     from tailrace.salesforce.client import Api
-    from tailrace.salesforce.extract.field_access import out_of_sight
+    from tailrace.salesforce.extract.field_access import hidden_fields
 
     settings = project.salesforce()
     api = Api(project.salesforce_credentials(), settings, clock=clock)
     try:
         daily = api.get("limits")["DailyApiRequests"]
         known = {each["name"] for each in api.get("sobjects")["sobjects"]}
-        hidden = list(out_of_sight(api, settings, _columns_read(project), normalize=landed_name))
+        hidden = list(hidden_fields(api, settings, _columns_read(project), normalize=landed_name))
     finally:
         api.close()
     yield Check(check="salesforce", status="ok", found=f"logged in by {api.login_kind}")

@@ -94,6 +94,7 @@ class SalesforceCredentials:
     private_key: str | None = field(default=None, repr=False)
     private_key_file: str | None = field(default=None, repr=False)
     access_token: str | None = field(default=None, repr=False)
+    audience: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +151,8 @@ class SalesforceSettings:
     timeout_seconds: float = 60.0
     attempts_max: int = 6
     job_seconds_max: float = 7_200.0
+    answer_seconds_max: float = 600.0
+    answer_bytes_max: int = 1_000_000_000
     api_calls_max: int | None = None
     quota_share_max: float | None = None
     per_object: Mapping[str, ObjectSettings] = field(default_factory=lambda: MappingProxyType({}))

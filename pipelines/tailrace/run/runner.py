@@ -156,7 +156,7 @@ class Runner:
             clock=self.ledger.clock,
             objects=self.job.objects,
             reconcile=self.job.reconcile,
-            afresh=self.job.afresh,
+            full_refresh=self.job.afresh,
             progress=_rows_of(self.progress),
             before_replacing=self._distrust,
         )

@@ -1,13 +1,15 @@
-"""Logging in to Salesforce by simple-salesforce: four kinds of credentials, one token out.
+"""Logs in to Salesforce by simple-salesforce: four kinds of credentials, one token.
 
-simple-salesforce writes `https://{domain}.salesforce.com` itself; the session handed to it here
-sends every request to the configured instance instead, so that My Domain, government clouds and
-a simulator on this machine work alike.
+simple-salesforce addresses `https://{domain}.salesforce.com`. The session that it gets here sends
+every request to the configured instance instead, so that My Domain, government clouds and a
+simulator on this machine work alike.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -16,24 +18,97 @@ import requests
 from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 from simple_salesforce.login import SalesforceLogin
 
+from tailrace.clock import SystemClock
 from tailrace.config.project import is_loopback
 from tailrace.config.settings import SalesforceCredentials
-from tailrace.errors import CredentialRefused, MissingCredential, ServiceFailed, Unreachable
+from tailrace.errors import (
+    AnswerUnreadable,
+    CredentialRefused,
+    InvalidConfigValue,
+    MissingCredential,
+    ServiceFailed,
+    Unreachable,
+)
+from tailrace.salesforce.answers import parse_json
+from tailrace.salesforce.bounded_http import bounded_adapter, connection_problem, read_body
 
 Kind = Literal["client credentials", "JWT bearer", "access token", "username and password"]
 
-# Salesforce's SOAP login() has no later version than this one.
+# Salesforce's SOAP login() exists up to this version.
 SOAP_API_VERSION_MAX = 64.0
-# What Salesforce answers when the fault is in the credential, and not in the service.
-RETRY_STATUSES = frozenset({406, 420, 429, 500, 502, 503, 504})
+LOGIN_BYTES_MAX = 1_000_000
+LOGIN_SECONDS_MAX = 120.0
+RETRY_STATUSES = frozenset({406, 408, 420, 429, 500, 502, 503, 504})
+# OAuth errors (RFC 6749, and Salesforce's own) that the same request may not meet a moment later.
+RETRY_ERRORS = frozenset(
+    {"unknown_error", "server_error", "temporarily_unavailable", "rate_limit_exceeded"}
+)
+SANDBOX_HOST = re.compile(
+    r"(--|\.sandbox\.|\.scratch\.|^test\.|^cs\d+\.|\.cs\d+\.)", re.ASCII | re.IGNORECASE
+)
+AUDIENCE = re.compile(r"https://([\w.-]+)\.salesforce\.com/?", re.ASCII)
+ORG_ID = re.compile(r"00D[0-9A-Za-z]{12}", re.ASCII)
+
+# What to check, by the error and by a part of its description. The first match wins.
+_HINTS: tuple[tuple[str, str, str], ...] = (
+    ("", "ip restricted", "The app accepts logins from certain IP addresses only: relax \"IP"
+     " Relaxation\" in the app's policies, or add this machine's address to the user's profile."),
+    ("", "ip_restricted", "Add this machine's address to the login IP ranges of the user's profile,"
+     " or relax \"IP Relaxation\" in the app's policies."),
+    ("inactive_user", "", "Activate the integration user, or name another one."),
+    ("", "inactive", "Activate the integration user, or name another one."),
+    ("inactive_org", "", "The org is locked, closed or suspended: ask its administrator."),
+    ("", "approved this consumer", "Approve the user for the app: set \"Admin approved users are"
+     " pre-authorized\" in the app's policies and assign a permission set or profile."),
+    ("", "no client credentials user", "Name a run-as user in the app's policies (client"
+     " credentials flow)."),
+    ("", "not supported on this domain", "Set instance_url under [sources.salesforce.credentials]"
+     " to the org's My Domain, as https://acme.my.salesforce.com."),
+    ("", "audience", "Set audience under [sources.salesforce.credentials]:"
+     " https://login.salesforce.com for production, https://test.salesforce.com for sandboxes."),
+    ("", "blocked", "An administrator blocked the app: unblock it on the page \"Connected Apps"
+     " OAuth Usage\" of the org's setup."),
+    ("oauth_app_blocked", "", "An administrator blocked the app: unblock it on the page \"Connected"
+     " Apps OAuth Usage\" of the org's setup."),
+    ("oauth_app_access_denied", "", "Allow the user to use the app: assign a permission set or"
+     " profile in the app's policies."),
+    ("app_not_found", "", "Install the app in this org, and check client_id: the app belongs to"
+     " another org."),
+    ("oauth_ec_app_not_found", "", "Install the app in this org, and check client_id: the app"
+     " belongs to another org."),
+    ("invalid_client_id", "", "Check client_id: it is the app's consumer key. New apps take up to"
+     " ten minutes to be known."),
+    ("invalid_client", "", "Check client_secret, and that client_id and client_secret belong to the"
+     " same app."),
+    ("unsupported_grant_type", "", "Enable the flow in the app's settings: client credentials or"
+     " JWT bearer."),
+    ("unauthorized_client", "", "Enable the flow in the app's settings, and allow the user to use"
+     " the app."),
+    ("invalid_scope", "", "Add the scope \"Manage user data via APIs (api)\" to the app."),
+    ("invalid_app_access", "", "Allow the user to use the app: assign a permission set or profile"
+     " in the app's policies."),
+)  # fmt: skip
+_KIND_HINTS: Mapping[str, str] = {
+    "client credentials": "Check client_id and client_secret, that the app has the client"
+    " credentials flow enabled and a run-as user, and that instance_url is your My Domain.",
+    "JWT bearer": "Check client_id, username, that the certificate of private_key is in the app,"
+    " and that the user is approved for it.",
+    "username and password": "Check username, password and security_token. Salesforce retires this"
+    " login; client credentials or JWT bearer replace it.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """An access token and the host that it is for."""
+    """An access token and the host that it is for.
+
+    Attributes:
+        org_id: 15 characters; None when the login did not tell it.
+    """
 
     value: str
     instance_url: str
+    org_id: str | None = None
 
     def __repr__(self) -> str:
         return f"Token(instance_url={self.instance_url!r})"
@@ -69,47 +144,79 @@ def log_in(
     """A fresh access token.
 
     Raises:
-        CredentialRefused: Salesforce says no, or the private key cannot be read.
+        CredentialRefused: Salesforce refuses the login, or the private key cannot be read.
         Unreachable: The host does not answer.
         ServiceFailed: It answers with an error of its own.
     """
     kind = kind_of(credentials)
     base = credentials.instance_url.rstrip("/")
     if kind == "access token":
-        return Token(value=str(credentials.access_token), instance_url=base)
+        value = str(credentials.access_token)
+        return Token(value=value, instance_url=base, org_id=_org_id({}, value))
     session = _LoginSession(base, timeout_seconds)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), session:
             # simple-salesforce warns with a URL that holds the client id.
             warnings.simplefilter("ignore")
             value, host = SalesforceLogin(
                 session=session, **_arguments(credentials, kind, api_version)
             )
     except SalesforceAuthenticationFailed as error:
-        raise _refused(kind, error, session.last_status, credentials) from None
+        raise _refused(kind, error, session, credentials) from None
     except (requests.Timeout, requests.ConnectionError) as error:
         raise Unreachable(
-            f"Salesforce cannot be reached at {_host(base)}: {type(error).__name__}",
+            f"Salesforce cannot be reached at {_host(base)}: {connection_problem(error)}",
             hint="Check sources.salesforce.credentials.instance_url and the network.",
         ) from None
+    except (InvalidConfigValue, ServiceFailed):
+        raise
     except Exception as error:
-        # A broken key or a strange answer comes as whatever the libraries below make of it.
-        raise _unreadable(kind, error, session.last_status) from None
-    if not value:
+        # A broken key or an unforeseen answer raises whatever the libraries below raise.
+        value, host = str(session.answer.get("access_token") or ""), ""
+        if not value or session.status != 200:
+            raise _unreadable(kind, error, session.status) from None
+    if not isinstance(value, str) or not value:
         raise ServiceFailed("Salesforce answered the login without an access token")
-    return Token(value=value, instance_url=_instance(base, host))
+    return Token(
+        value=value,
+        instance_url=_instance(base, str(host or "")),
+        org_id=_org_id(session.answer, value),
+    )
+
+
+def audience_of(credentials: SalesforceCredentials) -> str:
+    """The login host for the audience of a JWT: from the setting, else from the instance's host.
+
+    >>> of = lambda url: audience_of(SalesforceCredentials(instance_url=url))
+    >>> of("https://acme.my.salesforce.com"), of("https://acme--uat.sandbox.my.salesforce.com")
+    ('login', 'test')
+    >>> of("https://velocity-app-1234.scratch.my.salesforce.com")
+    'test'
+
+    Raises:
+        InvalidConfigValue: `audience` is not the address of a Salesforce login host.
+    """
+    if credentials.audience:
+        match = AUDIENCE.fullmatch(credentials.audience)
+        if match is None:
+            raise InvalidConfigValue(
+                f"sources.salesforce.credentials.audience is {credentials.audience}",
+                hint='Write it as audience = "https://login.salesforce.com" (production) or'
+                ' "https://test.salesforce.com" (sandboxes and scratch orgs).',
+            )
+        return match[1]
+    return "test" if SANDBOX_HOST.search(_host(credentials.instance_url)) else "login"
 
 
 def _arguments(credentials: SalesforceCredentials, kind: Kind, api_version: str) -> dict[str, Any]:
-    sandbox = ".sandbox." in credentials.instance_url or "--" in credentials.instance_url
     if kind == "JWT bearer":
         return {
             "username": credentials.username,
             "consumer_key": credentials.client_id,
             # An environment variable often holds a key's line breaks as two characters each.
             "privatekey": str(credentials.private_key).replace("\\n", "\n"),
-            # The audience of the assertion; where it is sent is the session's affair.
-            "domain": "test" if sandbox else "login",
+            # The audience of the assertion. The session decides where it is sent.
+            "domain": audience_of(credentials),
         }
     if kind == "client credentials":
         return {
@@ -127,50 +234,90 @@ def _arguments(credentials: SalesforceCredentials, kind: Kind, api_version: str)
 
 
 class _LoginSession(requests.Session):
-    """Sends what simple-salesforce addresses to salesforce.com to the configured instance."""
+    """Sends what simple-salesforce addresses to salesforce.com to the configured instance.
+
+    Attributes:
+        status: The HTTP status of the answer, None before there is one.
+        answer: The JSON object of the answer; empty when it is something else.
+    """
 
     def __init__(self, base: str, timeout_seconds: float) -> None:
         super().__init__()
         self.base = base
         self.timeout_seconds = timeout_seconds
-        self.last_status: int | None = None
+        self.deadline = SystemClock().monotonic() + LOGIN_SECONDS_MAX
+        self.status: int | None = None
+        self.location = ""
+        self.answer: Mapping[str, Any] = {}
+        self.mount("https://", bounded_adapter(LOGIN_SECONDS_MAX))
+        self.mount("http://", bounded_adapter(LOGIN_SECONDS_MAX))
 
     def request(self, method: Any, url: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         parts = urlsplit(str(url))
         kwargs["timeout"] = self.timeout_seconds
         # A redirect would carry the credential to another host.
         kwargs["allow_redirects"] = False
+        kwargs["stream"] = True
         # Without this, an entry for the host in ~/.netrc would replace the header.
         kwargs.setdefault("auth", lambda request: request)
         response = super().request(method, f"{self.base}{parts.path}", **kwargs)
-        self.last_status = response.status_code
+        self.status = response.status_code
+        self.location = _host(response.headers.get("Location", ""))
+        pieces = read_body(
+            response,
+            bytes_max=LOGIN_BYTES_MAX,
+            seconds_left=lambda: self.deadline - SystemClock().monotonic(),
+        )
+        response._content = b"".join(pieces)
+        try:
+            parsed = parse_json(response._content, "the login")
+        except AnswerUnreadable:
+            parsed = {}
+        self.answer = parsed if isinstance(parsed, Mapping) else {}
         return response
 
 
 def _refused(
     kind: Kind,
-    error: SalesforceAuthenticationFailed,
-    status: int | None,
+    failure: SalesforceAuthenticationFailed,
+    session: _LoginSession,
     credentials: SalesforceCredentials,
 ) -> CredentialRefused | ServiceFailed:
-    code = str(getattr(error, "code", "") or "")
-    text = scrub(str(getattr(error, "message", "") or ""), credentials)
-    # A SOAP fault comes as HTTP 500, with a code of its own that says whose fault it is.
-    service_failed = status in RETRY_STATUSES and not code.startswith(("INVALID", "LOGIN"))
-    if status is not None and (service_failed or 300 <= status < 400):
-        return ServiceFailed(f"Salesforce answered the login with HTTP {status}")
-    said = f"{code}: {text}" if text and len(text) < 200 and "<" not in text else code
-    hints = {
-        "client credentials": "Check client_id and client_secret, that the app has the client"
-        " credentials flow enabled and a run-as user, and that instance_url is your My Domain.",
-        "JWT bearer": "Check client_id, username, that the certificate of private_key is in the"
-        " app, and that the user is approved for it.",
-        "username and password": "Check username, password and security_token. Salesforce retires"
-        " this login; client credentials or JWT bearer replace it.",
-    }
+    status = session.status
+    # A SOAP fault has its code and text in the library's error; an OAuth refusal in the answer.
+    code = str(session.answer.get("error") or getattr(failure, "code", "") or "")
+    text = session.answer.get("error_description") or getattr(failure, "auth_message", "") or ""
+    text = scrub(str(text), credentials)
+    if status is not None and 300 <= status < 400:
+        target = f" to {session.location}" if session.location else ""
+        return ServiceFailed(
+            f"Salesforce answered the login with a redirect{target} (HTTP {status})",
+            hint="Set instance_url under [sources.salesforce.credentials] to the org's My Domain,"
+            " as https://acme.my.salesforce.com.",
+        )
+    # A SOAP fault is an HTTP 500 with a code of its own.
+    is_own_code = code.startswith(("INVALID", "LOGIN", "sf:", "API_"))
+    if code in RETRY_ERRORS or (status in RETRY_STATUSES and not is_own_code):
+        reason = f": {code}: {text[:200]}" if session.answer and code else ""
+        return ServiceFailed(f"Salesforce answered the login with HTTP {status}{reason}")
+    is_shown = text and "<" not in text
+    reason = f"{code}: {text[:200]}" if is_shown else code
+    if not session.answer and kind != "username and password":
+        return ServiceFailed(
+            f"Salesforce answered the login with something unreadable (HTTP {status})",
+            hint="Check that sources.salesforce.credentials.instance_url is a Salesforce org.",
+        )
     return CredentialRefused(
-        f"Salesforce refused the login by {kind}: {said}", hint=hints.get(kind)
+        f"Salesforce refused the login by {kind}: {reason}",
+        hint=_hint(code, text) or _KIND_HINTS.get(kind),
     )
+
+
+def _hint(code: str, text: str) -> str | None:
+    for error, part, hint in _HINTS:
+        if (not error or error == code.lower()) and part in text.lower():
+            return hint
+    return None
 
 
 def _unreadable(
@@ -189,7 +336,7 @@ def _unreadable(
 
 
 def scrub(text: str, credentials: SalesforceCredentials) -> str:
-    """The text without any secret of these credentials, in case the service quotes one."""
+    """The text without any secret of these credentials, and without control characters."""
     for secret in (
         credentials.client_secret,
         credentials.password,
@@ -199,7 +346,16 @@ def scrub(text: str, credentials: SalesforceCredentials) -> str:
     ):
         if secret:
             text = text.replace(secret, "***")
-    return text
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _org_id(answer: Mapping[str, Any], token: str) -> str | None:
+    """The org's id out of the token answer's identity URL, or out of the token itself."""
+    for source in (str(answer.get("id") or ""), token.partition("!")[0] if "!" in token else ""):
+        match = ORG_ID.search(source)
+        if match:
+            return match[0]
+    return None
 
 
 def _host(url: str) -> str:

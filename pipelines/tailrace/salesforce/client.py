@@ -1,8 +1,8 @@
-"""One session with Salesforce: every call retried, counted and signed in the same way.
+"""One session with Salesforce: every call is signed, counted, retried and bounded the same way.
 
-simple-salesforce makes the describe, limits and other single calls through this session; bulk
-jobs and pages use it directly. So the one re-login when a token expires, the API budget and the
-timeouts hold wherever a call comes from.
+simple-salesforce makes the single calls (limits, describe) through this session; bulk jobs and
+pages use it directly. So the login, the API budget, the timeouts and the limits on answers hold
+for every call.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import random
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
-import orjson
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from simple_salesforce.api import Salesforce
 
 from tailrace.clock import Clock
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
 from tailrace.errors import (
+    AnswerBeyondLimit,
+    AnswerUnreadable,
     CredentialRefused,
     InvalidConfigValue,
     QuotaSpent,
@@ -35,38 +35,46 @@ from tailrace.errors import (
     TailraceError,
     Unreachable,
 )
+from tailrace.retry import Attempt, RetryPolicy, retry_after_seconds, retrying
+from tailrace.salesforce.answers import as_mapping, as_text, parse_json
 from tailrace.salesforce.auth import Token, kind_of, log_in, scrub
+from tailrace.salesforce.bounded_http import (
+    NEVER_CONNECTED,
+    IncompleteAnswer,
+    bounded_adapter,
+    connection_problem,
+    read_body,
+)
+from tailrace.salesforce.faults import (
+    LASTING_CODES,
+    TRANSIENT_CODES,
+    TRANSIENT_STATUSES,
+    VERSION_CODES,
+    error_in,
+)
 
-TRANSIENT_STATUSES = frozenset({406, 420, 429, 500, 502, 503, 504})
-TRANSIENT_CODES = frozenset({"SERVER_UNAVAILABLE", "UNABLE_TO_LOCK_ROW", "UNKNOWN_EXCEPTION"})
-# These come with a status that would otherwise be retried, and retrying never helps.
-LASTING_CODES = frozenset({"QUERY_TIMEOUT", "EXCEEDED_ID_LIMIT"})
-
-
-class BrokenOff(Exception):
-    """Not all of an answer came."""
-
-
-CUT_OFF = (
-    BrokenOff,
+CONNECTION_ERRORS = (
+    IncompleteAnswer,
     requests.Timeout,
     requests.ConnectionError,
     requests.exceptions.ChunkedEncodingError,
     requests.exceptions.ContentDecodingError,
     urllib3.exceptions.HTTPError,
+    ConnectionError,
+    TimeoutError,
 )
 CONNECT_SECONDS_MAX = 10.0
-# Salesforce itself gives a query up after two minutes; to give it up before would only repeat it.
+# Salesforce itself ends a query after two minutes; an earlier timeout would only repeat it.
 QUERY_SECONDS_MAX = 125.0
-BACKOFF_SECONDS = 0.5
-BACKOFF_SECONDS_MAX = 30.0
-RETRY_AFTER_SECONDS_MAX = 120.0
 LOGIN_ATTEMPTS_MAX = 3
+# A JSON answer is held in memory. A page of 2,000 wide records takes some 20 MB.
+JSON_BYTES_MAX = 256_000_000
+YEARS_BELIEVED = range(1999, 2200)
 
 
 @dataclass(kw_only=True)
 class Usage:
-    """The API calls of this run, and what Salesforce says about the org's budget."""
+    """The API calls of this run, and the org's daily budget as Salesforce reports it."""
 
     calls: int = 0
     used: int | None = None
@@ -81,9 +89,9 @@ class Usage:
         >>> usage.used, usage.max
         (18, 5000)
         """
-        found = re.search(r"(?<![\w-])api-usage=(\d+)/(\d+)", header or "")
-        if found:
-            self.used, self.max = int(found[1]), int(found[2])
+        match = re.search(r"(?<![\w-])api-usage=([0-9]{1,12})/([0-9]{1,12})", header or "")
+        if match:
+            self.used, self.max = int(match[1]), int(match[2])
             if self.used_at_start is None:
                 self.used_at_start = self.used
 
@@ -94,6 +102,7 @@ class Api:
     Attributes:
         usage: What this run has spent.
         salesforce: simple-salesforce over this very session, for single calls.
+        server_time: Salesforce's clock as of its latest answer.
     """
 
     def __init__(
@@ -104,7 +113,7 @@ class Api:
         clock: Clock,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        if not re.fullmatch(r"\d\d\.0", settings.api_version):
+        if not re.fullmatch(r"\d\d\.0", settings.api_version, re.ASCII):
             raise InvalidConfigValue(
                 f"sources.salesforce.api_version is {settings.api_version}",
                 hint='Write it as Salesforce does: api_version = "64.0"',
@@ -116,6 +125,7 @@ class Api:
         self.usage = Usage()
         self.login_kind = kind_of(credentials)
         self.server_time: datetime | None = None
+        self.contacted = False
         self.closing = threading.Event()
         self._session = _Session(self)
         self._lock = threading.Lock()
@@ -131,55 +141,95 @@ class Api:
         self.data_path = f"/services/data/v{settings.api_version}"
 
     def close(self) -> None:
-        """Let go of the connections, and of threads that wait between attempts."""
+        """Close the connections, and end the waits of other threads."""
         self.closing.set()
         self._session.close()
 
-    def get(self, path: str, **params: Any) -> Any:
-        """The parsed JSON of a GET below `/services/data/vNN.N`, or of a path from the root."""
-        return orjson.loads(self._session.request("GET", self._path(path), params=params).content)
+    def get(self, path: str, /, *, timeout: float | None = None, **params: Any) -> Any:
+        """The parsed JSON of a GET below `/services/data/vNN.N`, or of a path from the root.
+
+        Args:
+            timeout: In seconds, where the usual one is too short.
+            params: The parameters of the query string.
+
+        Raises:
+            AnswerUnreadable: The answers were not JSON, at every attempt.
+        """
+        response = self._session.request("GET", self._path(path), params=params, timeout=timeout)
+        return parse_json(response.content, f"GET {path}")
 
     def post(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> Any:
         """The parsed JSON of a POST; `timeout` is in seconds, where the usual one is too short."""
-        answer = self._session.request("POST", self._path(path), json=body, timeout=timeout)
-        return orjson.loads(answer.content)
+        response = self._session.request("POST", self._path(path), json=body, timeout=timeout)
+        return parse_json(response.content, f"POST {path}")
 
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
-        """A PATCH whose answer nobody needs."""
+        """A PATCH whose answer is not needed."""
         self._session.request("PATCH", self._path(path), json=body)
 
     def read(self, path: str, into: Callable[[requests.Response], Any], **params: Any) -> Any:
-        """Stream a GET into a function; a body that breaks off is asked for again from its start.
+        """Stream a GET into a function; an incomplete body is requested again from its start.
+
+        Args:
+            into: Reads the body; raises `IncompleteAnswer` when something of it is missing.
 
         Raises:
-            ServiceFailed: The body broke off at every attempt.
+            ServiceFailed: The body was incomplete at every attempt.
         """
-        for attempt in range(1, self.settings.attempts_max + 1):
-            try:
-                with self._session.request(
-                    "GET", self._path(path), params=params, stream=True, timeout=QUERY_SECONDS_MAX
-                ) as response:
-                    return into(response)
-            except CUT_OFF as error:
-                if attempt == self.settings.attempts_max:
-                    why = str(error) if isinstance(error, BrokenOff) else type(error).__name__
-                    raise ServiceFailed(f"Answers of Salesforce keep breaking off: {why}") from None
-                self.pause(attempt)
-        raise AssertionError("attempts_max is at least 1")
+        return self._session.request(
+            "GET", self._path(path), params=params, timeout=QUERY_SECONDS_MAX, into=into
+        )
+
+    def single_call(self, what: str, call: Callable[[Salesforce], Any]) -> Mapping[str, Any]:
+        """A call that simple-salesforce makes and parses.
+
+        Raises:
+            AnswerUnreadable: The answer is not the JSON object that the library expects.
+        """
+        try:
+            answer = call(self.salesforce)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise AnswerUnreadable(
+                f"Salesforce's answer to {what} cannot be read ({type(error).__name__})"
+            ) from None
+        return as_mapping(answer, what)
 
     def ask_limits(self) -> None:
-        """Ask what the org's budget is, before much of it is spent."""
+        """Ask for the org's budget, before much of it is spent.
+
+        Raises:
+            InvalidConfigValue: The org does not serve the configured API version.
+        """
         try:
-            limits = self.salesforce.limits()
-        except SalesforceFault:
-            # A user without the permission to see them still has the header of every answer.
+            limits = self.single_call("/limits", lambda salesforce: salesforce.limits())
+        except SalesforceFault as fault:
+            # Users without the permission to see them still get the header of every answer.
+            if fault.code in VERSION_CODES:
+                self._check_version()
             return
-        daily = limits.get("DailyApiRequests") or {}
+        except ServiceFailed:
+            return
+        daily = limits.get("DailyApiRequests")
+        most, remaining = (
+            (daily.get("Max"), daily.get("Remaining")) if isinstance(daily, Mapping) else (0, 0)
+        )
         with self._lock:
-            if self.usage.max is None and "Max" in daily:
-                self.usage.max = int(daily["Max"])
-                self.usage.used = int(daily["Max"]) - int(daily["Remaining"])
-                self.usage.used_at_start = self.usage.used
+            if self.usage.max is None and isinstance(most, int) and isinstance(remaining, int):
+                self.usage.max = most
+                self.usage.used = self.usage.used_at_start = most - remaining
+
+    def org_id(self) -> str | None:
+        """The id of the org that is logged in to, 15 characters, or None when it cannot be known.
+
+        Known from the login where possible; asked for by a query otherwise.
+        """
+        self.token()
+        assert self._token is not None
+        if self._token.org_id is None:
+            with suppress(ServiceFailed, AttributeError, IndexError, TypeError):
+                answer = as_mapping(self.get("query", q="SELECT Id FROM Organization"), "query")
+                return as_text(answer["records"][0].get("Id"), "Id")[:15]
+        return self._token.org_id
 
     def token(self) -> tuple[str, str, int]:
         """The access token, its host and its generation; logs in when there is none yet."""
@@ -189,19 +239,19 @@ class Api:
             assert self._token is not None
             return self._token.value, self._token.instance_url, self._generation
 
-    def renew(self, generation: int) -> None:
+    def renew(self, generation: int, reason: str) -> None:
         """Log in again, unless another thread has done so since `generation`.
 
         Raises:
-            CredentialRefused: There is nothing to log in with but the expired token.
+            CredentialRefused: There is nothing to log in with but the refused token.
         """
         with self._login_lock:
             if self._generation != generation:
                 return
             if self.login_kind == "access token":
                 raise CredentialRefused(
-                    "The access token has expired",
-                    hint="Put a fresh access_token, or credentials that can log in again.",
+                    f"The access token has expired or is not accepted{reason}",
+                    hint="Put in a fresh access_token, or credentials that can log in again.",
                 )
             self._log_in()
 
@@ -224,25 +274,34 @@ class Api:
                 raise QuotaSpent(
                     f"The org has used {used} of its {most} API calls, which is at or above"
                     f" quota_share_max = {share:g}",
-                    hint=self._when_to_try_again(),
+                    hint=self.when_to_try_again(),
                 )
             usage.calls += 1
 
+    def calls_left(self) -> int | None:
+        """How many calls the budgets still allow, or None when no limit is known."""
+        settings, usage = self.settings, self.usage
+        limits = []
+        if settings.api_calls_max is not None:
+            limits.append(settings.api_calls_max - usage.calls)
+        if usage.max is not None and usage.used is not None:
+            share = 1.0 if settings.quota_share_max is None else settings.quota_share_max
+            limits.append(int(share * usage.max) - usage.used)
+        return max(min(limits), 0) if limits else None
+
     def note(self, response: requests.Response) -> None:
-        """Keep what the headers of an answer say."""
+        """Keep the budget and the time that the headers of an answer report."""
+        self.contacted = True
         with self._lock:
             self.usage.note(response.headers.get("Sforce-Limit-Info"))
-            with suppress(ValueError):
+            with suppress(ValueError, TypeError, OverflowError, IndexError):
                 date = parsedate_to_datetime(response.headers.get("Date", ""))
-                self.server_time = date.astimezone(UTC)
-
-    def fault_of(self, response: requests.Response) -> TailraceError:
-        """The error that an answer stands for, with no secret in it."""
-        return self.fault_in(_body_of(response), response.status_code)
+                if date.year in YEARS_BELIEVED:
+                    self.server_time = date.astimezone(UTC)
 
     def fault_in(self, body: Any, status: int) -> TailraceError:
-        """The same of the body of an answer, or of one within a composite answer."""
-        code, message = _error_in(body)
+        """The error that the body of an answer stands for, without any secret in it."""
+        code, message = error_in(body)
         if 300 <= status < 400:
             return ServiceFailed(
                 f"Salesforce answered with a redirect (HTTP {status})",
@@ -250,53 +309,48 @@ class Api:
             )
         if code == "REQUEST_LIMIT_EXCEEDED" and "oncurrent" not in message:
             return QuotaSpent(
-                "Salesforce refuses further API calls today", hint=self._when_to_try_again()
+                "Salesforce refuses further API calls today", hint=self.when_to_try_again()
             )
-        said = f"{code}: {scrub(message, self.credentials)[:300]}" if code else f"HTTP {status}"
-        return SalesforceFault(f"Salesforce answered {said}", code=code or str(status))
-
-    def is_transient(self, response: requests.Response) -> bool:
-        """Whether the same call may work a moment later."""
-        return self.is_transient_in(_body_of(response), response.status_code)
+        text = f"{code}: {scrub(message, self.credentials)[:300]}" if code else f"HTTP {status}"
+        return SalesforceFault(
+            f"Salesforce answered {text}", code=code or str(status), status=status
+        )
 
     def is_transient_in(self, body: Any, status: int) -> bool:
-        """The same of the body of an answer."""
-        code, message = _error_in(body)
+        """Whether the same call may work a moment later."""
+        code, message = error_in(body)
         if code in LASTING_CODES:
             return False
         if code == "REQUEST_LIMIT_EXCEEDED":
             return "oncurrent" in message
         return status in TRANSIENT_STATUSES or code in TRANSIENT_CODES
 
-    def pause(self, attempt: int, response: requests.Response | None = None) -> None:
-        """Wait before the next attempt: longer each time, with jitter, as the service asks."""
-        seconds = min(BACKOFF_SECONDS * 2 ** (attempt - 1), BACKOFF_SECONDS_MAX)
-        asked = response.headers.get("Retry-After", "") if response is not None else ""
-        if asked.isdigit():
-            seconds = max(seconds, min(float(asked), RETRY_AFTER_SECONDS_MAX))
-        self.clock.sleep(seconds * (0.5 + self.jitter()))
-        if self.closing.is_set():
-            raise ServiceFailed("The extract was stopped")
+    def attempts(self, attempts_max: int | None = None) -> Iterator[Attempt]:
+        """The attempts of one call, with pauses between them."""
+        policy = RetryPolicy(attempts_max=attempts_max or self.settings.attempts_max)
+        return retrying(self.clock, policy, jitter=self.jitter, sleep=self._sleep)
 
-    def _path(self, path: str) -> str:
-        return path if path.startswith("/services/") else f"{self.data_path}/{path}"
+    def resolve(self, link: str, base: str) -> tuple[str, dict[str, str]]:
+        """The path and the parameters that a link in an answer stands for.
 
-    def _log_in(self) -> None:
-        for attempt in range(1, LOGIN_ATTEMPTS_MAX + 1):
-            try:
-                self._token = log_in(
-                    self.credentials,
-                    api_version=self.settings.api_version,
-                    timeout_seconds=self.settings.timeout_seconds,
-                )
-                self._generation += 1
-                return
-            except (Unreachable, ServiceFailed):
-                if attempt == LOGIN_ATTEMPTS_MAX:
-                    raise
-                self.pause(attempt)
+        Links are absolute, from the server's root, from the root of the data API, or relative to
+        the address of the answer. The host of a link is ignored: the token goes to our host only.
 
-    def _when_to_try_again(self) -> str:
+        Args:
+            base: The path of the answer that holds the link.
+        """
+        parts = urlsplit(link.strip())
+        path = parts.path
+        if re.match(r"/?(jobs|query|queryAll|sobjects)/", path):
+            path = f"{self.data_path}/{path.lstrip('/')}"
+        elif re.match(r"/v\d+\.\d/", path, re.ASCII):
+            path = f"/services/data{path}"
+        elif not path.startswith("/"):
+            path = urljoin(self._path(base), path)
+        return path, dict(parse_qsl(parts.query))
+
+    def when_to_try_again(self) -> str:
+        """A hint for a spent daily limit."""
         usage = self.usage
         now = self.server_time or self.clock.now()
         used = f" {usage.used} of {usage.max} calls are used." if usage.max else ""
@@ -306,51 +360,113 @@ class Api:
             f" {now:%H:%M} UTC."
         )
 
+    def _path(self, path: str) -> str:
+        return path if path.startswith("/services/") else f"{self.data_path}/{path}"
+
+    def _sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        if self.closing.is_set():
+            raise ServiceFailed("The extract was stopped")
+
+    def _log_in(self) -> None:
+        for attempt in self.attempts(LOGIN_ATTEMPTS_MAX):
+            try:
+                self._token = log_in(
+                    self.credentials,
+                    api_version=self.settings.api_version,
+                    timeout_seconds=self.settings.timeout_seconds,
+                )
+                self._generation += 1
+                return
+            except (Unreachable, ServiceFailed):
+                if attempt.is_last:
+                    raise
+
+    def _check_version(self) -> None:
+        """Compare the configured API version with those that the org lists."""
+        try:
+            listed = self.get("/services/data")
+            versions = [str(entry["version"]) for entry in listed]
+        except (TailraceError, TypeError, KeyError):
+            return
+        if versions and self.settings.api_version not in versions:
+            raise InvalidConfigValue(
+                f"The org does not serve api_version {self.settings.api_version}",
+                hint=f'Set api_version = "{versions[-1]}" under [sources.salesforce]; the org'
+                f" serves {versions[0]} to {versions[-1]}.",
+            )
+
 
 class _Session(requests.Session):
-    """`requests`, with our token, timeouts, retries and one host for every request."""
+    """`requests` with our token, one host, timeouts, retries and limits for every request."""
 
     def __init__(self, api: Api) -> None:
         super().__init__()
         self.api = api
-        self.mount("https://", HTTPAdapter(pool_maxsize=32))
-        self.mount("http://", HTTPAdapter(pool_maxsize=32))
+        self.mount("https://", bounded_adapter(api.settings.answer_seconds_max))
+        self.mount("http://", bounded_adapter(api.settings.answer_seconds_max))
         self.headers["Accept-Encoding"] = "gzip"
         self.headers["User-Agent"] = "tailrace"
 
     def request(self, method: Any, url: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        """The response with its body read; or what `into` returns, where it is given."""
         api = self.api
-        renewed = False
-        attempt = 0
-        while True:
-            attempt += 1
+        into = kwargs.pop("into", None)
+        for attempt in api.attempts():
+            started = api.clock.monotonic()
+            try:
+                response = self._signed(str(method), str(url), **kwargs)
+                with response:
+                    if response.status_code < 300 and into is not None:
+                        return into(response)
+                    self._read(response, started)
+                if response.status_code < 300:
+                    if str(method).upper() != "PATCH":
+                        parse_json(response.content, f"{method} {urlsplit(str(url)).path}")
+                    return response
+            except AnswerUnreadable:
+                if attempt.is_last:
+                    raise
+                continue
+            except CONNECTION_ERRORS as error:
+                late = api.clock.monotonic() - started >= api.settings.answer_seconds_max
+                if attempt.is_last or late:
+                    raise self._unanswered(error, late) from None
+                continue
+            body = _json_or_none(response.content)
+            if attempt.is_last or not api.is_transient_in(body, response.status_code):
+                raise api.fault_in(body, response.status_code)
+            asked = response.headers.get("Retry-After")
+            now = api.clock.now().timestamp()
+            attempt.wait_seconds = retry_after_seconds(asked, now_seconds=now)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _signed(self, method: str, url: str, **kwargs: Any) -> requests.Response:
+        """Send a request with the token; with a new one after the first 401."""
+        api = self.api
+        reason = ""
+        for is_second in (False, True):
             token, host, generation = api.token()
             api.spend()
-            try:
-                response = self._once(str(method), _at(host, str(url)), token, **kwargs)
-            except CUT_OFF as error:
-                if attempt >= api.settings.attempts_max:
-                    raise Unreachable(
-                        f"Salesforce cannot be reached at {urlsplit(host).netloc}:"
-                        f" {type(error).__name__}"
-                    ) from None
-                api.pause(attempt)
-                continue
+            response = self._send_once(method, _at(host, url), token, **kwargs)
             api.note(response)
-            if response.status_code < 300:
+            if response.status_code != 401:
                 return response
-            with _closed(response):
-                if response.status_code == 401 and not renewed:
-                    renewed = True
-                    api.renew(generation)
-                    continue
-                if response.status_code == 401:
-                    raise CredentialRefused("Salesforce refuses the token that it just gave")
-                if attempt >= api.settings.attempts_max or not api.is_transient(response):
-                    raise api.fault_of(response)
-                api.pause(attempt, response)
+            with response:
+                with suppress(*CONNECTION_ERRORS):
+                    self._read(response, api.clock.monotonic())
+                body = _json_or_none(response.content)
+            message = scrub(": ".join(part for part in error_in(body) if part), api.credentials)
+            reason = f" ({message[:300]})" if message else ""
+            if not is_second:
+                api.renew(generation, reason)
+        raise CredentialRefused(
+            f"Salesforce refuses the token that it just gave{reason}",
+            hint='Check that the user has the permission "API Enabled", and that the app\'s scopes'
+            ' include "Manage user data via APIs (api)".',
+        )
 
-    def _once(self, method: str, url: str, token: str, **kwargs: Any) -> requests.Response:
+    def _send_once(self, method: str, url: str, token: str, **kwargs: Any) -> requests.Response:
         timeout = max(self.api.settings.timeout_seconds, kwargs.pop("timeout", None) or 0.0)
         headers = {**(kwargs.pop("headers", None) or {}), "Authorization": f"Bearer {token}"}
         return super().request(
@@ -360,24 +476,41 @@ class _Session(requests.Session):
                 **kwargs,
                 "headers": headers,
                 "timeout": (min(CONNECT_SECONDS_MAX, timeout), timeout),
+                "stream": True,
                 "allow_redirects": False,
                 # Without this, an entry for the host in ~/.netrc would replace the token.
                 "auth": lambda request: request,
             },
         )
 
+    def _read(self, response: requests.Response, started: float) -> None:
+        settings, clock = self.api.settings, self.api.clock
+        response._content = b""
+        pieces = read_body(
+            response,
+            bytes_max=min(JSON_BYTES_MAX, settings.answer_bytes_max),
+            seconds_left=lambda: started + settings.answer_seconds_max - clock.monotonic(),
+        )
+        response._content = b"".join(pieces)
+        response._content_consumed = True  # type: ignore[attr-defined]
 
-@contextmanager
-def _closed(response: requests.Response) -> Iterator[None]:
-    """Read the body of an error, so that its connection can be used again."""
-    try:
-        try:
-            _ = response.content
-        except CUT_OFF:
-            response._content = b""
-        yield
-    finally:
-        response.close()
+    def _unanswered(self, error: Exception, late: bool) -> TailraceError:
+        api = self.api
+        if late:
+            return AnswerBeyondLimit(
+                f"An answer of Salesforce did not end in {api.settings.answer_seconds_max:g}"
+                " seconds (answer_seconds_max)"
+            )
+        if isinstance(error, IncompleteAnswer):
+            return AnswerUnreadable(f"Answers of Salesforce keep breaking off: {error}")
+        host = urlsplit(api.credentials.instance_url).netloc
+        reason = connection_problem(error)
+        if not api.contacted or reason in NEVER_CONNECTED:
+            return Unreachable(
+                f"Salesforce cannot be reached at {host}: {reason}",
+                hint="Check sources.salesforce.credentials.instance_url and the network.",
+            )
+        return ServiceFailed(f"Answers of Salesforce keep breaking off: {reason}")
 
 
 def _at(host: str, url: str) -> str:
@@ -386,18 +519,8 @@ def _at(host: str, url: str) -> str:
     return f"{host.rstrip('/')}{parts.path}" + (f"?{parts.query}" if parts.query else "")
 
 
-def _body_of(response: requests.Response) -> Any:
+def _json_or_none(body: bytes) -> Any:
     try:
-        return orjson.loads(response.content)
-    except ValueError:
+        return parse_json(body, "")
+    except AnswerUnreadable:
         return None
-
-
-def _error_in(body: Any) -> tuple[str, str]:
-    """Salesforce's error code and message; empty when the body is not one of its errors."""
-    entry = body[0] if isinstance(body, list) and body else body
-    if not isinstance(entry, Mapping):
-        return "", ""
-    code = entry.get("errorCode") or entry.get("error") or ""
-    message = entry.get("message") or entry.get("error_description") or ""
-    return str(code), str(message)

@@ -1,21 +1,31 @@
-"""What `describe` says about an object, and which of its fields land as which type."""
+"""Reads `describe`: which fields of an object land, and as which type."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+from urllib.parse import quote
 
 import pyarrow as pa
 
 from tailrace.config.project import did_you_mean
 from tailrace.config.settings import Formula, ObjectSettings
-from tailrace.errors import UnknownField, all_of
+from tailrace.errors import (
+    AnswerUnreadable,
+    SalesforceFault,
+    UnknownField,
+    UnknownObject,
+    all_of,
+)
+from tailrace.salesforce.answers import as_mapping, as_records, as_text
+from tailrace.salesforce.client import Api
+from tailrace.salesforce.faults import NOT_VISIBLE_CODES, named
 
 Kind = Literal["text", "bool", "bigint", "double", "date", "timestamp", "time"]
 
-# dlt's names of data types. Currency is a double, as in Salesforce's own API: a decimal of the
-# described scale would lose digits of values that Salesforce holds with more of them.
+# dlt's names of data types. Currency is a double, as in Salesforce's own API: values may have more
+# digits than the described scale, and a decimal would lose them.
 KIND_OF_TYPE: dict[str, Kind] = {
     "boolean": "bool",
     "int": "bigint",
@@ -33,12 +43,12 @@ ARROW_OF_KIND: dict[Kind, pa.DataType] = {
     "bigint": pa.int64(),
     "double": pa.float64(),
     "date": pa.date32(),
-    # Microseconds: nanoseconds cannot hold the year 1600, which real orgs have.
+    # Real orgs have dates of the year 1600, which nanoseconds cannot hold.
     "timestamp": pa.timestamp("us", tz="UTC"),
     "time": pa.time64("us"),
 }
-# Compound values of these types repeat their components. Every other compound parent, as
-# Name or Opportunity.Fiscal, is a value of its own.
+# Compound values of these types repeat their components. Other compound parents, for example
+# Name and Opportunity.Fiscal, have values of their own.
 COMPOUND_TYPES = frozenset({"address", "location"})
 NOT_LANDED_TYPES = COMPOUND_TYPES | {"base64"}
 CURSORS = ("SystemModstamp", "LastModifiedDate", "CreatedDate", "LoginTime")
@@ -50,7 +60,7 @@ class Field:
     """A field that lands.
 
     Attributes:
-        note: What an administrator wrote about it; None when that was not asked for.
+        note: The administrator's description; None when it was not asked for.
     """
 
     name: str
@@ -65,12 +75,12 @@ class Field:
 
     @property
     def description(self) -> str:
-        """For people: the label, and what is said about the field to whom."""
-        said = [each for each in (self.note, self.help) if each]
-        return f"{self.label}: {' '.join(said)}" if said else self.label
+        """Label, administrator's description and help text."""
+        texts = [text for text in (self.note, self.help) if text]
+        return f"{self.label}: {' '.join(texts)}" if texts else self.label
 
     def defined(self, definition: Mapping[str, Any]) -> Field:
-        """The field with what an administrator wrote about it, and how he classed it."""
+        """The field with its description and data classification out of a FieldDefinition."""
         return replace(
             self,
             note=str(definition.get("Description") or ""),
@@ -85,7 +95,7 @@ class SObject:
 
     Attributes:
         visible: Every field name that describe shows, landed or not.
-        cursor: The field that says when a row changed; without one every extract reads it whole.
+        cursor: The field that says when a row changed; without one, every extract reads all rows.
         formulas: Calculated fields: formulas and roll-ups, which change without moving the cursor.
     """
 
@@ -114,8 +124,33 @@ class SObject:
     def without(self, name: str) -> SObject:
         """The object without a field that turned out not to be readable."""
         fields = tuple(field for field in self.fields if field.name.lower() != name.lower())
-        visible = frozenset(each for each in self.visible if each.lower() != name.lower())
+        visible = frozenset(field for field in self.visible if field.lower() != name.lower())
         return replace(self, fields=fields, visible=visible)
+
+
+def describe_object(api: Api, name: str) -> Mapping[str, Any]:
+    """Salesforce's describe of an object.
+
+    Raises:
+        UnknownObject: There is no such object, or this user may not see it.
+    """
+    path = f"sobjects/{quote(name, safe='')}/describe"
+    try:
+        return api.single_call(f"describe of {name}", lambda salesforce: salesforce.restful(path))
+    except SalesforceFault as fault:
+        if fault.code not in NOT_VISIBLE_CODES:
+            raise named(fault, name) from None
+    listed = as_records(as_mapping(api.get("sobjects"), "/sobjects").get("sobjects"), "sobjects")
+    names = [str(entry.get("name")) for entry in listed if entry.get("name") != name]
+    raise UnknownObject(
+        f"Salesforce has no object {name} that this user may see.{did_you_mean(name, names)}",
+        hint="Correct objects under [sources.salesforce], or give the user access to the object.",
+    )
+
+
+def kind_of_type(salesforce_type: str) -> Kind:
+    """The kind that a Salesforce type lands as; types that are not known land as text."""
+    return KIND_OF_TYPE.get(salesforce_type, "text")
 
 
 def read_describe(
@@ -124,24 +159,30 @@ def read_describe(
     """The object as it lands under these settings.
 
     Raises:
-        UnknownField, SeveralUnknown: `fields` or `exclude` names what describe does not show.
+        UnknownField, SeveralUnknown: `fields` or `exclude` names a field that is not visible.
+        AnswerUnreadable: The answer is not a describe.
     """
-    name = str(described["name"])
-    entries = {str(entry["name"]): entry for entry in described["fields"]}
+    name = as_text(described.get("name"), "name of a describe")
+    listed = as_records(described.get("fields"), f"fields of {name}")
+    entries = {as_text(entry.get("name"), f"a field's name of {name}"): entry for entry in listed}
+    for field, entry in entries.items():
+        as_text(entry.get("type"), f"type of {name}.{field}")
+    if "Id" not in entries:
+        raise AnswerUnreadable(f"Salesforce describes {name} without a field Id")
     policy = settings.formula or formula
-    cursor = next((each for each in CURSORS if _is_cursor(entries.get(each))), None)
-    must = {each for each in (*ALWAYS_LANDED, cursor) if each in entries}
-    # Every name that is wrong is told of at once.
+    cursor = next((field for field in CURSORS if _is_cursor(entries.get(field))), None)
+    required = {field for field in (*ALWAYS_LANDED, cursor) if field in entries}
+    # One check of both settings, so that all unknown names are reported together.
     _resolved(name, (*settings.exclude, *(settings.fields or ())), entries)
     excluded = _resolved(name, settings.exclude, entries)
     chosen = set(entries) if settings.fields is None else _resolved(name, settings.fields, entries)
     fields = tuple(
         _field(entry)
-        for each, entry in entries.items()
-        if each in must
+        for field, entry in entries.items()
+        if field in required
         or (
-            each in chosen
-            and each not in excluded
+            field in chosen
+            and field not in excluded
             and entry["type"] not in NOT_LANDED_TYPES
             and not (policy == "exclude" and entry.get("calculated"))
         )
@@ -162,7 +203,7 @@ def _field(entry: Mapping[str, Any]) -> Field:
     return Field(
         name=str(entry["name"]),
         type=str(entry["type"]),
-        kind=KIND_OF_TYPE.get(str(entry["type"]), "text"),
+        kind=kind_of_type(str(entry["type"])),
         label=str(entry.get("label") or ""),
         help=str(entry.get("inlineHelpText") or ""),
         calculated=bool(entry.get("calculated")),
@@ -170,24 +211,22 @@ def _field(entry: Mapping[str, Any]) -> Field:
 
 
 def _is_cursor(entry: Mapping[str, Any] | None) -> bool:
-    # Some objects show a SystemModstamp that WHERE may not name.
+    # Some objects show a SystemModstamp that WHERE must not name.
     return bool(entry and entry["type"] == "datetime" and entry.get("filterable"))
 
 
-def _resolved(
-    object_name: str, wanted: Sequence[str], entries: Mapping[str, Any]
-) -> frozenset[str]:
-    by_lower = {each.lower(): each for each in entries}
+def _resolved(object_name: str, names: Sequence[str], entries: Mapping[str, Any]) -> frozenset[str]:
+    by_lower = {field.lower(): field for field in entries}
     unknown = [
         UnknownField(
-            f"{object_name} has no field {each} that this user may see."
-            f"{did_you_mean(each, entries)}",
+            f"{object_name} has no field {name} that this user may see."
+            f"{did_you_mean(name, entries)}",
             hint=f"Correct [sources.salesforce.object.{object_name}], or give the user read"
             " access to the field.",
         )
-        for each in dict.fromkeys(wanted)
-        if each.lower() not in by_lower
+        for name in dict.fromkeys(names)
+        if name.lower() not in by_lower
     ]
     if unknown:
         raise all_of(unknown)
-    return frozenset(by_lower[each.lower()] for each in wanted)
+    return frozenset(by_lower[name.lower()] for name in names)

@@ -1,4 +1,4 @@
-"""Which fields the integration user does not see although models or settings name them."""
+"""Fields that models or settings name, and that the integration user cannot see."""
 
 from __future__ import annotations
 
@@ -10,81 +10,80 @@ from tailrace.config.project import did_you_mean
 from tailrace.config.settings import SalesforceSettings
 from tailrace.errors import TailraceError, UnknownObject
 from tailrace.salesforce.client import Api
-from tailrace.salesforce.describe import read_describe
-from tailrace.salesforce.extract.resources import describe
+from tailrace.salesforce.describe import describe_object, read_describe
 
 # Columns that every landed table has, whatever Salesforce shows.
-ALWAYS_THERE = frozenset({"is_deleted", "_hard_deleted", "_dlt_load_id", "_dlt_id"})
+ALWAYS_LANDED = frozenset({"is_deleted", "_hard_deleted", "_dlt_load_id", "_dlt_id"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutOfSight:
-    """Something that is named and does not land."""
+class HiddenField:
+    """A field that is named and does not land."""
 
     object: str
     message: str
     hint: str
 
 
-def out_of_sight(
+def hidden_fields(
     api: Api,
     settings: SalesforceSettings,
-    read: Mapping[str, Mapping[str, Iterable[str]]],
+    columns: Mapping[str, Mapping[str, Iterable[str]]],
     *,
     normalize: Callable[[str], str],
-) -> Iterator[OutOfSight]:
+) -> Iterator[HiddenField]:
     """Every field that is named and not visible, object by object.
 
     Args:
-        read: The columns that models read, by table, with the files that name them.
+        columns: The columns that models read, by table, with the files that name them.
         normalize: From API names to those of tables and columns.
 
     Raises:
         Unreachable, CredentialRefused, ServiceFailed: Salesforce cannot be asked.
     """
     with ThreadPoolExecutor(settings.objects_in_flight_max) as pool:
-        looks = [
-            pool.submit(_look, api, settings, name, read.get(normalize(name), {}), normalize)
+        checks = [
+            pool.submit(_check, api, settings, name, columns.get(normalize(name), {}), normalize)
             for name in settings.objects
         ]
-        for each in looks:
-            yield from each.result()
+        for check in checks:
+            yield from check.result()
 
 
-def _look(
+def _check(
     api: Api,
     settings: SalesforceSettings,
     name: str,
-    read: Mapping[str, Iterable[str]],
+    columns: Mapping[str, Iterable[str]],
     normalize: Callable[[str], str],
-) -> list[OutOfSight]:
+) -> list[HiddenField]:
     try:
-        described = describe(api, name)
+        described = describe_object(api, name)
     except UnknownObject:
-        # Told of already, by its own check.
+        # A check of its own reports the object.
         return []
     try:
-        landing = read_describe(described, settings.of(name), formula=settings.formula)
+        sobject = read_describe(described, settings.of(name), formula=settings.formula)
     except TailraceError as error:
         return [
-            OutOfSight(object=name, message=each.message, hint=each.hint)
-            for each in error.flattened()
+            HiddenField(object=name, message=single.message, hint=single.hint)
+            for single in error.flattened()
         ]
-    landed = {normalize(each) for each in landing.names} | ALWAYS_THERE
-    visible = {normalize(each) for each in landing.visible}
-    found = []
-    for column, files in read.items():
+    landed = {normalize(field) for field in sobject.names} | ALWAYS_LANDED
+    visible = {normalize(field) for field in sobject.visible}
+    hidden = []
+    for column, files in columns.items():
         if column in landed:
             continue
-        by = f"{', '.join(files)} reads {normalize(landing.name)}.{column}"
+        reader = f"{', '.join(files)} reads {normalize(sobject.name)}.{column}"
         if column in visible:
-            message = f"{by}, which the settings leave out, or which has no value of its own"
+            message = f"{reader}, which the settings leave out, or which has no value of its own"
             hint = f"Look at fields, exclude and formula of [sources.salesforce.object.{name}]."
         else:
-            message = f"{by}, which this user does not see.{did_you_mean(column, landed)}"
+            message = f"{reader}, which this user cannot see.{did_you_mean(column, landed)}"
             hint = (
-                f"Give the user read access to the field of {landing.name} (field-level security),"
+                f"Give the user read access to the field of {sobject.name} (field-level security),"
                 " or correct the model."
             )
-        found.append(OutOfSight(object=name, message=message, hint=hint))
-    return found
+        hidden.append(HiddenField(object=name, message=message, hint=hint))
+    return hidden

@@ -1,7 +1,7 @@
-"""Keeps a first load flat in memory, whatever the number of its rows.
+"""Limits DuckDB's memory during a first load, so that it does not grow with the number of rows.
 
-An embedded DuckDB keeps every block that it writes in its buffers until a limit is near. For the
-time of a load that only inserts, the limit is what the insert itself needs; merges keep theirs.
+An embedded DuckDB keeps the blocks that it writes in memory until it comes near its limit. During a
+load that only inserts, the limit is what the insert needs; merges keep the usual limit.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tailrace.salesforce.extract.extractor import Reading
+from tailrace.salesforce.extract.extracted_object import ExtractedObject
 from tailrace.warehouse.connection import NO_MEMORY, ROW_GROUP_ROWS
 from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.statements import statement
 
 # What DuckDB holds of a row group before it writes it.
 ROW_GROUP_FACTOR = 1.1
-BESIDE_BYTES = 24 << 20
-# Files that are loaded at the same time. Each gets one thread, as more would not compress a file's
-# rows any quicker, and hold more row groups.
+OTHER_BYTES = 24 << 20
+# Files that are loaded at the same time, one thread each: more threads would not compress a file
+# faster, and would hold more row groups.
 LOADS_MAX = 2
 MERGED_ROWS_MAX = 100_000
 
 
 @contextmanager
-def bounded_memory(pipeline: Any, readings: Iterable[Reading]) -> Iterator[bool]:
-    """Bound DuckDB's memory for a load; tells whether it did."""
-    wanted = bytes_needed(list(readings))
+def bounded_memory(pipeline: Any, objects: Iterable[ExtractedObject]) -> Iterator[bool]:
+    """Limit DuckDB's memory for a load; yields whether it did."""
+    wanted = bytes_needed(list(objects))
     if wanted is None:
         yield False
         return
@@ -36,24 +36,26 @@ def bounded_memory(pipeline: Any, readings: Iterable[Reading]) -> Iterator[bool]
             yield False
             return
         ((before, threads),) = client.execute_sql(statement("landing/get_memory_limit", "duckdb"))
-        _set(client, memory_limit=f"{(BESIDE_BYTES + LOADS_MAX * wanted) >> 20}MiB", threads=1)
+        _set(client, memory_limit=f"{(OTHER_BYTES + LOADS_MAX * wanted) >> 20}MiB", threads=1)
         try:
             yield True
         finally:
             _set(client, memory_limit=str(before), threads=int(threads))
 
 
-def bytes_needed(readings: list[Reading]) -> int | None:
-    """What one thread needs for the widest rows of a load; None if it does more than insert."""
-    merged = sum(each.rows for each in readings if not each.first)
-    widest = max((each.landed.row_bytes for each in readings if each.first), default=0.0)
+def bytes_needed(objects: list[ExtractedObject]) -> int | None:
+    """Bytes that one thread needs for the widest rows of a load; None if the load merges rows."""
+    merged = sum(extracted.rows for extracted in objects if not extracted.first)
+    widest = max(
+        (extracted.parquet.row_bytes for extracted in objects if extracted.first), default=0.0
+    )
     if not widest or merged > MERGED_ROWS_MAX:
         return None
     return int(ROW_GROUP_ROWS * widest * ROW_GROUP_FACTOR)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether DuckDB found its limit too small after all."""
+    """Whether DuckDB ran out of the memory that it may use."""
     return NO_MEMORY.search(repr(error)) is not None
 
 

@@ -1,127 +1,154 @@
-"""What Salesforce's replication calls say: how far a window is complete, and what was deleted."""
+"""Salesforce's replication calls: up to when a window is complete, and which rows were deleted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from tailrace.errors import SalesforceFault
+from tailrace.errors import AnswerUnreadable, SalesforceFault, ServiceFailed
+from tailrace.salesforce.answers import (
+    as_mapping,
+    as_records,
+    as_text,
+    as_timestamp,
+    parse_timestamp,
+)
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.describe import SObject
-from tailrace.salesforce.extract.soql import moment, whole_minute
+from tailrace.salesforce.extract.soql import format_timestamp, whole_minute
 
-# The transaction that runs longest is a ten-minute one; its rows carry the time it began.
+log = logging.getLogger(__name__)
+
+# A transaction takes ten minutes at most, and its rows carry the time at which it began.
 LATE_COMMIT = timedelta(minutes=10)
 UPDATED_SPAN_MAX = timedelta(days=29)
 UPDATED_SPAN_SHORT = timedelta(hours=1)
 DELETED_SPAN_MAX = timedelta(days=15)
 DELETED_SPAN_MIN = timedelta(minutes=1)
-# Salesforce tells of currencies that were only deactivated as deleted.
+# Salesforce lists currencies that were only deactivated as deleted.
 DELETED_NOT_TRUSTED = frozenset({"CurrencyType"})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Horizon:
-    """How far the rows are complete that a window can see.
+class Cutoff:
+    """Up to when the rows of a window are complete.
 
     Attributes:
-        high: The end of the window: what Salesforce's clock says, rounded up.
-        next_low: Where the next window must begin, so that no late commit is missed.
+        end: The end of the window: Salesforce's clock, rounded up.
+        high_watermark: The start of the next window, so that it includes late commits.
         changed: About how many rows changed in the window, when Salesforce said so.
     """
 
-    high: datetime
-    next_low: datetime
+    end: datetime
+    high_watermark: datetime
     changed: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deletions:
-    """Ids that were deleted, with when.
+    """Ids that were deleted, with the time of the deletion.
 
     Attributes:
-        purged: The log no longer reaches back to the start of the window: there may be more.
+        purged: The log does not cover the whole window, so there may be more deletions.
+        refusal: Why Salesforce did not answer, if it did not.
     """
 
     rows: tuple[tuple[str, datetime], ...]
     purged: bool
+    refusal: str | None = None
 
 
-def horizon(api: Api, sobject: SObject, low: datetime | None, high: datetime) -> Horizon:
-    """Ask before the query runs: a transaction that ends between the two is then not missed."""
-    fallback = Horizon(high=high, next_low=high - LATE_COMMIT, changed=None)
+def find_cutoff(api: Api, sobject: SObject, start: datetime | None, end: datetime) -> Cutoff:
+    """Ask `/updated` for `latestDateCovered`.
+
+    This has to happen before the query: a transaction that commits between the two calls would
+    be missed otherwise.
+    """
+    fallback = Cutoff(end=end, high_watermark=end - LATE_COMMIT, changed=None)
     if not sobject.replicateable:
         return fallback
-    end = whole_minute(high)
-    starts = [end - UPDATED_SPAN_SHORT]
-    if low is not None and end - low < UPDATED_SPAN_MAX:
-        starts.insert(0, min(whole_minute(low), end - timedelta(minutes=1)))
-    for start in starts:
+    end_minute = whole_minute(end)
+    starts = [end_minute - UPDATED_SPAN_SHORT]
+    if start is not None and end_minute - start < UPDATED_SPAN_MAX:
+        starts.insert(0, min(whole_minute(start), end_minute - timedelta(minutes=1)))
+    for span_start in starts:
         try:
-            answer = api.get(
-                f"sobjects/{sobject.name}/updated/", start=moment(start), end=moment(end)
+            answer = as_mapping(
+                api.get(
+                    f"sobjects/{sobject.name}/updated/",
+                    start=format_timestamp(span_start),
+                    end=format_timestamp(end_minute),
+                ),
+                "/updated",
             )
-        except SalesforceFault:
-            # More ids than it can list, or a date it refuses: a shorter span says as much of
-            # what runs at the moment.
+            covered = as_timestamp(answer.get("latestDateCovered"), "latestDateCovered")
+        except (SalesforceFault, AnswerUnreadable):
+            # More ids than Salesforce lists, or a date that it refuses: a shorter span has the
+            # same latestDateCovered.
             continue
-        covered = parse_moment(str(answer["latestDateCovered"]))
-        from_low = start is starts[0] and len(starts) > 1
-        return Horizon(
-            high=high,
-            next_low=min(covered, high),
-            changed=len(answer.get("ids") or ()) if from_low else None,
+        ids = answer.get("ids")
+        counts_window = span_start is starts[0] and len(starts) > 1 and isinstance(ids, list)
+        return Cutoff(
+            end=end,
+            high_watermark=min(covered, end),
+            changed=len(ids) if counts_window and isinstance(ids, list) else None,
         )
     return fallback
 
 
-def deletions(api: Api, sobject: SObject, low: datetime, high: datetime) -> Deletions:
-    """The ids in Salesforce's log of deletions between two moments."""
+def find_deletions(api: Api, sobject: SObject, start: datetime, end: datetime) -> Deletions:
+    """The ids in Salesforce's log of deletions between two datetimes.
+
+    A refusal is not an error: the caller compares all ids instead.
+    """
     if not sobject.replicateable or sobject.name in DELETED_NOT_TRUSTED:
         return Deletions(rows=(), purged=False)
-    end = whole_minute(high)
-    start = max(whole_minute(low), end - DELETED_SPAN_MAX + timedelta(minutes=2))
-    too_old = start > low + timedelta(minutes=1)
-    start = min(start, end - DELETED_SPAN_MIN)
+    end = whole_minute(end)
+    log_start = max(whole_minute(start), end - DELETED_SPAN_MAX + timedelta(minutes=2))
+    purged = log_start > start + timedelta(minutes=1)
+    log_start = min(log_start, end - DELETED_SPAN_MIN)
     rows: list[tuple[str, datetime]] = []
-    purged = too_old
     try:
-        answers = list(_deleted(api, sobject, start, end))
-    except SalesforceFault as fault:
-        if fault.code != "INVALID_REPLICATION_DATE":
-            raise
-        # The log does not reach back as far: only the ids themselves tell then.
-        return Deletions(rows=(), purged=True)
-    for answer in answers:
-        earliest = answer.get("earliestDateAvailable")
-        purged = purged or (earliest is not None and parse_moment(str(earliest)) > start)
-        rows += [
-            (str(each["id"]), parse_moment(str(each["deletedDate"])))
-            for each in answer.get("deletedRecords") or ()
-        ]
+        for answer in _deleted(api, sobject, log_start, end):
+            earliest = answer.get("earliestDateAvailable")
+            if earliest is not None:
+                purged |= as_timestamp(earliest, "earliestDateAvailable") > log_start
+            rows += [
+                (
+                    as_text(record.get("id"), "id of a deleted record"),
+                    as_timestamp(record.get("deletedDate"), "deletedDate"),
+                )
+                for record in as_records(answer.get("deletedRecords"), "deletedRecords")
+            ]
+    except (SalesforceFault, AnswerUnreadable) as fault:
+        if getattr(fault, "code", "") == "INVALID_REPLICATION_DATE":
+            return Deletions(rows=(), purged=True)
+        log.info("%s: /deleted was refused: %s", sobject.name, fault.message)
+        return Deletions(rows=(), purged=True, refusal=fault.message)
     return Deletions(rows=tuple(dict.fromkeys(rows)), purged=purged)
 
 
 def _deleted(
     api: Api, sobject: SObject, start: datetime, end: datetime
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Mapping[str, Any]]:
     try:
-        yield api.get(f"sobjects/{sobject.name}/deleted/", start=moment(start), end=moment(end))
-    except SalesforceFault as fault:
+        yield as_mapping(
+            api.get(
+                f"sobjects/{sobject.name}/deleted/",
+                start=format_timestamp(start),
+                end=format_timestamp(end),
+            ),
+            "/deleted",
+        )
+    except ServiceFailed as fault:
         middle = whole_minute(start + (end - start) / 2)
-        if fault.code != "EXCEEDED_ID_LIMIT" or not start < middle < end:
+        if getattr(fault, "code", "") != "EXCEEDED_ID_LIMIT" or not start < middle < end:
             raise
         yield from _deleted(api, sobject, start, middle)
         yield from _deleted(api, sobject, middle, end)
 
 
-def parse_moment(text: str) -> datetime:
-    """A moment as Salesforce writes it, `+0000` or `Z` at its end.
-
-    >>> parse_moment("2026-01-02T03:04:05.000+0000").isoformat()
-    '2026-01-02T03:04:05+00:00'
-    """
-    found = datetime.fromisoformat(text)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+__all__ = ["Cutoff", "Deletions", "find_cutoff", "find_deletions", "parse_timestamp"]

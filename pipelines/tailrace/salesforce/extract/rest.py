@@ -2,98 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count as count_from
 from typing import Any
 from urllib.parse import quote
 
-import orjson
 import pyarrow as pa
 
-from tailrace.errors import SalesforceFault
-from tailrace.salesforce.client import QUERY_SECONDS_MAX, Api, BrokenOff
+from tailrace.errors import AnswerUnreadable, CredentialRefused, SalesforceFault
+from tailrace.salesforce.answers import as_count, as_flag, as_mapping, as_records, as_text
+from tailrace.salesforce.client import QUERY_SECONDS_MAX, Api
 from tailrace.salesforce.describe import Field
-from tailrace.salesforce.extract.arrow_parsing import BadCell, records_to_batch
+from tailrace.salesforce.extract.arrow_parsing import RejectedValue, records_to_batch
 from tailrace.salesforce.extract.soql import fits_url
+from tailrace.salesforce.faults import LOST_CURSOR_CODES, URL_TOO_LONG_CODES
 
-URL_TOO_LONG = frozenset({"414", "431"})
+EMPTY_PAGES_MAX = 3
 
 
 class TooManyRows(Exception):
-    """The query has more rows than REST should be asked for."""
+    """The query has more rows than a read by REST is meant for."""
+
+
+class QueryIncomplete(Exception):
+    """The pages of a query hold another number of rows than `totalSize`, or its cursor is lost."""
 
 
 def pages(
     api: Api,
     soql: str,
     fields: Sequence[Field],
-    bad: list[BadCell],
+    rejected: list[RejectedValue],
     *,
     rows_max: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a query, deleted ones included, a page of at most 2,000 at a time.
+    """The rows of a query, deleted ones included, at most 2,000 a page.
+
+    Args:
+        rejected: Gets the values that do not fit their fields.
 
     Raises:
-        SalesforceFault: Salesforce refuses the query; or the number of rows is not the one told.
-        TooManyRows: There are more than `rows_max`, and a bulk job would be quicker.
+        SalesforceFault: Salesforce refuses the query.
+        TooManyRows: There are more than `rows_max`, so that a bulk job would be faster.
+        QueryIncomplete: The rows are not complete; the query may be started again.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="tailrace-page") as beside:
-        answer = _first_page(api, soql)
-        told = answer.get("totalSize")
-        if rows_max is not None and told is not None and told > rows_max:
+    with ThreadPoolExecutor(1, thread_name_prefix="tailrace-page") as worker:
+        page = _first_page(api, soql)
+        total = as_count(page.get("totalSize"), "totalSize")
+        if rows_max is not None and total > rows_max:
             raise TooManyRows
-        rows = 0
-        while answer:
-            further = None if answer.get("done", True) else answer.get("nextRecordsUrl")
-            # Salesforce makes the next page while this one becomes columns.
-            asked = beside.submit(_page, api, str(further)) if further else None
-            rows += len(answer["records"])
-            yield records_to_batch(answer["records"], fields, bad)
-            answer = asked.result() if asked else {}
-    if told is not None and rows != told:
-        raise SalesforceFault(
-            f"Salesforce told of {told} rows and sent {rows}", code="INCOMPLETE_RESULT"
-        )
+        rows = empty_pages = 0
+        path = f"{api.data_path}/queryAll"
+        seen: set[str] = set()
+        while True:
+            following = _following(api, page, path)
+            records = as_records(page.get("records"), "records")
+            rows += len(records)
+            empty_pages += not records
+            if following is not None:
+                if following in seen or rows >= total or empty_pages > EMPTY_PAGES_MAX:
+                    raise QueryIncomplete("the pages of a query do not end")
+                seen.add(following)
+            # Salesforce prepares the next page while this one is parsed.
+            next_page = worker.submit(_next_page, api, following) if following else None
+            yield records_to_batch(records, fields, rejected)
+            if next_page is None:
+                break
+            path, page = str(following), next_page.result()
+    if rows != total:
+        raise QueryIncomplete(f"a query has {total:,} rows, and its pages have {rows:,}")
 
 
 def count(api: Api, soql: str) -> int:
-    """The answer of a `SELECT count()`, deleted rows included."""
-    return int(api.get("queryAll", q=soql)["totalSize"])
+    """The result of a `SELECT count()`, deleted rows included."""
+    answer = as_mapping(api.get("queryAll", q=soql), "a count")
+    return as_count(answer.get("totalSize"), "totalSize")
 
 
-def _first_page(api: Api, soql: str) -> dict[str, Any]:
-    """By URL, or in the body of a composite call where the select is too long for one."""
+def edge_id(api: Api, object_name: str, *, is_last: bool) -> str:
+    """The smallest or the largest id of an object; empty when it has no rows."""
+    order = " DESC" if is_last else ""
+    soql = f"SELECT Id FROM {object_name} ORDER BY Id{order} LIMIT 1"
+    answer = as_mapping(api.get("queryAll", q=soql), "a query")
+    records = as_records(answer.get("records"), "records")
+    return as_text(records[0].get("Id"), "Id") if records else ""
+
+
+def _first_page(api: Api, soql: str) -> Mapping[str, Any]:
+    """The first page: by URL, or in the body of a composite call where the query is too long."""
     if fits_url(soql):
         try:
-            return _page(api, "queryAll", q=soql)
+            return as_mapping(_page(api, "queryAll", q=soql), "a query")
         except SalesforceFault as fault:
-            # A proxy may have a limit of its own.
-            if fault.code not in URL_TOO_LONG:
+            # A proxy may have a shorter limit.
+            if fault.code not in URL_TOO_LONG_CODES:
                 raise
     call = {"method": "GET", "url": f"{api.data_path}/queryAll?q={quote(soql)}"}
-    asked = {"allOrNone": False, "compositeRequest": [{**call, "referenceId": "rows"}]}
-    for attempt in count_from(1):
-        answer = api.post("composite", asked, timeout=QUERY_SECONDS_MAX)
-        (told,) = answer["compositeResponse"]
-        body, status = told["body"], int(told["httpStatusCode"])
+    request = {"allOrNone": False, "compositeRequest": [{**call, "referenceId": "rows"}]}
+    for attempt in api.attempts():
+        answer = as_mapping(
+            api.post("composite", request, timeout=QUERY_SECONDS_MAX), "a composite call"
+        )
+        responses = as_records(answer.get("compositeResponse"), "compositeResponse")
+        if len(responses) != 1:
+            raise AnswerUnreadable("Salesforce answered a composite call without its response")
+        body = responses[0].get("body")
+        status = as_count(responses[0].get("httpStatusCode"), "httpStatusCode")
         if status < 300:
-            break
-        if attempt >= api.settings.attempts_max or not api.is_transient_in(body, status):
+            return as_mapping(body, "a query")
+        if attempt.is_last or not api.is_transient_in(body, status):
             raise api.fault_in(body, status)
-        api.pause(attempt)
-    page: dict[str, Any] = body
-    return page
+    raise AssertionError("the last attempt returns or raises")
 
 
-def _page(api: Api, path: str, **params: str) -> dict[str, Any]:
-    page: dict[str, Any] = api.read(path, lambda answer: _parsed(answer.content), **params)
-    return page
-
-
-def _parsed(body: bytes) -> dict[str, Any]:
+def _next_page(api: Api, path: str) -> Mapping[str, Any]:
     try:
-        parsed: dict[str, Any] = orjson.loads(body)
-    except ValueError:
-        raise BrokenOff("a page is not JSON") from None
-    return parsed
+        return as_mapping(_page(api, path), "a page of a query")
+    except SalesforceFault as fault:
+        if fault.code in LOST_CURSOR_CODES:
+            raise QueryIncomplete(f"the cursor of a query is lost ({fault.code})") from None
+        raise
+    except CredentialRefused:
+        # A cursor belongs to the session that opened it, and a new session may not read it. If the
+        # credential itself is refused, the next query says so.
+        raise QueryIncomplete("the cursor of a query does not work in a new session") from None
+
+
+def _page(api: Api, path: str, **params: str) -> Any:
+    return api.get(path, timeout=QUERY_SECONDS_MAX, **params)
+
+
+def _following(api: Api, page: Mapping[str, Any], path: str) -> str | None:
+    """The path of the next page; None at the end."""
+    link = page.get("nextRecordsUrl")
+    is_done = as_flag(page.get("done", not link), "done")
+    if is_done:
+        return None
+    following, params = api.resolve(as_text(link, "nextRecordsUrl"), path)
+    query = "&".join(f"{quote(name)}={quote(value)}" for name, value in params.items())
+    return f"{following}?{query}" if query else following

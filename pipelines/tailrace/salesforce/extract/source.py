@@ -1,10 +1,11 @@
-"""Salesforce objects in the warehouse: a dlt source for any pipeline, and the extract of ours.
+"""Salesforce objects in the warehouse: a dlt source for any pipeline, and Tailrace's own extract.
 
     pipeline = dlt.pipeline("crm", destination="duckdb", dataset_name="salesforce")
     pipeline.run(salesforce(objects=["Account", "Contact"]), loader_file_format="parquet")
 
-One resource an object, named as its table: `contact`, `opportunity_line_item`. Each reads what
-changed since its watermark and merges it by id; the watermark moves when all of it was read.
+There is one resource for each object, named as its table: `contact`, `opportunity_line_item`. Each
+reads what changed since its watermark and merges it by id. The watermark moves when all of it was
+read.
 """
 
 from __future__ import annotations
@@ -15,10 +16,15 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import dlt
+from dlt.common.configuration import configspec
+from dlt.common.configuration.specs import CredentialsConfiguration
+from dlt.common.typing import TSecretStrValue
+from dlt.extract import DltResource
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.settings import (
@@ -29,9 +35,9 @@ from tailrace.config.settings import (
     SalesforceCredentials,
     SalesforceSettings,
 )
-from tailrace.config.settings import Api as ApiChoice
+from tailrace.config.settings import Api as ApiSetting
 from tailrace.errors import (
-    ExtractIncomplete,
+    ObjectNotVisible,
     QuotaSpent,
     SeveralUnknown,
     TailraceError,
@@ -41,68 +47,38 @@ from tailrace.errors import (
     all_of,
 )
 from tailrace.salesforce.client import Api
-from tailrace.salesforce.extract.extractor import ApiName, Reading
+from tailrace.salesforce.extract.facts import ExtractResult, ObjectFacts, facts_of, warnings_of
 from tailrace.salesforce.extract.load import (
     capabilities_once,
     run,
     schema_of,
     start_from_destination,
 )
-from tailrace.salesforce.extract.resources import FOR_ALL, Extraction
-from tailrace.salesforce.extract.staging import QUARANTINE, SOURCE, Settled, settle, with_live_rows
-
-# Imported after project, which switches dlt's telemetry off.
-import dlt  # isort: skip
-from dlt.common.configuration import configspec  # isort: skip
-from dlt.common.configuration.specs import CredentialsConfiguration  # isort: skip
-from dlt.common.typing import TSecretStrValue  # isort: skip
-from dlt.extract import DltResource  # isort: skip
-
-__all__ = ["ExtractResult", "ObjectFacts", "SalesforceLogin", "extract", "salesforce", "settle"]
-
-PASSWORD_LOGIN_RETIRES = (
-    "Salesforce retires the login with username and password in Summer '27, and new orgs have it"
-    " switched off. Use OAuth client credentials or JWT bearer."
+from tailrace.salesforce.extract.resources import (
+    FATAL_ERRORS,
+    HAD_ROWS,
+    ORG_ID,
+    ExtractContext,
+    check_org,
+    check_table_name,
+    table_name_taken,
+)
+from tailrace.salesforce.extract.staging import (
+    SOURCE,
+    CorrectionResult,
+    apply_corrections,
+    resource_states,
+    tables_with_live_rows,
 )
 
-
-@dataclass(frozen=True, kw_only=True)
-class ObjectFacts:
-    """What an extract did for one object: what the guards of a plan want to know."""
-
-    object: str
-    table: str
-    rows: int = 0
-    window_start: datetime | None = None
-    window_end: datetime | None = None
-    watermark: datetime | None = None
-    complete: bool = False
-    empty: bool = False
-    quarantined: int = 0
-    vanished_fields: tuple[str, ...] = ()
-    new_fields: tuple[str, ...] = ()
-    retyped_fields: tuple[str, ...] = ()
-    api: ApiName = "rest"
-    error: TailraceError | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractResult:
-    """What an extract did, and what it cost.
-
-    Attributes:
-        calls_used: API calls of this run.
-        quota_used_before, quota_used, quota_max: The org's daily budget, as far as it tells.
-        warnings: What to change before it breaks.
-    """
-
-    objects: tuple[ObjectFacts, ...]
-    calls_used: int
-    quota_used_before: int | None
-    quota_used: int | None
-    quota_max: int | None
-    seconds: float
-    warnings: tuple[str, ...] = ()
+__all__ = [
+    "ExtractResult",
+    "ObjectFacts",
+    "SalesforceLogin",
+    "apply_corrections",
+    "extract",
+    "salesforce",
+]
 
 
 @configspec
@@ -117,9 +93,10 @@ class SalesforceLogin(CredentialsConfiguration):
     security_token: TSecretStrValue | None = None
     private_key: TSecretStrValue | None = None
     access_token: TSecretStrValue | None = None
+    audience: str | None = None
 
     def credentials(self) -> SalesforceCredentials:
-        """The same as our own frozen value."""
+        """The same as a frozen value."""
         return SalesforceCredentials(
             instance_url=self.instance_url,
             client_id=self.client_id,
@@ -129,6 +106,7 @@ class SalesforceLogin(CredentialsConfiguration):
             security_token=self.security_token,
             private_key=self.private_key,
             access_token=self.access_token,
+            audience=self.audience,
         )
 
 
@@ -140,7 +118,7 @@ def salesforce(
     object: dict[str, Any] | None = None,
     settings: SalesforceSettings | None = None,
     api_version: str = SalesforceSettings.api_version,
-    api: ApiChoice = SalesforceSettings.api,
+    api: ApiSetting = SalesforceSettings.api,
     deleted: Deleted = SalesforceSettings.deleted,
     formula: Formula = SalesforceSettings.formula,
     formula_refresh_hours: float | None = None,
@@ -150,14 +128,14 @@ def salesforce(
 ) -> Iterator[DltResource]:
     """Salesforce objects as dlt resources, into any destination.
 
-    What a window of changes cannot show lands in side tables; apply those by `settle(pipeline)`
-    after the run.
+    Deletions, refreshed columns and vanished rows land in staging tables; apply them with
+    `apply_corrections(pipeline)` after the run.
 
     Args:
         objects: API names, standard and custom.
-        credentials: As `[sources.salesforce.credentials]` says.
-        object: What differs for one object, by its name: `fields`, `exclude`, `formula`, `api`.
-        settings: Every setting at once; what is given here by name is then not read.
+        credentials: `[sources.salesforce.credentials]`.
+        object: Settings of single objects, by name: `fields`, `exclude`, `formula`, `api`.
+        settings: Every setting at once; the arguments by name are then ignored.
     """
     chosen = settings or SalesforceSettings(
         objects=tuple(objects),
@@ -173,11 +151,12 @@ def salesforce(
     )
     session = Api(credentials.credentials(), chosen, clock=SystemClock())
     folder = Path(tempfile.mkdtemp(prefix="tailrace-"))
-    extraction = Extraction(session, chosen, folder=folder, keep_going=False)
-    weakref.finalize(extraction, shutil.rmtree, folder, ignore_errors=True)
+    context = ExtractContext(session, chosen, folder=folder, continue_on_error=False)
+    weakref.finalize(context, shutil.rmtree, folder, ignore_errors=True)
     normalize = dlt.current.source_schema().naming.normalize_path
+    check_distinct_tables(objects, normalize)
     for name in objects:
-        yield extraction.resource(name, normalize)
+        yield context.resource(name, normalize)
 
 
 def _object_settings(given: Mapping[str, Any]) -> ObjectSettings:
@@ -193,199 +172,218 @@ def extract(
     clock: Clock,
     objects: Sequence[str] | None = None,
     reconcile: bool = False,
-    afresh: bool = False,
+    full_refresh: bool = False,
     progress: Callable[[str, int], None] | None = None,
     before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None,
 ) -> ExtractResult:
-    """Land what changed in the objects, each complete or not at all.
+    """Land what changed in the objects, each of them completely or not at all.
 
-    What changed is merged in one transaction. A table that is loaded anew takes several: who
-    stops in between leaves a part of it, until the next extract loads it again.
+    Changes are merged in one transaction. Loading a whole table takes several: an extract that dies
+    in between leaves a part of it, until the next extract loads it again.
 
     Args:
         pipeline: Bound to the warehouse and to the dataset where objects land.
-        objects: API names; the configured ones when left out.
-        reconcile: Compare all ids too, for rows that vanished without a trace.
-        afresh: Drop the objects' tables and land all of them anew.
-        progress: Told of an object's name and rows as they arrive.
-        before_replacing: Told of the objects, with their tables, that are about to be loaded anew.
+        objects: API names; the configured ones by default.
+        reconcile: Also compare all ids, to find rows that vanished without a trace.
+        full_refresh: Drop the objects' tables and load all rows again.
+        progress: Called with an object's name and the number of rows that arrived.
+        before_replacing: Called with the objects, and their tables, that are about to be loaded
+            from the start.
 
     Raises:
-        UnknownObject, UnknownField, SeveralUnknown: Before anything is landed.
-        CredentialRefused, Unreachable: There is no use in going on.
+        UnknownObject, UnknownField, SeveralUnknown: Names that never landed are wrong; nothing was
+            landed.
+        TableNameTaken, OtherOrg: Nothing was landed.
+        CredentialRefused, Unreachable: No object can be read.
     """
     started = clock.monotonic()
     api = Api(credentials, settings, clock=clock)
     folder = Path(pipeline.working_dir) / "pages"
-    extraction = Extraction(
-        api,
-        settings,
-        folder=folder,
-        keep_going=True,
-        progress=progress,
-        before_replacing=before_replacing,
+    context = ExtractContext(
+        api, settings, folder=folder, continue_on_error=True, progress=progress
     )
-    wanted = objects or settings.objects
+    context.before_replacing = before_replacing
+    context.full_refresh = full_refresh
+    wanted = tuple(objects or settings.objects)
     try:
-        found = _land(pipeline, extraction, wanted, reconcile=reconcile, afresh=afresh)
+        facts = _extract(
+            pipeline, context, wanted, reconcile=reconcile, is_complete_refresh=objects is None
+        )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(Path(pipeline.working_dir) / "load" / "loaded", ignore_errors=True)
     return ExtractResult(
-        objects=found,
+        objects=facts,
         calls_used=api.usage.calls,
         quota_used_before=api.usage.used_at_start,
         quota_used=api.usage.used,
         quota_max=api.usage.max,
         seconds=clock.monotonic() - started,
-        warnings=tuple(_warnings(api, found)),
+        warnings=tuple(warnings_of(context, facts)),
     )
 
 
-def _land(
+def select_objects(settings: SalesforceSettings, names: Sequence[str]) -> tuple[str, ...]:
+    """The API names of the objects that are named on a command line, in any case.
+
+    Args:
+        names: API names (`Contact`), or table names (`order_line__c`), of configured objects; or
+            API names of objects that are not configured.
+    """
+    naming = dlt.Schema(SOURCE).naming
+    configured = {}
+    for name in settings.objects:
+        configured[name.lower()] = configured[naming.normalize_path(name)] = name
+    return tuple(dict.fromkeys(configured.get(name.lower(), name) for name in names))
+
+
+def check_distinct_tables(names: Sequence[str], normalize: Callable[[str], str]) -> None:
+    """Refuse objects whose names become the same table.
+
+    Raises:
+        TableNameTaken: Names both objects.
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        owner = owners.setdefault(normalize(name), name)
+        if owner.lower() != name.lower():
+            raise table_name_taken(owner, name, normalize(name))
+
+
+def _extract(
     pipeline: dlt.Pipeline,
-    extraction: Extraction,
+    context: ExtractContext,
     wanted: Sequence[str],
     *,
     reconcile: bool,
-    afresh: bool,
+    is_complete_refresh: bool,
 ) -> tuple[ObjectFacts, ...]:
-    # Closed before the thread is waited for: what still tries to reach Salesforce gives up.
-    with capabilities_once(pipeline), ThreadPoolExecutor(1) as beside, closing(extraction.api):
-        # Salesforce is asked what there is while the warehouse is asked what it has.
-        asked = beside.submit(_ask, extraction, wanted)
+    settings = context.settings
+    # The session is closed before the thread ends, so that a login that still waits gives up.
+    with capabilities_once(pipeline), ThreadPoolExecutor(1) as worker, closing(context.api):
+        # Salesforce describes the objects while the warehouse restores the state.
+        asked = worker.submit(_ask, context, wanted)
         start_from_destination(pipeline)
         (Path(pipeline.working_dir) / "pages").mkdir()
-        settle(pipeline, deleted=extraction.settings.deleted)
-        names = asked.result()
-        extraction.reconcile = frozenset(names if reconcile else ())
-        readable = [name for name in names if name not in extraction.errors]
+        apply_corrections(pipeline, deleted=settings.deleted)
+        normalize = schema_of(pipeline).naming.normalize_path
+        names, unknown, org_id = asked.result()
+        states = resource_states(pipeline)
+        check_distinct_tables((*settings.objects, *names), normalize)
+        for name in names:
+            check_table_name(states.get(normalize(name), {}), name, normalize(name))
+        source_state = (pipeline.state.get("sources") or {}).get(SOURCE) or {}
+        is_accepted = context.full_refresh and is_complete_refresh
+        check_org({ORG_ID: source_state.get(ORG_ID)}, org_id, is_full_refresh=is_accepted)
+        _hold_unknown(
+            context, names, unknown, {name: states.get(normalize(name)) for name in names}
+        )
+        context.had_rows = tables_with_live_rows(pipeline, map(normalize, names)) | {
+            table for table, state in states.items() if state.get(HAD_ROWS)
+        }
+        context.reconcile = frozenset(names if reconcile else ())
+        readable = [name for name in names if name not in context.errors]
         if readable:
-            run(pipeline, extraction, readable, afresh=afresh)
-        settled = settle_all(pipeline, extraction, names)
-        return facts_of(pipeline, extraction, names, settled)
+            run(pipeline, context, readable, full_refresh=context.full_refresh)
+        corrections = _correct_and_read_missing(pipeline, context, names)
+        return facts_of(pipeline, context, names, corrections)
 
 
-def _warnings(api: Api, found: Sequence[ObjectFacts]) -> Iterator[str]:
-    if api.login_kind == "username and password":
-        yield PASSWORD_LOGIN_RETIRES
-    for each in found:
-        if each.vanished_fields:
-            yield (
-                f"{each.object}: {', '.join(each.vanished_fields)} cannot be seen any more, and"
-                " rows that change have NULL there. Either the field is gone, or the user needs"
-                " read access to it."
-            )
-        if each.retyped_fields:
-            yield (
-                f"{each.object}: another type in Salesforce, landed as before:"
-                f" {', '.join(each.retyped_fields)}"
-            )
-        if each.quarantined:
-            yield (
-                f"{each.object}: {each.quarantined:,} cells did not fit their fields and are NULL."
-                f" Table {QUARANTINE} says which, without their values."
-            )
+def _ask(
+    context: ExtractContext, wanted: Sequence[str]
+) -> tuple[list[str], dict[str, TailraceError], str | None]:
+    """Log in, and ask for the budget, the objects and the org's id."""
+    context.api.token()
+    context.api.ask_limits()
+    names, unknown = describe_all(context, wanted)
+    return names, unknown, context.api.org_id()
 
 
-def _ask(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
-    """Log in, and ask for the budget and for the objects; returns their API names."""
-    extraction.api.token()
-    extraction.api.ask_limits()
-    return describe_all(extraction, wanted)
+def describe_all(
+    context: ExtractContext, wanted: Sequence[str]
+) -> tuple[list[str], dict[str, TailraceError]]:
+    """Describe all objects before anything is read.
 
-
-def describe_all(extraction: Extraction, wanted: Sequence[str]) -> list[str]:
-    """The API names of the objects, all described before anything is read.
-
-    Raises:
-        UnknownObject, UnknownField, SeveralUnknown: Names that are wrong, all of them at once.
+    Returns:
+        The API names; and the errors of names that Salesforce does not know.
     """
     unknown: dict[str, TailraceError] = {}
 
     def described(name: str) -> str:
         try:
-            sobject = extraction.describe(name)
+            sobject = context.describe(name)
         except (UnknownObject, UnknownField, SeveralUnknown) as error:
             unknown[name] = error
             return name
-        except (UserError, *FOR_ALL, QuotaSpent):
+        except (UserError, *FATAL_ERRORS, QuotaSpent):
             raise
         except TailraceError as error:
-            # The service stumbled over this one: the others may go on.
-            extraction.errors[name] = error
+            # The service failed for this object; the others go on.
+            context.errors[name] = error
             return name
-        extraction.described[sobject.name] = sobject
+        context.described[sobject.name] = sobject
         return sobject.name
 
-    with ThreadPoolExecutor(extraction.settings.objects_in_flight_max) as pool:
+    with ThreadPoolExecutor(context.settings.objects_in_flight_max) as pool:
         names = list(dict.fromkeys(pool.map(described, wanted)))
-    if unknown:
-        raise all_of([unknown[name] for name in names if name in unknown])
-    return names
+    return names, unknown
 
 
-def settle_all(
-    pipeline: dlt.Pipeline, extraction: Extraction, names: Sequence[str]
-) -> Mapping[str, Settled]:
-    """Apply the side tables; rows that never landed are fetched by reading their object again.
+def _hold_unknown(
+    context: ExtractContext,
+    names: Sequence[str],
+    unknown: Mapping[str, TailraceError],
+    states: Mapping[str, Mapping[str, Any] | None],
+) -> None:
+    """Record unknown names of objects that landed before as failures of these objects.
 
-    A row can come into sight without having changed: by a new sharing rule, or by a new owner.
+    Raises:
+        UnknownObject, UnknownField, SeveralUnknown: A name never landed, so it is a mistake in the
+            configuration; all such names are reported together.
     """
-    settled = {each.table: each for each in settle(pipeline, deleted=extraction.settings.deleted)}
+    mistakes = []
+    for name in names:
+        if name not in unknown:
+            continue
+        error = unknown[name]
+        if not (states.get(name) or {}).get("fields"):
+            mistakes.append(error)
+        elif isinstance(error, UnknownObject):
+            context.errors[name] = ObjectNotVisible(
+                f"{name} landed before, and this user cannot see it any more",
+                hint=f"Give the user read access to {name}, or take it out of objects under"
+                " [sources.salesforce] and out of the models.",
+            )
+        else:
+            context.errors[name] = ObjectNotVisible(error.message, hint=error.hint)
+    if mistakes:
+        raise all_of(mistakes)
+
+
+def _correct_and_read_missing(
+    pipeline: dlt.Pipeline, context: ExtractContext, names: Sequence[str]
+) -> Mapping[str, CorrectionResult]:
+    """Apply the staging tables, and read objects again of which rows never landed.
+
+    A row can become visible without a change: by a new sharing rule, or by a new owner.
+    """
+    deleted = context.settings.deleted
+    corrections = {result.table: result for result in apply_corrections(pipeline, deleted=deleted)}
     normalize = schema_of(pipeline).naming.normalize_path
     missed = [
         name
         for name in names
-        if name in extraction.readings and normalize(name) in settled
-        if settled[normalize(name)].missing
+        if name in context.extracted and normalize(name) in corrections
+        if corrections[normalize(name)].missing
     ]
     if missed:
-        extraction.reread = frozenset(missed)
-        before = {name: extraction.readings[name] for name in missed}
-        run(pipeline, extraction, missed)
-        for name, reading in before.items():
-            # The facts are of both readings: the window of the first, the rows of the second.
-            now = extraction.readings[name]
-            extraction.readings[name] = replace(reading, landed=now.landed, bad=now.bad)
-    return settled
-
-
-def facts_of(
-    pipeline: dlt.Pipeline,
-    extraction: Extraction,
-    names: Sequence[str],
-    settled: Mapping[str, Settled],
-) -> tuple[ObjectFacts, ...]:
-    """What became of each object."""
-    normalize = schema_of(pipeline).naming.normalize_path
-    live = with_live_rows(pipeline, map(normalize, names))
-    found = []
-    for name in names:
-        table = normalize(name)
-        reading = extraction.readings.get(name)
-        error = extraction.errors.get(name)
-        if table in settled and settled[table].emptied:
-            error = ExtractIncomplete(
-                f"Salesforce shows no {name} at all, and there were some",
-                hint="Nothing was taken for deleted. Check that the user may still see the object.",
+        context.reread = frozenset(missed)
+        before = {name: context.extracted[name] for name in missed}
+        run(pipeline, context, missed)
+        for name, extracted in before.items():
+            # The facts have the window of the first read, and the rows of the second one.
+            again = context.extracted[name]
+            context.extracted[name] = replace(
+                extracted, parquet=again.parquet, rejected=again.rejected
             )
-        facts = ObjectFacts(object=name, table=table, empty=table not in live, error=error)
-        found.append(facts if reading is None else _with_reading(facts, reading))
-    return tuple(found)
-
-
-def _with_reading(facts: ObjectFacts, reading: Reading) -> ObjectFacts:
-    return replace(
-        facts,
-        rows=reading.rows,
-        window_start=reading.window.low,
-        window_end=reading.window.high,
-        watermark=reading.watermark,
-        complete=facts.error is None,
-        quarantined=len(reading.bad),
-        vanished_fields=reading.layout.vanished,
-        new_fields=reading.layout.new,
-        retyped_fields=reading.layout.retyped,
-        api=reading.api,
-    )
+    return corrections

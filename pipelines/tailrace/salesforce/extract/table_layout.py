@@ -1,84 +1,110 @@
-"""How an object's rows lie in the warehouse: names, types, order, and Parquet files of them."""
+"""The columns of an object's table in the warehouse: names, types, order and hints for dlt."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tailrace.errors import FieldTypeChanged
-from tailrace.salesforce.describe import ARROW_OF_KIND, Field, Kind, SObject
+from tailrace.salesforce.describe import ARROW_OF_KIND, Field, Kind, SObject, kind_of_type
 
 FIELD_HINT = "x-salesforce-field"
 TYPE_HINT = "x-salesforce-type"
-DEFINED = ("description", "x-salesforce-compliance", "x-salesforce-sensitivity")
+DEFINITION_HINTS = ("description", "x-salesforce-compliance", "x-salesforce-sensitivity")
 HARD_DELETED = "_hard_deleted"
-ROW_GROUP_ROWS = 50_000
-ROW_GROUP_BYTES = 32 << 20
-PAGE_HELD_BYTES_MAX = 64 << 20
-# A row group of DuckDB: files of exactly that many rows are compressed side by side as they load.
-FILE_ROWS = 122_880
 
-# What lands in a column of another kind without loss.
+# Kinds that land in a column of another kind without loss.
 _WIDENS: dict[tuple[Kind, Kind], Kind] = {("double", "bigint"): "double"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Landed:
-    """One column of the landed table; `field` is None when Salesforce no longer has it.
+class ColumnLayout:
+    """One column of the landed table.
 
     Attributes:
-        known: dlt's hints of the column so far.
+        field: None when Salesforce does not show the field any more, or for columns of our own.
+        constant: The value of every row, for columns of our own.
+        stored_hints: The hints that dlt's schema has of the column so far.
     """
 
     column: str
     kind: Kind
     field: Field | None
     constant: bool | None = None
-    known: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    stored_hints: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
+class FieldDrift:
+    """A field that a landed column has, and that is not as it was.
+
+    Attributes:
+        field: The field's API name.
+        column: The column's name.
+        was, now: Salesforce's types; `now` is None when the field is not visible any more.
+    """
+
+    field: str
+    column: str
+    was: str
+    now: str | None
+
+    @property
+    def changes_values(self) -> bool:
+        """Whether values look different now: the field vanished, or its type is of another kind."""
+        return self.now is None or kind_of_type(self.was) != kind_of_type(self.now)
+
+    def __str__(self) -> str:
+        return self.field if self.now is None else f"{self.field} (was {self.was}, is {self.now})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLayout:
     """A landed table: its columns in their order, whatever Salesforce shows today.
 
     Attributes:
-        fields: The fields to ask for, as the columns want them.
-        vanished: Fields that have a column and that describe no longer shows.
+        fields: The fields to query, with the kinds of their columns.
         new: Fields that get a column now, in a table that exists.
-        retyped: Fields whose type in Salesforce has changed, with both types.
+        drift: Fields that vanished or changed their type since their column was made.
     """
 
     table: str
-    columns: tuple[Landed, ...]
+    columns: tuple[ColumnLayout, ...]
     fields: tuple[Field, ...]
-    vanished: tuple[str, ...]
     new: tuple[str, ...]
-    retyped: tuple[str, ...] = ()
+    drift: tuple[FieldDrift, ...] = ()
 
     @classmethod
-    def of(cls, columns: tuple[Landed, ...], table: str) -> Layout:
-        """The layout of a side table with some of a landed table's columns."""
-        fields = tuple(each.field for each in columns if each.field is not None)
-        return cls(table=table, columns=columns, fields=fields, vanished=(), new=())
+    def of(cls, columns: tuple[ColumnLayout, ...], table: str) -> TableLayout:
+        """The layout of a staging table with some of a landed table's columns."""
+        fields = tuple(column.field for column in columns if column.field is not None)
+        return cls(table=table, columns=columns, fields=fields, new=())
 
-    def defined(self, definitions: Iterable[Mapping[str, Any]]) -> Layout:
+    @property
+    def vanished(self) -> tuple[str, ...]:
+        """Fields that have a column and that describe does not show any more."""
+        return tuple(sorted(drift.field for drift in self.drift if drift.now is None))
+
+    @property
+    def retyped(self) -> tuple[str, ...]:
+        """Fields whose type in Salesforce has changed, with both types."""
+        return tuple(str(drift) for drift in self.drift if drift.now is not None)
+
+    def defined(self, definitions: Iterable[Mapping[str, Any]]) -> TableLayout:
         """The layout with what Salesforce's field definitions say."""
-        found = {str(each["QualifiedApiName"]): each for each in definitions}
-        fields = {each.name: each.defined(found.get(each.name, {})) for each in self.fields}
+        by_name = {str(entry.get("QualifiedApiName")): entry for entry in definitions}
+        fields = {field.name: field.defined(by_name.get(field.name, {})) for field in self.fields}
         return replace(
             self,
             fields=tuple(fields.values()),
             columns=tuple(
-                replace(each, field=fields[each.field.name]) if each.field else each
-                for each in self.columns
+                replace(column, field=fields[column.field.name]) if column.field else column
+                for column in self.columns
             ),
         )
 
@@ -86,228 +112,140 @@ class Layout:
     def schema(self) -> pa.Schema:
         return pa.schema(
             [
-                pa.field(each.column, ARROW_OF_KIND[each.kind], nullable=not _is_id(each))
-                for each in self.columns
+                pa.field(column.column, ARROW_OF_KIND[column.kind], nullable=not _is_id(column))
+                for column in self.columns
             ]
         )
 
     def arrange(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """A batch of fields as a batch of the table."""
+        """A batch of fields as a batch of the table.
+
+        Raises:
+            pa.ArrowInvalid: A row has no id.
+        """
         arrays = []
-        for each in self.columns:
-            if each.field is not None and each.constant is None:
-                arrays.append(batch.column(each.field.name))
-            elif each.constant is None:
-                arrays.append(pa.nulls(batch.num_rows, ARROW_OF_KIND[each.kind]))
+        for column in self.columns:
+            if column.field is not None and column.constant is None:
+                values = batch.column(column.field.name)
+                if _is_id(column) and values.null_count:
+                    raise pa.ArrowInvalid("a row without an id")
+                arrays.append(values)
+            elif column.constant is None:
+                arrays.append(pa.nulls(batch.num_rows, ARROW_OF_KIND[column.kind]))
             else:
-                arrays.append(pa.repeat(pa.scalar(each.constant, pa.bool_()), batch.num_rows))
+                arrays.append(pa.repeat(pa.scalar(column.constant, pa.bool_()), batch.num_rows))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def hints(self, *, remove_deleted: bool) -> dict[str, dict[str, Any]]:
-        """dlt's column hints: types, what each field is called and means in Salesforce."""
-        return {each.column: _hint(each, remove_deleted) for each in self.columns}
+    def hints(self, *, remove_deleted: bool, cursor: str | None = None) -> dict[str, Any]:
+        """dlt's column hints: types, and the field's name and meaning in Salesforce.
+
+        Args:
+            cursor: The field that says when a row changed: of two rows of an id, the newer stays.
+        """
+        hints = {column.column: _hint(column, remove_deleted) for column in self.columns}
+        for column in self.columns:
+            if cursor is not None and column.field is not None and column.field.name == cursor:
+                hints[column.column]["dedup_sort"] = "desc"
+        return hints
 
 
-def lay_out(
+def lay_out_table(
     sobject: SObject, stored: Mapping[str, Any] | None, *, normalize: Callable[[str], str]
-) -> Layout:
+) -> TableLayout:
     """The layout of an object's table, given the columns that it already has.
+
+    Args:
+        stored: dlt's schema of the table, None before the first load.
+        normalize: From API names to those of columns.
 
     Raises:
         FieldTypeChanged: A field's type no longer fits its column.
     """
-    columns = dict((stored or {}).get("columns") or {})
-    named = {str(hint[FIELD_HINT]): each for each, hint in columns.items() if FIELD_HINT in hint}
-    landed: dict[str, Landed] = {}
-    fields, new, retyped = [], [], []
-    for each in sobject.fields:
-        column = named.get(each.name)
+    stored_columns = dict((stored or {}).get("columns") or {})
+    column_of_field = {
+        str(hint[FIELD_HINT]): name for name, hint in stored_columns.items() if FIELD_HINT in hint
+    }
+    layout: dict[str, ColumnLayout] = {}
+    fields, new, drift = [], [], []
+    for field in sobject.fields:
+        column = column_of_field.get(field.name)
         if column is None:
-            column = _free_name(each.name, {*columns, *landed}, normalize)
-            new.append(each.name)
-        elif "data_type" in columns[column]:
-            was = columns[column].get(TYPE_HINT, each.type)
-            if was != each.type:
-                retyped.append(f"{each.name} (was {was}, is {each.type})")
-            each = replace(each, kind=_fitting(sobject.name, each, columns[column]["data_type"]))
-        fields.append(each)
-        landed[column] = Landed(
-            column=column, kind=each.kind, field=each, known=columns.get(column, {})
+            column = _free_name(field.name, {*stored_columns, *layout}, normalize)
+            new.append(field.name)
+        elif "data_type" in stored_columns[column]:
+            hint = stored_columns[column]
+            was = str(hint.get(TYPE_HINT, field.type))
+            if was != field.type:
+                drift.append(FieldDrift(field=field.name, column=column, was=was, now=field.type))
+            field = replace(field, kind=_fitting(sobject.name, field, hint["data_type"]))
+        fields.append(field)
+        layout[column] = ColumnLayout(
+            column=column,
+            kind=field.kind,
+            field=field,
+            stored_hints=stored_columns.get(column, {}),
         )
     for column, kind, constant in _own_columns(sobject, normalize):
-        landed.setdefault(column, Landed(column=column, kind=kind, field=None, constant=constant))
-    for column, hint in columns.items():
-        if column not in landed and FIELD_HINT in hint:
-            landed[column] = Landed(column=column, kind=hint["data_type"], field=None)
-    order = [each for each in columns if each in landed]
-    order += [each for each in landed if each not in columns]
-    return Layout(
+        own = ColumnLayout(column=column, kind=kind, field=None, constant=constant)
+        layout.setdefault(column, own)
+    for column, hint in stored_columns.items():
+        if column not in layout and FIELD_HINT in hint:
+            layout[column] = ColumnLayout(column=column, kind=hint["data_type"], field=None)
+    for name, column in column_of_field.items():
+        if name not in sobject.visible:
+            was = str(stored_columns[column].get(TYPE_HINT, ""))
+            drift.append(FieldDrift(field=name, column=column, was=was, now=None))
+    order = [column for column in stored_columns if column in layout]
+    order += [column for column in layout if column not in stored_columns]
+    return TableLayout(
         table=normalize(sobject.name),
-        columns=tuple(landed[each] for each in order),
+        columns=tuple(layout[column] for column in order),
         fields=tuple(fields),
-        vanished=tuple(sorted(name for name in named if name not in sobject.visible)),
-        new=tuple(new) if named else (),
-        retyped=tuple(retyped),
+        new=tuple(new) if column_of_field else (),
+        drift=tuple(drift),
     )
 
 
-class ParquetFile:
-    """One Parquet file that grows by batches; small batches are held until they fill a row group.
-
-    Safe to use from several threads.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows = 0
-        self._lock = Lock()
-        self._held: list[pa.RecordBatch] = []
-        self._held_rows = 0
-        self._held_bytes = 0
-        self._writer: pq.ParquetWriter | None = None
-
-    def write(self, batches: Sequence[pa.RecordBatch], size: int) -> None:
-        """Add batches of one schema, `size` bytes in all; held until they fill a row group."""
-        with self._lock:
-            for batch in batches:
-                self.rows += batch.num_rows
-                self._held_rows += batch.num_rows
-                self._held.append(batch)
-                if self._held_rows >= ROW_GROUP_ROWS:
-                    self._flush()
-            # Of what was flushed in between some is counted again: a group may be smaller.
-            self._held_bytes += size
-            if self._held_bytes >= ROW_GROUP_BYTES:
-                self._flush()
-
-    def close(self) -> None:
-        """Finish the file; without rows there is none."""
-        with self._lock:
-            self._flush()
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
-
-    def _flush(self) -> None:
-        held = [each for each in self._held if each.num_rows]
-        self._held, self._held_rows, self._held_bytes = [], 0, 0
-        if not held:
-            return
-        table = pa.Table.from_batches(held)
-        if self._writer is None:
-            # Dictionaries and statistics cost more to write than the one read of the file gains.
-            self._writer = pq.ParquetWriter(
-                self.path,
-                table.schema,
-                compression="snappy",
-                use_dictionary=False,
-                write_statistics=False,
-            )
-        self._writer.write_table(table, row_group_size=table.num_rows)
+def _is_id(column: ColumnLayout) -> bool:
+    return column.field is not None and column.field.name == "Id"
 
 
-class LandedFiles:
-    """The files of one object: pages are put together, as one large insert costs half of many.
-
-    A page is taken whole or not at all. One that is too large to be held goes to its own file.
-    """
-
-    def __init__(self, new_path: Callable[[], Path]) -> None:
-        self._new_path = new_path
-        self._lock = Lock()
-        self._open: ParquetFile | None = None
-        self._done: list[ParquetFile] = []
-        self._bytes = 0
-
-    @property
-    def row_bytes(self) -> float:
-        """How many bytes a row has in memory, on average."""
-        rows = self.rows
-        return self._bytes / rows if rows else 0.0
-
-    @property
-    def rows(self) -> int:
-        return sum(rows for _, rows in self.listed())
-
-    def listed(self) -> list[tuple[Path, int]]:
-        """The files with their rows, closed."""
-        with self._lock:
-            self._close()
-            return [(each.path, each.rows) for each in self._done if each.rows]
-
-    def take(self, batches: Iterable[pa.RecordBatch]) -> int:
-        """Read a page to its end and keep it; returns its rows."""
-        held: list[pa.RecordBatch] = []
-        held_bytes = page_bytes = 0
-        own: ParquetFile | None = None
-        for batch in batches:
-            held.append(batch)
-            held_bytes += batch.nbytes
-            page_bytes += batch.nbytes
-            if held_bytes >= PAGE_HELD_BYTES_MAX:
-                own = own or ParquetFile(self._new_path())
-                own.write(held, held_bytes)
-                held, held_bytes = [], 0
-        if own is not None:
-            own.write(held, held_bytes)
-            own.close()
-            with self._lock:
-                self._bytes += page_bytes
-                self._done.append(own)
-            return own.rows
-        with self._lock:
-            self._bytes += page_bytes
-            for batch in held:
-                self._append(batch)
-        return sum(each.num_rows for each in held)
-
-    def _append(self, batch: pa.RecordBatch) -> None:
-        while batch.num_rows:
-            self._open = self._open or ParquetFile(self._new_path())
-            part = batch.slice(0, FILE_ROWS - self._open.rows)
-            self._open.write([part], part.nbytes)
-            batch = batch.slice(part.num_rows)
-            if self._open.rows >= FILE_ROWS:
-                self._close()
-
-    def _close(self) -> None:
-        if self._open is not None:
-            self._open.close()
-            self._done.append(self._open)
-            self._open = None
-            # Between pages little is held; what the last ones took need not stay with the process.
-            pa.default_memory_pool().release_unused()
-
-
-def _is_id(landed: Landed) -> bool:
-    return landed.field is not None and landed.field.name == "Id"
-
-
-def _hint(landed: Landed, remove_deleted: bool) -> dict[str, Any]:
+def _hint(column: ColumnLayout, remove_deleted: bool) -> dict[str, Any]:
     hint: dict[str, Any] = {
-        "name": landed.column,
-        "data_type": landed.kind,
-        "nullable": not _is_id(landed),
+        "name": column.column,
+        "data_type": column.kind,
+        "nullable": not _is_id(column),
     }
-    shown = landed.field
-    if shown is None:
-        if landed.column == HARD_DELETED:
-            hint["description"] = "Gone from Salesforce, and from its recycle bin"
+    field = column.field
+    if field is None:
+        if column.column == HARD_DELETED:
+            hint["description"] = "Deleted in Salesforce, and from its recycle bin"
         return hint
     hint |= {
-        "description": shown.description,
-        FIELD_HINT: shown.name,
-        TYPE_HINT: shown.type,
-        "x-salesforce-calculated": shown.calculated,
-        "x-salesforce-compliance": shown.compliance,
-        "x-salesforce-sensitivity": shown.sensitivity,
+        "description": field.description,
+        FIELD_HINT: field.name,
+        TYPE_HINT: _type_hint(column, field),
+        "x-salesforce-calculated": field.calculated,
+        "x-salesforce-compliance": field.compliance,
+        "x-salesforce-sensitivity": field.sensitivity,
     }
-    if shown.note is None:
-        # Not asked for this time: what is known stays.
-        hint |= {key: landed.known[key] for key in DEFINED if key in landed.known}
-    if shown.name == "IsDeleted":
+    if field.note is None:
+        # The definitions were not asked for this time, so the stored ones stay.
+        hint |= {
+            key: column.stored_hints[key] for key in DEFINITION_HINTS if key in column.stored_hints
+        }
+    if field.name == "IsDeleted":
         hint["hard_delete"] = remove_deleted
     return hint
+
+
+def _type_hint(column: ColumnLayout, field: Field) -> str:
+    """The type to store: the old one while values of another kind land in the same column.
+
+    So each extract reports the change until the object is loaded again.
+    """
+    was = str(column.stored_hints.get(TYPE_HINT, field.type))
+    return field.type if kind_of_type(was) == kind_of_type(field.type) else was
 
 
 def _own_columns(sobject: SObject, normalize: Callable[[str], str]) -> list[tuple[str, Kind, bool]]:
@@ -326,7 +264,7 @@ def _fitting(object_name: str, field: Field, stored: Kind) -> Kind:
         return widened
     raise FieldTypeChanged(
         f"{object_name}.{field.name} is now {field.type} in Salesforce and landed as {stored}",
-        hint=f"Land the object anew (tailrace extract --afresh -s object:{object_name}), or leave"
+        hint=f"Load the object again (tailrace extract --full-refresh -s {object_name}), or leave"
         f" the field out under [sources.salesforce.object.{object_name}]:"
         f' exclude = ["{field.name}"].',
     )
@@ -337,4 +275,4 @@ def _free_name(name: str, taken: set[str], normalize: Callable[[str], str]) -> s
     column = normalize(name)
     candidates = [column, normalize(name.lower())]
     candidates += [f"{column}_{number}" for number in range(2, 100)]
-    return next(each for each in candidates if each not in taken)
+    return next(candidate for candidate in candidates if candidate not in taken)
