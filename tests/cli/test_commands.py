@@ -118,9 +118,9 @@ def test_what_an_extract_warns_of_is_shown(
     (told,) = [w["message"] for w in first["warnings"] if "header" not in w["message"]]
     assert "Summer '27" in told
     warned = " ".join(each["message"] for each in json.loads(done.stdout)["warnings"])
-    for each in ("Summer '27", "Contact: Department", "Visits__c (was double, is int)", "1 cells"):
+    for each in ("Summer '27", "Contact: Department", "Visits__c (was double, is int)", "1 values"):
         assert each in warned
-    for each in ("Summer '27", "Contact: Department", "1 cells"):
+    for each in ("Summer '27", "Contact: Department", "1 values"):
         assert each in shown.stderr
     assert "many" not in warned + done.stderr + shown.stdout + shown.stderr
 
@@ -504,7 +504,7 @@ def test_doctor_names_every_field_that_is_out_of_sight(
     for each in (
         'Account has no field Typ that this user may see. Did you mean "Type"?',
         'Account has no field Industri that this user may see. Did you mean "Industry"?',
-        "models/staging/contacts.sql reads contact.email, which this user does not see.",
+        "models/staging/contacts.sql reads contact.email, which this user cannot see.",
         "models/staging/campaign_members.sql reads campaign_member.contact_id, which",
         "models/staging/campaigns.sql reads campaign.type, which the settings leave out",
     ):
