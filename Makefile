@@ -11,12 +11,13 @@ BIN := .venv/bin
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
 
-.PHONY: help setup demo test check duckdb-1.5 postgres bench lock clean
+.PHONY: help setup demo test check docs duckdb-1.5 postgres bench lock clean
 
 help:
 	@echo "make demo    the whole main job on the sandbox, no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
 	@echo "make check   the first four of these only"
+	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make bench   one line a figure; ONLY=NAME,... runs some, QUICK=1 fewer rows"
 	@echo "make lock    resolve the locked packages anew (needs uv)"
 	@echo "make clean   remove the environments and caches"
@@ -39,6 +40,11 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# Writes docs/reference/ from the code, and real output into the documents.
+docs: setup
+	@PYTHONPATH=tests $(BIN)/python -m repository.references
+	@$(BIN)/pytest -q --write-docs tests/repository/test_docs_run.py
 
 # The full suite runs last, so that the output ends with its closing line.
 test: check postgres duckdb-1.5

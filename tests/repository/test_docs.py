@@ -1,4 +1,4 @@
-"""The documents say what is so, and their commands exist."""
+"""The documents name what exists: commands, options, recipes, files, tests, settings."""
 
 from __future__ import annotations
 
@@ -10,86 +10,119 @@ from pathlib import Path
 
 import click
 import pytest
+from repository import references
+from repository.documents import ROOT, documents, name_of
 
 import tailrace as package
-from tailrace.cli.app import EXIT_CODES
 from tailrace.cli.app import tailrace as group
-from tailrace.config.settings import SegmentSettings
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "DELIVERY.md")
-# Those whose lines name the tests that hold them.
-PROVEN_DOCUMENTS = ("DELIVERY.md", "EXTRACT.md")
+GUARANTEES = ROOT / "docs" / "guarantees.md"
+CONTRIBUTORS = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCUMENTS = [*documents(), *CONTRIBUTORS]
+PAGES = [*DOCUMENTS, *sorted((ROOT / "docs" / "reference").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.yml"))
+
+
+def code_of(text: str) -> str:
+    """The code spans and code blocks of a document, one a line."""
+    blocks = re.findall(r"^ *```[^\n]*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    return "\n".join(blocks + re.findall(r"`([^`\n]+)`", text))
 
 
 def named_in(text: str, program: str) -> set[str]:
-    """The second words of `program …` in code spans and code blocks."""
-    code = "\n".join(
-        re.findall(r"```sh\n(.*?)```", text, re.DOTALL) + re.findall(r"`([^`\n]+)`", text)
-    )
-    return set(re.findall(rf"(?:^|\s){program} ([a-z][a-z-]*)", code))
+    """The second words of `program …` in a text."""
+    return set(re.findall(rf"(?:^|[\s/]){program} ([a-z][a-z-]*)(?=\s|$)", text, re.MULTILINE))
 
 
-def test_every_command_is_in_the_readme_and_the_readme_names_no_other() -> None:
-    assert set(group.commands) == named_in(README, "tailrace")
+@pytest.mark.parametrize("name", references.pages())
+def test_a_reference_says_what_the_code_says(name: str) -> None:
+    expected = references.pages()[name]()
+    committed = (references.FOLDER / name).read_text(encoding="utf-8")
+    assert expected == committed, f"docs/reference/{name} is out of date: run `make docs`"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_recipe_that_a_document_names_exists(document: str) -> None:
+def test_no_reference_is_left_over() -> None:
+    assert set(references.pages()) == {path.name for path in references.FOLDER.iterdir()}
+
+
+def test_every_setting_is_described_where_it_is_defined() -> None:
+    assert [] == references.undescribed_settings()
+
+
+def test_every_column_of_the_ledger_is_described() -> None:
+    assert [] == references.undescribed_columns(), f"edit {references.LEDGER_COLUMNS.name}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_every_recipe_that_a_document_names_exists(document: Path) -> None:
     makefile = (ROOT / "Makefile").read_text()
     recipes = set(re.findall(r"^([a-z][a-z0-9.-]*):", makefile, re.MULTILINE))
-    assert named_in((ROOT / document).read_text(), "make") <= recipes
+    assert named_in(code_of(document.read_text(encoding="utf-8")), "make") <= recipes
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_to_a_file_leads_somewhere(document: str) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / document).read_text())
-    assert [] == [link for link in links if not (ROOT / link).exists()]
+@pytest.mark.parametrize("document", PAGES, ids=name_of)
+def test_every_link_leads_to_a_file_and_a_heading(document: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", document.read_text())
+    missing = [path for path, _ in links if not (document.parent / path).exists()]
+    missing += [
+        f"{path}#{anchor}"
+        for path, anchor in links
+        if anchor and anchor not in headings(document.parent / path if path else document)
+    ]
+    assert [] == missing
 
 
-@pytest.mark.parametrize("document", PROVEN_DOCUMENTS)
-def test_every_test_that_a_document_names_exists(document: str) -> None:
-    """As `test_file` or `test_file::test_name`, with its folder where it is in one."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    named = re.findall(r"`((?:[a-z_]+/)*test_\w+)(?:\.py)?(?:::(test_\w+))?[^`\n]*`", text)
-    assert len(named) > 10
-    for file, test in named:
-        code = (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
-        assert not test or f"def {test}(" in code, f"{file} has no {test}"
+def headings(document: Path) -> set[str]:
+    """The anchors of a document's headings."""
+    titles = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-def test_every_line_of_a_failure_names_its_test() -> None:
-    lines = (ROOT / "DELIVERY.md").read_text(encoding="utf-8").splitlines()
-    start = next(at for at, line in enumerate(lines) if line.startswith("| failure |"))
-    rows = [line for line in lines[start + 2 :] if line.startswith("|")]
-    failures = [row for row in rows if row.count("|") == 6]
-    assert [] == [row for row in failures if "::test_" not in row.split("|")[5]]
-    assert len(failures) > 20
+def test_every_page_is_linked_from_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    pages = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")]
+    unlinked = [page.as_posix() for page in pages if f"({page.as_posix()})" not in index]
+    assert ["README.md"] == unlinked
 
 
-@pytest.mark.parametrize("document", ["README.md", "DELIVERY.md"])
-def test_every_command_and_option_that_a_document_names_exists(document: str) -> None:
-    text = (ROOT / document).read_text(encoding="utf-8")
-    known = {
+@pytest.mark.parametrize("document", [*DOCUMENTS, *EXAMPLES], ids=name_of)
+def test_every_command_and_option_that_a_document_names_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    code = text if document.suffix == ".yml" else code_of(text)
+    assert set() == named_in(code, "tailrace") - set(group.commands)
+    options = {
         option
         for command in group.commands.values()
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for option in (*parameter.opts, *parameter.secondary_opts)
     }
-    spans = " ".join(re.findall(r"`([^`\n]+)`", text))
-    assert set() == set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", spans)) - known
-    assert set() == named_in(text, "tailrace") - set(group.commands)
+    commands = re.findall(r"(?:^|[\s/])tailrace ([a-z][a-z-]* .*)$", code, re.MULTILINE)
+    spans = re.findall(r"^(--[a-z][a-z-]+.*)$", code, re.MULTILINE)
+    used = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", " ".join(commands + spans)))
+    assert set() == used - options - {"--write-docs"}
 
 
-def test_the_settings_of_the_delivery_are_these() -> None:
-    """Name and default of each setting in DELIVERY.md's table are the engine's own."""
-    text = (ROOT / "DELIVERY.md").read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\| `([a-z_]+)` \| ([\d,]+) \|", text, re.MULTILINE))
-    settings = SegmentSettings(write_key="")
-    assert len(told) > 5
-    assert told == {name: f"{getattr(settings, name):,.0f}" for name in told}
+def test_every_guarantee_names_tests_that_exist() -> None:
+    """By the id of its line, as `folder/file::name` under tests/."""
+    text = GUARANTEES.read_text(encoding="utf-8")
+    lines, _, tests = text.partition("\n## Tests\n")
+    row = re.compile(r"^\| ([A-Z]\d+) \|(.*)\|$", re.MULTILINE)
+    proofs = dict(row.findall(tests))
+    assert [name for name, _ in row.findall(lines)] == list(proofs)
+    assert len(proofs) > 50
+    missing = [
+        f"{name}: {file}::{test}"
+        for name, named in proofs.items()
+        for file, test in re.findall(r"`([\w/]+)::(\w+)`", named) or [("nothing", "named")]
+        if f"def {test}(" not in _code(file)
+    ]
+    assert [] == missing
+
+
+def _code(file: str) -> str:
+    path = ROOT / "tests" / f"{file}.py"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
 def test_every_command_and_option_has_its_help() -> None:
@@ -103,27 +136,10 @@ def test_every_command_and_option_has_its_help() -> None:
     assert [] == silent
 
 
-def test_help_and_readme_have_the_same_exit_codes() -> None:
-    in_help = re.findall(r"^  (\d+) ", EXIT_CODES, re.MULTILINE)
-    in_readme = re.findall(r"^\| (\d+)(?:, \d+)? \|", README, re.MULTILINE)
-    assert in_help == in_readme
-
-
-def test_the_readme_s_audience_is_valid(project: Path) -> None:
-    from tailrace.models.loader import read_models
-
-    sql = re.search(r"```sql\n(.*?)```", README, re.DOTALL)
-    assert sql
-    (project / "models" / "audiences" / "vip_contacts.sql").write_text(sql[1])
-    audience = read_models(project / "models").by_name["vip_contacts"].audience
-    assert audience is not None
-    assert ("contact_id",) == audience.key
-
-
 def modules() -> list[str]:
     """Every module of the package but its two programs."""
-    found = pkgutil.walk_packages(package.__path__, "tailrace.")
-    return [each.name for each in found if not each.name.endswith("__main__")]
+    walked = pkgutil.walk_packages(package.__path__, "tailrace.")
+    return [module.name for module in walked if not module.name.endswith("__main__")]
 
 
 @pytest.mark.parametrize("name", modules())

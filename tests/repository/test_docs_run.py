@@ -1,0 +1,119 @@
+"""README and docs are executed: commands, SQL, settings and snippets, against the simulators."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from repository.documents import ROOT, Runner, blocks, documents, name_of, with_output
+
+from tailrace.clock import SystemClock
+from tailrace.testing import SalesforceSimulator, SegmentSimulator
+from tailrace.testing.org.org import Org
+
+# Blocks that are not executed: installation, schedulers, other machines, drawings and trees.
+NOT_RUN: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """Both simulators, the variables that lead to them, and a project that has run once."""
+
+    urls: dict[str, str]
+    environ: dict[str, str]
+    project: Path
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    folder = tmp_path_factory.mktemp("documents")
+    org = Org(start=SystemClock().now())
+    with SalesforceSimulator(org=org) as salesforce, SegmentSimulator() as segment:
+        environ = {
+            "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
+            "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID": salesforce.client_id,
+            "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_SECRET": salesforce.client_secret,
+            "DESTINATION__SEGMENT__HOST": segment.url,
+            "DESTINATION__SEGMENT__SETTINGS_HOST": segment.url,
+            "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            "COLUMNS": "100",
+        }
+        urls = {"salesforce": salesforce.url, "segment": segment.url}
+        runner = Runner(folder=folder, urls=urls, environ=environ)
+        for command in ("init shop", "run --project-dir shop"):
+            code, output = runner._tailrace(command)
+            assert 0 == code, output
+        yield Sandbox(urls=urls, environ=environ, project=folder / "shop")
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as open_stack:
+        yield open_stack
+
+
+@pytest.mark.parametrize("document", documents(), ids=name_of)
+def test_a_document_runs_from_top_to_bottom(
+    document: Path,
+    sandbox: Sandbox,
+    stack: ExitStack,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+) -> None:
+    text = document.read_text(encoding="utf-8")
+    folder = tmp_path
+    if "\ntailrace init" not in text:
+        folder = Path(shutil.copytree(sandbox.project, tmp_path / "shop"))
+    urls = dict(sandbox.urls)
+    if "tailrace.testing salesforce" in text:
+        # A document that starts an org sees no change that another document made.
+        own = stack.enter_context(SalesforceSimulator(org=Org(start=SystemClock().now())))
+        urls["salesforce"] = own.url
+    runner = Runner(folder=folder, urls=urls, environ=dict(sandbox.environ))
+    write = pytestconfig.getoption("--write-docs")
+    moved = 0
+    for block in blocks(text):
+        if not block.language:
+            continue
+        if write and block.language == "text":
+            before = len(text)
+            text = with_output(text, block, runner.output, moved)
+            document.write_text(text, encoding="utf-8")
+            moved += len(text) - before
+            continue
+        runner.run(block)
+
+
+def test_what_is_not_executed_is_counted() -> None:
+    counts = {
+        name_of(document): len(
+            [b for b in blocks(document.read_text(encoding="utf-8")) if not b.language]
+        )
+        for document in documents()
+    }
+    assert NOT_RUN == {name: count for name, count in counts.items() if count}
+
+
+def test_the_example_audiences_are_valid(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Without an error or a warning, and the SQL runs on the landed tables."""
+    folder = Path(shutil.copytree(sandbox.project, tmp_path / "shop"))
+    examples = sorted((ROOT / "docs" / "examples").glob("*.sql"))
+    assert len(examples) >= 3
+    for example in examples:
+        shutil.copy(example, folder / "models" / "audiences")
+    runner = Runner(folder=folder, urls=sandbox.urls, environ=dict(sandbox.environ))
+    names = "accounts_with_open_cases first_campaign_response enterprise_contacts".split()
+    selected = " ".join(f"-s {name}" for name in names)
+    _, output = runner._tailrace(f"validate --json {selected}")
+    answer = json.loads(output)
+    assert [] == answer["errors"] + answer.get("warnings", [])
+    code, output = runner._tailrace(f"plan --json {selected}")
+    assert 0 == code, output
+    sizes = {entry["audience"]: entry["size_after"] for entry in json.loads(output)["audiences"]}
+    assert set(names) == {name for name, size in sizes.items() if size}
