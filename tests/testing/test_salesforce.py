@@ -318,7 +318,7 @@ class TestRest:
         [
             ("POST", "limits", 405),
             ("DELETE", "query", 405),
-            ("POST", "sobjects/Contact", 501),
+            ("POST", "sobjects/Contact", 400),
             ("GET", "composite", 405),
             ("POST", "composite/batch", 501),
             ("GET", "nonsense", 404),

@@ -28,8 +28,21 @@ def _ref(name: str, *refers_to: str, must: bool = False) -> Field:
     return Field(name=name, type="reference", refers_to=refers_to, nillable=not must)
 
 
-def _pick(name: str, *values: str, must: bool = False, compound: str | None = None) -> Field:
-    return Field(name=name, type="picklist", values=values, nillable=not must, compound=compound)
+def _pick(
+    name: str,
+    *values: str,
+    must: bool = False,
+    compound: str | None = None,
+    default: str | None = None,
+) -> Field:
+    return Field(
+        name=name,
+        type="picklist",
+        values=values,
+        nillable=not must,
+        compound=compound,
+        default=default,
+    )
 
 
 def _flag(name: str, **more: bool) -> Field:
@@ -169,7 +182,7 @@ LEAD = SObject(
         _of("url", "Website"),
         _long("Description"),
         _pick("LeadSource", *SOURCES),
-        _pick("Status", "Open", "Working", "Qualified", "Unqualified", must=True),
+        _pick("Status", "Open", "Working", "Qualified", "Unqualified", must=True, default="Open"),
         _pick("Industry", *INDUSTRIES),
         _pick("Rating", "Hot", "Warm", "Cold"),
         _money("AnnualRevenue", scale=0),
@@ -247,7 +260,7 @@ CAMPAIGN_MEMBER = SObject(
         _ref("CampaignId", "Campaign", must=True),
         _ref("LeadId", "Lead"),
         _ref("ContactId", "Contact"),
-        _pick("Status", *MEMBER_STATUSES),
+        _pick("Status", *MEMBER_STATUSES, default="Sent"),
         _flag("HasResponded"),
         Field(name="FirstRespondedDate", type="date"),
     ),
@@ -258,7 +271,7 @@ CASE = SObject(
     key_prefix="500",
     fields=with_fields(
         system_fields(),
-        _text("CaseNumber", 30, must=True),
+        Field(name="CaseNumber", type="string", length=30, nillable=False, auto_number=True),
         _ref("ContactId", "Contact"),
         _ref("AccountId", "Account"),
         _pick("Type", "Question", "Problem"),
@@ -285,8 +298,10 @@ TASK = SObject(
         _ref("WhatId", "Account", "Opportunity", "Campaign", "Case"),
         Field(name="Subject", type="combobox", length=255, values=("Call", "Send Letter")),
         Field(name="ActivityDate", type="date", label="Due Date Only"),
-        _pick("Status", "Not Started", "In Progress", "Completed", must=True),
-        _pick("Priority", "High", "Normal", "Low", must=True),
+        _pick(
+            "Status", "Not Started", "In Progress", "Completed", must=True, default="Not Started"
+        ),
+        _pick("Priority", "High", "Normal", "Low", must=True, default="Normal"),
         _flag("IsHighPriority"),
         _ref("OwnerId", "User", must=True),
         _long("Description"),

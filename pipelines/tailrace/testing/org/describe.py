@@ -36,17 +36,14 @@ _KINDS: dict[str, tuple[str, int, bool, bool, bool]] = {
     "location": ("urn:location", 0, True, False, False),
     "base64": ("xsd:base64Binary", 0, False, False, False),
 }
-# What a real describe says as well, and what no field of a simulated org ever has.
-_UNPLAYED: dict[str, Any] = {
+# Keys of a real describe that have the same value for every field of a simulated org.
+_CONSTANT: dict[str, Any] = {
     "aiPredictionField": False,
-    "autoNumber": False,
     "cascadeDelete": False,
-    "caseSensitive": False,
     "controllerName": None,
     "defaultValueFormula": None,
     "dependentPicklist": False,
     "displayLocationInDecimal": False,
-    "externalId": False,
     "filteredLookupInfo": None,
     "formulaTreatNullNumberAsZero": False,
     "highScaleNumber": False,
@@ -56,8 +53,6 @@ _UNPLAYED: dict[str, Any] = {
     "referenceTargetField": None,
     "relationshipOrder": None,
     "restrictedDelete": False,
-    "restrictedPicklist": False,
-    "unique": False,
     "writeRequiresMasterRead": False,
 }
 _OBJECT_NULLS = (
@@ -102,6 +97,12 @@ class Field:
     deprecated: bool = False
     compliance: str | None = None
     sensitivity: str | None = None
+    external_id: bool = False
+    unique: bool = False
+    case_sensitive: bool = False
+    restricted: bool = False
+    auto_number: bool = False
+    default: Any = None
 
     @property
     def custom(self) -> bool:
@@ -125,29 +126,39 @@ class Field:
         """Whether ORDER BY may name it."""
         return _KINDS[self.type][3] and not self.long_text and self.filterable is not False
 
-    def describe(self) -> dict[str, Any]:
+    @property
+    def defaulted(self) -> bool:
+        """Whether Salesforce fills the field in if a new record does not set it."""
+        return self.type == "boolean" or self.default is not None or self.name in _SET_ON_CREATE
+
+    @property
+    def id_lookup(self) -> bool:
+        """Whether an upsert can match records by this field."""
+        return self.type in ("id", "email") or self.external_id
+
+    def describe(self, *, createable: bool, updateable: bool) -> dict[str, Any]:
         """The field's entry in the object's describe."""
         soap_type, length, _, _, groupable = _KINDS[self.type]
         length = self.length or length
         number = self.type in _NUMBERS
         return {
-            **_UNPLAYED,
+            **_CONSTANT,
             "aggregatable": self.type not in ("address", "location", "base64", "boolean"),
             "byteLength": length * 3 if self.type in _TEXTS else length,
             "calculated": self.calculated,
             "calculatedFormula": self.formula,
             "compoundFieldName": self.compound,
-            "createable": self._writable(),
+            "createable": createable,
             "custom": self.custom,
-            "defaultValue": False if self.type == "boolean" else None,
-            "defaultedOnCreate": self.type == "boolean",
+            "defaultValue": False if self.type == "boolean" else self.default,
+            "defaultedOnCreate": self.defaulted,
             "deprecatedAndHidden": self.deprecated,
             "digits": {"int": 8, "long": 18}.get(self.type, 0),
             "encrypted": self.type == "encryptedstring",
             "extraTypeInfo": "plaintextarea" if self.type == "textarea" else None,
             "filterable": self.can_filter,
             "groupable": groupable and not self.long_text and not self.calculated,
-            "idLookup": self.type in ("id", "email"),
+            "idLookup": self.id_lookup,
             "inlineHelpText": self.help,
             "label": self.label or label_of(self.name),
             "length": length,
@@ -161,19 +172,23 @@ class Field:
             "precision": self.precision if number else 0,
             "queryByDistance": self.type in ("address", "location"),
             "referenceTo": list(self.refers_to),
-            "relationshipName": self._relationship(),
+            "relationshipName": self.relationship,
             "scale": self.scale if number else 0,
             "searchPrefilterable": self.type == "reference",
             "soapType": soap_type,
             "sortable": self.can_sort,
             "type": self.type,
-            "updateable": self._writable(),
+            "updateable": updateable,
+            "autoNumber": self.auto_number,
+            "caseSensitive": self.case_sensitive,
+            "externalId": self.external_id,
+            "restrictedPicklist": self.restricted,
+            "unique": self.unique,
         }
 
-    def _writable(self) -> bool:
-        return not self.calculated and self.name not in SYSTEM_FIELDS
-
-    def _relationship(self) -> str | None:
+    @property
+    def relationship(self) -> str | None:
+        """The name of the relationship of a lookup."""
         if self.type != "reference":
             return None
         if self.custom:
@@ -201,6 +216,8 @@ class SObject:
     countable: bool = True
     needs_filter: tuple[str, ...] = ()
     hidden: frozenset[str] = field(default_factory=frozenset)
+    read_only: frozenset[str] = field(default_factory=frozenset)
+    writable: bool = True
 
     @property
     def custom(self) -> bool:
@@ -219,6 +236,27 @@ class SObject:
             return None
         return next((each for each in self.fields if each.name.lower() == wanted), None)
 
+    def find_lookup(self, relationship: str) -> Field | None:
+        """A visible lookup by the name of its relationship, such as `Account`."""
+        wanted = relationship.lower()
+        return next(
+            (item for item in self.visible if (item.relationship or "").lower() == wanted), None
+        )
+
+    def createable(self, field: Field) -> bool:
+        """Whether a new record may set the field."""
+        parent = (
+            any(other.compound == field.name and other is not field for other in self.fields)
+            and not field.compound
+        )
+        fixed = field.calculated or field.auto_number or field.name in READ_ONLY_FIELDS
+        locked = field.name.lower() in self.read_only
+        return self.writable and not (parent or fixed or locked)
+
+    def updateable(self, field: Field) -> bool:
+        """Whether an update may change the field."""
+        return self.createable(field) and (self.name, field.name) not in CREATE_ONLY_FIELDS
+
     def with_field(self, new: Field) -> SObject:
         """The object with this field added, or changed where it is."""
         if any(each.name.lower() == new.name.lower() for each in self.fields):
@@ -236,10 +274,10 @@ class SObject:
         root = f"/services/data/v{version}/sobjects/{self.name}"
         return {
             "activateable": False,
-            "createable": True,
+            "createable": self.writable,
             "custom": self.custom,
             "customSetting": False,
-            "deletable": True,
+            "deletable": self.writable and not self.name.endswith("__e"),
             "deprecatedAndHidden": False,
             "feedEnabled": False,
             "hasSubtypes": False,
@@ -257,7 +295,7 @@ class SObject:
             "searchable": True,
             "triggerable": True,
             "undeletable": self.undeletable,
-            "updateable": True,
+            "updateable": self.writable and not self.name.endswith("__e"),
             "urls": {
                 "sobject": root,
                 "describe": f"{root}/describe",
@@ -274,7 +312,10 @@ class SObject:
             "childRelationships": [],
             "compactLayoutable": True,
             "deepCloneable": False,
-            "fields": [each.describe() for each in self.visible],
+            "fields": [
+                field.describe(createable=self.createable(field), updateable=self.updateable(field))
+                for field in self.visible
+            ],
             "isInterface": False,
             "namedLayoutInfos": [],
             "recordTypeInfos": [],
@@ -302,6 +343,27 @@ def system_fields(*, deleted: bool = True, modified: bool = True) -> tuple[Field
 
 
 SYSTEM_FIELDS = frozenset(each.name for each in system_fields()) | {"MasterRecordId"}
+# Fields that recorded describes of real orgs give as neither createable nor updateable.
+READ_ONLY_FIELDS = SYSTEM_FIELDS | {
+    "ClosedDate", "ConvertedAccountId", "ConvertedContactId", "ConvertedDate",
+    "ConvertedOpportunityId", "ExpectedRevenue", "FirstRespondedDate", "Fiscal", "FiscalQuarter",
+    "FiscalYear", "ForecastCategory", "HasResponded", "IsArchived", "IsClosed", "IsEmailBounced",
+    "IsHighPriority", "IsPersonAccount", "IsWon", "LastActivityDate", "LastReferencedDate",
+    "LastStageChangeDate", "LastViewedDate", "PersonContactId", "PhotoUrl",
+}  # fmt: skip
+CREATE_ONLY_FIELDS = frozenset(
+    (
+        ("CampaignMember", "CampaignId"),
+        ("CampaignMember", "ContactId"),
+        ("CampaignMember", "LeadId"),
+        ("Lead", "IsConverted"),
+        ("Opportunity", "ContactId"),
+        ("OpportunityContactRole", "OpportunityId"),
+    )
+)
+_SET_ON_CREATE = frozenset(each.name for each in system_fields(deleted=False)) | {
+    "OwnerId", "Probability",
+}  # fmt: skip
 
 
 def address_fields(prefix: str) -> tuple[Field, ...]:

@@ -73,6 +73,62 @@ def enable_currencies(org: Org, *codes: str) -> None:
         org.insert("CurrencyType", {**rate, "IsActive": True, "IsCorporate": number == 0})
 
 
+def enable_write_back(org: Org) -> None:
+    """Add the fields, keys and events that a write-back needs.
+
+    Contact, Lead, Account and Campaign get the unique external id `Crm_Key__c` with the values
+    `c-0001`, `l-0001`, `a-0001` and `p-0001` onwards. Contact and Lead also get `Plan_Tier__c`
+    (restricted picklist), `Health__c` (three digits, one decimal), `Is_VIP__c`, `Next_Offer__c`
+    (40 characters), `Renewal_Date__c` and `Scored_At__c`. CampaignMember gets the external id
+    `Member_Key__c`. `Vip_Change__e` is a platform event.
+    """
+    custom = (
+        Field(
+            name="Plan_Tier__c",
+            type="picklist",
+            values=("gold", "silver", "bronze"),
+            restricted=True,
+        ),
+        Field(name="Health__c", type="double", precision=4, scale=1),
+        Field(name="Is_VIP__c", type="boolean", nillable=False),
+        Field(name="Next_Offer__c", type="string", length=40),
+        Field(name="Renewal_Date__c", type="date"),
+        Field(name="Scored_At__c", type="datetime"),
+    )
+    for sobject in ("Contact", "Lead", "Account", "Campaign"):
+        org.add_field(sobject, _external_id("Crm_Key__c"))
+        prefix = {"Campaign": "p"}.get(sobject, sobject[0].lower())
+        for number, record_id in enumerate(org.rows(sobject).ids(), start=1):
+            org.silently(sobject, record_id, {"Crm_Key__c": f"{prefix}-{number:04d}"})
+    for sobject in ("Contact", "Lead"):
+        for field in custom:
+            org.add_field(sobject, field)
+        for record_id in org.rows(sobject).ids():
+            org.silently(sobject, record_id, {"Is_VIP__c": False})
+    org.add_field("CampaignMember", _external_id("Member_Key__c"))
+    org.add_object(
+        SObject(
+            name="Vip_Change__e",
+            key_prefix="e00",
+            queryable=False,
+            replicateable=False,
+            undeletable=False,
+            bulk=False,
+            fields=(
+                Field(name="ReplayId", type="string", auto_number=True),
+                Field(name="CreatedDate", type="datetime", nillable=False),
+                Field(name="Email__c", type="string", length=80, nillable=False),
+                Field(name="Tier__c", type="string", length=20),
+                Field(name="Score__c", type="double", scale=1),
+            ),
+        )
+    )
+
+
+def _external_id(name: str) -> Field:
+    return Field(name=name, type="string", length=64, external_id=True, unique=True)
+
+
 def add_similar_names(org: Org, rows: int = 3) -> tuple[str, str]:
     """Add two objects whose names differ in an underscore only; return their names."""
     names = ("OrderLine__c", "Order_Line__c")

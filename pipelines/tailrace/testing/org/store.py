@@ -169,6 +169,12 @@ class OrgStore:
         """Give the field back."""
         self._hidden(sobject, lambda hidden: hidden - {name.lower()})
 
+    def lock_field(self, sobject: str, name: str) -> None:
+        """Make the field read-only for this user by field-level security."""
+        with self.lock:
+            rows = self.rows(sobject)
+            rows.spec = replace(rows.spec, read_only=rows.spec.read_only | {name.lower()})
+
     def _hidden(self, sobject: str, change: Any) -> None:
         with self.lock:
             rows = self.rows(sobject)

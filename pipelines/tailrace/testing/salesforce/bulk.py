@@ -65,12 +65,21 @@ class BulkSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class JobFault:
-    """Jobs whose query holds this text end badly, so many times."""
+    """Jobs that end in another state than JobComplete.
+
+    Args:
+        contains: text in the query, or in "{operation} {object}" of an ingest job.
+        message: the job's `errorMessage`.
+        state: Failed or Aborted.
+        times: how many jobs; None = all.
+        after_rows: rows that an ingest job processes before; the others stay unprocessed.
+    """
 
     contains: str = ""
     message: str = "QUERY_TIMEOUT: Your query request was running for too long."
     state: str = "Failed"
     times: int | None = 1
+    after_rows: int = 0
 
 
 @dataclass(kw_only=True)
@@ -155,7 +164,7 @@ class Bulk:
         return sum(job.created_at >= since for job in self.jobs.values())
 
     def _create(self, request: Request, version: str) -> Response:
-        given = _body(request)
+        given = json_body(request)
         unknown = [name for name in given if name not in _KNOWN_KEYS]
         if unknown:
             raise Refused(400, "JSON_PARSER_ERROR", f'Unrecognized field "{unknown[0]}"')
@@ -245,7 +254,7 @@ class Bulk:
             self._poll(job)
             return Response.of_json(self._info(job, full=True))
         if request.method == "PATCH":
-            if _body(request) != {"state": "Aborted"}:
+            if json_body(request) != {"state": "Aborted"}:
                 raise Refused(400, "INVALIDJOB", "Only state Aborted can be set")
             if job.state in _DONE:
                 message = f"Aborting already {job.state} Job not allowed"
@@ -400,7 +409,12 @@ class Bulk:
         return info
 
 
-def _body(request: Request) -> dict[str, Any]:
+def json_body(request: Request) -> dict[str, Any]:
+    """The JSON object in the body of a request.
+
+    Raises:
+        Refused: The body is not a JSON object, or is sent as something else.
+    """
     if request.content_type != "application/json":
         message = f"Content-Type {request.content_type or '(none)'} is not application/json"
         raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", message)

@@ -1,7 +1,7 @@
-"""The composite resource: several calls in the body of one, here the queries among them.
+"""The composite resource: up to 25 calls in one request, here queries and single writes.
 
-As with Salesforce, a call in a body is bound by no length of a URL, and its refusal is told within
-an answer that is itself a success.
+As in Salesforce, calls in a body have no limit on the length of their URL, and the error of one is
+part of an answer with status 200. `allOrNone` is not simulated.
 """
 
 from __future__ import annotations
@@ -19,27 +19,30 @@ from tailrace.testing.salesforce.refusals import Refused, not_played, wrong_meth
 CALLS_MAX = 25
 QUERIES_MAX = 5
 _QUERY = re.compile(r"/services/data/v\d+\.\d/(query|queryAll)(?:/.*)?")
+_SOBJECT = re.compile(r"/services/data/v\d+\.\d/sobjects/\w+(?:/[^/]+){0,2}")
 _REFERENCE = re.compile(r"[A-Za-z]\w*")
 
 Answer = Callable[[Request, str, list[str]], Response]
 
 
 def composite(request: Request, version: str, answer: Answer) -> Response:
-    """Answer each call of a body; `answer` does what the URL of one names.
+    """Answer each call of a body; `answer` handles the URL of one call.
 
     Raises:
-        Refused: The body as a whole is not what Salesforce takes.
+        Refused: The body as a whole is not valid.
     """
     if request.method != "POST":
         raise wrong_method(request.method, "POST")
     calls = _calls(request)
-    told = [_one(request, version, call, answer) for call in calls]
-    return Response.of_json({"compositeResponse": told})
+    responses = [_one(request, version, call, answer) for call in calls]
+    return Response.of_json({"compositeResponse": responses})
 
 
 def _calls(request: Request) -> list[dict[str, Any]]:
     try:
         body = json.loads(request.content())
+        if body.get("allOrNone"):
+            raise not_played("allOrNone in a composite request")
         calls = body["compositeRequest"]
         references = [str(each["referenceId"]) for each in calls]
         for each in calls:
@@ -57,18 +60,28 @@ def _calls(request: Request) -> list[dict[str, Any]]:
 
 def _one(request: Request, version: str, call: dict[str, Any], answer: Answer) -> dict[str, Any]:
     parts = urlsplit(call["url"])
-    if call["method"] != "GET" or not _QUERY.fullmatch(parts.path):
-        raise not_played("composite calls other than queries")
+    reads = call["method"] == "GET" and _QUERY.fullmatch(parts.path)
+    writes = call["method"] in ("POST", "PATCH", "DELETE") and _SOBJECT.fullmatch(parts.path)
+    if not reads and not writes:
+        raise not_played("composite calls other than queries and writes of one record")
+    headers = {**request.headers, "content-type": "application/json"}
+    headers |= {name.lower(): text for name, text in (call.get("httpHeaders") or {}).items()}
+    headers.pop("content-encoding", None)
     inner = replace(
-        request, method="GET", path=parts.path, query=dict(parse_qsl(parts.query)), body=b""
+        request,
+        method=call["method"],
+        path=parts.path,
+        query=dict(parse_qsl(parts.query)),
+        headers=headers,
+        body=json.dumps(call["body"]).encode() if "body" in call else b"",
     )
     try:
-        found = answer(inner, version, parts.path.strip("/").split("/")[3:])
+        response = answer(inner, version, parts.path.strip("/").split("/")[3:])
     except Refused as refusal:
-        found = refusal.response()
+        response = refusal.response()
     return {
-        "body": json.loads(found.body),
+        "body": json.loads(response.body) if response.body else None,
         "httpHeaders": {},
-        "httpStatusCode": found.status,
+        "httpStatusCode": response.status,
         "referenceId": call["referenceId"],
     }

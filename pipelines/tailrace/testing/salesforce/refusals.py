@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from tailrace.testing.http.messages import Response
 
@@ -11,18 +12,27 @@ class Refused(Exception):
     """An API call that is answered with an error."""
 
     def __init__(
-        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        message: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        fields: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.headers = dict(headers or {})
+        self.fields = fields
 
     def response(self) -> Response:
         """The array that every data API answers errors with."""
-        body = [{"message": self.message, "errorCode": self.code}]
-        return Response.of_json(body, self.status, **self.headers)
+        error: dict[str, Any] = {"message": self.message, "errorCode": self.code}
+        if self.fields:
+            error["fields"] = list(self.fields)
+        return Response.of_json([error], self.status, **self.headers)
 
 
 class TokenRefused(Exception):

@@ -17,6 +17,7 @@ from tailrace.testing.org.rows import Rows
 from tailrace.testing.salesforce import replication, soql
 from tailrace.testing.salesforce.behavior import OrgBehavior
 from tailrace.testing.salesforce.pages import Pages, page_key
+from tailrace.testing.salesforce.record_writes import RecordWrites
 from tailrace.testing.salesforce.refusals import (
     Refused,
     not_found,
@@ -47,8 +48,9 @@ class Cursor:
 class Rest:
     """The resources under `/services/data/vNN.0/`, jobs excepted."""
 
-    def __init__(self, org: Org, pages: Pages, behavior: OrgBehavior) -> None:
+    def __init__(self, org: Org, pages: Pages, behavior: OrgBehavior, writes: RecordWrites) -> None:
         self.org = org
+        self.writes = writes
         self.behavior = behavior
         self._stale_describes: Counter[str] = Counter()
         self._pages = pages
@@ -58,8 +60,8 @@ class Rest:
     def answer(self, request: Request, version: str, steps: list[str]) -> Response:
         """The resource that the path names."""
         if request.method not in ("GET", "HEAD"):
-            if steps[0] == "sobjects":
-                raise not_played("writing records")
+            if steps[0] == "sobjects" and len(steps) > 1:
+                return self.writes.sobject(request, version, steps[1:])
             raise wrong_method(request.method, "GET,HEAD")
         if steps == ["sobjects"]:
             listed = [spec.summary(version) for spec in self.org.visible_objects()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from tailrace.clock import Clock
@@ -11,13 +11,17 @@ from tailrace.testing.http.faults import Fault
 from tailrace.testing.http.messages import BadEncoding, Request, Response
 from tailrace.testing.http.server import Simulator
 from tailrace.testing.org.org import Org
+from tailrace.testing.salesforce.apex import ROOT as APEX_ROOT
+from tailrace.testing.salesforce.apex import ApexRest
 from tailrace.testing.salesforce.behavior import OrgBehavior
 from tailrace.testing.salesforce.bulk import Bulk, BulkSettings
 from tailrace.testing.salesforce.composite import composite
 from tailrace.testing.salesforce.controls import control
+from tailrace.testing.salesforce.ingest import Ingest
 from tailrace.testing.salesforce.languages import localized
 from tailrace.testing.salesforce.logins import Credentials, Logins, private_key_pem
 from tailrace.testing.salesforce.pages import Pages
+from tailrace.testing.salesforce.record_writes import RecordWrites
 from tailrace.testing.salesforce.refusals import (
     SCRIPTED,
     Refused,
@@ -27,6 +31,8 @@ from tailrace.testing.salesforce.refusals import (
     wrong_method,
 )
 from tailrace.testing.salesforce.rest import Rest
+from tailrace.testing.salesforce.write_settings import WriteSettings
+from tailrace.testing.salesforce.writer import Writer
 
 HEAD_BYTES_MAX = 16_384
 _PATH = re.compile(r"/services/data/v(\d+\.\d)(?:/(.*))?")
@@ -51,6 +57,7 @@ class SalesforceSimulator(Simulator):
         api_calls_max: the daily quota; `api_calls_used` counts towards it.
         bulk: how Bulk API 2.0 behaves.
         behavior: how the org differs from the documented API.
+        writes: rules for writes that describe does not show.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class SalesforceSimulator(Simulator):
         api_calls_max: int = 100_000,
         bulk: BulkSettings | None = None,
         behavior: OrgBehavior | None = None,
+        writes: WriteSettings | None = None,
     ) -> None:
         self.org = org or Org()
         super().__init__(port=port, faults=faults, clock=clock)
@@ -83,12 +91,21 @@ class SalesforceSimulator(Simulator):
             soap=soap_login,
         )
         pages = Pages()
-        self.rest = Rest(self.org, pages, self.behavior)
+        self.writer = Writer(self.org, writes or WriteSettings())
+        self.apex = ApexRest()
+        self._record_writes = RecordWrites(self.writer)
+        self.rest = Rest(self.org, pages, self.behavior, self._record_writes)
         self.bulk = Bulk(
             self.org,
             bulk or BulkSettings(),
             pages,
             self.behavior,
+            monotonic=self.clock.monotonic,
+        )
+        self.ingest = Ingest(
+            self.writer,
+            polls=lambda: self.bulk.settings.polls,
+            seconds=lambda: self.bulk.settings.job_seconds,
             monotonic=self.clock.monotonic,
         )
 
@@ -178,6 +195,8 @@ class SalesforceSimulator(Simulator):
             return Response.of_json([_version(number) for number in known])
         if path.rstrip("/") == "/services/oauth2/userinfo":
             return self.logins.user_info(request)
+        if path.startswith(APEX_ROOT + "/"):
+            return self._counted(request, lambda: self.apex.answer(request))
         found = _PATH.fullmatch(path)
         if not found:
             if path.startswith("/services/"):
@@ -186,22 +205,28 @@ class SalesforceSimulator(Simulator):
         return self._api(request, found.group(1), found.group(2) or "")
 
     def _api(self, request: Request, version: str, rest: str) -> Response:
-        """A call of the data API: session first, then the quota, then the work."""
-        self.logins.admit(request)
-        if self.api_calls_used >= self.api_calls_max:
-            raise Refused(
-                403, "REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded.", self._usage()
-            )
-        self.api_calls_used += 1
+        """A call of the data API."""
         number = float(version)
-        try:
+
+        def answer() -> Response:
             if number < self.behavior.version_first:
-                message = "This API version is retired"
-                raise Refused(410, "UNSUPPORTED_API_VERSION", message)
+                raise Refused(410, "UNSUPPORTED_API_VERSION", "This API version is retired")
             if number > self.behavior.version_last or number % 1:
                 raise not_found()
-            steps = [each for each in rest.split("/") if each]
-            response = self._resource(request, version, steps)
+            steps = [step for step in rest.split("/") if step]
+            return self._resource(request, version, steps)
+
+        return self._counted(request, answer)
+
+    def _counted(self, request: Request, answer: Callable[[], Response]) -> Response:
+        """Check the session and the quota, do the work, and add the usage to the answer."""
+        self.logins.admit(request)
+        if self.api_calls_used >= self.api_calls_max:
+            message = "TotalRequests Limit exceeded."
+            raise Refused(403, "REQUEST_LIMIT_EXCEEDED", message, self._usage())
+        self.api_calls_used += 1
+        try:
+            response = answer()
         except Refused as refusal:
             refusal.headers |= self._usage()
             raise
@@ -223,8 +248,12 @@ class SalesforceSimulator(Simulator):
             if request.method != "GET":
                 raise wrong_method(request.method, "GET,HEAD")
             return Response.of_json(self._limits())
+        if steps[:2] == ["jobs", "ingest"]:
+            return self.ingest.answer(request, version, steps[2:])
         if steps == ["composite"]:
             return composite(request, version, self.rest.answer)
+        if steps[:2] == ["composite", "sobjects"]:
+            return self._record_writes.collection(request, steps[2:])
         if (steps[0] in _ELSEWHERE and steps != ["tooling", "query"]) or steps[0] == "jobs":
             raise not_played(request.path)
         return self.rest.answer(request, version, steps)
@@ -237,7 +266,9 @@ class SalesforceSimulator(Simulator):
         jobs_max = self.bulk.settings.jobs_max
         return {
             "DailyApiRequests": _limit(self.api_calls_max, self.api_calls_used),
-            "DailyBulkApiBatches": _limit(15_000, 0),
+            "DailyBulkApiBatches": _limit(
+                self.writer.settings.ingest_batches_max, self.ingest.batches_today()
+            ),
             "DailyBulkV2QueryFileStorageMB": _limit(976_562, 0),
             "DailyBulkV2QueryJobs": _limit(jobs_max, self.bulk.created_today()),
             "DailyAsyncApexExecutions": _limit(250_000, 0),
