@@ -6,6 +6,7 @@ import doctest
 import importlib
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from repository.documents import ROOT, documents, name_of
 import tailrace as package
 from tailrace.cli.app import tailrace as group
 
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 GUARANTEES = ROOT / "docs" / "guarantees.md"
 CONTRIBUTORS = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 DOCUMENTS = [*documents(), *CONTRIBUTORS]
@@ -145,3 +147,19 @@ def modules() -> list[str]:
 @pytest.mark.parametrize("name", modules())
 def test_the_examples_in_docstrings_are_true(name: str) -> None:
     assert 0 == doctest.testmod(importlib.import_module(name)).failed
+
+
+def test_the_layers_in_the_architecture_are_those_of_the_import_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = contracts["tool"]["importlinter"]["contracts"][0]["layers"]
+    drawn = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \| ", ARCHITECTURE, re.MULTILINE)
+    expected = [set(layer.split(" | ")) for layer in layers if layer != "__main__"]
+    assert expected == [set(re.findall(r"\w+", row)) for row in drawn]
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    package = ROOT / "pipelines" / "tailrace"
+    named = re.findall(r"`([\w/]+/\w+\.(?:py|sql))`", ARCHITECTURE)
+    assert len(named) > 20
+    missing = [n for n in named if not (package / n).is_file() and not (ROOT / n).is_file()]
+    assert [] == missing

@@ -83,6 +83,7 @@ class SalesforceCredentials:
         private_key: PEM text of the JWT bearer key.
         private_key_file: File with the JWT bearer key, relative to the project.
         access_token: Token of an existing session; it is not renewed.
+        audience: Audience of the JWT; the login host of the org if left out.
     """
 
     instance_url: str
@@ -133,6 +134,8 @@ class SalesforceSettings:
         timeout_seconds: Time to wait for a connection or for the next bytes of a response.
         attempts_max: Attempts for one request.
         job_seconds_max: Time that one Bulk job may take.
+        answer_seconds_max: Time that one response may take.
+        answer_bytes_max: Size of one response after decompression.
         api_calls_max: API calls that one extract may use; no limit if left out.
         quota_share_max: Share of the org's daily API quota at which an extract stops.
     """
