@@ -318,7 +318,7 @@ class TestRest:
         [
             ("POST", "limits", 405),
             ("DELETE", "query", 405),
-            ("POST", "sobjects/Contact", 400),
+            ("PUT", "sobjects/Contact", 405),
             ("GET", "composite", 405),
             ("POST", "composite/batch", 501),
             ("GET", "nonsense", 404),

@@ -29,6 +29,7 @@ from tailrace.testing.segment.ingest_rules import (
     EVENT_BYTES_MAX,
     KINDS,
 )
+from tailrace.testing.segment.named_faults import named_fault
 from tailrace.testing.segment.oauth import Authorization
 from tailrace.testing.segment.overview import PublicApi, delivery_overview, sources
 
@@ -51,7 +52,9 @@ class SegmentSimulator(Simulator):
         keep: False keeps ids and counts, and forgets the messages.
         record: a file to which every message that was taken is appended, one JSON a line.
         oauth: the source asks for a bearer token; the key is in `authorization`.
-        foreign_keys: write keys of sources that live in the other region.
+        write_key_check: True answers 401 to a wrong write key, as some proxies and collectors do;
+            Segment itself answers 200 and discards the batch.
+        foreign_keys: write keys of sources in the other region.
         public_token: what Delivery Overview asks for.
     """
 
@@ -63,6 +66,7 @@ class SegmentSimulator(Simulator):
         keep: bool = True,
         record: Path | None = None,
         oauth: bool = False,
+        write_key_check: bool = False,
         foreign_keys: Iterable[str] = (),
         public_token: str = "sandbox-public-token",
         source_id: str = "sandbox-source",
@@ -75,6 +79,7 @@ class SegmentSimulator(Simulator):
         super().__init__(port=port, faults=faults, clock=clock)
         self.write_key = write_key
         self.strict = strict
+        self.write_key_check = write_key_check
         self.foreign_keys = frozenset(foreign_keys)
         self.public_token = public_token
         self.source_id = source_id
@@ -140,6 +145,14 @@ class SegmentSimulator(Simulator):
             return Response.of_json(
                 [{"reason": each.reason, "message": each.message} for each in self.discards]
             )
+        if request.method == "POST" and name == "named_fault":
+            options = orjson.loads(request.content())
+            try:
+                fault = named_fault(options.pop("name"), **options)
+            except (KeyError, TypeError, ValueError) as error:
+                return Response.of_json({"error": f"{type(error).__name__}: {error}"}, 400)
+            self.faults.append(fault)
+            return Response.of_json(fault.as_json())
         if request.method == "GET" and name == "stats":
             return Response.of_json(self.stats())
         return None
@@ -220,6 +233,8 @@ class SegmentSimulator(Simulator):
         ):
             return Response.of_json({"code": "unauthorized", "message": "invalid token"}, 401)
         key = _write_key(scheme, credential, told)
+        if self.write_key_check and key != self.write_key:
+            return Response.of_json({"code": "unauthorized", "message": "invalid write key"}, 401)
         silent = self._silently(key, messages)
         if silent is not None:
             self.inbox.drop(messages or [{}], silent)
