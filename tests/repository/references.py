@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 import yaml
+from repository import simulators_page
 
 from tailrace.cli.app import EXIT_CODES
 from tailrace.cli.app import tailrace as group
@@ -82,6 +83,7 @@ def pages() -> dict[str, Callable[[], str]]:
         "landed-names.md": landed_names,
         "ledger.md": ledger,
         "plan-json.md": plan_json,
+        "simulators.md": simulators,
     }
 
 
@@ -157,6 +159,11 @@ def plan_json() -> str:
         shape = schema["definitions"][name]
         parts += [f"## {name.capitalize()}", shape["description"], _key_table(shape, schema)]
     return page("Plan as JSON", *parts)
+
+
+def simulators() -> str:
+    """The simulators of `tailrace.testing`: options, faults and control calls."""
+    return page("Simulators", simulators_page.simulators())
 
 
 def _schema(path: str) -> dict[str, Any]:

@@ -44,14 +44,14 @@ _PAGE_ROOTS = {
 
 @dataclass(kw_only=True)
 class BulkSettings:
-    """How the service behaves; may change while it runs.
+    """Options of Bulk jobs; they may change while the simulator runs.
 
     Args:
-        page_rows: rows in a page when the client does not say.
-        polls: how many polls find the job unfinished.
-        job_seconds: and how long it runs at least.
-        header: on "every" page or on the "first" only.
-        rows_max: a job that finds more fails with QUERY_TIMEOUT.
+        page_rows: rows in a page if the client does not set `maxRecords`.
+        polls: number of polls that find a job unfinished.
+        job_seconds: minimum time that a job runs.
+        header: column names on "every" page or on the "first" only.
+        rows_max: query jobs with more rows fail with QUERY_TIMEOUT.
         jobs_max: query jobs in 24 hours.
     """
 

@@ -1,4 +1,4 @@
-"""The test's door to an org in another process: `/_control/…`."""
+"""Control calls of the Salesforce simulator: a test changes the org under `/_control/…`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from tailrace.testing.org.describe import Field
 from tailrace.testing.org.org import Org
 from tailrace.testing.salesforce.behavior import OrgBehavior, options
 from tailrace.testing.salesforce.bulk import Bulk, JobFault
+from tailrace.testing.salesforce.ingest import Ingest
 from tailrace.testing.salesforce.logins import Logins
 from tailrace.testing.salesforce.named_faults import named_fault
+from tailrace.testing.salesforce.write_settings import RowFault
+from tailrace.testing.salesforce.writer import Writer
 
-Given = Mapping[str, Any]
+Body = Mapping[str, Any]
 
 
 class Controlled(Protocol):
@@ -25,6 +28,8 @@ class Controlled(Protocol):
 
     org: Org
     bulk: Bulk
+    ingest: Ingest
+    writer: Writer
     logins: Logins
     behavior: OrgBehavior
     faults: FaultScript
@@ -36,26 +41,28 @@ class Controlled(Protocol):
 
 
 def control(simulator: Controlled, request: Request) -> Response | None:
-    """Do what the test asks; None when there is no such control."""
+    """Answer a control call; None if there is no such call."""
     name = request.path.removeprefix("/_control/").strip("/")
     if name == "org" and request.method == "GET":
         return Response.of_json(overview(simulator))
-    deed = _DEEDS.get(name)
-    if deed is None or request.method != "POST":
+    if name == "writes" and request.method == "GET":
+        return _json([asdict(write) for write in simulator.writer.writes])
+    call = CALLS.get(name)
+    if call is None or request.method != "POST":
         return None
-    given = json.loads(request.content() or b"{}")
     try:
-        done = deed(simulator, given)
+        body = json.loads(request.content() or b"{}")
+        answer = call(simulator, body)
     except (KeyError, TypeError, ValueError) as error:
         return Response.of_json({"error": f"{type(error).__name__}: {error}"}, 400)
-    return Response.of_json(json.loads(json.dumps(done, default=_plain)))
+    return _json(answer)
 
 
 def overview(simulator: Controlled) -> dict[str, Any]:
     """The org in numbers."""
     org = simulator.org
     return {
-        "now": org.now(),
+        "now": org.now().isoformat(),
         "days": org.days,
         "rows": {spec.name: len(org.rows(spec.name)) for spec in org.objects()},
         "api_calls_used": simulator.api_calls_used,
@@ -65,85 +72,119 @@ def overview(simulator: Controlled) -> dict[str, Any]:
             {"id": job.id, "query": job.query, "state": job.state, "rows": job.result.rows}
             for job in simulator.bulk.jobs.values()
         ],
-    } | {"now": org.now().isoformat()}
+    }
 
 
-def _advance(simulator: Controlled, given: Given) -> Any:
-    """`{"days": 2}` plays days and answers what happened; other units only move the clock."""
-    played = [asdict(simulator.org.advance_day()) for _ in range(int(given.get("days", 0)))]
-    units = {name: float(value) for name, value in given.items() if name != "days"}
+def _advance(simulator: Controlled, body: Body) -> Any:
+    """`{"days": 2}` plays days and returns their changes; other units only move the clock."""
+    days = [asdict(simulator.org.advance_day()) for _ in range(int(body.get("days", 0)))]
+    units = {name: float(value) for name, value in body.items() if name != "days"}
     if units:
         simulator.org.advance(**units)
-    return {"now": simulator.org.now(), "days": played}
+    return {"now": simulator.org.now(), "days": days}
 
 
-def _insert(simulator: Controlled, given: Given) -> Any:
-    return {"id": simulator.org.insert(given["object"], given.get("values", {}))}
+def _insert(simulator: Controlled, body: Body) -> Any:
+    """Create a record: `{"object", "values"}`; returns its id."""
+    return {"id": simulator.org.insert(body["object"], body.get("values", {}))}
 
 
-def _update(simulator: Controlled, given: Given) -> Any:
-    simulator.org.update(given["object"], given["id"], given["values"])
+def _update(simulator: Controlled, body: Body) -> Any:
+    """Change a record: `{"object", "id", "values"}`."""
+    simulator.org.update(body["object"], body["id"], body["values"])
     return {}
 
 
-def _each(verb: str) -> Callable[[Controlled, Given], Any]:
-    def deed(simulator: Controlled, given: Given) -> Any:
-        getattr(simulator.org, verb)(given["object"], *given["ids"])
-        return {}
-
-    return deed
-
-
-def _merge(simulator: Controlled, given: Given) -> Any:
-    simulator.org.merge(given["object"], given["winner"], *given["losers"])
+def _delete(simulator: Controlled, body: Body) -> Any:
+    """Move records to the recycle bin: `{"object", "ids"}`."""
+    simulator.org.delete(body["object"], *body["ids"])
     return {}
 
 
-def _mass(simulator: Controlled, given: Given) -> Any:
-    simulator.org.add_mass(given["object"], int(given["rows"]))
-    return {"rows": len(simulator.org.rows(given["object"]))}
+def _undelete(simulator: Controlled, body: Body) -> Any:
+    """Restore records from the recycle bin: `{"object", "ids"}`."""
+    simulator.org.undelete(body["object"], *body["ids"])
+    return {}
 
 
-def _touch(simulator: Controlled, given: Given) -> Any:
-    ids = simulator.org.touch(given["object"], int(given["rows"]), given.get("values"))
+def _purge(simulator: Controlled, body: Body) -> Any:
+    """Hard-delete records: `{"object", "ids"}`."""
+    simulator.org.purge(body["object"], *body["ids"])
+    return {}
+
+
+def _merge(simulator: Controlled, body: Body) -> Any:
+    """Merge records: `{"object", "winner", "losers"}`."""
+    simulator.org.merge(body["object"], body["winner"], *body["losers"])
+    return {}
+
+
+def _mass(simulator: Controlled, body: Body) -> Any:
+    """Add generated rows: `{"object", "rows"}`."""
+    simulator.org.add_mass(body["object"], int(body["rows"]))
+    return {"rows": len(simulator.org.rows(body["object"]))}
+
+
+def _touch(simulator: Controlled, body: Body) -> Any:
+    """Change the first rows of an object: `{"object", "rows", "values"}`."""
+    ids = simulator.org.touch(body["object"], int(body["rows"]), body.get("values"))
     return {"rows": len(ids)}
 
 
-def _field(simulator: Controlled, given: Given) -> Any:
-    simulator.org.add_field(given["object"], Field(**given["field"]))
+def _field(simulator: Controlled, body: Body) -> Any:
+    """Add or change a field: `{"object", "field": {"name", "type", …}}`."""
+    simulator.org.add_field(body["object"], Field(**body["field"]))
     return {}
 
 
-def _hide(simulator: Controlled, given: Given) -> Any:
-    change = simulator.org.hide_field if given.get("hidden", True) else simulator.org.show_field
-    change(given["object"], given["name"])
+def _hide(simulator: Controlled, body: Body) -> Any:
+    """Hide a field from the user: `{"object", "name"}`; show it with `"hidden": false`."""
+    change = simulator.org.hide_field if body.get("hidden", True) else simulator.org.show_field
+    change(body["object"], body["name"])
     return {}
 
 
-def _remove_field(simulator: Controlled, given: Given) -> Any:
-    simulator.org.remove_field(given["object"], given["name"])
+def _hide_object(simulator: Controlled, body: Body) -> Any:
+    """Hide an object from the user: `{"object"}`; show it with `"hidden": false`."""
+    simulator.org.hide_object(body["object"], hidden=body.get("hidden", True))
     return {}
 
 
-def _change_type(simulator: Controlled, given: Given) -> Any:
-    simulator.org.change_type(given["object"], given["name"], given["type"])
+def _lock_field(simulator: Controlled, body: Body) -> Any:
+    """Make a field read-only for the user: `{"object", "name"}`."""
+    simulator.org.lock_field(body["object"], body["name"])
     return {}
 
 
-def _hold_back(simulator: Controlled, given: Given) -> Any:
-    until = given.get("until")
+def _remove_field(simulator: Controlled, body: Body) -> Any:
+    """Delete a field with its values: `{"object", "name"}`."""
+    simulator.org.remove_field(body["object"], body["name"])
+    return {}
+
+
+def _change_type(simulator: Controlled, body: Body) -> Any:
+    """Change the type of a field: `{"object", "name", "type"}`."""
+    simulator.org.change_type(body["object"], body["name"], body["type"])
+    return {}
+
+
+def _hold_back(simulator: Controlled, body: Body) -> Any:
+    """Limit `latestDateCovered`: `{"until"}`; null removes the limit."""
+    until = body.get("until")
     simulator.org.hold_back(datetime.fromisoformat(until) if until else None)
     return {}
 
 
-def _purge_delete_log(simulator: Controlled, given: Given) -> Any:
-    before = datetime.fromisoformat(given["before"])
-    simulator.org.purge_delete_log(given["object"], before)
+def _purge_delete_log(simulator: Controlled, body: Body) -> Any:
+    """Forget deletions before a time: `{"object", "before"}`."""
+    before = datetime.fromisoformat(body["before"])
+    simulator.org.purge_delete_log(body["object"], before)
     return {}
 
 
-def _settings(simulator: Controlled, given: Given) -> Any:
-    for name, value in given.items():
+def _settings(simulator: Controlled, body: Body) -> Any:
+    """Set `OrgBehavior`, `BulkSettings` or `WriteSettings` options, `org_id`, `api_calls_max`."""
+    for name, value in body.items():
         if name in ("api_calls_max", "api_calls_used"):
             setattr(simulator, name, value)
         elif name == "org_id":
@@ -152,70 +193,88 @@ def _settings(simulator: Controlled, given: Given) -> Any:
             simulator.behavior.change(name, value)
         elif hasattr(simulator.bulk.settings, name):
             setattr(simulator.bulk.settings, name, value)
+        elif hasattr(simulator.writer.settings, name):
+            setattr(simulator.writer.settings, name, value)
         else:
             raise KeyError(name)
-    return given
+    return body
 
 
-def _named_fault(simulator: Controlled, given: Given) -> Any:
-    """`{"name": "ip_restricted", "times": 1}` adds a named fault, with options changed."""
-    changes = {name: value for name, value in given.items() if name != "name"}
-    fault = named_fault(given["name"], **changes)
+def _named_fault(simulator: Controlled, body: Body) -> Any:
+    """Add a named fault with options changed: `{"name", "times", …}`."""
+    changes = {name: value for name, value in body.items() if name != "name"}
+    fault = named_fault(body["name"], **changes)
     simulator.faults.append(fault)
     return fault.as_json()
 
 
-def _hide_object(simulator: Controlled, given: Given) -> Any:
-    simulator.org.hide_object(given["object"], hidden=given.get("hidden", True))
+def _job_fault(simulator: Controlled, body: Body) -> Any:
+    """Let query jobs fail: the options of `JobFault`."""
+    simulator.bulk.faults.append(JobFault(**body))
     return {}
 
 
-def _job_fault(simulator: Controlled, given: Given) -> Any:
-    simulator.bulk.faults.append(JobFault(**given))
+def _ingest_fault(simulator: Controlled, body: Body) -> Any:
+    """Let ingest jobs fail: the options of `JobFault`."""
+    simulator.ingest.faults.append(JobFault(**body))
     return {}
 
 
-def _warm(simulator: Controlled, given: Given) -> Any:
-    return {"rows": simulator.bulk.warm(given["query"], given.get("operation", "query"))}
+def _row_fault(simulator: Controlled, body: Body) -> Any:
+    """Let written rows fail: the options of `RowFault`."""
+    simulator.writer.row_faults.append(RowFault(**body))
+    return {}
 
 
-def _expire(simulator: Controlled, given: Given) -> Any:
+def _warm(simulator: Controlled, body: Body) -> Any:
+    """Render the pages of a Bulk query in advance: `{"query", "operation"}`."""
+    return {"rows": simulator.bulk.warm(body["query"], body.get("operation", "query"))}
+
+
+def _expire(simulator: Controlled, body: Body) -> Any:
+    """Expire every access token."""
     simulator.expire_tokens()
     return {}
 
 
-def _records(simulator: Controlled, given: Given) -> Any:
-    """The records that are held one by one; generated rows are left out."""
-    return simulator.org.rows(given["object"]).records()
+def _records(simulator: Controlled, body: Body) -> Any:
+    """Return the records of an object, without generated rows: `{"object"}`."""
+    return simulator.org.rows(body["object"]).records()
+
+
+def _json(value: Any) -> Response:
+    return Response.of_json(json.loads(json.dumps(value, default=_plain)))
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime) or hasattr(value, "isoformat"):
-        return value.isoformat()
-    return str(value)
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-_DEEDS: dict[str, Callable[[Controlled, Given], Any]] = {
+# `POST /_control/{name}`
+CALLS: dict[str, Callable[[Controlled, Body], Any]] = {
     "advance": _advance,
     "insert": _insert,
     "update": _update,
-    "delete": _each("delete"),
-    "undelete": _each("undelete"),
-    "purge": _each("purge"),
+    "delete": _delete,
+    "undelete": _undelete,
+    "purge": _purge,
     "merge": _merge,
     "mass": _mass,
     "touch": _touch,
+    "records": _records,
     "field": _field,
-    "hide": _hide,
-    "hide_object": _hide_object,
-    "named_fault": _named_fault,
     "remove_field": _remove_field,
     "change_type": _change_type,
+    "hide": _hide,
+    "hide_object": _hide_object,
+    "lock_field": _lock_field,
     "hold_back": _hold_back,
     "purge_delete_log": _purge_delete_log,
     "settings": _settings,
+    "named_fault": _named_fault,
     "job_fault": _job_fault,
+    "ingest_fault": _ingest_fault,
+    "row_fault": _row_fault,
     "expire_tokens": _expire,
-    "records": _records,
     "warm": _warm,
 }

@@ -1,4 +1,4 @@
-"""A Salesforce org behind a real HTTP server: OAuth, REST, Bulk API 2.0 queries, quotas."""
+"""A Salesforce org behind an HTTP server: OAuth, REST, Bulk API 2.0, writes, quotas."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ class SalesforceSimulator(Simulator):
     """`with SalesforceSimulator() as sf:` serves an org at `sf.url`.
 
     Args:
-        org: what is in it; a small seeded one by default.
-        port: 0 = any free one.
-        faults: rules for requests that go wrong.
-        clock: for tokens; the data has the org's own.
-        credentials: of the connected app and its user.
-        token_seconds: how long a session lives.
-        soap_login: whether the old SOAP login is still switched on.
-        api_calls_max: the daily quota; `api_calls_used` counts towards it.
-        bulk: how Bulk API 2.0 behaves.
+        org: the org; by default one with a few hundred invented records.
+        port: 0 = any free port.
+        faults: fault rules.
+        clock: source of the time for tokens; records use the org's clock.
+        credentials: client id and secret, user name, password and security token.
+        token_seconds: lifetime of a session.
+        soap_login: whether the SOAP login is enabled.
+        api_calls_max: API calls in 24 hours; `api_calls_used` counts them.
+        bulk: options of Bulk queries.
         behavior: how the org differs from the documented API.
         writes: rules for writes that describe does not show.
     """

@@ -1,8 +1,7 @@
-"""A simulated Segment: the tracking API, the settings of a source, OAuth, Delivery Overview.
+"""A Segment source behind an HTTP server: tracking API, settings, OAuth, Delivery Overview.
 
-As strict as the real one where that one is strict, and as silent where that one is silent: a
-message that breaks an ingest rule, an unknown write key, a batch of 2,501 events are all answered
-with 200, and found in `discards`.
+It refuses what Segment refuses, and answers 200 where Segment silently discards: a message that
+breaks an ingest rule, an unknown write key, or a batch of 2,501 events. `discards` lists those.
 """
 
 from __future__ import annotations
@@ -43,19 +42,25 @@ API_HOSTS = {"us": "api.segment.io/v1", "eu": "events.eu1.segmentapis.com/v1"}
 
 
 class SegmentSimulator(Simulator):
-    """One source of one region. See `Inbox` for what can be read from it.
+    """A source in one region; `events`, `received` and `discards` hold what arrived.
 
     Args:
-        write_key: the key of the source.
-        strict: False counts requests, events and bytes without reading the messages: for
-            benchmarks that measure the client.
-        keep: False keeps ids and counts, and forgets the messages.
-        record: a file to which every message that was taken is appended, one JSON a line.
-        oauth: the source asks for a bearer token; the key is in `authorization`.
+        write_key: the write key of the source.
+        strict: False counts requests, events and bytes without reading the messages, for
+            benchmarks.
+        keep: False keeps ids and counts only.
+        record: file to which each accepted message is appended as a line of JSON.
+        oauth: True requires a bearer token; `authorization` holds the client's key.
         write_key_check: True answers 401 to a wrong write key, as some proxies and collectors do;
             Segment itself answers 200 and discards the batch.
         foreign_keys: write keys of sources in the other region.
-        public_token: what Delivery Overview asks for.
+        public_token: token that Delivery Overview requires.
+        source_id: id of the source in the Public API.
+        dedup_seconds: how long a messageId is remembered.
+        latency_seconds: time before each answer.
+        port: 0 = any free port.
+        faults: fault rules.
+        clock: source of the time.
     """
 
     def __init__(

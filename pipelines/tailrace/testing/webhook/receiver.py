@@ -73,6 +73,9 @@ class WebhookReceiver(Simulator):
         status: status of a request that is taken: 200, 201, 202 or 204.
         body_bytes_max: longer bodies are refused with 413.
         elements_max: more elements in a request are refused with 413.
+        port: 0 = any free port.
+        faults: fault rules.
+        clock: source of the time for signatures.
     """
 
     def __init__(
