@@ -30,6 +30,7 @@
     + FieldTypeChanged
     + UnsupportedValue
     + LedgerTooNew
+    + ReceiverChanged
     + NothingLanded
     + PlanUnreadable
   x TryAgain                        exit 1: the same command may work later
@@ -264,6 +265,10 @@ class LedgerTooNew(UserError):
     """The ledger was written by a newer Tailrace."""
 
     hint = "Upgrade with: pip install --upgrade tailrace"
+
+
+class ReceiverChanged(UserError):
+    """The ledger was delivered to another receiver."""
 
 
 class NothingLanded(UserError):

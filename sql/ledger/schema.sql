@@ -100,6 +100,14 @@ CREATE TABLE lock (
   expires_at TIMESTAMPTZ NOT NULL
 );
 
+-- name: version_2
+-- The receiver that each destination of the ledger was delivered to.
+CREATE TABLE receivers (
+  destination TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  bound_at TIMESTAMPTZ NOT NULL
+);
+
 -- name: found_installation
 -- This installation's namespace and the version of its tables.
 SELECT namespace, version FROM installation

@@ -20,6 +20,7 @@ import click
 from tailrace import __version__
 from tailrace.cli import commands, ledger_commands
 from tailrace.cli.commands import Choosing, Result, Selection
+from tailrace.cli.destination_commands import destinations
 from tailrace.cli.options import (
     Answered,
     Options,
@@ -258,6 +259,7 @@ def status(options: Options) -> Result:
     return commands.status(options.project_dir, options.target)
 
 
+tailrace.add_command(destinations)
 for _each in ledger_commands.COMMANDS:
     tailrace.add_command(_each)
 

@@ -294,6 +294,14 @@ def rename(directory: Path, target: str | None, old_name: str, new_name: str) ->
     return answer("rename") | maintenance.rename(project, old_name, new_name, clock=SystemClock())
 
 
+def rebind(directory: Path, target: str | None, destination: str) -> Result:
+    """Accept a destination's rotated credential."""
+    from tailrace.run import job
+
+    project = _project(directory, target)
+    return answer("destinations") | job.rebind(project, destination, clock=SystemClock())
+
+
 def purge(directory: Path, target: str | None, older_than: timedelta) -> Result:
     """Forget what was settled longer ago."""
     from tailrace.ledger import maintenance

@@ -13,11 +13,12 @@ import difflib
 import json
 import math
 import os
+import re
 import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from urllib.parse import SplitResult, urlsplit
@@ -247,7 +248,36 @@ def load_project(
         root=root, target=target, settings=WarehouseSettings(), layers=layers, environ=env
     )
     settings = project._section("tailrace", WarehouseSettings)
+    if target:
+        settings = _of_target(settings, target, layers, env)
     return ProjectConfig(root=root, target=target, settings=settings, layers=layers, environ=env)
+
+
+def _of_target(
+    settings: WarehouseSettings,
+    target: str,
+    layers: tuple[tuple[str, Mapping[str, Any]], ...],
+    environ: Mapping[str, str],
+) -> WarehouseSettings:
+    """The datasets of a target: they carry its name, unless the target configures them itself."""
+    own = {
+        key
+        for where, layer in layers
+        if where.startswith(f".dlt/{target}.")
+        for key in _table(layer, "tailrace")
+    }
+    suffix = re.sub(r"\W", "_", target).lower()
+
+    def renamed(key: str) -> str:
+        name: str = getattr(settings, key)
+        configured = key in own or f"TAILRACE__{key}".upper() in environ
+        return name if configured else f"{name}_{suffix}"
+
+    return replace(
+        settings,
+        ledger_dataset=renamed("ledger_dataset"),
+        model_dataset=renamed("model_dataset"),
+    )
 
 
 def is_loopback(url: str) -> bool:

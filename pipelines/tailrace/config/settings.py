@@ -21,6 +21,7 @@ MAY_BE_ZERO = frozenset(
         "api_calls_max",
         "bulk_rows_min",
         "events_per_second_max",
+        "first_run_members_max",
         "formula_refresh_hours",
         "lock_wait_seconds_max",
         "quota_share_max",
@@ -56,6 +57,8 @@ class WarehouseSettings:
         memory_share_max: Share of the machine's memory that DuckDB may use.
         lock_wait_seconds_max: Time to wait for another run to end; 0 exits with 75 at once.
         lock_lease_seconds: Time after which the lock of a dead process on another machine expires.
+        first_run_members_max: Members that a first run into an empty ledger may send; 0 removes
+            the limit.
         salt: Text put in front of each value before it is hashed (`hash: sha256`).
     """
 
@@ -66,6 +69,7 @@ class WarehouseSettings:
     memory_share_max: float = 0.5
     lock_wait_seconds_max: float = 0.0
     lock_lease_seconds: float = 60.0
+    first_run_members_max: int = 10_000
     salt: str | None = field(default=None, repr=False)
 
 

@@ -18,7 +18,7 @@ from tailrace.errors import LedgerGap, LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-VERSION = 1
+VERSION = 2
 TABLES = (
     "installation",
     "runs",
@@ -28,6 +28,7 @@ TABLES = (
     "doubtful",
     "extracts",
     "lock",
+    "receivers",
 )
 # What moves when an audience run is settled, in this order.
 SETTLING = (
@@ -122,6 +123,14 @@ class Ledger:
                     f"The ledger has version {version}, this Tailrace knows up to {VERSION}"
                 )
             self.installed, self.namespace, self.version = True, namespace, int(version)
+
+    def has_table(self, name: str) -> bool:
+        """Whether the ledger has a table yet: one of an older version lacks the newer ones."""
+        return self.installed and name in self.warehouse.tables_in(self.dataset)
+
+    def ever_delivered(self) -> bool:
+        """Whether any change may have reached any destination."""
+        return self.installed and bool(self._run("ever_delivered"))
 
     def install(self, namespace: str) -> None:
         """Create the tables, unless they are there; `namespace` is random, once for ever."""

@@ -21,7 +21,16 @@ CHANGES: Mapping[str, str] = {
     "new_column": "change by a column that is mapped for the first time",
 }
 # All guards, by the names that `--allow` takes.
-NAMES = ("upstream", "keys", "max_exited", "max_entered", "max_changed", "min_rows", *CHANGES)
+NAMES = (
+    "upstream",
+    "keys",
+    "max_exited",
+    "max_entered",
+    "max_changed",
+    "min_rows",
+    "first_run",
+    *CHANGES,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +113,30 @@ def _checks(audience: Audience, data: GuardInput) -> Iterator[_Check]:
         yield _Check("min_rows", data.size_after, rows_min, data.size_after < rows_min, message)
     for name, count in data.on_hold.items():
         yield _Check(name, count, 0, count > 0, f"{count} members would {CHANGES[name]}")
+
+
+def judge_first_run(members: int, *, limit: int, allowed: bool) -> Guard:
+    """The guard on the first run into an empty ledger, which may be a ledger that was lost.
+
+    Args:
+        members: The members that the run would send, over all of its audiences.
+        limit: `first_run_members_max`; 0 removes the limit.
+        allowed: Whether `--allow AUDIENCE:first_run` lets the audience pass.
+    """
+    over = 0 < limit < members
+    message = (
+        f"the ledger is empty, and this run would send {members:,} members. If members were "
+        "delivered before, the ledger has been lost: restore it. Else allow the first run, or "
+        "record it without sending by track.initial: skip or tailrace reset AUDIENCE --no-send"
+    )
+    return Guard(
+        name="first_run",
+        seen=members,
+        limit=limit,
+        held=over and not allowed,
+        allowed=over and allowed,
+        message=message if over else "",
+    )
 
 
 def _about_keys(data: GuardInput) -> str:

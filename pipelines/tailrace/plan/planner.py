@@ -17,7 +17,7 @@ from tailrace.ledger.ledger import Delivered, Ledger
 from tailrace.models.loader import Model, Models, bind, check_columns, definition, fingerprint
 from tailrace.plan import stats
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
-from tailrace.plan.guards import GuardInput, judge
+from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
 from tailrace.plan.plan import AudiencePlan, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
 from tailrace.plan.snapshot_schema import check_names, shape_of
@@ -85,7 +85,9 @@ class Planner:
             for model, audience in lanes_of(selected)
             if audience.ledger_key not in without
         ]
-        audiences = tuple(self._plan_in_memory(request, text) for request, text in requests)
+        audiences = self._guard_first_run(
+            tuple(self._plan_in_memory(request, text) for request, text in requests)
+        )
         return Plan(
             planned_at=self.now,
             run_seq=self.run_seq,
@@ -96,6 +98,24 @@ class Planner:
             salesforce_calls=self.ledger.last_salesforce_calls(),
             segments=self.segment or {},
         )
+
+    def _guard_first_run(self, audiences: tuple[AudiencePlan, ...]) -> tuple[AudiencePlan, ...]:
+        """Add the guard on a first run to the audiences that would send."""
+        limit = self.warehouse.project.settings.first_run_members_max
+        sending = {plan.name: plan.planned for plan in audiences if any(plan.calls.values())}
+        members = sum(sending.values())
+        if not limit or members <= limit or self.ledger.ever_delivered():
+            return audiences
+        return tuple(
+            replace(plan, guards=(*plan.guards, self._first_run_guard(plan, members, limit)))
+            if plan.name in sending
+            else plan
+            for plan in audiences
+        )
+
+    def _first_run_guard(self, plan: AudiencePlan, members: int, limit: int) -> Guard:
+        allowed = "first_run" in self.options.allowed(plan.audience.name)
+        return judge_first_run(members, limit=limit, allowed=allowed)
 
     def columns_of(self, model: Model) -> tuple[Column, ...]:
         """The columns that an audience's model gives today.

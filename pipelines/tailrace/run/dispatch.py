@@ -15,6 +15,7 @@ from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.sender import Bell, Segment, listen
 from tailrace.errors import DestinationFailed, MemoryShort, TailraceError
 from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.receivers import check_receivers, receivers_of
 from tailrace.run.delivery import Delivering, Delivery, Progress, Settled, Terms
 from tailrace.warehouse.memory import Buffers
 
@@ -119,7 +120,9 @@ class Dispatch:
         """The settings of a destination, which an earlier run may have been the last to name."""
         if destination not in self._settings:
             project = self._ledger.warehouse.project
-            self._settings[destination] = project.segment(destination)
+            settings = project.segment(destination)
+            check_receivers(self._ledger, receivers_of({destination: settings}))
+            self._settings[destination] = settings
         return self._settings[destination]
 
     def _way(self, name: str, queue: Sequence[Delivery]) -> Generator[Settled | bool, None, None]:

@@ -19,9 +19,15 @@ from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
-from tailrace.errors import HeaderInvalid, MissingCredential, NothingSelected
+from tailrace.errors import HeaderInvalid, MissingCredential, NothingLanded, NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
+from tailrace.ledger.receivers import (
+    bind_receiver,
+    check_receivers,
+    receivers_of,
+    remember_receivers,
+)
 from tailrace.models.loader import Model, Models, read_models
 from tailrace.plan.guards import NAMES
 from tailrace.plan.plan import Plan
@@ -75,13 +81,15 @@ def plan(
     chosen = replace(options or PlanOptions(), digests=out is not None)
     models, selected = _selected(project, select, exclude)
     _check_allowed(chosen, models)
+    segments = _limits(project, selected)
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
+        check_receivers(ledger, receivers_of(segments))
         planner = Planner(
             ledger,
             models,
             options=chosen,
-            segment=_limits(project, selected),
+            segment=segments,
             now=clock.now(),
         )
         made = planner.plan(selected)
@@ -219,8 +227,32 @@ def carry_out(
     allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.options.allow)]
     with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
         ledger.upgrade()
+        receivers = receivers_of(work.segments)
+        check_receivers(ledger, receivers)
+        remember_receivers(ledger, receivers)
         begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
         return Runner(ledger, work, run=begun, progress=progress).run()
+
+
+def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[str, Any]:
+    """Accept a destination's credential of today as the one of the same receiver.
+
+    Raises:
+        UnknownConfigKey: The configuration has no such destination.
+        NothingLanded: There is no ledger yet.
+    """
+    receivers = receivers_of({destination: project.segment(destination)})
+    with open_warehouse(project, clock=clock) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        if not ledger.installed:
+            raise NothingLanded("There is no ledger yet: nothing was delivered")
+        suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
+        with lock(ledger, owner=owner, run_id=f"rebind-{suffix}", clock=clock):
+            ledger.upgrade()
+            run = ledger.start_run("destinations rebind", suffix=suffix, allowed=[destination])
+            bind_receiver(ledger, destination, receivers[destination])
+            ledger.finish_run(run, exit_code=0, error=None, salesforce_calls=0)
+            return {"destination": destination, "run_id": run.id}
 
 
 def _selected(

@@ -1,0 +1,103 @@
+"""Which receiver each destination of a ledger was delivered to.
+
+A ledger says what one receiver holds. Delivered to another receiver, its differences would be
+wrong: a development run would make production "up to date". So the ledger remembers a keyed
+fingerprint of each destination's host and credential, and refuses another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tailrace.config.settings import SegmentSettings
+from tailrace.errors import ReceiverChanged
+from tailrace.ledger.ledger import Ledger
+
+SEPARATOR = "\x1f"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receiver:
+    """Where a destination sends: its host, and the credential that names the source there."""
+
+    host: str
+    credential: str
+
+    def fingerprint(self, namespace: str) -> str:
+        """A value that only this ledger can compute; it reveals neither host nor credential."""
+        text = SEPARATOR.join((self.host, self.credential))
+        return hmac.new(namespace.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def receivers_of(destinations: Mapping[str, SegmentSettings]) -> dict[str, Receiver]:
+    """The receiver of each destination that has a credential."""
+    return {
+        name: Receiver(host=settings.host, credential=settings.write_key)
+        for name, settings in destinations.items()
+        if settings.write_key
+    }
+
+
+def check_receivers(ledger: Ledger, receivers: Mapping[str, Receiver]) -> None:
+    """Refuse a receiver that is not the one that the ledger was delivered to.
+
+    Args:
+        ledger: The open ledger; one without tables has no receiver yet.
+        receivers: The receiver of each destination of the run.
+
+    Raises:
+        ReceiverChanged: The ledger was delivered to another receiver.
+    """
+    known = _known(ledger)
+    for destination, receiver in receivers.items():
+        fingerprint = receiver.fingerprint(ledger.namespace)
+        if known.get(destination, fingerprint) != fingerprint and _delivered(ledger, destination):
+            raise ReceiverChanged(
+                f"This ledger was delivered to another receiver of [destination.{destination}]: "
+                "its host or credential has changed",
+                hint=f"Was the key of the same source rotated? tailrace destinations rebind "
+                f"{destination}\nIs it another source? Give it a section [destination.NAME] and "
+                "run: tailrace replay AUDIENCE --to NAME\nOr use a ledger of its own: "
+                "put the settings into .dlt/NAME.secrets.toml and run with: --target NAME",
+            )
+
+
+def remember_receivers(ledger: Ledger, receivers: Mapping[str, Receiver]) -> None:
+    """Record the receivers of a run. Called under the lock, after `check_receivers`."""
+    known = _known(ledger)
+    for destination, receiver in receivers.items():
+        fingerprint = receiver.fingerprint(ledger.namespace)
+        if known.get(destination) != fingerprint:
+            bind_receiver(ledger, destination, receiver)
+
+
+def bind_receiver(ledger: Ledger, destination: str, receiver: Receiver) -> None:
+    """Make a receiver the one of this ledger's destination. Called under the lock."""
+    warehouse = ledger.warehouse
+    with warehouse.transaction():
+        warehouse.run("ledger/forget_receiver", tables=ledger.tables, destination=destination)
+        warehouse.run(
+            "ledger/bind_receiver",
+            tables=ledger.tables,
+            destination=destination,
+            fingerprint=receiver.fingerprint(ledger.namespace),
+            now=ledger.clock.now(),
+        )
+
+
+def _known(ledger: Ledger) -> dict[str, str]:
+    if not ledger.has_table("receivers"):
+        return {}
+    rows = ledger.warehouse.run("ledger/receivers", tables=ledger.tables)
+    return {str(destination): str(fingerprint) for destination, fingerprint in rows}
+
+
+def _delivered(ledger: Ledger, destination: str) -> bool:
+    """Whether anything of this destination may have left: a wrong key before that is harmless."""
+    rows = ledger.warehouse.run(
+        "ledger/was_delivered", tables=ledger.tables, destination=destination
+    )
+    return bool(rows)

@@ -1,0 +1,26 @@
+-- name: receivers
+-- The fingerprint of each destination's receiver.
+SELECT destination, fingerprint FROM receivers
+
+-- name: forget_receiver
+-- A destination has one receiver: the earlier one makes room.
+DELETE FROM receivers WHERE destination = :destination
+
+-- name: bind_receiver
+-- The receiver that a destination of this ledger is delivered to from now on.
+INSERT INTO receivers (destination, fingerprint, bound_at) VALUES (:destination, :fingerprint, :now)
+
+-- name: was_delivered
+-- One row if any change may have reached a destination.
+SELECT 1 AS delivered
+FROM audience_runs AS a
+WHERE a.destination = :destination
+  AND (a.sent > 0 OR a.rejected > 0 OR a.phase = 'delivering')
+LIMIT 1
+
+-- name: ever_delivered
+-- One row if any change may have reached any destination.
+SELECT 1 AS delivered
+FROM audience_runs AS a
+WHERE a.sent > 0 OR a.rejected > 0 OR a.phase = 'delivering'
+LIMIT 1
