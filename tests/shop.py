@@ -56,7 +56,10 @@ class Shop:
         (root / ".dlt").mkdir(parents=True, exist_ok=True)
         (root / "models" / "audiences").mkdir(parents=True, exist_ok=True)
         (root / ".dlt" / "config.toml").write_text(CONFIG)
-        self.environ: dict[str, str] = {"DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0"}
+        self.environ: dict[str, str] = {
+            "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
+            "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
+        }
         if segment is not None:
             self.environ |= {
                 "DESTINATION__SEGMENT__HOST": segment.url,

@@ -11,15 +11,19 @@ DELETE FROM receivers WHERE destination = :destination
 INSERT INTO receivers (destination, fingerprint, bound_at) VALUES (:destination, :fingerprint, :now)
 
 -- name: was_delivered
--- One row if any change may have reached a destination.
+-- One row if a destination has accepted or rejected any change.
 SELECT 1 AS delivered
 FROM audience_runs AS a
+JOIN acks AS k ON k.run_seq = a.run_seq AND k.audience = a.audience
 WHERE a.destination = :destination
-  AND (a.sent > 0 OR a.rejected > 0 OR a.phase = 'delivering')
+UNION ALL
+SELECT 1 AS delivered
+FROM audience_runs AS a
+WHERE a.destination = :destination AND a.sent > 0
 LIMIT 1
 
 -- name: ever_delivered
--- One row if any change may have reached any destination.
+-- One row if any change was delivered, rejected, recorded or is under way.
 SELECT 1 AS delivered
 FROM audience_runs AS a
 WHERE a.sent > 0 OR a.rejected > 0 OR a.phase = 'delivering'

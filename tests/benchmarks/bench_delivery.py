@@ -42,7 +42,7 @@ TRIES = 1 if quick() else 2
 SCRIPT = Path(__file__).parent / "delivery_ways.py"
 SETTINGS = SegmentSettings(write_key="")
 
-CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n'
+CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n[tailrace]\nfirst_run_members_max = 0\n'
 AUDIENCE = f"""/* ---
 audience: people
 key: id

@@ -29,6 +29,9 @@ MEMBERS_OF_SMALL = 100
 CONFIG = """
 [sources.salesforce]
 objects = ["Contact"]
+
+[tailrace]
+first_run_members_max = 0
 """
 AUDIENCE = """/* ---
 audience: {name}

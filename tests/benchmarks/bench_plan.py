@@ -49,7 +49,7 @@ with duckdb.connect(sys.argv[1], read_only=True) as connection:
         connection.execute(f"SELECT {', '.join(f'MAX({c})' for c in columns)} FROM {table}")
 """
 
-CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n'
+CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n[tailrace]\nfirst_run_members_max = 0\n'
 COLUMNS = [
     "id",
     "name",

@@ -112,17 +112,20 @@ def test_a_ledger_of_a_newer_version_is_refused(desk: Desk) -> None:
         desk.script("UPDATE tailrace.installation SET version = 1")
 
 
+NEXT_VERSION = ledger_module.VERSION + 1
+
+
 @pytest.fixture
 def a_second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As if there were one: its statements beside the ones there are."""
     shutil.copytree(sql_files.root("sql"), tmp_path / "sql")
     (tmp_path / "sql" / "ledger" / "next.sql").write_text(
-        "-- name: version_2\n-- A later version.\n"
+        f"-- name: version_{NEXT_VERSION}\n-- A later version.\n"
         "ALTER TABLE runs ADD COLUMN note TEXT; UPDATE runs SET note = 'before';"
         "CREATE TABLE lessons (note TEXT NOT NULL);"
     )
     monkeypatch.setattr(sql_files, "root", tmp_path.joinpath)
-    monkeypatch.setattr(ledger_module, "VERSION", 2)
+    monkeypatch.setattr(ledger_module, "VERSION", NEXT_VERSION)
     statements._parsed.cache_clear()
     yield
     statements._parsed.cache_clear()
@@ -136,7 +139,7 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(
     old.tables["lessons"] = TableName("tailrace", "lessons")
     run = desk.start_run()
     desk.deliver()
-    assert 1 == old.version
+    assert NEXT_VERSION - 1 == old.version
     desk.script("CREATE TABLE tailrace.lessons (note TEXT)")
     with pytest.raises(WarehouseFailed):
         old.upgrade()
@@ -146,16 +149,16 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(
     ]
     try:
         old.upgrade()
-        assert 2 == Ledger(desk.warehouse, clock=SystemClock()).version
+        assert NEXT_VERSION == Ledger(desk.warehouse, clock=SystemClock()).version
         assert [(run.seq, "before"), (run.seq + 1, "before")] == table(
             desk, "runs", "run_seq, note"
         )
         old.upgrade()
     finally:
         desk.script("DROP TABLE tailrace.lessons; ALTER TABLE tailrace.runs DROP COLUMN note")
-        desk.script("UPDATE tailrace.installation SET version = 1")
+        desk.script(f"UPDATE tailrace.installation SET version = {NEXT_VERSION - 1}")
         del old.tables["lessons"]
-        old.version = 1
+        old.version = NEXT_VERSION - 1
 
 
 def test_where_there_is_no_ledger_there_is_nothing_to_tell(tmp_path: Path) -> None:

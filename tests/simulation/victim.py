@@ -50,6 +50,7 @@ def live(root: Path, host: str, key: str, batch: str, statement: int | None) -> 
         "DESTINATION__SEGMENT__HOST": host,
         "DESTINATION__SEGMENT__WRITE_KEY": key,
         "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
+        "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
         "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": batch,
         "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
     }
