@@ -12,8 +12,13 @@ from typing import Protocol
 
 import pytest
 from command_server import CommandServer
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
+
+# A slow machine is not a failure.
+settings.register_profile("tailrace", deadline=None)
+settings.load_profile("tailrace")
 
 pytest_plugins = ["warehouses.postgres_server"]
 
