@@ -1,4 +1,4 @@
-"""The objects that a fresh org has: the standard ones, with a few custom fields each."""
+"""The standard objects of an org, with a few custom fields."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectChanges:
-    """The ids of one object that a day touched, by what happened last to each."""
+    """The ids of one object that changed in a day, by the last change of the record."""
 
     inserted: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class ObjectChanges:
 
 @dataclass(frozen=True, kw_only=True)
 class DayOfChanges:
-    """What happened in a day: the ground truth to test against."""
+    """The changes of a day, as ground truth for tests."""
 
     day: int
     since: datetime

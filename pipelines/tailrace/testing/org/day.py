@@ -1,4 +1,4 @@
-"""A day in the life of an org, with a record of everything that happened in it."""
+"""A day of typical changes in an org, and the list of what changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Record = dict[str, Any]
 
 
 def play_day(org: OrgStore) -> DayOfChanges:
-    """Move the org on by a day in which people work."""
+    """Move the clock by a day and apply its changes."""
     org.days += 1
     since = org.now().replace(microsecond=0)
     day = _Day(org, since)
@@ -28,7 +28,7 @@ def play_day(org: OrgStore) -> DayOfChanges:
 
 
 class _Day:
-    """The deeds of one day, at moments that move on from morning to evening."""
+    """The changes of one day, at increasing times."""
 
     def __init__(self, org: OrgStore, since: datetime) -> None:
         self.org = org
@@ -40,7 +40,7 @@ class _Day:
         self.opted_out: list[str] = []
 
     def moment(self) -> datetime:
-        """A little later than the last one, always within the day."""
+        """A time shortly after the previous one, within the day."""
         self.minutes = min(self.minutes + self.chance.randrange(1, 20), 23 * 60)
         return self.since + timedelta(minutes=self.minutes, seconds=self.chance.randrange(60))
 
@@ -53,14 +53,14 @@ class _Day:
         self.clean_up()
 
     def some(self, sobject: str, count: int, **wanted: Any) -> Iterator[Record]:
-        """A few living records that have these values."""
-        found = [
-            each
-            for each in self.org.rows(sobject).records()
-            if not each.get("IsDeleted")
-            and all(each.get(name) == value for name, value in wanted.items())
+        """Up to `count` random records, not deleted, that have these values."""
+        records = [
+            record
+            for record in self.org.rows(sobject).records()
+            if not record.get("IsDeleted")
+            and all(record.get(name) == value for name, value in wanted.items())
         ]
-        yield from self.chance.sample(found, min(count, len(found)))
+        yield from self.chance.sample(records, min(count, len(records)))
 
     def sell(self) -> None:
         for deal in self.some("Opportunity", 3, IsClosed=False):
@@ -100,7 +100,7 @@ class _Day:
 
     def campaigns(self) -> None:
         members = self.org.rows("CampaignMember").records()
-        taken = {(each["CampaignId"], each.get("ContactId")) for each in members}
+        taken = {(member["CampaignId"], member.get("ContactId")) for member in members}
         for campaign in self.some("Campaign", 1):
             for contact in self.some("Contact", 5):
                 pair = (campaign["Id"], contact["Id"])
@@ -122,11 +122,13 @@ class _Day:
             self.org.update("Task", task["Id"], done, at=self.moment())
 
     def clean_up(self) -> None:
-        bin_ = [each for each in self.org.rows("Contact").records() if each.get("IsDeleted")]
-        restorable = [each["Id"] for each in bin_ if not each.get("MasterRecordId")]
+        deleted = [
+            contact for contact in self.org.rows("Contact").records() if contact.get("IsDeleted")
+        ]
+        restorable = [contact["Id"] for contact in deleted if not contact.get("MasterRecordId")]
         for contact in list(self.some("Contact", 2)):
             self.org.delete("Contact", contact["Id"], at=self.moment())
-        pair = [each["Id"] for each in self.some("Contact", 2)]
+        pair = [contact["Id"] for contact in self.some("Contact", 2)]
         if len(pair) == 2:
             self.org.merge("Contact", pair[0], pair[1], at=self.moment())
         if restorable:
@@ -136,7 +138,7 @@ class _Day:
 
 
 def _snapshot(org: OrgStore, sobject: str) -> dict[str, Record]:
-    return {each["Id"]: dict(each) for each in org.rows(sobject).records()}
+    return {record["Id"]: dict(record) for record in org.rows(sobject).records()}
 
 
 def _truth(
@@ -151,20 +153,26 @@ def _truth(
         changes["recalculated"] = recalculated.get(sobject, ())
         if any(changes.values()):
             objects[sobject] = ObjectChanges(**changes)
-    living = {each["Id"] for each in org.rows("Contact").records() if not each["IsDeleted"]}
+    living = {
+        contact["Id"] for contact in org.rows("Contact").records() if not contact["IsDeleted"]
+    }
     return DayOfChanges(
         day=org.days,
         since=day.since,
         until=org.now().replace(microsecond=0),
         objects=objects,
         won=tuple(day.won),
-        opted_out=tuple(each for each in day.opted_out if each in living),
+        opted_out=tuple(contact_id for contact_id in day.opted_out if contact_id in living),
     )
 
 
 def _compared(was: dict[str, Record], now: dict[str, Record]) -> dict[str, Any]:
-    inserted = [each for each in now if each not in was and not now[each].get("IsDeleted")]
-    deleted = [each for each in was if each not in now]
+    inserted = [
+        record_id
+        for record_id in now
+        if record_id not in was and not now[record_id].get("IsDeleted")
+    ]
+    deleted = [record_id for record_id in was if record_id not in now]
     updated: list[str] = []
     undeleted: list[str] = []
     merged: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""FieldDefinition: what an administrator wrote about each field, which describe does not tell.
+"""The FieldDefinition object: properties of fields that describe does not contain.
 
-Descriptions, compliance categories and sensitivity live here only. A query must name the objects,
-and field-level security hides nothing.
+Descriptions, compliance categories and sensitivity are only here. A query must filter on objects;
+field-level security does not apply.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What Salesforce works out by itself: names, stages, fiscal periods, formulas, roll-ups."""
+"""Fields that Salesforce computes: names, stages, fiscal periods, formulas, roll-ups."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PROBABILITY = {
 
 
 def derived(sobject: str, record: Record) -> Record:
-    """The record with its dependent fields filled in, as saving it would do."""
+    """The record with its dependent fields, as Salesforce saves it."""
     if "LastName" in record and record["LastName"] is not None:
         parts = (record.get("FirstName"), record.get("LastName"))
         record = {**record, "Name": " ".join(part for part in parts if isinstance(part, str))}
@@ -69,18 +69,20 @@ _RULES: dict[str, Callable[[Record], Record]] = {
 
 
 def formulas(rows_of: RowsOf) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """object -> id -> formula fields whose value is no longer the one that is stored."""
+    """object -> id -> formula fields whose stored value is out of date."""
     won: dict[str, float] = defaultdict(float)
-    for each in _living(rows_of, "Opportunity"):
-        if each.get("IsWon") and each.get("AccountId"):
-            won[each["AccountId"]] += each.get("Amount") or 0.0
+    for opportunity in _living(rows_of, "Opportunity"):
+        if opportunity.get("IsWon") and opportunity.get("AccountId"):
+            won[opportunity["AccountId"]] += opportunity.get("Amount") or 0.0
     open_cases = Counter(
-        each["AccountId"]
-        for each in _living(rows_of, "Case")
-        if each.get("AccountId") and not each.get("IsClosed")
+        case["AccountId"]
+        for case in _living(rows_of, "Case")
+        if case.get("AccountId") and not case.get("IsClosed")
     )
     members = Counter(
-        each["CampaignId"] for each in _living(rows_of, "CampaignMember") if each.get("ContactId")
+        member["CampaignId"]
+        for member in _living(rows_of, "CampaignMember")
+        if member.get("ContactId")
     )
     wanted: dict[str, Callable[[Record], Record]] = {
         "Account": lambda record: {
@@ -96,17 +98,17 @@ def formulas(rows_of: RowsOf) -> dict[str, dict[str, Mapping[str, Any]]]:
 def _stale(
     rows_of: RowsOf, sobject: str, compute: Callable[[Record], Record]
 ) -> dict[str, Mapping[str, Any]]:
-    known = {each.name for each in rows_of(sobject).spec.fields}
-    found: dict[str, Mapping[str, Any]] = {}
+    names = {field.name for field in rows_of(sobject).spec.fields}
+    changes: dict[str, Mapping[str, Any]] = {}
     for record in rows_of(sobject).records():
-        values = {name: value for name, value in compute(record).items() if name in known}
+        values = {name: value for name, value in compute(record).items() if name in names}
         if any(record.get(name) != value for name, value in values.items()):
-            found[record["Id"]] = values
-    return found
+            changes[record["Id"]] = values
+    return changes
 
 
 def _living(rows_of: RowsOf, sobject: str) -> list[Record]:
-    return [each for each in rows_of(sobject).records() if not each.get("IsDeleted")]
+    return [record for record in rows_of(sobject).records() if not record.get("IsDeleted")]
 
 
 def _tenth(visits: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Objects and fields of an org, and what `describe` says about them."""
+"""Definitions of objects and fields, and their describe results."""
 
 from __future__ import annotations
 
@@ -116,14 +116,14 @@ class Field:
 
     @property
     def can_filter(self) -> bool:
-        """Whether WHERE may name it."""
+        """Whether WHERE may use the field."""
         if self.filterable is not None:
             return self.filterable
         return _KINDS[self.type][2] and not self.long_text
 
     @property
     def can_sort(self) -> bool:
-        """Whether ORDER BY may name it."""
+        """Whether ORDER BY may use the field."""
         return _KINDS[self.type][3] and not self.long_text and self.filterable is not False
 
     @property
@@ -226,15 +226,15 @@ class SObject:
 
     @property
     def visible(self) -> tuple[Field, ...]:
-        """The fields that field-level security lets this user see."""
-        return tuple(each for each in self.fields if each.name.lower() not in self.hidden)
+        """The fields that the user can see."""
+        return tuple(field for field in self.fields if field.name.lower() not in self.hidden)
 
     def find(self, name: str) -> Field | None:
         """A visible field by its name in any case."""
         wanted = name.lower()
         if wanted in self.hidden:
             return None
-        return next((each for each in self.fields if each.name.lower() == wanted), None)
+        return next((field for field in self.fields if field.name.lower() == wanted), None)
 
     def find_lookup(self, relationship: str) -> Field | None:
         """A visible lookup by the name of its relationship, such as `Account`."""
@@ -258,15 +258,17 @@ class SObject:
         return self.createable(field) and (self.name, field.name) not in CREATE_ONLY_FIELDS
 
     def with_field(self, new: Field) -> SObject:
-        """The object with this field added, or changed where it is."""
-        if any(each.name.lower() == new.name.lower() for each in self.fields):
-            kept = [new if each.name.lower() == new.name.lower() else each for each in self.fields]
+        """The object with this field added or replaced."""
+        if any(field.name.lower() == new.name.lower() for field in self.fields):
+            kept = [
+                new if field.name.lower() == new.name.lower() else field for field in self.fields
+            ]
             return replace(self, fields=tuple(kept))
         return replace(self, fields=(*self.fields, new))
 
     def without_field(self, name: str) -> SObject:
-        """The object after an administrator deleted the field."""
-        kept = tuple(each for each in self.fields if each.name.lower() != name.lower())
+        """The object without the field."""
+        kept = tuple(field for field in self.fields if field.name.lower() != name.lower())
         return replace(self, fields=kept)
 
     def summary(self, version: str) -> dict[str, Any]:
@@ -342,7 +344,7 @@ def system_fields(*, deleted: bool = True, modified: bool = True) -> tuple[Field
     return tuple(fields)
 
 
-SYSTEM_FIELDS = frozenset(each.name for each in system_fields()) | {"MasterRecordId"}
+SYSTEM_FIELDS = frozenset(field.name for field in system_fields()) | {"MasterRecordId"}
 # Fields that recorded describes of real orgs give as neither createable nor updateable.
 READ_ONLY_FIELDS = SYSTEM_FIELDS | {
     "ClosedDate", "ConvertedAccountId", "ConvertedContactId", "ConvertedDate",
@@ -361,7 +363,7 @@ CREATE_ONLY_FIELDS = frozenset(
         ("OpportunityContactRole", "OpportunityId"),
     )
 )
-_SET_ON_CREATE = frozenset(each.name for each in system_fields(deleted=False)) | {
+_SET_ON_CREATE = frozenset(field.name for field in system_fields(deleted=False)) | {
     "OwnerId", "Probability",
 }  # fmt: skip
 
@@ -394,18 +396,18 @@ def address_fields(prefix: str) -> tuple[Field, ...]:
 
 
 def with_fields(base: Iterable[Field], *more: Field | Iterable[Field]) -> tuple[Field, ...]:
-    """One tuple out of fields and groups of fields."""
+    """Fields and groups of fields as one tuple."""
     fields = list(base)
-    for each in more:
-        if isinstance(each, Field):
-            fields.append(each)
+    for fields_or_field in more:
+        if isinstance(fields_or_field, Field):
+            fields.append(fields_or_field)
         else:
-            fields.extend(each)
+            fields.extend(fields_or_field)
     return tuple(fields)
 
 
 def label_of(name: str) -> str:
-    """A label out of an API name: `npe01__HomeEmail__c` is Home Email."""
+    """A label made from an API name: `npe01__HomeEmail__c` becomes Home Email."""
     plain = name.removesuffix("__c").split("__")[-1]
     words = "".join(f" {c}" if c.isupper() else c for c in plain.replace("_", " ")).split()
     if len(words) > 1 and words[-1] == "Id":

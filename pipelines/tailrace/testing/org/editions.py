@@ -13,9 +13,9 @@ _WIDE_TYPES = (
 
 
 def enable_person_accounts(org: Org, people: int = 10) -> tuple[str, ...]:
-    """Switch person accounts on, and create some; answers the ids of their accounts.
+    """Enable person accounts and create some; returns the ids of their accounts.
 
-    Each has an account, whose compound Name has components now, and a contact of its own.
+    Each person has an account, whose Name becomes a compound field, and a contact.
     """
     for field in (
         Field(name="Name", type="string", length=255, nillable=False, compound="Name"),
@@ -32,23 +32,23 @@ def enable_person_accounts(org: Org, people: int = 10) -> tuple[str, ...]:
     for sobject in ("Account", "Contact"):
         for record_id in org.rows(sobject).ids():
             org.silently(sobject, record_id, {"IsPersonAccount": False})
-    made: list[str] = []
+    accounts: list[str] = []
     for number in range(people):
         name = {"FirstName": "Pat", "LastName": f"Person {number}", "IsPersonAccount": True}
         email = f"person.{number}@example.com"
         account = org.insert("Account", {**name, "PersonEmail": email})
         contact = org.insert("Contact", {**name, "Email": email, "AccountId": account})
         org.silently("Account", account, {"PersonContactId": contact})
-        made.append(account)
-    return tuple(made)
+        accounts.append(account)
+    return tuple(accounts)
 
 
 def enable_currencies(org: Org, *codes: str) -> None:
-    """Switch several currencies on; the corporate one first (EUR, USD, JPY unless told)."""
+    """Enable several currencies, the corporate one first; default: EUR, USD, JPY."""
     names = codes or ("EUR", "USD", "JPY")
     code = Field(name="CurrencyIsoCode", type="picklist", values=names, nillable=False)
     for spec in list(org.objects()):
-        if any(each.type == "currency" for each in spec.fields):
+        if any(field.type == "currency" for field in spec.fields):
             org.add_field(spec.name, code)
             for number, record_id in enumerate(org.rows(spec.name).ids()):
                 value = {"CurrencyIsoCode": names[number % len(names)]}
@@ -166,7 +166,7 @@ def add_uncountable_objects(org: Org, rows: int = 3) -> tuple[str, str]:
 def add_wide_object(
     org: Org, *, name: str = "Wide__c", fields: int = WIDE_FIELDS, rows: int = 100
 ) -> str:
-    """A custom object of many long-named fields of all sorts; its SELECT fits no URI."""
+    """Add an object with many fields of all types, whose SELECT is too long for a URL."""
     custom = [
         Field(
             name=f"A_rather_long_name_for_a_field_{number:03d}__c",

@@ -1,7 +1,7 @@
-"""Generated rows: any number of them, the same for the same seed, made a chunk at a time.
+"""Generated rows: any number, the same for the same seed, computed in chunks.
 
-Each column of a chunk comes out of integer arithmetic on the row numbers, so a million rows cost
-neither memory nor minutes, and a benchmark measures its client rather than this.
+Each column of a chunk is computed from the row numbers by integer arithmetic: a million rows need
+little memory and time, so a benchmark measures the client.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNIX = datetime(1970, 1, 1)
 
 
 class GeneratedRows:
-    """Generated rows of one object; none is deleted, and all are older than `before`."""
+    """Generated rows of one object, none deleted, all modified before `before`."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class GeneratedRows:
         return min(self.chunk_rows, self.rows - chunk * self.chunk_rows)
 
     def reshape(self, spec: SObject) -> None:
-        """Give the object other fields."""
+        """Use another definition of the object."""
         self.spec = spec
         self.shape += 1
         self._columns.clear()
@@ -89,33 +89,33 @@ class GeneratedRows:
             chunk, offset = divmod(index, self.chunk_rows)
             chunks.setdefault(chunk, []).append(offset)
         names = [
-            each.name
-            for each in self.spec.fields
-            if each.type not in ("address", "location", "base64")
+            field.name
+            for field in self.spec.fields
+            if field.type not in ("address", "location", "base64")
         ]
-        found: list[dict[str, Any]] = []
+        records: list[dict[str, Any]] = []
         for chunk, offsets in chunks.items():
             columns = {name: self.column(chunk, name).take(pa.array(offsets)) for name in names}
-            found += pa.table(columns).to_pylist()
-        return found
+            records += pa.table(columns).to_pylist()
+        return records
 
     def column(self, chunk: int, name: str) -> pa.Array:
         """One column of one chunk."""
         key = (chunk, name)
         with self._lock:
-            found = self._columns.get(key)
-            if found is not None:
+            column = self._columns.get(key)
+            if column is not None:
                 self._columns.move_to_end(key)
-                return found
-        made = self._make(chunk, name)
+                return column
+        column = self._make(chunk, name)
         with self._lock:
-            self._columns[key] = made
+            self._columns[key] = column
             while len(self._columns) > CHUNK_COLUMNS_HELD_MAX:
                 self._columns.popitem(last=False)
-        return made
+        return column
 
     def _make(self, chunk: int, name: str) -> pa.Array:
-        field = next(each for each in self.spec.fields if each.name == name)
+        field = next(item for item in self.spec.fields if item.name == name)
         return _Columns(self, self._numbers(chunk)).values(field)
 
     def _numbers(self, chunk: int) -> pa.Array:
@@ -127,7 +127,7 @@ class GeneratedRows:
         return held[1]
 
     def hashed(self, numbers: pa.Array, name: str) -> pa.Array:
-        """A number below 2^31 for each row, as good as random, different for each name."""
+        """A pseudo-random number below 2^31 per row, different for each name."""
         salt = zlib.crc32(f"{self._seed}/{self.spec.name}/{name}".encode())
         mixed = pc.bit_wise_and(pc.add(pc.multiply(numbers, 2_654_435_761), salt), _MASK)
         mixed = pc.bit_wise_xor(mixed, pc.shift_right(mixed, 15))
@@ -136,7 +136,7 @@ class GeneratedRows:
 
 
 class _Columns:
-    """The columns of one chunk, by field name and else by type."""
+    """The columns of one chunk, by field name or else by type."""
 
     def __init__(self, generated: GeneratedRows, numbers: pa.Array) -> None:
         self.generated = generated
@@ -145,8 +145,8 @@ class _Columns:
     def values(self, field: Field) -> pa.Array:
         special = _SPECIAL.get(field.name)
         if special is not None:
-            made: pa.Array = special(self)
-            return made
+            values: pa.Array = special(self)
+            return values
         if field.name in names.POOLS and field.type not in ("int", "double"):
             return self.thinned(field, self.from_pool(field.name, names.POOLS[field.name]))
         return self.thinned(field, self.by_type(field))
@@ -179,7 +179,7 @@ class _Columns:
         return self.joined(f"{name} ", self.digits(self.below(name, 100_000)))
 
     def thinned(self, field: Field, values: pa.Array) -> pa.Array:
-        """Fields that may be empty are so now and then; long texts mostly."""
+        """Set some values of nillable fields to NULL; most of long texts."""
         if not field.nillable:
             return values
         share = 70 if field.type in ("textarea", "reference") else 10
@@ -216,8 +216,8 @@ class _Columns:
     def email(self) -> pa.Array:
         first = self.from_pool("FirstName", names.POOLS["FirstName"])
         ascii_first = pc.replace_substring_regex(pc.utf8_lower(first), "[^a-z]", "")
-        made = self.joined(ascii_first, ".", self.digits(self.numbers), "@example.com")
-        return self.thinned(Field(name="Email", type="email"), made)
+        emails = self.joined(ascii_first, ".", self.digits(self.numbers), "@example.com")
+        return self.thinned(Field(name="Email", type="email"), emails)
 
     def modified(self) -> pa.Array:
         return self._moment(self._age("modified", 700))
@@ -256,7 +256,7 @@ _SPECIAL: dict[str, Any] = {
 
 
 def checksum(short_id: str) -> str:
-    """The three characters that make a case-sensitive 15-character id safe in any case."""
+    """The suffix that turns a 15-character id into its case-insensitive 18-character form."""
     table = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
     return "".join(
         table[sum(1 << bit for bit, c in enumerate(short_id[at : at + 5]) if c.isupper())]

@@ -1,4 +1,4 @@
-"""Names of people, places and companies for invented orgs; nobody real, and example.com only."""
+"""Invented names of people, places and companies; addresses use example.com only."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ for _prefix in ("", "Billing", "Shipping", "Mailing", "Other"):
     POOLS[f"{_prefix}Street"] = STREETS
     POOLS[f"{_prefix}City"] = CITIES
     POOLS[f"{_prefix}Country"] = COUNTRIES
-    # Leading zeros and an exponent: what a careless CSV reader takes for numbers.
+    # Leading zeros and an exponent, which CSV readers may take for numbers.
     POOLS[f"{_prefix}PostalCode"] = ("00123", "10115", "1E5", "60601", "0150")
 
 

@@ -1,6 +1,6 @@
-"""The rows of one object: records that change, and generated rows that do not.
+"""The rows of one object: stored records and generated rows.
 
-Records are plain dictionaries. For queries they are turned into Arrow columns once a version.
+Records are dictionaries. Queries read them as Arrow columns, built once per version.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ _ARROW: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True)
 class Raw:
-    """Bytes that appear in a cell as they are, for what no well-typed value can say."""
+    """Bytes that appear in a cell unchanged, for values that the type does not allow."""
 
     data: bytes
 
 
 def arrow_type(field: Field) -> pa.DataType:
-    """How a field's values are held."""
+    """The Arrow type of a field's values."""
     return _ARROW.get(field.type, pa.string())
 
 
 def held(field: Field, value: Any) -> Any:
-    """The value as the org holds it; raises ValueError for what the field cannot take."""
+    """The value as stored; raises ValueError if the field cannot store it."""
     if value is None or isinstance(value, Raw):
         return value
     return _HOLD.get(field.type, _text)(field, value)
@@ -99,7 +99,7 @@ def _bytes(field: Field, value: Any) -> Any:
 
 
 def _unfit(field: Field, value: Any) -> ValueError:
-    return ValueError(f"{field.name} is a {field.type}; it cannot hold {value!r}")
+    return ValueError(f"{field.name} is a {field.type}; it cannot store {value!r}")
 
 
 _HOLD: dict[str, Callable[[Field, Any], Any]] = {
@@ -121,7 +121,7 @@ class Rows:
 
     def __init__(self, spec: SObject) -> None:
         self._spec = spec
-        self.fields = {each.name: each for each in spec.fields}
+        self.fields = {field.name: field for field in spec.fields}
         self.generated: GeneratedRows | None = None
         self.shadowed: set[int] = set()
         self.version = 0
@@ -136,7 +136,7 @@ class Rows:
     @spec.setter
     def spec(self, spec: SObject) -> None:
         self._spec = spec
-        self.fields = {each.name: each for each in spec.fields}
+        self.fields = {field.name: field for field in spec.fields}
         self.version += 1
 
     def __len__(self) -> int:
@@ -144,11 +144,11 @@ class Rows:
         return len(self._records) + generated
 
     def ids(self) -> list[str]:
-        """The ids of the records that are held one by one, generated rows excluded."""
+        """The ids of stored records, without generated rows."""
         return list(self._records)
 
     def records(self) -> list[Record]:
-        """The records that are held one by one, generated rows excluded."""
+        """The stored records, without generated rows."""
         return list(self._records.values())
 
     def get(self, record_id: str) -> Record | None:
@@ -162,17 +162,17 @@ class Rows:
         return self.generated.record(index)
 
     def many(self, record_ids: Iterable[str]) -> list[Record]:
-        """Records by their ids; generated ones are read a column at a time."""
+        """Records by their ids; generated rows are read column by column."""
         generated = self.generated
-        held_now: list[Record] = []
+        records: list[Record] = []
         numbers: list[int] = []
         for record_id in record_ids:
             index = generated.index_of(record_id) if generated else None
             if record_id in self._records:
-                held_now.append(self._records[record_id])
+                records.append(self._records[record_id])
             elif index is not None and index not in self.shadowed:
                 numbers.append(index)
-        return held_now + (generated.records(numbers) if generated else [])
+        return records + (generated.records(numbers) if generated else [])
 
     def put(self, record: Mapping[str, Any]) -> None:
         """Add a record, or replace the one with its id."""
@@ -189,25 +189,25 @@ class Rows:
         self.version += 1
 
     def remove(self, record_id: str) -> None:
-        """Take a record away without a trace."""
+        """Remove a record, also from the delete log and the recycle bin."""
         self._shadow(record_id)
         self._records.pop(record_id, None)
         self.version += 1
 
     def reshape(self, spec: SObject) -> None:
-        """Give the object other fields; values of a field that is gone are gone."""
-        before = {each.name: each for each in self.spec.fields}
-        kept = {each.name for each in spec.fields}
+        """Change the fields of the object; values of removed fields are lost."""
+        before = {field.name: field for field in self.spec.fields}
+        kept = {field.name for field in spec.fields}
         retyped = {
-            each
-            for each in spec.fields
-            if each.name in before and arrow_type(before[each.name]) != arrow_type(each)
+            field
+            for field in spec.fields
+            if field.name in before and arrow_type(before[field.name]) != arrow_type(field)
         }
         for record in self._records.values():
             for name in set(record) - kept:
                 del record[name]
-            for each in retyped:
-                record[each.name] = retype(each, record.get(each.name))
+            for field in retyped:
+                record[field.name] = retype(field, record.get(field.name))
         self.spec = spec
         if self.generated is not None:
             self.generated.reshape(spec)
@@ -220,24 +220,24 @@ class Rows:
         version, spec = self.version, self.spec
         records = list(self._records.values())
         columns = {
-            each.name: pa.array(
-                [_plain(record.get(each.name)) for record in records], type=arrow_type(each)
+            field.name: pa.array(
+                [_plain(record.get(field.name)) for record in records], type=arrow_type(field)
             )
-            for each in spec.fields
-            if each.type not in COMPOUND
+            for field in spec.fields
+            if field.type not in COMPOUND
         }
         table = pa.table(columns)
         self._table = (version, spec, table)
         return table
 
     def raws(self) -> dict[str, dict[str, bytes]]:
-        """id -> field -> the raw bytes of cells that have such."""
-        found: dict[str, dict[str, bytes]] = {}
+        """id -> field -> raw bytes, for cells that have raw bytes."""
+        raw_cells: dict[str, dict[str, bytes]] = {}
         for record_id, record in self._records.items():
             cells = {name: cell.data for name, cell in record.items() if isinstance(cell, Raw)}
             if cells:
-                found[record_id] = cells
-        return found
+                raw_cells[record_id] = cells
+        return raw_cells
 
     def _shadow(self, record_id: str) -> None:
         if self.generated is not None:
@@ -247,7 +247,7 @@ class Rows:
 
 
 def retype(field: Field, value: Any) -> Any:
-    """What is left of a value when an administrator changes the type of its field."""
+    """A value after its field got another type; None if it does not convert."""
     if value is None:
         return None
     kind = arrow_type(field)

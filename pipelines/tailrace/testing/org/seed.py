@@ -1,4 +1,4 @@
-"""The people and the business of a fresh org: invented, plausible, the same for the same seed."""
+"""Invented records of a new org, the same for the same seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """How many rows a fresh org has."""
+    """Number of records per object in a new org."""
 
     users: int = 8
     accounts: int = 60
@@ -46,7 +46,7 @@ def _plural(kind: str) -> str:
 
 
 class Seeder:
-    """Invents records; also used for the new ones of a later day."""
+    """Creates invented records, also on later days."""
 
     def __init__(self, org: OrgStore, chance: random.Random) -> None:
         self.org = org
@@ -64,25 +64,25 @@ class Seeder:
         return record_id
 
     def past(self, days: int) -> datetime:
-        """A moment in the last so many days, at least an hour ago."""
+        """A random time in the last `days` days, at least an hour ago."""
         seconds = self.chance.randrange(3_600, days * 86_400)
         return self.org.now() - timedelta(seconds=seconds)
 
     def one(self, sobject: str) -> str | None:
-        """The id of some record, if there are any."""
+        """The id of a random record; None if there are none."""
         ids = self.org.rows(sobject).ids()
         return self.chance.choice(ids) if ids else None
 
     def maybe(self, share: float, value: Any) -> Any:
-        """The value in so many of all cases, else None."""
+        """The value with a probability of `share`, else None."""
         return value if self.chance.random() < share else None
 
     def pick(self, values: tuple[str, ...]) -> str:
-        """One of some values."""
+        """A random value."""
         return self.chance.choice(values)
 
     def campaign_members(self, rows: int) -> None:
-        """Put contacts and some leads into campaigns, nobody twice into one."""
+        """Add contacts and some leads to campaigns, once per person and campaign."""
         taken: set[tuple[str | None, str | None]] = set()
         for _ in range(rows):
             person = "Lead" if self.chance.random() < 0.2 else "Contact"
@@ -95,7 +95,7 @@ class Seeder:
             self.org.insert("CampaignMember", values, at=self.past(300))
 
     def odd_ones(self) -> None:
-        """A few rows for the objects with something unusual."""
+        """A few records of the special objects."""
         account = self.one("Account")
         for label, closed in (("New", False), ("Working", False), ("Closed", True)):
             values = {"MasterLabel": label, "ApiName": label, "IsClosed": closed}

@@ -84,7 +84,7 @@ class OrgStore:
             record = {"Id": org_id, **values, "InstanceName": "CS1", "IsSandbox": True}
             self._save(rows, record, at=self.created_at, new=True)
 
-    # The clock.
+    # Clock.
 
     def now(self) -> datetime:
         """The org's time."""
@@ -95,7 +95,7 @@ class OrgStore:
             return self._moment + timedelta(seconds=passed)
 
     def advance(self, **by: float) -> datetime:
-        """Move the clock on: `advance(hours=3)`; answers the new time."""
+        """Move the clock forward: `advance(hours=3)`; returns the new time."""
         with self.lock:
             self._moment += timedelta(**by)
             return self.now()
@@ -106,7 +106,7 @@ class OrgStore:
             self._moment = moment.astimezone(UTC)
             self._since = self._clock.monotonic()
 
-    # The shape.
+    # Objects and fields.
 
     def spec(self, sobject: str) -> SObject:
         """An object's definition; raises KeyError."""
@@ -133,7 +133,7 @@ class OrgStore:
             self._delete_log.setdefault(spec.name, {})
 
     def hide_object(self, sobject: str, *, hidden: bool = True) -> None:
-        """Take the object from the user's permissions, or give it back; its rows stay."""
+        """Remove or restore the user's permission for the object; its rows stay."""
         self.rows(sobject)
         change = self.hidden_objects.add if hidden else self.hidden_objects.discard
         change(sobject.lower())
@@ -143,7 +143,7 @@ class OrgStore:
         return [spec for spec in self.objects() if spec.name.lower() not in self.hidden_objects]
 
     def add_field(self, sobject: str, field: Field) -> None:
-        """Create a field, or change the definition of one; values are converted or lost."""
+        """Create or redefine a field; values that do not convert are lost."""
         with self.lock:
             rows = self.rows(sobject)
             rows.reshape(rows.spec.with_field(field))
@@ -162,11 +162,11 @@ class OrgStore:
         self.add_field(sobject, replace(field, type=kind, **more))
 
     def hide_field(self, sobject: str, name: str) -> None:
-        """Take the field from this user by field-level security; the values stay."""
+        """Hide the field from the user by field-level security; its values stay."""
         self._hidden(sobject, lambda hidden: hidden | {name.lower()})
 
     def show_field(self, sobject: str, name: str) -> None:
-        """Give the field back."""
+        """Undo `hide_field`."""
         self._hidden(sobject, lambda hidden: hidden - {name.lower()})
 
     def lock_field(self, sobject: str, name: str) -> None:
@@ -181,11 +181,11 @@ class OrgStore:
             rows.spec = replace(rows.spec, hidden=frozenset(change(rows.spec.hidden)))
 
     def add_mass(self, sobject: str, rows: int, *, seed: int | None = None) -> None:
-        """Give the object generated rows beside its own, all older than the org's time."""
+        """Add generated rows to the object, all older than the org's time."""
         with self.lock:
             target = self.rows(sobject)
             if target.generated is not None:
-                raise ValueError(f"{sobject} has generated rows already")
+                raise ValueError(f"{sobject} already has generated rows")
             target.generated = GeneratedRows(
                 target.spec,
                 rows=rows,
@@ -195,10 +195,10 @@ class OrgStore:
             )
             target.version += 1
 
-    # The rows.
+    # Records.
 
     def get(self, sobject: str, record_id: str) -> Record:
-        """A copy of a record, soft-deleted or not; raises KeyError."""
+        """A copy of a record, including soft-deleted ones; raises KeyError."""
         with self.lock:
             record = self.rows(sobject).get(record_id)
             if record is None:
@@ -208,7 +208,7 @@ class OrgStore:
     def insert(
         self, sobject: str, values: Mapping[str, Any] | None = None, *, at: datetime | None = None
     ) -> str:
-        """Create a record; answers its id."""
+        """Create a record; returns its id."""
         with self.lock:
             rows = self.rows(sobject)
             record_id = self._next_id(rows.spec.key_prefix)
@@ -231,13 +231,13 @@ class OrgStore:
     def touch(
         self, sobject: str, rows: int, values: Mapping[str, Any] | None = None
     ) -> tuple[str, ...]:
-        """Change the first so many rows, generated ones first; answers their ids."""
+        """Change the first `rows` rows, generated rows first; returns their ids."""
         with self.lock:
             target = self.rows(sobject)
             generated = target.generated.rows if target.generated else 0
             ids = [
-                target.generated.id_of(each)
-                for each in range(min(rows, generated))
+                target.generated.id_of(index)
+                for index in range(min(rows, generated))
                 if target.generated
             ]
             ids += target.ids()[: rows - len(ids)]
@@ -247,7 +247,7 @@ class OrgStore:
             return tuple(ids)
 
     def delete(self, sobject: str, *record_ids: str, at: datetime | None = None) -> None:
-        """Move records to the recycle bin, the campaign memberships of people with them."""
+        """Move records, and the campaign memberships of people, to the recycle bin."""
         with self.lock:
             for record_id in record_ids:
                 moment = self._when(at)
@@ -258,7 +258,7 @@ class OrgStore:
                         self.delete("CampaignMember", member["Id"], at=moment)
 
     def undelete(self, sobject: str, *record_ids: str, at: datetime | None = None) -> None:
-        """Take records out of the recycle bin, with the memberships that went along."""
+        """Restore records from the recycle bin, and memberships deleted with them."""
         with self.lock:
             if not self.spec(sobject).undeletable:
                 raise ValueError(f"{sobject} has no recycle bin")
@@ -279,7 +279,7 @@ class OrgStore:
     def purge(
         self, sobject: str, *record_ids: str, at: datetime | None = None, logged: bool = True
     ) -> None:
-        """Hard-delete records: `queryAll` shows them no more; the delete log may."""
+        """Hard-delete records: `queryAll` omits them; the delete log lists them if `logged`."""
         with self.lock:
             name = self.spec(sobject).name
             for record_id in record_ids:
@@ -291,7 +291,7 @@ class OrgStore:
                     self._delete_log[name].pop(record_id, None)
 
     def merge(self, sobject: str, winner: str, *losers: str, at: datetime | None = None) -> None:
-        """Merge records: the losers are deleted and point to the winner; children move over."""
+        """Merge records: losers are deleted, their children move to the winner."""
         with self.lock:
             moment = self._when(at)
             for loser in losers:
@@ -302,7 +302,7 @@ class OrgStore:
             self.update(sobject, winner, {}, at=moment)
 
     def recalculate(self) -> dict[str, tuple[str, ...]]:
-        """Bring formulas and roll-ups up to date; answers whose values moved, per object."""
+        """Recalculate formulas and roll-ups; returns the ids of changed records per object."""
         with self.lock:
             changed = formulas(self.rows)
             for sobject, records in changed.items():
@@ -311,7 +311,7 @@ class OrgStore:
             return {sobject: tuple(records) for sobject, records in changed.items() if records}
 
     def begin(self) -> Transaction:
-        """Open a transaction: its changes carry today's times and show only once committed."""
+        """Open a transaction: its changes have the time of the call and appear on commit."""
         with self.lock:
             transaction = Transaction(self, self._when(None))
             self._open.add(transaction)
@@ -320,14 +320,14 @@ class OrgStore:
     # Replication.
 
     def hold_back(self, until: datetime | None) -> None:
-        """Script `latestDateCovered`: never later than this, until set to None."""
+        """Limit `latestDateCovered` to a time; None removes the limit."""
         self._held_back = until
 
     def latest_date_covered(self, end: datetime) -> datetime:
-        """Up to when changes are known for certain: open transactions hold it back."""
+        """`latestDateCovered`: the end, or the start of the oldest open transaction."""
         with self.lock:
             limits = [end, self.now().replace(microsecond=0)]
-            limits += [each.started_at for each in self._open]
+            limits += [transaction.started_at for transaction in self._open]
             if self._held_back is not None:
                 limits.append(self._held_back)
             return min(limits)
@@ -335,7 +335,7 @@ class OrgStore:
     def deleted_between(
         self, sobject: str, start: datetime, end: datetime
     ) -> list[tuple[str, datetime]]:
-        """The delete log's entries of that time."""
+        """The entries of the delete log in a span of time."""
         with self.lock:
             begins = self.delete_log_begins(sobject)
             log = self._delete_log[self.spec(sobject).name].items()
@@ -346,19 +346,19 @@ class OrgStore:
             ]
 
     def delete_log_begins(self, sobject: str) -> datetime:
-        """`earliestDateAvailable`: before this, deletions are forgotten."""
+        """`earliestDateAvailable`: the delete log has no entries before this time."""
         oldest = self.now().replace(microsecond=0) - timedelta(days=DELETE_LOG_DAYS)
         return max(oldest, self._log_starts.get(self.spec(sobject).name, oldest))
 
     def purge_delete_log(self, sobject: str, before: datetime) -> None:
-        """Forget deletions before that moment, as Salesforce does under load."""
+        """Remove entries before a time from the delete log, as Salesforce does under load."""
         self._log_starts[self.spec(sobject).name] = before.replace(microsecond=0)
 
     def _save(
         self, rows: Rows, record: Record, *, at: datetime | None = None, new: bool = False
     ) -> None:
         moment = self._when(at)
-        known = rows.fields
+        fields = rows.fields
         if new:
             record = {**self._defaults(rows, moment), **record}
         stamps = {
@@ -366,18 +366,18 @@ class OrgStore:
             "LastModifiedById": record.get("OwnerId") or self.user_id(),
             "SystemModstamp": moment,
         }
-        record |= {name: value for name, value in stamps.items() if name in known}
+        record |= {name: value for name, value in stamps.items() if name in fields}
         full = derived(rows.spec.name, record)
-        rows.put({name: value for name, value in full.items() if name in known or name in record})
+        rows.put({name: value for name, value in full.items() if name in fields or name in record})
 
     def _defaults(self, rows: Rows, moment: datetime) -> Record:
-        known = rows.fields
-        record: Record = {name: False for name, each in known.items() if each.type == "boolean"}
+        fields = rows.fields
+        record: Record = {name: False for name, field in fields.items() if field.type == "boolean"}
         created = {"CreatedDate": moment, "CreatedById": self.user_id(), "OwnerId": self.user_id()}
-        return record | {name: value for name, value in created.items() if name in known}
+        return record | {name: value for name, value in created.items() if name in fields}
 
     def user_id(self) -> str | None:
-        """The user that does what nobody else does."""
+        """The default user for changes."""
         return next(iter(self.rows("User").ids()), None)
 
     def _when(self, at: datetime | None) -> datetime:
@@ -388,15 +388,17 @@ class OrgStore:
         if field is None:
             return []
         return [
-            each for each in self.rows("CampaignMember").records() if each.get(field) == record_id
+            member
+            for member in self.rows("CampaignMember").records()
+            if member.get(field) == record_id
         ]
 
     def _move_children(self, sobject: str, loser: str, winner: str, at: datetime) -> None:
         for rows in list(self._rows.values()):
             fields = [
-                each.name
-                for each in rows.spec.fields
-                if self.spec(sobject).name in each.refers_to and each.name != "MasterRecordId"
+                field.name
+                for field in rows.spec.fields
+                if self.spec(sobject).name in field.refers_to and field.name != "MasterRecordId"
             ]
             for record in rows.records():
                 moved = {name: winner for name in fields if record.get(name) == loser}
@@ -415,7 +417,7 @@ class OrgStore:
 
 
 class Transaction:
-    """Changes that are stamped when they are made and seen when they are committed."""
+    """Changes that get their time when they are made and appear on commit."""
 
     def __init__(self, org: OrgStore, started_at: datetime) -> None:
         self.org = org
@@ -423,7 +425,7 @@ class Transaction:
         self._steps: list[tuple[str, str, str | None, Mapping[str, Any], datetime]] = []
 
     def insert(self, sobject: str, values: Mapping[str, Any]) -> str:
-        """Create a record; its id is known at once, the record shows later."""
+        """Create a record; its id is returned at once, the record appears on commit."""
         record_id = self.org._next_id(self.org.spec(sobject).key_prefix)
         self._step("insert", sobject, record_id, values)
         return record_id
@@ -437,7 +439,7 @@ class Transaction:
         self._step("delete", sobject, record_id, {})
 
     def commit(self) -> None:
-        """Make the changes visible, with the times at which they were made."""
+        """Apply the changes with the times at which they were made."""
         org = self.org
         with org.lock:
             for verb, sobject, record_id, values, at in self._steps:
@@ -451,7 +453,7 @@ class Transaction:
             self.roll_back()
 
     def roll_back(self) -> None:
-        """Forget the changes; `latestDateCovered` is free again."""
+        """Discard the changes."""
         self._steps.clear()
         self.org._open.discard(self)
 

@@ -104,7 +104,7 @@ class Job:
 
 
 class Bulk:
-    """All query jobs of an org."""
+    """The query jobs of an org."""
 
     def __init__(
         self,
@@ -151,7 +151,7 @@ class Bulk:
         raise not_found()
 
     def warm(self, text: str, operation: str = "query") -> int:
-        """Render the pages of a query beforehand, so that a benchmark does not wait for it."""
+        """Render the pages of a query in advance, for benchmarks."""
         result = self._select(text, operation)
         for offset in range(0, result.rows, self.settings.page_rows):
             rows = min(self.settings.page_rows, result.rows - offset)
@@ -159,27 +159,27 @@ class Bulk:
         return result.rows
 
     def created_today(self) -> int:
-        """How many jobs count towards the day's limit."""
+        """Number of jobs that count towards the limit of 24 hours."""
         since = self.org.now() - timedelta(days=1)
         return sum(job.created_at >= since for job in self.jobs.values())
 
     def _create(self, request: Request, version: str) -> Response:
-        given = json_body(request)
-        unknown = [name for name in given if name not in _KNOWN_KEYS]
+        body = json_body(request)
+        unknown = [name for name in body if name not in _KNOWN_KEYS]
         if unknown:
             raise Refused(400, "JSON_PARSER_ERROR", f'Unrecognized field "{unknown[0]}"')
-        operation = given.get("operation")
+        operation = body.get("operation")
         if operation not in ("query", "queryAll"):
             raise Refused(400, "INVALIDJOB", f"Invalid job operation: {operation}")
-        if given.get("contentType", "CSV") != "CSV":
+        if body.get("contentType", "CSV") != "CSV":
             raise Refused(400, "INVALIDJOB", "contentType must be CSV")
-        delimiter = given.get("columnDelimiter", "COMMA")
-        line_ending = given.get("lineEnding", "LF")
+        delimiter = body.get("columnDelimiter", "COMMA")
+        line_ending = body.get("lineEnding", "LF")
         if delimiter not in DELIMITERS or line_ending not in LINE_ENDINGS:
-            raise Refused(400, "INVALIDJOB", "columnDelimiter or lineEnding is not known")
+            raise Refused(400, "INVALIDJOB", "columnDelimiter or lineEnding is not supported")
         if self.created_today() >= self.settings.jobs_max:
             raise Refused(400, "LIMIT_EXCEEDED", "DailyBulkV2QueryJobs limit exceeded")
-        text = str(given.get("query") or "")
+        text = str(body.get("query") or "")
         result = self._select(text, operation)
         number = f"750Hs{next(self._numbers):010d}"
         job = Job(
@@ -199,7 +199,7 @@ class Bulk:
         return Response.of_json(self._info(job))
 
     def _select(self, text: str, operation: str) -> Result:
-        """Run the query; what Bulk refuses and REST does not comes first."""
+        """Run the query after checking what Bulk refuses and REST does not."""
         try:
             query = soql.parse(text, now=self.org.now())
             rows = self.org.find(query.sobject)
@@ -214,11 +214,11 @@ class Bulk:
                 message = "OFFSET is not supported in Bulk Query"
                 raise Refused(400, "FEATURENOTENABLED", message)
             fields = check(query, rows.spec if rows is not None else None)
-            for each in fields:
-                if each.type in ("address", "location"):
+            for field in fields:
+                if field.type in ("address", "location"):
                     message = "Selecting compound data not supported in Bulk Query"
                     raise Refused(400, "FUNCTIONALITY_NOT_ENABLED", message)
-                if each.type == "base64":
+                if field.type == "base64":
                     message = "Binary fields cannot be selected in Bulk Query"
                     raise Refused(400, "FUNCTIONALITY_NOT_ENABLED", message)
             assert rows is not None
@@ -270,7 +270,7 @@ class Bulk:
         raise wrong_method(request.method, "DELETE,GET,HEAD,PATCH")
 
     def _poll(self, job: Job) -> None:
-        """Each poll sees the job a step further on."""
+        """Advance the state of the job by one poll."""
         if job.state in _DONE:
             return
         job.polls += 1
@@ -336,20 +336,20 @@ class Bulk:
     def _page(
         self, result: Result, delimiter: str, line_ending: str, offset: int, rows: int
     ) -> bytes:
-        """A page of CSV, gzipped; its header line where the service writes one."""
+        """A page of CSV, compressed, with its header line if the page has one."""
         headed = offset == 0 or self.settings.header == "every"
         pieces = list(result.pieces(offset, rows))
 
         def render() -> bytes:
             parts = [csv_header(result.fields, delimiter, line_ending)] if headed else []
-            parts += [csv_rows(result, each, delimiter, line_ending) for each in pieces]
+            parts += [csv_rows(result, piece, delimiter, line_ending) for piece in pieces]
             return bytes(igzip.compress(b"".join(parts), 1))
 
         key = page_key(result, pieces, "csv", delimiter, line_ending, headed)
         return self._pages.get(key, render)
 
     def _listed(self, request: Request, job: Job, version: str) -> Response:
-        """Up to five addresses of pages at a time."""
+        """Up to five addresses of pages."""
         if float(version) < RESULT_PAGES_VERSION_MIN:
             raise not_found()
         shape = self.behavior.result_pages
@@ -419,12 +419,12 @@ def json_body(request: Request) -> dict[str, Any]:
         message = f"Content-Type {request.content_type or '(none)'} is not application/json"
         raise Refused(415, "UNSUPPORTED_MEDIA_TYPE", message)
     try:
-        given = json.loads(request.content())
+        body = json.loads(request.content())
     except ValueError as error:
         raise Refused(400, "JSON_PARSER_ERROR", str(error)) from None
-    if not isinstance(given, dict):
+    if not isinstance(body, dict):
         raise Refused(400, "JSON_PARSER_ERROR", "The body must be an object")
-    return given
+    return body
 
 
 def _locator(job: Job, offset: int, *, turn: int = 0) -> str:

@@ -44,14 +44,14 @@ def _calls(request: Request) -> list[dict[str, Any]]:
         if body.get("allOrNone"):
             raise not_played("allOrNone in a composite request")
         calls = body["compositeRequest"]
-        references = [str(each["referenceId"]) for each in calls]
-        for each in calls:
-            each["url"], each["method"]
+        references = [str(call["referenceId"]) for call in calls]
+        for call in calls:
+            call["url"], call["method"]
     except (ValueError, KeyError, TypeError):
         raise Refused(400, "JSON_PARSER_ERROR", "The body is not a composite request") from None
     if not calls or len(calls) > CALLS_MAX:
         raise Refused(400, "LIMIT_EXCEEDED", f"Limit reached: at most {CALLS_MAX} subrequests")
-    if sum(bool(_QUERY.fullmatch(urlsplit(each["url"]).path)) for each in calls) > QUERIES_MAX:
+    if sum(bool(_QUERY.fullmatch(urlsplit(call["url"]).path)) for call in calls) > QUERIES_MAX:
         raise Refused(400, "LIMIT_EXCEEDED", f"Limit reached: at most {QUERIES_MAX} queries")
     if len(set(references)) < len(calls) or not all(map(_REFERENCE.fullmatch, references)):
         raise Refused(400, "INVALID_INPUT", "Each referenceId is a name of its own")

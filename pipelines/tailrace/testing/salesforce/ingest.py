@@ -139,11 +139,11 @@ class Ingest:
         delimiter = body.get("columnDelimiter", "COMMA")
         line_ending = body.get("lineEnding", "LF")
         if delimiter not in DELIMITERS or line_ending not in LINE_ENDINGS:
-            raise Refused(400, "INVALIDJOB", "columnDelimiter or lineEnding is not known")
-        found = self.writer.org.find(str(body.get("object")))
-        if found is None:
+            raise Refused(400, "INVALIDJOB", "columnDelimiter or lineEnding is not supported")
+        rows = self.writer.org.find(str(body.get("object")))
+        if rows is None:
             raise Refused(400, "INVALIDJOB", f"InvalidJob : object {body.get('object')} not found")
-        key = self._key(found.spec, body) if operation == "upsert" else None
+        key = self._key(rows.spec, body) if operation == "upsert" else None
         if self.batches_today() >= self.writer.settings.ingest_batches_max:
             raise Refused(400, "LIMIT_EXCEEDED", "DailyBulkApiBatches limit exceeded")
         number = f"750Hi{next(self._numbers):010d}"
@@ -152,7 +152,7 @@ class Ingest:
             id=number + checksum(number),
             version=version,
             operation=str(operation),
-            sobject=found.spec.name,
+            sobject=rows.spec.name,
             key=key,
             delimiter=DELIMITERS[delimiter],
             line_ending=LINE_ENDINGS[line_ending],
@@ -332,18 +332,18 @@ class Ingest:
         readers: dict[str, tuple[Field, Callable[[str], Any]]] = {}
         for name in job.columns:
             relationship, _, key = name.partition(".")
-            found = spec.find_lookup(relationship) if key else spec.find(name)
+            field = spec.find_lookup(relationship) if key else spec.find(name)
             # The spelling of describe: a name in another case loses the job's results.
-            if found is None or (not key and found.name != name):
+            if field is None or (not key and field.name != name):
                 raise InvalidBatch(f"Field name not found : {name}")
-            readers[name] = (found, self._reader(spec, found, key))
+            readers[name] = (field, self._reader(spec, field, key))
         return readers
 
-    def _reader(self, spec: SObject, found: Field, key: str) -> Callable[[str], Any]:
+    def _reader(self, spec: SObject, field: Field, key: str) -> Callable[[str], Any]:
         if not key:
-            return lambda text: from_csv(found, text)
+            return lambda text: from_csv(field, text)
         return lambda text: (
-            None if text == NULL_MARK else self.writer.parent_id(spec, found, key, text)
+            None if text == NULL_MARK else self.writer.parent_id(spec, field, key, text)
         )
 
     def _locked_rows(self, job: IngestJob, rows: Sequence[list[str]]) -> set[int]:
@@ -355,8 +355,8 @@ class Ingest:
         lookups = [
             index
             for index, name in enumerate(job.columns)
-            if (found := spec.find(name) or spec.find_lookup(name.partition(".")[0]))
-            and found.type == "reference"
+            if (field := spec.find(name) or spec.find_lookup(name.partition(".")[0]))
+            and field.type == "reference"
         ]
         last: dict[tuple[int, str], int] = {}
         locked: set[int] = set()

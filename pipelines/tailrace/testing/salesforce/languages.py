@@ -1,4 +1,4 @@
-"""Error messages in the language of the user's profile; error codes are the same in each."""
+"""Error messages in the language of the user's profile; error codes do not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may come in: OAuth 2.0 token requests, the old SOAP login, and the tokens handed out."""
+"""Logins: OAuth 2.0 token requests, SOAP login, and access tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tailrace.testing.salesforce.behavior import OrgBehavior
 from tailrace.testing.salesforce.refusals import TokenRefused, session_invalid
 
 JWT_SECONDS_MAX = 180
-# Salesforce forgives clocks this much.
+# Tolerance for differences between clocks.
 JWT_SKEW_SECONDS_MAX = 180
 SOAP_VERSION_MAX = 64.0
 USER_ID = "005Hs0000000001IAA"
@@ -34,7 +34,7 @@ _LOGIN_HOSTS = ("https://login.salesforce.com", "https://test.salesforce.com")
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What the org's one connected app and one user know."""
+    """Credentials of the connected app and the integration user."""
 
     client_id: str = "3MVG9sandbox.client.id"
     client_secret: str = "sandbox-client-secret"
@@ -44,7 +44,7 @@ class Credentials:
 
 
 class Logins:
-    """The org's front door."""
+    """Grants and checks access tokens."""
 
     def __init__(
         self,
@@ -82,7 +82,11 @@ class Logins:
             self._tokens.clear()
 
     def admit(self, request: Request) -> None:
-        """Let an API call in by its token, or raise."""
+        """Check the access token of an API call.
+
+        Raises:
+            Refused: The token is unknown or has expired.
+        """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in ("bearer", "oauth"):
             raise session_invalid()
@@ -159,12 +163,12 @@ class Logins:
             tree = ElementTree.fromstring(request.content())
         except ElementTree.ParseError as error:
             return _soap_fault("soapenv:Client", str(error))
-        given = {each.tag.split("}")[-1]: each.text or "" for each in tree.iter()}
-        if tree.tag != f"{_SOAP}Envelope" or "login" not in given:
+        texts = {element.tag.split("}")[-1]: element.text or "" for element in tree.iter()}
+        if tree.tag != f"{_SOAP}Envelope" or "login" not in texts:
             return _soap_fault("soapenv:Client", "No operation available for request")
-        known = self.credentials
-        right = (known.username, known.password + known.security_token)
-        if (given.get("username"), given.get("password")) != right:
+        credentials = self.credentials
+        expected = (credentials.username, credentials.password + credentials.security_token)
+        if (texts.get("username"), texts.get("password")) != expected:
             message = (
                 "INVALID_LOGIN: Invalid username, password, security token; or user locked out."
             )
@@ -182,9 +186,9 @@ class Logins:
 
     def _password(self, form: Mapping[str, str], request: Request) -> None:
         self._check_client(*_client_of(form, request))
-        known = self.credentials
-        right = (known.username, known.password + known.security_token)
-        if (form.get("username"), form.get("password")) != right:
+        credentials = self.credentials
+        expected = (credentials.username, credentials.password + credentials.security_token)
+        if (form.get("username"), form.get("password")) != expected:
             raise TokenRefused("invalid_grant", "authentication failure")
 
     def _check_client(self, client_id: str, client_secret: str) -> None:
@@ -214,7 +218,7 @@ class Logins:
 
 @functools.cache
 def private_key() -> rsa.RSAPrivateKey:
-    """The integration's key; made once a process, because it takes a moment."""
+    """The private key of the integration, generated once per process."""
     return rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
 
 
@@ -232,7 +236,7 @@ def private_key_pem() -> str:
 
 
 def _client_of(form: Mapping[str, str], request: Request) -> tuple[str, str]:
-    """Client id and secret, from the form or from HTTP basic authentication."""
+    """Client id and secret from the form or from HTTP basic authentication."""
     scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "basic":
         try:
@@ -246,7 +250,7 @@ def _client_of(form: Mapping[str, str], request: Request) -> tuple[str, str]:
 
 
 def _verified(assertion: str) -> dict[str, object]:
-    """The claims of a JWT whose signature is ours."""
+    """The claims of a JWT, after checking its signature."""
     try:
         head, body, signature = assertion.split(".")
         header = json.loads(_unpadded(head))

@@ -1,4 +1,4 @@
-"""Rendered pages that never change, kept so that a benchmark does not measure their making."""
+"""A cache of rendered pages of generated rows, for benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HELD_BYTES_MAX = 512_000_000
 
 
 class Pages:
-    """Pages by what is in them; the least recently used go first."""
+    """Pages by content key; the least recently used are dropped first."""
 
     def __init__(self, held_bytes_max: int = HELD_BYTES_MAX) -> None:
         self.held_bytes_max = held_bytes_max
@@ -21,14 +21,14 @@ class Pages:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable | None, render: Callable[[], bytes]) -> bytes:
-        """The page under a key, rendered at most once; without a key, rendered now."""
+        """The page of a key, rendered if it is not cached; None = render without caching."""
         if key is None:
             return render()
         with self._lock:
-            found = self._held.get(key)
-            if found is not None:
+            page = self._held.get(key)
+            if page is not None:
                 self._held.move_to_end(key)
-                return found
+                return page
         page = render()
         with self._lock:
             self._held[key] = page
@@ -40,7 +40,7 @@ class Pages:
 
 
 def page_key(result: Result, pieces: Sequence[Piece], *rest: Hashable) -> Hashable | None:
-    """What names the content of a page; None if it holds rows that may change."""
+    """The content key of a page; None if its rows may change."""
     if not pieces or any(piece.part.key is None for piece in pieces):
         return None
     names = tuple(field.name for field in result.fields)

@@ -79,11 +79,11 @@ class RecordWrites:
     def _upsert(
         self, spec: SObject, key: Field, record: Mapping[str, Any], options: WriteOptions
     ) -> Callable[[], Saved]:
-        given = {name: value for name, value in record.items() if name.lower() != key.name.lower()}
+        others = {name: value for name, value in record.items() if name.lower() != key.name.lower()}
         raw = next((record[name] for name in record if name.lower() == key.name.lower()), None)
-        if any(name.lower() == "id" for name in given):
+        if any(name.lower() == "id" for name in others):
             raise Refused(400, "INVALID_FIELD", "The Id field should not be specified")
-        values = self._values_or_error(spec, given)
+        values = self._values_or_error(spec, others)
         key_value = from_json(key, raw) if raw is not None else None
         return lambda: self.writer.upsert(spec, key, key_value, values(), options)
 
@@ -97,8 +97,8 @@ class RecordWrites:
     def _update(self, record: Mapping[str, Any], options: WriteOptions) -> Callable[[], Saved]:
         spec = self._spec_of(record)
         record_id = next((record[name] for name in record if name.lower() == "id"), None)
-        given = {name: value for name, value in record.items() if name.lower() != "id"}
-        values = self._values_or_error(spec, given)
+        others = {name: value for name, value in record.items() if name.lower() != "id"}
+        values = self._values_or_error(spec, others)
 
         def update() -> Saved:
             if not isinstance(record_id, str):
@@ -153,9 +153,9 @@ class RecordWrites:
 
     def _check_trigger(self, record: Mapping[str, Any], rows: int) -> None:
         name = str(record.get("attributes", {}).get("type", ""))
-        found = self.writer.org.find(name)
-        if found is not None:
-            self.writer.check_trigger(found.spec, rows)
+        target = self.writer.org.find(name)
+        if target is not None:
+            self.writer.check_trigger(target.spec, rows)
 
     def _mark_repeated(
         self, rows: list[Callable[[], Saved]], key: Field, records: list[Mapping[str, Any]]

@@ -1,4 +1,4 @@
-"""The service's refusals, in the two shapes of JSON that Salesforce uses for them."""
+"""Error answers of Salesforce, in its two JSON forms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tailrace.testing.http.messages import Response
 
 
 class Refused(Exception):
-    """An API call that is answered with an error."""
+    """An error answer to an API call."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Refused(Exception):
         self.fields = fields
 
     def response(self) -> Response:
-        """The array that every data API answers errors with."""
+        """The error as a JSON array, as the data APIs answer it."""
         error: dict[str, Any] = {"message": self.message, "errorCode": self.code}
         if self.fields:
             error["fields"] = list(self.fields)
@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 class TokenRefused(Exception):
-    """A request for an access token that is answered with an error."""
+    """An error answer to a token request."""
 
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
@@ -44,22 +44,22 @@ class TokenRefused(Exception):
         self.body = {"error": error, "error_description": description}
 
     def response(self) -> Response:
-        """The object that OAuth answers errors with."""
+        """The error as a JSON object, as OAuth answers it."""
         return Response.of_json(self.body, self.status)
 
 
 def not_found() -> Refused:
-    """A path or record that is not there."""
+    """A path or record that does not exist."""
     return Refused(404, "NOT_FOUND", "The requested resource does not exist")
 
 
 def not_played(what: str) -> Refused:
-    """Something that Salesforce does and this simulator does not: loud, so nobody trusts it."""
-    return Refused(501, "NOT_IN_SIMULATOR", f"The simulator does not play this: {what}")
+    """A feature of Salesforce that is not simulated; 501 makes it visible."""
+    return Refused(501, "NOT_IN_SIMULATOR", f"The simulator does not support this: {what}")
 
 
 def wrong_method(method: str, allowed: str) -> Refused:
-    """A method that the resource does not take."""
+    """A method that the resource does not support."""
     message = f"HTTP Method '{method}' not allowed. Allowed are {allowed}"
     return Refused(405, "METHOD_NOT_ALLOWED", message, {"Allow": allowed})
 
@@ -71,7 +71,7 @@ def session_invalid() -> Refused:
     )
 
 
-# status -> (code, message): what a scripted status says when the script has no words of its own.
+# status -> (code, message), for a scripted status without a body.
 SCRIPTED = {
     400: ("BAD_REQUEST", "Bad request"),
     401: ("INVALID_SESSION_ID", "Session expired or invalid"),

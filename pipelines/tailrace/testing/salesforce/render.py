@@ -1,4 +1,4 @@
-"""Rows as they travel: Bulk CSV and REST JSON, each in its own dialect of dates and numbers."""
+"""Rows as Bulk CSV and REST JSON, with the date and number formats of either."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ _ADDRESS_KEYS = (
 
 
 def csv_header(fields: Iterable[Field], delimiter: str, line_ending: str) -> bytes:
-    """The line of field names, quoted like every other."""
-    return (delimiter.join(f'"{each.name}"' for each in fields) + line_ending).encode()
+    """The header line, quoted like every other line."""
+    return (delimiter.join(f'"{field.name}"' for field in fields) + line_ending).encode()
 
 
 def csv_rows(result: Result, piece: Piece, delimiter: str, line_ending: str) -> bytes:
-    """The rows of a piece as Bulk API 2.0 writes them: all quoted, NULL as an empty string."""
+    """The rows as Bulk API 2.0 writes them: all cells quoted, NULL as an empty cell."""
     columns = {
-        each.name: pc.fill_null(_csv_text(each, piece.column(each.name)), "")
-        for each in result.fields
+        field.name: pc.fill_null(_csv_text(field, piece.column(field.name)), "")
+        for field in result.fields
     }
     raws = _raws_of(result, piece)
     if raws or line_ending != "\n":
@@ -59,7 +59,7 @@ def csv_rows(result: Result, piece: Piece, delimiter: str, line_ending: str) -> 
 
 
 def json_records(result: Result, pieces: Iterable[Piece], version: str) -> list[dict[str, Any]]:
-    """The rows as REST writes them, each with its type and address."""
+    """The rows as REST writes them, with their types and addresses."""
     records: list[dict[str, Any]] = []
     for piece in pieces:
         records.extend(_json_piece(result, piece, version))
@@ -72,7 +72,7 @@ def to_json(value: Any) -> bytes:
 
 
 def java_double(value: float) -> str:
-    """A double as Java prints it, which is how Salesforce does: 950.0, 1.39E8."""
+    """A double in Java notation, as Salesforce writes it: 950.0, 1.39E8."""
     text = repr(float(value))
     size = abs(value)
     if size != 0 and (size >= 1e7 or size < 1e-3):
@@ -93,7 +93,7 @@ def _csv_text(field: Field, values: pa.Array) -> pa.Array:
         return values
     if pa.types.is_floating(kind):
         distinct = values.dictionary_encode()
-        written = [java_double(each) for each in distinct.dictionary.to_pylist()]
+        written = [java_double(number) for number in distinct.dictionary.to_pylist()]
         return pa.array(written, pa.string()).take(distinct.indices)
     if pa.types.is_timestamp(kind):
         return _stamps(values, "Z")
@@ -103,7 +103,7 @@ def _csv_text(field: Field, values: pa.Array) -> pa.Array:
 
 
 def _stamps(values: pa.Array, zone: str) -> pa.Array:
-    """`2026-11-20T06:00:00.000` and the zone; ten times as fast as strftime."""
+    """`2026-11-20T06:00:00.000` and the zone, without the cost of strftime."""
     text = pc.replace_substring(values.cast(pa.string()), " ", "T", max_replacements=1)
     return pc.binary_join_element_wise(text, zone, "")
 
@@ -131,18 +131,18 @@ def _csv_slowly(
 
 
 def _raws_of(result: Result, piece: Piece) -> dict[str, dict[str, bytes]]:
-    """The raw cells of a piece; generated rows never have any."""
+    """The raw cells of a piece; generated rows have none."""
     if not result.raws or piece.part.key is not None:
         return {}
     ids = set(piece.column("Id").to_pylist())
-    return {each: cells for each, cells in result.raws.items() if each in ids}
+    return {record_id: cells for record_id, cells in result.raws.items() if record_id in ids}
 
 
 def _json_piece(result: Result, piece: Piece, version: str) -> Iterable[dict[str, Any]]:
     root = f"/services/data/v{version}/sobjects/{result.spec.name}/"
     ids = piece.column("Id").to_pylist()
-    names = [each.name for each in result.fields]
-    columns = [_json_values(result.spec, each, piece, root) for each in result.fields]
+    names = [field.name for field in result.fields]
+    columns = [_json_values(result.spec, field, piece, root) for field in result.fields]
     raws = _raws_of(result, piece)
     kind = result.spec.name
     for record_id, values in zip(ids, zip(*columns, strict=True), strict=True):
@@ -158,7 +158,7 @@ def _json_values(spec: SObject, field: Field, piece: Piece, root: str) -> list[A
     if field.type in COMPOUND:
         return _compound_values(spec, field, piece)
     if field.type == "base64":
-        return [f"{root}{each}/{field.name}" for each in piece.column("Id").to_pylist()]
+        return [f"{root}{record_id}/{field.name}" for record_id in piece.column("Id").to_pylist()]
     values = piece.column(field.name)
     kind = values.type
     if pa.types.is_timestamp(kind):
@@ -170,9 +170,9 @@ def _json_values(spec: SObject, field: Field, piece: Piece, root: str) -> list[A
 
 def _compound_values(spec: SObject, field: Field, piece: Piece) -> list[Any]:
     parts = {
-        each.name: _json_values(spec, each, piece, "")
-        for each in spec.fields
-        if each.compound == field.name
+        part.name: _json_values(spec, part, piece, "")
+        for part in spec.fields
+        if part.compound == field.name
     }
     if field.type == "location":
         latitude = next(name for name in parts if "Latitude" in name)

@@ -18,7 +18,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:?\d
 
 
 def updated(org: Org, rows: Rows, request: Request) -> dict[str, Any]:
-    """Ids that were created or changed in the span, and up to when that is certain."""
+    """Ids created or changed in the span, and `latestDateCovered`."""
     start, end = span(org, rows, request)
     if org.now() - start > timedelta(days=UPDATED_DAYS):
         raise _bad_date("startDate cannot be more than 30 days ago")
@@ -29,7 +29,7 @@ def updated(org: Org, rows: Rows, request: Request) -> dict[str, Any]:
 
 
 def deleted(org: Org, rows: Rows, request: Request) -> dict[str, Any]:
-    """Ids that were deleted in the span, as far as the delete log remembers."""
+    """Ids deleted in the span, from the delete log."""
     start, end = span(org, rows, request)
     if start < org.created_at:
         raise _bad_date("startDate before org replication enabled date")
@@ -46,7 +46,7 @@ def deleted(org: Org, rows: Rows, request: Request) -> dict[str, Any]:
 
 
 def span(org: Org, rows: Rows, request: Request) -> tuple[datetime, datetime]:
-    """The span that a request asks for; its seconds do not count."""
+    """The requested span; Salesforce ignores seconds."""
     if not rows.spec.replicateable:
         message = f"sObject type '{rows.spec.name}' is not replicateable"
         raise Refused(400, "INVALID_TYPE_FOR_OPERATION", message)
@@ -59,18 +59,20 @@ def span(org: Org, rows: Rows, request: Request) -> tuple[datetime, datetime]:
 
 
 def changed_ids(rows: Rows, start: datetime, end: datetime) -> list[str]:
-    """Living records whose SystemModstamp, or CreatedDate for want of it, is in the span."""
+    """Records, not deleted, whose SystemModstamp (else CreatedDate) is in the span."""
     field = rows.spec.find("SystemModstamp") or rows.spec.find("CreatedDate")
     assert field is not None
-    low, high = (pa.scalar(each.replace(tzinfo=None), pa.timestamp("ms")) for each in (start, end))
+    low, high = (pa.scalar(time.replace(tzinfo=None), pa.timestamp("ms")) for time in (start, end))
     ids: list[str] = []
     generated = rows.generated
     for chunk in range(generated.chunks if generated else 0):
         assert generated is not None
         stamps = generated.column(chunk, field.name)
         inside = pc.and_(pc.greater_equal(stamps, low), pc.less(stamps, high))
-        found = generated.column(chunk, "Id").filter(inside).to_pylist()
-        ids += [each for each in found if generated.index_of(each) not in rows.shadowed]
+        changed = generated.column(chunk, "Id").filter(inside).to_pylist()
+        ids += [
+            record_id for record_id in changed if generated.index_of(record_id) not in rows.shadowed
+        ]
     first, past = low.as_py(), high.as_py()
     for record in rows.records():
         moment = record.get(field.name)
@@ -80,7 +82,7 @@ def changed_ids(rows: Rows, start: datetime, end: datetime) -> list[str]:
 
 
 def stamp(moment: datetime) -> str:
-    """`2026-11-20T06:00:00.000+0000`, REST's way with times."""
+    """A time as REST writes it: `2026-11-20T06:00:00.000+0000`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
@@ -89,7 +91,7 @@ def _moment(request: Request, name: str) -> datetime:
     if text is None:
         raise Refused(400, "MISSING_ARGUMENT", f"Missing required parameter: {name}")
     if not _MOMENT.fullmatch(text):
-        # A plus sign that was not encoded arrives as a space, and is refused like any other.
+        # A plus sign that is not encoded arrives as a space, and is refused.
         raise _bad_date(f"{name}: {text!r} is not a valid date and time")
     try:
         return datetime.fromisoformat(text).astimezone(UTC).replace(microsecond=0)

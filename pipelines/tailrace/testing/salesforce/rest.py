@@ -37,7 +37,7 @@ _JSON = {"Content-Type": "application/json;charset=UTF-8"}
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """A query result that a client pages through."""
+    """A query result that a client reads page by page."""
 
     result: Result
     page_rows: int
@@ -46,7 +46,7 @@ class Cursor:
 
 
 class Rest:
-    """The resources under `/services/data/vNN.0/`, jobs excepted."""
+    """The resources under `/services/data/vNN.0/`, except jobs."""
 
     def __init__(self, org: Org, pages: Pages, behavior: OrgBehavior, writes: RecordWrites) -> None:
         self.org = org
@@ -58,7 +58,7 @@ class Rest:
         self._numbers = itertools.count(1)
 
     def answer(self, request: Request, version: str, steps: list[str]) -> Response:
-        """The resource that the path names."""
+        """Answer the resource of a path."""
         if request.method not in ("GET", "HEAD"):
             if steps[0] == "sobjects" and len(steps) > 1:
                 return self.writes.sobject(request, version, steps[1:])
@@ -106,10 +106,10 @@ class Rest:
         return rows.spec
 
     def _record(self, request: Request, version: str, rows: Rows, record_id: str) -> Response:
-        """One record by its id, with the fields that are asked for."""
-        names = [each.name for each in rows.spec.visible]
+        """One record by its id, with the requested fields."""
+        names = [field.name for field in rows.spec.visible]
         if "fields" in request.query:
-            names = [each.strip() for each in request.query["fields"].split(",")]
+            names = [name.strip() for name in request.query["fields"].split(",")]
         escaped = "".join(c for c in record_id if c.isalnum())
         if escaped != record_id or len(record_id) not in (15, 18):
             raise not_found()
@@ -151,7 +151,7 @@ class Rest:
             fields = check(query, rows.spec if rows is not None else None)
             if (query.aggregates and not query.count) or query.group_by:
                 raise not_played("aggregates other than count()")
-            if sum(each.calculated for each in fields) > self.behavior.formula_fields_max:
+            if sum(field.calculated for field in fields) > self.behavior.formula_fields_max:
                 message = (
                     "Query is either selecting too many fields or the filter conditions are too"
                     " complicated."
@@ -199,7 +199,7 @@ class Rest:
             "done": following is None,
         }
         if following is not None:
-            # Also of a queryAll, whose pages continue under /query/.
+            # A queryAll also continues under /query/.
             head["nextRecordsUrl"] = f"/services/data/v{version}/query/{following}"
         body = to_json(head)[:-1] + b',"records":' + records + b"}"
         return Response(body=body, headers=_JSON)
@@ -217,7 +217,7 @@ class Rest:
 
 
 def _page_rows(request: Request, result: Result) -> int:
-    """Rows in a page: what the client asks for within limits; fewer when the rows are wide."""
+    """Rows per page: the requested size within limits, fewer for wide rows."""
     rows = PAGE_ROWS_MAX
     options = request.headers.get("sforce-query-options", "")
     name, _, value = options.partition("=")

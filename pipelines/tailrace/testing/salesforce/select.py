@@ -1,4 +1,4 @@
-"""Answer a parsed query from the rows of its object."""
+"""Run a parsed query on the rows of its object."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _ORDERED: dict[str, Callable[..., pa.Array]] = {
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows of a result. `key` names their content where it never changes."""
+    """Some rows of a result. `key` identifies their content if it never changes."""
 
     rows: int
     column: Column
@@ -63,7 +63,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Piece:
-    """The rows of one part that fall into one page."""
+    """The rows of one part that belong to one page."""
 
     part: Part
     offset: int
@@ -76,7 +76,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """The rows that a query found, fixed at that moment."""
+    """The rows of a query, fixed when it ran."""
 
     query: Query
     spec: SObject
@@ -104,7 +104,7 @@ class Result:
 
 
 def check(query: Query, spec: SObject | None) -> tuple[Field, ...]:
-    """The fields that the query selects; raises SoqlError for what the object does not have."""
+    """The selected fields; raises SoqlError if the query does not fit the object."""
     if spec is None:
         message = (
             f"sObject type '{query.sobject}' is not supported. If you are attempting to use a"
@@ -122,7 +122,7 @@ def check(query: Query, spec: SObject | None) -> tuple[Field, ...]:
         if "." in name:
             raise NotPlayed(f"the parent field {name}")
     fields = [_field(query, spec, name, at) for name, at in query.fields]
-    names = [each.name for each in fields]
+    names = [field.name for field in fields]
     for name in names:
         if names.count(name) > 1:
             raise SoqlError("INVALID_FIELD", f"duplicate field selected: {name}")
@@ -143,7 +143,7 @@ def check(query: Query, spec: SObject | None) -> tuple[Field, ...]:
 
 
 def select(query: Query, rows: Rows, *, deleted: bool) -> Result:
-    """Find the rows of a query; soft-deleted ones too when asked."""
+    """Run a query; with `deleted`, soft-deleted rows are included."""
     spec = rows.spec
     fields = check(query, spec)
     parts = [part for part in _parts(query, rows, fields, deleted=deleted) if part.rows]
@@ -197,11 +197,11 @@ def _stale(spec: SObject, column: Column) -> Column:
 
 
 def needed_columns(spec: SObject, fields: tuple[Field, ...]) -> list[str]:
-    """The stored columns behind the selected fields: components instead of compounds."""
+    """The stored columns of the selected fields: components in place of compound fields."""
     names: list[str] = []
     for field in fields:
         if field.type in COMPOUND:
-            names += [each.name for each in spec.fields if each.compound == field.name]
+            names += [item.name for item in spec.fields if item.compound == field.name]
         else:
             names.append(field.name)
     if "Id" not in names and spec.find("Id"):
@@ -210,7 +210,7 @@ def needed_columns(spec: SObject, fields: tuple[Field, ...]) -> list[str]:
 
 
 def mask(condition: Condition | None, spec: SObject, column: Column, rows: int) -> pa.Array | None:
-    """Which rows a condition keeps; None = all of them."""
+    """Which rows a condition selects; None = all."""
     if condition is None:
         return None
     if isinstance(condition, Compare):
@@ -245,9 +245,9 @@ def _parts(query: Query, rows: Rows, fields: tuple[Field, ...], *, deleted: bool
 
 
 def _hidden_by(spec: SObject) -> list[str]:
-    """The flags whose rows only queryAll shows: the recycle bin, and archived activities."""
+    """Flags of rows that only queryAll returns: the recycle bin and archived activities."""
     flags = ["IsDeleted", *(["IsArchived"] if spec.name in ("Task", "Event") else [])]
-    return [each.name for each in spec.fields if each.name in flags]
+    return [field.name for field in spec.fields if field.name in flags]
 
 
 def _generated_part(query: Query, rows: Rows, chunk: int) -> Part:
@@ -256,7 +256,7 @@ def _generated_part(query: Query, rows: Rows, chunk: int) -> Part:
     size = generated.chunk_size(chunk)
     kept = mask(query.where, rows.spec, lambda name: generated.column(chunk, name), size)
     first = chunk * generated.chunk_rows
-    hidden = [each - first for each in rows.shadowed if first <= each < first + size]
+    hidden = [index - first for index in rows.shadowed if first <= index < first + size]
     if hidden:
         numbers = pa.array(range(size))
         visible = pc.invert(pc.is_in(numbers, pa.array(hidden)))
@@ -267,12 +267,12 @@ def _generated_part(query: Query, rows: Rows, chunk: int) -> Part:
             lambda name: generated.column(chunk, name),
             (rows.spec.name, generated.shape, chunk),
         )
-    found = pc.sum(kept).as_py() or 0
-    return Part(found, lambda name: generated.column(chunk, name).filter(kept))
+    rows_kept = pc.sum(kept).as_py() or 0
+    return Part(rows_kept, lambda name: generated.column(chunk, name).filter(kept))
 
 
 def _sorted(query: Query, spec: SObject, parts: list[Part], names: list[str]) -> Part:
-    """All rows in one part, sorted stably by the last term first."""
+    """All rows as one part, sorted stably by the last term first."""
     keys = [_canonical(spec, order.field) for order in query.order]
     wanted = list(dict.fromkeys([*names, *keys]))
     table = pa.table(
@@ -285,7 +285,7 @@ def _sorted(query: Query, spec: SObject, parts: list[Part], names: list[str]) ->
         indices = pc.sort_indices(table, [(key, direction)])
         nulls = table.column(key).null_count
         if nulls and not order.nulls_last:
-            # Salesforce puts NULLs first unless told otherwise, in both directions.
+            # Salesforce puts NULLs first unless the query says NULLS LAST, in both directions.
             last = len(indices) - nulls
             indices = pa.concat_arrays([indices[last:], indices[:last]])
         table = table.take(indices)
@@ -339,16 +339,16 @@ def _check_literal(query: Query, compare: Compare, field: Field, literal: Litera
         message = "invalid operator on field"
         raise SoqlError("INVALID_QUERY_FILTER_OPERATOR", message, query.text, compare.at)
     if field.type in ("id", "reference") and compare.op != "like":
-        given = str(literal.value)
-        if not given.isalnum() or len(given) not in (15, 18):
-            message = f"invalid ID field: {given}"
+        record_id = str(literal.value)
+        if not record_id.isalnum() or len(record_id) not in (15, 18):
+            message = f"invalid ID field: {record_id}"
             raise SoqlError("INVALID_QUERY_FILTER_OPERATOR", message, query.text, compare.at)
 
 
 def _check_filter(query: Query, spec: SObject) -> None:
     if not spec.needs_filter:
         return
-    named = {_canonical(spec, each.field) for each in compares(query.where)}
+    named = {_canonical(spec, compare.field) for compare in compares(query.where)}
     if not named & set(spec.needs_filter):
         wanted = ",".join(spec.needs_filter)
         message = f"{spec.name}: a filter on a reified column is required [{wanted}]"
@@ -361,8 +361,8 @@ def _compared(compare: Compare, spec: SObject, column: Column) -> pa.Array:
     values = column(field.name)
     negated = compare.op in ("!=", "not in")
     if compare.op in ("=", "!=", "in", "not in"):
-        found = _any_equal(field, values, compare.literals)
-        return pc.invert(found) if negated else found
+        equal = _any_equal(field, values, compare.literals)
+        return pc.invert(equal) if negated else equal
     literal = compare.literals[0]
     if compare.op == "like":
         matched = pc.match_like(values, str(literal.value), ignore_case=True)
@@ -378,35 +378,35 @@ def _compared(compare: Compare, spec: SObject, column: Column) -> pa.Array:
 
 
 def _any_equal(field: Field, values: pa.Array, literals: tuple[Literal, ...]) -> pa.Array:
-    found: pa.Array | None = None
-    plain = [each for each in literals if each.kind not in ("null", "days")]
+    equal: pa.Array | None = None
+    plain = [literal for literal in literals if literal.kind not in ("null", "days")]
     if plain:
         comparable, _ = _comparable(field, values, plain[0])
         wanted = pa.array(
-            [_comparable(field, values, each)[1].as_py() for each in plain], comparable.type
+            [_comparable(field, values, literal)[1].as_py() for literal in plain], comparable.type
         )
-        found = pc.is_in(comparable, wanted)
+        equal = pc.is_in(comparable, wanted)
     for literal in literals:
         if literal.kind == "null":
             matched = pc.is_null(values)
         elif literal.kind == "days":
-            first, past = (pa.scalar(each).cast(values.type) for each in literal.value)
+            first, past = (pa.scalar(bound).cast(values.type) for bound in literal.value)
             inside = pc.and_(pc.greater_equal(values, first), pc.less(values, past))
             matched = pc.fill_null(inside, False)
         else:
             continue
-        found = matched if found is None else pc.or_(found, matched)
-    assert found is not None
-    return found
+        equal = matched if equal is None else pc.or_(equal, matched)
+    assert equal is not None
+    return equal
 
 
 def _comparable(field: Field, values: pa.Array, literal: Literal) -> tuple[pa.Array, pa.Scalar]:
-    """Both sides in a form that Arrow compares as Salesforce does."""
+    """Both sides converted so that Arrow compares them as Salesforce does."""
     value: Any = literal.value
     if field.type in ("id", "reference"):
         return values, pa.scalar(value if len(value) == 18 else value + checksum(value))
     if pa.types.is_string(values.type):
-        # Text compares without regard to case; only ids have one.
+        # Text comparisons ignore case, except for ids.
         return pc.utf8_lower(values), pa.scalar(str(value).lower())
     if literal.kind == "days":
         return values, pa.scalar(None, values.type)

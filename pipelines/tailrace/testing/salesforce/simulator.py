@@ -140,11 +140,11 @@ class SalesforceSimulator(Simulator):
         return private_key_pem()
 
     def access_token(self) -> str:
-        """A token that works, without a login."""
+        """A valid token, without a login."""
         return self.logins.grant()
 
     def now(self) -> datetime:
-        """The org's time, which is also the Date header's."""
+        """The org's time, also used for the Date header."""
         return self.org.now()
 
     def expire_tokens(self) -> None:
@@ -156,7 +156,7 @@ class SalesforceSimulator(Simulator):
         return control(self, request)
 
     def failure(self, status: int, request: Request) -> Response:
-        """Salesforce's words for a status that a fault asks for."""
+        """Salesforce's answer for the status of a fault without a body."""
         if request.path.startswith("/services/oauth2/"):
             return TokenRefused("unknown_error", "retry your request", status).response()
         if status in (406, 414, 420, 431, 502, 504):
@@ -166,7 +166,7 @@ class SalesforceSimulator(Simulator):
         return Refused(status, code, message).response()
 
     def answer(self, request: Request) -> Response:
-        """Every request that no fault has touched."""
+        """Answer a request."""
         if len(request.target) > HEAD_BYTES_MAX:
             return self._page(414, "URI Too Long")
         if request.head_bytes > HEAD_BYTES_MAX:
@@ -191,18 +191,18 @@ class SalesforceSimulator(Simulator):
         if path.rstrip("/") == "/services/data":
             if request.method != "GET":
                 raise wrong_method(request.method, "GET,HEAD")
-            known = range(self.behavior.version_first, self.behavior.version_last + 1)
-            return Response.of_json([_version(number) for number in known])
+            versions = range(self.behavior.version_first, self.behavior.version_last + 1)
+            return Response.of_json([_version(number) for number in versions])
         if path.rstrip("/") == "/services/oauth2/userinfo":
             return self.logins.user_info(request)
         if path.startswith(APEX_ROOT + "/"):
             return self._counted(request, lambda: self.apex.answer(request))
-        found = _PATH.fullmatch(path)
-        if not found:
+        match = _PATH.fullmatch(path)
+        if not match:
             if path.startswith("/services/"):
                 raise not_played(path)
             return self._page(404, "Not Found")
-        return self._api(request, found.group(1), found.group(2) or "")
+        return self._api(request, match.group(1), match.group(2) or "")
 
     def _api(self, request: Request, version: str, rest: str) -> Response:
         """A call of the data API."""

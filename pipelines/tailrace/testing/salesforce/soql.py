@@ -1,7 +1,7 @@
-"""A strict parser for the SOQL that an extractor writes.
+"""A strict parser for a subset of SOQL.
 
-`SELECT fields | count() FROM object [WHERE …] [ORDER BY …] [LIMIT n] [OFFSET n]`. What is valid
-SOQL but not played here is refused as `NotPlayed`, never answered wrongly.
+`SELECT fields | count() FROM object [WHERE …] [ORDER BY …] [LIMIT n] [OFFSET n]`. Valid SOQL
+outside the subset raises `NotPlayed`, so that it is never answered wrongly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _KEYWORDS = frozenset(
 
 
 class SoqlError(Exception):
-    """A query that Salesforce refuses, with its error code and the words that it uses."""
+    """A query that Salesforce refuses, with its error code and message."""
 
     def __init__(self, code: str, message: str, text: str = "", at: int | None = None) -> None:
         self.code = code
@@ -45,12 +45,12 @@ class SoqlError(Exception):
 
 
 class NotPlayed(Exception):
-    """SOQL that Salesforce takes and this simulator does not."""
+    """SOQL that Salesforce accepts and this simulator does not support."""
 
 
 @dataclass(frozen=True)
 class Literal:
-    """A value in a query, with the kind that it was written as."""
+    """A value in a query, with the kind of its notation."""
 
     kind: str
     value: Any
@@ -89,7 +89,7 @@ class Order:
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """A query as it was written; nothing in it is checked against an object."""
+    """A parsed query, not checked against its object."""
 
     text: str
     fields: tuple[tuple[str, int], ...]
@@ -116,7 +116,7 @@ class _Token:
 
 
 def parse(text: str, *, now: datetime) -> Query:
-    """Read a query; raises SoqlError or NotPlayed. `now` is what TODAY stands on."""
+    """Parse a query; raises SoqlError or NotPlayed. `now` is the time for TODAY and the like."""
     if len(text) > SOQL_CHARS_MAX:
         raise SoqlError("MALFORMED_QUERY", f"SOQL statements cannot exceed {SOQL_CHARS_MAX} chars")
     if not text.strip():
@@ -158,7 +158,7 @@ class _Parser:
             raise self.unexpected(rest)
         return Query(
             text=self.text,
-            fields=tuple((each.text, each.at) for each in fields),
+            fields=tuple((token.text, token.at) for token in fields),
             sobject=sobject.text,
             sobject_at=sobject.at,
             count=count,

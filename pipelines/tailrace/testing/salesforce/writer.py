@@ -111,11 +111,11 @@ class Writer:
         Raises:
             Refused: The field is not an external id or idLookup.
         """
-        found = spec.find(name)
-        if found is None or not found.id_lookup or found.type == "id":
+        key = spec.find(name)
+        if key is None or not key.id_lookup or key.type == "id":
             message = f"Provided external ID field does not exist or is not accessible: {name}"
             raise Refused(404, "NOT_FOUND", message)
-        return found
+        return key
 
     def insert(self, spec: SObject, values: Mapping[str, Any], options: WriteOptions) -> Saved:
         """Create a record, or publish a platform event."""

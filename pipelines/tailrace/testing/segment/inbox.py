@@ -1,4 +1,4 @@
-"""What arrived at the simulated Segment, as it came, and what is left of it."""
+"""The messages of a source: received, delivered and discarded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tailrace.testing.segment.ingest_rules import broken_rule
 
 @dataclass(frozen=True, kw_only=True)
 class Discard:
-    """A message that Segment answered 200 to, and dropped."""
+    """A message that was answered with 200 and dropped."""
 
     reason: str
     message: Mapping[str, Any]
@@ -28,10 +28,10 @@ class Discard:
 class Inbox:
     """The messages of one source.
 
-    `received` is every message of every request that was taken, in order; `delivered` what is left
-    after the ingest rules and the deduplication, one message an id; `discards` what was dropped
-    without a word. `clashes` holds the ids that came again with another content, which no honest
-    repetition does; `complaints` what Segment bears in silence and a client should not do.
+    `received`: all messages of accepted requests, in order. `delivered`: messages after ingest
+    rules and deduplication, one per messageId. `discards`: messages dropped without an error.
+    `clashes`: messageIds that were sent again with other content. `complaints`: mistakes that
+    Segment does not report.
     """
 
     def __init__(
@@ -53,48 +53,48 @@ class Inbox:
     def take(
         self, messages: Sequence[dict[str, Any]], encoded: Sequence[bytes], at: datetime
     ) -> None:
-        """A batch that passed, each message with its JSON: rules, then deduplication."""
+        """Accept a batch, with the JSON of its messages: apply rules, then deduplicate."""
         with self._lock:
             if self._record is not None:
-                # One write, so that whoever reads the file sees whole requests.
+                # One write, so that a reader of the file sees whole requests.
                 os.write(self._record, b"\n".join(encoded) + b"\n")
             for message, body in zip(messages, encoded, strict=True):
                 self._take(message, body, at)
 
     def drop(self, messages: Sequence[dict[str, Any]], reason: str) -> None:
-        """A batch that Segment answers 200 to and forgets."""
+        """Discard a batch that was answered with 200."""
         with self._lock:
             for message in messages:
                 self._discard(message, reason)
 
     def count(self, **more: int) -> None:
-        """Add to the counts; requests arrive side by side."""
+        """Add to the counts; safe to use from several threads."""
         with self._lock:
             for name, number in more.items():
                 self.counts[name] += number
 
     def complain(self, what: str) -> None:
-        """Note something that Segment bears in silence."""
+        """Record a mistake that Segment does not report."""
         with self._lock:
             self.complaints.append(what)
 
     def ids(self) -> set[str]:
-        """The ids of what was delivered."""
+        """The messageIds of delivered messages."""
         with self._lock:
             return set(self._seen)
 
     def clear(self) -> None:
-        """Forget everything, the ids included."""
+        """Remove all messages, ids and counts."""
         with self._lock:
-            for each in (self.received, self.delivered, self.discards, self.clashes):
-                each.clear()
+            for messages in (self.received, self.delivered, self.discards, self.clashes):
+                messages.clear()
             self.complaints.clear()
             self.counts.clear()
             self.by_name.clear()
             self._seen.clear()
 
     def close(self) -> None:
-        """Close the record."""
+        """Close the record file."""
         if self._record is not None:
             os.close(self._record)
             self._record = None
@@ -109,7 +109,7 @@ class Inbox:
             return
         message_id = message.get("messageId")
         if message_id is None:
-            self.complaints.append("a message without messageId: a repetition would count twice")
+            self.complaints.append("a message without messageId: a retry would count twice")
         elif self._is_duplicate(message_id, message, body, at):
             return
         self.counts["delivered"] += 1

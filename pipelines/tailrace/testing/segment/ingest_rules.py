@@ -1,5 +1,7 @@
-"""What Segment does with a message after it has answered 200: its ingest rules, by their official
-names, and the limits that it enforces without a word."""
+"""Ingest rules of Segment by their official names, and limits that it enforces without an error.
+
+Segment applies both after it has answered 200.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ CONSENT_EVENT = "Segment Consent Preference Updated"
 
 
 def broken_rule(message: Mapping[str, Any]) -> str | None:
-    """The first ingest rule that a message breaks; None when Segment would take it."""
+    """The first ingest rule that a message breaks; None if it is accepted."""
     kind = message.get("type")
     if kind not in KINDS:
         return "invalid_type"
@@ -29,15 +31,15 @@ def broken_rule(message: Mapping[str, Any]) -> str | None:
 
 
 def _identity(message: Mapping[str, Any], kind: str) -> str | None:
-    found = False
+    identified = False
     for name in ("userId", "anonymousId"):
         value = message.get(name)
         if value is None:
             continue
         if not isinstance(value, str) or not value:
             return "id_not_string"
-        found = True
-    if not found:
+        identified = True
+    if not identified:
         return "no_user_anon_id"
     needed = {"group": "groupId", "alias": "previousId"}.get(kind)
     if needed is None:
@@ -83,7 +85,7 @@ def _consent(message: Mapping[str, Any]) -> str | None:
 
 
 def _silent_limit(message: Mapping[str, Any]) -> str | None:
-    """Limits that the documents state, and that no rule has a name for."""
+    """Documented limits without a named rule."""
     message_id = message.get("messageId")
     if message_id is not None and not isinstance(message_id, str):
         return "message_id_not_string"

@@ -1,4 +1,4 @@
-"""The authorization server of the simulated Segment: RS256 client assertions for bearer tokens."""
+"""The authorization server of Segment: bearer tokens for RS256 client assertions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ASSERTION_SECONDS_MAX = 60
 
 
 class Authorization:
-    """One registered OAuth application with its key, and the tokens that live."""
+    """A registered OAuth application with its key, and the valid tokens."""
 
     def __init__(self, *, client_id: str = "sandbox-app", key_id: str = "sandbox-key") -> None:
         private = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
@@ -58,12 +58,12 @@ class Authorization:
         )
 
     def knows(self, token: str, now: datetime) -> bool:
-        """Whether a bearer token is good."""
+        """Whether a bearer token is valid."""
         with self._lock:
             return self._tokens.get(token, 0.0) > now.timestamp()
 
     def expire(self) -> None:
-        """No token is good any more."""
+        """Expire all tokens."""
         with self._lock:
             self._tokens.clear()
 
@@ -108,7 +108,7 @@ class Authorization:
         if claims["iat"] > now.timestamp() + 1:
             return "invalid_request", "Token used before issued"
         if claims["exp"] - claims["iat"] > ASSERTION_SECONDS_MAX:
-            return "invalid_request", "the assertion lives for more than 60 seconds"
+            return "invalid_request", "the assertion is valid for more than 60 seconds"
         with self._lock:
             if claims["jti"] in self._used:
                 return "invalid_request", "jti was used before"

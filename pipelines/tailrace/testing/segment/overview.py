@@ -1,4 +1,4 @@
-"""Delivery Overview of the simulated Public API: what was received, and what failed on ingest."""
+"""Delivery Overview of the Public API: counts of received and discarded messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PublicApi:
 
 
 def delivery_overview(api: PublicApi, request: Request, dataset: str) -> Response:
-    """The answer to `GET /delivery-overview/<dataset>`; counts since the start, in one bucket."""
+    """Answer `GET /delivery-overview/<dataset>`: counts since the start in one bucket."""
     if request.headers.get("authorization") != f"Bearer {api.token}":
         return _error(401, "unauthorized", "The token is not valid.")
     query = request.query
@@ -49,7 +49,7 @@ def delivery_overview(api: PublicApi, request: Request, dataset: str) -> Respons
 
 
 def sources(api: PublicApi, request: Request) -> Response:
-    """The answer to `GET /sources`: one page with one source that is not ours, one that is."""
+    """Answer `GET /sources`: two pages, another source on the first, this one on the second."""
     if request.headers.get("authorization") != f"Bearer {api.token}":
         return _error(401, "unauthorized", "The token is not valid.")
     if "pagination.cursor" not in request.query:

@@ -96,17 +96,17 @@ class SegmentSimulator(Simulator):
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What Segment really has: accepted messages, each id once, in order of arrival."""
+        """The accepted messages, one per messageId, in order of arrival."""
         return self.inbox.delivered
 
     @property
     def received(self) -> list[dict[str, Any]]:
-        """Every message of every batch that was taken, repetitions included."""
+        """All messages of accepted batches, including repeated ones."""
         return self.inbox.received
 
     @property
     def discards(self) -> list[Discard]:
-        """What was answered with 200 and dropped."""
+        """Messages that were answered with 200 and dropped."""
         return self.inbox.discards
 
     def stats(self) -> dict[str, Any]:
@@ -128,16 +128,16 @@ class SegmentSimulator(Simulator):
             self.authorization.expire()
 
     def failure(self, status: int, request: Request) -> Response:
-        # What the real service says is no reliable JSON: a client must not count on it.
+        # The real service does not reliably answer errors as JSON.
         return Response(status=status, body=b"Bad Request   " if status == 400 else b"")
 
     def events_of(self, request: Request) -> Iterable[Mapping[str, Any]]:
         try:
-            told = orjson.loads(_decoded(request))
+            body_json = orjson.loads(_decoded(request))
         except (orjson.JSONDecodeError, BadEncoding):
             return ()
-        found = told.get("batch", [told]) if isinstance(told, dict) else ()
-        return [each for each in found if isinstance(each, dict)]
+        events = body_json.get("batch", [body_json]) if isinstance(body_json, dict) else ()
+        return [event for event in events if isinstance(event, dict)]
 
     def control(self, request: Request) -> Response | None:
         name = request.path.removeprefix("/_control/")
@@ -148,7 +148,10 @@ class SegmentSimulator(Simulator):
             return Response.of_json(getattr(self, name))
         if request.method == "GET" and name == "discards":
             return Response.of_json(
-                [{"reason": each.reason, "message": each.message} for each in self.discards]
+                [
+                    {"reason": discard.reason, "message": discard.message}
+                    for discard in self.discards
+                ]
             )
         if request.method == "POST" and name == "named_fault":
             options = orjson.loads(request.content())
@@ -187,7 +190,7 @@ class SegmentSimulator(Simulator):
         )
 
     def _settings(self, key: str) -> Response:
-        """What `cdn.segment.com` says of a source: the one place that knows wrong keys."""
+        """The settings of a source, as `cdn.segment.com` serves them; 404 for a wrong key."""
         region = "eu" if key in self.foreign_keys else "us"
         if key != self.write_key and key not in self.foreign_keys:
             return Response(status=404, body=b"Cannot GET")
@@ -211,23 +214,23 @@ class SegmentSimulator(Simulator):
         if len(body) > BODY_BYTES_MAX:
             return _bad("Exceed payload limit")
         try:
-            told = orjson.loads(body)
+            body_json = orjson.loads(body)
         except orjson.JSONDecodeError:
             return _bad("malformed JSON")
-        if not isinstance(told, dict):
+        if not isinstance(body_json, dict):
             return _bad("not an object")
-        messages = _messages(told, kind)
+        messages = _messages(body_json, kind)
         if messages is None:
             return _bad("batch is not a list of objects")
-        encoded = [orjson.dumps(each) for each in messages]
-        if any(len(each) >= EVENT_BYTES_MAX for each in encoded):
+        encoded = [orjson.dumps(item) for item in messages]
+        if any(len(item) >= EVENT_BYTES_MAX for item in encoded):
             return _bad("Exceed payload limit")
-        return self._file(request, told, messages, encoded)
+        return self._file(request, body_json, messages, encoded)
 
     def _file(
         self,
         request: Request,
-        told: dict[str, Any],
+        body_json: dict[str, Any],
         messages: list[dict[str, Any]],
         encoded: list[bytes],
     ) -> Response:
@@ -237,19 +240,19 @@ class SegmentSimulator(Simulator):
             scheme == "Bearer" and self.authorization.knows(credential, now)
         ):
             return Response.of_json({"code": "unauthorized", "message": "invalid token"}, 401)
-        key = _write_key(scheme, credential, told)
+        key = _write_key(scheme, credential, body_json)
         if self.write_key_check and key != self.write_key:
             return Response.of_json({"code": "unauthorized", "message": "invalid write key"}, 401)
         silent = self._silently(key, messages)
         if silent is not None:
             self.inbox.drop(messages or [{}], silent)
             return TAKEN
-        self._mind(request, told, now)
+        self._mind(request, body_json, now)
         self.inbox.take(messages, encoded, now)
         return TAKEN
 
     def _silently(self, key: str | None, messages: list[dict[str, Any]]) -> str | None:
-        """Why the whole batch is dropped without a word."""
+        """Why the whole batch is discarded; None if it is not."""
         if key in self.foreign_keys:
             return "wrong_region"
         if key != self.write_key:
@@ -258,11 +261,11 @@ class SegmentSimulator(Simulator):
             return "empty_batch"
         return "batch_over_2500_events" if len(messages) > BATCH_EVENTS_MAX else None
 
-    def _mind(self, request: Request, told: dict[str, Any], now: datetime) -> None:
-        """Complain about what shifts or loses data without an error."""
+    def _mind(self, request: Request, body_json: dict[str, Any], now: datetime) -> None:
+        """Record mistakes that shift or lose data without an error."""
         if request.content_type != "application/json":
             self.inbox.complain("Content-Type is not application/json")
-        sent_at = told.get("sentAt")
+        sent_at = body_json.get("sentAt")
         try:
             off = (now - datetime.fromisoformat(str(sent_at))).total_seconds()
         except (TypeError, ValueError):
@@ -273,10 +276,10 @@ class SegmentSimulator(Simulator):
 
 
 class _NoLog(list[Exchange]):
-    """A log that stays empty: a benchmark's requests would not fit into memory."""
+    """A log that stays empty, because a benchmark sends too many requests to keep."""
 
     def append(self, entry: Exchange) -> None:
-        """Forget the entry."""
+        """Drop the entry."""
 
 
 def _bad(why: str) -> Response:
@@ -284,7 +287,7 @@ def _bad(why: str) -> Response:
 
 
 def _decoded(request: Request) -> bytes:
-    """The body, by the fastest gzip there is: the simulator must not be what is measured."""
+    """The decoded body; by isal, so that a benchmark does not measure the simulator."""
     if request.headers.get("content-encoding", "").lower() != "gzip":
         return request.content()
     try:
@@ -293,26 +296,28 @@ def _decoded(request: Request) -> bytes:
         raise BadEncoding(str(error)) from None
 
 
-def _messages(told: dict[str, Any], kind: str) -> list[dict[str, Any]] | None:
-    """The messages of a request, with what the envelope says for all of them."""
+def _messages(body_json: dict[str, Any], kind: str) -> list[dict[str, Any]] | None:
+    """The messages of a request, with the shared context and integrations."""
     if kind not in ("batch", "import"):
-        return [{"type": kind, **{k: v for k, v in told.items() if k != "writeKey"}}]
-    batch = told.get("batch")
-    if not isinstance(batch, list) or not all(isinstance(each, dict) for each in batch):
+        return [{"type": kind, **{k: v for k, v in body_json.items() if k != "writeKey"}}]
+    batch = body_json.get("batch")
+    if not isinstance(batch, list) or not all(isinstance(message, dict) for message in batch):
         return None
     for name in ("context", "integrations"):
-        shared = told.get(name)
+        shared = body_json.get(name)
         if isinstance(shared, dict):
-            batch = [{**each, name: {**shared, **(each.get(name) or {})}} for each in batch]
+            batch = [
+                {**message, name: {**shared, **(message.get(name) or {})}} for message in batch
+            ]
     return batch
 
 
-def _write_key(scheme: str, credential: str, told: dict[str, Any]) -> str | None:
-    """The key from Basic credentials, else from the body."""
+def _write_key(scheme: str, credential: str, body_json: dict[str, Any]) -> str | None:
+    """The write key from Basic credentials, else from the body."""
     if scheme == "Basic":
         try:
             return base64.b64decode(credential, validate=True).decode().partition(":")[0]
         except (binascii.Error, ValueError):
             return None
-    key = told.get("writeKey")
+    key = body_json.get("writeKey")
     return key if isinstance(key, str) else None

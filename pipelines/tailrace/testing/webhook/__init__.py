@@ -1,4 +1,4 @@
-"""A receiver of webhooks that checks signatures and judges each element."""
+"""A receiver of webhooks that checks signatures and returns a verdict per element."""
 
 from tailrace.testing.webhook.receiver import Delivery, WebhookReceiver
 

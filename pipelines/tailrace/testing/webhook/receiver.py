@@ -199,7 +199,7 @@ class WebhookReceiver(Simulator):
             if before is not None:
                 self.repeated += 1
                 return before[1] if before[0] == digest else _error(409, "webhook-id was used")
-            errors = tuple(self._judge(element) for element in elements)
+            errors = tuple(self._error_of(element) for element in elements)
             response = self._verdict(errors)
             taken = self.verdicts == "element" or response.status < 400
             if taken:
@@ -210,7 +210,7 @@ class WebhookReceiver(Simulator):
                 self._answers[message_id] = (digest, response)
             return response
 
-    def _judge(self, element: Element) -> str | None:
+    def _error_of(self, element: Element) -> str | None:
         return (self.reject(element) or None) if self.reject else None
 
     def _verdict(self, errors: tuple[str | None, ...]) -> Response:
