@@ -58,6 +58,37 @@ ORDER BY a.attnum
 -- A view of a query, which makes the engine bind it without running it.
 CREATE TEMPORARY VIEW described AS SELECT * FROM query AS q
 
+-- name: confine
+-- Locks the engine before a model's SQL reaches it: no files, extensions or logs.
+SET allow_community_extensions = FALSE;
+SET autoload_known_extensions = FALSE;
+SET autoinstall_known_extensions = FALSE;
+SET enable_logging = FALSE;
+SET python_enable_replacements = FALSE;
+SET enable_external_access = FALSE
+
+-- name: lock_configuration
+-- Locks every setting but those that a run changes itself.
+SET allowed_configs = ['memory_limit', 'threads', 'max_vacuum_tasks', 'streaming_buffer_size', 'preserve_insertion_order', 'TimeZone'];
+SET lock_configuration = TRUE
+
+-- name: has_setting
+-- One row if the engine has the setting.
+SELECT name FROM DUCKDB_SETTINGS() WHERE name = :name
+
+-- name: functions
+-- Named functions and their class: 0, since only PostgreSQL tells more.
+SELECT routine_name, 0 FROM information_schema.routines WHERE routine_name = :names
+
+-- name: functions (postgres)
+-- The class of each named function: 2 immutable, 1 stable and the server's own, 0 any other,
+-- and the names are separated by commas.
+SELECT p.proname, MIN(CASE WHEN p.provolatile = 'i' THEN 2 WHEN p.provolatile = 's' AND n.nspname = 'pg_catalog' THEN 1 ELSE 0 END)
+FROM pg_catalog.pg_proc AS p
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+WHERE p.proname = ANY(STRING_TO_ARRAY(:names, ','))
+GROUP BY p.proname
+
 -- name: forget_described
 -- Drops the view that bound a query.
 DROP VIEW described

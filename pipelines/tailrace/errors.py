@@ -21,6 +21,7 @@
       - ModelCycle
       - ModelDoesNotBind
       - NonDeterministicModel
+      - NotAllowedInModel
       - KeyTypeChanged
       - SeveralModelErrors
     + NothingSelected
@@ -82,6 +83,8 @@ class TailraceError(Exception):
         self.hint = hint if hint is not None else type(self).hint
         self.file = str(file) if file is not None else None
         self.line = line
+        # What the warehouse said word for word; it may hold personal values.
+        self.detail: str | None = None
         super().__init__(self.message)
 
     def as_dict(self) -> dict[str, object]:
@@ -189,6 +192,15 @@ class ModelDoesNotBind(ModelError):
 
 class NonDeterministicModel(ModelError):
     """The model gives other rows each time it runs."""
+
+
+class NotAllowedInModel(ModelError):
+    """The model does more than compute rows from tables."""
+
+    hint = (
+        "A model reads tables and computes from their columns; it cannot read files, settings or "
+        "the catalog, run SQL texts, or raise errors of its own."
+    )
 
 
 class KeyTypeChanged(ModelError):

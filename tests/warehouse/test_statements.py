@@ -87,9 +87,12 @@ def test_every_statement_renders_and_parses_in_its_own_dialect(dialect: str) -> 
             assert not LEFT_OPEN.search(text), f"{name}: {text}"
 
 
+SCRIPTS = ("version_", "confine", "lock_configuration")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SQL).as_posix())
 def test_every_statement_has_a_name_and_a_sentence(path: Path) -> None:
-    """Only the versions of the ledger's tables are several statements under one name."""
+    """Only the ledger's versions and the engine's lock are several statements under one name."""
     statements = list(read_statements(path))
     assert path.read_text().startswith("-- name: ")
     for named in statements:
@@ -97,7 +100,7 @@ def test_every_statement_has_a_name_and_a_sentence(path: Path) -> None:
         assert comment and comment[0][3].isupper(), named.name
         assert comment[-1].endswith("."), named.name
         trees = sqlglot.parse(named.text, read=named.dialect)
-        assert 1 == len(trees) or named.name.startswith("version_"), named.name
+        assert 1 == len(trees) or named.name.startswith(SCRIPTS), named.name
 
 
 def test_a_statement_for_one_engine_replaces_one_for_all() -> None:

@@ -13,9 +13,10 @@ from sqlglot import exp
 from tailrace.audience.audience import Audience
 from tailrace.audience.header import read_audience
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
-from tailrace.errors import HeaderInvalid, ModelError
-from tailrace.models.determinism import ModelWarning, moves, warnings
+from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
+from tailrace.models.determinism import VOLATILE, ModelWarning, moves, warnings
 from tailrace.models.parse import parse
+from tailrace.warehouse.sandbox import duckdb_violations
 
 Kind = Literal["audience", "staging"]
 Materialized = Literal["view", "table"]
@@ -45,6 +46,8 @@ class Model:
     audience: Audience | None = None
     columns: tuple[str, ...] | None = None
     warnings: tuple[ModelWarning, ...] = ()
+    # What its SELECT would do beyond computing rows from tables.
+    violations: tuple[ModelError, ...] = field(default=(), compare=False, repr=False)
     query: exp.Query = field(compare=False, repr=False)
 
 
@@ -126,8 +129,18 @@ def read_model(path: Path, folder: Path) -> Model:
         tags=tuple(values.get("tags") or ()),
         audience=audience,
         warnings=warnings(query, sql=taken.sql, file=file),
+        violations=tuple(_not_allowed(taken.sql, file)) if dialect == "duckdb" else (),
         query=query,
     )
+
+
+def _not_allowed(sql: str, file: str) -> Iterator[ModelError]:
+    """What the SELECT would do beyond computing rows from tables."""
+    for violation in duckdb_violations(sql):
+        # A function that is not deterministic has a message of its own.
+        if violation.message.partition("(")[0] not in VOLATILE:
+            line = sql.count("\n", 0, violation.offset) + 1
+            yield NotAllowedInModel(violation.message, file=file, line=line)
 
 
 def _audience(

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from sqlglot import exp
+
 from tailrace.audience.yaml import raise_all, suggest
 from tailrace.errors import (
     HeaderInvalid,
@@ -156,6 +158,7 @@ def read_models(folder: Path, *, objects: Sequence[str] | None = None) -> Models
     for name, model in found.items():
         found[name] = _with_reads(model, found)
         errors += _unknown_tables(model, found, landed=landed, broken=broken)
+        errors += model.violations
     known: dict[str, Columns] = {}
     for name in _in_order(found, errors):
         model = found[name]
@@ -216,6 +219,9 @@ def _unknown_tables(
     """The tables that nobody has. A model whose file has errors is known, and is not one."""
     for read in tables(model.query):
         if read.kind == "landed" and (landed is None or read.name in landed):
+            continue
+        if model.violations and not isinstance(read.node.this, exp.Identifier):
+            # A table function that reads files is among the violations.
             continue
         if read.kind == "model" and (read.name in found or read.name in broken):
             continue

@@ -43,6 +43,7 @@ def build(
             model_dataset=dataset,
             file=model.file,
         )
+        warehouse.admit(bound, file=model.file)
         _promote(warehouse, TableName(dataset, name), bound, model, was=kinds.get(name))
         if model.materialized == "table":
             tables.add(name)

@@ -23,12 +23,21 @@ from tailrace.errors import (
     MemoryShort,
     MissingCredential,
     ModelDoesNotBind,
+    NotAllowedInModel,
     NothingLanded,
     StatementRefused,
     WarehouseFailed,
 )
 from tailrace.warehouse.engines import engine_of
-from tailrace.warehouse.statements import Binding, Column, TableName, script, statement
+from tailrace.warehouse.sandbox import duckdb_violations, postgres_calls, postgres_violations
+from tailrace.warehouse.statements import (
+    Binding,
+    Column,
+    TableName,
+    query_text,
+    script,
+    statement,
+)
 
 # Imported after project, which switches dlt's telemetry off.
 import dlt  # isort: skip
@@ -58,6 +67,15 @@ SAYS_NOTHING_PERSONAL = re.compile(
     r"|Grouping|Windowing|FeatureNotSupported|CannotCoerce|InsufficientPrivilege|InvalidColumn"
     r"|WrongObject"
 )
+# A message of the binder or the parser, however the exception that carries it is called.
+_ABOUT_SQL = re.compile(r"(Binder|Catalog|Parser|Syntax) Error:")
+_QUOTED_TEXT = re.compile(r"'(?:[^']|'')*'")
+# What DuckDB puts in quotes as well: the signature of a function, such as 'lower(INTEGER)'.
+_SIGNATURE = re.compile(r"'[\w.]+\([A-Z0-9_, \[\]()]*\)'")
+_ADDRESS = re.compile(r"[^\s\"'(),;]+@[^\s\"'(),;]+")
+_LONG_NUMBER = re.compile(r"\d{5,}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+MESSAGE_CHARACTERS_MAX = 500
 HALFWAY = re.compile(r"((?:[A-Z]?[A-Za-z/]+ )+)Error: ")
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
@@ -87,6 +105,7 @@ class Warehouse:
         self.engine = engine_of(self.dialect)
         self.insist: Callable[[], None] | None = None
         self._described = count()
+        self._confined = False
 
     @cached_property
     def pipeline(self) -> dlt.Pipeline:
@@ -181,7 +200,9 @@ class Warehouse:
             return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
         if NO_MEMORY.search(f"{type(error).__name__} {error}"):
             return MemoryShort(f"{name}: the warehouse has too little memory for it")
-        return _failure(error)(f"{name}: {_spoken(error)}")
+        failure = _failure(error)(f"{name}: {_spoken(error)}")
+        failure.detail = str(getattr(error, "dbapi_exception", error))
+        return failure
 
     def set_session(self) -> None:
         """Store and compare instants in UTC whatever the zone of the machine or the server is."""
@@ -261,12 +282,50 @@ class Warehouse:
             with self.client.with_alternative_dataset_name(dataset):
                 self.client.create_dataset()
 
+    def confine_models(self) -> None:
+        """Lock an embedded engine before the SQL of a model reaches it.
+
+        From here on it opens no file but its own, loads no extension, writes no log, and changes no
+        setting but those that a run needs. This cannot be undone while the file is open, so what
+        lands files comes before it. On a server nothing is done: its roles decide.
+        """
+        if self._confined or not self.engine.embedded:
+            return
+        self.run_script("warehouse/confine")
+        # DuckDB before 2.0 has no list of settings that stay open, and a run needs some.
+        if self.run("warehouse/has_setting", name="allowed_configs"):
+            self.run_script("warehouse/lock_configuration")
+        self._confined = True
+
+    def admit(self, query: Binding, *, file: str | None = None) -> None:
+        """Check that a bound model only computes rows from tables, and confine the engine.
+
+        Raises:
+            NotAllowedInModel: It calls a function that does more.
+        """
+        self.confine_models()
+        if isinstance(query, TableName):
+            return
+        sql = query_text(query, self.dialect)
+        if self.dialect == "duckdb":
+            violations = duckdb_violations(sql)
+        elif self.dialect == "postgres":
+            calls = sorted(postgres_calls(sql))
+            listed = self.run("warehouse/functions", names=",".join(calls)) if calls else []
+            violations = postgres_violations(sql, listed)
+        else:
+            violations = ()
+        if violations:
+            raise NotAllowedInModel(violations[0].message, file=file)
+
     def describe(self, query: Binding) -> tuple[Column, ...]:
         """The columns that a query gives, without running it.
 
         Raises:
             ModelDoesNotBind: The engine cannot bind it to the tables there are.
+            NotAllowedInModel: It does more than compute rows from tables.
         """
+        self.admit(query)
         view = self.temporary(f"described_{next(self._described)}")
         # A view is named bare when it is made: an older DuckDB takes no other name.
         made = TableName(None, view.name)
@@ -274,7 +333,9 @@ class Warehouse:
             self.run("warehouse/describe", tables={"described": made, "query": query})
         except StatementRefused as error:
             message = error.message.removeprefix("warehouse/describe: ")
-            raise ModelDoesNotBind(message, hint=ModelDoesNotBind.hint) from None
+            refused = ModelDoesNotBind(message, hint=ModelDoesNotBind.hint)
+            refused.detail = error.detail
+            raise refused from None
         columns = self.columns_of(view)
         self.run("warehouse/forget_described", tables={"described": view})
         return columns
@@ -426,10 +487,30 @@ def _said_halfway(error: Exception) -> str:
 
 
 def _spoken(error: Exception) -> str:
-    """What went wrong, without the value of any row."""
+    """What went wrong, with names and types but without texts, addresses and long numbers.
+
+    A message about a row, such as a failed conversion, is reduced to the class of the error.
+    """
     cause = getattr(error, "dbapi_exception", error)
     kind = _said_halfway(error) or type(cause).__name__
     text = str(cause).strip()
-    if SAYS_NOTHING_PERSONAL.search(kind) or SAYS_NOTHING_PERSONAL.search(text[:40]):
-        return text.split("\n\n")[0].split("\nLINE")[0].replace("\n", " ")
-    return kind
+    if not SAYS_NOTHING_PERSONAL.search(kind) and not _ABOUT_SQL.match(text):
+        return kind
+    return without_values(text.split("\n\n")[0].split("\nLINE")[0])
+
+
+def _without_text(quoted: re.Match[str]) -> str:
+    return quoted[0] if _SIGNATURE.fullmatch(quoted[0]) else "'…'"
+
+
+def without_values(message: str) -> str:
+    """An engine's message without what may be a value.
+
+    >>> without_values("No function matches 'lower(INTEGER)' and 'Ann' of ann@example.com")
+    "No function matches 'lower(INTEGER)' and '…' of …"
+    """
+    message = _QUOTED_TEXT.sub(_without_text, _CONTROL.sub(" ", message))
+    message = _LONG_NUMBER.sub("…", _ADDRESS.sub("…", message))
+    if len(message) > MESSAGE_CHARACTERS_MAX:
+        message = message[: MESSAGE_CHARACTERS_MAX - 1] + "…"
+    return message

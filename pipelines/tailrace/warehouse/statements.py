@@ -122,7 +122,7 @@ def _filled(
         if place % 3 == 0:
             yield piece
         elif place % 3 == 2:
-            yield f"({_query_text(_Same(queries[piece]), dialect)})"
+            yield f"({query_text(queries[piece], dialect)})"
         elif piece not in values:
             raise StatementInvalid(f"{name} needs a value for :{piece}")
         else:
@@ -142,6 +142,11 @@ class _Same:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Same) and other.query is self.query
+
+
+def query_text(query: exp.Query, dialect: str) -> str:
+    """The text of a bound query; rendered once."""
+    return _query_text(_Same(query), dialect)
 
 
 @lru_cache(maxsize=64)
