@@ -22,6 +22,7 @@
       - ModelDoesNotBind
       - NonDeterministicModel
       - NotAllowedInModel
+      - ModelFailed                 exit 1
       - KeyTypeChanged
       - SeveralModelErrors
     + NothingSelected
@@ -201,6 +202,12 @@ class NotAllowedInModel(ModelError):
         "A model reads tables and computes from their columns; it cannot read files, settings or "
         "the catalog, run SQL texts, or raise errors of its own."
     )
+
+
+class ModelFailed(ModelError):
+    """The warehouse failed on the model's SQL while running it."""
+
+    exit_code = 1
 
 
 class KeyTypeChanged(ModelError):

@@ -34,7 +34,7 @@ VALUES (
 
 -- name: last_extracts
 -- The last word on each object: whether its latest extract was whole, and whether it is empty.
-SELECT e.table_name, e.object, e.complete, e.empty, e.error, e.finished_at
+SELECT e.table_name, e.object, e.complete, e.empty, e.error, e.finished_at, e.vanished_fields
 FROM extracts AS e
 WHERE NOT EXISTS (
   SELECT 1 FROM extracts AS later

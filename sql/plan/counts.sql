@@ -56,6 +56,22 @@ SELECT
   EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(columns, o.old___)
 FROM (SELECT * FROM transitions AS t ORDER BY EACH_COLUMN(keys, t._) LIMIT :rows_max) AS o
 
+-- name: preview
+-- The first transitions of each operation, whole. Their keys are chosen first, so that only these few
+-- rows are read with all columns.
+SELECT
+  ROW_NUMBER() OVER (ORDER BY t.op, EACH_COLUMN(keys, t._)),
+  t.op, t.reason, t.base_v, t._blind, t._send, t._stays, t._at,
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+FROM transitions AS t
+JOIN (
+  SELECT n.op, EACH_COLUMN(keys, n._),
+         ROW_NUMBER() OVER (PARTITION BY n.op ORDER BY EACH_COLUMN(keys, n._)) AS _place
+  FROM transitions AS n
+) AS s ON s.op = t.op AND EVERY_COLUMN(keys, s._ = t._)
+WHERE s._place <= :rows_max
+ORDER BY t.op, EACH_COLUMN(keys, t._)
+
 -- name: digest
 -- One value for all transitions of a plan, independent of their order: equal plans have equal digests.
 SELECT COUNT(*), CAST(BIT_XOR(h) AS TEXT) || ' ' || CAST(SUM(h) AS TEXT)

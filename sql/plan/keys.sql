@@ -1,3 +1,7 @@
+-- name: evaluate
+-- Computes every column of every row, so that a value that the SQL fails on is found.
+SELECT COUNT(*), EACH_COLUMN(columns, MAX(LENGTH(CAST(m._ AS TEXT)))) FROM model AS m
+
 -- name: count_bad_keys
 -- Among the transitions: rows whose key has a NULL, and keys that occur more than once.
 SELECT

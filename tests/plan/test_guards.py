@@ -155,6 +155,8 @@ def test_a_verdict_is_told_in_the_shape_of_a_result() -> None:
         "held": True,
         "allowed": False,
         "message": "900 of 1000 members would have exited",
+        "hint": "Review with: tailrace plan --show 5 -s people. To send all the same: "
+        "--allow people:max_exited",
     } == told
 
 
@@ -202,3 +204,61 @@ def test_what_is_allowed_once_holds_again_the_next_time(desk: Desk) -> None:
     desk.script("DELETE FROM salesforce.contact WHERE id = 'c5'")
     last = desk.deliver(options=once)
     assert ["min_rows"] == [guard.name for guard in last.guards if guard.held]
+
+
+def test_bad_keys_are_named_masked_and_the_fix_comes_before_allow(desk: Desk) -> None:
+    """The most frequent first; a NULL is said as it is."""
+    desk.clear()
+    desk.store.audience(PEOPLE)
+    desk.script(
+        "CREATE TABLE salesforce.contact (id TEXT, city TEXT);"
+        "INSERT INTO salesforce.contact VALUES ('003000000000001AAA', 'Oslo'),"
+        " ('secretkey', 'Oslo'), ('secretkey', 'Moss'), ('secretkey', 'Moss'),"
+        " (NULL, 'Oslo'), (NULL, 'Moss')"
+    )
+    (guard,) = [guard for guard in desk.plan().guards if guard.name == "keys"]
+    assert guard.held
+    assert "5 rows have a NULL or duplicate key: s*** (3 rows), NULL (2 rows)" == guard.message
+    assert guard.hint.index("QUALIFY") < guard.hint.index("--allow people:keys")
+    assert "PARTITION BY id" in guard.hint
+
+
+@pytest.mark.parametrize(
+    ("sql", "held"),
+    [
+        ("SELECT id, city FROM salesforce.contact", True),
+        ("SELECT id, 'x' AS city FROM salesforce.contact WHERE city IS NOT NULL", True),
+        (
+            "SELECT id, town AS city FROM (SELECT *, city AS town FROM salesforce.contact) AS c",
+            True,
+        ),
+        ("SELECT c.id, c.name AS city FROM salesforce.contact AS c", False),
+        ("SELECT id, name AS city FROM (SELECT * FROM salesforce.contact) AS c", False),
+        ("SELECT id, 'x' AS city, city AS unused FROM salesforce.contact", False),
+    ],
+)
+def test_an_audience_that_reads_a_vanished_field_is_held(desk: Desk, sql: str, held: bool) -> None:
+    """Nothing is sent as null because a field became invisible; other audiences go on."""
+    desk.clear()
+    desk.store.audience(PEOPLE.partition("SELECT")[0] + sql)
+    desk.script(
+        "CREATE TABLE salesforce.contact (id TEXT, city TEXT, name TEXT);"
+        "INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 'a'), ('c2', 'Moss', 'b')"
+    )
+    desk.ledger.record_extract(
+        desk.start_run(),
+        object="Contact",
+        table_name="contact",
+        rows_landed=2,
+        window_start=None,
+        window_end=None,
+        watermark=None,
+        complete=True,
+        empty=False,
+        quarantined=0,
+        vanished_fields="City",
+        error=None,
+    )
+    (guard,) = [guard for guard in desk.plan().guards if guard.name == "upstream"]
+    assert held == guard.held
+    assert held == ("Contact.City" in guard.message)

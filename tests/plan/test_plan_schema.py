@@ -21,6 +21,7 @@ from tailrace.cli.commands import Choosing, Selection
 from tailrace.errors import NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan import guards
+from tailrace.plan.policy import PlanOptions
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse.connection import open_warehouse
 
@@ -65,6 +66,19 @@ def told(shop: Shop, *select: str, out: Path | None = None, **chosen: Any) -> di
         out=out,
     )
     return checked(json.dumps(made), "answer")
+
+
+def previewed(shop: Shop) -> dict[str, Any]:
+    """A plan with rows, in which one audience fails."""
+    sql = PEOPLE.replace("audience: people\n", "").replace(
+        "city, score FROM", "score, no AS city FROM"
+    )
+    shop.audience(sql, "bad")
+    plan = shop.plan(options=PlanOptions(show_rows_max=1))
+    shop.forget_audience("bad")
+    assert ("failed", 1) == (plan.as_dict()["audiences"][-1]["status"], plan.exit_code)
+    answer = commands.answer("plan", run_id="2026-11-22T05:00:00Z-plan") | plan.as_dict()
+    return checked(json.dumps(answer | {"exit_code": plan.exit_code}), "answer")
 
 
 def typed(shop: Shop, *arguments: str, shape: str) -> dict[str, Any]:
@@ -146,6 +160,7 @@ def test_every_plan_is_as_its_schema_says(shop: Shop) -> None:
     calm = told(shop, "accounts")
     trouble(shop)
     held = told(shop, allow=(("pairs", "keys"),))
+    shown = previewed(shop)
     sent = told(shop, "people", on_new_column="send", on_mapping_change="send")
     held_too = told(shop, "people", on_new_column="hold", on_mapping_change="absorb")
 
@@ -165,7 +180,10 @@ def test_every_plan_is_as_its_schema_says(shop: Shop) -> None:
     reasons = {reason for each in (first, held, sent) for reason in reasons_of(each)}
     assert set(properties("audience", "by_reason")) == reasons
     assert [{"audience": "people", "members": 1}] == left["unfinished"]
-    assert keys_of(held) | keys_of(sent) | keys_of(left) >= documented() - refused_only()
+    assert (
+        keys_of(held) | keys_of(sent) | keys_of(left) | keys_of(shown)
+        >= documented() - refused_only()
+    )
 
 
 def test_a_plan_for_review_is_as_its_schema_says(shop: Shop) -> None:

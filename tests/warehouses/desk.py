@@ -83,7 +83,10 @@ class Desk:
             now=self.now or self.clock.now(),
             run_seq=run.seq if run else None,
         )
-        (audience,) = planner.plan([models.by_name[name]]).audiences
+        plan = planner.plan([models.by_name[name]])
+        for failure in plan.failures:
+            raise failure.error
+        (audience,) = plan.audiences
         return audience
 
     def write_down(

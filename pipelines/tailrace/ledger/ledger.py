@@ -99,6 +99,8 @@ class Extracted:
     empty: bool
     error: str | None
     finished_at: datetime
+    # Fields that are no longer visible, or have a type of another kind, by their API names.
+    vanished_fields: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -417,6 +419,7 @@ class Ledger:
                 empty=row[3],
                 error=row[4],
                 finished_at=row[5],
+                vanished_fields=tuple(name for name in row[6].split(",") if name),
             )
             for row in self._run("last_extracts")
         }

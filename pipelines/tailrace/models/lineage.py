@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.lineage import Node, to_node
+from sqlglot.optimizer.pushdown_projections import pushdown_projections
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope, traverse_scope
 
@@ -94,3 +95,44 @@ def _leaf(node: Node) -> str | None:
     if not isinstance(table, exp.Table) or table.db.lower() != LANDED:
         return None
     return f"{table.name.lower()}.{node.name.rpartition('.')[2].strip(chr(34)).lower()}"
+
+
+def fields_read(
+    models: Models,
+    name: str,
+    *,
+    columns: Collection[str],
+    landed: Mapping[str, Collection[str]],
+) -> dict[str, frozenset[str]]:
+    """For each landed table, the columns that a model reads to give some of its own columns.
+
+    A column counts if it is selected, filtered, joined or grouped by, in the model or in a model
+    under it; a column that no outer query uses does not.
+
+    Args:
+        models: All models.
+        name: The model to look into.
+        columns: The model's columns that are used.
+        landed: The columns of the landed tables.
+    """
+    wanted = [exp.column(column, quoted=True) for column in columns]
+    tree = exp.select(*wanted).from_(parse(definition(models, name)).subquery("used_rows"))
+    tables = {table: dict.fromkeys(names, "unknown") for table, names in landed.items()}
+    try:
+        tree = qualify(tree, schema={LANDED: tables}, dialect="duckdb", quote_identifiers=False)
+        scopes = traverse_scope(pushdown_projections(tree))
+    except (SqlglotError, KeyError, ValueError):
+        # The SQL is beyond the optimizer: every name in it counts, for every table that it reads.
+        names = {node.name.lower() for node in tree.find_all(exp.Identifier)}
+        every = tree.find(exp.Star, exp.Columns) is not None
+        return {
+            table: frozenset(known if every else names & set(known))
+            for table, known in landed.items()
+        }
+    read: dict[str, set[str]] = {}
+    for scope in scopes:
+        for column in scope.columns:
+            source = scope.sources.get(column.table)
+            if isinstance(source, exp.Table) and source.db.lower() == LANDED:
+                read.setdefault(source.name.lower(), set()).add(column.name.lower())
+    return {table: frozenset(names) for table, names in read.items()}

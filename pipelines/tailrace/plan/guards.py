@@ -54,7 +54,11 @@ class GuardInput:
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """The result of one guard. `allowed`: it would hold the audience, and was allowed once."""
+    """The result of one guard. `allowed`: it would hold the audience, and was allowed once.
+
+    `message` and `hint` are empty below the limit; the hint tells how to fix the cause first, and
+    how to send all the same last.
+    """
 
     name: str
     seen: int
@@ -62,6 +66,7 @@ class Guard:
     held: bool
     allowed: bool
     message: str
+    hint: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """One entry of `guards` in a `--json` result."""
@@ -88,6 +93,7 @@ def judge(
             held=check.over and check.name not in allowed,
             allowed=check.over and check.name in allowed,
             message=check.message if check.over else "",
+            hint=_hint(audience, check.name) if check.over else "",
         )
         for check in _checks(audience, guard_input)
     )
@@ -140,13 +146,27 @@ def judge_first_run(members: int, *, limit: int, allowed: bool) -> Guard:
 
 
 def _about_keys(data: GuardInput) -> str:
-    """How many rows have a bad key, which keys, and how to fix the SELECT.
-
-    `--allow` comes last: it sends the audience without these rows.
-    """
+    """How many rows have a bad key, and which keys."""
     rows = f"{data.quarantined} rows have" if data.quarantined != 1 else "1 row has"
     keys = f": {', '.join(data.bad_keys)}" if data.bad_keys else ""
     return f"{rows} a NULL or duplicate key{keys}"
+
+
+def _hint(audience: Audience, guard: str) -> str:
+    allow = f"--allow {audience.name}:{guard}"
+    if guard == "keys":
+        key = ", ".join(audience.key)
+        unique = f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY …) = 1"
+        return (
+            f"Give one row per key in the SELECT, for example with {unique}. To send the audience "
+            f"without these rows: {allow}"
+        )
+    if guard == "upstream":
+        return (
+            "Check that the integration user may see the object and its fields, then run: "
+            f"tailrace extract. To send all the same: {allow}"
+        )
+    return f"Review with: tailrace plan --show 5 -s {audience.name}. To send all the same: {allow}"
 
 
 def _limits(guards: Guards, size: int) -> dict[str, int]:

@@ -15,10 +15,12 @@ from typing import Any, Literal
 
 from tailrace.audience.audience import Audience
 from tailrace.config.settings import SegmentSettings
+from tailrace.errors import TailraceError
 from tailrace.ledger.ledger import Delivered, Shape
 from tailrace.plan.diff import Diff
 from tailrace.plan.guards import Guard
 from tailrace.plan.policy import ResolvedPolicy
+from tailrace.plan.preview import PreviewRow
 from tailrace.warehouse.statements import Binding
 
 Status = Literal["ok", "unchanged", "held", "failed"]
@@ -47,10 +49,11 @@ class AudiencePlan:
     bytes_per_call: float = 0.0
     rejected_before: int = 0
     samples: tuple[Mapping[str, str], ...] = ()
+    rows: tuple[PreviewRow, ...] = ()
     digest: str = ""
 
     @property
-    def name(self) -> str:
+    def ledger_key(self) -> str:
         return self.audience.ledger_key
 
     @property
@@ -112,12 +115,57 @@ class AudiencePlan:
             "dropped_columns": [column.name for column in schema_change.dropped],
             "retyped_columns": [column.name for column in schema_change.retyped],
             "samples": [dict(sample) for sample in self.samples],
+            "rows": [row.as_dict() for row in self.rows],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """The models that a run built as tables, and why others could not be built, by name."""
+
+    tables: frozenset[str] = frozenset()
+    errors: Mapping[str, TailraceError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudienceFailure:
+    """An audience that cannot be planned, and why."""
+
+    audience: Audience
+    error: TailraceError
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its entry of `audiences` in a `--json` result."""
+        counts = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
+        return {
+            "audience": self.audience.name,
+            "destination": self.audience.destination_name,
+            "status": "failed",
+            **dict.fromkeys(counts, 0),
+            "held": 0,
+            "quarantined": 0,
+            "by_reason": {},
+            "guards": [],
+            "calls": {"identify": 0, "group": 0, "track": 0},
+            "new_users": 0,
+            "rejected_before": 0,
+            "definition_changed": False,
+            "mapping_changed": False,
+            "choices": ResolvedPolicy().as_dict(),
+            "new_columns": [],
+            "dropped_columns": [],
+            "retyped_columns": [],
+            "samples": [],
+            "rows": [],
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a run would do, for every selected audience.
+
+    `failures` are audiences that cannot be planned; the others do not depend on them.
+    `model_errors` are errors of models that no audience has to read.
 
     `unfinished` maps audiences to the members that an interrupted run left in the outbox: the next
     run sends them first.
@@ -126,6 +174,8 @@ class Plan:
     planned_at: datetime
     run_seq: int
     audiences: tuple[AudiencePlan, ...]
+    failures: tuple[AudienceFailure, ...] = ()
+    model_errors: tuple[TailraceError, ...] = ()
     orphans: tuple[str, ...] = ()
     unfinished: Mapping[str, int] = field(default_factory=dict)
     salesforce_calls: int = 0
@@ -138,7 +188,27 @@ class Plan:
         return bool(self.unfinished) or any(audience.planned for audience in self.audiences)
 
     @property
+    def errors(self) -> tuple[TailraceError, ...]:
+        """Why audiences and models failed, each error once."""
+        raised = (*(failure.error for failure in self.failures), *self.model_errors)
+        unique = {
+            (error.file, error.line, error.message): error
+            for several in raised
+            for error in several.flattened()
+        }
+        return tuple(unique.values())
+
+    @property
+    def failure_exit_code(self) -> int:
+        """1 if an audience failed and others did not; what the errors say if all failed; else 0."""
+        if not self.errors:
+            return 0
+        return 1 if self.audiences else min(error.exit_code for error in self.errors)
+
+    @property
     def exit_code(self) -> int:
+        if self.errors:
+            return self.failure_exit_code
         return 3 if any(audience.status == "held" for audience in self.audiences) else 0
 
     def segment(self) -> dict[str, Any]:
@@ -169,11 +239,15 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """The object that `tailrace plan --json` prints."""
         return {
-            "audiences": [audience.as_dict() for audience in self.audiences],
+            "audiences": [
+                *(audience.as_dict() for audience in self.audiences),
+                *(failure.as_dict() for failure in self.failures),
+            ],
             "segment": self.segment(),
             "salesforce": {"calls": self.salesforce_calls},
             "orphans": list(self.orphans),
             "unfinished": [
                 {"audience": name, "members": members} for name, members in self.unfinished.items()
             ],
+            "errors": [error.as_dict() for error in self.errors],
         }

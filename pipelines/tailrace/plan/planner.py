@@ -8,28 +8,47 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 
 from tailrace.audience.audience import Audience
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.segment.mapper import Mapper
-from tailrace.errors import ModelDoesNotBind, UserError
-from tailrace.ledger.ledger import Delivered, Ledger
-from tailrace.models.loader import Model, Models, bind, check_columns, definition, fingerprint
+from tailrace.destinations.segment.tracking_plan import TrackingPlan
+from tailrace.errors import (
+    MemoryShort,
+    ModelDoesNotBind,
+    ModelError,
+    StatementRefused,
+    UserError,
+)
+from tailrace.ledger.ledger import Delivered, Extracted, Ledger
+from tailrace.models.lineage import fields_read
+from tailrace.models.loader import (
+    Model,
+    Models,
+    bind,
+    check_columns,
+    definition,
+    fingerprint,
+    landed_name,
+)
 from tailrace.plan import stats
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
+from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
-from tailrace.plan.plan import AudiencePlan, Plan
+from tailrace.plan.plan import AudienceFailure, AudiencePlan, BuildResult, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
+from tailrace.plan.preview import PreviewRow, preview
 from tailrace.plan.snapshot_schema import check_names, shape_of
 from tailrace.warehouse.memory import Buffers
-from tailrace.warehouse.statements import Binding, Column, query
+from tailrace.warehouse.statements import Binding, Column, TableName, query
 
 
-def lanes_of(models: Iterable[Model]) -> Iterator[tuple[Model, Audience]]:
+def syncs_of(models: Iterable[Model]) -> Iterator[tuple[Model, Audience]]:
     """The audiences of models, once for each destination."""
     for model in models:
-        for lane in model.audience.syncs() if model.audience else ():
-            yield model, lane
+        for audience in model.audience.syncs() if model.audience else ():
+            yield model, audience
 
 
 class Planner:
@@ -42,8 +61,9 @@ class Planner:
         segment: The settings of each destination, for batches and rates.
         now: The time of the plan, which models see as the clock.
         run_seq: The run that makes the plan; without one, the plan is for the next run.
-        tables_built: Models that this run has built as tables.
+        build: What this run has built of the models.
         buffers: The memory limit of the session, which a first plan lowers.
+        tracking_plan: The project's, which may reject a message that the plan shows.
     """
 
     def __init__(
@@ -55,8 +75,9 @@ class Planner:
         segment: Mapping[str, SegmentSettings] | None,
         now: datetime,
         run_seq: int | None = None,
-        tables_built: frozenset[str] = frozenset(),
+        build: BuildResult | None = None,
         buffers: Buffers | None = None,
+        tracking_plan: TrackingPlan | None = None,
     ) -> None:
         self.ledger = ledger
         self.warehouse = ledger.warehouse
@@ -65,8 +86,9 @@ class Planner:
         self.segment = segment
         self.now = now
         self.run_seq = ledger.next_run_seq() if run_seq is None else run_seq
-        self.tables_built = tables_built
+        self.build = build or BuildResult()
         self.buffers = buffers
+        self.tracking_plan = tracking_plan
 
     def plan(self, selected: Sequence[Model], *, without: Collection[str] = ()) -> Plan:
         """The plan of the selected audiences, one for each of their destinations.
@@ -75,23 +97,26 @@ class Planner:
             selected: Their models.
             without: Ledger keys of audiences to leave out, which wait for an earlier delivery.
 
-        Raises:
-            ModelDoesNotBind: A model names a table or a column that the warehouse does not have.
-            UnknownColumn: A header names a column that its SELECT does not give.
+        An audience whose model does not bind, or fails on a row, is one of the plan's `failures`;
+        the others are planned.
         """
+        failures: dict[str, AudienceFailure] = {}
+        requests = []
         # All models are bound before the first one runs, so that an error is reported early.
-        requests = [
-            self._request(model, audience)
-            for model, audience in lanes_of(selected)
-            if audience.ledger_key not in without
-        ]
-        audiences = self._guard_first_run(
-            tuple(self._plan_in_memory(request, text) for request, text in requests)
-        )
+        for model, audience in syncs_of(selected):
+            if audience.ledger_key in without:
+                continue
+            try:
+                requests.append((model, *self._request(model, audience)))
+            except ModelError as error:
+                failures[audience.ledger_key] = AudienceFailure(audience=audience, error=error)
+        audiences = self._guard_first_run(self._plan_all(requests, failures))
         return Plan(
             planned_at=self.now,
             run_seq=self.run_seq,
             audiences=audiences,
+            failures=tuple(failures.values()),
+            model_errors=tuple(self.build.errors.values()),
             new_users=stats.count_new_users(self.ledger, audiences),
             orphans=self._orphans(),
             unfinished=stats.unfinished(self.ledger),
@@ -99,16 +124,36 @@ class Planner:
             segments=self.segment or {},
         )
 
+    def _plan_all(
+        self,
+        requests: Sequence[tuple[Model, DiffRequest, str]],
+        failures: dict[str, AudienceFailure],
+    ) -> tuple[AudiencePlan, ...]:
+        """The plans of the requests; those that fail are added to `failures`."""
+        plans = []
+        for place, (model, request, text) in enumerate(requests):
+            try:
+                plans.append(self._plan_in_memory(request, text))
+            except (ModelError, StatementRefused, MemoryShort) as error:
+                fault = located(self.warehouse, self.models, model, error, now=self.now)
+                audience = request.audience
+                failures[audience.ledger_key] = AudienceFailure(audience=audience, error=fault)
+                if self.warehouse.engine.loses_sessions and plans:
+                    # The transitions of the audiences before are lost with the session.
+                    others = [*requests[:place], *requests[place + 1 :]]
+                    return self._plan_all(others, failures)
+        return tuple(plans)
+
     def _guard_first_run(self, audiences: tuple[AudiencePlan, ...]) -> tuple[AudiencePlan, ...]:
         """Add the guard on a first run to the audiences that would send."""
         limit = self.warehouse.project.settings.first_run_members_max
-        sending = {plan.name: plan.planned for plan in audiences if any(plan.calls.values())}
+        sending = {plan.ledger_key: plan.planned for plan in audiences if any(plan.calls.values())}
         members = sum(sending.values())
         if not limit or members <= limit or self.ledger.ever_delivered():
             return audiences
         return tuple(
             replace(plan, guards=(*plan.guards, self._first_run_guard(plan, members, limit)))
-            if plan.name in sending
+            if plan.ledger_key in sending
             else plan
             for plan in audiences
         )
@@ -165,7 +210,7 @@ class Planner:
 
     def _orphans(self) -> tuple[str, ...]:
         """Audiences with members in the ledger and no file."""
-        in_files = {audience.ledger_key for _, audience in lanes_of(self.models.audiences())}
+        in_files = {audience.ledger_key for _, audience in syncs_of(self.models.audiences())}
         # An audience that was always held sent nothing, so it has no exits.
         rows = [(str(row["lane"]), row["status"]) for row in self.ledger.standing()]
         delivered = {
@@ -176,7 +221,7 @@ class Planner:
     def _request(self, model: Model, audience: Audience) -> tuple[DiffRequest, str]:
         text = definition(self.models, model.name)
         # Tables that this run built are read instead of inlined; the recorded text inlines all.
-        run_text = definition(self.models, model.name, tables_built=self.tables_built)
+        run_text = definition(self.models, model.name, tables_built=self.build.tables)
         bound = self._bound(run_text, audience)
         columns = self._describe(bound, model)
         check_columns(model, [column.name for column in columns])
@@ -196,7 +241,7 @@ class Planner:
             delivered=delivered,
             edited=edited,
             earlier=self._earlier(delivered) if edited and delivered else None,
-            upstream=self._upstream(model),
+            upstream=self._upstream(model, audience),
             now=self.now,
             run_seq=self.run_seq,
             remapped=remapped,
@@ -230,36 +275,58 @@ class Planner:
         )
 
     def _earlier(self, delivered: Delivered) -> Binding | None:
-        """The delivered definition, bound to today's data; None if it no longer binds."""
+        """The delivered definition, bound to today's data; None if it no longer runs."""
         mapping = Audience.from_mapping(delivered.mapping)
         try:
             earlier = self._bound(delivered.definition, mapping)
-            self.warehouse.describe(earlier)
+            columns = self.warehouse.describe(earlier)
         except UserError:
             return None
-        return earlier
+        return earlier if runs(self.warehouse, earlier, columns) else None
 
     def _describe(self, bound: Binding, model: Model) -> tuple[Column, ...]:
         try:
             return self.warehouse.describe(bound)
         except ModelDoesNotBind as error:
-            landed = self.warehouse.tables_in(self.warehouse.project.settings.dataset)
-            missing = sorted(set(self.models.objects_read(model.name)) - landed)
-            if not missing:
-                raise ModelDoesNotBind(error.message, hint=error.hint, file=model.file) from None
-            raise not_landed(model, missing[0]) from None
+            raise located(self.warehouse, self.models, model, error, now=self.now) from None
 
-    def _upstream(self, model: Model) -> tuple[str, ...]:
-        """Why the objects that the audience reads are incomplete today, one line each."""
-        extracts = self.ledger.last_extracts()
+    def _upstream(self, model: Model, audience: Audience) -> tuple[str, ...]:
+        """Why the data that the audience reads cannot be used today, one line each."""
         reasons = []
         for table in self.models.objects_read(model.name):
-            extract = extracts.get(table)
-            if extract is not None and not extract.complete:
+            extract = self._extracts.get(table)
+            if extract is None:
+                continue
+            if not extract.complete:
                 reasons.append(f"{extract.object} is incomplete ({extract.error or 'unknown'})")
-            elif extract is not None and extract.empty:
+            elif extract.empty:
                 reasons.append(f"{extract.object} came back empty")
+            read = self._fields_read(model, audience) if extract.vanished_fields else {}
+            reasons += [
+                f"{extract.object}.{field} is no longer visible or changed its type"
+                for field in extract.vanished_fields
+                if landed_name(field) in read.get(table, ())
+            ]
         return tuple(reasons)
+
+    def _fields_read(self, model: Model, audience: Audience) -> Mapping[str, Collection[str]]:
+        """The landed columns that decide the audience's members and values."""
+        dataset = self.warehouse.project.settings.dataset
+        tables = self.models.objects_read(model.name)
+        suppress = (audience.suppress_when,) if audience.suppress_when else ()
+        return fields_read(
+            self.models,
+            model.name,
+            columns=tuple(dict.fromkeys((*audience.key, *audience.mapped_columns, *suppress))),
+            landed={
+                table: [c.name for c in self.warehouse.columns_of(TableName(dataset, table))]
+                for table in tables
+            },
+        )
+
+    @cached_property
+    def _extracts(self) -> Mapping[str, Extracted]:
+        return self.ledger.last_extracts()
 
     def _plan_in_memory(self, request: DiffRequest, text: str) -> AudiencePlan:
         """The plan; a first one, which may be of any size, runs with the memory limit lowered."""
@@ -303,7 +370,26 @@ class Planner:
             bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper),
             rejected_before=result.rejections,
             samples=stats.samples(self.warehouse, request.shape, result),
+            rows=self._preview(request, result),
             digest=self._digest(request, result) if self.options.digests else "",
+        )
+
+    def _preview(self, request: DiffRequest, result: Diff) -> tuple[PreviewRow, ...]:
+        """The transitions that `--show` asks for, with the messages that a run would send."""
+        mapper = Mapper(
+            request.audience,
+            namespace=self.ledger.namespace or "plan",
+            planned_at=self.now,
+            salt=self.warehouse.project.settings.salt,
+            tracking_plan=self.tracking_plan,
+        )
+        return preview(
+            self.warehouse,
+            request.shape,
+            result,
+            mapper,
+            rows_max=self.options.show_rows_max,
+            show_values=self.options.show_values,
         )
 
     def _digest(self, request: DiffRequest, result: Diff) -> str:
@@ -317,12 +403,3 @@ class Planner:
             columns={**shape.lists, **hash_complements((*shape.keys, *shape.columns))},
         )
         return f"{rows} {value}"
-
-
-def not_landed(model: Model, table: str) -> ModelDoesNotBind:
-    """The error for a model that reads an object which was never extracted."""
-    return ModelDoesNotBind(
-        f"{model.name} reads salesforce.{table}, which has not landed",
-        hint="Add the object to [sources.salesforce] objects, then: tailrace extract",
-        file=model.file,
-    )

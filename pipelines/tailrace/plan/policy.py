@@ -49,7 +49,9 @@ class ResolvedPolicy:
 class PlanOptions:
     """What the command line says about a plan; None leaves a choice to the header.
 
-    `allow` holds pairs of an audience and a guard that may pass once.
+    `allow` holds pairs of an audience and a guard that may pass once. With `show_rows_max`, the
+    plan has so many transitions of each operation with their messages, masked without
+    `show_values`.
     """
 
     allow: frozenset[tuple[str, str]] = frozenset()
@@ -58,6 +60,8 @@ class PlanOptions:
     on_new_column: str | None = None
     intent: Intent = "changes"
     digests: bool = False
+    show_rows_max: int = 0
+    show_values: bool = False
 
     def allowed(self, audience: str) -> frozenset[str]:
         """The guards that may pass once for an audience."""

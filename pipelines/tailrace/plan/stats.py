@@ -181,7 +181,7 @@ def _entering(plans: Iterable[AudiencePlan]) -> Iterator[_Entering]:
 def _new_users_of(ledger: Ledger, destination: str, entering: Sequence[_Entering]) -> int:
     snapshots = list(_user_snapshots(ledger, destination))
     first = entering[0]
-    alone = {name for name, *_ in snapshots} <= {first.plan.name} and len(entering) == 1
+    alone = {name for name, *_ in snapshots} <= {first.plan.ledger_key} and len(entering) == 1
     if alone and first.plan.audience.key == (first.identity.name,):
         # The key is the user, and no other audience of this destination has sent anyone.
         return first.plan.new_users

@@ -14,7 +14,7 @@ from tailrace.clock import Clock
 from tailrace.errors import TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.loader import Model, Models, read_models
-from tailrace.plan.planner import Planner, lanes_of
+from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.warehouse.statements import Column, TableName
 
@@ -44,7 +44,7 @@ class Today:
 
     def lanes(self) -> dict[str, tuple[Model, Audience]]:
         """The project's audiences by what the ledger calls them."""
-        return {lane.ledger_key: (model, lane) for model, lane in lanes_of(self.models.audiences())}
+        return {lane.ledger_key: (model, lane) for model, lane in syncs_of(self.models.audiences())}
 
     def _landed(self) -> Iterator[dict[str, Any]]:
         """The rows of Salesforce with the person's id."""

@@ -5,49 +5,54 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from tailrace.errors import MemoryShort, ModelError, StatementRefused, TailraceError
 from tailrace.models.loader import Model, Models, bind, definition
-from tailrace.plan.planner import not_landed
+from tailrace.plan.faults import located, not_landed
+from tailrace.plan.plan import BuildResult
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, TableName
 
 
 def build(
     warehouse: Warehouse, models: Models, selected: Sequence[Model], *, now: datetime
-) -> frozenset[str]:
+) -> BuildResult:
     """Build what the selected models read, and the selected ones that are not audiences.
 
-    Returns:
-        The names of the models that are tables by now.
+    A model that cannot be built is skipped with the models that read it; the others are built.
     """
     needed = {name for model in selected for name in models.under(model.name)}
     needed |= {model.name for model in selected if model.kind == "staging"}
     if not needed:
-        return frozenset()
+        return BuildResult()
     dataset = warehouse.project.settings.model_dataset
     landed = warehouse.tables_in(warehouse.project.settings.dataset)
-    for name in (name for name in models.by_name if name in needed):
-        for table in sorted(set(models.by_name[name].reads) - landed):
-            raise not_landed(models.by_name[name], table)
     warehouse.create_dataset(dataset)
     kinds = dict(warehouse.run("models/kinds", dataset=dataset))
     tables: set[str] = set()
+    errors: dict[str, TailraceError] = {}
     for name, model in models.by_name.items():
-        if name not in needed:
+        if name not in needed or errors.keys() & set(models.under(name)):
             continue
-        text = definition(models, name, tables_built=tables)
-        bound = bind(
-            text,
-            dataset=warehouse.project.settings.dataset,
-            now=now,
-            dialect=warehouse.dialect,
-            model_dataset=dataset,
-            file=model.file,
-        )
-        warehouse.admit(bound, file=model.file)
-        _promote(warehouse, TableName(dataset, name), bound, model, was=kinds.get(name))
+        try:
+            for table in sorted(set(model.reads) - landed):
+                raise not_landed(model, table)
+            text = definition(models, name, tables_built=tables)
+            bound = bind(
+                text,
+                dataset=warehouse.project.settings.dataset,
+                now=now,
+                dialect=warehouse.dialect,
+                model_dataset=dataset,
+                file=model.file,
+            )
+            warehouse.admit(bound, file=model.file)
+            _promote(warehouse, TableName(dataset, name), bound, model, was=kinds.get(name))
+        except (ModelError, StatementRefused, MemoryShort) as error:
+            errors[name] = located(warehouse, models, model, error, now=now)
+            continue
         if model.materialized == "table":
             tables.add(name)
-    return frozenset(tables)
+    return BuildResult(tables=frozenset(tables), errors=errors)
 
 
 def _promote(

@@ -111,7 +111,7 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpt
             )
         ledger.record_audience_run(
             run,
-            plan.name,
+            plan.ledger_key,
             name=plan.audience.name,
             destination=plan.destination,
             phase="held" if held else "delivering",

@@ -31,7 +31,7 @@ from tailrace.ledger.receivers import (
 from tailrace.models.loader import Model, Models, read_models
 from tailrace.plan.guards import NAMES
 from tailrace.plan.plan import Plan
-from tailrace.plan.planner import Planner, lanes_of
+from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import review
 from tailrace.run.delivery import Progress
@@ -82,6 +82,7 @@ def plan(
     models, selected = _selected(project, select, exclude)
     _check_allowed(chosen, models)
     segments = _limits(project, selected)
+    shows = chosen.show_rows_max > 0
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         check_receivers(ledger, receivers_of(segments))
@@ -91,9 +92,10 @@ def plan(
             options=chosen,
             segment=segments,
             now=clock.now(),
+            tracking_plan=TrackingPlan.read(project.tracking_plan_file) if shows else None,
         )
         made = planner.plan(selected)
-        if out is not None:
+        if out is not None and not made.errors:
             review.write(out, made, options=chosen, engine=warehouse.engine_version)
         return made
 
@@ -260,7 +262,7 @@ def _selected(
 ) -> tuple[Models, Sequence[Model]]:
     models = read_models(project.models_folder, objects=project.salesforce().objects)
     seen: dict[str, Audience] = {}
-    for _, audience in lanes_of(models.audiences()):
+    for _, audience in syncs_of(models.audiences()):
         other = seen.setdefault(audience.ledger_key, audience)
         if other is not audience:
             raise HeaderInvalid(
@@ -274,7 +276,7 @@ def _selected(
 
 def _check_allowed(options: PlanOptions, models: Models) -> None:
     """Refuse to let pass what there is not: a misspelt guard would hold as if it were not named."""
-    audiences = [audience.name for _, audience in lanes_of(models.audiences())]
+    audiences = [audience.name for _, audience in syncs_of(models.audiences())]
     for audience, guard in sorted(options.allow):
         for given, known, kind in ((audience, audiences, "audience"), (guard, NAMES, "guard")):
             if given not in known:
@@ -285,7 +287,7 @@ def _check_allowed(options: PlanOptions, models: Models) -> None:
 
 def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
     """The sections of the configuration that audiences go to; the usual one where none does."""
-    names = [audience.destination_name for _, audience in lanes_of(selected)]
+    names = [audience.destination_name for _, audience in syncs_of(selected)]
     return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
 
 

@@ -74,6 +74,10 @@ class Progressing:
         audiences = (
             *_audiences(self.plan, self.settled),
             *(_not_planned(each) for each in self.blocked),
+            *(
+                _not_planned(failure.audience)
+                for failure in (self.plan.failures if self.plan else ())
+            ),
         )
         return RunResult(
             run_id=self.run_id,
@@ -85,17 +89,20 @@ class Progressing:
             salesforce=self.salesforce,
             orphans=self.plan.orphans if self.plan else (),
             remarks=self.remarks,
-            errors=self.errors,
+            errors=(*self.errors, *(self.plan.errors if self.plan else ())),
         )
 
     def _exit_code(self, audiences: Sequence[Mapping[str, Any]]) -> int:
         codes = {error.exit_code for error in self.errors}
+        if self.plan is not None and self.plan.failure_exit_code:
+            codes.add(self.plan.failure_exit_code)
         if 2 in codes:
             return 2
         statuses = {each["status"] for each in audiences}
         if codes or "failed" in statuses:
             return 1
-        if "held" in statuses or self.empty_objects:
+        # Where audiences were planned, those that read an emptied object are held by a guard.
+        if "held" in statuses or (self.empty_objects and self.plan is None):
             return 3
         return 4 if any(each["rejected"] for each in audiences) else 0
 
@@ -110,14 +117,14 @@ def _audiences(plan: Plan | None, settled: Sequence[Settled]) -> tuple[Mapping[s
     audiences: list[dict[str, Any]] = []
     for planned in plan.audiences if plan else ():
         entry = planned.as_dict()
-        done = fresh.get(planned.name)
+        done = fresh.get(planned.ledger_key)
         if done is not None:
             entry |= {"sent": done.sent, "rejected": done.rejected}
             if done.size_after is not None:
                 entry["size_after"] = done.size_after
         elif planned.status != "held":
             entry["status"] = "failed"
-        before = finished.pop(planned.name, [])
+        before = finished.pop(planned.ledger_key, [])
         entry["resumed"] = sum(each.sent + each.rejected for each in before)
         entry["sent"] += sum(each.sent for each in before)
         audiences.append(entry)

@@ -7,7 +7,7 @@ the plan again, at the same moment as it were, and refuse when it comes to anyth
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,12 @@ class Reviewed:
 
 def write(path: Path, plan: Plan, *, options: PlanOptions, engine: str) -> None:
     """Write a plan for review. The plan must have been made with digests."""
+    # The file may be attached to a pull request, so it has no row.
+    without_rows = replace(
+        plan, audiences=tuple(replace(audience, rows=()) for audience in plan.audiences)
+    )
+    summary = without_rows.as_dict()
+    del summary["errors"]
     content = {
         "schema_version": FORMAT,
         "tailrace_plan": {
@@ -43,7 +49,7 @@ def write(path: Path, plan: Plan, *, options: PlanOptions, engine: str) -> None:
             },
             "digests": _digests(plan),
         },
-        **plan.as_dict(),
+        **summary,
     }
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

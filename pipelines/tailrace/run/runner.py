@@ -23,7 +23,7 @@ from tailrace.errors import (
 from tailrace.ledger.ledger import Ledger, Run
 from tailrace.models.loader import Model, Models
 from tailrace.plan.plan import AudiencePlan, Plan
-from tailrace.plan.planner import Planner, lanes_of
+from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import notices, review
 from tailrace.run.build import build
@@ -142,7 +142,7 @@ class Runner:
             complete=facts.complete,
             empty=facts.empty,
             quarantined=facts.quarantined,
-            vanished_fields=",".join(facts.vanished_fields),
+            vanished_fields=",".join(drift.field for drift in facts.drift),
             error=facts.error.message if facts.error else None,
         )
 
@@ -184,7 +184,7 @@ class Runner:
     def _sync(self, models: Models) -> None:
         selected = self.work.selected
         agreed = self.job.reviewed
-        audiences = [audience for _, audience in lanes_of(selected)]
+        audiences = [audience for _, audience in syncs_of(selected)]
         self.done = self.done.with_remarks(notices.of_headers(model.audience for model in selected))
         with self._dispatch() as dispatch:
             blocked = self._finish_left_behind(dispatch)
@@ -197,10 +197,14 @@ class Runner:
             planner = self._planner(
                 models,
                 now=now,
-                tables_built=build(self.ledger.warehouse, models, selected, now=now),
+                build=build(self.ledger.warehouse, models, selected, now=now),
             )
             idle = [a for a in audiences if not self._concerns(a)]
             made = planner.plan(selected, without={a.ledger_key for a in (*waiting, *idle)})
+            if agreed is not None and made.errors:
+                # What was reviewed is carried out whole, or not at all.
+                self.done = self.done.with_errors(made.errors)
+                return
             if agreed is not None:
                 review.require(made, agreed, engine=self.ledger.warehouse.engine_version)
             self._carry_out(dispatch, made)
@@ -222,13 +226,13 @@ class Runner:
             audiences = [
                 plan
                 for row in rows
-                if (plan := self._leaving(planner, row)) and plan.name not in blocked
+                if (plan := self._leaving(planner, row)) and plan.ledger_key not in blocked
                 if not _fails(dispatch, plan.audience)
             ]
             run_seq, now = self.begun.seq, self.begun.started_at
             made = Plan(planned_at=now, run_seq=run_seq, audiences=tuple(audiences))
             self._carry_out(dispatch, made)
-            told = {each.name for each in audiences}
+            told = {each.ledger_key for each in audiences}
             for settled in self.done.settled:
                 if not settled.rejected and not settled.resumed:
                     self.ledger.retire(settled.lane)
@@ -301,7 +305,7 @@ class Runner:
     def _carry_out(self, dispatch: Dispatch, made: Plan) -> None:
         self.done = replace(self.done, plan=made)
         written = [self.buffers.sparing(partial(self._write_down, each)) for each in made.audiences]
-        held = {each.name for each in made.audiences if each.status == "held"}
+        held = {each.ledger_key for each in made.audiences if each.status == "held"}
         self._deliver(dispatch, [each for each in written if each.audience.ledger_key not in held])
 
     def _write_down(self, plan: AudiencePlan) -> Delivery:

@@ -1,0 +1,178 @@
+"""Finds the file and the line that an engine's error about a model comes from.
+
+An engine sees one statement with every model inlined, so its error names none of them. Here the
+models under an audience are bound and run one by one, and the first that fails is at fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from tailrace.errors import (
+    MemoryShort,
+    ModelDoesNotBind,
+    ModelError,
+    ModelFailed,
+    StatementRefused,
+    TailraceError,
+)
+from tailrace.models.loader import Model, Models, bind, definition
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.statements import Binding, Column
+
+# The engines' names of what can fail while a model runs, what it means, and how to avoid it.
+_FAULTS = (
+    (
+        re.compile("Conversion|InvalidTextRepresentation|Datetime"),
+        "a value cannot be converted to the type of a cast",
+        "Use TRY_CAST, which gives NULL for such a value, or filter these rows in the SELECT.",
+    ),
+    (
+        re.compile("DivisionByZero|OutOfRange"),
+        "a number is out of range or is divided by zero",
+        "Divide by NULLIF(divisor, 0), or cast to a wider type, in the SELECT.",
+    ),
+    (
+        re.compile("CardinalityViolation|InvalidInput|ProgrammingError"),
+        "a subquery gives more than one row, or a function does not accept a value",
+        "Aggregate the subquery, for example with MAX(), or add LIMIT 1, in the SELECT.",
+    ),
+)
+_QUOTED_NAME = re.compile(r'"([^"]+)"|column ([\w.]+) does not exist')
+_FIELD_HINT = (
+    "Correct the SQL. If the name is a Salesforce field, check that the integration user may see "
+    "it, then run: tailrace extract"
+)
+
+
+def located(
+    warehouse: Warehouse, models: Models, model: Model, error: TailraceError, *, now: datetime
+) -> TailraceError:
+    """An error about a model, with the file and the line at fault: a model under it, or itself."""
+    if isinstance(error, ModelDoesNotBind):
+        return binding_fault(warehouse, models, model, error, now=now)
+    if isinstance(error, StatementRefused):
+        return running_fault(warehouse, models, model, error, now=now)
+    if isinstance(error, MemoryShort):
+        return MemoryShort(f"{model.name}: {error.message}", file=model.file)
+    return error
+
+
+def binding_fault(
+    warehouse: Warehouse, models: Models, model: Model, error: ModelDoesNotBind, *, now: datetime
+) -> ModelDoesNotBind:
+    """The error of a model that does not bind, with the file and the line at fault."""
+    landed = warehouse.tables_in(warehouse.project.settings.dataset)
+    for candidate in _inside_out(models, model):
+        missing = sorted(set(candidate.reads) - landed)
+        if missing:
+            return not_landed(candidate, missing[0])
+        try:
+            warehouse.describe(_bound(warehouse, models, candidate, now=now))
+        except ModelDoesNotBind as fault:
+            return ModelDoesNotBind(
+                fault.message,
+                hint=_FIELD_HINT,
+                file=candidate.file,
+                line=_line_of_name(candidate, fault.message),
+            )
+    return ModelDoesNotBind(error.message, hint=error.hint, file=model.file)
+
+
+def running_fault(
+    warehouse: Warehouse, models: Models, model: Model, error: StatementRefused, *, now: datetime
+) -> ModelError:
+    """The error of a model that fails when it runs, with the file and the line at fault.
+
+    The message names the column, and no value of a row.
+    """
+    kind = error.message.partition(": ")[2] or error.message
+    for candidate in _inside_out(models, model):
+        try:
+            bound = _bound(warehouse, models, candidate, now=now)
+            columns = warehouse.describe(bound)
+        except ModelDoesNotBind as fault:
+            return binding_fault(warehouse, models, model, fault, now=now)
+        if runs(warehouse, bound, columns):
+            continue
+        failing = next((c.name for c in columns if not runs(warehouse, bound, [c])), None)
+        alone = failing is not None and any(runs(warehouse, bound, [c]) for c in columns)
+        if len(columns) == 1 or alone:
+            return _failed(candidate, kind, column=failing)
+        return _failed(candidate, kind, column=None)
+    return _failed(model, kind, column=None)
+
+
+def runs(warehouse: Warehouse, bound: Binding, columns: Sequence[Column]) -> bool:
+    """Whether a query gives a value of these columns for each of its rows."""
+    return warehouse.attempt("plan/evaluate", tables={"model": bound}, columns={"columns": columns})
+
+
+def not_landed(model: Model, table: str) -> ModelDoesNotBind:
+    """The error for a model that reads an object which was never extracted."""
+    return ModelDoesNotBind(
+        f"{model.name} reads salesforce.{table}, which has not landed",
+        hint="Add the object to [sources.salesforce] objects, then: tailrace extract",
+        file=model.file,
+        line=_line_of(model, table),
+    )
+
+
+def _inside_out(models: Models, model: Model) -> Iterator[Model]:
+    """The models under a model, each after those that it reads, and the model itself."""
+    for name in models.under(model.name):
+        yield models.by_name[name]
+    yield model
+
+
+def _bound(warehouse: Warehouse, models: Models, model: Model, *, now: datetime) -> Binding:
+    settings = warehouse.project.settings
+    return bind(
+        definition(models, model.name),
+        dataset=settings.dataset,
+        now=now,
+        dialect=warehouse.dialect,
+        model_dataset=settings.model_dataset,
+        file=model.file,
+    )
+
+
+def _failed(model: Model, kind: str, *, column: str | None) -> ModelFailed:
+    where = f'column "{column}"' if column else "the SELECT"
+    unknown = (None, "the warehouse refuses a value", "Check the expressions in the SELECT.")
+    _, meaning, hint = next((fault for fault in _FAULTS if fault[0].search(kind)), unknown)
+    return ModelFailed(
+        f"{where}: {meaning} ({kind})",
+        hint=hint,
+        file=model.file,
+        line=_line_of(model, column) if column else _first_line(model),
+    )
+
+
+def _line_of_name(model: Model, message: str) -> int | None:
+    """The line of the first name that an engine's message quotes and the file has."""
+    for quoted in _QUOTED_NAME.finditer(message):
+        line = _line_of(model, (quoted[1] or quoted[2]).rpartition(".")[2])
+        if line is not None:
+            return line
+    return None
+
+
+def _line_of(model: Model, name: str) -> int | None:
+    """The line of a name in a model's file; if it is an alias, that of the alias."""
+    for pattern in (rf'\bAS\s+"?{re.escape(name)}\b', rf"(?<!\w){re.escape(name)}(?!\w)"):
+        place = re.search(pattern, model.sql, re.IGNORECASE)
+        if place is not None:
+            return _first_line(model) + model.sql.count("\n", 0, place.end())
+    return None
+
+
+def _first_line(model: Model) -> int:
+    """The line of the file at which the SQL begins, after the header."""
+    try:
+        text = model.path.read_text(encoding="utf-8-sig")
+    except OSError:
+        return 1
+    return text.count("\n", 0, max(text.find(model.sql), 0)) + 1

@@ -1,0 +1,161 @@
+"""An audience whose model fails is reported with its file and line, and the others are planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shop import PEOPLE, Shop
+from warehouses.desk import Desk, desk_on
+from warehouses.stores import WAREHOUSES
+
+from tailrace.plan.plan import Plan
+from tailrace.plan.planner import Planner
+from tailrace.plan.policy import PlanOptions
+from tailrace.testing.segment.simulator import SegmentSimulator
+
+HEADER = """/* ---
+key: id
+user_id: id
+track: {properties: {city: city}}
+--- */
+"""
+GOOD = f"{HEADER}SELECT id, city FROM salesforce.contact\n"
+CONTACT = (
+    "CREATE TABLE salesforce.contact (id TEXT, city TEXT, score TEXT);"
+    "INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', '1'), ('c2', 'Secretville', 'personal')"
+)
+# What is wrong, the SQL after the header, and where: the line in the file, the words of the error.
+BROKEN = {
+    "cast": ("SELECT id,\n  CAST(score AS INTEGER) AS city\nFROM salesforce.contact", 7, '"city"'),
+    "filter": (
+        "SELECT id, city FROM salesforce.contact\nWHERE CAST(score AS INT) > 0",
+        6,
+        "SELECT",
+    ),
+    "subquery": (
+        "SELECT id,\n\n  (SELECT c.city FROM salesforce.contact AS c) AS city\n"
+        "FROM salesforce.contact",
+        8,
+        "more than one row",
+    ),
+    "column": ("SELECT id,\n  nosuch AS city\nFROM salesforce.contact", 7, "nosuch"),
+    "table": ("SELECT id, name AS city\nFROM salesforce.account", 7, "salesforce.account"),
+}
+
+
+@pytest.fixture(scope="module", params=WAREHOUSES)
+def open_desk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
+        yield desk
+
+
+@pytest.fixture
+def desk(open_desk: Desk) -> Desk:
+    """A desk with three audiences; a test breaks the middle one."""
+    open_desk.clear()
+    open_desk.script(CONTACT)
+    for name in ("a", "m", "z"):
+        open_desk.store.audience(GOOD, name)
+    return open_desk
+
+
+def planned(desk: Desk) -> Plan:
+    models = desk.models()
+    planner = Planner(
+        desk.ledger, models, options=PlanOptions(), segment=None, now=desk.clock.now()
+    )
+    return planner.plan(models.audiences())
+
+
+@pytest.mark.parametrize("fault", sorted(BROKEN))
+def test_a_broken_audience_fails_alone(desk: Desk, fault: str) -> None:
+    """With the file and the line, and without a value of a row."""
+    sql, line, words = BROKEN[fault]
+    desk.store.audience(HEADER + sql, "m")
+    plan = planned(desk)
+    assert [("a", 2), ("z", 2)] == [(made.ledger_key, made.entered) for made in plan.audiences]
+    (error,) = plan.errors
+    assert ("models/audiences/m.sql", line) == (error.file, error.line)
+    assert words in error.message
+    assert "Secretville" not in error.message
+    assert "personal" not in error.message
+    assert error.hint
+    assert 1 == plan.exit_code
+    assert {"a": "ok", "m": "failed", "z": "ok"} == {
+        entry["audience"]: entry["status"] for entry in plan.as_dict()["audiences"]
+    }
+
+
+def test_the_transitions_of_the_others_are_still_there(desk: Desk) -> None:
+    """PostgreSQL drops a session's temporary tables after a failure; they are made again."""
+    desk.store.audience(HEADER + BROKEN["cast"][0], "m")
+    for made in planned(desk).audiences:
+        rows = desk.warehouse.run("warehouse/count_rows", tables={"counted": made.diff.transitions})
+        assert [(2,)] == rows
+
+
+def test_a_model_under_several_audiences_is_named_once(desk: Desk) -> None:
+    """It is the file at fault, whichever audience reads it."""
+    folder = desk.store.project.models_folder / "staging"
+    folder.mkdir(exist_ok=True)
+    (folder / "contacts.sql").write_text("SELECT id,\n  nosuch AS city\nFROM salesforce.contact")
+    for name in ("a", "m"):
+        desk.store.audience(f"{HEADER}SELECT id, city FROM contacts", name)
+    plan = planned(desk)
+    assert ["z"] == [made.ledger_key for made in plan.audiences]
+    (error,) = plan.errors
+    assert ("models/staging/contacts.sql", 2) == (error.file, error.line)
+    assert 2 == len(plan.failures)
+
+
+def test_when_nothing_can_be_planned_the_errors_decide_the_exit_code(desk: Desk) -> None:
+    """2 for SQL that has to be corrected, 1 for a value."""
+    for fault, code in (("column", 2), ("cast", 1)):
+        for name in ("a", "m", "z"):
+            desk.store.audience(HEADER + BROKEN[fault][0], name)
+        assert code == planned(desk).exit_code
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    with SegmentSimulator() as segment:
+        shop = Shop(tmp_path, segment)
+        shop.audience(PEOPLE)
+        shop.land([{"id": "c1", "city": "Oslo"}, {"id": "c2", "city": "Bergen"}])
+        yield shop
+
+
+@pytest.mark.parametrize("fault", ["cast", "column", "staging", "staging table"])
+def test_a_sync_sends_the_others(shop: Shop, fault: str) -> None:
+    """A failing model, or a failing model under it, stops only the audiences that read it."""
+    staging = shop.root / "models" / "staging"
+    if fault in BROKEN:
+        sql = BROKEN[fault][0].replace("score", "city")
+        shop.audience(HEADER + sql, "broken")
+    else:
+        staging.mkdir(exist_ok=True)
+        header = "" if fault == "staging" else "/* ---\nmaterialized: table\n--- */\n"
+        column = "nosuch" if fault == "staging" else "CAST(city AS INTEGER)"
+        (staging / "towns.sql").write_text(
+            f"{header}SELECT id, {column} AS city\nFROM salesforce.contact"
+        )
+        shop.audience(f"{HEADER}SELECT id, city FROM towns", "broken")
+
+    done = shop.sync()
+
+    assert 1 == done.exit_code
+    assert {"c1", "c2"} == {event["userId"] for event in shop.arrived()}
+    statuses = {entry["audience"]: entry["status"] for entry in done.audiences}
+    assert {"people": "ok", "broken": "failed"} == statuses
+    (error,) = done.errors
+    name = "staging/towns" if fault.startswith("staging") else "audiences/broken"
+    assert f"models/{name}.sql" == error.file
+    assert error.line
+    assert (1, [error.message]) == (
+        (plan := shop.plan()).exit_code,
+        [e.message for e in plan.errors],
+    )
