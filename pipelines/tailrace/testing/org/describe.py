@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 # type -> (soapType, default length, filterable, sortable, groupable)
@@ -231,10 +232,11 @@ class SObject:
 
     def find(self, name: str) -> Field | None:
         """A visible field by its name in any case."""
-        wanted = name.lower()
-        if wanted in self.hidden:
-            return None
-        return next((field for field in self.fields if field.name.lower() == wanted), None)
+        return self._by_name.get(name.lower())
+
+    @cached_property
+    def _by_name(self) -> dict[str, Field]:
+        return {field.name.lower(): field for field in self.visible}
 
     def find_lookup(self, relationship: str) -> Field | None:
         """A visible lookup by the name of its relationship, such as `Account`."""
@@ -245,13 +247,31 @@ class SObject:
 
     def createable(self, field: Field) -> bool:
         """Whether a new record may set the field."""
-        parent = (
-            any(other.compound == field.name and other is not field for other in self.fields)
-            and not field.compound
+        return field.name in self._createable
+
+    @cached_property
+    def _createable(self) -> frozenset[str]:
+        if not self.writable:
+            return frozenset()
+        parents = {field.compound for field in self.fields if field.compound != field.name}
+        return frozenset(
+            field.name
+            for field in self.fields
+            if not field.calculated
+            and not field.auto_number
+            and field.name not in READ_ONLY_FIELDS
+            and field.name.lower() not in self.read_only
+            and (field.compound or field.name not in parents)
         )
-        fixed = field.calculated or field.auto_number or field.name in READ_ONLY_FIELDS
-        locked = field.name.lower() in self.read_only
-        return self.writable and not (parent or fixed or locked)
+
+    @cached_property
+    def required(self) -> tuple[Field, ...]:
+        """The visible fields that a new record must set."""
+        return tuple(
+            field
+            for field in self.visible
+            if field.name in self._createable and not field.nillable and not field.defaulted
+        )
 
     def updateable(self, field: Field) -> bool:
         """Whether an update may change the field."""

@@ -262,11 +262,8 @@ class Writer:
     def _check_required(self, spec: SObject, values: Mapping[str, Any]) -> None:
         missing = [
             item.name
-            for item in spec.visible
-            if spec.createable(item)
-            and not item.nillable
-            and not item.defaulted
-            and values.get(item.name) is None
+            for item in spec.required
+            if values.get(item.name) is None
             and not (item.name == "Name" and item.compound and values.get("LastName"))
         ]
         if missing:
