@@ -173,6 +173,8 @@ def log_in(
     except Exception as error:
         # A broken key or an unforeseen answer raises whatever the libraries below raise.
         value, host = str(session.answer.get("access_token") or ""), ""
+        if session.status is not None and 300 <= session.status < 400:
+            raise _redirected(session) from None
         if not value or session.status != 200:
             raise _unreadable(kind, error, session.status) from None
     if not isinstance(value, str) or not value:
@@ -289,12 +291,7 @@ def _refused(
     text = session.answer.get("error_description") or getattr(failure, "auth_message", "") or ""
     text = scrub(str(text), credentials)
     if status is not None and 300 <= status < 400:
-        target = f" to {session.location}" if session.location else ""
-        return ServiceFailed(
-            f"Salesforce answered the login with a redirect{target} (HTTP {status})",
-            hint="Set instance_url under [sources.salesforce.credentials] to the org's My Domain,"
-            " as https://acme.my.salesforce.com.",
-        )
+        return _redirected(session)
     # A SOAP fault is an HTTP 500 with a code of its own.
     is_own_code = code.startswith(("INVALID", "LOGIN", "sf:", "API_"))
     if code in RETRY_ERRORS or (status in RETRY_STATUSES and not is_own_code):
@@ -310,6 +307,15 @@ def _refused(
     return CredentialRefused(
         f"Salesforce refused the login by {kind}: {reason}",
         hint=_hint(code, text) or _KIND_HINTS.get(kind),
+    )
+
+
+def _redirected(session: _LoginSession) -> ServiceFailed:
+    target = f" to {session.location}" if session.location else ""
+    return ServiceFailed(
+        f"Salesforce answered the login with a redirect{target} (HTTP {session.status})",
+        hint="Set instance_url under [sources.salesforce.credentials] to the org's My Domain, as"
+        " https://acme.my.salesforce.com.",
     )
 
 

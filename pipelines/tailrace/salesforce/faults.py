@@ -33,8 +33,8 @@ _OBJECT_HINTS = {
     ' user needs the permission "API Enabled".',
     "INSUFFICIENT_ACCESS": "Give the user read access to {object}, or take {object} out of objects"
     " under [sources.salesforce].",
-    "INVALID_TYPE_FOR_OPERATION": "{object} does not support queries. Take it out of objects under"
-    " [sources.salesforce].",
+    "INVALID_TYPE_FOR_OPERATION": "Salesforce does not let {object} be queried. Take {object} out"
+    " of objects under [sources.salesforce].",
     "MALFORMED_QUERY": "Salesforce does not let {object} be read without a filter of its own. Take"
     " {object} out of objects under [sources.salesforce].",
     "UNSUPPORTED_API_VERSION": "Change api_version under [sources.salesforce]: the org does not"
