@@ -6,7 +6,8 @@ The language of a fenced block says what happens to it:
 * `text`: the output of the `sh` block before it, compared without its numbers; `pytest
   --write-docs` writes the real output there;
 * `sql`: a file if its first line is a comment with a path, else a query on the landed warehouse;
-* `toml`: settings that a project accepts; `yaml` and `json` parse; `python` runs in the project;
+* `toml`: settings that a project accepts; `yaml` (a file, as with `sql`) and `json` parse;
+* `python` runs in the project;
 * `sh not-run` and every other language: not executed, counted in the test.
 """
 
@@ -186,10 +187,11 @@ class Runner:
         return code, output + errors
 
     def _subprocess(self, argv: list[str]) -> tuple[int, str, str]:
+        path = [str(Path(sys.executable).parent), os.environ["PATH"]]
         done = subprocess.run(
             argv,
             cwd=self.folder,
-            env={**os.environ, **self.environ},
+            env={**os.environ, **self.environ, "PATH": os.pathsep.join(path)},
             capture_output=True,
             text=True,
             timeout=120,
@@ -232,6 +234,9 @@ class Runner:
                 project.segment(name)
 
     def _yaml(self, block: Block) -> None:
+        path = re.match(r"# (models/\S+\.yml)\n", block.text)
+        if path:
+            (self.folder / path[1]).write_text(block.text, encoding="utf-8")
         assert yaml.safe_load(block.text), f"line {block.line}: empty"
 
     def _json(self, block: Block) -> None:
