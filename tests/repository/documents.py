@@ -147,7 +147,8 @@ class Runner:
             return 0, ""
         if word == "tailrace":
             return self.tailrace(rest)
-        return self._process(["bash", "-euc", command])
+        own = f'tailrace() {{ "{sys.executable}" -m tailrace "$@"; }}'
+        return self._process(["bash", "-euc", f"{own}\n{command}"])
 
     def tailrace(self, rest: str) -> tuple[int, str]:
         """Run one command line; its exit code, and stdout followed by stderr."""
@@ -187,11 +188,10 @@ class Runner:
         return code, output + errors
 
     def _subprocess(self, argv: list[str]) -> tuple[int, str, str]:
-        path = [str(Path(sys.executable).parent), os.environ["PATH"]]
         done = subprocess.run(
             argv,
             cwd=self.folder,
-            env={**os.environ, **self.environ, "PATH": os.pathsep.join(path)},
+            env={**os.environ, **self.environ},
             capture_output=True,
             text=True,
             timeout=120,

@@ -323,7 +323,7 @@ def commands() -> str:
     """Every command with its arguments and options, from click."""
     options = {
         name: {_option_name(option): option for option in _options(command)}
-        for name, command in group.commands.items()
+        for name, command in all_commands().items()
     }
     shared = set.intersection(*(set(of_command) for of_command in options.values()))
     first = next(iter(options.values()))
@@ -331,7 +331,7 @@ def commands() -> str:
         "Every command has these options:",
         _option_table(first[name] for name in first if name in shared),
     ]
-    for name, command in group.commands.items():
+    for name, command in all_commands().items():
         context = click.Context(command, info_name=f"tailrace {name}")
         usage = " ".join(command.collect_usage_pieces(context))
         text = re.sub(r"\s*\n\s*", " ", (command.help or "").split("\f")[0]).strip()
@@ -340,6 +340,17 @@ def commands() -> str:
         if own:
             parts.append(_option_table(own))
     return page("Commands", *parts)
+
+
+def all_commands(parent: click.Group = group, prefix: str = "") -> dict[str, click.Command]:
+    """Every command by its full name; a group is replaced by its commands."""
+    named: dict[str, click.Command] = {}
+    for name, command in parent.commands.items():
+        if isinstance(command, click.Group):
+            named |= all_commands(command, f"{prefix}{name} ")
+        else:
+            named[f"{prefix}{name}"] = command
+    return named
 
 
 def _options(command: click.Command) -> list[click.Option]:

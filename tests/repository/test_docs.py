@@ -94,7 +94,7 @@ def test_every_command_and_option_that_a_document_names_exists(document: Path) -
     assert set() == named_in(code, "tailrace") - set(group.commands)
     options = {
         option
-        for command in group.commands.values()
+        for command in references.all_commands().values()
         for parameter in command.params
         if isinstance(parameter, click.Option)
         for option in (*parameter.opts, *parameter.secondary_opts)
@@ -128,10 +128,11 @@ def _code(file: str) -> str:
 
 
 def test_every_command_and_option_has_its_help() -> None:
-    silent = [name for name, command in group.commands.items() if not command.help]
+    commands = references.all_commands()
+    silent = [name for name, command in commands.items() if not command.help]
     silent += [
         f"{name} {parameter.name}"
-        for name, command in group.commands.items()
+        for name, command in commands.items()
         for parameter in command.params
         if isinstance(parameter, click.Option) and not parameter.hidden and not parameter.help
     ]
