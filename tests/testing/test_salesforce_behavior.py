@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import jwt
 import pytest
 import requests
 
@@ -393,6 +395,34 @@ class TestLogins:
             302,
             "https://example.com/token",
         )
+
+    @pytest.mark.parametrize(
+        ("required", "audience", "status"),
+        [
+            (None, "https://login.salesforce.com", 200),
+            (None, "https://test.salesforce.com", 200),
+            ("https://test.salesforce.com", "https://test.salesforce.com", 200),
+            ("https://test.salesforce.com", "https://login.salesforce.com", 400),
+        ],
+    )
+    def test_jwt_audience(
+        self, simulator: SalesforceSimulator, required: str | None, audience: str, status: int
+    ) -> None:
+        """A sandbox can require the audience of sandboxes."""
+        simulator.behavior.change("jwt_audience", required)
+        claims = {
+            "iss": simulator.client_id,
+            "sub": simulator.username,
+            "aud": audience,
+            "exp": int(time.time()) + 120,
+        }
+        form = {
+            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "assertion": jwt.encode(claims, simulator.private_key_pem, algorithm="RS256"),
+        }
+        answer = requests.post(f"{simulator.url}/services/oauth2/token", data=form)
+        assert answer.status_code == status
+        assert (answer.json().get("error_description") == "audience is invalid") == (status == 400)
 
     def test_another_org_id(self, simulator: SalesforceSimulator, client: Client) -> None:
         """A refreshed sandbox: login, userinfo and the Organization record name the new id."""

@@ -52,6 +52,8 @@ class OrgBehavior:
         version_last: later API versions do not exist (404).
         token_omits: keys that the token response lacks, such as "instance_url".
         token_redirect: `/services/oauth2/token` answers 302 with this Location.
+        jwt_audience: the only `aud` that a JWT assertion may have, such as
+            "https://test.salesforce.com" for a sandbox. None = either login host, or this one.
         language: language of error messages: "en", "de" or "ja". Error codes stay the same.
     """
 
@@ -75,6 +77,7 @@ class OrgBehavior:
     version_last: int = 68
     token_omits: tuple[str, ...] = ()
     token_redirect: str | None = None
+    jwt_audience: str | None = None
     language: str = "en"
 
     def __post_init__(self) -> None:

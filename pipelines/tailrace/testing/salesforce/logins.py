@@ -203,7 +203,13 @@ class Logins:
             raise TokenRefused("invalid_client_id", "client identifier invalid")
         if claims.get("sub", claims.get("prn")) != self.credentials.username:
             raise TokenRefused("invalid_grant", "user hasn't approved this consumer")
-        audiences = (*_LOGIN_HOSTS, self._url(), f"{self._url()}/services/oauth2/token")
+        audiences: tuple[str, ...] = (
+            *_LOGIN_HOSTS,
+            self._url(),
+            f"{self._url()}/services/oauth2/token",
+        )
+        if self._behavior.jwt_audience is not None:
+            audiences = (self._behavior.jwt_audience.rstrip("/"),)
         if str(claims.get("aud", "")).rstrip("/") not in audiences:
             raise TokenRefused("invalid_grant", "audience is invalid")
         try:
