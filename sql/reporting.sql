@@ -92,3 +92,28 @@ FROM outbox AS o
 JOIN runs AS r ON r.run_seq = o.run_seq
 WHERE r.run_id = :run_id
 ORDER BY o.seq
+
+-- name: rejected_rows
+-- The rejected messages of an audience with the key of their member, the latest first.
+SELECT o.op, r.kind, r.reason, r.path, r.status, r.attempts, r.message_id, r.first_seen, r.last_seen,
+       EACH_COLUMN(keys, o._)
+FROM rejections AS r
+JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
+WHERE r.audience = :audience AND r.resolved_at IS NULL
+ORDER BY r.last_seen DESC, r.run_seq DESC, r.seq
+LIMIT :rows_max
+
+-- name: audiences_of_run
+-- What one run planned and sent, an audience in a row.
+SELECT a.name, a.destination, a.phase, a.size_before, a.size_after, a.entered, a.changed, a.exited,
+       a.sent, a.rejected, a.held, a.quarantined, a.guards
+FROM audience_runs AS a
+WHERE a.run_seq = :run
+ORDER BY a.audience
+
+-- name: find_run
+-- A run by its id.
+SELECT r.run_seq, r.run_id, r.command, r.phase, r.started_at, r.finished_at, r.exit_code,
+       r.salesforce_calls, r.error
+FROM runs AS r
+WHERE r.run_id = :run_id

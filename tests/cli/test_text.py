@@ -83,7 +83,7 @@ def test_a_held_audience_says_what_was_seen_and_the_limit() -> None:
     guard = {"name": "max_exited", "seen": 4000, "limit": 240, "held": True}
     said = shown(result("plan", audience(status="held", held=4000, guards=[guard])))
     assert "vip_contacts is held by max_exited: 4,000 seen; the limit is 240.\n" in said
-    assert "let it pass once: --allow vip_contacts:max_exited\n" in said
+    assert "override it once with --allow vip_contacts:max_exited\n" in said
 
 
 def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
@@ -96,15 +96,15 @@ def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
         choices=choices, definition_changed=True, mapping_changed=False, new_columns=["ltv"]
     )
     for said in (shown(result("plan", made)), markdown.markdown(result("plan", made), None)):
-        assert "the SQL was edited; on_definition_change is hold, by its header\n" in said
-        assert "mapped for the first time: ltv; on_new_column is send, by a flag\n" in said
+        assert "the SQL changed; on_definition_change is hold (set in its header)\n" in said
+        assert "newly mapped columns: ltv; on_new_column is send (set by a flag)\n" in said
         assert "on_mapping_change" not in said
 
 
 def test_a_guard_that_was_let_pass_is_told() -> None:
     guard = {"name": "max_exited", "seen": 528, "limit": 220, "held": False, "allowed": True}
     said = shown(result("sync", audience(guards=[guard])))
-    assert "vip_contacts: max_exited saw 528 of at most 220, and was let pass\n" in said
+    assert "vip_contacts: max_exited (528 > 220) overridden by --allow\n" in said
 
 
 def test_a_plan_tells_what_it_costs_and_what_is_left_over() -> None:
@@ -118,18 +118,19 @@ def test_a_plan_tells_what_it_costs_and_what_is_left_over() -> None:
         segment={"calls": 9, "batches": 1, "seconds": 0.1, "new_users": 3},
     )
     cost = (
-        "Would send Segment 9 calls in 1 batch, about 0.1 s, to up to 3 users that it may not "
-        "know. The last extract used 41 Salesforce API calls. Nothing was sent.\n"
+        "Would send Segment 9 calls in 1 batch, about 0.1 s, for up to 3 users new to this "
+        "source (may count towards MTU). The last extract used 41 Salesforce API calls. "
+        "Nothing was sent.\n"
     )
     lines, comment = shown(made), markdown.markdown(made, None)
     for said in (lines, comment):
         assert said.endswith(cost)
         assert "gone has members in the ledger and no file" in said
         assert "tailrace retire gone" in said
-        assert "planned again after a refusal: 2" in said
-        assert "mapped no longer: ltv" in said
-    assert "vip_contacts: max_exited saw 180 and would hold above 240\n" in lines
-    assert "| ok, 180 of 240 may leave |" in comment
+        assert "retrying 2 rejected rows" in said
+        assert "unmapped columns: ltv" in said
+    assert "vip_contacts: max_exited is at 180 of 240\n" in lines
+    assert "| ok, 180 of 240 exits allowed |" in comment
 
 
 def test_a_terminal_gets_colours_and_ci_does_not() -> None:
@@ -150,7 +151,7 @@ def on_a_terminal(*, plain: bool) -> str:
 def test_the_comment_has_its_marker_first_and_one_row_an_audience() -> None:
     lines = markdown.markdown(result(), "prod").splitlines()
     assert "<!-- tailrace-plan:prod -->" == lines[0]
-    assert "| `vip_contacts` | 1,200 → 1,201 | +3 | ~1 | -2 | ok, 2 of 100 may leave |" in lines
+    assert "| `vip_contacts` | 1,200 → 1,201 | +3 | ~1 | -2 | ok, 2 of 100 exits allowed |" in lines
 
 
 @pytest.mark.parametrize("count", [300, 5_000])
@@ -200,10 +201,14 @@ def test_json_lines_carry_what_the_caller_gave_and_no_text_of_an_exception() -> 
 @pytest.mark.parametrize(
     ("calls", "audiences", "said"),
     [
-        (9, [{"rejected": 1}], "in 1 batch. Refused: 1 row; see: tailrace rejected\n"),
-        (0, [{"rejected": 2}], "\nRefused: 2 rows; see: tailrace rejected\n"),
+        (9, [{"rejected": 1}], "in 1 batch. Rejected: 1 row; see: tailrace rejected\n"),
+        (0, [{"rejected": 2}], "\nRejected: 2 rows; see: tailrace rejected\n"),
         (0, [{"status": "unchanged"}], "Nothing to send: Segment is up to date.\n"),
-        (9, [{"status": "failed"}, {}], "Not finished: the same command sends what is left.\n"),
+        (
+            9,
+            [{"status": "failed"}, {}],
+            "run the same command again to send the rest.\n",
+        ),
         (0, [{"status": "held", "held": 3}], "Nothing was sent.\n"),
     ],
 )

@@ -16,12 +16,11 @@ import jsonschema_rs
 import pytest
 from shop import PEOPLE, Shop
 
-from tailrace.cli import commands
-from tailrace.cli.commands import Choosing, Selection
+from tailrace import PlanOptions, Project
+from tailrace.cli import json as output
 from tailrace.errors import NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan import guards
-from tailrace.plan.policy import PlanOptions
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse.connection import open_warehouse
 
@@ -57,15 +56,10 @@ def validator() -> Any:
 
 def told(shop: Shop, *select: str, out: Path | None = None, **chosen: Any) -> dict[str, Any]:
     """What `tailrace plan --json` prints, held against the schema."""
-    made = commands.plan(
-        shop.root,
-        None,
-        Selection(select=select),
-        Choosing(**chosen),
-        detailed_exitcode=True,
-        out=out,
-    )
-    return checked(json.dumps(made), "answer")
+    project = Project(shop.project, clock=shop.clock)
+    options = PlanOptions(allow=frozenset(chosen.pop("allow", ())), **chosen)
+    made = project.plan(select=select, options=options, out=out)
+    return checked(output.render(made.as_dict()), "answer")
 
 
 def previewed(shop: Shop) -> dict[str, Any]:
@@ -74,11 +68,11 @@ def previewed(shop: Shop) -> dict[str, Any]:
         "city, score FROM", "score, no AS city FROM"
     )
     shop.audience(sql, "bad")
-    plan = shop.plan(options=PlanOptions(show_rows_max=1))
+    project = Project(shop.project, clock=shop.clock)
+    result = project.plan(options=PlanOptions(show_rows_max=1))
     shop.forget_audience("bad")
-    assert ("failed", 1) == (plan.as_dict()["audiences"][-1]["status"], plan.exit_code)
-    answer = commands.answer("plan", run_id="2026-11-22T05:00:00Z-plan") | plan.as_dict()
-    return checked(json.dumps(answer | {"exit_code": plan.exit_code}), "answer")
+    assert ("failed", 1) == (result.data["audiences"][-1]["status"], result.exit_code)
+    return checked(output.render(result.as_dict()), "answer")
 
 
 def typed(shop: Shop, *arguments: str, shape: str) -> dict[str, Any]:
@@ -206,7 +200,7 @@ def test_a_refusal_is_as_its_schema_says(shop: Shop) -> None:
     shop.audience(PEOPLE)
     with pytest.raises(NothingSelected) as raised:
         told(shop, "nobody")
-    refused = checked(json.dumps(commands.refusal("plan", raised.value)), "refusal")
+    refused = checked(output.render(output.failure("plan", raised.value)), "refusal")
     assert (2, None) == (refused["exit_code"], refused["errors"][0]["line"])
 
 

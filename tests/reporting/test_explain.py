@@ -44,13 +44,13 @@ def test_whoever_is_in_is_in(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("rows", "why"),
     [
-        ([{"id": "c2"}], "its SELECT does not give them today, and no landed object has this id"),
+        ([{"id": "c2"}], "not in the model's result, and no landed object has this id"),
         (
             [{"id": "c1", "is_deleted": True}],
-            "its SELECT does not give them today, and Salesforce has deleted them",
+            "not in the model's result, and deleted in Salesforce",
         ),
-        ([{"id": "c1", "email": "no"}], "consent keeps them out: refuses is true"),
-        ([{"id": "c1"}, {"id": "c1"}], "their key stands in 2 rows, which are quarantined"),
+        ([{"id": "c1", "email": "no"}], "suppressed by consent: refuses is true"),
+        ([{"id": "c1"}, {"id": "c1"}], "the key is in 2 rows, which are quarantined"),
     ],
     ids=["nowhere", "deleted", "consent", "duplicate"],
 )
@@ -65,7 +65,9 @@ def test_whoever_is_not_in_is_told_why(shop: Shop, rows: list[dict[str, Any]], w
     shop.land([{"id": "c9"}, *rows])
     told = asked(shop)[1]
     then = (
-        ", and they stay as they are" if "quarantined" in why else "; the next run sends the exit"
+        "; the membership stays as it is"
+        if "quarantined" in why
+        else "; the next run sends the exit"
     )
     assert ("member", f"{why}{then}") == (told["membership"], told["why_not"])
 
@@ -79,18 +81,18 @@ def test_what_stands_between_a_row_and_segment_is_named(shop: Shop) -> None:
 
     shop.audience(ASKED.replace("key: id", "key: id\nguards: {max_entered: 0}"))
     assert 3 == shop.sync().exit_code
-    assert "held by max_entered, and nothing of the audience is sent" == asked(shop)[1]["why_not"]
+    assert "the audience is held by max_entered" == asked(shop)[1]["why_not"]
 
     shop.audience(ASKED)
     assert 4 == shop.sync().exit_code
-    refused = "refused: event_over_32_kb; the next run tries again"
+    refused = "refused: event_over_32_kb; the next run sends it again"
     assert refused == asked(shop)[1]["why_not"]
 
     shop.audience(ASKED.replace("FROM salesforce.contact", "FROM salesforce.nothing"))
-    assert asked(shop)[1]["why_not"].startswith("its SELECT cannot be run today: ")
+    assert asked(shop)[1]["why_not"].startswith("the model cannot be run: ")
 
     shop.forget_audience("people")
-    assert "it has no file any more" == asked(shop)[1]["why_not"]
+    assert "its model file was deleted" == asked(shop)[1]["why_not"]
 
 
 def test_an_audience_that_was_never_delivered_is_asked_too(shop: Shop) -> None:
@@ -100,5 +102,5 @@ def test_an_audience_that_was_never_delivered_is_asked_too(shop: Shop) -> None:
     shop.audience(PEOPLE.replace("audience: people\n", "") + " AND city = 'Oslo'", "locals")
     found = history.trace(shop.project, "c1", clock=shop.clock)
     lines = list(blocks({"command": "trace", **found}))
-    assert "salesforce.contact: there" == lines[0]
-    assert "locals: never a member: its SELECT does not give them today" in lines
+    assert "salesforce.contact: present" == lines[0]
+    assert "locals: never a member: not in the model's result" in lines

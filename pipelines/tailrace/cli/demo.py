@@ -1,7 +1,7 @@
 """`tailrace demo`: the whole main job against the sandbox, over two days and a quiet third run.
 
-The simulators are real servers on this machine and the project is a real one in a temporary
-folder; nothing of it stays. The people in it are made up.
+The simulators are HTTP servers on this machine, and the project is a temporary folder that is
+deleted at the end. The people in it are made up.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ from typing import Any
 
 from tailrace.cli.init import scaffold
 from tailrace.clock import SystemClock
-from tailrace.config.project import ProjectConfig, load_project
 from tailrace.ledger.ledger import Ledger
-from tailrace.run import job
+from tailrace.project import Project
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
 from tailrace.warehouse.connection import open_warehouse
 from tailrace.warehouse.statements import Column
 
 
 class SandboxClock(SystemClock):
-    """The org's own time, so that its day is also the day of the models."""
+    """The clock of the simulated org, which the models use too."""
 
     def __init__(self, org: Any) -> None:
         self._org = org
@@ -37,7 +36,7 @@ class SandboxClock(SystemClock):
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """One run of the story: its title, the run's result, and who moved by audience and move."""
+    """One run of the demo: its title, its result, and names of people by audience and operation."""
 
     title: str
     exit_code: int
@@ -47,20 +46,20 @@ class Chapter:
 
 
 def story() -> Iterator[Chapter]:
-    """Run the main job three times, and tell each run when it has ended."""
+    """Run the main job three times; each run is yielded when it has ended."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailrace-demo-")))
         salesforce = stack.enter_context(SalesforceSimulator())
         segment = stack.enter_context(SegmentSimulator())
         project = _project(folder / "shop", salesforce, segment)
-        told = _Telling(project, salesforce.org, segment.inbox)
-        yield told.run("Day 1: everything is new")
+        narrator = _Narrator(project, salesforce.org, segment.inbox)
+        yield narrator.run("Day 1: everything is new")
         salesforce.org.advance_day()
-        yield told.run("Day 2: deals were won and lost, people came, went and changed")
-        yield told.run("Day 2, once more: nothing has happened since")
+        yield narrator.run("Day 2: deals were won and lost, people came, went and changed")
+        yield narrator.run("Day 2, once more: nothing has happened since")
 
 
-def _project(folder: Path, salesforce: Any, segment: Any) -> ProjectConfig:
+def _project(folder: Path, salesforce: Any, segment: Any) -> Project:
     root = scaffold(folder).root
     settings = {
         "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
@@ -69,34 +68,34 @@ def _project(folder: Path, salesforce: Any, segment: Any) -> ProjectConfig:
         "DESTINATION__SEGMENT__HOST": segment.url,
         "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
     }
-    return load_project(root, environ=settings)
+    return Project.load(root, environ=settings, clock=SandboxClock(salesforce.org))
 
 
-class _Telling:
-    """Runs the job and looks up in the ledger who moved, and at Segment what arrived."""
+class _Narrator:
+    """Runs the job, and reads the moves from the ledger and the messages from the simulator."""
 
-    def __init__(self, project: ProjectConfig, org: Any, segment: Any) -> None:
+    def __init__(self, project: Project, org: Any, segment: Any) -> None:
         self.project = project
         self.org = org
         self.segment = segment
-        self.clock = SandboxClock(org)
+        self.clock = project.clock
 
     def run(self, title: str) -> Chapter:
         before = len(self.segment.received)
-        done = job.run(self.project, clock=self.clock)
-        with open_warehouse(self.project, clock=self.clock, read_only=True) as warehouse:
+        done = self.project.run()
+        with open_warehouse(self.project.config, clock=self.clock, read_only=True) as warehouse:
             ledger = Ledger(warehouse, clock=self.clock)
-            who = {
-                each["audience"]: self._moved(ledger, done.run_id, each["audience"])
-                for each in done.audiences
-                if each["entered"] + each["changed"] + each["exited"]
+            names = {
+                audience.audience: self._moved(ledger, str(done.run_id), audience.audience)
+                for audience in done.audiences.values()
+                if audience.entered + audience.changed + audience.exited
             }
         return Chapter(
             title=title,
             exit_code=done.exit_code,
             result=done.as_dict(),
-            who=who,
-            example=_farewell(self.segment.received[before:]),
+            who=names,
+            example=_exit_event(self.segment.received[before:]),
         )
 
     def _moved(self, ledger: Ledger, run_id: str, audience: str) -> dict[str, list[str]]:
@@ -106,10 +105,10 @@ class _Telling:
             columns={"keys": (Column("contact_id"),)},
             run_id=run_id,
         )
-        who: dict[str, list[str]] = {}
-        for move, contact_id in rows:
-            who.setdefault(move, []).append(self._name(contact_id))
-        return who
+        names: dict[str, list[str]] = {}
+        for op, contact_id in rows:
+            names.setdefault(op, []).append(self._name(contact_id))
+        return names
 
     def _name(self, contact_id: str) -> str:
         try:
@@ -119,7 +118,7 @@ class _Telling:
         return " ".join(filter(None, (person["FirstName"], person["LastName"])))
 
 
-def _farewell(messages: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The track event of someone who left, to be shown as it arrived."""
-    left = (m for m in messages if m["type"] == "track" and m["event"] == "Segment Exited")
-    return next(left, None)
+def _exit_event(messages: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """A track event of an exit, as it was received."""
+    exits = (m for m in messages if m["type"] == "track" and m["event"] == "Segment Exited")
+    return next(exits, None)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from tailrace.cli import commands
-from tailrace.cli.commands import Result
 from tailrace.cli.options import Options, common
+
+if TYPE_CHECKING:
+    from tailrace.results import Result
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def destinations() -> None:
+@click.pass_context
+def destinations(context: click.Context) -> None:
     """Manage the destinations that the ledger was delivered to."""
+    # The options of the main group reach the commands of this one.
+    context.default_map = dict.fromkeys(destinations.commands, context.default_map or {})
 
 
 @destinations.command()
@@ -19,4 +25,7 @@ def destinations() -> None:
 @click.argument("destination", metavar="NAME")
 def rebind(options: Options, destination: str) -> Result:
     """Accept the rotated credential of [destination.NAME] as the same receiver."""
-    return commands.rebind(options.project_dir, options.target, destination)
+    return options.project().rebind(destination)
+
+
+COMMANDS = (destinations,)

@@ -1,6 +1,6 @@
-"""`tailrace doctor`: what is installed, configured, reachable and allowed, each in one line.
+"""`tailrace doctor`: checks of the installation, the configuration and the connections.
 
-It looks and changes nothing: no file is made, no row is written, nothing is sent.
+The checks are read-only: no file is made, no row is written, nothing is sent.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Literal
 from tailrace import __version__
 from tailrace.audience.audience import DEFAULT_DESTINATION
 from tailrace.clock import Clock
+from tailrace.config.check import check_warehouse
 from tailrace.config.project import ProjectConfig, did_you_mean, load_project
 from tailrace.config.settings import SegmentSettings
 from tailrace.errors import LockHeld, NothingLanded, TailraceError
@@ -28,62 +29,63 @@ API_SHARE_LOW = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     check: str
-    status: Literal["ok", "warning", "failed"]
+    status: Literal["ok", "warning", "failed", "skipped"]
     found: str
     hint: str = ""
     exit_code: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        made = asdict(self)
-        del made["exit_code"]
-        return made
+        entry = asdict(self)
+        del entry["exit_code"]
+        return entry
 
 
-def examine(directory: Path, target: str | None, *, clock: Clock) -> tuple[Check, ...]:
+def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tuple[Check, ...]:
     """Every check, in the order in which a failure explains the next one."""
-    versions = ", ".join(f"{each} {importlib.metadata.version(each)}" for each in LIBRARIES)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES)
     found = f"tailrace {__version__}, Python {platform.python_version()}, {versions}"
     checks = [Check(check="versions", status="ok", found=found)]
     try:
         project = load_project(directory, target=target)
         settings = project.salesforce()
+        check_warehouse(project.settings.warehouse)
     except TailraceError as error:
         return (*checks, *_failed("configuration", error))
     where = project.settings
     names = f"warehouse {where.warehouse}, datasets {where.dataset} and {where.ledger_dataset}"
     checks.append(Check(check="configuration", status="ok", found=names))
-    looks: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
+    subjects: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("models", lambda: _models(project, settings.objects)),
         ("warehouse", lambda: _warehouse(project, clock)),
         ("salesforce", lambda: _salesforce(project, clock)),
         ("segment", lambda: _segment(project, clock)),
     )
-    for name, look in looks:
+    for name, checks_of_subject in subjects:
         try:
-            checks += look()
+            checks += checks_of_subject()
         except TailraceError as error:
             checks += _failed(name, error)
     return tuple(checks)
 
 
 def exit_code(checks: tuple[Check, ...]) -> int:
-    """0, or 2 when something is yours to fix, or 1 when something outside failed."""
+    """0 if all is well, 2 if the user can correct it, 1 if something outside failed."""
     codes = {check.exit_code for check in checks if check.status == "failed"}
     return 2 if 2 in codes else 1 if codes else 0
 
 
 def _failed(name: str, error: TailraceError) -> Iterator[Check]:
-    for each in error.flattened():
-        place = ":".join(str(part) for part in (each.file, each.line) if part)
+    for entry in error.flattened():
+        place = ":".join(str(part) for part in (entry.file, entry.line) if part)
         yield Check(
             check=name,
             status="failed",
-            found=f"{place}: {each.message}" if place else each.message,
-            hint=each.hint,
-            exit_code=each.exit_code,
+            found=f"{place}: {entry.message}" if place else entry.message,
+            hint=entry.hint,
+            exit_code=entry.exit_code,
         )
 
 
@@ -100,8 +102,10 @@ def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
 
     try:
         with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-            landed = len(warehouse.tables_in(project.settings.dataset))
-            found = f"{warehouse.engine_version}, {landed} tables landed"
+            tables = warehouse.tables_in(project.settings.dataset)
+            # The tables of dlt's own bookkeeping begin with an underscore.
+            objects = sum(not table.startswith("_") for table in tables)
+            found = f"{warehouse.engine_version}, {objects} objects loaded"
             yield Check(check="warehouse", status="ok", found=found)
             yield from _lock_owner(warehouse, clock)
     except NothingLanded as error:
@@ -145,7 +149,7 @@ def _salesforce(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
     api = Api(project.salesforce_credentials(), settings, clock=clock)
     try:
         daily = api.get("limits")["DailyApiRequests"]
-        known = {each["name"] for each in api.get("sobjects")["sobjects"]}
+        known = {entry["name"] for entry in api.get("sobjects")["sobjects"]}
         hidden = list(hidden_fields(api, settings, _columns_read(project), normalize=landed_name))
     finally:
         api.close()
@@ -157,7 +161,7 @@ def _salesforce(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
         found=f"{left:,} of {most:,} calls left today",
     )
     for name in settings.objects:
-        if name.lower() not in {each.lower() for each in known}:
+        if name.lower() not in {other.lower() for other in known}:
             yield Check(
                 check="salesforce objects",
                 status="failed",
@@ -165,12 +169,12 @@ def _salesforce(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
                 hint="Correct [sources.salesforce] objects, or give the user access to it.",
                 exit_code=2,
             )
-    for each in hidden:
+    for field in hidden:
         yield Check(
             check="salesforce fields",
             status="failed",
-            found=each.message,
-            hint=each.hint,
+            found=field.message,
+            hint=field.hint,
             exit_code=2,
         )
     if api.server_time is not None:
@@ -179,9 +183,21 @@ def _salesforce(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
         yield Check(
             check="clock",
             status="ok" if close else "warning",
-            found=f"{skew:,.0f} s from Salesforce's",
-            hint="" if close else "Set this machine's clock; logins by JWT depend on it.",
+            found=f"{_duration(skew)} from Salesforce's clock",
+            hint="" if close else "Set this machine's clock: logins by JWT depend on it.",
         )
+
+
+def _duration(seconds: float) -> str:
+    """A length of time in its largest unit.
+
+    >>> _duration(12.4), _duration(259_199), _duration(90)
+    ('12 s', '3 days', '2 min')
+    """
+    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.0f} {unit}"
+    return f"{seconds:,.0f} s"
 
 
 def _columns_read(project: ProjectConfig) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -191,15 +207,15 @@ def _columns_read(project: ProjectConfig) -> dict[str, dict[str, tuple[str, ...]
     try:
         return columns_read(read_models(project.models_folder))
     except TailraceError:
-        # Models that cannot be read are told of by their own check.
+        # The check of the models reports what is wrong with them.
         return {}
 
 
 def _segment(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
-    """Each source that an audience goes to, by the name of its section."""
+    """The sources that audiences go to, by the names of their sections."""
     for name in _destinations(project):
         try:
-            yield Check(check=name, status="ok", found=_source(project.segment(name), clock))
+            yield _source(name, project.segment(name), clock)
         except TailraceError as error:
             yield from _failed(name, error)
 
@@ -216,13 +232,19 @@ def _destinations(project: ProjectConfig) -> list[str]:
     return list(named)
 
 
-def _source(settings: SegmentSettings, clock: Clock) -> str:
-    """What is known of a source, after it was asked."""
+def _source(name: str, settings: SegmentSettings, clock: Clock) -> Check:
+    """Whether the source accepts the write key, if it can be asked."""
     from tailrace.destinations.segment.write_key import settings_host
     from tailrace.destinations.sender import Segment
 
     with Segment(settings, clock=clock) as segment:
         segment.check()
     host = settings_host(settings)
-    asked = f"{host} knows the write key" if host else "the write key is not asked about"
-    return f"{settings.host}: {asked}"
+    if host:
+        return Check(check=name, status="ok", found=f"{settings.host}: {host} knows the write key")
+    why = "check_write_key is off" if not settings.check_write_key else "no settings_host is known"
+    return Check(
+        check=name,
+        status="skipped",
+        found=f"{settings.host}: the write key is not checked ({why} for this host)",
+    )

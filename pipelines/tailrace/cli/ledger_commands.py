@@ -1,144 +1,103 @@
-"""The commands that look after the ledger: what was delivered, to whom, and what of it failed."""
+"""The commands that read the ledger and maintain it."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from tailrace.cli import commands
-from tailrace.cli.commands import Choosing, Result, Selection
 from tailrace.cli.options import (
+    Answer,
     Options,
+    Selection,
     age,
-    allowing,
+    audience_argument,
     common,
-    decided,
-    resending,
+    confirm,
+    confirming,
+    point_in_time,
     selection,
-    watched,
 )
 
-# As people write a moment, and as `--json` prints one.
-TIMES = (
-    *("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"),
-    *("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"),
-)
+if TYPE_CHECKING:
+    from tailrace.results import Result
+
+REJECTED_ROWS_MAX = 20
 
 
 @click.command()
 @common
-@click.argument("audience")
+@click.argument("run_id", required=False, metavar="[RUN]")
+def status(options: Options, run_id: str | None) -> Result:
+    """Show the latest runs and the audiences, or one RUN."""
+    return options.project().status(run_id)
+
+
+@click.command()
+@common
+@audience_argument
 @click.option(
     "--at",
-    type=click.DateTime(TIMES),
+    callback=point_in_time,
     metavar="TIME",
-    help="Who was a member then, by key; UTC where it says no zone.",
+    help="List the members at TIME (UTC unless a zone is given), e.g. 2026-11-22T05:00.",
 )
 def history(options: Options, audience: str, at: datetime | None) -> Result:
-    """Show an audience's size over time, or who was in it at a moment."""
-    moment = at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
-    return commands.history(options.project_dir, options.target, audience, moment)
+    """Show AUDIENCE's size over time, or its members at TIME."""
+    return options.project().history(audience, at=at)
 
 
 @click.command()
 @common
 @click.argument("person")
-@click.option("--show-values", is_flag=True, help="Do not mask what was sent.")
+@click.option("--show-values", is_flag=True, help="Show values as they were sent, not masked.")
 def trace(options: Options, person: str, show_values: bool) -> Result:
-    """Show a person's way through all audiences, by key, userId or anonymousId."""
-    return commands.trace(options.project_dir, options.target, person, show_values=show_values)
+    """Show a person's membership and delivery history.
 
-
-@click.command()
-@common
-def rejected(options: Options) -> Result:
-    """List what was refused, by reason."""
-    return commands.rejected(options.project_dir, options.target)
+    PERSON is a key, userId or anonymousId.
+    """
+    return options.project().trace(person, show_values=show_values)
 
 
 @click.command()
 @common
 @selection
-@allowing
-@resending
-def retry(
-    options: Options, chosen: Selection, allow: tuple[tuple[str, str], ...], resend: bool
-) -> Result:
-    """Send again what was rejected, and nothing else."""
-    choices = Choosing(intent="retry", allow=allow)
-    return _sync_with("retry", choices, options, chosen, resend=resend)
-
-
-@click.command()
-@common
-@click.argument("audience")
+@click.option("--show-values", is_flag=True, help="Show keys as they are, not masked.")
 @click.option(
-    "--send/--no-send",
-    default=None,
-    callback=decided,
-    help="Send every member anew, or take the result as it is.",
+    "--export",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write all rejected rows to FILE (.csv, else JSON Lines).",
 )
-@allowing
-@resending
-def reset(
-    options: Options, audience: str, send: bool, allow: tuple[tuple[str, str], ...], resend: bool
-) -> Result:
-    """Forget what was sent of AUDIENCE."""
-    choices = Choosing(intent="resend" if send else "accept", allow=allow)
-    return _sync_with("reset", choices, options, Selection(select=(audience,)), resend=resend)
+def rejected(options: Options, chosen: Selection, show_values: bool, export: Path | None) -> Answer:
+    """List rejected rows with their rule, path and key."""
+    project = options.project()
+    result = project.rejected(
+        select=chosen.select,
+        exclude=chosen.exclude,
+        show_values=show_values,
+        rows_max=REJECTED_ROWS_MAX if export is None else None,
+    )
+    output = result.as_dict()
+    if export is not None:
+        from tailrace.cli.export import write_rows
+
+        output |= {"file": str(export), "exported": write_rows(export, output["rows"])}
+    return Answer(options, output)
 
 
 @click.command()
 @common
-@click.argument("audience")
-@resending
-def retire(options: Options, audience: str, resend: bool) -> Result:
-    """Send everybody's exit from AUDIENCE once, and close its ledger.
-
-    Where its file stays, the next run starts it anew.
-    """
-    with watched(options) as progress:
-        return commands.retire(
-            options.project_dir, options.target, audience, resend=resend, progress=progress
-        )
-
-
-@click.command()
-@common
-@click.argument("audience")
-@click.option(
-    "--to",
-    "destination",
-    required=True,
-    metavar="DESTINATION",
-    help="A section [destination.DESTINATION] with a write key.",
-)
-@click.option("--history", is_flag=True, help="All that was ever sent, with the times of then.")
-@resending
-def replay(
-    options: Options, audience: str, destination: str, history: bool, resend: bool
-) -> Result:
-    """Bring a new destination up with AUDIENCE, from the ledger: its members as entering."""
-    with watched(options) as progress:
-        return commands.replay(
-            options.project_dir,
-            options.target,
-            audience,
-            destination,
-            history=history,
-            resend=resend,
-            progress=progress,
-        )
-
-
-@click.command()
-@common
-@click.argument("old_name", metavar="OLD")
+@click.argument("old_name", metavar="OLD", shell_complete=None)
 @click.argument("new_name", metavar="NEW")
 def rename(options: Options, old_name: str, new_name: str) -> Result:
-    """Carry an audience's ledger over, so that nobody enters or exits."""
-    return commands.rename(options.project_dir, options.target, old_name, new_name)
+    """Move an audience's ledger to another name.
+
+    Write the new name in the model's header first. No member enters or exits.
+    """
+    return options.project().rename(old_name, new_name)
 
 
 @click.command()
@@ -148,27 +107,21 @@ def rename(options: Options, old_name: str, new_name: str) -> Result:
     required=True,
     callback=age,
     metavar="AGE",
-    help="How long ago it was settled, as 30d or 12h.",
+    help="Age of the completed deliveries, e.g. 30d or 12h.",
 )
-def purge(options: Options, older_than: timedelta) -> Result:
-    """Forget what was settled longer ago; who left in the last 24 hours is kept."""
-    return commands.purge(options.project_dir, options.target, older_than)
+@confirming
+def purge(options: Options, older_than: timedelta, yes: bool, dry_run: bool) -> Result:
+    """Delete records of deliveries older than AGE.
 
-
-def _sync_with(
-    name: str, choices: Choosing, options: Options, chosen: Selection, *, resend: bool
-) -> Result:
-    with watched(options) as progress:
-        return commands.deliver(
-            name,
-            options.project_dir,
-            options.target,
-            chosen,
-            choices,
-            progress=progress,
-            resend=resend,
-        )
+    Members who left in the last 24 hours are kept.
+    """
+    project = options.project()
+    if not dry_run and not yes:
+        counts = project.purge(older_than, dry_run=True).data["forgotten"]
+        confirm(options, f"This deletes {sum(counts.values()):,} records.", yes=yes)
+    return project.purge(older_than, dry_run=dry_run)
 
 
 # In the order in which `tailrace --help` lists them.
-COMMANDS = (history, trace, rejected, retry, reset, replay, retire, rename, purge)
+COMMANDS = (status, history, trace, rejected)
+MAINTENANCE = (rename, purge)

@@ -1,4 +1,4 @@
-"""What the engine says while it works: to stderr, as text for people or as JSON for machines."""
+"""Logs on stderr: text for people, JSON for log collectors, annotations for GitHub Actions."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from tailrace.cli.escape import github, github_property, printable
+
 ERROR, WARNING = logging.ERROR, logging.WARNING
 
-# What every record has; the rest was given by `extra=` and belongs into the line.
+# The attributes that every record has; the others were given by `extra=` and are logged.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# They log what they send and receive, and warn on their own loggers and through `warnings`.
+LIBRARIES = ("dlt", "segment", "simple_salesforce", "urllib3", "requests", "sqlglot", "py.warnings")
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line, with whatever the caller gave as `extra` beside the message."""
+    """One JSON object a line, with the `extra` values beside the message."""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, tz=UTC)
+        created = datetime.fromtimestamp(record.created, tz=UTC)
         line = {
-            "time": moment.isoformat(timespec="milliseconds"),
+            "time": created.isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": printable(record.getMessage()),
         }
         line |= {key: value for key, value in vars(record).items() if key not in _OWN}
         if record.exc_info and record.exc_info[0]:
@@ -34,35 +38,62 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """`error: models/audiences/vip.sql:4: …` and what to do, as a person reads it."""
+    """`error: models/audiences/vip.sql:4: …` with its hint below; information has no prefix."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = vars(record)
-        place = "".join(f"{said[key]}:" for key in ("file", "line") if said.get(key))
-        text = f"{record.levelname.lower()}: {place}{' ' if place else ''}{record.getMessage()}"
-        hint = said.get("hint")
-        return f"{text}\n  {hint}" if hint else text
+        message = printable(record.getMessage())
+        if record.levelno < logging.WARNING:
+            return message
+        values = vars(record)
+        place = "".join(f"{printable(values[key])}:" for key in ("file", "line") if values.get(key))
+        text = f"{record.levelname.lower()}: {place}{' ' if place else ''}{message}"
+        hint = values.get("hint")
+        return f"{text}\n  {printable(hint)}" if hint else text
 
 
-def set_up(log_format: str, stream: IO[str] | None = None) -> None:
-    """Send what `tailrace` loggers say to stderr: warnings as text, everything as JSON.
+class GithubLines(logging.Formatter):
+    """Workflow commands: errors and warnings become annotations of their file and line."""
 
-    A person watches the progress and needs the exceptions to it only; a log collector wants
-    the whole story.
+    def format(self, record: logging.LogRecord) -> str:
+        if record.levelno < logging.WARNING:
+            return github(record.getMessage())
+        values = vars(record)
+        place = ",".join(
+            f"{key}={github_property(values[key])}" for key in ("file", "line") if values.get(key)
+        )
+        hint = f" {github(values['hint'])}" if values.get("hint") else ""
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        return f"::{level}{' ' if place else ''}{place}::{github(record.getMessage())}{hint}"
+
+
+FORMATTERS = {"text": TextLines, "json": JsonLines, "github": GithubLines}
+
+
+def set_up(
+    log_format: str, stream: IO[str] | None = None, *, quiet: bool = False, debug: bool = False
+) -> None:
+    """Log to stderr from INFO on; with `quiet` from WARNING on.
+
+    The libraries' own logs are dropped unless `debug`: they quote requests and rows.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    handler.setFormatter(FORMATTERS[log_format]())
     logger = logging.getLogger("tailrace")
     logger.handlers = [handler]
     logger.propagate = False
-    logger.setLevel(logging.INFO if log_format == "json" else logging.WARNING)
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logging.captureWarnings(True)
+    for name in LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers = [handler] if debug else [logging.NullHandler()]
+        library.propagate = False
 
 
-def complain(entries: Iterable[Mapping[str, Any]], level: int = ERROR) -> None:
-    """Say the errors, or the warnings, of a result on stderr."""
+def log_entries(entries: Iterable[Mapping[str, Any]], level: int = ERROR) -> None:
+    """Log the errors, or the warnings, of a result."""
     logger = logging.getLogger("tailrace")
     if not logger.handlers:
         set_up("text")
-    for each in entries:
-        details = {key: value for key, value in each.items() if key != "message"}
-        logger.log(level, "%s", each["message"], extra=details)
+    for entry in entries:
+        details = {key: value for key, value in entry.items() if key != "message"}
+        logger.log(level, "%s", entry["message"], extra=details)

@@ -1,26 +1,31 @@
-"""A plan as the comment on a pull request: found again by its first line, and never too long."""
+"""A plan as the comment on a pull request, updated in place by its marker and at most 64 KB."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 
-from tailrace.cli.text import Result, called, changes_of, left_over, reasons_of, size_of, summary
+from tailrace.cli import escape
+from tailrace.cli.text import Output, called, changes_of, left_over, reasons_of, size_of, summary
 
 MARKDOWN_BYTES_MAX = 64_000
 DETAILS_MAX = 50
 
 
-def markdown(result: Result, target: str | None) -> str:
-    """A plan as a comment for a pull request, found again by its hidden first line.
+def markdown(result: Output, target: str | None) -> str:
+    """A plan as the comment on a pull request; its first line is a hidden marker.
 
-    What must not be missed comes first, so that cutting at the limit loses the least.
+    Errors and held audiences come first, so that a cut at the size limit drops the least important
+    rows.
     """
     head = [
-        f"<!-- tailrace-plan:{target or 'default'} -->",
-        "### Tailrace plan" + (f" for `{target}`" if target else ""),
+        f"<!-- tailrace-plan:{(target or 'default').replace('-->', '')} -->",
+        "### Tailrace plan" + (f" for {escape.markdown_code(target)}" if target else ""),
         "",
-        *(f"- **{_safe(each['error'])}**: {_safe(each['message'])}" for each in result["errors"]),
+        *(
+            f"- **{escape.markdown(each['error'])}**: {escape.markdown(each['message'])}"
+            for each in result["errors"]
+        ),
     ]
     order = ("failed", "held", "ok", "unchanged")
     audiences = sorted(
@@ -33,7 +38,7 @@ def markdown(result: Result, target: str | None) -> str:
     ]
     rows = [_markdown_row(each) for each in audiences]
     details = [line for each in audiences[:DETAILS_MAX] for line in _markdown_details(each)]
-    tail = ["", *(f"- {_safe(line)}" for line in left_over(result)), "", summary(result)]
+    tail = ["", *(f"- {escape.markdown(line)}" for line in left_over(result)), "", summary(result)]
     return _fitted([*head, *table], rows, details, tail)
 
 
@@ -57,48 +62,41 @@ def _bytes_of(lines: Sequence[str]) -> int:
     return sum(len(line.encode()) + 1 for line in lines)
 
 
-def _moved(audience: Result) -> int:
+def _moved(audience: Output) -> int:
     return sum(audience.get(name) or 0 for name in ("entered", "changed", "exited"))
 
 
-def _markdown_row(audience: Result) -> str:
+def _markdown_row(audience: Output) -> str:
     guards = audience.get("guards", ())
-    held = [each for each in guards if each["held"]]
-    said = ", ".join(f"**{each['name']}: {each['seen']:,} of {each['limit']:,}**" for each in held)
+    held = [guard for guard in guards if guard["held"]]
+    state = ", ".join(f"**{g['name']}: {g['seen']:,} of {g['limit']:,}**" for g in held)
     if not held:
-        said = "held" if audience["status"] == "held" else "ok"
-        said += "".join(
-            f", {each['seen']:,} of {each['limit']:,} may leave"
-            for each in guards
-            if each["name"] == "max_exited" and each["seen"]
+        state = "held" if audience["status"] == "held" else "ok"
+        state += "".join(
+            f", {guard['seen']:,} of {guard['limit']:,} exits allowed"
+            for guard in guards
+            if guard["name"] == "max_exited" and guard["seen"]
         )
     cells = (
-        f"`{called(audience)}`",
+        escape.markdown_code(called(audience)),
         size_of(audience),
         f"+{audience.get('entered') or 0:,}",
         f"~{audience.get('changed') or 0:,}",
         f"-{audience.get('exited') or 0:,}",
-        "**failed**" if audience["status"] == "failed" else said,
+        "**failed**" if audience["status"] == "failed" else state,
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _markdown_details(audience: Result) -> Iterable[str]:
+def _markdown_details(audience: Output) -> Iterable[str]:
     samples = audience.get("samples", ())
     reasons, changes = reasons_of(audience), list(changes_of(audience))
     if not samples and not reasons and not changes:
         return
-    yield from ("", f"<details><summary><code>{called(audience)}</code></summary>", "")
+    yield from ("", f"<details><summary><code>{escape.html(called(audience))}</code></summary>", "")
     if reasons:
         yield f"By reason: {reasons}"
-    yield from (f"- {_safe(change)}" for change in changes)
+    yield from (f"- {escape.markdown(change)}" for change in changes)
     if samples:
         yield from ("", "```json", *(json.dumps(each, default=str) for each in samples[:3]), "```")
     yield from ("", "</details>")
-
-
-def _safe(text: str) -> str:
-    """Text that Markdown shows as it is, and that calls nobody by an @."""
-    for character in "\\`*[]<>|":
-        text = text.replace(character, f"&#{ord(character)};")
-    return text.replace("@", "@\u200b").replace("\n", " ")

@@ -1,148 +1,245 @@
-"""The options that commands share, and what a command hands back to be shown."""
+"""The options that commands share, and what a command returns to be printed."""
 
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tailrace.cli.commands import Choosing, Result, Selection
+from tailrace.cli.json import Output, crash, failure
+from tailrace.errors import TailraceError
+
+if TYPE_CHECKING:
+    from tailrace.plan.policy import PlanOptions
+    from tailrace.project import Project
+    from tailrace.results import Result
 
 AGE_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
+AGE_DAYS_MAX = 36_500
+# As people write a time, and as `--json` prints one.
+TIMES = (
+    *("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"),
+    *("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z"),
+    *("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M%z", "%Y-%m-%d %H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The options that every command has."""
 
-    project_dir: Path
+    project_dir: Path | None
     target: str | None
     as_json: bool
     plain: bool
+    quiet: bool = False
+
+    def project(self) -> Project:
+        """The project that the command is about.
+
+        Raises:
+            ConfigurationError: There is none, or its configuration is wrong.
+        """
+        from tailrace.project import Project
+
+        return Project.load(self.project_dir, target=self.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The models that a command is about."""
+
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A command that came to its end."""
+class Answer:
+    """The result of a command, and its text if that is not a table."""
 
     options: Options
-    result: Result
+    output: Output
     text: str | None = None
 
 
-@dataclass
-class Seen:
-    """What the arguments say about telling of a failure, as far as they have been read."""
-
-    as_json: bool
-    debug: bool
-
-
-def common(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the common options, and hand them to it as one value."""
-
-    @click.option("-t", "--target", metavar="NAME", help="Use the settings of .dlt/NAME.*.toml.")
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-    @click.option(
+_COMMON_OPTIONS = (
+    click.option("-t", "--target", metavar="NAME", help="Use the settings of .dlt/NAME.*.toml."),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    click.option(
         "--log-format",
-        type=click.Choice(["text", "json"]),
+        type=click.Choice(["text", "json", "github"]),
         default="text",
         show_default=True,
-        help="How to talk on stderr.",
-    )
-    @click.option(
+        help="Log format on stderr; github annotates files in GitHub Actions.",
+    ),
+    click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only."),
+    click.option(
         "--project-dir",
         type=click.Path(path_type=Path),
-        default=Path(),
         metavar="DIR",
-        help="Where the project is, if not here.",
-    )
-    @click.option(
-        "--debug", is_flag=True, envvar="TAILRACE_DEBUG", help="Show the traceback of a crash."
-    )
-    @click.option("--plain", envvar=["NO_COLOR", "CI"], hidden=True)
+        help="Project directory (default: this one or the nearest above it).",
+    ),
+    click.option(
+        "--debug",
+        is_flag=True,
+        envvar="TAILRACE_DEBUG",
+        help="Show tracebacks, and log what the libraries log.",
+    ),
+    click.option("--plain", envvar=["NO_COLOR", "CI"], hidden=True),
+)
+
+
+def common(body: Callable[..., Result | Answer]) -> Callable[..., Answer]:
+    """Give a command the common options and pass them to it as one value.
+
+    An error of the command becomes its answer, so that it is printed as the options say.
+    """
+
     @wraps(body)
     def command(
         target: str | None,
         as_json: bool,
         log_format: str,
-        project_dir: Path,
+        quiet: bool,
+        project_dir: Path | None,
         debug: bool,
         plain: str | None,
         **values: Any,
-    ) -> Answered:
+    ) -> Answer:
         from tailrace.cli import logs
 
-        logs.set_up(log_format)
-        seen = seen_by()
-        seen.as_json, seen.debug = as_json, debug
-        quiet = (plain or "").lower() not in ("", "0", "false")
-        options = Options(project_dir=project_dir, target=target, as_json=as_json, plain=quiet)
-        made = body(options, **values)
-        return made if isinstance(made, Answered) else Answered(options, made)
+        logs.set_up(log_format, quiet=quiet, debug=debug)
+        options = Options(
+            project_dir=project_dir,
+            target=target,
+            as_json=as_json or values.get("shape") == "json",
+            plain=(plain or "").lower() not in ("", "0", "false"),
+            quiet=quiet,
+        )
+        name = str(click.get_current_context().info_name)
+        try:
+            result = body(options, **values)
+        except TailraceError as error:
+            return Answer(options, failure(name, error), text=None if options.as_json else "")
+        except (click.ClickException, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            return Answer(options, crash(name, error), text=None if options.as_json else "")
+        return result if isinstance(result, Answer) else Answer(options, result.as_dict())
 
-    return command
+    decorated: Callable[..., Answer] = command
+    for option in reversed(_COMMON_OPTIONS):
+        decorated = option(decorated)
+    return decorated
 
 
 def selection(body: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--select` and `--exclude`."""
+    return _selection("Select by name, glob, tag:NAME or object:NAME. Repeatable.")(body)
 
-    @click.option(
-        "-s",
-        "--select",
-        multiple=True,
-        metavar="WHAT",
-        help="Only these: a name, a glob, tag:x or object:Contact. Repeatable.",
+
+def object_selection(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--select` and `--exclude` for Salesforce objects."""
+    return _selection("Select objects (Contact), or models for the objects they read. Repeatable.")(
+        body
     )
-    @click.option("--exclude", multiple=True, metavar="WHAT", help="All but these. Repeatable.")
-    @wraps(body)
-    def command(
-        *args: Any, select: tuple[str, ...], exclude: tuple[str, ...], **values: Any
-    ) -> Any:
-        return body(*args, Selection(select=select, exclude=exclude), **values)
 
-    return command
+
+def _selection(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def decorate(body: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option(
+            "-s",
+            "--select",
+            multiple=True,
+            metavar="PATTERN",
+            help=text,
+            shell_complete=_complete_names,
+        )
+        @click.option(
+            "--exclude",
+            multiple=True,
+            metavar="PATTERN",
+            help="Exclude what matches. Repeatable.",
+            shell_complete=_complete_names,
+        )
+        @wraps(body)
+        def command(
+            *args: Any, select: tuple[str, ...], exclude: tuple[str, ...], **values: Any
+        ) -> Any:
+            return body(*args, Selection(select=select, exclude=exclude), **values)
+
+        return command
+
+    return decorate
+
+
+def audience_argument(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the argument AUDIENCE, completed from the project's audiences."""
+    return click.argument("audience", shell_complete=_complete_audiences)(body)
+
+
+def _complete_names(context: click.Context, _option: click.Parameter, start: str) -> list[str]:
+    return [name for name in _names(context) if name.startswith(start)]
+
+
+def _complete_audiences(context: click.Context, _option: click.Parameter, start: str) -> list[str]:
+    return [name for name in _names(context, audiences=True) if name.startswith(start)]
+
+
+def _names(context: click.Context, *, audiences: bool = False) -> list[str]:
+    """The names of the project's models, for the completion of a shell; none where it fails."""
+    from tailrace.project import Project
+
+    try:
+        project = Project.load(context.params.get("project_dir"), target=None)
+        models = project.ls().data["models"]
+    except TailraceError:
+        return []
+    return [str(model["name"]) for model in models if model["key"] or not audiences]
 
 
 def allowing(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the leave to let a guard pass."""
+    """Give a command `--allow`."""
     return click.option(
         "--allow",
         multiple=True,
         metavar="AUDIENCE:GUARD",
         callback=_allowed,
-        help="Let one guard of one audience pass this once, as vip:max_exited. Repeatable.",
+        help="Override a guard for this run, e.g. vip:max_exited. Repeatable.",
     )(body)
 
 
-def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command what decides about a plan."""
+def planning(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a plan, and pass them to it as one value."""
 
     @allowing
     @click.option(
         "--on-definition-change",
         type=click.Choice(["send", "hold", "accept", "rebaseline"]),
-        help="What to do when a model's SQL changed: send, hold, or accept (record without "
-        "sending). Overrides the header; default: send. Older word for accept: rebaseline.",
+        help="When a model's SQL changed: send, hold, or accept (record without sending). "
+        "Overrides the header; default: send. Older word for accept: rebaseline.",
     )
     @click.option(
         "--on-mapping-change",
         type=click.Choice(["send", "hold", "accept", "absorb"]),
-        help="What to do when the mapping changed: send all members again, hold, or accept (apply "
-        "to future changes only). Overrides the header; default: accept. Older word: absorb.",
+        help="When the mapping changed: send all members again, hold, or accept (apply to future "
+        "changes only). Overrides the header; default: accept. Older word: absorb.",
     )
     @click.option(
         "--on-new-column",
         type=click.Choice(["send", "hold", "accept", "absorb"]),
-        help="What to do when a column is mapped for the first time: send, hold, or accept (record "
-        "without sending). Overrides the header; default: accept. Older word: absorb.",
+        help="When a column is mapped for the first time: send, hold, or accept (record without "
+        "sending). Overrides the header; default: accept. Older word: absorb.",
     )
     @wraps(body)
     def command(
@@ -153,63 +250,92 @@ def choosing(body: Callable[..., Any]) -> Callable[..., Any]:
         on_new_column: str | None,
         **values: Any,
     ) -> Any:
-        choices = Choosing(
-            allow=allow,
+        from tailrace.plan.policy import PlanOptions
+
+        plan_options: PlanOptions = PlanOptions(
+            allow=frozenset(allow),
             on_definition_change=on_definition_change,
             on_mapping_change=on_mapping_change,
             on_new_column=on_new_column,
         )
-        return body(*args, choices, **values)
+        return body(*args, plan_options, **values)
 
     return command
 
 
 def resending(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the leave to finish what was left behind long ago."""
+    """Give a command `--resend`."""
     return click.option(
         "--resend",
         is_flag=True,
-        help="Finish what an old run left behind, although Segment may get some of it twice.",
+        help="Re-send pending messages older than resend_hours_max; may create duplicates.",
     )(body)
+
+
+def confirming(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--yes` and `--dry-run`."""
+    yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+    dry_run = click.option("--dry-run", is_flag=True, help="Only say what the command would do.")
+    return yes(dry_run(body))
+
+
+def confirm(options: Options, question: str, *, yes: bool) -> None:
+    """Ask before a command that cannot be undone.
+
+    Raises:
+        click.UsageError: There is no terminal to ask on, and no `--yes`.
+        click.Abort: The answer is no.
+    """
+    if yes:
+        return
+    if options.as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(f"{question} Add --yes to continue, or --dry-run to see the effect.")
+    click.confirm(f"{question} Continue?", abort=True, err=True)
 
 
 def _allowed(
     _context: click.Context, _option: click.Parameter, given: tuple[str, ...]
 ) -> tuple[tuple[str, ...], ...]:
-    pairs = tuple(tuple(each.split(":")) for each in given)
+    pairs = tuple(tuple(pair.split(":")) for pair in given)
     if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise click.BadParameter("write AUDIENCE:GUARD, as vip_contacts:max_exited")
+        raise click.BadParameter("write AUDIENCE:GUARD, e.g. vip_contacts:max_exited")
     return pairs
 
 
 def age(_context: click.Context, _option: click.Parameter, given: str) -> timedelta:
     """`30d` or `12h` as a length of time."""
     number, unit = given[:-1], given[-1:]
-    if not number.isdigit() or unit not in AGE_UNITS:
-        raise click.BadParameter("write a number of days or hours, as 30d or 12h")
+    if not (number.isascii() and number.isdigit()) or unit not in AGE_UNITS:
+        raise click.BadParameter("write a number of days or hours, e.g. 30d or 12h")
+    if len(number) > 7 or int(number) * AGE_UNITS[unit] > timedelta(days=AGE_DAYS_MAX):
+        raise click.BadParameter(f"write at most {AGE_DAYS_MAX}d")
     return int(number) * AGE_UNITS[unit]
 
 
-def decided(_context: click.Context, _option: click.Parameter, given: bool | None) -> bool:
-    """Insist on one of two flags: neither is harmless enough to be the default."""
+def point_in_time(
+    _context: click.Context, _option: click.Parameter, given: str | None
+) -> datetime | None:
+    """A date or a time of ISO 8601; UTC unless it has a zone."""
     if given is None:
-        raise click.UsageError("Say --send or --no-send.")
-    return given
+        return None
+    for pattern in TIMES:
+        try:
+            value = datetime.strptime(given.strip(), pattern)
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+        except (ValueError, OverflowError):
+            continue
+    raise click.BadParameter(
+        "write a date or a time, e.g. 2026-11-22, 2026-11-22T05:00 or 2026-11-22T05:00:00+01:00"
+    )
 
 
 @contextmanager
-def watched(options: Options) -> Iterator[Callable[[str, int, int], None]]:
+def progress_line(options: Options) -> Iterator[Callable[[str, int, int], None]]:
     """Show progress on a terminal while the work goes on."""
     from tailrace.cli.progress import ProgressLine
 
-    line = ProgressLine(sys.stderr, plain=options.plain)
+    line = ProgressLine(sys.stderr, plain=options.plain or options.quiet)
     try:
         yield line
     finally:
         line.clear()
-
-
-def seen_by() -> Seen:
-    """What is known of how the command that runs wants to fail."""
-    seen: Seen = click.get_current_context().find_root().obj
-    return seen

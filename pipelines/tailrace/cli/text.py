@@ -1,120 +1,124 @@
-"""How a result looks: a table on a terminal, plain lines in CI.
+"""A result as text: tables that fit the terminal's width, and sentences.
 
-Everything is rendered from the object that `--json` prints, so that no way of looking at a run
-can say something else than another. rich is imported only when it draws on a terminal.
+Everything is rendered from the object that `--json` prints, so that the two cannot differ. rich is
+imported only when it draws on a terminal.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, Any
 
-Result = Mapping[str, Any]
+from tailrace.cli.table import Line, Table, table_lines, wrapped
 
-# Guards whose limit is a number of members; the others say it all in words.
-COUNTING_GUARDS = frozenset({"max_exited", "max_entered", "max_changed", "min_rows"})
-STATUS_STYLES = {"ok": "green", "unchanged": "dim", "held": "yellow", "failed": "bold red"}
-_DECIDERS = {"flag": "a flag", "header": "its header", "default": "default"}
-COLUMN_STYLES = {"entered": "green", "changed": "cyan", "exited": "magenta", "rejected": "red"}
+Output = Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of text under headings; the columns from `first_number` on are numbers."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    first_number: int = 1_000
+# Guards whose limit is a number of members; the messages of the others say it all.
+COUNTING_GUARDS = frozenset({"max_exited", "max_entered", "max_changed", "min_rows", "first_run"})
+_ORIGINS = {"flag": "set by a flag", "header": "set in its header", "default": "the default"}
 
 
-def show(result: Result, out: IO[str], *, plain: bool) -> None:
-    """Print a result for a person."""
+def show(result: Output, out: IO[str], *, plain: bool, width: int | None = None) -> None:
+    """Print a result for a person.
+
+    Args:
+        result: The object that `--json` prints.
+        out: A terminal or a file.
+        plain: Print no colours.
+        width: Columns of the terminal (default: those of this process's). A file has no limit.
+    """
+    terminal = out.isatty()
+    if terminal and width is None:
+        width = shutil.get_terminal_size().columns
     for block in blocks(result):
         if isinstance(block, Table):
-            draw(block, out, plain=plain or not out.isatty())
+            lines = table_lines(block, width)
         else:
-            out.write(f"{block}\n")
+            lines = [[(line, "")] for line in wrapped(block, width)]
+        _write(lines, out, styled=terminal and not plain)
 
 
-def draw(table: Table, out: IO[str], *, plain: bool) -> None:
-    """Print a table: aligned text, or with rich's colours on a terminal."""
-    if not table.rows:
-        return
-    if plain:
-        out.writelines(f"{line}\n" for line in aligned(table))
+def _write(lines: Iterable[Line], out: IO[str], *, styled: bool) -> None:
+    if not styled:
+        out.writelines("".join(part for part, _ in line).rstrip() + "\n" for line in lines)
         return
     from rich.console import Console
-    from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(box=None, header_style="bold", padding=(0, 3, 0, 0))
-    for position, name in enumerate(table.columns):
-        justify: Any = "right" if position >= table.first_number else "left"
-        drawn.add_column(name, justify=justify, style=COLUMN_STYLES.get(name), overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
-    Console(file=out).print(drawn)
+    console = Console(file=out, soft_wrap=True, highlight=False, emoji=False)
+    for line in lines:
+        console.print(Text.assemble(*((part, style) for part, style in line)))
 
 
-def aligned(table: Table) -> Iterable[str]:
-    """A table as lines of text.
-
-    >>> list(aligned(Table(("name", "size"), (("vip", "1,204"), ("lost", "3")), first_number=1)))
-    ['name   size', 'vip   1,204', 'lost      3']
-    """
-    rows = (table.columns, *table.rows)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-    for row in rows:
-        cells = (
-            cell.rjust(width) if i >= table.first_number else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        yield "  ".join(cells).rstrip()
-
-
-def blocks(result: Result) -> Iterable[str | Table]:
-    """What a person is shown of a result, from top to bottom."""
+def blocks(result: Output) -> Iterable[str | Table]:
+    """The tables and paragraphs of a result, from top to bottom."""
+    if result.get("dry_run"):
+        yield from _dry_run(result)
+        return
+    if (
+        result.get("errors")
+        and "run_id" not in result
+        and result["command"] not in ("trace", "demo")
+    ):
+        # An error before anything started: it is logged, and there is nothing to show.
+        return
     shapes = {
-        "init": _of_init,
-        "validate": _of_validate,
-        "ls": _of_ls,
-        "tracking-plan": _of_tracking_plan,
-        "extract": _of_extract,
-        "status": _of_status,
-        "rejected": _of_rejected,
-        "history": _of_history,
-        "trace": _of_trace,
-        "rename": _of_rename,
-        "purge": _of_purge,
-        "doctor": _of_doctor,
-        "demo": _of_demo,
+        "init": _init,
+        "validate": _validate,
+        "ls": _ls,
+        "tracking-plan": _tracking_plan,
+        "extract": _extract,
+        "status": _status,
+        "rejected": _rejected,
+        "history": _history,
+        "trace": _trace,
+        "rename": _rename,
+        "purge": _purge,
+        "doctor": _doctor,
+        "demo": _demo,
     }
-    yield from shapes.get(result["command"], _of_run)(result)
+    yield from shapes.get(result["command"], _run)(result)
 
 
-def _of_init(result: Result) -> Iterable[str | Table]:
+def _dry_run(result: Output) -> Iterable[str | Table]:
+    command = result["command"]
+    if command == "extract":
+        what = "drop and reload" if result.get("full_refresh") else "load"
+        yield f"Would {what}: {', '.join(result['would_load'])}."
+    elif command == "retire":
+        exits = counted(result["would_exit"], "exit")
+        yield f"Would send {exits} of {result['audience']} and stop tracking it."
+    elif command == "purge":
+        yield f"Would delete these records of deliveries before {to_second(result['before'])}:"
+        yield _counts(result["forgotten"])
+    else:
+        yield from _run({**result, "command": "plan"})
+    yield "Dry run: nothing was changed."
+
+
+def _init(result: Output) -> Iterable[str | Table]:
     yield from (f"created  {name}" for name in result["created"])
     yield from (f"kept     {name}" for name in result["kept"])
     yield ""
     yield "Next: put your credentials in .dlt/secrets.toml (see .dlt/secrets.toml.example), then"
-    yield "  tailrace doctor    to see whether everything is reachable"
-    yield "  tailrace extract   to land what Salesforce has"
-    yield "  tailrace plan      to see who would enter, change and leave each audience"
+    yield "  tailrace doctor    check the configuration and the connections"
+    yield "  tailrace extract   load the Salesforce objects"
+    yield "  tailrace plan      show who would enter, change and exit each audience"
 
 
-def _of_validate(result: Result) -> Iterable[str | Table]:
+def _validate(result: Output) -> Iterable[str | Table]:
     models, audiences = result["models"], result["audience_count"]
     yield f"{counted(models, 'model')}, {counted(audiences, 'audience')}: valid."
 
 
-def _of_tracking_plan(result: Result) -> Iterable[str | Table]:
+def _tracking_plan(result: Output) -> Iterable[str | Table]:
     rules = counted(len(result["tracking_plan"]["rules"]), "rule")
     yield f"{rules} written to {result['file']}."
 
 
-def _of_ls(result: Result) -> Iterable[str | Table]:
+def _ls(result: Output) -> Iterable[str | Table]:
     rows = []
     for model in result["models"]:
         reads = [*model["depends_on"], *(f"salesforce.{name}" for name in model["reads"])]
@@ -123,133 +127,186 @@ def _of_ls(result: Result) -> Iterable[str | Table]:
     yield Table(("model", "kind", "reads", "columns"), tuple(rows))
 
 
-def _of_extract(result: Result) -> Iterable[str | Table]:
+def _extract(result: Output) -> Iterable[str | Table]:
     rows = tuple(
-        (each["object"], number(each["rows"]), each.get("api") or "", _wholeness(each))
-        for each in result.get("objects", ())
+        (entry["object"], number(entry["rows"]), entry.get("api") or "", _condition(entry))
+        for entry in result.get("objects", ())
     )
-    yield Table(("object", "rows", "read by", ""), rows)
-    spent = result.get("salesforce", {})
-    if spent.get("calls") is not None:
-        yield f"Salesforce: {counted(spent['calls'], 'API call')}{_budget(spent)}."
+    yield Table(("object", "rows", "read by", "condition"), rows)
+    usage = result.get("salesforce", {})
+    if usage.get("calls") is not None:
+        yield f"Salesforce: {counted(usage['calls'], 'API call')}{_budget(usage)}."
 
 
-def _budget(spent: Result) -> str:
-    """What the org has used of its day, where Salesforce said so."""
-    if spent.get("quota_max") is None or spent.get("quota_used") is None:
+def _budget(usage: Output) -> str:
+    """The org's API usage of today, if Salesforce returned it."""
+    if usage.get("quota_max") is None or usage.get("quota_used") is None:
         return ""
-    before, now, most = (spent.get(k) for k in ("quota_used_before", "quota_used", "quota_max"))
-    return f"; the org had used {number(before)} of {number(most)} today, and {number(now)} now"
+    before, now, most = (usage.get(k) for k in ("quota_used_before", "quota_used", "quota_max"))
+    return f"; the org had used {number(before)} of {number(most)} today, now {number(now)}"
 
 
-def _wholeness(extracted: Result) -> str:
-    """What is remarkable about an extracted object."""
-    remarks = {
-        "not whole": not extracted["complete"],
-        "empty": extracted["empty"],
-        f"{extracted['quarantined']} rows put aside": extracted["quarantined"],
-        f"gone: {', '.join(extracted['vanished_fields'])}": extracted["vanished_fields"],
-        f"new: {', '.join(extracted['new_fields'])}": extracted["new_fields"],
+def _condition(entry: Output) -> str:
+    """What is unusual about an extracted object."""
+    conditions = {
+        "incomplete": not entry["complete"],
+        "no live rows": entry["empty"],
+        f"{entry['quarantined']} rows quarantined": entry["quarantined"],
+        f"missing field: {', '.join(entry['vanished_fields'])}": entry["vanished_fields"],
+        f"new field: {', '.join(entry['new_fields'])}": entry["new_fields"],
     }
-    return "; ".join(remark for remark, holds in remarks.items() if holds)
+    return "; ".join(condition for condition, holds in conditions.items() if holds)
 
 
-def _of_status(result: Result) -> Iterable[str | Table]:
+def _status(result: Output) -> Iterable[str | Table]:
     runs = result.get("runs", ())
-    rows = tuple(
-        (run["run_id"], run["phase"], moment(run["started_at"]), moment(run.get("finished_at")))
-        for run in runs
-    )
-    if not rows:
+    if not runs:
         yield "No run yet. Start with: tailrace run"
         return
-    yield Table(("run", "phase", "started", "finished"), rows)
-    yield ""
-    yield _audiences(result)
-
-
-def _of_rejected(result: Result) -> Iterable[str | Table]:
     rows = tuple(
         (
-            each["audience"],
-            each["kind"],
-            each["reason"],
-            number(each["rows"]),
-            moment(each["first_seen"]),
-            moment(each["last_seen"]),
+            run["run_id"],
+            str(run.get("command") or ""),
+            _outcome(run),
+            to_second(run["started_at"]),
+            to_second(run.get("finished_at")),
         )
-        for each in result["rejected"]
+        for run in runs
+    )
+    yield Table(("run", "command", "result", "started", "finished"), rows)
+    for run in runs:
+        if run.get("error"):
+            yield f"  {run['run_id']}: {run['error']}"
+    if result.get("audiences"):
+        yield ""
+        yield _audiences(result)
+    for audience in result.get("audiences", ()):
+        yield from (note for note in _notes(audience) if " is held by " in note)
+
+
+def _outcome(run: Output) -> str:
+    """A run's end in words: `ok`, `held (3)`, `running` ..."""
+    words = {0: "ok", 1: "failed", 2: "not started", 3: "held", 4: "some rejected"}
+    code = run.get("exit_code")
+    if code is None:
+        return "running" if run.get("finished_at") is None else str(run["phase"])
+    if run.get("error") in ("KeyboardInterrupt", "Terminated", "SystemExit"):
+        return "interrupted"
+    return "ok" if code == 0 else f"{words.get(code, run['phase'])} ({code})"
+
+
+def _rejected(result: Output) -> Iterable[str | Table]:
+    if result.get("file"):
+        yield f"{counted(result['exported'], 'rejected row')} written to {result['file']}."
+        return
+    rows = tuple(
+        (
+            entry["audience"],
+            entry["kind"],
+            entry["reason"],
+            entry.get("path") or "",
+            number(entry["rows"]),
+            to_second(entry["last_seen"]),
+        )
+        for entry in result["rejected"]
     )
     if not rows:
         yield "Nothing is rejected."
         return
-    yield Table(("audience", "call", "reason", "rows", "first seen", "last seen"), rows)
-    yield "Each is planned again by the next run; only these are sent again by: tailrace retry"
+    yield Table(("audience", "message", "rule", "path", "rows", "last seen"), rows)
+    yield ""
+    members = tuple(
+        (
+            row["audience"],
+            ", ".join(f"{name} {value}" for name, value in row["key"].items()),
+            row["op"],
+            row["kind"],
+            row["reason"],
+            row.get("path") or "",
+        )
+        for row in result.get("rows", ())
+    )
+    yield Table(("audience", "key", "change", "message", "rule", "path"), members)
+    total = sum(entry["rows"] for entry in result["rejected"])
+    if len(members) < total:
+        yield f"... and {number(total - len(members))} more. All of them: --export FILE"
+    yield "Keys are masked unless --show-values is given. The next run sends these rows again; to "
+    yield "send only them, run: tailrace retry"
 
 
-def _of_history(result: Result) -> Iterable[str | Table]:
+def _history(result: Output) -> Iterable[str | Table]:
     if "members" in result:
         yield from (" ".join(str(part) for part in key) for key in result["members"])
+        if not result["members"]:
+            yield f"{result['audience']} had no members at {to_second(result['at'])} UTC."
         return
     names = ("size_after", "entered", "changed", "exited", "sent", "rejected")
     rows = tuple(
-        (moment(each["at"]), each["phase"], *(number(each[name]) for name in names))
-        for each in result["runs"]
+        (to_second(run["at"]), run["phase"], *(number(run[name]) for name in names))
+        for run in result["runs"]
     )
     yield Table(("run at", "phase", "size", *names[1:]), rows, first_number=2)
 
 
-def _of_trace(result: Result) -> Iterable[str | Table]:
+def _trace(result: Output) -> Iterable[str | Table]:
     for row in result.get("salesforce", ()):
-        yield f"salesforce.{row['table']}: {'deleted' if row['deleted'] else 'there'}"
-    for audience in result["audiences"]:
+        yield f"salesforce.{row['table']}: {'deleted' if row['deleted'] else 'present'}"
+    for audience in result.get("audiences", ()):
         why = f": {audience['why_not']}" if audience.get("why_not") else ""
         if audience["membership"] in (None, "none") and not audience["events"]:
-            if why:
+            if why and not result.get("errors"):
                 yield f"{audience['audience']}: never a member{why}"
             continue
-        since = f" since {moment(audience['since'])}" if audience.get("since") else ""
+        since = f" since {to_second(audience['since'])}" if audience.get("since") else ""
         yield f"{audience['audience']}: {audience['membership']}{since}{why}"
         for event in audience["events"]:
             ids = ", ".join(f"{call['kind']} {call['message_id']}" for call in event["calls"])
-            told = f"{event['op']} ({event['reason']}), {event['fate']}"
-            yield f"  {moment(event['planned_at'])}  {told}" + (f": {ids}" if ids else "")
-    if not any(a["events"] or a["membership"] not in (None, "none") for a in result["audiences"]):
-        yield "No audience knows of this person."
+            text = f"{event['op']} ({event['reason']}), {event['fate']}"
+            yield f"  {to_second(event['planned_at'])}  {text}" + (f": {ids}" if ids else "")
+            if result.get("values_shown") and event["values"]:
+                values = (f"{name} = {json.dumps(v)}" for name, v in event["values"].items())
+                yield f"    {', '.join(values)}"
 
 
-def _of_rename(result: Result) -> Iterable[str | Table]:
+def _rename(result: Output) -> Iterable[str | Table]:
     renamed = result["renamed"]
-    yield f"{renamed['from']} is {renamed['to']} now. Nobody enters or exits by it."
+    yield f"{renamed['from']} is now {renamed['to']}. No member enters or exits."
 
 
-def _of_purge(result: Result) -> Iterable[str | Table]:
-    rows = tuple((name, number(count)) for name, count in result["forgotten"].items())
-    yield f"Forgotten, settled before {moment(result['before'])}:"
-    yield Table(("what", "rows"), rows, first_number=1)
+def _purge(result: Output) -> Iterable[str | Table]:
+    yield f"Deleted these records of deliveries before {to_second(result['before'])}:"
+    yield _counts(result["forgotten"])
 
 
-def _of_doctor(result: Result) -> Iterable[str | Table]:
-    rows = tuple((each["status"], each["check"], each["found"]) for each in result["checks"])
-    yield Table(("", "check", "found"), rows)
+def _counts(counts: Mapping[str, int]) -> Table:
+    rows = tuple((name, number(count)) for name, count in counts.items())
+    return Table(("records", "rows"), rows, first_number=1)
 
 
-def _of_demo(result: Result) -> Iterable[str | Table]:
-    """One chapter of the story: each audience, and who moved in it."""
+def _doctor(result: Output) -> Iterable[str | Table]:
+    width = max(len(check["check"]) for check in result["checks"])
+    for check in result["checks"]:
+        yield f"{check['status']:<8} {check['check']:<{width}}  {check['found']}"
+        if check["hint"]:
+            yield f"{'':<8} {'':<{width}}  {check['hint']}"
+
+
+def _demo(result: Output) -> Iterable[str | Table]:
+    """One run of the demo: each audience, and the people who moved."""
     yield f"── {result['title']} ".ljust(80, "─")
     for audience in result["audiences"]:
-        who = result["who"].get(audience["audience"], {})
+        names = result["who"].get(audience["audience"], {})
         if result["who"]:
             yield ""
         yield f"{audience['audience']}: {size_of(audience)} members"
-        for move, sign in (("entered", "+"), ("changed", "~"), ("exited", "-")):
-            if move in who:
-                yield f"  {sign} {audience[move]:,} {move}: {_some(who[move])}"
+        for op, sign in (("entered", "+"), ("changed", "~"), ("exited", "-")):
+            if op in names:
+                yield f"  {sign} {audience[op]:,} {op}: {_some(names[op])}"
     if result["example"]:
-        told = ("type", "event", "userId", "properties", "messageId")
+        keys = ("type", "event", "userId", "properties", "messageId")
         yield ""
-        yield "What Segment got for one who left:"
-        yield json.dumps({key: result["example"][key] for key in told}, indent=2)
+        yield "The event that Segment received for a member who exited:"
+        yield json.dumps({key: result["example"][key] for key in keys}, indent=2)
     yield ""
     yield summary(result)
     yield ""
@@ -261,9 +318,9 @@ def _some(names: Sequence[str], names_max: int = 4) -> str:
     return ", ".join(names[:names_max]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _of_run(result: Result) -> Iterable[str | Table]:
+def _run(result: Output) -> Iterable[str | Table]:
     if result.get("objects"):
-        yield from _landed(result)
+        yield from _loaded(result)
         yield ""
     yield _audiences(result)
     notes = [note for audience in result["audiences"] for note in _notes(audience)]
@@ -271,124 +328,144 @@ def _of_run(result: Result) -> Iterable[str | Table]:
     if notes:
         yield ""
         yield from notes
+    for audience in result["audiences"]:
+        yield from _preview(audience)
     yield ""
     yield summary(result)
 
 
-def _landed(result: Result) -> Iterable[str]:
-    """The extract of a run in a line, and a line for each object that is not as usual."""
+def _preview(audience: Output) -> Iterable[str]:
+    """The members that `plan --show` asks for: changed columns, and the JSON of each message."""
+    rows = audience.get("rows") or ()
+    if rows:
+        yield ""
+    for row in rows:
+        yield f"{called(audience)}: {' '.join(row['key'])} {row['op']} ({row['reason']})"
+        for change in row["changes"]:
+            yield f"  {change['column']}: {json.dumps(change['old'])} → {json.dumps(change['new'])}"
+        if row["problem"]:
+            yield f"  would be rejected: {row['problem']}"
+        elif not row["messages"]:
+            yield "  recorded without sending"
+        yield from (f"  {json.dumps(message)}" for message in row["messages"])
+
+
+def _loaded(result: Output) -> Iterable[str]:
+    """The extract of a run in a line, and a line for each object that is unusual."""
     objects = result["objects"]
-    rows, calls = sum(each["rows"] for each in objects), result["salesforce"].get("calls", 0)
+    rows, calls = sum(entry["rows"] for entry in objects), result["salesforce"].get("calls", 0)
     what = f"{counted(rows, 'row')} of {counted(len(objects), 'object')}"
-    yield f"Salesforce: {what} landed, {counted(calls, 'API call')}."
-    yield from (f"  {each['object']}: {said}" for each in objects if (said := _wholeness(each)))
+    yield f"Salesforce: {what} loaded, {counted(calls, 'API call')}."
+    for entry in objects:
+        condition = _condition(entry)
+        if condition:
+            yield f"  {entry['object']}: {condition}"
 
 
-def _audiences(result: Result) -> Table:
-    planned = result["command"] == "plan"
+def _audiences(result: Output) -> Table:
     numbers = (
         ("entered", "changed", "exited", "held", "quarantined")
-        if planned
+        if result["command"] == "plan"
         else ("entered", "changed", "exited", "sent", "rejected", "held")
     )
     rows = tuple(
         (
-            called(each),
-            each.get("status", ""),
-            size_of(each),
-            *(number(each.get(name)) for name in numbers),
+            called(entry),
+            entry.get("status", ""),
+            size_of(entry),
+            *(number(entry.get(name)) for name in numbers),
         )
-        for each in result.get("audiences", ())
+        for entry in result.get("audiences", ())
     )
     return Table(("audience", "status", "size", *numbers), rows, first_number=2)
 
 
-def size_of(audience: Result) -> str:
-    """How large an audience was and is, or only the one number when it stays."""
+def size_of(audience: Output) -> str:
+    """`1,200 → 1,201`, or one number if the size stays."""
     before, after = audience.get("size_before"), audience.get("size_after")
     if before is None or before == after:
         return number(after)
     return f"{number(before)} → {number(after)}"
 
 
-def called(audience: Result) -> str:
-    """An audience's name, with its destination where that is not the usual one."""
+def called(audience: Output) -> str:
+    """An audience's name, with its destination if that is not `segment`."""
     destination = audience.get("destination", "segment")
     name = str(audience["audience"])
     return name if destination == "segment" else f"{name} → {destination}"
 
 
-def _notes(audience: Result) -> Iterable[str]:
-    """What a table has no room for: why members moved, and why an audience is held."""
+def _notes(audience: Output) -> Iterable[str]:
+    """What the table has no room for: why members moved, and why an audience is held."""
     name = called(audience)
-    moves = reasons_of(audience)
-    if moves and set(audience["by_reason"]) - {"data", "initial"}:
-        yield f"{name}: {moves}"
+    reasons = reasons_of(audience)
+    if reasons and set(audience["by_reason"]) - {"data", "initial"}:
+        yield f"{name}: {reasons}"
     yield from (f"{name}: {change}" for change in changes_of(audience))
     for guard in audience.get("guards", ()):
+        seen, limit = number(guard["seen"]), number(guard["limit"])
         if guard["held"]:
-            seen, limit = number(guard["seen"]), number(guard["limit"])
-            said = guard.get("message") or f"{seen} seen"
+            message = guard.get("message") or f"{seen} seen"
             bound = f"; the limit is {limit}" if guard["name"] in COUNTING_GUARDS else ""
-            yield f"{name} is held by {guard['name']}: {said}{bound}."
+            yield f"{name} is held by {guard['name']}: {message}{bound}."
+            if guard.get("hint"):
+                yield f"  {guard['hint']}"
             pair = f"{audience['audience']}:{guard['name']}"
-            yield f"  If that is right, let it pass once: --allow {pair}"
+            yield f"  If this is expected, override it once with --allow {pair}"
         elif guard.get("allowed"):
-            seen, limit = number(guard["seen"]), number(guard["limit"])
-            bound = "least" if guard["name"] == "min_rows" else "most"
-            yield f"{name}: {guard['name']} saw {seen} of at {bound} {limit}, and was let pass"
+            sign = "<" if guard["name"] == "min_rows" else ">"
+            yield f"{name}: {guard['name']} ({seen} {sign} {limit}) overridden by --allow"
         elif guard["name"].startswith("max_") and guard["seen"] * 2 > guard["limit"]:
-            seen, limit = number(guard["seen"]), number(guard["limit"])
-            yield f"{name}: {guard['name']} saw {seen} and would hold above {limit}"
+            yield f"{name}: {guard['name']} is at {seen} of {limit}"
     for note in audience.get("notes", ()):
         yield f"{name}: {note}"
 
 
-def left_over(result: Result) -> list[str]:
-    """Deliveries that are not finished, and audiences with members in the ledger and no file."""
-    unfinished = [
-        f"{each['audience']}: an earlier run has not sent {counted(each['members'], 'member')}; "
-        "the next run does, before it plans anew"
-        for each in result.get("unfinished", ())
-    ]
-    return unfinished + [
+def left_over(result: Output) -> list[str]:
+    """Unfinished deliveries, and audiences with members in the ledger and no file."""
+    lines = []
+    pending = sum(entry["members"] for entry in result.get("unfinished", ()))
+    if pending:
+        verb = "is" if pending == 1 else "are"
+        changes = counted(pending, "change")
+        lines.append(f"{changes} from an earlier run {verb} pending and will be sent first.")
+    lines += [
         f"{name} has members in the ledger and no file. Send their exits with: tailrace retire "
-        f"{name}, or carry it over with: tailrace rename {name} NEW_NAME"
+        f"{name}, or, if it was renamed: tailrace rename {name} NEW_NAME"
         for name in result.get("orphans", ())
     ]
+    return lines
 
 
-def changes_of(audience: Result) -> Iterable[str]:
-    """What changed about a planned audience beside its data, what is done with it, by whom."""
-    again = audience.get("rejected_before", 0)
-    if again:
-        yield f"planned again after a refusal: {again:,}"
-    for what, columns in (("mapped no longer", "dropped"), ("of another type", "retyped")):
+def changes_of(audience: Output) -> Iterable[str]:
+    """The changes that no data caused, and what is done about each."""
+    rejected = audience.get("rejected_before", 0)
+    if rejected:
+        yield f"retrying {counted(rejected, 'rejected row')}"
+    for what, columns in (("unmapped columns", "dropped"), ("type changed", "retyped")):
         if audience.get(f"{columns}_columns"):
             yield f"{what}: {', '.join(audience[f'{columns}_columns'])}"
     columns = ", ".join(audience.get("new_columns", ()))
     for what, name, happened in (
-        ("the SQL was edited", "on_definition_change", audience.get("definition_changed")),
-        ("the header makes other calls", "on_mapping_change", audience.get("mapping_changed")),
-        (f"mapped for the first time: {columns}", "on_new_column", columns),
+        ("the SQL changed", "on_definition_change", audience.get("definition_changed")),
+        ("the mapping changed", "on_mapping_change", audience.get("mapping_changed")),
+        (f"newly mapped columns: {columns}", "on_new_column", columns),
     ):
         if happened and name in audience.get("choices", {}):
-            decided = audience["choices"][name]
-            yield f"{what}; {name} is {decided['choice']}, by {_DECIDERS[decided['decided_by']]}"
+            policy = audience["choices"][name]
+            yield f"{what}; {name} is {policy['choice']} ({_ORIGINS[policy['decided_by']]})"
 
 
-def reasons_of(audience: Result) -> str:
+def reasons_of(audience: Output) -> str:
     """Why members moved, each reason with its counts."""
-    parts = []
-    for reason, moved in audience.get("by_reason", {}).items():
-        if any(moved.values()):
-            parts.append(
-                f"{reason} +{moved['entered']:,} ~{moved['changed']:,} -{moved['exited']:,}"
-            )
-    return ", ".join(parts)
+    return ", ".join(
+        f"{reason} +{ops['entered']:,} ~{ops['changed']:,} -{ops['exited']:,}"
+        for reason, ops in audience.get("by_reason", {}).items()
+        if any(ops.values())
+    )
 
 
-def summary(result: Result) -> str:
+def summary(result: Output) -> str:
     """What was sent, or would be, in a sentence."""
     segment, audiences = result.get("segment", {}), result["audiences"]
     calls, batches = segment.get("calls", 0), segment.get("batches", 0)
@@ -399,23 +476,24 @@ def summary(result: Result) -> str:
         used = result.get("salesforce", {}).get("calls", 0)
         cost = f" The last extract used {counted(used, 'Salesforce API call')}." if used else ""
         new = segment.get("new_users", 0)
-        to = f", to up to {counted(new, 'user')} that it may not know" if new else ""
+        users = counted(new, "user")
+        to = f", for up to {users} new to this source (may count towards MTU)" if new else ""
         drain = f"about {segment.get('seconds', 0):,.1f} s"
         return f"Would send Segment {work}, {drain}{to}.{cost} Nothing was sent."
-    if any(each["status"] == "failed" for each in audiences):
-        return "Not finished: the same command sends what is left."
-    if not calls and (result["errors"] or any(each["held"] for each in audiences)):
+    if any(entry["status"] == "failed" for entry in audiences):
+        return "Not finished: run the same command again to send the rest."
+    if not calls and (result["errors"] or any(entry["held"] for entry in audiences)):
         return "Nothing was sent."
-    rejected = sum(each["rejected"] for each in audiences)
-    refused = f" Refused: {counted(rejected, 'row')}; see: tailrace rejected" if rejected else ""
+    rejected = sum(entry["rejected"] for entry in audiences)
+    rows = f" Rejected: {counted(rejected, 'row')}; see: tailrace rejected" if rejected else ""
     if not calls:
-        return refused.strip() or "Nothing to send: Segment is up to date."
+        return rows.strip() or "Nothing to send: Segment is up to date."
     # Batches and seconds are the plan's: of what an earlier run had planned it knows none.
-    return f"Segment acknowledged {work if batches else counted(calls, 'call')}.{refused}"
+    return f"Segment acknowledged {work if batches else counted(calls, 'call')}.{rows}"
 
 
 def number(value: Any) -> str:
-    """1204 as `1,204`; nothing for None; a share or a word as it is.
+    """1204 as `1,204`; an empty text for None; a share or a word as it is.
 
     >>> number(1204), number(None), number("20%")
     ('1,204', '', '20%')
@@ -435,10 +513,10 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{ending}"
 
 
-def moment(value: Any) -> str:
-    """A time of day to the second.
+def to_second(value: Any) -> str:
+    """A time of a result, to the second.
 
-    >>> moment("2026-11-22T05:00:00.000000Z")
+    >>> to_second("2026-11-22T05:00:00.000000Z")
     '2026-11-22 05:00:00'
     """
     return "" if value is None else str(value)[:19].replace("T", " ")

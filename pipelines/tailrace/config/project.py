@@ -9,22 +9,27 @@ know vaults.
 
 from __future__ import annotations
 
-import difflib
-import json
-import math
 import os
 import re
 import tomllib
 import types
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 from urllib.parse import SplitResult, urlsplit
 
+from tailrace.config.convert import convert
+from tailrace.config.sections import (
+    did_you_mean as did_you_mean,
+)
+from tailrace.config.sections import (
+    refuse_unknown_keys,
+    refuse_unknown_sections,
+    refuse_unused_destinations,
+    table_of,
+)
 from tailrace.config.settings import (
-    MAY_BE_ZERO,
     ObjectSettings,
     SalesforceCredentials,
     SalesforceSettings,
@@ -47,11 +52,6 @@ SECTIONS: dict[str, type] = {
     "sources.salesforce.credentials": SalesforceCredentials,
     "sources.salesforce": SalesforceSettings,
     "destination.segment": SegmentSettings,
-}
-# Keys that other readers of the same sections own: dlt's, and the tables below ours.
-KEYS_OF_OTHERS = {
-    "sources.salesforce": {"credentials", "object", "per_object", "max_table_nesting"},
-    "tailrace": {"alerts"},
 }
 
 
@@ -107,7 +107,7 @@ class ProjectConfig:
             return str(found[0])
         by_key: dict[str, Any] = {}
         for _, layer in reversed(self.layers):
-            by_key |= _table(layer, f"{section}.credentials")
+            by_key |= table_of(layer, f"{section}.credentials")
         prefix = f"DESTINATION__{name}__CREDENTIALS__".upper()
         for variable, value in self.environ.items():
             if variable.startswith(prefix):
@@ -118,7 +118,7 @@ class ProjectConfig:
         """`[sources.salesforce]` and its tables, one an object."""
         settings = self._section("sources.salesforce", SalesforceSettings)
         per_object: dict[str, ObjectSettings] = {}
-        for name in _objects_told(self.layers, self.environ):
+        for name in _objects_configured(self.layers, self.environ):
             section = f"sources.salesforce.object.{name}"
             per_object[name] = self._section(section, ObjectSettings)
         values = {f.name: getattr(settings, f.name) for f in fields(settings)}
@@ -132,7 +132,7 @@ class ProjectConfig:
             InsecureHost: The instance URL is http:// and not on this machine.
         """
         found = self._section("sources.salesforce.credentials", SalesforceCredentials)
-        insist_on_tls(found.instance_url, "sources.salesforce.credentials.instance_url")
+        require_tls(found.instance_url, "sources.salesforce.credentials.instance_url")
         if found.private_key_file and not found.private_key:
             key = (self.root / found.private_key_file).expanduser()
             if not key.is_file():
@@ -140,6 +140,11 @@ class ProjectConfig:
             values = {f.name: getattr(found, f.name) for f in fields(found)}
             found = SalesforceCredentials(**{**values, "private_key": key.read_text()})
         return found
+
+    def destination_type(self, destination: str) -> str:
+        """`type` of `[destination.NAME]`; `segment` if it is not set."""
+        entry = self._lookup(f"destination.{destination}", "type")
+        return str(entry[0]) if entry is not None else "segment"
 
     def segment(self, destination: str = "segment") -> SegmentSettings:
         """`[destination.segment]`, or another Segment source by its name.
@@ -151,18 +156,41 @@ class ProjectConfig:
         """
         section = f"destination.{destination}"
         if section not in SECTIONS:
-            self._insist_on(section)
-            _refuse_unknown_keys(self.layers, self.environ, {section: SegmentSettings})
+            self._require_section(section)
+            refuse_unknown_keys(self.layers, self.environ, {section: SegmentSettings})
         settings = self._section(section, SegmentSettings)
-        insist_on_tls(settings.host, f"{section}.host")
+        require_tls(settings.host, f"{section}.host")
         return settings
 
-    def _insist_on(self, section: str) -> None:
+    def segment_limits(self, destination: str = "segment") -> SegmentSettings:
+        """The same without credentials: a plan reads limits and needs no write key."""
+        section = f"destination.{destination}"
+        if section not in SECTIONS:
+            refuse_unknown_keys(self.layers, self.environ, {section: SegmentSettings})
+        settings = self._section(section, SegmentSettings, secrets=False)
+        require_tls(settings.host, f"{section}.host")
+        return settings
+
+    def refuse_unused_destinations(self, used: Iterable[str], *, exempt: str | None = None) -> None:
+        """Refuse sections that look like a misspelt name of a destination that audiences go to.
+
+        Args:
+            used: The destinations of the audiences.
+            exempt: A destination that the command itself names.
+
+        Raises:
+            UnknownConfigKey: It names the section that may be meant.
+        """
+        refuse_unused_destinations(
+            self.layers, self.environ, used=used, exempt=exempt, warehouse=self.settings.warehouse
+        )
+
+    def _require_section(self, section: str) -> None:
         prefix = section.replace(".", "__").upper() + "__"
-        here = any(_table(layer, section) for _, layer in self.layers)
+        here = any(table_of(layer, section) for _, layer in self.layers)
         if not here and not any(name.startswith(prefix) for name in self.environ):
             parent, _, name = section.rpartition(".")
-            known = {key for _, layer in self.layers for key in _table(layer, parent)}
+            known = {key for _, layer in self.layers for key in table_of(layer, parent)}
             raise UnknownConfigKey(
                 f"[{section}] is not configured.{did_you_mean(name, known)}",
                 hint=f"Put its write_key under [{section}] in .dlt/secrets.toml, and what else "
@@ -182,30 +210,36 @@ class ProjectConfig:
         if name in self.environ:
             return self.environ[name], f"${name}"
         for where, layer in self.layers:
-            table = _table(layer, section)
+            table = table_of(layer, section)
             if key in table:
                 return table[key], where
         return None
 
-    def _section(self, section: str, shape: type[S]) -> S:
+    def _section(self, section: str, shape: type[S], *, secrets: bool = True) -> S:
+        """A section as its dataclass; without `secrets`, required secrets are empty texts."""
         values: dict[str, Any] = {}
         hints = get_type_hints(shape)
-        for each in fields(shape):  # type: ignore[arg-type]
-            if each.name == "per_object":
+        for setting in fields(shape):  # type: ignore[arg-type]
+            if setting.name == "per_object":
                 continue
-            found = self._lookup(section, each.name)
-            secret = not each.repr or each.default is each.default_factory is MISSING
+            found = self._lookup(section, setting.name)
+            secret = not setting.repr or setting.default is setting.default_factory is MISSING
+            if secret and not secrets:
+                if setting.default is setting.default_factory is MISSING:
+                    values[setting.name] = ""
+                continue
             if found is None and secret:
-                found = self._from_vault(section, each.name)
+                found = self._from_vault(section, setting.name)
             if found is not None:
-                values[each.name] = convert(
-                    found[0], hints[each.name], section, each.name, found[1]
+                values[setting.name] = convert(
+                    found[0], hints[setting.name], section, setting.name, found[1]
                 )
-            elif each.default is MISSING and each.default_factory is MISSING:
-                name = f"{section}.{each.name}".replace(".", "__").upper()
+            elif setting.default is MISSING and setting.default_factory is MISSING:
+                name = f"{section}.{setting.name}".replace(".", "__").upper()
                 raise MissingCredential(
-                    f"{section}.{each.name} is not configured",
-                    hint=f"Put {each.name} under [{section}] in .dlt/secrets.toml, or set {name}.",
+                    f"{section}.{setting.name} is not configured",
+                    hint=f"Put {setting.name} under [{section}] in .dlt/secrets.toml, or set "
+                    f"{name}.",
                 )
         return shape(**values)
 
@@ -225,25 +259,23 @@ def load_project(
     target: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> ProjectConfig:
-    """Read the project in `directory` (default: the working directory).
+    """Read the project in `directory`, or in the nearest folder above it (default: the working
+    directory).
 
     Raises:
-        NotAProject: There is no `.dlt/config.toml`.
-        UnknownConfigKey: One of our sections has a key that nothing reads.
+        NotAProject: There is no `.dlt/config.toml` in it or above it.
+        UnknownConfigKey: A section or a key is not one that Tailrace or dlt reads.
         InvalidConfigValue: A file is not TOML, or a value has the wrong type.
     """
     # dlt reads this once, when it is imported: telemetry is off before that can happen.
     os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
-    root = Path(directory or ".").expanduser().resolve()
+    root = _find_root(Path(directory or ".").expanduser().resolve())
     folder = root / ".dlt"
-    if not (folder / "config.toml").is_file():
-        raise NotAProject(
-            f"There is no Tailrace project in {root.name or root}/: no .dlt/config.toml"
-        )
     env = os.environ if environ is None else environ
     layers = tuple(_read_layers(folder, target))
-    of_objects = (f"sources.salesforce.object.{name}" for name in _objects_told(layers, env))
-    _refuse_unknown_keys(layers, env, {**SECTIONS, **dict.fromkeys(of_objects, ObjectSettings)})
+    refuse_unknown_sections(layers)
+    of_objects = (f"sources.salesforce.object.{name}" for name in _objects_configured(layers, env))
+    refuse_unknown_keys(layers, env, {**SECTIONS, **dict.fromkeys(of_objects, ObjectSettings)})
     project = ProjectConfig(
         root=root, target=target, settings=WarehouseSettings(), layers=layers, environ=env
     )
@@ -264,7 +296,7 @@ def _of_target(
         key
         for where, layer in layers
         if where.startswith(f".dlt/{target}.")
-        for key in _table(layer, "tailrace")
+        for key in table_of(layer, "tailrace")
     }
     suffix = re.sub(r"\W", "_", target).lower()
 
@@ -280,6 +312,17 @@ def _of_target(
     )
 
 
+def _find_root(start: Path) -> Path:
+    if not start.is_dir():
+        raise NotAProject(f"There is no folder {start.name}/", hint="Check --project-dir.")
+    for folder in (start, *start.parents):
+        if (folder / ".dlt" / "config.toml").is_file():
+            return folder
+    raise NotAProject(
+        f"There is no Tailrace project in {start.name or start}/ or above it: no .dlt/config.toml"
+    )
+
+
 def is_loopback(url: str) -> bool:
     """Whether a URL stays on this machine.
 
@@ -289,13 +332,15 @@ def is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in LOOPBACK_HOSTS
 
 
-def insist_on_tls(url: str, key: str) -> None:
+def require_tls(url: str, key: str) -> None:
     """Refuse a URL that would carry a secret in the clear."""
     parts = _split(url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidConfigValue(f"{key} is not a URL", hint=f"Write {key} as https://host")
     if parts.scheme == "http" and not is_loopback(url):
-        raise InsecureHost(f"{key} is http://{parts.hostname}, which is not on this machine")
+        raise InsecureHost(
+            f"{key} is http://{parts.hostname}: plain http is allowed for localhost only"
+        )
 
 
 def _split(url: str) -> SplitResult | None:
@@ -305,77 +350,6 @@ def _split(url: str) -> SplitResult | None:
         return parts if parts.port is None or parts.port else None
     except ValueError:
         return None
-
-
-def did_you_mean(word: str, known: typing.Iterable[str]) -> str:
-    """` Did you mean "x"?`, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f' Did you mean "{close[0]}"?' if close else ""
-
-
-def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
-    """A configured value as the type its field has; text is read as dlt reads the environment."""
-    try:
-        converted = _converted(value, hint)
-        if converted == 0 and not isinstance(converted, bool) and key not in MAY_BE_ZERO:
-            raise ValueError
-    except (TypeError, ValueError):
-        # What the value was is not told: it may be a secret in the wrong place.
-        raise InvalidConfigValue(
-            f"{section}.{key} (in {where}) is not {_spoken(hint, zero=key in MAY_BE_ZERO)}",
-            hint=f"Correct {key} under [{section}].",
-        ) from None
-    return converted
-
-
-def _converted(value: Any, hint: Any) -> Any:
-    origin = get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None or value == "":
-            return None
-        return _converted(value, next(a for a in get_args(hint) if a is not type(None)))
-    if origin is typing.Literal:
-        if value not in get_args(hint):
-            raise ValueError(value)
-        return value
-    if origin is tuple:
-        items = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
-        if isinstance(items, Mapping):
-            raise TypeError(items)
-        if isinstance(items, str):
-            items = [part.strip() for part in items.split(",") if part.strip()]
-        return tuple(str(item) for item in items)
-    if hint is bool:
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return value.lower() == "true"
-        if not isinstance(value, bool):
-            raise ValueError(value)
-        return value
-    if hint in (int, float):
-        if isinstance(value, bool):
-            raise TypeError(value)
-        number = hint(value)
-        if not math.isfinite(number) or number < 0 or (hint is int and number != float(value)):
-            raise ValueError(value)
-        return number
-    if not isinstance(value, str | int | float):
-        raise TypeError(value)
-    return str(value)
-
-
-def _spoken(hint: Any, *, zero: bool) -> str:
-    if get_origin(hint) is typing.Literal:
-        return "one of " + ", ".join(str(a) for a in get_args(hint))
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        return _spoken(next(a for a in get_args(hint) if a is not type(None)), zero=zero)
-    least = "≥ 0" if zero else "> 0"
-    names = {
-        int: f"a whole number {least}",
-        float: f"a number {least}",
-        bool: "true or false",
-        str: "text",
-    }
-    return names.get(hint, "a list of names")
 
 
 def _read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -402,43 +376,13 @@ def _read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mappin
             raise InvalidConfigValue(f"Not valid TOML: {place}", file=f".dlt/{name}") from None
 
 
-def _objects_told(
+def _objects_configured(
     layers: tuple[tuple[str, Mapping[str, Any]], ...], environ: Mapping[str, str]
 ) -> list[str]:
     """The objects that have settings of their own, each by one name."""
     prefix = "SOURCES__SALESFORCE__OBJECT__"
-    told = [name for _, layer in layers for name in _table(layer, "sources.salesforce.object")]
+    told = [name for _, layer in layers for name in table_of(layer, "sources.salesforce.object")]
     told += [
         name.removeprefix(prefix).rpartition("__")[0] for name in environ if name.startswith(prefix)
     ]
     return list({name.lower(): name for name in reversed(told)}.values())
-
-
-def _table(layer: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    found: Any = layer
-    for part in section.split("."):
-        found = found.get(part, {}) if isinstance(found, Mapping) else {}
-    return found if isinstance(found, Mapping) else {}
-
-
-def _refuse_unknown_keys(
-    layers: tuple[tuple[str, Mapping[str, Any]], ...],
-    environ: Mapping[str, str],
-    sections: Mapping[str, type],
-) -> None:
-    for section, shape in sections.items():
-        known = {f.name for f in fields(shape)} | KEYS_OF_OTHERS.get(section, set())
-        for where, layer in layers:
-            for key in _table(layer, section):
-                if key not in known:
-                    raise UnknownConfigKey(
-                        f'[{section}] has no key "{key}".{did_you_mean(key, known)}', file=where
-                    )
-        prefix = section.replace(".", "__").upper() + "__"
-        for name in environ:
-            key = name.removeprefix(prefix).lower()
-            if name.startswith(prefix) and key.split("__")[0] not in known:
-                suggestion = (
-                    did_you_mean(key, known).upper().replace("DID YOU MEAN", "Did you mean")
-                )
-                raise UnknownConfigKey(f"The environment's {name} is not a key.{suggestion}")

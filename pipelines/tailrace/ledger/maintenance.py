@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,21 +62,31 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
     return {"renamed": {"from": old_name, "to": new_name}}
 
 
-def purge(project: ProjectConfig, *, older_than: timedelta, clock: Clock) -> dict[str, Any]:
-    """Forget what was settled longer ago: outbox rows, acks, rejections, tombstones."""
+class _RollBack(Exception):
+    """Ends the transaction of a dry run."""
+
+
+def purge(
+    project: ProjectConfig, *, older_than: timedelta, clock: Clock, dry_run: bool = False
+) -> dict[str, Any]:
+    """Delete outbox rows, acks, rejections and tombstones of deliveries that completed longer ago.
+
+    With `dry_run` the rows are counted and kept.
+    """
     now = clock.now()
     before = now - older_than
     # By a tombstone, who comes back does so under an id that Segment has not seen.
     left_before = min(before, now - timedelta(hours=REMEMBERED_HOURS))
     with _locked(project, "purge", clock=clock) as ledger:
-        forgotten = _purge(ledger, before=before, left_before=left_before)
-        return {"before": format_utc(before), "forgotten": forgotten}
+        forgotten = _purge(ledger, before=before, left_before=left_before, dry_run=dry_run)
+        result = {"before": format_utc(before), "forgotten": forgotten}
+        return {"dry_run": True, **result} if dry_run else result
 
 
 def rejected(project: ProjectConfig, *, clock: Clock) -> dict[str, Any]:
     """What was refused and is not settled, by audience and reason."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-        return {"rejected": _rejected(Ledger(warehouse, clock=clock))}
+        return {"rejected": rejected_by_reason(Ledger(warehouse, clock=clock))}
 
 
 @contextmanager
@@ -84,7 +94,7 @@ def _locked(project: ProjectConfig, command: str, *, clock: Clock) -> Iterator[L
     with open_warehouse(project, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         if not ledger.installed:
-            raise NothingLanded("There is no ledger yet", hint="tailrace run")
+            raise NothingLanded("There is no ledger yet", hint="Start with: tailrace run")
         owner = secrets.token_hex(8)
         with lock(ledger, owner=owner, run_id=command, clock=clock):
             ledger.upgrade()
@@ -131,11 +141,13 @@ def _rename_rows(ledger: Ledger, old_lane: str, new_lane: str, *, before: int) -
         )
 
 
-def _purge(ledger: Ledger, *, before: datetime, left_before: datetime) -> dict[str, int]:
+def _purge(
+    ledger: Ledger, *, before: datetime, left_before: datetime, dry_run: bool
+) -> dict[str, int]:
     """How many rows went, by table."""
     there = ledger.warehouse.tables_in(ledger.dataset)
     forgotten: dict[str, int] = {"outbox": 0, "tombstones": 0}
-    with ledger.warehouse.transaction():
+    with suppress(_RollBack), ledger.warehouse.transaction():
         for lane in ledger.every_lane():
             outbox, snapshot = ledger.outbox(lane), ledger.snapshot(lane)
             tables: dict[str, Binding] = {**ledger.tables, "outbox": outbox, "snapshot": snapshot}
@@ -151,6 +163,8 @@ def _purge(ledger: Ledger, *, before: datetime, left_before: datetime) -> dict[s
             forgotten[name] = _purged(
                 ledger, f"purge_{name}", ledger.tables[name], ledger.tables, before=before
             )
+        if dry_run:
+            raise _RollBack
     return forgotten
 
 
@@ -166,7 +180,8 @@ def _purged(
     return there - count()
 
 
-def _rejected(ledger: Ledger) -> list[dict[str, Any]]:
+def rejected_by_reason(ledger: Ledger) -> list[dict[str, Any]]:
+    """The unresolved rejections, by audience, message kind and reason."""
     rows = []
     if ledger.installed:
         rows = ledger.warehouse.run("ledger/rejected_by_reason", tables=ledger.tables)

@@ -1,7 +1,7 @@
-"""Why a person is in an audience, or why not, by what the data says today.
+"""Why a person is, or is not, a member of an audience, by today's data.
 
-The ledger tells what was delivered. Whoever asks after one person wants to know as well whether
-the SELECT gives them now, and what stands between that and Segment.
+The ledger has what was delivered. This adds whether the model returns the person now, and what
+keeps the person from being sent: consent, a duplicate key, a guard, or a rejection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OBJECT_COLUMNS = frozenset({"id", "is_deleted"})
 
 
 class Today:
-    """What the landed objects and the audiences of a project say of one person now."""
+    """One person in the landed objects and the models of a project."""
 
     def __init__(self, ledger: Ledger, person: str, *, clock: Clock) -> None:
         self._ledger = ledger
@@ -34,12 +34,14 @@ class Today:
             ledger, self.models, options=PlanOptions(), segment=None, now=clock.now()
         )
         self.rows = list(self._landed())
+        # Whether any model has returned the person.
+        self.in_results = False
 
     def _read_models(self) -> Models:
         try:
             return read_models(self._warehouse.project.models_folder)
         except TailraceError:
-            # The ledger still knows what was; `validate` says what is wrong.
+            # The ledger has the history all the same; `validate` reports what is wrong.
             return Models(by_name={})
 
     def lanes(self) -> dict[str, tuple[Model, Audience]]:
@@ -59,7 +61,7 @@ class Today:
                     yield {"table": name, "deleted": bool(deleted)}
 
     def why(self, model: Model, lane: Audience, traced: Mapping[str, Any], held: str) -> str:
-        """One sentence for somebody who is not a member, or will not be one; else nothing.
+        """Why the person is not (or soon not) a member, in a sentence; empty if they are.
 
         Args:
             model: The audience's model.
@@ -70,12 +72,12 @@ class Today:
         try:
             given, suppressed = self._given(model, lane)
         except TailraceError as error:
-            return f"its SELECT cannot be run today: {error.message}"
+            return f"the model cannot be run: {error.message}"
         member = traced["membership"] == "member"
         out = self._out(lane, given, suppressed)
         if out and given and not suppressed:
             # A bad key is never read as an exit.
-            return f"{out}{', and they stay as they are' if member else ''}"
+            return f"{out}{'; the membership stays as it is' if member else ''}"
         if out:
             return f"{out}{'; the next run sends the exit' if member and not held else ''}" + (
                 f"; held by {held}" if member and held else ""
@@ -83,24 +85,24 @@ class Today:
         if member:
             return ""
         if held:
-            return f"held by {held}, and nothing of the audience is sent"
+            return f"the audience is held by {held}"
         last = traced["events"][-1]["fate"] if traced["events"] else ""
         if last.startswith("refused"):
-            return f"{last}; the next run tries again"
+            return f"{last}; the next run sends it again"
         return "the next run sends the entry"
 
     def _out(self, lane: Audience, given: int, suppressed: bool) -> str:
         if suppressed:
-            return f"consent keeps them out: {lane.suppress_when} is true"
+            return f"suppressed by consent: {lane.suppress_when} is true"
         if given > 1 and len(lane.key) == 1:
-            return f"their key stands in {given} rows, which are quarantined"
+            return f"the key is in {given} rows, which are quarantined"
         if given:
             return ""
         if not self.rows:
-            return "its SELECT does not give them today, and no landed object has this id"
+            return "not in the model's result, and no landed object has this id"
         if all(row["deleted"] for row in self.rows):
-            return "its SELECT does not give them today, and Salesforce has deleted them"
-        return "its SELECT does not give them today"
+            return "not in the model's result, and deleted in Salesforce"
+        return "not in the model's result"
 
     def _given(self, model: Model, lane: Audience) -> tuple[int, bool]:
         """How many rows the SELECT gives, and whether consent takes all of them out."""
@@ -109,6 +111,7 @@ class Today:
         names = [column for column in columns if column.name in wanted]
         whole, members = self._planner.bound(model, lane)
         given = self._count(whole, names)
+        self.in_results = self.in_results or given > 0
         return given, given > 0 and not self._count(members, names)
 
     def _count(self, query: Any, names: Sequence[Column]) -> int:

@@ -12,7 +12,8 @@ from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.segment.mapper import Mapper
 from tailrace.encoding.transforms import mask_sample
-from tailrace.errors import NothingLanded, NothingSelected
+from tailrace.encoding.values import Encoder
+from tailrace.errors import NothingLanded, NothingSelected, UnsupportedValue
 from tailrace.ledger.ledger import Ledger, Shape
 from tailrace.ledger.outbox import transition_reader
 from tailrace.plan.snapshot_schema import shape_of
@@ -20,12 +21,22 @@ from tailrace.reporting.explain import Today, held_by
 from tailrace.warehouse.connection import open_warehouse
 from tailrace.warehouse.statements import Binding, Column, query
 
+RUNS_SUGGESTED_MAX = 100
+
 
 def trace(
     project: ProjectConfig, person: str, *, clock: Clock, show_values: bool = False
 ) -> dict[str, Any]:
-    """A person's row in Salesforce, and in every audience the membership, the events, and why
-    not. Found by key, user id or anonymous id; values are masked unless `show_values`.
+    """A person's rows in Salesforce, and their membership, events and `why_not` in each audience.
+
+    Args:
+        project: The project.
+        person: A key, user id or anonymous id.
+        clock: The time source.
+        show_values: Return values as JSON has them; otherwise they are masked texts.
+
+    Returns:
+        `known` is false if no landed object, no audience and no model has the person.
     """
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = _installed(Ledger(warehouse, clock=clock))
@@ -35,7 +46,7 @@ def trace(
         traced = []
         for name in (*standing, *sorted(set(lanes) - set(standing))):
             found = _traced(ledger, name, person, show_values=show_values)
-            row, why = standing.get(name, {}), "it has no file any more"
+            row, why = standing.get(name, {}), "its model file was deleted"
             if name in lanes:
                 model, lane = lanes[name]
                 row = {"audience": lane.name, "destination": lane.destination, **row}
@@ -49,7 +60,16 @@ def trace(
                 }
             )
         shown = person if show_values else mask_sample(person)
-        return {"person": shown, "salesforce": today.rows, "audiences": traced}
+        in_ledger = any(
+            entry["events"] or entry["membership"] not in (None, "none") for entry in traced
+        )
+        return {
+            "person": shown,
+            "known": bool(today.rows) or today.in_results or in_ledger,
+            "values_shown": show_values,
+            "salesforce": today.rows,
+            "audiences": traced,
+        }
 
 
 def sizes(project: ProjectConfig, audience: str, *, clock: Clock) -> dict[str, Any]:
@@ -104,9 +124,72 @@ def members_at(
         )
 
 
+def one_run(project: ProjectConfig, run_id: str, *, clock: Clock) -> dict[str, Any]:
+    """One run of the ledger with its audiences.
+
+    Raises:
+        NothingSelected: The ledger has no run with this id.
+    """
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = _installed(Ledger(warehouse, clock=clock))
+        rows = warehouse.run("reporting/find_run", tables=ledger.tables, run_id=run_id)
+        if not rows:
+            known = [str(run["run_id"]) for run in ledger.recent_runs(RUNS_SUGGESTED_MAX)]
+            raise NothingSelected(
+                f'The ledger has no run "{run_id}".{did_you_mean(run_id, known)}',
+                hint="List the latest runs with: tailrace status",
+            )
+        seq, found_id, command, phase, started_at, finished_at, exit_code, calls, error = rows[0]
+        run = {
+            "run_id": found_id,
+            "command": command,
+            "phase": phase,
+            "started_at": format_utc(started_at),
+            "finished_at": format_utc(finished_at) if finished_at else None,
+            "exit_code": exit_code,
+            "salesforce_calls": calls,
+            "error": error,
+        }
+        audiences = warehouse.run("reporting/audiences_of_run", tables=ledger.tables, run=seq)
+        return {"runs": [run], "audiences": [_audience_of_run(row) for row in audiences]}
+
+
+def _audience_of_run(row: Sequence[Any]) -> dict[str, Any]:
+    name, destination, phase, *counts, guards = row
+    names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
+    entry = dict(zip((*names, "held", "quarantined"), counts, strict=True))
+    statuses = {"held": "held", "delivering": "failed", "failed": "failed"}
+    moved = entry["entered"] + entry["changed"] + entry["exited"]
+    return {
+        "audience": name,
+        "destination": destination,
+        "status": statuses.get(phase, "ok" if moved else "unchanged"),
+        **entry,
+        "guards": json.loads(guards),
+    }
+
+
+def recorded(project: ProjectConfig, audience: str, *, clock: Clock) -> list[dict[str, Any]]:
+    """The ledger's entries of an audience, one for each destination.
+
+    Raises:
+        NothingSelected: The ledger has no such audience.
+    """
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger, _ = _known(Ledger(warehouse, clock=clock), audience)
+        return [row for row in ledger.standing() if audience in (row["audience"], row["lane"])]
+
+
+def audience_names(project: ProjectConfig, *, clock: Clock) -> frozenset[str]:
+    """The names of the audiences that the ledger has."""
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        return frozenset(str(row["audience"]) for row in ledger.standing())
+
+
 def _installed(ledger: Ledger) -> Ledger:
     if not ledger.installed:
-        raise NothingLanded("There is no ledger yet: nothing was delivered", hint="tailrace run")
+        raise NothingLanded("There is no ledger yet", hint="Start with: tailrace run")
     return ledger
 
 
@@ -116,7 +199,10 @@ def _known(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
     if not lanes:
         known = [str(row["audience"]) for row in ledger.standing()]
         suggestion = did_you_mean(audience, known)
-        raise NothingSelected(f'The ledger has no audience "{audience}".{suggestion}')
+        raise NothingSelected(
+            f'The ledger has no audience "{audience}".{suggestion}',
+            hint="List the audiences with: tailrace status",
+        )
     return ledger, audience if audience in lanes else lanes[0]
 
 
@@ -131,6 +217,15 @@ def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
     columns = ledger.warehouse.columns_of(ledger.snapshot(name))
     shape = shape_of(columns, key=audience.key, mapped=audience.mapped_columns, file=None)
     return shape, audience
+
+
+def _as_json(value: Any) -> Any:
+    """A value as the JSON of a message has it: numbers as numbers, NULL as null."""
+    encoder = Encoder()
+    try:
+        return json.loads(encoder.dumps(encoder.encode(value)))
+    except UnsupportedValue:
+        return str(value)
 
 
 def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dict[str, Any]:
@@ -193,7 +288,7 @@ def _events(
             "acked_at": format_utc(acked_at) if acked_at else None,
             "calls": [{"kind": call.kind, "message_id": call.message_id} for call in calls],
             "values": {
-                name: str(value) if show_values else mask_sample(value)
+                name: _as_json(value) if show_values else mask_sample(value)
                 for name, value in transition.new.items()
             },
         }

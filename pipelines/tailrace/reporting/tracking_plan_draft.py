@@ -29,6 +29,20 @@ def draft_of(
     return draft([model.audience for model in chosen if model.audience], column_types=types)
 
 
+def as_yaml(plan: Mapping[str, Any]) -> str:
+    """A tracking plan as YAML, each rule written out in full without anchors."""
+    import yaml
+
+    class NoAliases(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    text: str = yaml.dump(
+        dict(plan), Dumper=NoAliases, sort_keys=False, allow_unicode=True, width=100
+    )
+    return text
+
+
 def _column_types(
     project: ProjectConfig, models: Models, chosen: Sequence[Model], *, clock: Clock
 ) -> dict[str, Mapping[str, str]]:

@@ -16,7 +16,7 @@ from typing import Any
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.audience.yaml import suggest
 from tailrace.clock import Clock
-from tailrace.config.project import ProjectConfig
+from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
 from tailrace.errors import HeaderInvalid, MissingCredential, NothingLanded, NothingSelected
@@ -35,7 +35,7 @@ from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import review
 from tailrace.run.delivery import Progress
-from tailrace.run.replay import Replay
+from tailrace.run.replay import Replay, source_of
 from tailrace.run.result import RunResult
 from tailrace.run.runner import Job, Runner, Work
 from tailrace.warehouse.connection import Warehouse, open_warehouse
@@ -85,7 +85,7 @@ def plan(
     shows = chosen.show_rows_max > 0
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        check_receivers(ledger, receivers_of(segments))
+        check_receivers(ledger, receivers_of(_with_credentials(project, selected)))
         planner = Planner(
             ledger,
             models,
@@ -203,7 +203,11 @@ def _carry_out(
 def prepare(project: ProjectConfig, job: Job) -> Work:
     """Read what a job needs, and raise what is wrong with it."""
     reads_models = job.deliver and job.retire is None
-    models, selected = _selected(project, job.select, job.exclude) if reads_models else (None, ())
+    models: Models | None = None
+    selected: Sequence[Model] = ()
+    if reads_models:
+        to = job.replay.destination if job.replay else None
+        models, selected = _selected(project, job.select, job.exclude, replayed_to=to)
     if models is not None and job.reviewed is None:
         _check_allowed(job.options, models)
     destinations = _destinations(selected) if reads_models else ()
@@ -229,6 +233,7 @@ def carry_out(
     allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.options.allow)]
     with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
         ledger.upgrade()
+        _check_names(ledger, work.job)
         receivers = receivers_of(work.segments)
         check_receivers(ledger, receivers)
         remember_receivers(ledger, receivers)
@@ -257,8 +262,26 @@ def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[st
             return {"destination": destination, "run_id": run.id}
 
 
+def _check_names(ledger: Ledger, job: Job) -> None:
+    """Refuse a misspelt audience before a run is recorded."""
+    if job.retire is not None:
+        rows = ledger.standing()
+        names = {str(row["audience"]) for row in rows}
+        if job.retire not in names | {str(row["lane"]) for row in rows}:
+            raise NothingSelected(
+                f'The ledger has no audience "{job.retire}".{did_you_mean(job.retire, names)}',
+                hint="List the audiences with: tailrace status",
+            )
+    if job.replay is not None:
+        source_of(ledger, job.replay)
+
+
 def _selected(
-    project: ProjectConfig, select: Sequence[str], exclude: Sequence[str]
+    project: ProjectConfig,
+    select: Sequence[str],
+    exclude: Sequence[str],
+    *,
+    replayed_to: str | None = None,
 ) -> tuple[Models, Sequence[Model]]:
     models = read_models(project.models_folder, objects=project.salesforce().objects)
     seen: dict[str, Audience] = {}
@@ -271,6 +294,8 @@ def _selected(
                 file=audience.file,
                 line=audience.line("audience"),
             )
+    used = [audience.destination_name for _, audience in syncs_of(models.audiences())]
+    project.refuse_unused_destinations(used, exempt=replayed_to)
     return models, models.select(select, exclude)
 
 
@@ -291,10 +316,17 @@ def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
 
 
-def _limits(project: ProjectConfig, selected: Sequence[Model]) -> Mapping[str, SegmentSettings]:
-    """The senders' limits, where there are any: a plan needs no write key."""
-    found = {}
+def _with_credentials(
+    project: ProjectConfig, selected: Sequence[Model]
+) -> Mapping[str, SegmentSettings]:
+    """The destinations whose credentials are configured where the plan is made."""
+    settings = {}
     for name in _destinations(selected):
         with suppress(MissingCredential):
-            found[name] = project.segment(name)
-    return found
+            settings[name] = project.segment(name)
+    return settings
+
+
+def _limits(project: ProjectConfig, selected: Sequence[Model]) -> Mapping[str, SegmentSettings]:
+    """The limits of each destination: a plan needs no write key."""
+    return {name: project.segment_limits(name) for name in _destinations(selected)}

@@ -52,7 +52,7 @@ def write_down_replay(ledger: Ledger, run: Run, asked: Replay) -> list[Delivery]
 
 def catch_up(ledger: Ledger, asked: Replay) -> None:
     """Give the members that the history brought what was recorded without being sent."""
-    source, target = _source(ledger, asked), _target(ledger, asked)
+    source, target = source_of(ledger, asked), _target(ledger, asked)
     here = ledger.warehouse.columns_of(ledger.snapshot(target))
     there = {c.name for c in ledger.warehouse.columns_of(ledger.snapshot(source))}
     delivered = ledger.last_delivered(source)
@@ -72,7 +72,12 @@ def catch_up(ledger: Ledger, asked: Replay) -> None:
         )
 
 
-def _source(ledger: Ledger, asked: Replay) -> str:
+def source_of(ledger: Ledger, asked: Replay) -> str:
+    """The ledger key of the audience at the destination that it is replayed from.
+
+    Raises:
+        NothingSelected: The ledger has no such audience, or only at the asked destination.
+    """
     lanes = [lane for lane in ledger.lanes_of(asked.audience) if lane != _target(ledger, asked)]
     if not lanes:
         known = [str(row["audience"]) for row in ledger.standing()]
@@ -88,7 +93,7 @@ def _target(ledger: Ledger, asked: Replay) -> str:
 
 
 def _copy(ledger: Ledger, asked: Replay) -> _Copy:
-    source, target = _source(ledger, asked), _target(ledger, asked)
+    source, target = source_of(ledger, asked), _target(ledger, asked)
     delivered = ledger.last_delivered(source)
     if delivered is None:
         raise NothingSelected(f"{asked.audience} was never delivered", hint="tailrace run")

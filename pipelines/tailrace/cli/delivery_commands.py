@@ -1,0 +1,276 @@
+"""The commands that extract, plan and send."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tailrace.cli.options import (
+    Answer,
+    Options,
+    Selection,
+    allowing,
+    audience_argument,
+    common,
+    confirm,
+    confirming,
+    object_selection,
+    planning,
+    progress_line,
+    resending,
+    selection,
+)
+
+if TYPE_CHECKING:
+    from tailrace.plan.policy import PlanOptions
+    from tailrace.results import Result
+
+CHANGES_PENDING = 5
+SHOW_ROWS_MAX = 100
+
+
+@click.command()
+@common
+@object_selection
+@click.option("--reconcile", is_flag=True, help="Also detect hard deletes by comparing IDs.")
+@click.option("--full-refresh", is_flag=True, help="Drop the objects' tables and reload them.")
+@click.option("--afresh", is_flag=True, hidden=True, help="Older name of --full-refresh.")
+@confirming
+def extract(
+    options: Options,
+    chosen: Selection,
+    reconcile: bool,
+    full_refresh: bool,
+    afresh: bool,
+    yes: bool,
+    dry_run: bool,
+) -> Result:
+    """Load Salesforce objects into the warehouse."""
+    project = options.project()
+    full_refresh = full_refresh or afresh
+    preview = project.extract(select=chosen.select, exclude=chosen.exclude, dry_run=True)
+    if dry_run:
+        return replace(preview, data={**preview.data, "full_refresh": full_refresh})
+    if full_refresh:
+        names = ", ".join(preview.data["would_load"])
+        confirm(options, f"This drops the tables of {names} and reloads them.", yes=yes)
+    with progress_line(options) as progress:
+        return project.extract(
+            select=chosen.select,
+            exclude=chosen.exclude,
+            reconcile=reconcile,
+            full_refresh=full_refresh,
+            progress=progress,
+        )
+
+
+@click.command()
+@common
+@selection
+@planning
+@click.option(
+    "--format",
+    "shape",
+    type=click.Choice(["text", "json", "markdown"]),
+    default="text",
+    show_default=True,
+    help="Output format; markdown is for a comment on a pull request.",
+)
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 5 when changes are pending.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the plan to FILE, for `sync --plan FILE`.",
+)
+@click.option(
+    "--show",
+    "show_rows_max",
+    type=click.IntRange(0, SHOW_ROWS_MAX),
+    default=0,
+    metavar="N",
+    help="Show N members of each audience and operation, with their messages; masked.",
+)
+@click.option("--show-values", is_flag=True, help="With --show: show values, not masked.")
+def plan(
+    options: Options,
+    chosen: Selection,
+    plan_options: PlanOptions,
+    shape: str,
+    detailed_exitcode: bool,
+    out: Path | None,
+    show_rows_max: int,
+    show_values: bool,
+) -> Answer:
+    """Show who would enter, change and exit, and why."""
+    if show_values and not show_rows_max:
+        raise click.UsageError("--show-values needs --show N.")
+    plan_options = replace(plan_options, show_rows_max=show_rows_max, show_values=show_values)
+    result = options.project().plan(
+        select=chosen.select, exclude=chosen.exclude, options=plan_options, out=out
+    )
+    if detailed_exitcode and result.exit_code == 0 and result.pending:
+        result = replace(result, exit_code=CHANGES_PENDING)
+    output = result.as_dict()
+    if shape == "markdown" and not options.as_json:
+        from tailrace.cli.markdown import markdown
+
+        return Answer(options, output, markdown(output, options.target))
+    return Answer(options, output)
+
+
+@click.command()
+@common
+@selection
+@planning
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    metavar="FILE",
+    help="Apply a saved plan; fails if anything has changed.",
+)
+@resending
+def sync(
+    options: Options,
+    chosen: Selection,
+    plan_options: PlanOptions,
+    plan_file: Path | None,
+    resend: bool,
+) -> Result:
+    """Plan and deliver the loaded data, without extracting."""
+    if plan_file is not None and (chosen, plan_options) != (Selection(), type(plan_options)()):
+        raise click.UsageError("--plan uses the selection and the options of the saved plan.")
+    with progress_line(options) as progress:
+        return options.project().sync(
+            select=chosen.select,
+            exclude=chosen.exclude,
+            options=plan_options,
+            plan_file=plan_file,
+            resend=resend,
+            progress=progress,
+        )
+
+
+@click.command()
+@common
+@selection
+@planning
+@resending
+def run(options: Options, chosen: Selection, plan_options: PlanOptions, resend: bool) -> Result:
+    """Extract, then sync: the main job."""
+    with progress_line(options) as progress:
+        return options.project().run(
+            select=chosen.select,
+            exclude=chosen.exclude,
+            options=plan_options,
+            resend=resend,
+            progress=progress,
+        )
+
+
+@click.command()
+@common
+@selection
+@allowing
+@resending
+def retry(
+    options: Options, chosen: Selection, allow: tuple[tuple[str, str], ...], resend: bool
+) -> Result:
+    """Send rejected rows again, and nothing else."""
+    with progress_line(options) as progress:
+        return options.project().retry(
+            select=chosen.select,
+            exclude=chosen.exclude,
+            allow=allow,
+            resend=resend,
+            progress=progress,
+        )
+
+
+@click.command()
+@common
+@audience_argument
+@click.option(
+    "--send/--no-send",
+    default=None,
+    help="Send every member again, or mark all as delivered without sending.",
+)
+@allowing
+@resending
+@confirming
+def reset(
+    options: Options,
+    audience: str,
+    send: bool | None,
+    allow: tuple[tuple[str, str], ...],
+    resend: bool,
+    yes: bool,
+    dry_run: bool,
+) -> Result:
+    """Reset AUDIENCE's delivery state."""
+    if send is None:
+        raise click.UsageError(
+            "Add --send to send every member again, or --no-send to mark all as delivered."
+        )
+    project = options.project()
+    if dry_run:
+        return project.reset(audience, send=send, allow=allow, dry_run=True)
+    if send and not yes:
+        preview = project.reset(audience, send=True, allow=allow, dry_run=True)
+        members = sum(entry.entered + entry.changed for entry in preview.audiences.values())
+        confirm(options, f"This sends {members:,} members of {audience} again.", yes=yes)
+    with progress_line(options) as progress:
+        return project.reset(audience, send=send, allow=allow, resend=resend, progress=progress)
+
+
+@click.command()
+@common
+@audience_argument
+@click.option(
+    "--to",
+    "destination",
+    required=True,
+    metavar="DESTINATION",
+    help="A section [destination.DESTINATION] with a write key.",
+)
+@click.option("--history", is_flag=True, help="Replay the full history with original timestamps.")
+@resending
+def replay(
+    options: Options, audience: str, destination: str, history: bool, resend: bool
+) -> Result:
+    """Backfill AUDIENCE to a new destination."""
+    with progress_line(options) as progress:
+        return options.project().replay(
+            audience, destination, history=history, resend=resend, progress=progress
+        )
+
+
+@click.command()
+@common
+@audience_argument
+@resending
+@confirming
+def retire(options: Options, audience: str, resend: bool, yes: bool, dry_run: bool) -> Result:
+    """Send an exit for each member of AUDIENCE and close it.
+
+    Delete the model file first, or the next run re-enters everyone.
+    """
+    project = options.project()
+    preview = project.retire(audience, dry_run=True)
+    if dry_run:
+        return preview
+    exits = preview.data["would_exit"]
+    remains = "".join(f" {warning['message']}." for warning in preview.warnings)
+    question = f"This sends {exits:,} exits of {audience} and stops tracking it.{remains}"
+    confirm(options, question, yes=yes)
+    with progress_line(options) as progress:
+        return project.retire(audience, resend=resend, progress=progress)
+
+
+# In the order in which `tailrace --help` lists them.
+COMMANDS = (extract, plan, sync, run)
+CORRECTIONS = (retry, reset, replay, retire)

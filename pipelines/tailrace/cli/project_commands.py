@@ -1,0 +1,94 @@
+"""The commands about the project itself: start it, check it, list what it has."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from tailrace.cli.options import Answer, Options, Selection, common, selection
+from tailrace.results import Result
+
+
+@click.command()
+@common
+@click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
+def init(_: Options, directory: Path) -> Result:
+    """Create a project in DIR without overwriting files."""
+    from tailrace.cli.init import scaffold
+
+    done = scaffold(directory)
+    data = {"project": str(done.root), "created": [*done.created], "kept": [*done.kept]}
+    return Result(command="init", data=data)
+
+
+@click.command()
+@common
+def demo(options: Options) -> Answer:
+    """Run a demo against local simulators, no account needed.
+
+    It runs the main job three times, over two simulated days, and takes about 20 seconds.
+    """
+    from tailrace.cli import text
+    from tailrace.cli.demo import story
+
+    chapters = []
+    click.echo("Starting a Salesforce org and a Segment source on this machine ...\n", err=True)
+    for chapter in story():
+        details = {"title": chapter.title, "who": chapter.who, "example": chapter.example}
+        chapters.append(chapter.result | {"command": "demo"} | details)
+        if not options.as_json:
+            text.show(chapters[-1], sys.stdout, plain=options.plain)
+    code = max(chapter["exit_code"] for chapter in chapters)
+    errors = [entry for chapter in chapters for entry in chapter["errors"]]
+    output = Result(command="demo", exit_code=code, data={"runs": chapters}).as_dict()
+    return Answer(options, output | {"errors": errors}, text=None if options.as_json else "")
+
+
+@click.command()
+@common
+def doctor(options: Options) -> Result:
+    """Check the installation, configuration and connections."""
+    from tailrace.cli.doctor import examine, exit_code
+    from tailrace.clock import SystemClock
+
+    checks = examine(options.project_dir, options.target, clock=SystemClock())
+    data = {"checks": [check.as_dict() for check in checks]}
+    return Result(command="doctor", exit_code=exit_code(checks), data=data)
+
+
+@click.command()
+@common
+@selection
+def validate(options: Options, chosen: Selection) -> Result:
+    """Check the configuration, models and audiences, offline."""
+    return options.project().validate(select=chosen.select, exclude=chosen.exclude)
+
+
+@click.command()
+@common
+@selection
+def ls(options: Options, chosen: Selection) -> Result:
+    """List models with their columns and dependencies."""
+    return options.project().ls(select=chosen.select, exclude=chosen.exclude)
+
+
+@click.command("tracking-plan")
+@common
+@selection
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write to FILE. If saved as tracking_plan.yaml, it is enforced on every run.",
+)
+def tracking_plan(options: Options, chosen: Selection, out: Path | None) -> Answer:
+    """Draft a tracking plan for Segment Protocols."""
+    result = options.project().tracking_plan(select=chosen.select, exclude=chosen.exclude, out=out)
+    shown = None if options.as_json or out is not None else str(result.data["yaml"])
+    return Answer(options, result.as_dict(), text=shown)
+
+
+# In the order in which `tailrace --help` lists them.
+COMMANDS = (init, demo, doctor, validate, ls, tracking_plan)

@@ -1,0 +1,76 @@
+"""The offline checks of a configuration that `tailrace validate` makes."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+
+from tailrace.config.project import ProjectConfig
+from tailrace.config.sections import did_you_mean
+from tailrace.errors import ConfigurationError, InvalidConfigValue
+
+# The SQL destinations of dlt, with the module of their driver.
+DRIVERS = {
+    "duckdb": "duckdb",
+    "postgres": "psycopg2",
+    "redshift": "psycopg2",
+    "snowflake": "snowflake",
+    "bigquery": "google.cloud.bigquery",
+    "databricks": "databricks",
+    "mssql": "pyodbc",
+    "synapse": "pyodbc",
+    "fabric": "pyodbc",
+    "athena": "pyathena",
+    "clickhouse": "clickhouse_driver",
+    "motherduck": "duckdb",
+    "dremio": "pyarrow",
+    "ducklake": "duckdb",
+    "sqlalchemy": "sqlalchemy",
+}
+
+
+def check_settings(project: ProjectConfig, *, destinations: Iterable[str]) -> None:
+    """Check the type and range of every setting and the name of the warehouse.
+
+    Credentials are not asked for: a pull request's checks have none.
+
+    Raises:
+        ConfigurationError: A setting is wrong; it names the file and the key.
+    """
+    project.salesforce()
+    for name in destinations:
+        if project.destination_type(name) == "segment":
+            project.segment_limits(name)
+    check_warehouse(project.settings.warehouse)
+    if project.settings.warehouse == "duckdb":
+        # Raises if the setting names no file.
+        _ = project.duckdb_file
+
+
+def check_warehouse(name: str) -> None:
+    """Check that a warehouse is an SQL destination of dlt whose driver is installed.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if name not in DRIVERS:
+        raise InvalidConfigValue(
+            f'tailrace.warehouse is "{name}", which is not an SQL destination of dlt.'
+            f"{did_you_mean(name, DRIVERS)}",
+            hint='Set warehouse = "duckdb" or "postgres" under [tailrace] in .dlt/config.toml.',
+            file=".dlt/config.toml",
+        )
+    if not _is_installed(DRIVERS[name]):
+        package = "tailrace[postgres]" if name == "postgres" else f"dlt[{name}]"
+        raise ConfigurationError(
+            f"The warehouse {name} needs a driver that is not installed: {DRIVERS[name]}",
+            hint=f'Install it with: pip install "{package}"',
+            file=".dlt/config.toml",
+        )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False

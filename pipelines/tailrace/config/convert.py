@@ -1,0 +1,82 @@
+"""Configured values as the types of the settings."""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from tailrace.config.settings import MAY_BE_ZERO
+from tailrace.errors import InvalidConfigValue
+
+
+def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
+    """A configured value as the type of its field; text is read as dlt reads the environment.
+
+    Raises:
+        InvalidConfigValue: The value has another type or is out of range. The message does not
+            quote it: it may be a secret in the wrong place.
+    """
+    try:
+        converted = _converted(value, hint)
+        if converted == 0 and not isinstance(converted, bool) and key not in MAY_BE_ZERO:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InvalidConfigValue(
+            f"{section}.{key} (in {where}) is not {_described(hint, zero=key in MAY_BE_ZERO)}",
+            hint=f"Correct {key} under [{section}].",
+        ) from None
+    return converted
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    origin = get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None or value == "":
+            return None
+        return _converted(value, next(a for a in get_args(hint) if a is not type(None)))
+    if origin is typing.Literal:
+        if value not in get_args(hint):
+            raise ValueError(value)
+        return value
+    if origin is tuple:
+        items = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
+        if isinstance(items, Mapping):
+            raise TypeError(items)
+        if isinstance(items, str):
+            items = [part.strip() for part in items.split(",") if part.strip()]
+        return tuple(str(item) for item in items)
+    if hint is bool:
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if not isinstance(value, bool):
+            raise ValueError(value)
+        return value
+    if hint in (int, float):
+        if isinstance(value, bool):
+            raise TypeError(value)
+        number = hint(value)
+        if not math.isfinite(number) or number < 0 or (hint is int and number != float(value)):
+            raise ValueError(value)
+        return number
+    if not isinstance(value, str | int | float):
+        raise TypeError(value)
+    return str(value)
+
+
+def _described(hint: Any, *, zero: bool) -> str:
+    if get_origin(hint) is typing.Literal:
+        return "one of " + ", ".join(str(a) for a in get_args(hint))
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return _described(next(a for a in get_args(hint) if a is not type(None)), zero=zero)
+    least = "≥ 0" if zero else "> 0"
+    names = {
+        int: f"a whole number {least}",
+        float: f"a number {least}",
+        bool: "true or false",
+        str: "text",
+    }
+    return names.get(hint, "a list of names")

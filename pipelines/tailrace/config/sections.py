@@ -1,0 +1,190 @@
+"""Which sections and keys `.dlt/*.toml` and the environment may have.
+
+A misspelt section would leave every setting in it at its default, so unknown sections are refused
+like unknown keys. Sections of dlt are left alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
+
+from tailrace.errors import UnknownConfigKey
+
+Layers = tuple[tuple[str, Mapping[str, Any]], ...]
+
+# Keys that other readers of the same sections own: dlt's, and the tables below ours.
+KEYS_OF_OTHERS = {
+    "sources.salesforce": {"credentials", "object", "per_object", "max_table_nesting"},
+    "tailrace": {"alerts"},
+}
+OUR_SECTIONS = ("tailrace", "sources", "destination")
+# The sections and keys that dlt 1.31 reads at the top level of its files.
+SECTIONS_OF_DLT = frozenset(
+    {
+        *("runtime", "providers", "load", "normalize", "extract", "schema", "data_writer"),
+        *("destinations", "pipelines", "datasets", "dbt_package_runner", "dbt_cloud", "dashboard"),
+        *("workspace", "profile", "dlthub", "progress", "refresh", "dev_mode", "buffer_max_items"),
+        *("pipelines_dir", "pipeline_name", "pipeline_salt", "dataset_name", "use_single_dataset"),
+        *("restore_from_destination", "enable_runtime_trace", "file_max_bytes", "file_max_items"),
+        *("import_schema_path", "export_schema_path", "truncate_staging_dataset", "workers"),
+        *(
+            "destination_type",
+            "destination_name",
+            "staging_type",
+            "staging_name",
+            "loader_file_format",
+        ),
+    }
+)
+DESTINATIONS_OF_DLT = frozenset(
+    {
+        *("postgres", "snowflake", "filesystem", "duckdb", "ducklake", "dummy", "mssql", "fabric"),
+        *("bigquery", "athena", "redshift", "qdrant", "lancedb", "lance", "motherduck", "weaviate"),
+        *("synapse", "databricks", "dremio", "clickhouse", "destination", "sqlalchemy"),
+        *("credentials", "create_indexes", "replace_strategy", "type"),
+    }
+)
+RECEIVERS = ("segment", "salesforce", "webhook")
+# Without one of these, nothing can be sent to a destination.
+CREDENTIAL_KEYS = frozenset({"type", "write_key", "url", "credentials"})
+TYPO_SIMILARITY = 0.85
+
+
+def table_of(layer: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    """A section of a file; empty if the file has none."""
+    table: Any = layer
+    for part in section.split("."):
+        table = table.get(part, {}) if isinstance(table, Mapping) else {}
+    return table if isinstance(table, Mapping) else {}
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` Did you mean "x"?`, or an empty text.
+
+    >>> did_you_mean("segmnt", ["segment", "webhook"])
+    ' Did you mean "segment"?'
+    """
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f' Did you mean "{close[0]}"?' if close else ""
+
+
+def refuse_unknown_sections(layers: Layers) -> None:
+    """Refuse sections at the top of a file and below `[sources]` that nothing reads.
+
+    Raises:
+        UnknownConfigKey: It names the file, the section, and the one that may be meant.
+    """
+    known = {*OUR_SECTIONS, *SECTIONS_OF_DLT}
+    for file, layer in layers:
+        for name, value in layer.items():
+            if name not in known:
+                what = f"section [{name}]" if isinstance(value, Mapping) else f'key "{name}"'
+                raise UnknownConfigKey(
+                    f"Neither Tailrace nor dlt reads the {what}."
+                    f"{did_you_mean(name, [*OUR_SECTIONS, *sorted(SECTIONS_OF_DLT)])}",
+                    hint="Tailrace reads [tailrace], [sources.salesforce] and [destination.NAME]. "
+                    "Correct the name, then run: tailrace validate",
+                    file=file,
+                )
+            if name in OUR_SECTIONS and not isinstance(value, Mapping):
+                raise UnknownConfigKey(f'"{name}" must be a section, [{name}]', file=file)
+        for name in table_of(layer, "sources"):
+            if name != "salesforce" and _is_typo(name, "salesforce"):
+                raise UnknownConfigKey(
+                    f'Nothing reads [sources.{name}]. Did you mean "salesforce"?', file=file
+                )
+        for name in DESTINATIONS_OF_DLT:
+            for key in table_of(layer, f"destination.{name}"):
+                if key != "credentials" and _is_typo(key, "credentials"):
+                    raise UnknownConfigKey(
+                        f'[destination.{name}] has no key "{key}". Did you mean "credentials"?',
+                        file=file,
+                    )
+
+
+def refuse_unused_destinations(
+    layers: Layers,
+    environ: Mapping[str, str],
+    *,
+    used: Iterable[str],
+    exempt: str | None,
+    warehouse: str,
+) -> None:
+    """Refuse `[destination.NAME]` sections that look like a misspelt name of a used one.
+
+    A section that no audience goes to is accepted if it has a type or a credential of its own:
+    `replay` can send to it.
+
+    Args:
+        layers: The files.
+        environ: The environment.
+        used: The names that audience headers go to.
+        exempt: A name that the command itself gives.
+        warehouse: The name of the warehouse's section.
+
+    Raises:
+        UnknownConfigKey: It names the file and the section that may be meant.
+    """
+    names = {*used, *RECEIVERS}
+    known = {*names, exempt, warehouse, *DESTINATIONS_OF_DLT}
+    configured = {
+        name: file for file, layer in reversed(layers) for name in table_of(layer, "destination")
+    }
+    keys: dict[str, set[str]] = {
+        name: {key for _, layer in layers for key in table_of(layer, f"destination.{name}")}
+        for name in configured
+    }
+    for variable in environ:
+        section, name, *rest = [*variable.lower().split("__"), ""]
+        if section == "destination" and rest and rest != [""]:
+            keys.setdefault(name, set()).add(rest[0])
+    for name in sorted(set(keys) - known):
+        typo = next((other for other in sorted(names) if _is_typo(name, other)), None)
+        without_credential = name in configured and not keys[name] & CREDENTIAL_KEYS
+        if "type" in keys[name] or not (typo or without_credential):
+            continue
+        place = f"[destination.{name}]" if name in configured else f"DESTINATION__{name.upper()}__"
+        raise UnknownConfigKey(
+            f"No audience goes to {place}, and it has no type."
+            f"{did_you_mean(name, [*names, warehouse])}",
+            hint="Correct the name, name it under `destination:` in a header, or give it a type.",
+            file=configured.get(name),
+        )
+
+
+def _is_typo(word: str, known: str) -> bool:
+    """Whether a word is nearly another one, and not that one with a suffix such as `_eu` or `2`."""
+    if word.rstrip("0123456789") == known or word.startswith(f"{known}_"):
+        return False
+    return difflib.SequenceMatcher(None, word.lower(), known).ratio() >= TYPO_SIMILARITY
+
+
+def refuse_unknown_keys(
+    layers: Layers,
+    environ: Mapping[str, str],
+    sections: Mapping[str, type],
+) -> None:
+    """Refuse keys that our sections do not have, in the files and in the environment.
+
+    Raises:
+        UnknownConfigKey: It names the file and the key that may be meant.
+    """
+    for section, shape in sections.items():
+        known = {f.name for f in fields(shape)} | KEYS_OF_OTHERS.get(section, set())
+        for where, layer in layers:
+            for key in table_of(layer, section):
+                if key not in known:
+                    raise UnknownConfigKey(
+                        f'[{section}] has no key "{key}".{did_you_mean(key, known)}', file=where
+                    )
+        prefix = section.replace(".", "__").upper() + "__"
+        for name in environ:
+            key = name.removeprefix(prefix).lower()
+            if name.startswith(prefix) and key.split("__")[0] not in known:
+                suggestion = (
+                    did_you_mean(key, known).upper().replace("DID YOU MEAN", "Did you mean")
+                )
+                raise UnknownConfigKey(f"The environment's {name} is not a key.{suggestion}")

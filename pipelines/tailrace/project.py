@@ -1,0 +1,587 @@
+"""`tailrace.Project`: the Python API. The command line is a caller of it.
+
+Nothing here prints. The engine is imported inside the methods, so that importing the package and
+the offline methods do not import dlt or DuckDB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tailrace.clock import Clock, SystemClock, format_utc
+from tailrace.config.project import ProjectConfig, load_project
+from tailrace.errors import NothingLanded, NothingSelected, TailraceError
+from tailrace.results import Result
+
+if TYPE_CHECKING:
+    from tailrace.models.loader import Model, Models
+    from tailrace.plan.policy import PlanOptions
+    from tailrace.run.result import RunResult
+
+Progress = Callable[[str, int, int], None]
+
+
+class Project:
+    """A Tailrace project: a folder with `.dlt/config.toml` and `models/`.
+
+    >>> project = Project.load("shop", target="prod")  # doctest: +SKIP
+    >>> project.run(select=["tag:marketing"]).audiences["vip_contacts"].entered  # doctest: +SKIP
+    3
+    """
+
+    def __init__(self, config: ProjectConfig, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+
+    @classmethod
+    def load(
+        cls,
+        path: Path | str | None = None,
+        *,
+        target: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
+    ) -> Project:
+        """Read the project in a folder.
+
+        Args:
+            path: The project's folder. Without it, the working directory or the nearest folder
+                above it that has a `.dlt/config.toml`.
+            target: Use the settings of `.dlt/<target>.*.toml`.
+            environ: The environment variables to read settings from (default: the process's).
+            clock: The time source (default: the system's clock).
+
+        Raises:
+            tailrace.errors.ConfigurationError: The folder is not a project, or a setting is wrong.
+        """
+        return cls(load_project(path, target=target, environ=environ), clock=clock)
+
+    def extract(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        reconcile: bool = False,
+        full_refresh: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Load Salesforce objects into the warehouse.
+
+        Args:
+            select: Objects (`Contact`, `object:Contact`, a glob), or models, for the objects that
+                they read. Without it, all configured objects.
+            exclude: The same, to leave out.
+            reconcile: Also compare the ids, to find rows that were deleted without a trace.
+            full_refresh: Drop the tables of the objects and load them again.
+            dry_run: Only return the objects that would be loaded.
+            progress: Called with an object's name, its rows so far, and 0.
+        """
+        from tailrace.run import job
+
+        names = self._objects(select, exclude)
+        if dry_run:
+            return Result(command="extract", data={"dry_run": True, "would_load": list(names)})
+        done = job.extract(
+            self.config,
+            clock=self.clock,
+            objects=names if select or exclude else None,
+            reconcile=reconcile,
+            afresh=full_refresh,
+            progress=progress,
+        )
+        return _result_of(done)
+
+    def plan(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        options: PlanOptions | None = None,
+        out: Path | str | None = None,
+    ) -> Result:
+        """Compute what `sync` would send. Sends nothing and writes nothing to the ledger.
+
+        Args:
+            select: Models by name, glob, `tag:NAME` or `object:NAME`; all of them without it.
+            exclude: Models to leave out.
+            options: Guards to override, and what to do about changed SQL and mappings.
+            out: Write the plan to this file, for `sync(plan_file=...)`.
+
+        Raises:
+            tailrace.errors.UserError: A model, a header or the selection is wrong.
+            tailrace.errors.NothingLanded: No object was extracted yet.
+        """
+        from tailrace.run import job
+
+        with self._former_audiences(select):
+            plan = job.plan(
+                self.config,
+                clock=self.clock,
+                select=select,
+                exclude=exclude,
+                options=options,
+                out=None if out is None else Path(out).absolute(),
+            )
+        run_id = f"{plan.planned_at:%Y-%m-%dT%H:%M:%SZ}-plan"
+        data = {"run_id": run_id, **plan.as_dict()}
+        data.pop("errors", None)
+        return Result(command="plan", exit_code=plan.exit_code, data=data, errors=plan.errors)
+
+    def sync(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        options: PlanOptions | None = None,
+        plan_file: Path | str | None = None,
+        resend: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Build the models, plan and deliver, without extracting.
+
+        Args:
+            select: As of `plan`.
+            exclude: As of `plan`.
+            options: As of `plan`.
+            plan_file: Apply this saved plan; nothing is sent if anything has changed since.
+            resend: Also re-send pending messages older than `resend_hours_max`.
+            progress: Called with a name, the number of members done, and their total.
+        """
+        from tailrace.run import job
+
+        with self._former_audiences(select):
+            done = job.sync(
+                self.config,
+                clock=self.clock,
+                select=select,
+                exclude=exclude,
+                options=options,
+                plan_file=None if plan_file is None else Path(plan_file).absolute(),
+                resend=resend,
+                progress=progress,
+            )
+        return _result_of(done)
+
+    def run(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        options: PlanOptions | None = None,
+        resend: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """The main job: `extract`, then `sync`, with the arguments of `sync`."""
+        from tailrace.run import job
+
+        with self._former_audiences(select):
+            done = job.run(
+                self.config,
+                clock=self.clock,
+                select=select,
+                exclude=exclude,
+                options=options,
+                resend=resend,
+                progress=progress,
+            )
+        return _result_of(done)
+
+    def retry(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        allow: Sequence[tuple[str, str]] = (),
+        resend: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Send the rejected members again, and nothing else.
+
+        Args:
+            select: As of `plan`.
+            exclude: As of `plan`.
+            allow: Pairs of an audience and a guard to override.
+            resend: As of `sync`.
+            progress: As of `sync`.
+        """
+        options = _plan_options(allow, intent="retry")
+        done = self.sync(
+            select=select, exclude=exclude, options=options, resend=resend, progress=progress
+        )
+        return replace(done, command="retry")
+
+    def reset(
+        self,
+        audience: str,
+        *,
+        send: bool,
+        allow: Sequence[tuple[str, str]] = (),
+        resend: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Forget what was delivered of an audience.
+
+        Args:
+            audience: Its name.
+            send: Send every member again; otherwise record today's members without sending.
+            allow: As of `retry`.
+            resend: As of `sync`.
+            dry_run: Only return the plan.
+            progress: As of `sync`.
+        """
+        options = _plan_options(allow, intent="resend" if send else "accept")
+        if dry_run:
+            plan = self.plan(select=[audience], options=options)
+            return replace(plan, command="reset", data={"dry_run": True, **plan.data})
+        done = self.sync(select=[audience], options=options, resend=resend, progress=progress)
+        return replace(done, command="reset")
+
+    def retire(
+        self,
+        audience: str,
+        *,
+        resend: bool = False,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Send an exit event for every member of an audience, then stop tracking it.
+
+        Args:
+            audience: Its name. Its file may be deleted.
+            resend: As of `sync`.
+            dry_run: Only return how many exits would be sent.
+            progress: As of `sync`.
+
+        Raises:
+            tailrace.errors.NothingSelected: The ledger has no such audience.
+        """
+        from tailrace.run import job
+
+        if dry_run:
+            rows = self._recorded(audience)
+            exits = sum(int(row["size_after"] or 0) for row in rows)
+            data = {"dry_run": True, "audience": audience, "would_exit": exits}
+            return Result(command="retire", data={**data, "warnings": self._file_remains(audience)})
+        warnings = self._file_remains(audience)
+        done = job.retire(self.config, audience, clock=self.clock, resend=resend, progress=progress)
+        result = _result_of(done)
+        data = {**result.data, "warnings": [*result.data["warnings"], *warnings]}
+        return replace(result, data=data)
+
+    def replay(
+        self,
+        audience: str,
+        destination: str,
+        *,
+        history: bool = False,
+        resend: bool = False,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Backfill an audience to a new destination from the ledger.
+
+        Args:
+            audience: Its name.
+            destination: The section `[destination.NAME]` to send to.
+            history: Replay the full history with original timestamps; otherwise the current
+                members enter.
+            resend: As of `sync`.
+            progress: As of `sync`.
+        """
+        from tailrace.run import job
+
+        done = job.replay(
+            self.config,
+            audience,
+            destination,
+            clock=self.clock,
+            history=history,
+            resend=resend,
+            progress=progress,
+        )
+        return _result_of(done)
+
+    def status(self, run_id: str | None = None) -> Result:
+        """The latest runs and the audiences, or one run with its audiences.
+
+        Raises:
+            tailrace.errors.NothingSelected: The ledger has no run with this id.
+        """
+        from tailrace.reporting import history
+        from tailrace.run import job
+
+        if run_id is not None:
+            data = history.one_run(self.config, run_id, clock=self.clock)
+            return Result(command="status", data=data)
+        try:
+            return Result(command="status", data=job.status(self.config, clock=self.clock))
+        except NothingLanded:
+            return Result(command="status", data={"runs": [], "audiences": []})
+
+    def rejected(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        show_values: bool = False,
+        rows_max: int | None = None,
+    ) -> Result:
+        """The rejected members: counts by reason, and the rows with their keys.
+
+        Args:
+            select: Audiences by name, glob or `tag:NAME`; all of them without it.
+            exclude: Audiences to leave out.
+            show_values: Return keys as they are; otherwise they are masked.
+            rows_max: The most rows to return; all of them without it.
+        """
+        from tailrace.reporting import rejections
+
+        try:
+            data = rejections.rejected(
+                self.config,
+                clock=self.clock,
+                select=select,
+                exclude=exclude,
+                show_values=show_values,
+                rows_max=rows_max,
+            )
+        except NothingLanded:
+            data = {"rejected": [], "rows": []}
+        return Result(command="rejected", data=data)
+
+    def trace(self, person: str, *, show_values: bool = False) -> Result:
+        """A person's membership and delivery history.
+
+        Args:
+            person: A key, userId or anonymousId.
+            show_values: Return values as they were sent; otherwise they are masked.
+        """
+        from tailrace.reporting import history
+
+        data = history.trace(self.config, person, clock=self.clock, show_values=show_values)
+        if data.pop("known"):
+            return Result(command="trace", data=data)
+        unknown = NothingSelected(
+            f"No landed object, no model and no audience has the person {data['person']}",
+            hint="Give a key, a userId or an anonymousId, e.g. an 18-character Salesforce id.",
+        )
+        return Result(command="trace", exit_code=2, data=data, errors=(unknown,))
+
+    def history(self, audience: str, *, at: datetime | None = None) -> Result:
+        """An audience's size over time, or the keys of its members at a time.
+
+        Args:
+            audience: Its name.
+            at: The time; without a zone it is UTC.
+
+        Raises:
+            tailrace.errors.NothingSelected: The ledger has no such audience, or the deliveries of
+                that time were purged.
+        """
+        from tailrace.reporting import history
+
+        if at is None:
+            data = history.sizes(self.config, audience, clock=self.clock)
+            return Result(command="history", data=data)
+        moment = at if at.tzinfo else at.replace(tzinfo=UTC)
+        keys = history.members_at(self.config, audience, moment, clock=self.clock)
+        members = [list(key) for key in keys]
+        data = {"audience": audience, "at": format_utc(moment), "members": members}
+        return Result(command="history", data=data)
+
+    def rename(self, old_name: str, new_name: str) -> Result:
+        """Move an audience's ledger to another name. No member enters or exits.
+
+        Raises:
+            tailrace.errors.NothingSelected: The ledger has no audience of the old name or has one
+                of the new name, or a model's header still has the old name.
+        """
+        from tailrace.ledger import maintenance
+
+        for model in self._audience_files(old_name):
+            raise NothingSelected(
+                f'This file still declares the audience "{old_name}": the next run would send an '
+                "entry for every member",
+                hint=f"Write `audience: {new_name}` in its header, then run: "
+                f"tailrace rename {old_name} {new_name}",
+                file=model.file,
+            )
+        data = maintenance.rename(self.config, old_name, new_name, clock=self.clock)
+        return Result(command="rename", data=data)
+
+    def rebind(self, destination: str) -> Result:
+        """Accept a destination's rotated credential as the same receiver.
+
+        Args:
+            destination: The section `[destination.NAME]`.
+        """
+        from tailrace.run import job
+
+        data = job.rebind(self.config, destination, clock=self.clock)
+        return Result(command="destinations", data=data)
+
+    def purge(self, older_than: timedelta, *, dry_run: bool = False) -> Result:
+        """Delete records of deliveries that completed longer ago.
+
+        Args:
+            older_than: The age of the records. Members who left in the last 24 hours are kept.
+            dry_run: Only count the records.
+        """
+        from tailrace.ledger import maintenance
+
+        data = maintenance.purge(
+            self.config, older_than=older_than, clock=self.clock, dry_run=dry_run
+        )
+        return Result(command="purge", data=data)
+
+    def validate(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
+        """Check the configuration, the models and the tracking plan, offline.
+
+        Raises:
+            tailrace.errors.UserError: Something is wrong; it names the file and the line.
+        """
+        from tailrace.config.check import check_settings
+        from tailrace.destinations.segment.tracking_plan import TrackingPlan
+        from tailrace.run import notices
+
+        models = self._models()
+        destinations = {
+            sync.destination_name: None
+            for model in models.audiences()
+            if model.audience is not None
+            for sync in model.audience.syncs()
+        }
+        self.config.refuse_unused_destinations(destinations)
+        check_settings(self.config, destinations=destinations or ("segment",))
+        chosen = models.select(select, exclude)
+        TrackingPlan.read(self.config.tracking_plan_file)
+        warnings = [
+            warning.as_dict()
+            for model in chosen
+            for warning in (
+                *model.warnings,
+                *(notices.of_header(model.audience) if model.audience else ()),
+            )
+        ]
+        audiences = sum(model.audience is not None for model in chosen)
+        data = {"models": len(chosen), "audience_count": audiences, "warnings": warnings}
+        return Result(command="validate", data=data)
+
+    def ls(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
+        """The models in the order in which they are built."""
+        chosen = self._models().select(select, exclude)
+        return Result(command="ls", data={"models": [_listed(model) for model in chosen]})
+
+    def tracking_plan(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        out: Path | str | None = None,
+    ) -> Result:
+        """Draft a tracking plan of what the audiences send, as YAML and as an object.
+
+        Args:
+            select: As of `plan`.
+            exclude: As of `plan`.
+            out: Write the YAML to this file. A `tracking_plan.yaml` in the project is enforced.
+        """
+        from tailrace.reporting.tracking_plan_draft import as_yaml, draft_of
+
+        plan = draft_of(self.config, clock=self.clock, select=select, exclude=exclude)
+        text = as_yaml(plan)
+        file = None if out is None else Path(out).absolute()
+        if file is not None:
+            file.write_text(text, encoding="utf-8")
+        data = {"tracking_plan": plan, "yaml": text, "file": None if file is None else str(file)}
+        return Result(command="tracking-plan", data=data)
+
+    def _models(self) -> Models:
+        from tailrace.models.loader import read_models
+
+        return read_models(self.config.models_folder, objects=self.config.salesforce().objects)
+
+    def _objects(self, select: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:
+        from tailrace.models.objects import select_objects
+
+        return select_objects(self._models, self.config.salesforce().objects, select, exclude)
+
+    def _audience_files(self, audience: str) -> Iterator[Model]:
+        for model in self._models().audiences():
+            if model.audience is not None and model.audience.name == audience:
+                yield model
+
+    def _file_remains(self, audience: str) -> list[dict[str, Any]]:
+        """A warning where a model still declares an audience that is retired."""
+        return [
+            {
+                "message": f"{model.path} still declares {audience}: the next run sends an entry "
+                "for every member",
+                "hint": f"Delete {model.path} to retire the audience for good.",
+                "audience": audience,
+                "file": str(model.path),
+                "line": None,
+            }
+            for model in self._audience_files(audience)
+        ]
+
+    def _recorded(self, audience: str) -> list[dict[str, Any]]:
+        from tailrace.reporting import history
+
+        return history.recorded(self.config, audience, clock=self.clock)
+
+    @contextmanager
+    def _former_audiences(self, select: Sequence[str]) -> Iterator[None]:
+        """Say so if a selected name is an audience of the ledger whose file was deleted."""
+        try:
+            yield
+        except NothingSelected as error:
+            names = set(select) & self._names_in_ledger()
+            for name in sorted(names):
+                if f'"{name}"' in error.message:
+                    raise NothingSelected(
+                        f"{name} has members in the ledger and no model file",
+                        hint=f"Send their exits with: tailrace retire {name}. If it has another "
+                        f"name now: tailrace rename {name} NEW_NAME",
+                    ) from None
+            raise
+
+    def _names_in_ledger(self) -> frozenset[str]:
+        from tailrace.reporting import history
+
+        with suppress(TailraceError):
+            return history.audience_names(self.config, clock=self.clock)
+        return frozenset()
+
+
+def _plan_options(allow: Sequence[tuple[str, str]], *, intent: str) -> PlanOptions:
+    from tailrace.plan.policy import PlanOptions
+
+    return PlanOptions(allow=frozenset(allow), intent=intent)  # type: ignore[arg-type]
+
+
+def _result_of(done: RunResult) -> Result:
+    data = done.as_dict()
+    del data["errors"]
+    return Result(command=done.command, exit_code=done.exit_code, data=data, errors=done.errors)
+
+
+def _listed(model: Model) -> dict[str, Any]:
+    audience = model.audience
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "materialized": model.materialized,
+        "path": str(model.path),
+        "depends_on": sorted(model.depends_on),
+        "reads": sorted(model.reads),
+        "columns": None if model.columns is None else list(model.columns),
+        "key": list(audience.key) if audience else None,
+        "tags": list(audience.tags) if audience else [],
+    }

@@ -1,0 +1,117 @@
+"""The rejected members: counts by reason, and the rows with the rule, the path and the key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tailrace.audience.audience import Audience
+from tailrace.clock import Clock, format_utc
+from tailrace.config.project import ProjectConfig, did_you_mean
+from tailrace.encoding.transforms import mask_sample
+from tailrace.errors import NothingSelected
+from tailrace.ledger import maintenance
+from tailrace.ledger.ledger import Ledger
+from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.statements import Column
+
+
+def rejected(
+    project: ProjectConfig,
+    *,
+    clock: Clock,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    show_values: bool = False,
+    rows_max: int | None = None,
+) -> dict[str, Any]:
+    """The unresolved rejections of the selected audiences.
+
+    Returns:
+        `rejected` has one entry for each audience, message kind and reason, with its count.
+        `rows` has the rejected messages with the key of their member, the latest first; keys are
+        masked unless `show_values`.
+
+    Raises:
+        NothingSelected: A pattern names no audience of the ledger.
+        NothingLanded: There is no warehouse yet.
+    """
+    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+        ledger = Ledger(warehouse, clock=clock)
+        entries = maintenance.rejected_by_reason(ledger)
+        if select:
+            names = _selected(ledger, select)
+            entries = [entry for entry in entries if entry["audience"] in names]
+        if exclude:
+            names = _selected(ledger, exclude)
+            entries = [entry for entry in entries if entry["audience"] not in names]
+        rows: list[dict[str, Any]] = []
+        for name in dict.fromkeys(str(entry["audience"]) for entry in entries):
+            left = None if rows_max is None else rows_max - len(rows)
+            if left is None or left > 0:
+                rows += _rows(ledger, name, show_values=show_values, rows_max=left)
+        return {"rejected": entries, "rows": rows}
+
+
+def _selected(ledger: Ledger, patterns: Sequence[str]) -> set[str]:
+    """The ledger keys of the audiences that match."""
+    standing = ledger.standing()
+    selected: set[str] = set()
+    for pattern in patterns:
+        matches = {
+            str(row["lane"])
+            for row in standing
+            if fnmatchcase(str(row["audience"]), pattern) or fnmatchcase(str(row["lane"]), pattern)
+        }
+        if not matches:
+            known = [str(row["audience"]) for row in standing]
+            raise NothingSelected(
+                f'The ledger has no audience "{pattern}".{did_you_mean(pattern, known)}',
+                hint="List the audiences with: tailrace status",
+            )
+        selected |= matches
+    return selected
+
+
+def _rows(
+    ledger: Ledger, audience: str, *, show_values: bool, rows_max: int | None
+) -> list[dict[str, Any]]:
+    recorded = ledger.last_delivered(audience)
+    mappings = [recorded.mapping] if recorded else []
+    mappings += [each.mapping for each in ledger.unsettled() if each.audience == audience]
+    if not mappings:
+        return []
+    key = Audience.from_mapping(mappings[0]).key
+    columns = {
+        column.name: column for column in ledger.warehouse.columns_of(ledger.outbox(audience))
+    }
+    keys: list[Column] = [columns[name] for name in key if name in columns]
+    if len(keys) != len(key):
+        return []
+    rows = ledger.warehouse.run(
+        "reporting/rejected_rows",
+        tables={**ledger.tables, "outbox": ledger.outbox(audience)},
+        columns={"keys": keys},
+        audience=audience,
+        rows_max=2**31 - 1 if rows_max is None else rows_max,
+    )
+    return [
+        {
+            "audience": audience,
+            "key": {
+                column.name: str(value) if show_values else mask_sample(value)
+                for column, value in zip(keys, row[9:], strict=True)
+            },
+            "op": row[0],
+            "kind": row[1],
+            "reason": row[2],
+            "path": row[3],
+            "status": row[4],
+            "attempts": row[5],
+            "message_id": row[6],
+            "first_seen": format_utc(row[7]),
+            "last_seen": format_utc(row[8]),
+        }
+        for row in rows
+    ]
