@@ -149,7 +149,7 @@ def test_a_key_is_mapped_only_where_it_is_sent() -> None:
     assert ("u", "c") == made.compared_columns
 
 
-def test_a_time_or_a_message_id_alone_changes_nobody() -> None:
+def test_a_time_or_a_message_id_alone_is_no_change() -> None:
     """Unless it is sent as a property as well."""
     text = "key: id\nuser_id: id\ntrack: {timestamp: at, message_id: mid, properties: {p: p}}"
     assert ("p",) == audience(text).compared_columns

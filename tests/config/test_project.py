@@ -69,7 +69,7 @@ def test_a_key_that_a_file_leaves_out_comes_from_the_next(tmp_path: Path) -> Non
     assert "https://api.segment.io" == made.host
 
 
-def test_a_target_without_a_file_is_told(tmp_path: Path) -> None:
+def test_a_target_without_a_file_is_an_error(tmp_path: Path) -> None:
     """Otherwise a misspelt target would run against the wrong account."""
     with pytest.raises(InvalidConfigValue, match='no target "prdo"') as raised:
         project(tmp_path, target="prdo", prod_config="")
@@ -146,7 +146,7 @@ def test_tables_of_others_are_left_alone(tmp_path: Path) -> None:
         ("host = ['https://api.segment.io']", "text"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_told_with_its_place(
+def test_a_value_of_the_wrong_type_is_reported_with_its_place(
     tmp_path: Path, text: str, spoken: str
 ) -> None:
     """What it should be and where it stands, never what it was."""
@@ -276,7 +276,7 @@ def test_nothing_that_is_printed_tells_a_secret(tmp_path: Path) -> None:
     assert SECRET == made.salesforce_credentials().client_secret
 
 
-def test_a_file_that_is_no_toml_is_told_with_the_line(tmp_path: Path) -> None:
+def test_invalid_toml_is_reported_with_the_line(tmp_path: Path) -> None:
     """And without the line itself."""
     with pytest.raises(InvalidConfigValue, match=r"Not valid TOML: at line 2") as raised:
         project(tmp_path, secrets=f"[destination.segment]\nwrite_key = {SECRET}\n")
@@ -288,7 +288,7 @@ def test_a_file_that_is_no_toml_is_told_with_the_line(tmp_path: Path) -> None:
     assert "crm" == load_project(tmp_path, environ={}).settings.dataset
 
 
-def test_a_missing_credential_is_told_with_both_ways_to_give_it(tmp_path: Path) -> None:
+def test_a_missing_credential_is_reported_with_both_ways_to_set_it(tmp_path: Path) -> None:
     """The key, its section, its file, and its name in the environment."""
     with pytest.raises(MissingCredential) as raised:
         project(tmp_path).segment()
@@ -310,7 +310,7 @@ def test_a_private_key_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
     assert SECRET == made.salesforce_credentials().private_key
 
 
-def test_a_folder_without_a_project_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_project_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotAProject, match="no Tailrace project in") as raised:
         load_project(tmp_path)
     assert "tailrace init" in raised.value.hint

@@ -89,7 +89,7 @@ def test_who_enters_and_changes_may_be_limited_too(move: str) -> None:
     assert [name] == holding(guards=limited, **{move: 11})
 
 
-def test_the_first_run_is_not_held_by_a_share_of_nobody() -> None:
+def test_a_percentage_does_not_hold_the_first_run() -> None:
     """A limit in rows is a limit for it too."""
     first = {"size_before": 0, "size_after": 50, "entered": 50}
     assert [] == holding(guards=limits(max_entered=Limit(share=0.5)), **first)
@@ -112,7 +112,7 @@ def test_bad_keys_hold_whatever_else_is_allowed() -> None:
     assert "3 rows have a NULL or duplicate key" == guard.message
 
 
-def test_doubts_about_an_object_hold_with_their_reasons() -> None:
+def test_an_unreliable_object_holds_with_its_reasons() -> None:
     seen = judged(upstream=("Contact is incomplete (cut off)", "Lead came back empty"))["upstream"]
     assert (True, 2, 0) == (seen.held, seen.seen, seen.limit)
     assert "Contact is incomplete (cut off); Lead came back empty" in seen.message
@@ -146,7 +146,7 @@ def test_each_guard_is_allowed_by_its_own_name_only(name: str) -> None:
     assert not judged(name)["keys"].allowed
 
 
-def test_a_verdict_is_told_in_the_shape_of_a_result() -> None:
+def test_a_guard_has_the_shape_of_a_result() -> None:
     told = judged(exited=900)["max_exited"].as_dict()
     assert {
         "name": "max_exited",

@@ -199,7 +199,7 @@ def test_the_order_of_the_key_s_parts_means_nothing(desk: Desk) -> None:
     assert 0 == desk.plan().planned
 
 
-def test_a_reset_begins_anew_with_another_key(desk: Desk) -> None:
+def test_a_reset_starts_again_with_another_key(desk: Desk) -> None:
     """Nothing of the old key is left to stand in the way, doubts included."""
     desk.deliver(doubtful=["c1"])
     people(desk, key="email")

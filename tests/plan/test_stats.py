@@ -43,7 +43,7 @@ def test_a_user_of_several_audiences_counts_once(shop: Shop) -> None:
     assert (2, 5) == new_users(shop)
 
 
-def test_whoever_was_ever_sent_is_not_new(shop: Shop) -> None:
+def test_a_user_that_was_ever_sent_is_not_new(shop: Shop) -> None:
     """Neither members of another audience nor those who left it."""
     shop.sync()
     shop.land([{"id": "c1", "city": "Oslo", "is_deleted": True}])
@@ -53,7 +53,7 @@ def test_whoever_was_ever_sent_is_not_new(shop: Shop) -> None:
     assert (1, 4) == new_users(shop)
 
 
-def test_a_held_audience_brings_nobody(shop: Shop) -> None:
+def test_a_held_audience_has_no_new_users(shop: Shop) -> None:
     shop.audience(PEOPLE.replace("key: id", "key: id\nguards: {max_entered: 1}"))
     assert (0, 2) == new_users(shop)
 

@@ -33,7 +33,7 @@ def asked(shop: Shop, person: str = "c1") -> tuple[list[dict[str, Any]], dict[st
     return found["salesforce"], audience
 
 
-def test_whoever_is_in_is_in(shop: Shop) -> None:
+def test_a_member_is_shown_as_a_member(shop: Shop) -> None:
     shop.land([{"id": "c1"}])
     shop.sync()
     rows, audience = asked(shop)
@@ -54,7 +54,9 @@ def test_whoever_is_in_is_in(shop: Shop) -> None:
     ],
     ids=["nowhere", "deleted", "consent", "duplicate"],
 )
-def test_whoever_is_not_in_is_told_why(shop: Shop, rows: list[dict[str, Any]], why: str) -> None:
+def test_the_reason_is_shown_if_a_person_is_not_a_member(
+    shop: Shop, rows: list[dict[str, Any]], why: str
+) -> None:
     """Before any delivery of them, and, of a member, with what the next run does."""
     shop.land([{"id": "c9"}])
     shop.sync()

@@ -119,7 +119,7 @@ def members(
     return [row for row in rows if away is None or not row[away]]
 
 
-def test_the_starter_s_models_are_valid_without_a_doubt(models: Models) -> None:
+def test_the_starter_s_models_are_valid_without_a_warning(models: Models) -> None:
     """Nothing in them moves, and every audience says who is in it and whom to ask."""
     assert [] == [each for model in models.by_name.values() for each in model.warnings]
     assert len(models.audiences()) >= 3

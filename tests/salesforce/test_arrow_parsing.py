@@ -136,7 +136,9 @@ def test_booleans() -> None:
         ("bool", "maybe", "text"),
     ],
 )
-def test_a_cell_that_does_not_fit_is_null_and_told_of(kind: Kind, cell: str, expected: str) -> None:
+def test_a_cell_that_does_not_fit_is_null_and_reported(
+    kind: Kind, cell: str, expected: str
+) -> None:
     """A bad cell costs neither its row nor its page, and its value is told to nobody."""
     assert expected == the_bad_one(kind, cell)
 
@@ -153,7 +155,7 @@ def test_one_bad_cell_leaves_its_neighbours_alone() -> None:
     assert [RejectedValue("003B", "N__c", "bigint", "text")] == bad
 
 
-def test_bad_utf8_lands_as_text_and_is_told_of() -> None:
+def test_bad_utf8_lands_as_text_and_is_reported() -> None:
     """Text with a broken byte is still worth having."""
     data = body([("003A", "Jos")], ("Id", "Value__c")).replace(b"Jos", b"Jos\xe9")
 

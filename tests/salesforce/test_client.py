@@ -93,7 +93,7 @@ def test_four_ways_to_log_in(sf: SalesforceSimulator, kind: str) -> None:
         ("username and password", {"password": "wr0ng-s3cret"}),
     ],
 )
-def test_a_refused_login_is_told_with_a_hint_and_without_the_secret(
+def test_a_refused_login_is_reported_with_a_hint_and_without_the_secret(
     sf: SalesforceSimulator, kind: str, wrong: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Exit code 2, tried once."""

@@ -99,7 +99,7 @@ def test_a_late_commit_is_not_lost(landing: Landing) -> None:
     )
 
 
-def test_the_horizon_is_asked_before_the_rows(landing: Landing) -> None:
+def test_the_high_watermark_is_read_before_the_rows(landing: Landing) -> None:
     """A transaction that ends between the two would be missed the other way round."""
     landing.one("Contact")
 
@@ -418,7 +418,7 @@ def test_what_is_too_complicated_for_rest_goes_bulk(landing: Landing) -> None:
     assert ("bulk", True) == (facts.api, facts.complete)
 
 
-def test_landing_anew_is_all_or_nothing(landing: Landing) -> None:
+def test_a_full_refresh_is_all_or_nothing(landing: Landing) -> None:
     """A table is not dropped for rows that then do not come."""
     landing.extract("Account", "Contact")
     landing.sf.faults.append(Fault(path="*/queryAll", contains="FROM+Contact", status=503))

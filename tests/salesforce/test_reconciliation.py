@@ -223,7 +223,7 @@ def test_rows_that_came_into_sight_are_fetched(landing: Landing) -> None:
     assert (False, False) == flags(landing, hidden)
 
 
-def test_formulas_are_read_anew_on_demand(landing: Landing) -> None:
+def test_formulas_are_refreshed_on_demand(landing: Landing) -> None:
     """`formula = "refresh"`: values that moved without their row's cursor are merged."""
     settings = {"Account": ObjectSettings(formula="refresh")}
     landing.one("Account", per_object=settings)
@@ -239,7 +239,7 @@ def test_formulas_are_read_anew_on_demand(landing: Landing) -> None:
     assert (0, 1.5) == (facts.rows, landing.value(score))
 
 
-def test_formulas_are_read_anew_every_so_many_hours(landing: Landing) -> None:
+def test_formulas_are_refreshed_every_so_many_hours(landing: Landing) -> None:
     """`formula_refresh_hours` leaves them alone in between."""
     settings = {"formula": "refresh", "formula_refresh_hours": 24}
     landing.one("Account", **settings)

@@ -56,7 +56,7 @@ def spans(sf: SalesforceSimulator) -> list[timedelta]:
     ]
 
 
-def test_the_horizon_counts_what_changed(sf: SalesforceSimulator, api: Api) -> None:
+def test_the_high_watermark_counts_changed_rows(sf: SalesforceSimulator, api: Api) -> None:
     """One call tells how far the window is complete, and about how many rows it has."""
     sf.org.touch("Contact", 12)
     sf.org.advance(minutes=5)
@@ -67,7 +67,9 @@ def test_the_horizon_counts_what_changed(sf: SalesforceSimulator, api: Api) -> N
     assert (12, high.replace(second=0, microsecond=0)) == (found.changed, found.high_watermark)
 
 
-def test_an_open_transaction_holds_the_horizon_back(sf: SalesforceSimulator, api: Api) -> None:
+def test_an_open_transaction_holds_the_high_watermark_back(
+    sf: SalesforceSimulator, api: Api
+) -> None:
     """Even behind the window's start."""
     sf.org.hold_back(START)
 

@@ -117,7 +117,7 @@ def test_nothing_is_printed(tmp_path: Path) -> None:
     assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
-def test_an_unknown_object_is_told_before_anything_lands(landing: Landing) -> None:
+def test_an_unknown_object_is_reported_before_anything_lands(landing: Landing) -> None:
     """The name that was probably meant is in the message."""
     with pytest.raises(UnknownObject, match=r'Contcat.*Did you mean "Contact"') as caught:
         landing.extract("Account", "Contcat")
@@ -132,7 +132,7 @@ def test_names_that_are_no_objects(landing: Landing, name: str) -> None:
         landing.extract(name)
 
 
-def test_all_that_is_unknown_is_told_at_once(landing: Landing) -> None:
+def test_all_unknown_names_are_reported_at_once(landing: Landing) -> None:
     """Objects and fields alike, each with what was probably meant."""
     wrong = {"Contact": ObjectSettings(fields=("Id", "LastNmae"), exclude=("Emial", "LastNmae"))}
 
@@ -148,7 +148,7 @@ def test_all_that_is_unknown_is_told_at_once(landing: Landing) -> None:
     assert (2, []) == (caught.value.exit_code, landing.rows("SELECT * FROM duckdb_tables()"))
 
 
-def test_an_unknown_field_is_told_before_anything_lands(landing: Landing) -> None:
+def test_an_unknown_field_is_reported_before_anything_lands(landing: Landing) -> None:
     """So is a field's."""
     wrong = {"Contact": ObjectSettings(fields=("Id", "LastNmae"))}
 

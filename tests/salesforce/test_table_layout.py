@@ -196,7 +196,7 @@ def test_meanings_are_kept_with_the_table(landing: Landing) -> None:
     assert "npe01__HomeEmail__c" == home[FIELD_HINT]
 
 
-def test_meanings_are_asked_for_anew_when_a_field_is_new(landing: Landing) -> None:
+def test_descriptions_are_read_again_when_a_field_is_new(landing: Landing) -> None:
     """And they are not needed to land rows."""
     landing.one("Contact")
     new = SimulatedField(

@@ -356,7 +356,7 @@ class TestProcess:
         assert process.stdout is not None
         return process, json.loads(process.stdout.readline())
 
-    def test_it_serves_until_it_is_told_to_stop(self) -> None:
+    def test_it_serves_until_it_is_stopped(self) -> None:
         """One line of JSON says where it is; a token can be had; SIGTERM ends it quietly."""
         process, told = self.start("--contacts", "1000", "--start", "2026-11-20T06:00:00Z")
         with process:

@@ -75,7 +75,7 @@ def ids(warehouse: Warehouse) -> list[str]:
     return [row[0] for row in warehouse.execute("SELECT id FROM salesforce.contact ORDER BY id")]
 
 
-def test_a_type_is_told_as_it_can_be_written(warehouse: Warehouse) -> None:
+def test_a_type_is_named_as_it_is_written_in_sql(warehouse: Warehouse) -> None:
     """A column made with the type that a table is said to have has that type again."""
     types = TYPES[warehouse.dialect]
     columns = ", ".join(f"c{n} {type_}" for n, type_ in enumerate(types))
@@ -114,7 +114,7 @@ def test_a_query_is_described_without_being_run(warehouse: Warehouse) -> None:
         ("SELECT no_such_function(id) FROM salesforce.contact", "no_such_function"),
     ],
 )
-def test_a_query_that_does_not_bind_is_told_in_the_words_of_the_engine(
+def test_a_query_that_does_not_bind_is_reported_in_the_engine_s_words(
     warehouse: Warehouse, sql: str, words: str
 ) -> None:
     """In one line, and the session goes on."""
@@ -306,7 +306,7 @@ def test_what_only_reads_makes_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("deleted_of_10", "anew"), [(2, False), (5, True)])
-def test_a_table_is_written_anew_only_where_much_was_deleted(
+def test_a_table_is_rewritten_only_if_many_rows_were_deleted(
     tmp_path: Path, deleted_of_10: int, anew: bool
 ) -> None:
     """A run that moves a few members leaves the table's other rows where they are on disk."""
@@ -360,7 +360,7 @@ def settings(root: Path, warehouse: str, secrets: str = "") -> Shop:
         ),
     ],
 )
-def test_a_warehouse_that_cannot_be_opened_is_told_without_a_secret(
+def test_a_warehouse_that_cannot_be_opened_is_reported_without_a_secret(
     tmp_path: Path, warehouse: str, secrets: str, error: type[ConfigurationError], message: str
 ) -> None:
     """Exit 2, what is wrong, and nothing of the credentials."""

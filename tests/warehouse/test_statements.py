@@ -144,7 +144,7 @@ def _people(**without: None) -> dict[str, Any]:
     return {name: value for name, value in bound.items() if name not in without}
 
 
-def test_a_statement_is_rendered_anew_for_every_value() -> None:
+def test_a_statement_is_rendered_again_for_every_value() -> None:
     """Rendering is remembered, and what was bound before is not."""
     texts = {statement("ledger/acknowledged", "duckdb", run=n, audience=f"a{n}") for n in range(5)}
     assert 5 == len(texts)

@@ -258,7 +258,7 @@ def test_the_same_sql_gives_the_same_rows(shop: Store) -> None:
     assert told == SAME_SQL
 
 
-def test_edits_and_new_columns_move_nobody_by_themselves(shop: Store) -> None:
+def test_edits_and_new_columns_change_no_member_by_themselves(shop: Store) -> None:
     """The plan says what they did, and a wrong edit is held until it is allowed."""
     shop.audience(PEOPLE.replace("key: id\n", "key: id\nguards: {max_exited: 1}\n"))
     moved(shop.sync())
@@ -285,7 +285,7 @@ def test_edits_and_new_columns_move_nobody_by_themselves(shop: Store) -> None:
     assert (0, 0, 1, 0, 1) == sent
 
 
-def test_a_refused_row_is_planned_anew_and_nothing_else(shop: Store) -> None:
+def test_a_rejected_row_is_planned_again_and_nothing_else(shop: Store) -> None:
     """Exit 4, named by its reason, sent when it is mended; then all is quiet."""
     assert shop.segment is not None
     shop.segment.faults.append(Fault(path="/v1/batch", poison={"userId": "c2"}, status=400))
@@ -420,7 +420,7 @@ def test_an_audience_is_renamed_traced_purged_and_retired(shop: Store) -> None:
     assert {"c1", "c2"} == {user for user, _, _ in said(shop)}
 
 
-def test_another_destination_is_told_from_the_ledger(shop: Store) -> None:
+def test_another_destination_is_filled_from_the_ledger(shop: Store) -> None:
     """Its members as entering, with an outbox and a ledger of its own."""
     with SegmentSimulator(write_key="other-key") as other:
         shop.environ |= {
@@ -441,7 +441,7 @@ def test_another_destination_is_told_from_the_ledger(shop: Store) -> None:
 
 
 @pytest.mark.postgres
-def test_a_second_run_waits_for_nobody(
+def test_a_second_run_does_not_wait(
     tmp_path: Path, postgres_server: PostgresServer, postgres_database: str
 ) -> None:
     """On a shared warehouse the lock of a living run ends the other one with 75."""

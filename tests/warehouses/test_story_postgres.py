@@ -89,7 +89,7 @@ def moved(result: Any, name: str) -> tuple[int, int, int, int]:
     return (before, *moves)
 
 
-def test_the_whole_story_is_told_on_postgres(story: Story) -> None:
+def test_the_whole_scenario_runs_on_postgres(story: Story) -> None:
     """Two days from Salesforce to Segment, a review between, and the ledger looked after."""
     story.said("extract")
     reviewed = story.said("plan", "--out", "plan.json")
