@@ -36,7 +36,7 @@ from tailrace.errors import (
     Unreachable,
 )
 from tailrace.retry import Attempt, RetryPolicy, retry_after_seconds, retrying
-from tailrace.salesforce.answers import as_mapping, as_text, parse_json
+from tailrace.salesforce.answers import as_mapping, as_records, as_text, parse_json
 from tailrace.salesforce.auth import Token, kind_of, log_in, scrub
 from tailrace.salesforce.bounded_http import (
     NEVER_CONNECTED,
@@ -132,6 +132,8 @@ class Api:
         self._login_lock = threading.Lock()
         self._token: Token | None = None
         self._generation = 0
+        self._org_id_asked = False
+        self._queried_org_id: str | None = None
         self.salesforce = Salesforce(
             session_id="unused",
             instance_url=credentials.instance_url,
@@ -224,12 +226,17 @@ class Api:
         Known from the login where possible; asked for by a query otherwise.
         """
         self.token()
-        assert self._token is not None
-        if self._token.org_id is None:
-            with suppress(ServiceFailed, AttributeError, IndexError, TypeError):
-                answer = as_mapping(self.get("query", q="SELECT Id FROM Organization"), "query")
-                return as_text(answer["records"][0].get("Id"), "Id")[:15]
-        return self._token.org_id
+        with self._lock:
+            assert self._token is not None
+            if self._token.org_id is not None or self._org_id_asked:
+                return self._token.org_id or self._queried_org_id
+            self._org_id_asked = True
+        with suppress(ServiceFailed):
+            answer = as_mapping(self.get("query", q="SELECT Id FROM Organization"), "query")
+            records = as_records(answer.get("records"), "records of Organization")
+            if records:
+                self._queried_org_id = as_text(records[0].get("Id"), "Id")[:15]
+        return self._queried_org_id
 
     def token(self) -> tuple[str, str, int]:
         """The access token, its host and its generation; logs in when there is none yet."""
