@@ -11,6 +11,18 @@ VALUES (
   :changed, :exited, :quarantined, :held, 0, 0, 0, :by_reason, :guards
 )
 
+-- name: forget_inputs
+-- Removes the fingerprint of an audience's inputs.
+DELETE FROM audience_inputs WHERE audience = :audience
+
+-- name: record_inputs
+-- The fingerprint of the inputs that a run planned an audience from.
+INSERT INTO audience_inputs (audience, run_seq, fingerprint) VALUES (:audience, :run, :fingerprint)
+
+-- name: recorded_inputs
+-- The fingerprint of each audience's inputs, and the run that planned from them.
+SELECT audience, run_seq, fingerprint FROM audience_inputs
+
 -- name: last_delivered
 -- The last run of an audience that the snapshot stands for.
 SELECT run_seq, definition, definition_fingerprint, mapping, mapping_fingerprint,

@@ -108,6 +108,14 @@ CREATE TABLE receivers (
   bound_at TIMESTAMPTZ NOT NULL
 );
 
+-- name: version_3
+-- A fingerprint of everything that an audience's last delivered plan was computed from.
+CREATE TABLE audience_inputs (
+  audience TEXT NOT NULL,
+  run_seq BIGINT NOT NULL,
+  fingerprint TEXT NOT NULL
+);
+
 -- name: found_installation
 -- This installation's namespace and the version of its tables.
 SELECT namespace, version FROM installation

@@ -241,10 +241,16 @@ def planning(body: Callable[..., Any]) -> Callable[..., Any]:
         help="When a column is mapped for the first time: send, hold, or accept (record without "
         "sending). Overrides the header; default: accept. Older word: absorb.",
     )
+    @click.option(
+        "--no-skip",
+        is_flag=True,
+        help="Run every model, even if its tables, SQL and mapping have not changed.",
+    )
     @wraps(body)
     def command(
         *args: Any,
         allow: tuple[tuple[str, str], ...],
+        no_skip: bool,
         on_definition_change: str | None,
         on_mapping_change: str | None,
         on_new_column: str | None,
@@ -257,6 +263,7 @@ def planning(body: Callable[..., Any]) -> Callable[..., Any]:
             on_definition_change=on_definition_change,
             on_mapping_change=on_mapping_change,
             on_new_column=on_new_column,
+            skip_unchanged=not no_skip,
         )
         return body(*args, plan_options, **values)
 

@@ -18,7 +18,9 @@ from tailrace.errors import LedgerGap, LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-VERSION = 2
+VERSION = 3
+# The version that brought `audience_inputs`; a plan reads older ledgers as they are.
+INPUTS_VERSION = 3
 TABLES = (
     "installation",
     "runs",
@@ -29,6 +31,7 @@ TABLES = (
     "extracts",
     "lock",
     "receivers",
+    "audience_inputs",
 )
 # What moves when an audience run is settled, in this order.
 SETTLING = (
@@ -309,6 +312,18 @@ class Ledger:
         """Write down what a run planned for an audience."""
         now = self.clock.now()
         self._run("record_audience_run", run=run.seq, audience=audience, written_at=now, **values)
+
+    def record_inputs(self, run: Run, audience: str, fingerprint: str | None) -> None:
+        """Replace the fingerprint of an audience's inputs; None forgets it."""
+        self._run("forget_inputs", audience=audience)
+        if fingerprint is not None:
+            self._run("record_inputs", audience=audience, run=run.seq, fingerprint=fingerprint)
+
+    def recorded_inputs(self) -> dict[tuple[str, int], str]:
+        """The fingerprint of each audience's inputs, by its ledger key and the run's number."""
+        if not self.installed or self.version < INPUTS_VERSION:
+            return {}
+        return {(str(row[0]), int(row[1])): str(row[2]) for row in self._run("recorded_inputs")}
 
     def retire(self, audience: str) -> None:
         """Close the ledger of an audience; one of the same name would start anew."""

@@ -129,6 +129,15 @@ def pin(query: exp.Query, now: datetime) -> exp.Query:
     return pinned
 
 
+def reads_clock(query: exp.Query) -> bool:
+    """Whether the rows of a SELECT depend on the time at which it runs."""
+    return any(
+        _clock(node) is not None
+        or (isinstance(node, exp.Anonymous) and _name(node) == "age" and len(node.expressions) == 1)
+        for node in query.walk()
+    )
+
+
 def _clock(node: exp.Expr) -> str | None:
     if isinstance(node, exp.Anonymous):
         return _CLOCKS.get(_name(node)) if not node.expressions else None

@@ -29,7 +29,11 @@ Status = Literal["ok", "unchanged", "held", "failed"]
 @dataclass(frozen=True, kw_only=True)
 class AudiencePlan:
     """What a run would do for one audience. Counts are members, except `calls`, which are messages
-    by type."""
+    by type.
+
+    `inputs` is a fingerprint of everything that the plan was computed from; None if it cannot be
+    compared with a later one. `skipped` says why the model was not run.
+    """
 
     audience: Audience
     model: Binding = field(repr=False)
@@ -51,6 +55,8 @@ class AudiencePlan:
     samples: tuple[Mapping[str, str], ...] = ()
     rows: tuple[PreviewRow, ...] = ()
     digest: str = ""
+    inputs: str | None = field(default=None, repr=False)
+    skipped: str = ""
 
     @property
     def ledger_key(self) -> str:
@@ -116,6 +122,7 @@ class AudiencePlan:
             "retyped_columns": [column.name for column in schema_change.retyped],
             "samples": [dict(sample) for sample in self.samples],
             "rows": [row.as_dict() for row in self.rows],
+            "skipped": self.skipped,
         }
 
 
@@ -157,6 +164,7 @@ class AudienceFailure:
             "retyped_columns": [],
             "samples": [],
             "rows": [],
+            "skipped": "",
         }
 
 

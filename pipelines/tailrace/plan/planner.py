@@ -21,7 +21,7 @@ from tailrace.errors import (
     StatementRefused,
     UserError,
 )
-from tailrace.ledger.ledger import Delivered, Extracted, Ledger
+from tailrace.ledger.ledger import Delivered, Extracted, Ledger, Shape
 from tailrace.models.lineage import fields_read
 from tailrace.models.loader import (
     Model,
@@ -36,6 +36,7 @@ from tailrace.plan import stats
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
 from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
+from tailrace.plan.inputs import Inputs
 from tailrace.plan.plan import AudienceFailure, AudiencePlan, BuildResult, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
 from tailrace.plan.preview import PreviewRow, preview
@@ -101,16 +102,28 @@ class Planner:
         the others are planned.
         """
         failures: dict[str, AudienceFailure] = {}
-        requests = []
+        requests, skipped = [], []
+        inputs = Inputs(self.ledger, self.models, selected)
+        fingerprints: dict[str, str | None] = {}
         # All models are bound before the first one runs, so that an error is reported early.
         for model, audience in syncs_of(selected):
             if audience.ledger_key in without:
                 continue
+            unchanged = self._unchanged(model, audience, inputs)
+            if unchanged is not None:
+                skipped.append(unchanged)
+                continue
+            # Before the model runs: a write in between is then noticed by the next run.
+            fingerprints[audience.ledger_key] = inputs.fingerprint(model, audience)
             try:
                 requests.append((model, *self._request(model, audience)))
             except ModelError as error:
                 failures[audience.ledger_key] = AudienceFailure(audience=audience, error=error)
-        audiences = self._guard_first_run(self._plan_all(requests, failures))
+        planned = self._guard_first_run(self._plan_all(requests, failures))
+        audiences = (
+            *skipped,
+            *(replace(plan, inputs=fingerprints[plan.ledger_key]) for plan in planned),
+        )
         return Plan(
             planned_at=self.now,
             run_seq=self.run_seq,
@@ -122,6 +135,55 @@ class Planner:
             unfinished=stats.unfinished(self.ledger),
             salesforce_calls=self.ledger.last_salesforce_calls(),
             segments=self.segment or {},
+        )
+
+    def _unchanged(self, model: Model, audience: Audience, inputs: Inputs) -> AudiencePlan | None:
+        """The plan of an audience whose inputs are those of its last delivery; else None.
+
+        Its model is not run: the same rows would come of it.
+        """
+        if not self.options.skip_unchanged or self.options.digests:
+            return None
+        if self.options.intent != "changes":
+            return None
+        key = audience.ledger_key
+        delivered = inputs.unchanged_since(model, audience)
+        if delivered is None or delivered.rejected or self.ledger.pending(key) != (0, 0):
+            return None
+        size = self.ledger.size(key)
+        guard_input = GuardInput(
+            size_before=size,
+            size_after=size,
+            entered=0,
+            changed=0,
+            exited=0,
+            quarantined=0,
+            upstream=self._upstream(model, audience),
+        )
+        guards = judge(audience, guard_input, allowed=frozenset())
+        if any(guard.held for guard in guards):
+            return None
+        return AudiencePlan(
+            audience=audience,
+            model=self.ledger.snapshot(key),
+            shape=Shape(keys=(), columns=()),
+            diff=Diff(
+                transitions=self.ledger.snapshot(key),
+                rows_seen=delivered.rows_seen,
+                fingerprint=delivered.model_fingerprint,
+                size_before=size,
+                size_after=size,
+                quarantined=0,
+                unchanged=True,
+            ),
+            definition=delivered.definition,
+            fingerprint=delivered.definition_fingerprint,
+            delivered=delivered,
+            policy=self._policy(audience),
+            guards=guards,
+            calls={"identify": 0, "group": 0, "track": 0},
+            digest="nothing",
+            skipped="inputs unchanged",
         )
 
     def _plan_all(
@@ -363,7 +425,9 @@ class Planner:
             delivered=request.delivered,
             policy=request.policy,
             guards=() if retires else judge(request.audience, guard_input, allowed=allowed),
-            **counts,
+            entered=counts["entered"],
+            changed=counts["changed"],
+            exited=counts["exited"],
             by_reason=stats.by_reason(result),
             calls=stats.calls(result, mapper),
             new_users=sum(group.members for group in result.groups if group.is_new),

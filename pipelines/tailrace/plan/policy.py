@@ -51,7 +51,7 @@ class PlanOptions:
 
     `allow` holds pairs of an audience and a guard that may pass once. With `show_rows_max`, the
     plan has so many transitions of each operation with their messages, masked without
-    `show_values`.
+    `show_values`. `skip_unchanged` leaves models unrun whose inputs did not change.
     """
 
     allow: frozenset[tuple[str, str]] = frozenset()
@@ -62,6 +62,7 @@ class PlanOptions:
     digests: bool = False
     show_rows_max: int = 0
     show_values: bool = False
+    skip_unchanged: bool = True
 
     def allowed(self, audience: str) -> frozenset[str]:
         """The guards that may pass once for an audience."""

@@ -133,6 +133,7 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpt
             by_reason=json.dumps(plan.by_reason),
             guards=json.dumps([guard.as_dict() for guard in plan.guards]),
         )
+        ledger.record_inputs(run, plan.ledger_key, plan.inputs if whole and not held else None)
     return Delivery(
         run_seq=run.seq,
         audience=plan.audience,

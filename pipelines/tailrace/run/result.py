@@ -122,7 +122,7 @@ def _audiences(plan: Plan | None, settled: Sequence[Settled]) -> tuple[Mapping[s
             entry |= {"sent": done.sent, "rejected": done.rejected}
             if done.size_after is not None:
                 entry["size_after"] = done.size_after
-        elif planned.status != "held":
+        elif planned.status != "held" and not planned.skipped:
             entry["status"] = "failed"
         before = finished.pop(planned.ledger_key, [])
         entry["resumed"] = sum(each.sent + each.rejected for each in before)

@@ -304,7 +304,8 @@ class Runner:
 
     def _carry_out(self, dispatch: Dispatch, made: Plan) -> None:
         self.done = replace(self.done, plan=made)
-        written = [self.buffers.sparing(partial(self._write_down, each)) for each in made.audiences]
+        changed = [plan for plan in made.audiences if not plan.skipped]
+        written = [self.buffers.sparing(partial(self._write_down, plan)) for plan in changed]
         held = {each.ledger_key for each in made.audiences if each.status == "held"}
         self._deliver(dispatch, [each for each in written if each.audience.ledger_key not in held])
 

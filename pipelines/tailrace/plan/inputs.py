@@ -1,0 +1,113 @@
+"""Fingerprints of an audience's inputs, by which a run recognises that nothing can have changed.
+
+The inputs are the landed tables that its SQL reads, the SQL itself and the mapping. A table is
+hashed whole, once a run, however many audiences read it: a write by any program is noticed, and no
+record of writes has to be trusted. An audience is always run if its SQL reads the clock, if the
+engine has no cheap hash, or if no other selected audience reads the same table, since then its
+model costs no more than the hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+from tailrace.audience.audience import Audience
+from tailrace.ledger.ledger import Delivered, Ledger
+from tailrace.models.determinism import reads_clock
+from tailrace.models.loader import Model, Models, definition, fingerprint
+from tailrace.plan.diff import hash_complements
+from tailrace.warehouse.statements import TableName
+
+# A table is hashed if so many of the selected audiences read it.
+READERS_MIN = 2
+
+
+class Inputs:
+    """The inputs of the selected audiences; each table and each definition is looked at once."""
+
+    def __init__(self, ledger: Ledger, models: Models, selected: Sequence[Model]) -> None:
+        self._ledger = ledger
+        self._warehouse = ledger.warehouse
+        self._models = models
+        self._readers = Counter(
+            table
+            for model in selected
+            if model.audience is not None
+            for table in models.objects_read(model.name)
+            for _ in model.audience.syncs()
+        )
+        self._tables: dict[str, str | None] = {}
+        self._definitions: dict[str, str] = {}
+
+    def fingerprint(self, model: Model, audience: Audience) -> str | None:
+        """Equal for two runs only if the audience's SELECT gives the same rows in both.
+
+        None if its inputs cannot be compared.
+        """
+        tables = self._models.objects_read(model.name)
+        names = (model.name, *self._models.under(model.name))
+        if not tables or min(self._readers[table] for table in tables) < READERS_MIN:
+            return None
+        if any(reads_clock(self._models.by_name[name].query) for name in names):
+            return None
+        parts = [self._table(table) for table in tables]
+        if any(part is None for part in parts):
+            return None
+        text = "\n".join(
+            (
+                self._warehouse.engine_version,
+                self._definition(model),
+                audience.mapping_fingerprint,
+                *(f"{table} {part}" for table, part in zip(tables, parts, strict=True)),
+            )
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def unchanged_since(self, model: Model, audience: Audience) -> Delivered | None:
+        """The last delivery of an audience, if it was planned from the same inputs; else None."""
+        if not any(key == audience.ledger_key for key, _ in self._recorded):
+            return None
+        delivered = self._ledger.last_delivered(audience.ledger_key)
+        if delivered is None:
+            return None
+        recorded = self._recorded.get((audience.ledger_key, delivered.run_seq))
+        if recorded is None or recorded != self.fingerprint(model, audience):
+            return None
+        return delivered
+
+    @cached_property
+    def _recorded(self) -> dict[tuple[str, int], str]:
+        return self._ledger.recorded_inputs()
+
+    def _definition(self, model: Model) -> str:
+        if model.name not in self._definitions:
+            text = definition(self._models, model.name)
+            self._definitions[model.name] = _fingerprint(text)
+        return self._definitions[model.name]
+
+    def _table(self, name: str) -> str | None:
+        """A hash of a landed table's columns and rows; None if there is none."""
+        if name not in self._tables:
+            self._tables[name] = self._hashed(name)
+        return self._tables[name]
+
+    def _hashed(self, name: str) -> str | None:
+        table = TableName(self._warehouse.project.settings.dataset, name)
+        columns = self._warehouse.columns_of(table)
+        if not columns or self._warehouse.dialect != "duckdb":
+            return None
+        ((rows, *hashes),) = self._warehouse.run(
+            "plan/measure",
+            tables={"model": table},
+            columns={"keys": (), "columns": columns, **hash_complements(columns)},
+        )
+        layout = ", ".join(f"{column.name} {column.type}" for column in columns)
+        return f"({layout}) {rows} {hashes}"
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint(text: str) -> str:
+    return fingerprint(text)

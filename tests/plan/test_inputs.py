@@ -1,0 +1,186 @@
+"""An audience whose inputs did not change is skipped, and skipping never hides a transition."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shop import PEOPLE, Shop
+from warehouses.desk import Desk, desk_on
+from warehouses.stores import WAREHOUSES
+
+from tailrace.plan.plan import AudiencePlan
+from tailrace.plan.planner import Planner
+from tailrace.plan.policy import PlanOptions
+from tailrace.run.delivery import write_down
+from tailrace.testing.segment.simulator import SegmentSimulator
+
+HEADER = """/* ---
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: city}}
+--- */
+"""
+LOCALS = f"{HEADER}SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'"
+ALL = f"{HEADER}SELECT id, city FROM salesforce.contact"
+DATED = f"{HEADER}SELECT id, city FROM salesforce.contact WHERE born < current_date"
+CONTACT = (
+    "CREATE TABLE salesforce.contact (id TEXT, city TEXT, score INTEGER, born DATE);"
+    "INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1, '2000-01-01'),"
+    " ('c2', 'Moss', 2, '2000-01-01'), ('c3', 'Bodø', 3, '2999-01-01')"
+)
+
+
+@pytest.fixture(scope="module", params=WAREHOUSES[:1])
+def open_desk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
+        yield desk
+
+
+@pytest.fixture
+def desk(open_desk: Desk) -> Desk:
+    """Three audiences over one table; one of them reads the clock."""
+    open_desk.clear()
+    open_desk.script(CONTACT)
+    for name, text in (("all", ALL), ("dated", DATED), ("locals", LOCALS)):
+        open_desk.store.audience(text, name)
+    return open_desk
+
+
+def planned(desk: Desk, *, skip: bool = True, run: bool = False) -> dict[str, AudiencePlan]:
+    models = desk.models()
+    planner = Planner(
+        desk.ledger,
+        models,
+        options=PlanOptions(skip_unchanged=skip),
+        segment=None,
+        now=desk.clock.now(),
+    )
+    return {plan.audience.name: plan for plan in planner.plan(models.audiences()).audiences}
+
+
+def deliver(desk: Desk, chance: random.Random | None = None) -> None:
+    """A run: every audience that is neither skipped nor held is delivered, some keys not."""
+    run = desk.start_run()
+    for plan in planned(desk).values():
+        if plan.skipped:
+            continue
+        delivery = write_down(desk.ledger, run, plan, options=PlanOptions())
+        if plan.status == "held":
+            continue
+        failing = chance.sample(["c1", "c2", "c3"], 1) if chance and chance.random() < 0.3 else []
+        outcome = "rejected" if chance is None or chance.random() < 0.5 else "doubtful"
+        desk.settle(delivery, **{outcome: failing})
+
+
+def skipped(desk: Desk) -> set[str]:
+    return {name for name, plan in planned(desk).items() if plan.skipped}
+
+
+def test_unchanged_inputs_are_skipped_but_not_a_model_that_reads_the_clock(desk: Desk) -> None:
+    assert set() == skipped(desk)
+    deliver(desk)
+    assert {"all", "locals"} == skipped(desk)
+    plan = planned(desk)["all"]
+    assert ("unchanged", "inputs unchanged", 3, 3) == (
+        plan.status,
+        plan.as_dict()["skipped"],
+        plan.diff.size_before,
+        plan.diff.size_after,
+    )
+    assert {""} == {plan.skipped for plan in planned(desk, skip=False).values()}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE salesforce.contact SET score = 9 WHERE id = 'c1'",
+        "INSERT INTO salesforce.contact VALUES ('c4', NULL, NULL, NULL)",
+        "DELETE FROM salesforce.contact WHERE id = 'c3'",
+        "ALTER TABLE salesforce.contact ADD COLUMN town TEXT",
+        "ALTER TABLE salesforce.contact ALTER COLUMN score SET DATA TYPE BIGINT",
+        "ALTER TABLE salesforce.contact RENAME COLUMN score TO points",
+    ],
+)
+def test_a_write_by_any_program_is_noticed(desk: Desk, change: str) -> None:
+    deliver(desk)
+    desk.script(change)
+    assert set() == skipped(desk)
+    deliver(desk)
+    assert {"all", "locals"} == skipped(desk)
+
+
+def test_an_edit_a_guard_and_pending_work_run_the_model(desk: Desk) -> None:
+    deliver(desk)
+    desk.store.audience(LOCALS.replace("<>", "="), "locals")
+    assert {"all"} == skipped(desk)
+    desk.store.audience(ALL.replace("city: city", "town: city"), "all")
+    assert set() == skipped(desk)
+    deliver(desk)
+    desk.store.audience(
+        ALL.replace("city: city", "town: city").replace("key", "guards: {min_rows: 9}\nkey"), "all"
+    )
+    assert {"locals"} == skipped(desk)
+    assert "held" == planned(desk)["all"].status
+
+
+def test_one_audience_alone_is_run_since_its_model_costs_no_more(desk: Desk) -> None:
+    for name in ("dated", "locals"):
+        (desk.store.project.models_folder / "audiences" / f"{name}.sql").unlink()
+    deliver(desk)
+    assert set() == skipped(desk)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_skipping_never_hides_a_transition(desk: Desk, seed: int) -> None:
+    """Histories of writes, drops, retypes, restores, edits, rejected and unconfirmed members."""
+    chance = random.Random(seed)
+    changes = [
+        "UPDATE salesforce.contact SET city = 'Oslo' WHERE id = 'c2'",
+        "UPDATE salesforce.contact SET city = 'Ås' WHERE id IN ('c1', 'c2')",
+        "UPDATE salesforce.contact SET city = NULL WHERE id = 'c3'",
+        "DELETE FROM salesforce.contact WHERE id = 'c1'",
+        "INSERT INTO salesforce.contact (id, city) SELECT 'c1', 'Moss'"
+        " WHERE NOT EXISTS (SELECT 1 FROM salesforce.contact WHERE id = 'c1')",
+        "ALTER TABLE salesforce.contact ALTER COLUMN score SET DATA TYPE VARCHAR",
+        "ALTER TABLE salesforce.contact ALTER COLUMN score SET DATA TYPE INTEGER",
+        "DROP TABLE salesforce.contact;" + CONTACT,
+        "ALTER TABLE salesforce.contact ADD COLUMN IF NOT EXISTS town TEXT",
+        "",
+        "",
+        "",
+    ]
+    texts = [LOCALS, LOCALS.replace("<>", "="), LOCALS.replace("city: city", "town: city")]
+    skips = 0
+    for _ in range(7):
+        desk.script(chance.choice(changes))
+        if chance.random() < 0.2:
+            desk.store.audience(chance.choice(texts), "locals")
+        full = planned(desk, skip=False)
+        for name, plan in planned(desk).items():
+            if plan.skipped:
+                skips += 1
+                assert (0, "unchanged") == (full[name].planned, full[name].status)
+                assert plan.diff.size_after == full[name].diff.size_after
+            else:
+                assert plan.planned == full[name].planned
+        deliver(desk, chance)
+    assert skips, "a history in which nothing is skipped proves nothing"
+
+
+def test_a_sync_reports_what_it_skipped(tmp_path: Path) -> None:
+    with SegmentSimulator() as segment:
+        shop = Shop(tmp_path, segment)
+        shop.audience(PEOPLE)
+        shop.audience(PEOPLE.replace("audience: people\n", ""), "others")
+        shop.land([{"id": "c1", "city": "Oslo"}])
+        first, second = shop.sync(), shop.sync()
+        again = shop.sync(options=PlanOptions(skip_unchanged=False))
+    told = [[(e["status"], e["skipped"]) for e in run.audiences] for run in (first, second, again)]
+    reason = "inputs unchanged"
+    assert [[("ok", "")] * 2, [("unchanged", reason)] * 2, [("unchanged", "")] * 2] == told
+    assert 0 == second.exit_code
