@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from salesforce_landing import Landing, QuickClock, landing_of
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
 from tailrace.errors import (
     CredentialRefused,
+    ExtractIncomplete,
     InvalidConfigValue,
     ObjectNotVisible,
     OtherOrg,
@@ -23,7 +26,7 @@ from tailrace.errors import (
 )
 from tailrace.salesforce.auth import audience_of
 from tailrace.salesforce.client import Api
-from tailrace.salesforce.extract.source import select_objects
+from tailrace.salesforce.extract.source import extract, select_objects
 from tailrace.testing import Fault, SalesforceSimulator
 from tailrace.testing.http.messages import Request
 from tailrace.testing.salesforce.named_faults import LOGIN_REFUSALS, named_fault
@@ -280,6 +283,31 @@ def test_an_object_is_selected_by_its_name_or_its_table() -> None:
 
     assert ("Contact", "Order_Line__c") == select_objects(settings, ["contact", "order_line__c"])
     assert ("Lead",) == select_objects(settings, ["Lead"])
+
+
+def test_libraries_log_to_the_debug_log_only(
+    landing: Landing, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A disk that is full is one message of ours, without the lines of a library."""
+    caplog.set_level(logging.DEBUG, logger="tailrace")
+
+    def load_fails(name: str, rows: int) -> None:
+        for library in ("dlt", "urllib3"):
+            logging.getLogger(library).error("%s stumbles", library)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(ExtractIncomplete, match="The disk is full") as caught:
+        extract(
+            landing.pipeline,
+            landing.settings,
+            landing.credentials,
+            clock=landing.clock,
+            progress=load_fails,
+        )
+
+    assert "Free some space" in caught.value.hint
+    assert "stumbles" not in "".join(capfd.readouterr())
+    assert {"dlt: dlt stumbles", "urllib3: urllib3 stumbles"} <= set(caplog.messages)
 
 
 def garbage(chance: random.Random, answer: Any) -> Any:

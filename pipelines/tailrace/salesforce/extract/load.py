@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -18,6 +19,33 @@ from tailrace.salesforce.extract.extracted_object import ExtractedObject
 from tailrace.salesforce.extract.load_memory import LOADS_MAX, bounded_memory, is_out_of_memory
 from tailrace.salesforce.extract.resources import ExtractContext
 from tailrace.salesforce.extract.staging import SOURCE
+
+log = logging.getLogger(__name__)
+
+LIBRARY_LOGGERS = ("dlt", "urllib3")
+
+
+class _DebugLog(logging.Handler):
+    """Writes the records of a library to Tailrace's debug log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.debug("%s: %s", record.name, record.getMessage())
+
+
+@contextmanager
+def library_logs_to_debug() -> Iterator[None]:
+    """Send what libraries log to the debug log: an error is shown once, as Tailrace's own."""
+    handler = _DebugLog()
+    before = []
+    for name in LIBRARY_LOGGERS:
+        logger = logging.getLogger(name)
+        before.append((logger, logger.handlers, logger.propagate))
+        logger.handlers, logger.propagate = [handler], False
+    try:
+        yield
+    finally:
+        for logger, handlers, propagate in before:
+            logger.handlers, logger.propagate = handlers, propagate
 
 
 @contextmanager

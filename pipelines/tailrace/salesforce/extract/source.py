@@ -50,6 +50,7 @@ from tailrace.salesforce.client import Api
 from tailrace.salesforce.extract.facts import ExtractResult, ObjectFacts, facts_of, warnings_of
 from tailrace.salesforce.extract.load import (
     capabilities_once,
+    library_logs_to_debug,
     run,
     schema_of,
     start_from_destination,
@@ -206,9 +207,10 @@ def extract(
     context.full_refresh = full_refresh
     wanted = tuple(objects or settings.objects)
     try:
-        facts = _extract(
-            pipeline, context, wanted, reconcile=reconcile, is_complete_refresh=objects is None
-        )
+        with library_logs_to_debug():
+            facts = _extract(
+                pipeline, context, wanted, reconcile=reconcile, is_complete_refresh=objects is None
+            )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(Path(pipeline.working_dir) / "load" / "loaded", ignore_errors=True)
