@@ -66,6 +66,15 @@ class GithubLines(logging.Formatter):
         return f"::{level}{' ' if place else ''}{place}::{github(record.getMessage())}{hint}"
 
 
+class _Handler(logging.StreamHandler[Any]):
+    """Clears the progress line of a terminal before it writes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.stream.isatty():
+            self.stream.write("\r\x1b[K")
+        super().emit(record)
+
+
 FORMATTERS = {"text": TextLines, "json": JsonLines, "github": GithubLines}
 
 
@@ -76,7 +85,7 @@ def set_up(
 
     The libraries' own logs are dropped unless `debug`: they quote requests and rows.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = _Handler(stream or sys.stderr)
     handler.setFormatter(FORMATTERS[log_format]())
     logger = logging.getLogger("tailrace")
     logger.handlers = [handler]

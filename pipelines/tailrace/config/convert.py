@@ -24,7 +24,7 @@ def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
         converted = _converted(value, hint)
         if converted == 0 and not isinstance(converted, bool) and key not in MAY_BE_ZERO:
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidConfigValue(
             f"{section}.{key} (in {where}) is not {_described(hint, zero=key in MAY_BE_ZERO)}",
             hint=f"Correct {key} under [{section}].",

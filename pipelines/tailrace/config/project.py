@@ -121,6 +121,17 @@ class ProjectConfig:
         for name in _objects_configured(self.layers, self.environ):
             section = f"sources.salesforce.object.{name}"
             per_object[name] = self._section(section, ObjectSettings)
+        extracted = {name.lower() for name in settings.objects}
+        for name in per_object:
+            if name.lower() not in extracted:
+                section = f"sources.salesforce.object.{name}"
+                file = next((f for f, layer in self.layers if table_of(layer, section)), None)
+                raise UnknownConfigKey(
+                    f"[{section}] is for an object that is not in objects."
+                    f"{did_you_mean(name, settings.objects)}",
+                    hint="Correct the name, or add it to objects under [sources.salesforce].",
+                    file=file,
+                )
         values = {f.name: getattr(settings, f.name) for f in fields(settings)}
         return SalesforceSettings(**{**values, "per_object": types.MappingProxyType(per_object)})
 

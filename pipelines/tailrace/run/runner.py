@@ -30,6 +30,7 @@ from tailrace.run.build import build
 from tailrace.run.delivery import Delivery, Progress, Terms, left_behind, write_down
 from tailrace.run.dispatch import Dispatch
 from tailrace.run.notices import Remark
+from tailrace.run.phases import Phases
 from tailrace.run.receipt import compare
 from tailrace.run.replay import Replay, catch_up, write_down_replay
 from tailrace.run.result import Progressing, RunResult, object_entry
@@ -85,13 +86,20 @@ class Runner:
         # What Segment took of an earlier attempt, it received then.
         self.since = run.started_at
         self.done = Progressing(run_id=run.id, command=work.job.command)
+        self.phases = Phases(run.id, work.job.command, ledger.clock)
 
     def run(self) -> RunResult:
         """Carry out the job, and write down how it ended."""
         work = self.work
+        self.phases.start()
         try:
             if work.salesforce is not None:
-                self._extract(work.salesforce)
+                with self.phases.phase("extract") as counts:
+                    self._extract(work.salesforce)
+                    objects = self.done.objects
+                    counts["objects"] = len(objects)
+                    counts["rows"] = sum(int(entry["rows"]) for entry in objects)
+                    counts["API calls"] = int(self.done.salesforce.get("calls", 0))
             if work.job.retire is not None:
                 self._retire(work.job.retire)
             elif work.job.replay is not None:
@@ -112,6 +120,7 @@ class Runner:
             # What broke the warehouse is told already, and was the first to say so.
             if not any(isinstance(error, WarehouseFailed) for error in result.errors):
                 raise
+        self.phases.finish(result.exit_code)
         return result
 
     def _finish(self, *, exit_code: int, error: BaseException | None) -> None:
@@ -194,13 +203,16 @@ class Runner:
                 # What was reviewed is carried out whole, or not at all.
                 return
             now = agreed.planned_at if agreed else self.begun.started_at
-            planner = self._planner(
-                models,
-                now=now,
-                build=build(self.ledger.warehouse, models, selected, now=now),
-            )
+            with self.phases.phase("build"):
+                built = build(self.ledger.warehouse, models, selected, now=now)
+            planner = self._planner(models, now=now, build=built)
             idle = [a for a in audiences if not self._concerns(a)]
-            made = planner.plan(selected, without={a.ledger_key for a in (*waiting, *idle)})
+            with self.phases.phase("plan") as counts:
+                made = planner.plan(selected, without={a.ledger_key for a in (*waiting, *idle)})
+                counts["audiences"] = len(made.audiences)
+                for op in ("entered", "changed", "exited"):
+                    counts[op] = sum(getattr(plan, op) for plan in made.audiences)
+                counts["held"] = sum(plan.status == "held" for plan in made.audiences)
             if agreed is not None and made.errors:
                 # What was reviewed is carried out whole, or not at all.
                 self.done = self.done.with_errors(made.errors)
@@ -344,9 +356,15 @@ class Runner:
         )
 
     def _deliver(self, dispatch: Dispatch, deliveries: Sequence[Delivery]) -> None:
-        with self.buffers.few():
+        if not deliveries:
+            return
+        with self.phases.phase("deliver") as counts, self.buffers.few():
+            counts |= {"members": 0, "messages": 0, "rejected": 0}
             for settled in dispatch.deliver(deliveries):
                 self.done = self.done.with_settled(settled)
+                counts["members"] += settled.sent
+                counts["messages"] += settled.calls
+                counts["rejected"] += settled.rejected
 
 
 def _fails(dispatch: Dispatch, audience: Audience) -> bool:
