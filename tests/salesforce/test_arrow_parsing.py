@@ -139,7 +139,7 @@ def test_booleans() -> None:
 def test_a_cell_that_does_not_fit_is_null_and_reported(
     kind: Kind, cell: str, expected: str
 ) -> None:
-    """A bad cell costs neither its row nor its page, and its value is told to nobody."""
+    """A bad cell costs neither its row nor its page, and its value is reported nowhere."""
     assert expected == the_bad_one(kind, cell)
 
 

@@ -220,7 +220,7 @@ def test_answers_in_several_gzip_members(reader: Reader, api: str) -> None:
 
     read = reader.read(api=api, page_rows_max=40)
 
-    assert (200, 200) == (read.rows, len(read.ids))
+    assert (api, 200, 200) == (read.api, read.rows, len(read.ids))
 
 
 @pytest.mark.parametrize("code", ["QUERY_TIMEOUT", "OPERATION_TOO_LARGE"])

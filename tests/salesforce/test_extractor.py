@@ -309,7 +309,7 @@ def test_an_object_that_cannot_be_described_does_not_stop_the_others(landing: La
 
 
 def test_a_job_that_takes_too_long_is_aborted(landing: Landing) -> None:
-    """`job_seconds_max` is a limit, and nobody will read that job any more."""
+    """`job_seconds_max` is a limit, and the results of that job are not needed any more."""
     landing.sf.bulk.settings.job_seconds = 3600
 
     (facts,) = landing.extract("Contact", api="bulk", job_seconds_max=0.02).objects
