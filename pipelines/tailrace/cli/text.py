@@ -65,6 +65,7 @@ def blocks(result: Output) -> Iterable[str | Table]:
         # An error before anything started: it is logged, and there is nothing to show.
         return
     shapes = {
+        "destinations": _rebind,
         "init": _init,
         "validate": _validate,
         "ls": _ls,
@@ -96,6 +97,10 @@ def _dry_run(result: Output) -> Iterable[str | Table]:
     else:
         yield from _run({**result, "command": "plan"})
     yield "Dry run: nothing was changed."
+
+
+def _rebind(result: Output) -> Iterable[str]:
+    yield f"The ledger of [destination.{result['destination']}] accepts its credential."
 
 
 def _init(result: Output) -> Iterable[str | Table]:
