@@ -36,3 +36,40 @@ DELETE FROM transitions AS t
 WHERE
   NOT EVERY_COLUMN(keys, t._ IS NOT NULL)
   OR EXISTS (SELECT 1 FROM bad_keys AS b WHERE EVERY_COLUMN(keys, b._ = t._))
+
+-- name: shared_message_ids
+-- Keys whose event would have the messageId of another row: the receiver drops all but one of them.
+SELECT EACH_COLUMN(keys, t._)
+FROM transitions AS t
+WHERE
+  t._send AND (t.op = 'entered' OR (
+    t.op = 'changed' AND ANY_COLUMN(recorded_message_id, t._ IS DISTINCT FROM t.old___)
+  ))
+  AND EVERY_COLUMN(
+    message_id, t._ IN (SELECT m._ FROM model AS m WHERE m._ IS NOT NULL GROUP BY m._ HAVING COUNT(*) > 1)
+  )
+ORDER BY EACH_COLUMN(keys, t._)
+LIMIT :rows_max
+
+-- name: count_shared_message_ids
+-- How many transitions would have the messageId of another row.
+SELECT COUNT(*)
+FROM transitions AS t
+WHERE
+  t._send AND (t.op = 'entered' OR (
+    t.op = 'changed' AND ANY_COLUMN(recorded_message_id, t._ IS DISTINCT FROM t.old___)
+  ))
+  AND EVERY_COLUMN(
+    message_id, t._ IN (SELECT m._ FROM model AS m WHERE m._ IS NOT NULL GROUP BY m._ HAVING COUNT(*) > 1)
+  )
+
+-- name: quarantine_shared_message_ids
+-- Removes transitions whose messageId is not theirs alone.
+DELETE FROM transitions AS t
+WHERE
+  t._send AND (t.op = 'entered' OR (
+    t.op = 'changed' AND ANY_COLUMN(recorded_message_id, t._ IS DISTINCT FROM t.old___)
+  ))
+  AND EVERY_COLUMN(
+    message_id, t._ IN (SELECT m._ FROM model AS m WHERE m._ IS NOT NULL GROUP BY m._ HAVING COUNT(*) > 1)
+  )

@@ -262,3 +262,37 @@ def test_an_audience_that_reads_a_vanished_field_is_held(desk: Desk, sql: str, h
     (guard,) = [guard for guard in desk.plan().guards if guard.name == "upstream"]
     assert held == guard.held
     assert held == ("Contact.City" in guard.message)
+
+
+@pytest.mark.parametrize(
+    ("ids", "held"),
+    [(("m1", "m1", "m2"), True), (("m1", "m2", "m3"), False), (("NULL", "NULL", "m1"), False)],
+)
+def test_a_message_id_of_two_rows_is_held_like_a_bad_key(
+    desk: Desk, ids: tuple[str, ...], held: bool
+) -> None:
+    """The receiver would acknowledge both and keep one of them."""
+    desk.clear()
+    track = "{entered: E, exited: false, properties: {city: city}, message_id: mid}"
+    desk.store.audience(
+        f"/* ---\nkey: id\nuser_id: id\ntrack: {track}\n--- */\n"
+        "SELECT id, city, mid FROM salesforce.contact"
+    )
+    values = ", ".join(
+        f"('c{n}', 'Oslo', {'NULL' if mid == 'NULL' else repr(mid)})" for n, mid in enumerate(ids)
+    )
+    desk.script(
+        "CREATE TABLE salesforce.contact (id TEXT, city TEXT, mid TEXT);"
+        f"INSERT INTO salesforce.contact VALUES {values}"
+    )
+    plan = desk.plan()
+    (guard,) = [guard for guard in plan.guards if guard.name == "keys"]
+    assert held == guard.held
+    assert (1 if held else 3) == plan.entered == plan.diff.size_after
+    if held:
+        assert "2 rows have the messageId of another row: " in guard.message
+        assert "c0" not in guard.message
+        allowed = PlanOptions(allow=frozenset({("people", "keys")}))
+        assert 1 == desk.deliver(options=allowed).entered
+        desk.script("UPDATE salesforce.contact SET mid = 'm9' WHERE id = 'c0'")
+        assert 2 == desk.plan().entered

@@ -117,6 +117,8 @@ class Diff:
     quarantined: int
     rejections: int = 0
     bad_keys: tuple[BadKey, ...] = ()
+    shared_message_ids: int = 0
+    shared_message_id_keys: tuple[tuple[Any, ...], ...] = ()
     groups: tuple[TransitionGroup, ...] = ()
     schema_change: SchemaChange = field(default_factory=SchemaChange)
     reset_columns: frozenset[str] = frozenset()
@@ -189,6 +191,9 @@ class _Comparison:
             )
         self._run("transitions", now=self.request.now, first_version=self.first_version)
         moves, quarantined, bad_keys = self._check_keys(rows_seen, int(size_before))
+        shared, shared_keys = self._check_message_ids()
+        if shared:
+            moves = self._count_moves()
         self._set_reasons()
         self._resend_unconfirmed()
         self._keep_user_members()
@@ -205,9 +210,11 @@ class _Comparison:
             fingerprint=fingerprint,
             size_before=size_before,
             size_after=int(size_before + growth),
-            quarantined=quarantined,
+            quarantined=quarantined + shared,
             rejections=self.rejections,
             bad_keys=bad_keys,
+            shared_message_ids=shared,
+            shared_message_id_keys=shared_keys,
             groups=tuple(
                 TransitionGroup._make(row)
                 for row in self._run("summary", first_version=self.first_version)
@@ -282,6 +289,7 @@ class _Comparison:
         compared = among(audience.compared_columns)
         recorded = tuple(column for column in compared if column.name not in new)
         group_id = audience.group.group_id if audience.group else None
+        message_id = audience.track.message_id if audience.track else None
         return {
             **shape.lists,
             "recorded_columns": tuple(c for c in shape.columns if c.name not in new),
@@ -300,6 +308,8 @@ class _Comparison:
             ),
             "identity": among((audience.identity_column,)),
             "group_id": among((group_id,)),
+            "message_id": tuple(c for c in (*shape.keys, *shape.columns) if c.name == message_id),
+            "recorded_message_id": among((message_id,)),
         }
 
     def _measure(self) -> tuple[int, str | None]:
@@ -359,6 +369,24 @@ class _Comparison:
         )
         self._run("quarantine")
         return self._count_moves(), int(rows), samples
+
+    def _check_message_ids(self) -> tuple[int, tuple[tuple[Any, ...], ...]]:
+        """Quarantine transitions whose mapped messageId is that of another row as well.
+
+        Returns:
+            Their number, and a few of their keys.
+        """
+        track = self.request.audience.track
+        if track is None or track.message_id is None or (track.entered or track.changed) is None:
+            return 0, ()
+        if track.initial == "skip" and self.request.delivered is None:
+            return 0, ()
+        ((shared,),) = self._run("count_shared_message_ids")
+        if not shared:
+            return 0, ()
+        keys = tuple(map(tuple, self._run("shared_message_ids", rows_max=BAD_KEY_SAMPLES_MAX)))
+        self._run("quarantine_shared_message_ids")
+        return int(shared), keys
 
     def _count_moves(self) -> MoveCounts:
         ((entered, exited),) = self._run("count_moves")

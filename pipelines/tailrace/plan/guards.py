@@ -37,7 +37,8 @@ NAMES = (
 class GuardInput:
     """What the guards of one audience look at, in members.
 
-    `bad_keys` are masked samples of the quarantined rows' keys. `on_hold` maps each kind of edit
+    `bad_keys` are masked samples of the quarantined rows' keys; `shared_message_ids` of these rows
+    are quarantined because their messageId is also another row's. `on_hold` maps each kind of edit
     whose action is `hold` (definition, mapping, new_column) to the members that it affects.
     """
 
@@ -49,6 +50,8 @@ class GuardInput:
     quarantined: int
     upstream: tuple[str, ...]
     bad_keys: tuple[str, ...] = ()
+    shared_message_ids: int = 0
+    shared_message_id_keys: tuple[str, ...] = ()
     on_hold: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -146,10 +149,17 @@ def judge_first_run(members: int, *, limit: int, allowed: bool) -> Guard:
 
 
 def _about_keys(data: GuardInput) -> str:
-    """How many rows have a bad key, and which keys."""
-    rows = f"{data.quarantined} rows have" if data.quarantined != 1 else "1 row has"
-    keys = f": {', '.join(data.bad_keys)}" if data.bad_keys else ""
-    return f"{rows} a NULL or duplicate key{keys}"
+    """How many rows have a bad key or the messageId of another row, and which keys."""
+    shared, parts = data.shared_message_ids, []
+    if bad := data.quarantined - shared:
+        rows = f"{bad} rows have" if bad != 1 else "1 row has"
+        keys = f": {', '.join(data.bad_keys)}" if data.bad_keys else ""
+        parts.append(f"{rows} a NULL or duplicate key{keys}")
+    if shared:
+        rows = f"{shared} rows have" if shared != 1 else "1 row has"
+        keys = ", ".join(data.shared_message_id_keys)
+        parts.append(f"{rows} the messageId of another row: {keys}")
+    return "; ".join(parts)
 
 
 def _hint(audience: Audience, guard: str) -> str:

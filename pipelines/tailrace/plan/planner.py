@@ -407,6 +407,8 @@ class Planner:
             exited=counts["exited"],
             quarantined=result.quarantined,
             bad_keys=stats.bad_keys(result),
+            shared_message_ids=result.shared_message_ids,
+            shared_message_id_keys=tuple(map(stats.masked_key, result.shared_message_id_keys)),
             on_hold=stats.on_hold(request, result),
             upstream=request.upstream,
         )
