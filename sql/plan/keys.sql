@@ -38,29 +38,52 @@ WHERE
   OR EXISTS (SELECT 1 FROM bad_keys AS b WHERE EVERY_COLUMN(keys, b._ = t._))
 
 -- name: shared_message_ids
--- Keys whose event would have the messageId of another row: the receiver drops all but one of them.
+-- A few keys whose event would have the messageId of another row, sent now or before: the receiver
+-- drops all but one of them.
 SELECT EACH_COLUMN(keys, t._)
 FROM transitions AS t
 WHERE
   t._send AND (t.op = 'entered' OR (
     t.op = 'changed' AND ANY_COLUMN(recorded_message_id, t._ IS DISTINCT FROM t.old___)
   ))
-  AND EVERY_COLUMN(
-    message_id, t._ IN (SELECT m._ FROM model AS m WHERE m._ IS NOT NULL GROUP BY m._ HAVING COUNT(*) > 1)
+  AND (
+    EXISTS (
+      SELECT 1 FROM transitions AS n
+      WHERE EVERY_COLUMN(message_id, n._ = t._) AND NOT EVERY_COLUMN(keys, n._ = t._)
+        AND (n.op = 'entered' OR (
+          n.op = 'changed' AND ANY_COLUMN(recorded_message_id, n._ IS DISTINCT FROM n.old___)
+        ))
+    )
+    OR EXISTS (
+      SELECT 1 FROM snapshot AS s
+      WHERE NOT s._gone AND NOT EVERY_COLUMN(keys, s._ = t._)
+        AND ANY_COLUMN(known_message_id, CAST(s._ AS TEXT) = CAST(t._ AS TEXT))
+    )
   )
 ORDER BY EACH_COLUMN(keys, t._)
 LIMIT :rows_max
 
 -- name: count_shared_message_ids
--- How many transitions would have the messageId of another row.
+-- How many events would have the messageId of another row.
 SELECT COUNT(*)
 FROM transitions AS t
 WHERE
   t._send AND (t.op = 'entered' OR (
     t.op = 'changed' AND ANY_COLUMN(recorded_message_id, t._ IS DISTINCT FROM t.old___)
   ))
-  AND EVERY_COLUMN(
-    message_id, t._ IN (SELECT m._ FROM model AS m WHERE m._ IS NOT NULL GROUP BY m._ HAVING COUNT(*) > 1)
+  AND (
+    EXISTS (
+      SELECT 1 FROM transitions AS n
+      WHERE EVERY_COLUMN(message_id, n._ = t._) AND NOT EVERY_COLUMN(keys, n._ = t._)
+        AND (n.op = 'entered' OR (
+          n.op = 'changed' AND ANY_COLUMN(recorded_message_id, n._ IS DISTINCT FROM n.old___)
+        ))
+    )
+    OR EXISTS (
+      SELECT 1 FROM snapshot AS s
+      WHERE NOT s._gone AND NOT EVERY_COLUMN(keys, s._ = t._)
+        AND ANY_COLUMN(known_message_id, CAST(s._ AS TEXT) = CAST(t._ AS TEXT))
+    )
   )
 
 -- name: quarantine_shared_message_ids
@@ -70,6 +93,17 @@ WHERE
   t._send AND (t.op = 'entered' OR (
     t.op = 'changed' AND ANY_COLUMN(recorded_message_id, t._ IS DISTINCT FROM t.old___)
   ))
-  AND EVERY_COLUMN(
-    message_id, t._ IN (SELECT m._ FROM model AS m WHERE m._ IS NOT NULL GROUP BY m._ HAVING COUNT(*) > 1)
+  AND (
+    EXISTS (
+      SELECT 1 FROM transitions AS n
+      WHERE EVERY_COLUMN(message_id, n._ = t._) AND NOT EVERY_COLUMN(keys, n._ = t._)
+        AND (n.op = 'entered' OR (
+          n.op = 'changed' AND ANY_COLUMN(recorded_message_id, n._ IS DISTINCT FROM n.old___)
+        ))
+    )
+    OR EXISTS (
+      SELECT 1 FROM snapshot AS s
+      WHERE NOT s._gone AND NOT EVERY_COLUMN(keys, s._ = t._)
+        AND ANY_COLUMN(known_message_id, CAST(s._ AS TEXT) = CAST(t._ AS TEXT))
+    )
   )

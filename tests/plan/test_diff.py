@@ -112,6 +112,18 @@ def test_anything_that_moved_is_looked_at(quick: Desk, moved: str) -> None:
     assert not quick.plan().diff.unchanged
 
 
+def test_a_column_that_was_recorded_but_not_compared_is_looked_at(quick: Desk) -> None:
+    """The rows are the very same, and yet the receiver has never had the values of the column."""
+    timed = PEOPLE.replace("score: score}", "city2: city}, timestamp: score").replace(
+        "SELECT id, city, score", "SELECT id, city, TIMESTAMP '2026-01-01' AS score"
+    )
+    quick.store.audience(timed)
+    quick.deliver()
+    quick.store.audience(timed.replace("city2: city}", "city2: city, score: score}"))
+    sent = PlanOptions(on_new_column="send")
+    assert (False, 3) == ((plan := quick.plan(options=sent)).diff.unchanged, plan.changed)
+
+
 @pytest.mark.parametrize("outcome", ["rejected", "doubtful"])
 def test_what_is_owed_is_planned_though_no_row_moved(quick: Desk, outcome: str) -> None:
     """Until it was delivered; then the same rows are quick again."""

@@ -7,6 +7,8 @@ Each file under `plans/` is one history of an audience called people, told in se
 * `-- now`: the same, and `-- outbox` behind it: the transitions that are expected of that run, then
   what else its plan says.
 
+* `-- include NAME`: the sections of `plans/include/NAME.sql`.
+
 In brackets behind before, then and now stands what the run is told, or what happens in it:
 `rejected: KEY KEY`, `doubtful: KEY`, `at: TIME`, `upstream: OBJECT`, `allow: GUARD`,
 `on_new_column: send` and the other two choices, `intent: accept`, and `warehouse: NAME` for a case
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,12 +31,13 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
 from tailrace.clock import format_utc
-from tailrace.destinations.segment.mapper import Transition
+from tailrace.destinations.segment.mapper import KINDS, Mapper, Transition
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import DEFAULTS, PlanOptions
 from tailrace.run.delivery import Delivery
 
 CASES = Path(__file__).parent / "plans"
+INCLUDE = re.compile(r"^-- include (\w+)$", re.M)
 MARKER = re.compile(
     r"^-- (audience|model|before|then|now|outbox)\b *([^\n(]*?)(?: *\((.*)\))? *$", re.M
 )
@@ -50,7 +54,12 @@ class Section:
     text: str
 
 
+def included(name: re.Match[str]) -> str:
+    return (CASES / "include" / f"{name[1]}.sql").read_text(encoding="utf-8")
+
+
 def sections(text: str) -> Iterator[Section]:
+    text = INCLUDE.sub(included, text)
     marks = list(MARKER.finditer(text))
     for mark, following in zip(marks, [*marks[1:], None], strict=True):
         kind, name, told = mark.groups()
@@ -130,6 +139,18 @@ def facts(planned: AudiencePlan) -> Iterator[str]:
             yield f"{what} {', '.join(columns)}"
 
 
+def counted(desk: Desk, delivery: Delivery) -> dict[str, int]:
+    """The messages of a delivery by type, as the mapper builds them."""
+    mapper = Mapper(delivery.audience, namespace="test", planned_at=delivery.planned_at)
+    messages = Counter(
+        call.kind
+        for transition, send in desk.transitions(delivery)
+        if send
+        for call in mapper.calls(transition)[0]
+    )
+    return {kind: messages[kind] for kind in KINDS}
+
+
 def carry_out(desk: Desk, section: Section) -> str:
     """Run a section: its statements, its plan, its delivery. What was planned, as text."""
     told = dict(section.options)
@@ -160,6 +181,9 @@ def carry_out(desk: Desk, section: Section) -> str:
     planned, delivery = desk.write_down(options=options)
     text = outbox(desk, planned, delivery)
     if planned.status != "held":
+        assert counted(desk, delivery) == planned.calls, (
+            "the plan counts the messages that are sent"
+        )
         desk.settle(
             delivery,
             rejected=told.get("rejected", "").split(),

@@ -310,6 +310,7 @@ class _Comparison:
             "group_id": among((group_id,)),
             "message_id": tuple(c for c in (*shape.keys, *shape.columns) if c.name == message_id),
             "recorded_message_id": among((message_id,)),
+            "known_message_id": () if message_id in new else among((message_id,)),
         }
 
     def _measure(self) -> tuple[int, str | None]:

@@ -1,13 +1,7 @@
 -- Who is new enters, who is gone exits with the last-known values, who moved changes and brings
 -- the old values along; who stayed is not planned.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);

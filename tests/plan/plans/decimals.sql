@@ -1,12 +1,6 @@
 -- A decimal changes with its value and not with its scale.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {score: score}}
---- */
-SELECT id, score FROM salesforce.contact
+-- include score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, score DECIMAL(18, 2));

@@ -10,9 +10,7 @@ on_definition_change: accept
 --- */
 SELECT id, city FROM salesforce.contact
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- then (doubtful: c1)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';

@@ -1,13 +1,7 @@
 -- An edit that gives a column another type is compared in the new one: nobody is changed by the
 -- type.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {score: score}}
---- */
-SELECT id, score FROM salesforce.contact
+-- include score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, score INTEGER);

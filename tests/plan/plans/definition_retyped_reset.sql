@@ -13,13 +13,7 @@ SELECT id, city, level AS score FROM salesforce.contact
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, level TEXT, score INTEGER);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 'high', 1), ('c2', 'Moss', 'low', 2);
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city, score: score}}
---- */
-SELECT id, city, score FROM salesforce.contact
+-- include city_and_score_audience
 
 -- now
 UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c2';

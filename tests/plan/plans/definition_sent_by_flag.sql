@@ -9,9 +9,7 @@ on_definition_change: hold
 --- */
 SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- audience
 /* ---

@@ -13,13 +13,7 @@ SELECT id, town AS city FROM salesforce.contact
 CREATE TABLE salesforce.contact (id TEXT, town TEXT);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Moss'), ('c3', 'Bodø');
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- now
 ALTER TABLE salesforce.contact RENAME COLUMN town TO city;

@@ -1,24 +1,12 @@
 -- A column that the mapping does not name any more makes nobody changed.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city, score: score}}
---- */
-SELECT id, city, score FROM salesforce.contact
+-- include city_and_score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL);
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- now
 UPDATE salesforce.contact SET city = 'Oslo', score = 5 WHERE id = 'c2';

@@ -1,16 +1,8 @@
 -- With on_mapping_change hold, an edited header is worked out as it would be sent, and held.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- audience
 /* ---

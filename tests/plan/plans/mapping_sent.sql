@@ -1,13 +1,7 @@
 -- On request a mapping that was edited is said to all members; who moved is said once, because of
 -- the data.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);

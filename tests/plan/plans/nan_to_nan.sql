@@ -1,12 +1,6 @@
 -- NaN equals NaN and minus zero equals zero; NaN, infinity and NULL are three things.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {score: score}}
---- */
-SELECT id, score FROM salesforce.contact
+-- include score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, score DOUBLE);

@@ -1,24 +1,12 @@
 -- In the run that brings a new column, only who moved otherwise is changed.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL), ('c3', 'Bodø', 3);
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city, score: score}}
---- */
-SELECT id, city, score FROM salesforce.contact
+-- include city_and_score_audience
 
 -- now
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';

@@ -1,12 +1,6 @@
 -- A flag decides before the header: the column is taken as it is.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);

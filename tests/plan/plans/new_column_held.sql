@@ -1,12 +1,6 @@
 -- With on_new_column hold, members with a value in a new column hold the audience.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);

@@ -1,12 +1,6 @@
 -- What on_new_column holds is sent once it is allowed, and a run later nothing of it is left.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);

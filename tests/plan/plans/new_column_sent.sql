@@ -1,25 +1,13 @@
 -- A new column is sent on request: to the members that have a value in it, because of the mapping;
 -- who moved otherwise did so because of the data.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL), ('c3', 'Bodø', 3), ('c4', 'Hamar', 4);
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city, score: score}}
---- */
-SELECT id, city, score FROM salesforce.contact
+-- include city_and_score_audience
 
 -- now (on_new_column: send)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';

@@ -1,12 +1,6 @@
 -- A number that is text today makes nobody changed while it reads the same.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {score: score}}
---- */
-SELECT id, score FROM salesforce.contact
+-- include score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, score INTEGER);

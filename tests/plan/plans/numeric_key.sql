@@ -1,12 +1,6 @@
 -- A whole number beyond what a double can hold is a key like any other.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id BIGINT, city TEXT);

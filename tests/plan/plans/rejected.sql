@@ -1,17 +1,9 @@
 -- A transition that was refused leaves the ledger as it was: the next run plans it with its newest
 -- values, on the same version, and nothing else again.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- then (rejected: c1)
 UPDATE salesforce.contact SET city = 'Moss';

@@ -1,12 +1,6 @@
 -- Who was refused on entering, and is gone, never was a member.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before (rejected: c1)
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);

@@ -1,13 +1,7 @@
 -- A member of the first result set that was refused then is of the first result set still; a later
 -- one is not.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before (rejected: c1 c2)
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);

@@ -1,12 +1,6 @@
 -- A SELECT with its columns in another order plans nothing.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city, score: score}}
---- */
-SELECT id, city, score FROM salesforce.contact
+-- include city_and_score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);

@@ -1,17 +1,9 @@
 -- A reset that sends lets everybody enter anew, under a version that nobody has seen; who left
 -- still exits.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- now (intent: resend)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';

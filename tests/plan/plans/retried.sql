@@ -1,13 +1,7 @@
 -- A retry plans what was refused before, with its newest values, and leaves the rest to the next
 -- run.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before (rejected: c1)
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);

@@ -11,9 +11,7 @@ track: {changed: Changed, properties: {city: city}}
 --- */
 SELECT id, city FROM live_contacts
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- model live_contacts
 SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'

@@ -1,12 +1,6 @@
 -- Text that reads as a number becomes one, and nobody is changed by it.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {score: score}}
---- */
-SELECT id, score FROM salesforce.contact
+-- include score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, score TEXT);

@@ -1,12 +1,6 @@
 -- Where a recorded value does not fit the new type, the column starts anew, like a new one.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city, score: score}}
---- */
-SELECT id, city, score FROM salesforce.contact
+-- include city_and_score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score TEXT);

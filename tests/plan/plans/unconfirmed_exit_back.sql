@@ -1,16 +1,8 @@
 -- Who perhaps exited and is back enters, though the ledger never let them go.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- then (doubtful: c1)
 DELETE FROM salesforce.contact WHERE id = 'c1';

@@ -1,12 +1,6 @@
 -- A doubtful entry of the first result set is still initial, and the same transition.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before (doubtful: c1)
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);

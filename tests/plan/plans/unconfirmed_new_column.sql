@@ -1,12 +1,6 @@
 -- A new column beside a doubtful key disturbs nobody.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
@@ -15,13 +9,7 @@ INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL);
 -- then (doubtful: c1)
 UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c1';
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city, score: score}}
---- */
-SELECT id, city, score FROM salesforce.contact
+-- include city_and_score_audience
 
 -- now
 

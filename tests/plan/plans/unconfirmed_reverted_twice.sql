@@ -1,17 +1,9 @@
 -- What was said again and has no known outcome either is the same transition when it is said once
 -- more.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- then (doubtful: c1)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';

@@ -1,13 +1,7 @@
 -- Text is compared as it is written: letters that look alike differ, and nothing in a value is
 -- read as SQL.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);

@@ -8,9 +8,7 @@ track: {changed: Changed, properties: {City: CITY}}
 --- */
 SELECT Id, CITY FROM salesforce.Contact
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- now
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';

@@ -1,16 +1,8 @@
 -- An incomplete object may be allowed once; the reason stays upstream.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {city: city}}
---- */
-SELECT id, city FROM salesforce.contact
+-- include city_audience
 
--- before
-CREATE TABLE salesforce.contact (id TEXT, city TEXT);
-INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
+-- include three_contacts
 
 -- now (upstream: Contact, allow: upstream)
 DELETE FROM salesforce.contact WHERE id = 'c1';

@@ -1,12 +1,6 @@
 -- A number of 128 bits changes from 0 to -1 like any other.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {score: score}}
---- */
-SELECT id, score FROM salesforce.contact
+-- include score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, score DECIMAL(38, 2));

@@ -1,12 +1,6 @@
 -- A wider type makes nobody changed; who moved as well is, and the old value has the new type.
 
--- audience
-/* ---
-key: id
-user_id: id
-track: {changed: Changed, properties: {score: score}}
---- */
-SELECT id, score FROM salesforce.contact
+-- include score_audience
 
 -- before
 CREATE TABLE salesforce.contact (id TEXT, score INTEGER);
