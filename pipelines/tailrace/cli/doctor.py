@@ -227,8 +227,8 @@ def _destinations(project: ProjectConfig) -> list[str]:
     with suppress(TailraceError):
         models = read_models(project.models_folder, objects=project.salesforce().objects)
         audiences = [model.audience for model in models.audiences() if model.audience]
-        lanes = [lane for audience in audiences for lane in audience.syncs()]
-        named = dict.fromkeys(lane.destination_name for lane in lanes) or named
+        syncs = [sync for audience in audiences for sync in audience.syncs()]
+        named = dict.fromkeys(sync.destination_name for sync in syncs) or named
     return list(named)
 
 

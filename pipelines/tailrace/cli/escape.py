@@ -34,7 +34,7 @@ def printable(text: object, characters_max: int = TEXT_CHARACTERS_MAX) -> str:
 
 
 def markdown(text: object) -> str:
-    """Text as Markdown shows it literally; an @ mentions nobody.
+    """Text as Markdown shows it literally; an @ mentions no user.
 
     >>> markdown("<b> @team | [x]")
     '&#60;b&#62; @\\u200bteam &#124; &#91;x&#93;'

@@ -392,8 +392,8 @@ def _objects_configured(
 ) -> list[str]:
     """The objects that have settings of their own, each by one name."""
     prefix = "SOURCES__SALESFORCE__OBJECT__"
-    told = [name for _, layer in layers for name in table_of(layer, "sources.salesforce.object")]
-    told += [
+    names = [name for _, layer in layers for name in table_of(layer, "sources.salesforce.object")]
+    names += [
         name.removeprefix(prefix).rpartition("__")[0] for name in environ if name.startswith(prefix)
     ]
-    return list({name.lower(): name for name in reversed(told)}.values())
+    return list({name.lower(): name for name in reversed(names)}.values())

@@ -27,7 +27,7 @@ class ExtractedObject:
         watermark: Where the next window begins; None when the object has no cursor.
         whole: All rows of the object were read.
         first: Nothing of it has landed before.
-        changed: The number of rows in the window, when Salesforce told it beforehand.
+        changed: The number of rows in the window, if Salesforce reported it beforehand.
         rejected: Values that did not fit their fields.
     """
 
