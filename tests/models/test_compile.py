@@ -10,7 +10,13 @@ from typing import Any
 import duckdb
 import pytest
 
-from tailrace.models.compile import bind, definition, fingerprint
+from tailrace.models.compile import (
+    bind,
+    canonical_sql,
+    compiled_sql,
+    definition_fingerprint,
+    fingerprint,
+)
 from tailrace.models.loader import Models, read_models
 
 NOW = datetime(2026, 11, 22, 5, 0, 0, 123456, tzinfo=UTC)
@@ -68,7 +74,7 @@ def test_a_definition_gives_what_the_author_s_sql_gives(
     """Rows, names and types, for one construct of DuckDB's SQL after the other. What is said
     offline of the columns is what the warehouse says."""
     project = models(tmp_path, model=sql)
-    bound = bind(definition(project, "model"), dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(compiled_sql(project, "model"), dataset="salesforce", now=NOW).sql("duckdb")
     shape, _ = expected = rows(warehouse, sql)
     assert expected == rows(warehouse, bound)
     columns = project.by_name["model"].columns
@@ -86,11 +92,11 @@ def test_the_models_below_are_written_in(
         both="SELECT people.*, f.name FROM people JOIN firms AS f ON f.id = people.account_id",
         top="SELECT name, COUNT(*) AS n FROM both GROUP BY name HAVING COUNT(*) > 1",
     )
-    text = definition(project, "top")
+    text = compiled_sql(project, "top")
     assert ("people", "firms", "both") == project.under("top")
     places = [text.index(f"model_{name} AS (") for name in project.under("top")]
     assert sorted(places) == places
-    assert "everybody" not in text
+    assert "-- everybody\n" in text
     bound = bind(text, dataset="salesforce", now=NOW).sql("duckdb")
     assert [("Acme", 2)] == warehouse.execute(bound).fetchall()
 
@@ -114,7 +120,7 @@ def test_a_model_s_name_never_collides_with_the_author_s_own(
 ) -> None:
     project = models(tmp_path, people="SELECT id, n FROM salesforce.contact", top=sql)
     assert ("people",) == project.by_name["top"].depends_on
-    bound = bind(definition(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
     found = {row[0] for row in warehouse.execute(bound).fetchall()}
     assert found in ({"1", "2", "3", "4"}, {"2", "3"})
 
@@ -127,7 +133,7 @@ def test_a_recursive_with_beside_a_model_works(
         UNION ALL SELECT p.id, p.n FROM people AS p JOIN up ON p.n = up.n + 1
     ) SELECT id FROM up"""
     project = models(tmp_path, people="SELECT id, n FROM salesforce.contact", top=recursive)
-    bound = bind(definition(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
     assert {("1",), ("2",), ("3",)} == set(warehouse.execute(bound).fetchall())
 
 
@@ -139,9 +145,9 @@ def test_a_model_built_as_a_table_can_be_read_instead(
         firms="/* --- materialized: table --- */ SELECT id, name FROM salesforce.account",
         top="SELECT name FROM firms WHERE firms.id = 'a'",
     )
-    text = definition(project, "top", tables_built={"firms"})
+    text = compiled_sql(project, "top", tables_built={"firms"})
     warehouse.execute("CREATE SCHEMA IF NOT EXISTS built")
-    made = bind(definition(project, "firms"), dataset="salesforce", now=NOW).sql("duckdb")
+    made = bind(compiled_sql(project, "firms"), dataset="salesforce", now=NOW).sql("duckdb")
     warehouse.execute(f"CREATE OR REPLACE TABLE built.firms AS {made}")
     bound = bind(text, dataset="nowhere", now=NOW, model_dataset="built").sql("duckdb")
     assert [("Acme",)] == warehouse.execute(bound).fetchall()
@@ -153,8 +159,8 @@ def test_an_unrelated_file_changes_no_definition(tmp_path: Path) -> None:
         "d": "SELECT id FROM salesforce.account",
         "top": "SELECT d.id FROM d JOIN b ON b.id = d.id",
     }
-    before = definition(models(tmp_path, **sql), "top")
-    after = definition(
+    before = compiled_sql(models(tmp_path, **sql), "top")
+    after = compiled_sql(
         models(
             tmp_path,
             **sql,
@@ -184,15 +190,19 @@ OTHER = [
 @pytest.mark.parametrize("sql", [SAME[0], SAME[2]])
 def test_case_layout_and_comments_do_not_count(sql: str, tmp_path: Path) -> None:
     below = models(tmp_path, below=SAME[1].replace("(n > 1)", "n > 1"), top="SELECT * FROM below")
-    one = fingerprint(definition(below, "top"))
+    one = fingerprint(canonical_sql(below, "top"))
     again = models(tmp_path, below=sql, top="select *\nfrom BELOW")
-    assert one == fingerprint(definition(again, "top"))
+    assert one == fingerprint(canonical_sql(again, "top"))
 
 
 @pytest.mark.parametrize("sql", OTHER)
 def test_every_other_edit_counts_even_in_a_model_below(sql: str, tmp_path: Path) -> None:
-    one = fingerprint(definition(models(tmp_path, below=SAME[0], top="SELECT * FROM below"), "top"))
-    other = fingerprint(definition(models(tmp_path, below=sql, top="SELECT * FROM below"), "top"))
+    one = fingerprint(
+        canonical_sql(models(tmp_path, below=SAME[0], top="SELECT * FROM below"), "top")
+    )
+    other = fingerprint(
+        canonical_sql(models(tmp_path, below=sql, top="SELECT * FROM below"), "top")
+    )
     assert one != other
 
 
@@ -220,7 +230,7 @@ def test_the_clock_is_the_run_s_own_and_nothing_else(
         "now()::DATE": NOW.date(),
     }
     sql = "SELECT " + ", ".join(f"{each} AS c{i}" for i, each in enumerate(clocks))
-    text = definition(models(tmp_path, top=sql), "top")
+    text = compiled_sql(models(tmp_path, top=sql), "top")
     assert "2026" not in text.replace("2026-11-2", "")
     bound = bind(text, dataset="salesforce", now=NOW).sql("duckdb")
     found = warehouse.execute(bound)
@@ -233,7 +243,7 @@ def test_the_clock_is_the_run_s_own_and_nothing_else(
 
 
 def test_the_run_s_time_is_read_as_utc(tmp_path: Path) -> None:
-    text = definition(models(tmp_path, top="SELECT current_date AS d"), "top")
+    text = compiled_sql(models(tmp_path, top="SELECT current_date AS d"), "top")
     east = datetime(2026, 1, 1, 1, 0, tzinfo=timezone(timedelta(hours=9)))
     assert "'2025-12-31'" in bind(text, dataset="s", now=east).sql("duckdb")
     assert "'2026-01-01'" in bind(text, dataset="s", now=east.replace(tzinfo=None)).sql("duckdb")
@@ -241,7 +251,7 @@ def test_the_run_s_time_is_read_as_utc(tmp_path: Path) -> None:
 
 def test_a_name_or_a_text_like_a_clock_stays(tmp_path: Path) -> None:
     sql = "SELECT today AS a, 'now()' AS b, c.now AS d, now(1) AS e FROM salesforce.contact AS c"
-    text = definition(models(tmp_path, top=sql), "top")
+    text = compiled_sql(models(tmp_path, top=sql), "top")
     assert "CAST" not in bind(text, dataset="s", now=NOW).sql("duckdb")
 
 
@@ -252,18 +262,18 @@ def test_an_old_definition_is_bound_from_its_text_alone(
     project = models(
         tmp_path, below="SELECT id FROM salesforce.contact", top="SELECT id FROM below AS b"
     )
-    text = definition(project, "top")
+    text = compiled_sql(project, "top")
     again = bind(bind(text, dataset="salesforce", now=NOW).sql("duckdb"), dataset="x", now=NOW)
-    assert text == definition(project, "top")
+    assert text == compiled_sql(project, "top")
     assert 4 == len(warehouse.execute(bind(text, dataset="salesforce", now=NOW).sql()).fetchall())
     assert '"x"."contact"' in again.sql("duckdb")
 
 
 def test_a_landed_table_is_found_wherever_it_is(tmp_path: Path) -> None:
     """In the dataset's own case: dlt's tables are upper-case where SQL folds names up."""
-    text = definition(models(tmp_path, top="SELECT id FROM salesforce.Case"), "top")
+    text = compiled_sql(models(tmp_path, top="SELECT id FROM salesforce.Case"), "top")
     near = bind(text, dataset="crm", now=NOW)
-    assert 'FROM "crm"."case" AS "case"' in near.sql("duckdb")
+    assert 'FROM "crm"."case"\n' in near.sql("duckdb")
     far = bind(text, dataset="crm", now=NOW, dialect="snowflake", catalog="lake")
     assert '"LAKE"."CRM"."CASE"' in far.sql("snowflake")
     assert '"lake"."crm"."case"' in bind(text, dataset="crm", now=NOW, catalog="lake").sql("duckdb")
@@ -279,7 +289,7 @@ def test_a_model_in_another_dialect_becomes_duckdb_s(
         " DATE_ADD(d, INTERVAL 1 MONTH) AS later FROM salesforce.contact WHERE id = '1'",
         top="SELECT * FROM here",
     )
-    bound = bind(definition(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
     assert ("1", None) == warehouse.execute(bound).fetchall()[0][:2]
     assert ("id", "n", "later") == project.by_name["top"].columns
 
@@ -288,7 +298,7 @@ def test_names_are_one_in_any_case_as_in_duckdb(tmp_path: Path) -> None:
     """Where quotes or the dialect make case count, every name becomes what dlt calls it."""
     sql = """WITH "Live" AS (SELECT * FROM salesforce."Contact")
         SELECT c."Email" AS "Key", C.ID, {'Street': 'A'} AS s FROM "live" AS C"""
-    text = definition(models(tmp_path, top=sql), "top")
+    text = compiled_sql(models(tmp_path, top=sql), "top")
     postgres = bind(text, dataset="crm", now=NOW, dialect="postgres").sql("postgres")
     assert 'SELECT c."email" AS "key", c.id' in postgres
     assert 'FROM "crm"."contact" AS "contact"' in postgres
@@ -296,3 +306,27 @@ def test_names_are_one_in_any_case_as_in_duckdb(tmp_path: Path) -> None:
     snowflake = bind(text, dataset="crm", now=NOW, dialect="snowflake").sql("snowflake")
     assert 'SELECT c."EMAIL" AS "KEY", c.id' in snowflake
     assert "'Street'" in snowflake
+
+
+# For each statement of the corpus, and a model that reads it, then for each model of the starter
+# project: the beginning of the fingerprint that commit 6da763c computed. A change would make every
+# audience look edited after an upgrade.
+RECORDED = (Path(__file__).parent / "cases" / "fingerprints.list").read_text().splitlines()
+
+
+def test_fingerprints_are_those_of_older_versions(tmp_path: Path) -> None:
+    statements = [sql.strip() for sql in CORPUS.split(";\n")]
+    for number, (sql, recorded) in enumerate(zip(statements, RECORDED, strict=False)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        project = models(folder, below=sql, top="SELECT b.* FROM below AS b -- all\n")
+        given = [definition_fingerprint(project, name)[:16] for name in ("below", "top")]
+        assert recorded == " ".join(given), sql
+
+
+def test_fingerprints_of_the_starter_project_are_those_of_older_versions() -> None:
+    project = read_models(Path(__file__).parents[2] / "models")
+    recorded = dict(line.split() for line in RECORDED[len(CORPUS.split(";\n")) :])
+    for name, expected in recorded.items():
+        assert expected == definition_fingerprint(project, name)[:16], name
+    assert set(recorded) == set(project.by_name)

@@ -19,7 +19,8 @@ from tailrace.errors import (
     TailraceError,
     UnknownColumn,
 )
-from tailrace.models.loader import Models, check_columns, definition, fingerprint, read_models
+from tailrace.models.compile import canonical_sql, fingerprint
+from tailrace.models.loader import Models, check_columns, read_models
 
 CASES = Path(__file__).parent / "cases"
 
@@ -240,7 +241,7 @@ def test_no_sql_whatever_breaks_the_reader(words: list[str], at: int, tmp_path: 
     (tmp_path / "m2.sql").write_text(text)
     try:
         models = read_models(tmp_path)
-        fingerprint(definition(models, "m2"))
+        fingerprint(canonical_sql(models, "m2"))
     except TailraceError as error:
         assert all(each.file for each in error.flattened())
 

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from tailrace.models.compile import bind, definition
+from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.loader import Models, landed_name, read_models
 from tailrace.testing.org.org import Org
 
@@ -110,7 +110,7 @@ def members(
     models: Models, name: str, now: datetime, run: Any, *, dialect: str = "duckdb"
 ) -> list[dict[str, Any]]:
     """The rows of an audience without those that its consent suppresses."""
-    text = definition(models, name)
+    text = compiled_sql(models, name)
     bound = bind(text, dataset="salesforce", now=now, dialect=dialect).sql(dialect)
     model = models.by_name[name]
     assert model.audience is not None and model.columns is not None

@@ -127,7 +127,7 @@ def test_a_query_that_does_not_bind_is_reported_in_the_engine_s_words(
 
 
 def bound(warehouse: Warehouse, sql: str) -> object:
-    from tailrace.models.loader import bind
+    from tailrace.models.compile import bind
 
     now = datetime(2026, 1, 1, tzinfo=UTC)
     return bind(sql, dataset="salesforce", now=now, dialect=warehouse.dialect)

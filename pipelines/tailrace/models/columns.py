@@ -45,7 +45,7 @@ Known = Mapping[str, Columns]
 def columns_of(query: exp.Query, known: Known, *, dialect: str = "duckdb") -> Columns:
     """Follow the columns of a SELECT through the models that it reads."""
     nothing = Columns(names=None, types={}, tree=None)
-    if query.find(exp.Pivot, exp.Columns) or _unpacks(query):
+    if query.meta.get("opaque") or query.find(exp.Pivot, exp.Columns) or _unpacks(query):
         return nothing
     schema: dict[str, object] = {
         name: dict(columns.types) for name, columns in known.items() if columns.names

@@ -1,43 +1,117 @@
-"""One text that says all of a model: its own SELECT and every model under it.
+"""Compiles a model and every model under it into one SELECT, and binds that to a warehouse.
 
-The text is DuckDB's SQL without comments. `salesforce.<object>` and the clock stay as they were
-written, so that the text of an earlier run can be bound to the tables and the time of this one.
+A model in the warehouse's own dialect runs as its author wrote it: names and clocks are replaced by
+their places in the text (see `splice`), and every other character stays. Another dialect is
+transpiled. `salesforce.<object>` and the clock stay in a compiled text, so that the text of an
+earlier run can be bound to the tables and the time of this one.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect, NormalizationStrategy
 
-from tailrace.models.determinism import pin
-from tailrace.models.parse import LANDED, parse, tables
-from tailrace.models.transpile import translated
+from tailrace.models.determinism import freeze_clock
+from tailrace.models.parse import LANDED, parse, read_select, tables
+from tailrace.models.splice import (
+    SPLICED,
+    Edit,
+    clock_edits,
+    edited,
+    qualifier_edits,
+    verbatim,
+    with_clauses,
+    without_semicolon,
+)
+from tailrace.models.transpile import refuse_silent_differences, transpile
 
 if TYPE_CHECKING:
+    from tailrace.models.file import Model
     from tailrace.models.loader import Models
 
-# In a definition, a model that is built as a table is `models.<name>`, wherever it is built.
+# At the head of a compiled text in another dialect than DuckDB's.
+_MARK = re.compile(r"-- dialect: (\w+)\n")
+# In a compiled text, a model that is built as a table is `models.<name>`, wherever it is built.
 BUILT = "models"
 
 # Inside these an identifier names a part of a value (a struct's field), and its case is data.
 _PARTS_OF_VALUES = (exp.PropertyEQ, exp.ColumnDef, exp.Kwarg, exp.Dot)
 
 
-def definition(models: Models, name: str, *, tables_built: Collection[str] = ()) -> str:
-    """The model's SELECT with the models under it written in as WITH clauses.
+def compiled_sql(
+    models: Models,
+    name: str,
+    *,
+    tables_built: Collection[str] = (),
+    dialect: str = "duckdb",
+) -> str:
+    """The model's SELECT with the models under it as WITH clauses.
 
     Args:
         models: All models.
-        name: The model to define.
-        tables_built: Models that exist as tables by now; they are read, not written in.
+        name: The model to compile.
+        tables_built: Models that exist as tables; they are read, not inlined.
+        dialect: The warehouse's dialect.
+
+    Raises:
+        ModelDoesNotBind: The model is written in another dialect, and something in it has no
+            counterpart.
+    """
+    under = [read for read in models.under(name) if read not in tables_built]
+    closure = [models.by_name[each] for each in (*under, name)]
+    if dialect not in SPLICED or any(model.dialect != dialect for model in closure):
+        return canonical_sql(models, name, tables_built=tables_built, strict=True)
+    prefix = _free_prefix([model.query for model in closure])
+    inlined = {read: f"{prefix}{read}" for read in under}
+    texts = {model.name: _inlined_text(model, inlined) for model in closure}
+    whole = with_clauses(
+        texts[name], {f"{prefix}{read}": texts[read] for read in under}, dialect=dialect
+    )
+    return whole if dialect == "duckdb" else f"-- dialect: {dialect}\n{whole}"
+
+
+def _inlined_text(model: Model, inlined: Mapping[str, str]) -> str:
+    """The author's text with the names of other models replaced."""
+    edits = []
+    for read in tables(model.query):
+        if read.kind != "model":
+            continue
+        place = read.node.this.meta
+        start, end = int(place["start"]), int(place["end"]) + 1
+        target = inlined.get(read.name) or f"{BUILT}.{read.name}"
+        own = model.source[start:end]
+        # A name such as `both` is a keyword to the engine unless it is quoted.
+        quoted = own if own.startswith('"') else _quoted(own)
+        alias = "" if read.node.alias else f" AS {quoted}"
+        edits.append(Edit(start, end, f"{target}{alias}"))
+    return without_semicolon(edited(model.source, edits), model.dialect)
+
+
+def _quoted(name: str) -> str:
+    return exp.to_identifier(name.lower(), quoted=True).sql("duckdb")
+
+
+def canonical_sql(
+    models: Models, name: str, *, tables_built: Collection[str] = (), strict: bool = False
+) -> str:
+    """The same in DuckDB's dialect as sqlglot writes it, without comments.
+
+    Fingerprints are computed from it, so what it gives for a model must not change. `strict`
+    refuses what sqlglot knows that it cannot translate.
     """
     under = [each for each in models.under(name) if each not in tables_built]
     trees = {each: models.by_name[each].query.copy() for each in (*under, name)}
+    if strict:
+        for each, tree in trees.items():
+            model = models.by_name[each]
+            refuse_silent_differences(tree, model.dialect, "duckdb", file=model.file)
     prefix = _free_prefix(trees.values())
     for tree in trees.values():
         _point_at(tree, inlined={each: f"{prefix}{each}" for each in under})
@@ -50,8 +124,18 @@ def definition(models: Models, name: str, *, tables_built: Collection[str] = ())
     return whole.sql("duckdb", pretty=True, comments=False)
 
 
+def definition_fingerprint(models: Models, name: str) -> str:
+    """Equal for two states of a model that differ in case, layout or comments only."""
+    closure = (*models.under(name), name)
+    if any(models.by_name[each].query.meta.get("opaque") for each in closure):
+        text = compiled_sql(models, name)
+        words = [token.text for token in sqlglot.tokenize(text, read="duckdb")]
+        return hashlib.sha256("\0".join(words).encode()).hexdigest()
+    return fingerprint(canonical_sql(models, name))
+
+
 def fingerprint(definition: str) -> str:
-    """Equal for two definitions that differ in case, layout or comments only."""
+    """Equal for two canonical texts that differ in case, layout or comments only."""
     tree = parse(definition)
     for node in tree.find_all(exp.Identifier):
         if not isinstance(node.parent, _PARTS_OF_VALUES):
@@ -61,7 +145,7 @@ def fingerprint(definition: str) -> str:
 
 
 def bind(
-    definition: str,
+    text: str,
     *,
     dataset: str,
     now: datetime,
@@ -70,24 +154,27 @@ def bind(
     model_dataset: str | None = None,
     file: str | None = None,
 ) -> exp.Query:
-    """Point a definition at the tables of a warehouse and the time of a run.
+    """Point a compiled text at the tables of a warehouse and the time of a run.
 
     Args:
-        definition: What `definition()` gave, by this run or an earlier one.
+        text: What `compiled_sql()` gave, in this run or an earlier one.
         dataset: Where the landed objects are.
         now: What now(), current_date and the other clocks say, in UTC.
         dialect: The dialect that the tree will be written in; decides the case of names.
         catalog: The database that holds the datasets, where it must be named.
-        model_dataset: Where models are built as tables; needed when the definition reads one.
-        file: Where the model is written, for what is said of it.
+        model_dataset: Where models are built as tables; needed when the text reads one.
+        file: The model's file, for errors.
 
     Raises:
         ModelDoesNotBind: Something in it has no counterpart in the dialect.
     """
-    tree = parse(definition)
+    datasets = {LANDED: dataset, BUILT: model_dataset}
+    written_in = _MARK.match(text)
+    if (written_in[1] if written_in else "duckdb") == dialect and dialect in SPLICED:
+        return verbatim(_bound_text(text, datasets, now, dialect=dialect, catalog=catalog))
+    tree = parse(text)
     if dialect != "duckdb":
         _fold_names(tree, dialect)
-    datasets = {LANDED: dataset, BUILT: model_dataset}
     for node in list(tree.find_all(exp.Table)):
         where = datasets.get(node.db.lower())
         if where is not None and isinstance(node.this, exp.Identifier) and not node.catalog:
@@ -96,7 +183,29 @@ def bind(
             node.set("this", _cased(node.name.lower(), dialect))
             node.set("db", _cased(where, dialect))
             node.set("catalog", _cased(catalog, dialect) if catalog else None)
-    return translated(pin(tree, now), dialect, file=file)
+    return transpile(freeze_clock(tree, now), dialect, file=file)
+
+
+def _bound_text(
+    text: str,
+    datasets: Mapping[str, str | None],
+    now: datetime,
+    *,
+    dialect: str,
+    catalog: str | None,
+) -> str:
+    query = read_select(text, dialect=dialect)
+    edits = clock_edits(text, now, dialect=dialect)
+    for node in query.find_all(exp.Table):
+        dataset = datasets.get(node.db.lower())
+        if dataset is None or node.catalog or not isinstance(node.this, exp.Identifier):
+            continue
+        names = [*([catalog] if catalog else []), dataset, node.name.lower()]
+        target = ".".join(exp.to_identifier(name, quoted=True).sql(dialect) for name in names)
+        start = int(node.args["db"].meta["start"])
+        edits.append(Edit(start, int(node.this.meta["end"]) + 1, target))
+    edits += qualifier_edits(text, query, schema=LANDED, dialect=dialect)
+    return edited(text, edits)
 
 
 def _fold_names(tree: exp.Query, dialect: str) -> None:

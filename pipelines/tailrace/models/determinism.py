@@ -1,7 +1,7 @@
-"""What makes a model give other rows each time it runs, though its tables stand still.
+"""Finds what makes a model return different rows from the same tables.
 
-A clock is pinned to the run's own time. What cannot be pinned is refused by name; what only
-may move, such as the order inside a list, is a warning.
+Clocks are frozen at the run's time. Other non-deterministic functions are refused by name; what
+may differ, such as the order inside a list, is a warning.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _WITH_ZONE = (
     *("now", "get_current_timestamp", "transaction_timestamp"),
     *("statement_timestamp", "clock_timestamp"),
 )
-_CLOCKS: Mapping[str, str] = {
+CLOCKS: Mapping[str, str] = {
     **dict.fromkeys(_WITH_ZONE, "TIMESTAMPTZ"),
     **dict.fromkeys(("current_localtimestamp", "getdate", "sysdate"), "TIMESTAMP"),
     **dict.fromkeys(("current_localtime",), "TIME"),
     "today": "DATE",
 }
-_CLOCK_NODES: Mapping[type[exp.Expr], str] = {
+CLOCK_NODES: Mapping[type[exp.Expr], str] = {
     exp.CurrentTimestamp: "TIMESTAMPTZ",
     exp.CurrentDate: "DATE",
     exp.CurrentTime: "TIMETZ",
@@ -45,7 +45,7 @@ _CLOCK_NODES: Mapping[type[exp.Expr], str] = {
     exp.UtcDate: "DATE",
     exp.UtcTime: "TIME",
 }
-_FORMATS = {
+CLOCK_FORMATS = {
     "TIMESTAMPTZ": "%Y-%m-%d %H:%M:%S.%f+00:00",
     "TIMESTAMP": "%Y-%m-%d %H:%M:%S.%f",
     "DATE": "%Y-%m-%d",
@@ -94,7 +94,9 @@ class ModelWarning:
         }
 
 
-def moves(query: exp.Query, *, sql: str = "", file: str | None = None) -> Iterator[ModelError]:
+def find_nondeterminism(
+    query: exp.Query, *, sql: str = "", file: str | None = None
+) -> Iterator[ModelError]:
     """Everything in a SELECT that gives something else each time and cannot be pinned."""
     for node in query.find_all(exp.Func, exp.TableSample):
         if isinstance(node, exp.TableSample):
@@ -110,17 +112,19 @@ def moves(query: exp.Query, *, sql: str = "", file: str | None = None) -> Iterat
         yield NonDeterministicModel(message, hint=hint, file=file, line=line_of(node))
 
 
-def pin(query: exp.Query, now: datetime) -> exp.Query:
+def freeze_clock(query: exp.Query, now: datetime) -> exp.Query:
     """The same SELECT with every clock in it replaced by this moment, in UTC."""
     moment = now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
 
     def replaced(node: exp.Expr) -> exp.Expr:
         kind = _clock(node)
         if kind is not None:
-            return exp.cast(exp.Literal.string(moment.strftime(_FORMATS[kind])), kind)
+            return exp.cast(exp.Literal.string(moment.strftime(CLOCK_FORMATS[kind])), kind)
         if isinstance(node, exp.Anonymous) and _name(node) == "age" and len(node.expressions) == 1:
             # age(x) counts from the beginning of today.
-            today = exp.cast(exp.Literal.string(moment.strftime(_FORMATS["DATE"])), "TIMESTAMP")
+            today = exp.cast(
+                exp.Literal.string(moment.strftime(CLOCK_FORMATS["DATE"])), "TIMESTAMP"
+            )
             node.set("expressions", [today, node.expressions[0]])
         return node
 
@@ -131,6 +135,8 @@ def pin(query: exp.Query, now: datetime) -> exp.Query:
 
 def reads_clock(query: exp.Query) -> bool:
     """Whether the rows of a SELECT depend on the time at which it runs."""
+    if query.meta.get("opaque"):
+        return True
     return any(
         _clock(node) is not None
         or (isinstance(node, exp.Anonymous) and _name(node) == "age" and len(node.expressions) == 1)
@@ -140,8 +146,8 @@ def reads_clock(query: exp.Query) -> bool:
 
 def _clock(node: exp.Expr) -> str | None:
     if isinstance(node, exp.Anonymous):
-        return _CLOCKS.get(_name(node)) if not node.expressions else None
-    return _CLOCK_NODES.get(type(node))
+        return CLOCKS.get(_name(node)) if not node.expressions else None
+    return CLOCK_NODES.get(type(node))
 
 
 def _name(node: exp.Expr) -> str:
@@ -158,7 +164,7 @@ def warnings(
     """What may move from run to run: the order inside lists, picks, limits, sums of doubles."""
     found: dict[tuple[str, int], ModelWarning] = {}
     for node in query.walk():
-        for message, hint in _doubts(node, _written(node, sql)):
+        for message, hint in _uncertainties(node, _written(node, sql)):
             line = line_of(node)
             warning = ModelWarning(message=message, hint=hint, file=file, line=line)
             found.setdefault((message, line), warning)
@@ -197,7 +203,7 @@ def _arguments(node: exp.Expr) -> list[exp.Expr]:
     return [node.this, *filter(None, [node.args.get("expression")])]
 
 
-def _doubts(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
+def _uncertainties(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
     name = _name(node)
     if isinstance(node, _LISTS) or name in _LIST_NAMES:
         if not _ordered(node):

@@ -14,8 +14,8 @@ from tailrace.audience.audience import Audience
 from tailrace.audience.header import read_audience
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
-from tailrace.models.determinism import VOLATILE, ModelWarning, moves, warnings
-from tailrace.models.parse import parse
+from tailrace.models.determinism import VOLATILE, ModelWarning, find_nondeterminism, warnings
+from tailrace.models.parse import read_select
 from tailrace.warehouse.sandbox import duckdb_violations
 
 Kind = Literal["audience", "staging"]
@@ -29,12 +29,17 @@ NAME_HINT = "Lower-case letters, digits and _ only, beginning with a letter, at 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One SQL file. `sql` is without the header; `file` is the path as people say it."""
+    """One SQL file.
+
+    `sql` is without the header, and `source` has blanks in its place, so that the places in the
+    syntax tree `query` are places in it; `file` is the path below the project.
+    """
 
     name: str
     path: Path
     file: str
     sql: str
+    source: str = field(default="", compare=False, repr=False)
     dialect: str = "duckdb"
     kind: Kind = "staging"
     materialized: Materialized = "view"
@@ -107,8 +112,8 @@ def read_model(path: Path, folder: Path) -> Model:
     dialect = str(values.get("dialect") or "duckdb")
     query: exp.Query | None = None
     try:
-        query = parse(taken.sql, dialect=dialect, file=file)
-        errors += moves(query, sql=taken.sql, file=file)
+        query = read_select(taken.sql, dialect=dialect, file=file)
+        errors += find_nondeterminism(query, sql=taken.sql, file=file)
     except HeaderInvalid as error:
         error.line = header.line(("dialect",)) if header else None
         errors.append(error)
@@ -121,6 +126,7 @@ def read_model(path: Path, folder: Path) -> Model:
         path=path,
         file=file,
         sql=taken.sql.strip(),
+        source=taken.sql,
         dialect=dialect,
         kind="audience" if audience else "staging",
         materialized=values.get("materialized", "view"),

@@ -11,7 +11,7 @@ from sqlglot.optimizer.pushdown_projections import pushdown_projections
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope, traverse_scope
 
-from tailrace.models.compile import definition
+from tailrace.models.compile import canonical_sql
 from tailrace.models.loader import Models
 from tailrace.models.parse import LANDED, parse
 
@@ -31,7 +31,7 @@ def trace(
             several an unqualified column belongs to.
     """
     tables = {table: dict.fromkeys(columns, "unknown") for table, columns in (landed or {}).items()}
-    tree = parse(definition(models, name))
+    tree = parse(canonical_sql(models, name))
     try:
         tree = qualify(
             tree,
@@ -116,7 +116,7 @@ def fields_read(
         landed: The columns of the landed tables.
     """
     wanted = [exp.column(column, quoted=True) for column in columns]
-    tree = exp.select(*wanted).from_(parse(definition(models, name)).subquery("used_rows"))
+    tree = exp.select(*wanted).from_(parse(canonical_sql(models, name)).subquery("used_rows"))
     tables = {table: dict.fromkeys(names, "unknown") for table, names in landed.items()}
     try:
         tree = qualify(tree, schema={LANDED: tables}, dialect="duckdb", quote_identifiers=False)

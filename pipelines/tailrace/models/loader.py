@@ -25,21 +25,11 @@ from tailrace.errors import (
     UnknownModel,
 )
 from tailrace.models.columns import Columns, columns_of, unknown_columns
-from tailrace.models.compile import bind, definition, fingerprint
 from tailrace.models.determinism import double_sums
 from tailrace.models.file import Model, read_model, sql_files
 from tailrace.models.parse import TableRead, tables
 
-__all__ = [
-    "Model",
-    "Models",
-    "bind",
-    "check_columns",
-    "definition",
-    "fingerprint",
-    "landed_name",
-    "read_models",
-]
+__all__ = ["Model", "Models", "check_columns", "landed_name", "read_models"]
 
 _CASE_BREAKS = (re.compile(r"([^_])([A-Z][a-z]+)"), re.compile(r"([a-z0-9])([A-Z])"))
 

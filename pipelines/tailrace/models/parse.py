@@ -13,9 +13,11 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import ParseError, TokenError
+from sqlglot.tokenizer_core import TokenType
 
 from tailrace.audience.yaml import suggest
 from tailrace.errors import HeaderInvalid, SqlDoesNotParse
+from tailrace.warehouse.sandbox import duckdb_references
 
 # A table `salesforce.<object>` is a landed object, whatever the dataset is really called.
 LANDED = "salesforce"
@@ -34,6 +36,63 @@ class TableRead:
     name: str
     node: exp.Table
     line: int
+
+
+def read_select(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.Query:
+    """Parse exactly one SELECT, or what DuckDB alone can parse.
+
+    Returns:
+        The syntax tree. Where sqlglot cannot parse the text and DuckDB can, it is a SELECT of the
+        same tables with `opaque` in its `meta`: nothing is known of it but the tables.
+
+    Raises:
+        SqlDoesNotParse, HeaderInvalid: As `parse`.
+    """
+    try:
+        return parse(sql, dialect=dialect, file=file)
+    except SqlDoesNotParse as error:
+        # A template or a placeholder is refused, though DuckDB parses some of them.
+        is_template = "Jinja" in error.message or "fills it in" in error.message
+        stub = _tables_alone(sql) if dialect == "duckdb" and not is_template else None
+        if stub is None:
+            raise
+        return stub
+
+
+def _tables_alone(sql: str) -> exp.Query | None:
+    """A SELECT of the tables that a text reads, by DuckDB's syntax tree, with their places."""
+    references = duckdb_references(sql)
+    try:
+        tokens = sqlglot.tokenize(sql, read="duckdb")
+    except TokenError:
+        return None
+    statements = [token for token in tokens[:-1] if token.token_type is TokenType.SEMICOLON]
+    if not tokens or references is None or statements:
+        return None
+    own = {reference.path[-1] for reference in references if reference.kind == "cte"}
+    places = {token.start: number for number, token in enumerate(tokens)}
+    query = exp.select("1")
+    for reference in references:
+        if reference.kind != "table" or (len(reference.path) == 1 and reference.path[0] in own):
+            continue
+        first = places.get(reference.offset)
+        if first is None or len(reference.path) > 2:
+            return None
+        names = [_identifier(tokens[first + 2 * place]) for place in range(len(reference.path))]
+        if [name.name.lower() for name in names] != list(reference.path):
+            return None
+        table = exp.Table(this=names[-1], db=names[0] if len(names) > 1 else None)
+        if reference.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(reference.alias)))
+        query = query.join(table, copy=False) if query.args.get("from_") else query.from_(table)
+    query.meta["opaque"] = True
+    return query
+
+
+def _identifier(token: Any) -> exp.Identifier:
+    identifier = exp.Identifier(this=token.text)
+    identifier.meta.update(line=token.line, col=token.col, start=token.start, end=token.end)
+    return identifier
 
 
 def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.Query:

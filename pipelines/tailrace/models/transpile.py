@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from sqlglot import exp
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import ErrorLevel, UnsupportedError
+from sqlglot.optimizer.annotate_types import annotate_types
 
 from tailrace.errors import ModelDoesNotBind
 
@@ -20,14 +23,14 @@ class _NoCounterpart(Exception):
     pass
 
 
-def translated(tree: exp.Query, dialect: str, *, file: str | None = None) -> exp.Query:
+def transpile(tree: exp.Query, dialect: str, *, file: str | None = None) -> exp.Query:
     """The same SELECT in words that the dialect has.
 
     Raises:
         ModelDoesNotBind: It has none for something.
     """
     try:
-        return _translated(tree, RULES[dialect]) if dialect in RULES else tree
+        return _transpiled(tree, RULES[dialect]) if dialect in RULES else tree
     except _NoCounterpart as error:
         raise ModelDoesNotBind(
             f"{error} has no counterpart in {dialect}",
@@ -36,7 +39,40 @@ def translated(tree: exp.Query, dialect: str, *, file: str | None = None) -> exp
         ) from None
 
 
-def _translated(tree: exp.Query, rules: Mapping[type[exp.Expr], Rule]) -> exp.Query:
+def refuse_silent_differences(
+    tree: exp.Query, source: str, target: str, *, file: str | None = None
+) -> None:
+    """Refuse what sqlglot cannot write in another dialect, or writes with another meaning.
+
+    Raises:
+        ModelDoesNotBind: With the name of the construct and the file.
+    """
+    if source == target:
+        return
+    problem: str | None = None
+    try:
+        tree.sql(target, unsupported_level=ErrorLevel.RAISE)
+    except UnsupportedError as error:
+        problem = str(error).splitlines()[0]
+    typed = Dialect.get_or_raise(source).TYPED_DIVISION
+    if problem is None and typed != Dialect.get_or_raise(target).TYPED_DIVISION:
+        divisions = annotate_types(tree.copy(), dialect=source).find_all(exp.Div)
+        if any(not (_is_typed(node.this) and _is_typed(node.expression)) for node in divisions):
+            problem = f"A division of {source} may round in another way in {target}: cast a side"
+    if problem is None:
+        return
+    raise ModelDoesNotBind(
+        f"The model cannot be translated from {source} to {target}: {problem}",
+        hint=f"Write the model in {target}, or with functions that both dialects have.",
+        file=file,
+    )
+
+
+def _is_typed(node: exp.Expr) -> bool:
+    return node.type is not None and not node.type.is_type(exp.DataType.Type.UNKNOWN)
+
+
+def _transpiled(tree: exp.Query, rules: Mapping[type[exp.Expr], Rule]) -> exp.Query:
     # The innermost first, so that what a rule takes over is translated by then.
     for node in reversed(list(tree.find_all(*rules, exp.Select, exp.Anonymous))):
         if isinstance(node, exp.Select):

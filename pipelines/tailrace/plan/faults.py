@@ -18,7 +18,8 @@ from tailrace.errors import (
     StatementRefused,
     TailraceError,
 )
-from tailrace.models.loader import Model, Models, bind, definition
+from tailrace.models.compile import bind, compiled_sql
+from tailrace.models.loader import Model, Models
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column
 
@@ -130,7 +131,7 @@ def _inside_out(models: Models, model: Model) -> Iterator[Model]:
 def _bound(warehouse: Warehouse, models: Models, model: Model, *, now: datetime) -> Binding:
     settings = warehouse.project.settings
     return bind(
-        definition(models, model.name),
+        compiled_sql(models, model.name, dialect=warehouse.dialect),
         dataset=settings.dataset,
         now=now,
         dialect=warehouse.dialect,

@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 from tailrace.audience.audience import Audience
 from tailrace.ledger.ledger import Delivered, Ledger
+from tailrace.models.compile import compiled_sql, definition_fingerprint
 from tailrace.models.determinism import reads_clock
-from tailrace.models.loader import Model, Models, definition, fingerprint
+from tailrace.models.loader import Model, Models
 from tailrace.plan.diff import hash_complements
 from tailrace.warehouse.statements import TableName
 
@@ -84,8 +85,11 @@ class Inputs:
 
     def _definition(self, model: Model) -> str:
         if model.name not in self._definitions:
-            text = definition(self._models, model.name)
-            self._definitions[model.name] = _fingerprint(text)
+            # The text as well: two texts that run differently may have one fingerprint.
+            text = compiled_sql(self._models, model.name, dialect=self._warehouse.dialect)
+            fingerprint = definition_fingerprint(self._models, model.name)
+            digest = hashlib.sha256(text.encode()).hexdigest()
+            self._definitions[model.name] = f"{fingerprint} {digest}"
         return self._definitions[model.name]
 
     def _table(self, name: str) -> str | None:
@@ -106,8 +110,3 @@ class Inputs:
         )
         layout = ", ".join(f"{column.name} {column.type}" for column in columns)
         return f"({layout}) {rows} {hashes}"
-
-
-@lru_cache(maxsize=1024)
-def _fingerprint(text: str) -> str:
-    return fingerprint(text)

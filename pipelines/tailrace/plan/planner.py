@@ -22,14 +22,12 @@ from tailrace.errors import (
     UserError,
 )
 from tailrace.ledger.ledger import Delivered, Extracted, Ledger, Shape
+from tailrace.models.compile import bind, compiled_sql, definition_fingerprint
 from tailrace.models.lineage import fields_read
 from tailrace.models.loader import (
     Model,
     Models,
-    bind,
     check_columns,
-    definition,
-    fingerprint,
     landed_name,
 )
 from tailrace.plan import stats
@@ -90,6 +88,8 @@ class Planner:
         self.build = build or BuildResult()
         self.buffers = buffers
         self.tracking_plan = tracking_plan
+        # The fingerprint of each compiled text.
+        self._fingerprints: dict[str, str] = {}
 
     def plan(self, selected: Sequence[Model], *, without: Collection[str] = ()) -> Plan:
         """The plan of the selected audiences, one for each of their destinations.
@@ -231,13 +231,11 @@ class Planner:
             ModelDoesNotBind: The warehouse cannot bind it.
         """
         assert model.audience is not None
-        return self._describe(
-            self._bound(definition(self.models, model.name), model.audience), model
-        )
+        return self._describe(self._bound(self._compiled(model.name), model.audience), model)
 
     def bound(self, model: Model, audience: Audience) -> tuple[Binding, Binding]:
         """The audience's rows of today: all rows of its SELECT, and those that consent lets in."""
-        text = definition(self.models, model.name)
+        text = self._compiled(model.name)
         regardless_of_consent = replace(audience, consent=None)
         return self._bound(text, regardless_of_consent), self._bound(text, audience)
 
@@ -268,6 +266,7 @@ class Planner:
             run_seq=self.run_seq,
             intent="retire",
         )
+        self._fingerprints[delivered.definition] = delivered.definition_fingerprint
         return self._plan(request, delivered.definition)
 
     def _orphans(self) -> tuple[str, ...]:
@@ -281,9 +280,9 @@ class Planner:
         return tuple(sorted(delivered - in_files))
 
     def _request(self, model: Model, audience: Audience) -> tuple[DiffRequest, str]:
-        text = definition(self.models, model.name)
+        text = self._compiled(model.name)
         # Tables that this run built are read instead of inlined; the recorded text inlines all.
-        run_text = definition(self.models, model.name, tables_built=self.build.tables)
+        run_text = self._compiled(model.name, tables_built=self.build.tables)
         bound = self._bound(run_text, audience)
         columns = self._describe(bound, model)
         check_columns(model, [column.name for column in columns])
@@ -292,7 +291,9 @@ class Planner:
         )
         check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
         delivered = self.ledger.last_delivered(audience.ledger_key)
-        edited = delivered is not None and delivered.definition_fingerprint != fingerprint(text)
+        fingerprint = definition_fingerprint(self.models, model.name)
+        self._fingerprints[text] = fingerprint
+        edited = delivered is not None and delivered.definition_fingerprint != fingerprint
         remapped = delivered is not None and (
             delivered.mapping_fingerprint != audience.mapping_fingerprint
         )
@@ -345,6 +346,10 @@ class Planner:
         except UserError:
             return None
         return earlier if runs(self.warehouse, earlier, columns) else None
+
+    def _compiled(self, name: str, *, tables_built: Collection[str] = ()) -> str:
+        dialect = self.warehouse.dialect
+        return compiled_sql(self.models, name, tables_built=tables_built, dialect=dialect)
 
     def _describe(self, bound: Binding, model: Model) -> tuple[Column, ...]:
         try:
@@ -423,7 +428,7 @@ class Planner:
             shape=request.shape,
             diff=result,
             definition=text,
-            fingerprint=fingerprint(text),
+            fingerprint=self._fingerprints[text],
             delivered=request.delivered,
             policy=request.policy,
             guards=() if retires else judge(request.audience, guard_input, allowed=allowed),

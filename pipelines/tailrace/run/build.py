@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tailrace.errors import MemoryShort, ModelError, StatementRefused, TailraceError
-from tailrace.models.loader import Model, Models, bind, definition
+from tailrace.models.compile import bind, compiled_sql
+from tailrace.models.loader import Model, Models
 from tailrace.plan.faults import located, not_landed
 from tailrace.plan.plan import BuildResult
 from tailrace.warehouse.connection import Warehouse
@@ -36,7 +37,7 @@ def build(
         try:
             for table in sorted(set(model.reads) - landed):
                 raise not_landed(model, table)
-            text = definition(models, name, tables_built=tables)
+            text = compiled_sql(models, name, tables_built=tables, dialect=warehouse.dialect)
             bound = bind(
                 text,
                 dataset=warehouse.project.settings.dataset,

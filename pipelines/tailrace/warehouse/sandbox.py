@@ -64,13 +64,14 @@ class Violation:
 class Reference:
     """A name in the engine's syntax tree.
 
-    `kind` is `function`, `table_function`, `table`, `column` or `statement`; `path` holds the
-    parts of the name, and `offset` is a character offset, or -1 where the engine tells none.
+    `kind` is `function`, `table_function`, `table`, `cte`, `column` or `statement`; `path` holds
+    the parts of the name, and `offset` is a character offset, or -1 where the engine tells none.
     """
 
     kind: str
     path: tuple[str, ...]
     offset: int
+    alias: str = ""
 
 
 @cache
@@ -138,11 +139,14 @@ def _references(
             yield Reference(kind=function_kind, path=_path(path), offset=near)
         elif kind == "BASE_TABLE":
             path = [at.get("catalog_name"), at.get("schema_name"), at.get("table_name")]
-            yield Reference(kind="table", path=_path(path), offset=near)
+            alias = str(at.get("alias") or "")
+            yield Reference(kind="table", path=_path(path), offset=near, alias=alias)
         elif kind == "COLUMN_REF":
             yield Reference(kind="column", path=_path(at.get("column_names", [])), offset=near)
         elif _is_other_statement(at, kind):
             yield Reference(kind="statement", path=(kind,), offset=near)
+        for entry in at.get("cte_map", {}).get("map", ()):
+            yield Reference(kind="cte", path=(str(entry["key"]).lower(),), offset=near)
         for name, value in at.items():
             is_call = kind == "TABLE_FUNCTION" and name == "function"
             stack.append((value, "table_function" if is_call else name, near))
