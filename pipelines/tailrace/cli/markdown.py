@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from tailrace.cli import escape
@@ -18,8 +19,9 @@ def markdown(result: Output, target: str | None) -> str:
     Errors and held audiences come first, so that a cut at the size limit drops the least important
     rows.
     """
+    marked = re.sub(r"[^\w.-]", "_", target or "default")
     head = [
-        f"<!-- tailrace-plan:{(target or 'default').replace('-->', '')} -->",
+        f"<!-- tailrace-plan:{marked} -->",
         "### Tailrace plan" + (f" for {escape.markdown_code(target)}" if target else ""),
         "",
         *(

@@ -97,7 +97,7 @@ def _row_lines(
 
 def _paragraph(table: Table, row: Sequence[str], width: int) -> Iterable[Line]:
     """A row of a table that is too wide: the first cell, and below it the others by name."""
-    yield [(row[0], "bold")]
+    yield from ([(line, "bold")] for line in wrapped(row[0], width))
     pairs = [f"{name} {cell}" for name, cell in zip(table.columns, row, strict=True) if cell]
     text = ", ".join(pairs[1:] if row[0] else pairs)
     yield from ([(line, "")] for line in wrapped(f"  {text}", width))

@@ -80,10 +80,16 @@ def source_of(ledger: Ledger, asked: Replay) -> str:
     """
     lanes = [lane for lane in ledger.lanes_of(asked.audience) if lane != _target(ledger, asked)]
     if not lanes:
-        known = [str(row["audience"]) for row in ledger.standing()]
-        suggestion = did_you_mean(asked.audience, known)
+        names = [str(row["audience"]) for row in ledger.standing()]
+        if asked.audience in names:
+            raise NothingSelected(
+                f"{asked.audience} was delivered only to {asked.destination}",
+                hint=f"Replay it to another destination, or send every member again with: "
+                f"tailrace reset {asked.audience} --send",
+            )
         raise NothingSelected(
-            f'The ledger has no audience "{asked.audience}" of another destination.{suggestion}'
+            f'The ledger has no audience "{asked.audience}".{did_you_mean(asked.audience, names)}',
+            hint="List the audiences with: tailrace status",
         )
     return asked.audience if asked.audience in lanes else lanes[0]
 
@@ -96,7 +102,9 @@ def _copy(ledger: Ledger, asked: Replay) -> _Copy:
     source, target = source_of(ledger, asked), _target(ledger, asked)
     delivered = ledger.last_delivered(source)
     if delivered is None:
-        raise NothingSelected(f"{asked.audience} was never delivered", hint="tailrace run")
+        raise NothingSelected(
+            f"{asked.audience} was never delivered", hint="Start with: tailrace run"
+        )
     if target in ledger.lanes_of(target):
         raise NothingSelected(
             f"{asked.destination} already has {asked.audience}",
