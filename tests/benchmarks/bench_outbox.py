@@ -21,7 +21,8 @@ from figure import Figure, quick
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
-from tailrace.destinations.segment.mapper import Call, Mapper
+from tailrace.destinations.messages import Message
+from tailrace.destinations.segment.mapper import Mapper
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import unsettled
 from tailrace.models.loader import read_models
@@ -29,7 +30,7 @@ from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
 from tailrace.run.delivery import Delivery, write_down
 from tailrace.run.dispatch import COLLECTED_AFTER
-from tailrace.run.member_messages import Envelopes
+from tailrace.run.member_messages import OutboxMessages
 from tailrace.warehouse.connection import open_warehouse
 
 ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "60_000" if quick() else "300_000"))
@@ -91,7 +92,7 @@ def planned(ledger: Ledger) -> Delivery:
     models = read_models(ledger.warehouse.project.models_folder)
     options, run = PlanOptions(), ledger.start_run("bench", suffix="0000")
     planner = Planner(
-        ledger, models, options=options, segment=None, now=ledger.clock.now(), run_seq=run.seq
+        ledger, models, options=options, destinations=None, now=ledger.clock.now(), run_seq=run.seq
     )
     (made,) = planner.plan(models.audiences()).audiences
     return write_down(ledger, run, made, options=options)
@@ -107,9 +108,9 @@ def mapper_of(ledger: Ledger, delivery: Delivery) -> Mapper:
     return Mapper(delivery.audience, namespace=ledger.namespace, planned_at=delivery.planned_at)
 
 
-def ready_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Call]]:
+def ready_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Message]]:
     """The calls of each transition as a delivery takes them."""
-    for envelope in Envelopes(
+    for member in OutboxMessages(
         ledger,
         mapper_of(ledger, delivery),
         run_seq=delivery.run_seq,
@@ -117,10 +118,10 @@ def ready_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Call]]:
         planned=delivery.planned,
         refuse=lambda moved, refusal: None,
     ):
-        yield envelope.calls
+        yield member.messages
 
 
-def object_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Call]]:
+def object_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Message]]:
     """The same calls, each row as Python values first."""
     mapper = mapper_of(ledger, delivery)
     for moved, _ in unsettled(
@@ -130,7 +131,7 @@ def object_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Call]]
         shape=delivery.shape,
         planned=delivery.planned,
     ):
-        yield mapper.calls(moved)[0]
+        yield mapper.messages(moved)[0]
 
 
 def encoder_rate() -> float:
@@ -150,7 +151,7 @@ def encoder_rate() -> float:
     return ROWS / (time.perf_counter() - started)
 
 
-def rate(calls: Callable[[], Iterator[Iterable[Call]]]) -> float:
+def rate(calls: Callable[[], Iterator[Iterable[Message]]]) -> float:
     """Calls a second, the median of a few times through the whole outbox."""
     rates = []
     for _ in range(TRIES):

@@ -172,7 +172,7 @@ class Town:
             self.ledger,
             self.models,
             options=PlanOptions(),
-            segment=None,
+            destinations=None,
             now=self.ledger.clock.now(),
         )
         (made,) = planner.plan(self.models.audiences()).audiences

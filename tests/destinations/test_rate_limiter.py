@@ -1,4 +1,4 @@
-"""The turnstile: how many, how fast, who first, and when not at all."""
+"""The gate: how many, how fast, who first, and when not at all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tailrace.destinations.rate_limiter import (
     BACKOFF_SECONDS_MAX,
     FIRST_WINDOW,
     SUCCESSES_TO_WIDEN,
+    RequestGate,
     Stopped,
-    Turnstile,
     backoff_seconds,
 )
 from tailrace.testing.http.clocks import HurriedClock
@@ -22,25 +22,25 @@ from tailrace.testing.http.clocks import HurriedClock
 NEVER = threading.Event()
 
 
-def turnstile(
+def new_gate(
     window: int = 4, rate: float = 0, clock: SystemClock | None = None
-) -> tuple[Turnstile, SystemClock]:
+) -> tuple[RequestGate, SystemClock]:
     clock = clock or HurriedClock()
-    made = Turnstile(in_flight_max=window, events_per_second_max=rate, clock=clock)
-    return made, clock
+    gate = RequestGate(in_flight_max=window, messages_per_second_max=rate, clock=clock)
+    return gate, clock
 
 
-def enter(gate: Turnstile, rank: int = 0, events: int = 1) -> int:
-    return gate.enter(rank=rank, events=events, stop=NEVER)
+def acquire(gate: RequestGate, rank: int = 0, messages: int = 1) -> int:
+    return gate.acquire(rank=rank, messages=messages, stop=NEVER)
 
 
-def leave(gate: Turnstile, era: int, slower: bool = False) -> None:
-    gate.leave(era, slower=slower, answered=not slower)
+def release(gate: RequestGate, generation: int, overloaded: bool = False) -> None:
+    gate.release(generation, overloaded=overloaded, accepted=not overloaded)
 
 
-def widen(gate: Turnstile, by: int) -> None:
+def widen(gate: RequestGate, by: int) -> None:
     for _ in range(SUCCESSES_TO_WIDEN * by):
-        leave(gate, enter(gate))
+        release(gate, acquire(gate))
 
 
 def test_backoff() -> None:
@@ -63,41 +63,41 @@ def test_a_pause_that_ends_between_two_looks_at_the_clock() -> None:
             self.now_seconds += 1.0
             return self.now_seconds
 
-    gate, _ = turnstile(clock=Ticking())
+    gate, _ = new_gate(clock=Ticking())
     gate.pause(1.5)
-    assert 0 == enter(gate)
+    assert 0 == acquire(gate)
 
 
 def test_the_window_holds_back_the_next_one() -> None:
     """With the window full, a request waits until another one leaves."""
-    gate, _ = turnstile(window=2)
-    eras = [enter(gate), enter(gate)]
+    gate, _ = new_gate(window=2)
+    generations = [acquire(gate), acquire(gate)]
     entered = threading.Event()
-    waiter = threading.Thread(target=lambda: (enter(gate), entered.set()))
+    waiter = threading.Thread(target=lambda: (acquire(gate), entered.set()))
     waiter.start()
     assert not entered.wait(0.05)
-    leave(gate, eras[0])
+    release(gate, generations[0])
     assert entered.wait(5)
     waiter.join()
 
 
 def test_the_window_halves_once_for_one_overload_and_grows_again() -> None:
     """Four answers to one overload halve the window once; successes widen it, one at a time."""
-    gate, _ = turnstile(window=8)
+    gate, _ = new_gate(window=8)
     assert gate.window == FIRST_WINDOW
     widen(gate, by=8 - FIRST_WINDOW)
     assert gate.window == 8
-    eras = [enter(gate) for _ in range(4)]
-    for era in eras:
-        leave(gate, era, slower=True)
+    generations = [acquire(gate) for _ in range(4)]
+    for generation in generations:
+        release(gate, generation, overloaded=True)
     assert gate.window == 4
     for halved in (2, 1, 1):
-        leave(gate, enter(gate), slower=True)
+        release(gate, acquire(gate), overloaded=True)
         assert gate.window == halved
     for _ in range(SUCCESSES_TO_WIDEN - 1):
-        leave(gate, enter(gate))
+        release(gate, acquire(gate))
         assert gate.window == 1
-    leave(gate, enter(gate))
+    release(gate, acquire(gate))
     assert gate.window == 2
     widen(gate, by=20)
     assert gate.window == 8
@@ -105,20 +105,20 @@ def test_the_window_halves_once_for_one_overload_and_grows_again() -> None:
 
 def test_the_smallest_rank_goes_first() -> None:
     """A batch that comes back stands before those that were not sent yet."""
-    gate, _ = turnstile(window=1)
-    era = enter(gate)
+    gate, _ = new_gate(window=1)
+    generation = acquire(gate)
     order: list[int] = []
 
     def pass_through(rank: int) -> None:
-        own = enter(gate, rank)
+        own = acquire(gate, rank)
         order.append(rank)
-        leave(gate, own)
+        release(gate, own)
 
     threads = [threading.Thread(target=pass_through, args=(rank,)) for rank in (3, 1, 2)]
     for thread in threads:
         thread.start()
         time.sleep(0.02)
-    leave(gate, era)
+    release(gate, generation)
     for thread in threads:
         thread.join()
     assert order == [1, 2, 3]
@@ -126,49 +126,49 @@ def test_the_smallest_rank_goes_first() -> None:
 
 def test_a_pause_holds_everybody() -> None:
     """Nothing leaves before the pause is over; a shorter one does not shorten it."""
-    gate, clock = turnstile()
+    gate, clock = new_gate()
     started = clock.monotonic()
     gate.pause(300)
     gate.pause(1)
-    enter(gate)
-    enter(gate)
+    acquire(gate)
+    acquire(gate)
     assert 300 <= clock.monotonic() - started < 302
 
 
 @pytest.mark.parametrize("rate", [10.0, 1_000.0])
 def test_the_bucket_holds_the_rate(rate: float) -> None:
     """So many events a second, over any number of requests; the first leaves at once."""
-    gate, clock = turnstile(rate=rate)
+    gate, clock = new_gate(rate=rate)
     started = clock.monotonic()
     for _ in range(10):
-        leave(gate, enter(gate, events=50))
+        release(gate, acquire(gate, messages=50))
     took = clock.monotonic() - started
     assert 450 / rate <= took < 450 / rate + 1
 
 
 def test_no_rate_no_bucket() -> None:
     """Zero switches the throttle off."""
-    gate, clock = turnstile(rate=0)
+    gate, clock = new_gate(rate=0)
     assert isinstance(clock, HurriedClock)
     for _ in range(10):
-        leave(gate, enter(gate, events=1_000_000))
+        release(gate, acquire(gate, messages=1_000_000))
     assert clock.slept_seconds == 0
 
 
 @pytest.mark.parametrize("reason", ["pause", "window"])
 def test_a_stop_ends_every_wait(reason: str) -> None:
     """Threads that wait, for either reason, stop waiting when the delivery ends."""
-    gate, _ = turnstile(window=1, clock=SystemClock())
+    gate, _ = new_gate(window=1, clock=SystemClock())
     if reason == "pause":
         gate.pause(300)
     else:
-        enter(gate)
+        acquire(gate)
     stop = threading.Event()
     stopped: list[int] = []
 
     def wait(number: int) -> None:
         with pytest.raises(Stopped):
-            gate.enter(rank=1, events=1, stop=stop)
+            gate.acquire(rank=1, messages=1, stop=stop)
         stopped.append(number)
 
     threads = [threading.Thread(target=wait, args=(n,), daemon=True) for n in range(3)]

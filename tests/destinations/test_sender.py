@@ -16,9 +16,10 @@ import pytest
 
 from tailrace.clock import SystemClock
 from tailrace.config.settings import SegmentSettings
-from tailrace.destinations.batching import Acknowledged, Batch, Envelope, Rejected, Verdict
-from tailrace.destinations.segment.mapper import Call
-from tailrace.destinations.sender import Segment
+from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
+from tailrace.destinations.messages import MemberMessages, Message
+from tailrace.destinations.segment.http import SegmentClient
+from tailrace.destinations.sender import Flow, Sender, Wakeup, wait
 from tailrace.errors import (
     CredentialRefused,
     DeliveryIncomplete,
@@ -31,29 +32,31 @@ from tailrace.testing.http.clocks import HurriedClock
 from tailrace.testing.http.messages import Request, Response
 
 
-def call(kind: Any, seq: int, user: str, size: int = 0) -> Call:
+def message(kind: Any, seq: int, user: str, size: int = 0) -> Message:
     message_id = f"{kind}-{seq}"
-    message: dict[str, Any] = {"type": kind, "userId": user, "messageId": message_id}
+    content: dict[str, Any] = {"type": kind, "userId": user, "messageId": message_id}
     if kind == "track":
-        message |= {"event": "Segment Entered", "properties": {"seq": seq, "x": "x" * size}}
+        content |= {"event": "Segment Entered", "properties": {"seq": seq, "x": "x" * size}}
     else:
-        message["traits"] = {"seq": seq}
-    return Call(kind=kind, message_id=message_id, body=json.dumps(message).encode())
+        content["traits"] = {"seq": seq}
+    return Message(kind=kind, message_id=message_id, body=json.dumps(content).encode())
 
 
-def envelope(seq: int, user: str | None = None, size: int = 0) -> Envelope:
+def member(seq: int, user: str | None = None, size: int = 0) -> MemberMessages:
     user = user or f"u{seq:06d}"
-    return Envelope(
-        seq=seq, user=user, calls=(call("identify", seq, user), call("track", seq, user, size))
+    return MemberMessages(
+        seq=seq,
+        user=user,
+        messages=(message("identify", seq, user), message("track", seq, user, size)),
     )
 
 
-def plan(rows: int) -> list[Envelope]:
-    return [envelope(seq) for seq in range(1, rows + 1)]
+def plan(rows: int) -> list[MemberMessages]:
+    return [member(seq) for seq in range(1, rows + 1)]
 
 
-def ids(envelopes: Iterable[Envelope]) -> set[str]:
-    return {each.message_id for one in envelopes for each in one.calls}
+def ids(members: Iterable[MemberMessages]) -> set[str]:
+    return {message.message_id for member in members for message in member.messages}
 
 
 @pytest.fixture
@@ -67,7 +70,30 @@ def target(clock: HurriedClock) -> Iterator[SegmentSimulator]:
         yield simulator
 
 
-def sender(target: SegmentSimulator, **more: Any) -> Segment:
+class RunSender(Sender):
+    """A sender with the loop that a run has around its flow (`dispatch`)."""
+
+    def __init__(self, settings: SegmentSettings, **more: Any) -> None:
+        self.wakeup = Wakeup()
+        client = SegmentClient(settings, clock=more["clock"])
+        super().__init__(client, settings.send_limits(), wakeup=self.wakeup, **more)
+
+    def deliver(self, batches: Iterable[Batch], **options: Any) -> Iterator[Verdict]:
+        flow: Flow = self.flow(batches, **options)
+        try:
+            for verdict in flow:
+                if verdict is not None:
+                    yield verdict
+                else:
+                    wait(self.wakeup)
+        except KeyboardInterrupt:
+            yield from flow.drain()
+            raise
+        finally:
+            flow.cancel()
+
+
+def sender(target: SegmentSimulator, **more: Any) -> RunSender:
     values: dict[str, Any] = {
         "events_per_second_max": 0,
         "batch_events_max": 200,
@@ -77,10 +103,11 @@ def sender(target: SegmentSimulator, **more: Any) -> Segment:
         "settings_host": target.url,
         **more,
     }
-    return Segment(SegmentSettings(**values), clock=target.clock, chance=random.Random(7))
+    settings = SegmentSettings(**values)
+    return RunSender(settings, clock=target.clock, random_source=random.Random(7))
 
 
-def deliver(target: SegmentSimulator, rows: Sequence[Envelope], **more: Any) -> list[Verdict]:
+def deliver(target: SegmentSimulator, rows: Sequence[MemberMessages], **more: Any) -> list[Verdict]:
     with sender(target, **more) as segment:
         return list(segment.deliver(segment.batches(rows)))
 
@@ -107,8 +134,8 @@ def test_check_then_deliver(target: SegmentSimulator) -> None:
         verdicts = list(segment.deliver(segment.batches(rows)))
     assert ids(rows) == target.inbox.ids()
     assert settled(verdicts) == set(range(1, 1_001))
-    assert 2_000 == sum(each.events for each in verdicts if isinstance(each, Acknowledged))
-    assert {1} == {each.attempts for each in verdicts if isinstance(each, Acknowledged)}
+    assert 2_000 == sum(each.messages for each in verdicts if isinstance(each, Acknowledged))
+    assert {1} == {each.requests for each in verdicts if isinstance(each, Acknowledged)}
     assert [] == target.inbox.clashes + target.inbox.complaints + target.discards
 
 
@@ -182,13 +209,13 @@ def test_a_poison_row_costs_itself(
     found = rejections(verdicts)
     assert poisoned == sorted(each.seq for each in found)
     assert {("track", "bad", status, True)} == {
-        (each.kind, each.reason, each.status, each.doubtful) for each in found
+        (each.kind, each.reason, each.status, each.unconfirmed) for each in found
     }
     assert [f"track-{each.seq}" for each in found] == [each.message_id for each in found]
     lost = {f"track-{seq}" for seq in poisoned}
     assert ids(planned) - lost == target.inbox.ids()
     assert settled(verdicts) == set(range(1, 301))
-    told = sum(each.events for each in verdicts if isinstance(each, Acknowledged))
+    told = sum(each.messages for each in verdicts if isinstance(each, Acknowledged))
     assert told == len(target.received)
 
 
@@ -197,7 +224,7 @@ def test_a_refused_identify_takes_its_track_along(target: SegmentSimulator) -> N
     target.faults.append(Fault(poison={"traits.seq": 7}, status=400))
     planned = plan(20)
     found = rejections(deliver(target, planned))
-    assert [(7, "identify", False)] == [(each.seq, each.kind, each.doubtful) for each in found]
+    assert [(7, "identify", False)] == [(each.seq, each.kind, each.unconfirmed) for each in found]
     assert ids(planned) - {"identify-7", "track-7"} == target.inbox.ids()
 
 
@@ -206,7 +233,9 @@ def test_one_poison_row_among_many_costs_one_row(target: SegmentSimulator) -> No
     target.faults.append(Fault(poison={"userId": "u054321"}, status=400))
     target.inbox._keep = False
     rows = (
-        Envelope(seq=seq, user=f"u{seq:06d}", calls=(call("track", seq, f"u{seq:06d}"),))
+        MemberMessages(
+            seq=seq, user=f"u{seq:06d}", messages=(message("track", seq, f"u{seq:06d}"),)
+        )
         for seq in range(100_000)
     )
     with sender(target, batch_events_max=2_500) as segment:
@@ -216,28 +245,9 @@ def test_one_poison_row_among_many_costs_one_row(target: SegmentSimulator) -> No
     assert len(target.requests) < 40 + 30
 
 
-def test_an_event_of_32_kb_is_never_sent(target: SegmentSimulator) -> None:
-    """Known beforehand: the row is rejected without a request, and without its other calls."""
-    planned = [envelope(1), envelope(2, size=33_000), envelope(3)]
-    verdicts = deliver(target, planned)
-    assert [
-        Rejected(
-            seq=2,
-            kind="track",
-            message_id="track-2",
-            reason="event_over_32_kb",
-            status=None,
-            attempts=0,
-            doubtful=False,
-        )
-    ] == rejections(verdicts)
-    assert settled(verdicts) == {1, 2, 3}
-    assert ids([planned[0], planned[2]]) == target.inbox.ids()
-
-
 def test_nothing_to_send_is_acknowledged_without_a_request(target: SegmentSimulator) -> None:
-    """Transitions that call nothing, or nothing that may be sent, are settled all the same."""
-    planned = [Envelope(seq=1, user="a", calls=()), envelope(2, size=40_000)]
+    """Transitions without messages are acknowledged all the same."""
+    planned = [MemberMessages(seq=seq, user="a", messages=()) for seq in (1, 2)]
     assert settled(deliver(target, planned)) == {1, 2}
     assert [] == target.requests
 
@@ -250,16 +260,16 @@ def test_a_rejection_comes_before_its_range(target: SegmentSimulator) -> None:
 
 
 def test_doubt_is_remembered_until_the_rejection(target: SegmentSimulator) -> None:
-    """A row that may have arrived with a broken attempt is rejected as doubtful."""
+    """A row that may have arrived with a broken attempt is rejected as unconfirmed."""
     target.faults.append(Fault(cut="after", nth=1))
     target.faults.append(Fault(poison={"traits.seq": 2}, status=400))
     found = rejections(deliver(target, plan(4)))
-    assert [(2, True)] == [(each.seq, each.doubtful) for each in found]
+    assert [(2, True)] == [(each.seq, each.unconfirmed) for each in found]
     target.faults.clear()
     target.faults.append(Fault(status=429, nth=1))
     target.faults.append(Fault(poison={"traits.seq": 2}, status=400))
     found = rejections(deliver(target, plan(4)))
-    assert [(2, False)] == [(each.seq, each.doubtful) for each in found]
+    assert [(2, False)] == [(each.seq, each.unconfirmed) for each in found]
 
 
 @pytest.mark.parametrize("body", [{"success": False}, {"ok": False, "okEvents": 1}])
@@ -365,7 +375,7 @@ def test_what_was_put_off_stays_at_the_head() -> None:
         planned = plan(1_000)
         deliver(target, planned, requests_in_flight_max=1)
     arrived = [event["messageId"] for event in target.received]
-    assert [call.message_id for envelope in planned for call in envelope.calls] == arrived
+    assert [message.message_id for member in planned for message in member.messages] == arrived
 
 
 class Watcher(SegmentSimulator):
@@ -414,7 +424,7 @@ def test_a_user_is_never_in_flight_twice(order: str) -> None:
     users = [f"u{number // 250}" for number in range(2_000)]
     if order == "shuffled":
         random.Random(3).shuffle(users)
-    rows = [envelope(seq, user=user) for seq, user in enumerate(users)]
+    rows = [member(seq, user=user) for seq, user in enumerate(users)]
     with Watcher() as target:
         target.faults.append(Fault(status=500, nth=3, times=2))
         verdicts = deliver(target, rows, requests_in_flight_max=8)
@@ -426,7 +436,8 @@ def test_a_user_is_never_in_flight_twice(order: str) -> None:
 def test_rows_without_calls_do_not_slow_the_others_down() -> None:
     """Nobody's rows are in every batch, and the batches are in flight together all the same."""
     rows = [
-        Envelope(seq=seq, user="", calls=()) if seq % 2 else envelope(seq) for seq in range(1_500)
+        MemberMessages(seq=seq, user="", messages=()) if seq % 2 else member(seq)
+        for seq in range(1_500)
     ]
     with Watcher() as target:
         assert settled(deliver(target, rows)) == set(range(1_500))
@@ -450,7 +461,7 @@ def test_batches_are_pulled_as_they_are_sent(target: SegmentSimulator) -> None:
     """The stream is read a window ahead, and verdicts come while it is read."""
     pulled = 0
 
-    def stream() -> Iterator[Envelope]:
+    def stream() -> Iterator[MemberMessages]:
         nonlocal pulled
         for row in plan(5_000):
             pulled += 1
@@ -464,7 +475,7 @@ def test_batches_are_pulled_as_they_are_sent(target: SegmentSimulator) -> None:
 def test_a_failing_source_loses_no_verdict(target: SegmentSimulator) -> None:
     """When the warehouse breaks off, what is in flight is still told, then the failure."""
 
-    def stream() -> Iterator[Envelope]:
+    def stream() -> Iterator[MemberMessages]:
         yield from plan(350)
         raise RuntimeError("the warehouse broke off")
 
@@ -474,19 +485,6 @@ def test_a_failing_source_loses_no_verdict(target: SegmentSimulator) -> None:
             verdicts.append(verdict)
     assert settled(verdicts) == set(range(1, 301))
     assert len(target.inbox.ids()) == 600
-
-
-def test_a_stop_ends_with_the_verdicts_in_flight(target: SegmentSimulator) -> None:
-    """stop() from anywhere: no further batch, and nothing that arrived stays unsaid."""
-    target.faults.append(Fault(delay_seconds=0.05))
-    verdicts: list[Verdict] = []
-    with sender(target) as segment:
-        for verdict in segment.deliver(segment.batches(plan(5_000))):
-            verdicts.append(verdict)
-            segment.stop()
-    arrived = {int(message_id.partition("-")[2]) for message_id in target.inbox.ids()}
-    assert settled(verdicts) == arrived
-    assert len(arrived) < 1_500
 
 
 @pytest.mark.skipif(
@@ -546,13 +544,13 @@ def test_the_throttle_holds(target: SegmentSimulator, clock: HurriedClock) -> No
                 yield batch
 
         list(segment.deliver(noted()))
-    assert max(batch.events for batch in batches) <= 1_000
+    assert max(batch.messages for batch in batches) <= 1_000
     assert 9 <= clock.monotonic() - started < 14
 
 
 def test_batches_are_filled(target: SegmentSimulator) -> None:
     """The bodies that arrive are at least 90 % full, and never over the limit."""
-    rows = [envelope(seq, size=300) for seq in range(3_000)]
+    rows = [member(seq, size=300) for seq in range(3_000)]
     deliver(target, rows, batch_events_max=2_500)
     sizes = sorted(len(each.request.content()) for each in target.requests)
     assert sizes[-1] <= 490_000
@@ -562,20 +560,28 @@ def test_batches_are_filled(target: SegmentSimulator) -> None:
 
 MEASURED = """
 import pathlib, resource, sys
-from tailrace.destinations.batching import Envelope
-from tailrace.destinations.segment.mapper import Call
-from tailrace.destinations.sender import Segment
+from tailrace.clock import SystemClock
 from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.messages import MemberMessages, Message
+from tailrace.destinations.segment.http import SegmentClient
+from tailrace.destinations.sender import Sender, Wakeup, wait
 
 def rows(count):
     for seq in range(count):
         body = b'{"type":"track","userId":"u%d","messageId":"%d","event":"E","x":"%s"}' % (
             seq, seq, b"%d" % (seq * 7919) * 40)
-        yield Envelope(seq, str(seq), (Call("track", str(seq), body),))
+        yield MemberMessages(seq, str(seq), (Message("track", str(seq), body),))
 
 url, count = sys.argv[1], int(sys.argv[2])
-with Segment(SegmentSettings(host=url, write_key="k", events_per_second_max=0)) as segment:
-    events = sum(v.events for v in segment.deliver(segment.batches(rows(count))))
+settings = SegmentSettings(host=url, write_key="k", events_per_second_max=0)
+wakeup, events = Wakeup(), 0
+client = SegmentClient(settings, clock=SystemClock())
+with Sender(client, settings.send_limits(), wakeup=wakeup) as sender:
+    for verdict in sender.flow(sender.batches(rows(count))):
+        if verdict is None:
+            wait(wakeup)
+        else:
+            events += verdict.messages
 # A child's ru_maxrss may be what its parent had; the system's own word starts with the program.
 status = pathlib.Path("/proc/self/status")
 told = dict(l.split(":", 1) for l in status.read_text().splitlines()) if status.exists() else {}
@@ -606,6 +612,8 @@ def test_the_engine_s_own_clock_is_the_default() -> None:
     """Nothing but settings is needed."""
     with SegmentSimulator() as target:
         settings = SegmentSettings(host=target.url, write_key=target.write_key)
-        with Segment(settings) as segment:
-            assert settled(segment.deliver(segment.batches(plan(1)))) == {1}
+        client = SegmentClient(settings, clock=SystemClock())
+        with Sender(client, settings.send_limits()) as sender:
+            flow = sender.flow(sender.batches(plan(1)))
+            assert settled(verdict for verdict in flow if verdict is not None) == {1}
     assert isinstance(target.clock, SystemClock)

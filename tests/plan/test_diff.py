@@ -377,7 +377,7 @@ def test_a_plan_of_many_audiences_keeps_them_apart(desk: Desk) -> None:
     )
     models = desk.models()
     planner = Planner(
-        desk.ledger, models, options=PlanOptions(), segment=None, now=desk.clock.now()
+        desk.ledger, models, options=PlanOptions(), destinations=None, now=desk.clock.now()
     )
     run = desk.start_run()
     made = planner.plan([models.by_name[name] for name in ("before", "people", "zz_last")])

@@ -66,7 +66,7 @@ def desk(open_desk: Desk) -> Desk:
 def planned(desk: Desk) -> Plan:
     models = desk.models()
     planner = Planner(
-        desk.ledger, models, options=PlanOptions(), segment=None, now=desk.clock.now()
+        desk.ledger, models, options=PlanOptions(), destinations=None, now=desk.clock.now()
     )
     return planner.plan(models.audiences())
 

@@ -31,7 +31,8 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
 from tailrace.clock import format_utc
-from tailrace.destinations.segment.mapper import KINDS, Mapper, Transition
+from tailrace.destinations.messages import Transition
+from tailrace.destinations.segment.mapper import KINDS, Mapper
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import DEFAULTS, PlanOptions
 from tailrace.run.delivery import Delivery
@@ -146,7 +147,7 @@ def counted(desk: Desk, delivery: Delivery) -> dict[str, int]:
         call.kind
         for transition, send in desk.transitions(delivery)
         if send
-        for call in mapper.calls(transition)[0]
+        for call in mapper.messages(transition)[0]
     )
     return {kind: messages[kind] for kind in KINDS}
 

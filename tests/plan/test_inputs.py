@@ -57,7 +57,7 @@ def planned(desk: Desk, *, skip: bool = True, run: bool = False) -> dict[str, Au
         desk.ledger,
         models,
         options=PlanOptions(skip_unchanged=skip),
-        segment=None,
+        destinations=None,
         now=desk.clock.now(),
     )
     return {plan.audience.name: plan for plan in planner.plan(models.audiences()).audiences}

@@ -85,7 +85,7 @@ def test_a_flagged_violation_is_sent_and_told(shop: Shop, segment: SegmentSimula
     assert (0, 3) == (done.exit_code, done.audiences[0]["sent"])
     assert 3 == sum(each["type"] == "track" for each in segment.events)
     (warning,) = done.as_dict()["warnings"]
-    assert "against the tracking plan, schema_violation/minimum" in warning["message"]
+    assert "tracking plan, schema_violation/minimum" in warning["message"]
 
 
 def test_a_tracking_plan_that_is_none_is_told_before_anything_starts(shop: Shop) -> None:
@@ -103,14 +103,14 @@ def test_values_that_cannot_travel_are_counted(shop: Shop, segment: SegmentSimul
     scores = [e["properties"]["score"] for e in segment.events if e["type"] == "track"]
     assert [None, None, 1.0] == scores
     (warning,) = done.as_dict()["warnings"]
-    assert "NaN or infinite, and sent as null: 2 values" in warning["message"]
+    assert "2 values sent as null: NaN" in warning["message"]
 
 
 def test_a_header_s_remarks_are_one_line_a_run(shop: Shop) -> None:
     shop.audience(PEOPLE.replace("city: city, score", "City: city, email: email, score"))
     shop.land(people(1.0))
     (warning,) = shop.sync().as_dict()["warnings"]
-    assert "people: 2 remarks about the header" == warning["message"]
+    assert "people: 2 warnings about the header" == warning["message"]
     assert "tailrace validate" in warning["hint"]
 
 

@@ -54,7 +54,7 @@ def test_what_was_acknowledged_and_never_arrived_is_exit_1(
         done.exit_code,
         [each["error"] for each in done.as_dict()["errors"]],
     )
-    assert "of 12 acknowledged calls" in done.errors[0].message
+    assert "of 12 acknowledged messages" in done.errors[0].message
     assert "2 identify, 2 track Segment Entered" in done.errors[0].message
     assert 6 == done.audiences[0]["sent"]
 
@@ -91,5 +91,5 @@ def test_not_being_able_to_compare_is_a_warning(shop: Shop) -> None:
     done = shop.sync()
     assert 0 == done.exit_code
     (warning,) = warnings(done)
-    assert "could not be compared" in warning
+    assert "could not be verified" in warning
     assert "expired" not in warning

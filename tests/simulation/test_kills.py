@@ -106,7 +106,7 @@ class Victim:
             os.kill(int(self.pid_file.read_text()), signal.SIGKILL)
 
     def gaps(self) -> list[tuple[object, ...]]:
-        """Settled audience runs whose numbers do not add up, and those that are not settled."""
+        """Delivered audience runs whose numbers do not add up, and those that are not finished."""
         return self.shop.query(
             "SELECT * FROM tailrace.audience_runs "
             "WHERE phase <> 'done' OR entered + changed + exited <> sent + rejected"

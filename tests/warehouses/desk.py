@@ -17,7 +17,7 @@ import sqlglot
 from warehouses.stores import Store, store_on
 
 from tailrace.clock import SystemClock
-from tailrace.destinations.segment.mapper import Transition
+from tailrace.destinations.messages import Transition
 from tailrace.ledger.ledger import Ledger, Run
 from tailrace.ledger.outbox import unsettled
 from tailrace.models.loader import Models, read_models
@@ -79,7 +79,7 @@ class Desk:
             self.ledger,
             models := self.models(),
             options=options or PlanOptions(),
-            segment=None,
+            destinations=None,
             now=self.now or self.clock.now(),
             run_seq=run.seq if run else None,
         )

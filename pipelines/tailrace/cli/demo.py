@@ -27,10 +27,10 @@ class SandboxClock(SystemClock):
     """The clock of the simulated org, which the models use too."""
 
     def __init__(self, org: Any) -> None:
-        self._org = org
+        self.org = org
 
     def now(self) -> datetime:
-        moment: datetime = self._org.now()
+        moment: datetime = self.org.now()
         return moment
 
 
@@ -50,16 +50,17 @@ def story() -> Iterator[Chapter]:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailrace-demo-")))
         salesforce = stack.enter_context(SalesforceSimulator())
-        segment = stack.enter_context(SegmentSimulator())
-        project = _project(folder / "shop", salesforce, segment)
-        narrator = _Narrator(project, salesforce.org, segment.inbox)
+        clock = SandboxClock(salesforce.org)
+        segment = stack.enter_context(SegmentSimulator(clock=clock))
+        project = _project(folder / "shop", salesforce, segment, clock)
+        narrator = _Narrator(project, segment.inbox)
         yield narrator.run("Day 1: everything is new")
         salesforce.org.advance_day()
         yield narrator.run("Day 2: deals were won and lost, people came, went and changed")
         yield narrator.run("Day 2, once more: nothing has happened since")
 
 
-def _project(folder: Path, salesforce: Any, segment: Any) -> Project:
+def _project(folder: Path, salesforce: Any, segment: Any, clock: SandboxClock) -> Project:
     root = scaffold(folder).root
     settings = {
         "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
@@ -68,17 +69,16 @@ def _project(folder: Path, salesforce: Any, segment: Any) -> Project:
         "DESTINATION__SEGMENT__HOST": segment.url,
         "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
     }
-    return Project.load(root, environ=settings, clock=SandboxClock(salesforce.org))
+    return Project.load(root, environ=settings, clock=clock)
 
 
 class _Narrator:
     """Runs the job, and reads the moves from the ledger and the messages from the simulator."""
 
-    def __init__(self, project: Project, org: Any, segment: Any) -> None:
+    def __init__(self, project: Project, segment: Any) -> None:
         self.project = project
-        self.org = org
         self.segment = segment
-        self.clock = project.clock
+        self.clock: Any = project.clock
 
     def run(self, title: str) -> Chapter:
         before = len(self.segment.received)
@@ -112,7 +112,7 @@ class _Narrator:
 
     def _name(self, contact_id: str) -> str:
         try:
-            person = self.org.get("Contact", contact_id)
+            person = self.clock.org.get("Contact", contact_id)
         except KeyError:
             return f"{contact_id} (deleted)"
         return " ".join(filter(None, (person["FirstName"], person["LastName"])))

@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -234,11 +234,11 @@ def _destinations(project: ProjectConfig) -> list[str]:
 
 def _source(name: str, settings: SegmentSettings, clock: Clock) -> Check:
     """Whether the source accepts the write key, if it can be asked."""
+    from tailrace.destinations.segment.http import SegmentClient
     from tailrace.destinations.segment.write_key import settings_host
-    from tailrace.destinations.sender import Segment
 
-    with Segment(settings, clock=clock) as segment:
-        segment.check()
+    with closing(SegmentClient(settings, clock=clock)) as client:
+        client.check()
     host = settings_host(settings)
     if host:
         return Check(check=name, status="ok", found=f"{settings.host}: {host} knows the write key")

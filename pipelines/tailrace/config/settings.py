@@ -173,17 +173,39 @@ class SalesforceSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BatchLimits:
+    """The largest request: its uncompressed bytes, and its messages."""
+
+    bytes_max: int
+    messages_max: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendLimits:
+    """What a sender may do at a destination. A rate of 0 means no limit."""
+
+    batch: BatchLimits
+    requests_in_flight_max: int
+    messages_per_second_max: float
+    retry_seconds_max: float
+    requests_per_second_max: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
 class SegmentSettings:
     """`[destination.segment]`: where to send, and within which limits.
 
     Attributes:
+        type: Kind of receiver.
         host: Tracking API; https://events.eu1.segmentapis.com in the EU.
         write_key: Write key of the source.
         events_per_second_max: Throttle; 0 for none.
         requests_in_flight_max: Requests that are open at the same time.
         batch_bytes_max: Size of a batch before compression.
         batch_events_max: Messages of a batch; with a throttle, at most one second's worth.
-        timeout_seconds: Time to wait for a response.
+        timeout_seconds: Time to wait for the next bytes of a response.
+        answer_seconds_max: Time until a response has to be complete.
+        compress: Send requests with gzip; false for hosts that refuse it.
         retry_seconds_max: Time to keep retrying before the run fails with 1.
         resend_hours_max: Age at which pending messages are sent with `--resend` only.
         check_write_key: Ask Segment about the write key before the first request.
@@ -200,6 +222,7 @@ class SegmentSettings:
         overview_seconds_max: Time to wait for Delivery Overview to count the events.
     """
 
+    type: Literal["segment"] = "segment"
     host: str = "https://api.segment.io"
     write_key: str = field(repr=False)
     events_per_second_max: float = 1_000.0
@@ -207,6 +230,8 @@ class SegmentSettings:
     batch_bytes_max: int = 490_000
     batch_events_max: int = 2_500
     timeout_seconds: float = 15.0
+    answer_seconds_max: float = 60.0
+    compress: bool = True
     retry_seconds_max: float = 900.0
     resend_hours_max: float = 24.0
     check_write_key: bool = True
@@ -221,3 +246,26 @@ class SegmentSettings:
     public_api_host: str = "https://api.segmentapis.com"
     source_id: str | None = None
     overview_seconds_max: float = 90.0
+
+    def batch_limits(self) -> BatchLimits:
+        """The largest request.
+
+        It holds at most the messages of one second of the rate limit: more would be a burst.
+        """
+        messages_max = self.batch_events_max
+        if self.events_per_second_max:
+            messages_max = min(messages_max, max(1, int(self.events_per_second_max)))
+        return BatchLimits(bytes_max=self.batch_bytes_max, messages_max=messages_max)
+
+    def receiver(self) -> tuple[str, str]:
+        """The host, and the credential that names the source there."""
+        return self.host, self.write_key
+
+    def send_limits(self) -> SendLimits:
+        """The limits of batches, requests, rates and retries."""
+        return SendLimits(
+            batch=self.batch_limits(),
+            requests_in_flight_max=self.requests_in_flight_max,
+            messages_per_second_max=self.events_per_second_max,
+            retry_seconds_max=self.retry_seconds_max,
+        )

@@ -1,74 +1,54 @@
-"""What travels together in one request, and what became of it."""
+"""Cuts a stream of transitions into requests, and the results that come back for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from tailrace.destinations.segment.mapper import Call
+from tailrace.config.settings import BatchLimits
+from tailrace.destinations.messages import MemberMessages, Message
 
-# "Needs to be less than 32KB", says Segment of one event.
-EVENT_BYTES_MAX = 32_767
-# What `{"batch":[`, sentAt and the write key add to the events, at most.
-ENVELOPE_BYTES = 256
-# Transitions that call nothing (an initial set that is only recorded) weigh nothing, yet a batch
-# of them has to end somewhere.
-ENVELOPES_MAX = 10_000
-
-
-class Envelope(NamedTuple):
-    """All calls of one transition, in the order in which they must arrive.
-
-    Without calls it concerns nobody: it is settled together with its neighbours.
-    """
-
-    seq: int
-    user: str
-    calls: tuple[Call, ...]
-
-    @property
-    def oversized(self) -> Call | None:
-        """The first call that Segment would refuse for its size."""
-        for call in self.calls:
-            if len(call.body) > EVENT_BYTES_MAX:
-                return call
-        return None
+# Bytes that a request adds around its messages, at most. Segment's are `{"batch":[`, `sentAt` and
+# the write key.
+REQUEST_OVERHEAD_BYTES = 256
+# Transitions without messages add no bytes, so that their number is limited too.
+BATCH_MEMBERS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A contiguous range of transitions that travels in one request.
+    """A contiguous range of transitions that is sent in one request.
 
-    `bytes` counts the encoded request body, uncompressed, with its envelope.
+    `bytes` is the uncompressed size of the request body, `messages` the number of messages.
     """
 
     first_seq: int
     last_seq: int
-    envelopes: tuple[Envelope, ...]
-    events: int
+    members: tuple[MemberMessages, ...]
+    messages: int
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """Every transition of the range is settled: accepted, or rejected by an earlier verdict.
+    """Every transition of the range has a final status: accepted, or rejected before.
 
-    `events` counts the calls that were accepted, `attempts` the requests that it took.
+    `messages` counts the accepted ones, `requests` the requests that the batch needed, retries
+    included.
     """
 
     first_seq: int
     last_seq: int
-    events: int
-    attempts: int
+    messages: int
+    requests: int
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A transition that Segment will not take.
+    """A transition that the destination refused.
 
-    `doubtful`: something of it was delivered all the same, or may have been, by an attempt whose
-    outcome is not known.
+    `unconfirmed`: a part of it was delivered, or may have been, by an attempt without a known
+    outcome.
     """
 
     seq: int
@@ -77,94 +57,92 @@ class Rejected:
     reason: str
     status: int | None
     attempts: int
-    doubtful: bool
+    unconfirmed: bool
     body: bytes = field(default=b"", compare=False, repr=False)
 
 
 Verdict = Acknowledged | Rejected
 
 
-def batches(envelopes: Iterable[Envelope], *, bytes_max: int, events_max: int) -> Iterator[Batch]:
-    """Cut a stream of transitions into batches, as full as they may be.
+def batches(members: Iterable[MemberMessages], limits: BatchLimits) -> Iterator[Batch]:
+    """Cut a stream of transitions into batches that are as full as the limits allow.
 
-    A transition is never split, and neighbours of one user stay together where they fit, so that
-    the next batch need not wait for this one. A transition too large for any batch is one alone.
+    A transition is never split. Neighbours with the same user stay together if they fit, so that
+    the next batch does not have to wait for this one. A transition above the limits is a batch of
+    its own.
     """
-    filling = _Filling(bytes_max, events_max)
-    for envelope in envelopes:
-        while not filling.takes(envelope):
-            yield filling.close_before(envelope.user)
-    if filling.envelopes:
-        yield filling.close()
+    open_batch = _OpenBatch(limits)
+    for member in members:
+        while not open_batch.add(member):
+            yield open_batch.close_before(member.user)
+    if open_batch.members:
+        yield open_batch.close()
 
 
-class _Filling:
+class _OpenBatch:
     """The batch that is being filled."""
 
-    def __init__(self, bytes_max: int, events_max: int) -> None:
-        self.bytes_max = bytes_max
-        self.events_max = events_max
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
         self._restart()
 
     def _restart(self) -> None:
-        self.envelopes: list[Envelope] = []
-        self._events = 0
-        self._bytes = ENVELOPE_BYTES
+        self.members: list[MemberMessages] = []
+        self._messages = 0
+        self._bytes = REQUEST_OVERHEAD_BYTES
         self._user: str | None = None
         self._user_starts_at = 0
 
-    def takes(self, envelope: Envelope) -> bool:
-        """Add the transition, unless it has to wait for the next batch."""
-        _, user, calls = envelope
-        events, size = _weight(calls)
-        held = len(self.envelopes)
-        events += self._events
-        size += self._bytes
-        if held and (events > self.events_max or size > self.bytes_max or held >= ENVELOPES_MAX):
+    def add(self, member: MemberMessages) -> bool:
+        """Add the transition; False if it does not fit."""
+        _, user, messages = member
+        count = self._messages + len(messages)
+        size = self._bytes + _size(messages)
+        members = len(self.members)
+        limits = self._limits
+        if members and (
+            count > limits.messages_max or size > limits.bytes_max or members >= BATCH_MEMBERS_MAX
+        ):
             return False
-        if user != self._user and calls:
+        if user != self._user and messages:
             self._user = user
-            self._user_starts_at = held
-        self.envelopes.append(envelope)
-        self._events = events
+            self._user_starts_at = members
+        self.members.append(member)
+        self._messages = count
         self._bytes = size
         return True
 
     def close_before(self, user: str) -> Batch:
-        """Close the batch; what it holds of `user` moves on, if others stand before."""
+        """Close the batch; members of `user` at its end move on, unless they are all it has."""
         cut = self._user_starts_at
         if user != self._user or cut == 0:
             return self.close()
-        moving = self.envelopes[cut:]
-        for envelope in moving:
-            events, size = _weight(envelope.calls)
-            self._events -= events
-            self._bytes -= size
-        del self.envelopes[cut:]
+        moving = self.members[cut:]
+        for member in moving:
+            self._messages -= len(member.messages)
+            self._bytes -= _size(member.messages)
+        del self.members[cut:]
         closed = self.close()
-        for envelope in moving:
-            self.takes(envelope)
+        for member in moving:
+            self.add(member)
         return closed
 
     def close(self) -> Batch:
-        """The batch as it is; the next one starts empty."""
+        """Return the batch and start an empty one."""
         closed = Batch(
-            first_seq=self.envelopes[0].seq,
-            last_seq=self.envelopes[-1].seq,
-            envelopes=tuple(self.envelopes),
-            events=self._events,
+            first_seq=self.members[0].seq,
+            last_seq=self.members[-1].seq,
+            members=tuple(self.members),
+            messages=self._messages,
             bytes=self._bytes,
         )
         self._restart()
         return closed
 
 
-def _weight(calls: tuple[Call, ...]) -> tuple[int, int]:
-    """The events and bytes that a transition adds; nothing if it can never be sent."""
-    size = 0
-    for call in calls:
-        length = len(call.body)
-        if length > EVENT_BYTES_MAX:
-            return 0, 0
-        size += length + 1
-    return len(calls), size
+def _size(messages: tuple[Message, ...]) -> int:
+    """Bytes of the messages in a request, with a separator each."""
+    size = len(messages)
+    for message in messages:
+        size += len(message.body)
+    return size

@@ -1,7 +1,7 @@
-"""One batch, until every transition in it has a verdict: repeat, wait, split.
+"""Sends one batch until every transition in it has a final status: retry, wait, bisect.
 
-A transition that Segment refuses must not cost its neighbours: a refused batch is halved until the
-culprit stands alone.
+A refused batch is bisected until the refused transition is isolated, so that its neighbours are
+delivered.
 """
 
 from __future__ import annotations
@@ -13,147 +13,181 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tailrace.clock import Clock
-from tailrace.destinations.batching import Acknowledged, Batch, Envelope, Rejected, Verdict
-from tailrace.destinations.rate_limiter import SLICE_SECONDS, Stopped, Turnstile, backoff_seconds
-from tailrace.destinations.segment.http import Wire
-from tailrace.destinations.segment.mapper import Call
-from tailrace.destinations.segment.responses import Answer, said
+from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
+from tailrace.destinations.messages import MemberMessages, Message
+from tailrace.destinations.outcome import SendOutcome, describe_response
+from tailrace.destinations.protocol import Connection
+from tailrace.destinations.rate_limiter import SLICE_SECONDS, RequestGate, Stopped, backoff_seconds
 from tailrace.errors import DeliveryIncomplete, ServiceFailed, TailraceError, Unreachable
 
 log = logging.getLogger(__name__)
 
-# A host that has not answered once is more likely misspelt than down.
+# A host that has never answered is more likely misspelt than down.
 FIRST_CONTACT_SECONDS_MAX = 20.0
-# So many refusals in a row, with nothing accepted between, are no poison row but a wrong host.
+# This many refusals in a row, with nothing accepted in between, point at the host and not at rows.
 REFUSALS_IN_A_ROW_MAX = 500
-TOO_LARGE = "event_over_32_kb"
+# Receivers compute an event's time from the clocks of both sides; times from rows are shifted by
+# the difference.
+CLOCK_OFFSET_SECONDS_MAX = 3_600.0
 
 
 @dataclass(slots=True)
-class Past:
-    """What was tried so far with the rows of one request."""
+class SendHistory:
+    """The earlier attempts with the rows of one request."""
 
     attempts: int = 0
-    doubtful: bool = False
+    unconfirmed: bool = False
 
 
-class Settler:
-    """Settles batches, several at a time, over one wire."""
+class BatchSender:
+    """Sends batches over one connection, several at a time."""
 
     def __init__(
         self,
-        wire: Wire,
-        turnstile: Turnstile,
+        connection: Connection,
+        gate: RequestGate,
         *,
         retry_seconds_max: float,
         clock: Clock,
-        chance: random.Random,
+        random_source: random.Random,
     ) -> None:
-        self._wire = wire
-        self._turnstile = turnstile
+        self._connection = connection
+        self._gate = gate
         self._retry_seconds_max = retry_seconds_max
         self._clock = clock
-        self._chance = chance
-        self._contact = False
-        self._refusals_lock = threading.Lock()
+        self._random_source = random_source
+        self._contacted = False
+        self._lock = threading.Lock()
         self._refusals_in_a_row = 0
 
-    def settle(self, batch: Batch, stop: threading.Event) -> list[Verdict]:
-        """The verdicts of a batch: what was rejected, then the range.
+    def send_with_retries(
+        self, batch: Batch, stop: threading.Event, *, own_time: bool = False
+    ) -> list[Verdict]:
+        """Send a batch. Returns the rejections, then the acknowledged range.
+
+        Args:
+            own_time: The messages carry times from the rows.
 
         Raises:
-            Stopped: The delivery ended before the batch was settled.
-            TailraceError: The batch cannot be settled, and neither can others.
+            Stopped: The delivery ended before the batch had a final status.
+            TailraceError: Neither this batch nor others can be delivered.
         """
-        return _Settling(self, batch, stop).verdicts()
+        if own_time:
+            self._check_clock()
+        return _BatchDelivery(self, batch, stop).verdicts()
 
     def request(
-        self, calls: Sequence[Call], past: Past, *, rank: int, stop: threading.Event
-    ) -> Answer:
-        """Send the calls in one request, and again, until they are accepted or refused."""
-        messages = [call.body for call in calls]
+        self,
+        messages: Sequence[Message],
+        history: SendHistory,
+        *,
+        rank: int,
+        stop: threading.Event,
+    ) -> SendOutcome:
+        """Send messages in one request, repeated until they are accepted or refused."""
         retries = 0
-        lost_seconds = 0.0
+        failing_seconds = 0.0
         while True:
-            answer, took_seconds = self._once(messages, retries, rank=rank, stop=stop)
-            past.attempts += 1
-            past.doubtful = past.doubtful or answer.doubtful
-            if answer.outcome in ("accepted", "refused"):
-                return answer
-            if answer.error is not None:
-                raise answer.error
+            outcome, seconds = self._send_once(messages, retries, rank=rank, stop=stop)
+            history.attempts += 1
+            history.unconfirmed = history.unconfirmed or outcome.unconfirmed
+            if outcome.outcome in ("accepted", "refused"):
+                return outcome
+            if outcome.error is not None:
+                raise outcome.error
             retries += 1
-            pause = self._pause_after(answer, retries)
-            # Failing counts, and waiting because of it; waiting for the throttle does not.
-            lost_seconds += took_seconds + pause
-            if lost_seconds > self._patience_seconds():
-                raise self._out_of_time(answer, lost_seconds - pause)
-            self._rest(pause, answer, stop)
+            pause = self._pause_seconds(outcome, retries)
+            # Failed attempts and their pauses count; waiting for the rate limit does not.
+            failing_seconds += seconds + pause
+            if failing_seconds > self._patience_seconds():
+                raise self._out_of_time(outcome, failing_seconds - pause)
+            self._pause(pause, outcome, stop)
 
-    def _once(
-        self, messages: Sequence[bytes], retries: int, *, rank: int, stop: threading.Event
-    ) -> tuple[Answer, float]:
-        era = self._turnstile.enter(rank=rank, events=len(messages), stop=stop)
+    def _send_once(
+        self, messages: Sequence[Message], retries: int, *, rank: int, stop: threading.Event
+    ) -> tuple[SendOutcome, float]:
+        generation = self._gate.acquire(rank=rank, messages=len(messages), stop=stop)
         started = self._clock.monotonic()
-        slower = False
+        overloaded = False
         accepted = False
         try:
-            answer = self._wire.send(messages, retries=retries)
-            slower, accepted = answer.slower, answer.outcome == "accepted"
+            outcome = self._connection.send(messages, retries=retries)
+            overloaded, accepted = outcome.overloaded, outcome.outcome == "accepted"
         finally:
-            self._turnstile.leave(era, slower=slower, answered=accepted)
-        self._contact = self._contact or answer.contact
-        self._count(answer)
-        return answer, self._clock.monotonic() - started
+            self._gate.release(generation, overloaded=overloaded, accepted=accepted)
+        self._contacted = self._contacted or outcome.contacted
+        self._count_refusals(outcome)
+        return outcome, self._clock.monotonic() - started
 
-    def _count(self, answer: Answer) -> None:
-        """Stop a delivery in which everything is refused, before it rejects row by row."""
-        with self._refusals_lock:
-            if answer.outcome == "refused":
+    def _count_refusals(self, outcome: SendOutcome) -> None:
+        """End a delivery in which everything is refused, before it rejects row by row."""
+        with self._lock:
+            if outcome.outcome == "refused":
                 self._refusals_in_a_row += 1
-            elif answer.outcome == "accepted":
+            elif outcome.outcome == "accepted":
                 self._refusals_in_a_row = 0
-            many = self._refusals_in_a_row >= REFUSALS_IN_A_ROW_MAX
-        if many:
+            too_many = self._refusals_in_a_row >= REFUSALS_IN_A_ROW_MAX
+        if too_many:
             raise ServiceFailed(
-                f"{self._wire.name} refused {REFUSALS_IN_A_ROW_MAX} requests in a row "
-                f"({said(answer.status, answer.reason)})",
-                hint="What is refused is not one row. Look at the audience's mapping, and at "
-                "destination.segment.host.",
+                f"{self._connection.name} refused {REFUSALS_IN_A_ROW_MAX} requests in a row "
+                f"({describe_response(outcome.status, outcome.reason)})",
+                hint="The cause is not a single row. Check the audience's mapping and "
+                f"{self._connection.address_key}.",
             )
 
-    def _pause_after(self, answer: Answer, retries: int) -> float:
-        if answer.wait_seconds is not None:
-            return answer.wait_seconds
-        pause = backoff_seconds(retries, self._chance)
-        # Too many requests, and no word on when: the next one is not sent at once.
-        return max(pause, 1.0) if answer.status == 429 else pause
+    def _check_clock(self) -> None:
+        connection = self._connection
+        with self._lock:
+            if connection.clock_offset_seconds is None:
+                connection.measure_clock()
+            offset = connection.clock_offset_seconds
+        if offset is not None and abs(offset) > CLOCK_OFFSET_SECONDS_MAX:
+            direction = "ahead of" if offset > 0 else "behind"
+            raise DeliveryIncomplete(
+                f"The clock of this machine is {abs(offset) / 3_600:,.1f} h {direction} "
+                f"{connection.name}'s, which would shift the times of the events",
+                hint="Set the clock (NTP), then run the same command again. No event with a time "
+                "of its own was sent.",
+            )
+
+    def _pause_seconds(self, outcome: SendOutcome, retries: int) -> float:
+        if outcome.wait_seconds is not None:
+            return outcome.wait_seconds
+        pause = backoff_seconds(retries, self._random_source)
+        # Too many requests, without a time to wait: do not retry at once.
+        return max(pause, 1.0) if outcome.status == 429 else pause
 
     def _patience_seconds(self) -> float:
-        if self._contact:
+        if self._contacted:
             return self._retry_seconds_max
         return min(self._retry_seconds_max, FIRST_CONTACT_SECONDS_MAX)
 
-    def _out_of_time(self, answer: Answer, seconds: float) -> TailraceError:
-        told = said(answer.status, answer.reason)
-        if not answer.contact:
+    def _out_of_time(self, outcome: SendOutcome, seconds: float) -> TailraceError:
+        connection = self._connection
+        if not outcome.contacted:
             return Unreachable(
-                f"{self._wire.name} cannot be reached: {answer.reason}",
-                hint="Look at the network and at destination.segment.host. Nothing is lost: the "
-                "same command goes on where this one stopped.",
+                f"{connection.name} cannot be reached: {outcome.reason}",
+                hint=f"Check the network and {connection.address_key}. Nothing is lost: run the "
+                "same command again to continue.",
             )
-        if answer.wait_seconds is not None:
-            told += f", asks to wait {answer.wait_seconds:.0f} s"
+        response = describe_response(outcome.status, outcome.reason)
+        if outcome.wait_seconds is not None:
+            response += f", asks to wait {outcome.wait_seconds:.0f} s"
         return DeliveryIncomplete(
-            f"{self._wire.name} did not take a batch in {seconds:.0f} s ({told})",
+            f"{connection.name} did not accept a batch in {seconds:.0f} s ({response})",
             hint="Nothing is lost: run the same command again. retry_seconds_max under "
-            "[destination.segment] sets how long it tries.",
+            f"[{connection.section}] sets how long to retry.",
         )
 
-    def _rest(self, seconds: float, answer: Answer, stop: threading.Event) -> None:
-        log.info("Segment: %s; again in %.1f s", answer.reason or answer.status, seconds)
-        if answer.wait_seconds is not None or answer.status == 429:
-            self._turnstile.pause(seconds)
+    def _pause(self, seconds: float, outcome: SendOutcome, stop: threading.Event) -> None:
+        log.info(
+            "%s: %s; retry in %.1f s",
+            self._connection.name,
+            outcome.reason or outcome.status,
+            seconds,
+        )
+        if outcome.wait_seconds is not None or outcome.status == 429:
+            self._gate.pause(seconds)
             return
         until = self._clock.monotonic() + seconds
         while (left := until - self._clock.monotonic()) > 0:
@@ -162,76 +196,99 @@ class Settler:
             self._clock.sleep(min(left, SLICE_SECONDS))
 
 
-class _Settling:
-    """One batch on its way through the settler."""
+class _BatchDelivery:
+    """One batch that is being sent."""
 
-    def __init__(self, settler: Settler, batch: Batch, stop: threading.Event) -> None:
-        self._settler = settler
+    def __init__(self, sender: BatchSender, batch: Batch, stop: threading.Event) -> None:
+        self._sender = sender
         self._batch = batch
         self._stop = stop
         self._requests = 0
         self._accepted = 0
 
     def verdicts(self) -> list[Verdict]:
-        rows: list[Envelope] = []
-        found: list[Verdict] = []
-        for envelope in self._batch.envelopes:
-            large = envelope.oversized
-            if large is not None:
-                found.append(_rejected(envelope.seq, large, TOO_LARGE, None, Past()))
-            elif envelope.calls:
-                rows.append(envelope)
+        rows = [member for member in self._batch.members if member.messages]
+        verdicts: list[Verdict] = []
         if rows:
-            found.extend(self._settled(rows, Past()))
+            verdicts.extend(self._rejections(rows, SendHistory()))
         batch = self._batch
-        found.append(Acknowledged(batch.first_seq, batch.last_seq, self._accepted, self._requests))
-        return found
+        verdicts.append(
+            Acknowledged(batch.first_seq, batch.last_seq, self._accepted, self._requests)
+        )
+        return verdicts
 
-    def _settled(self, rows: Sequence[Envelope], past: Past) -> Iterator[Rejected]:
-        """The rejected ones of these rows; the others are accepted when this ends."""
-        answer = self._request([call for row in rows for call in row.calls], past)
-        if answer.outcome == "accepted":
-            return
-        if len(rows) > 1:
-            log.info("Segment refused a batch of %d rows (%s); split", len(rows), answer.status)
+    def _rejections(
+        self, rows: Sequence[MemberMessages], history: SendHistory
+    ) -> Iterator[Rejected]:
+        """Send the rows; yield the rejected ones. The others are accepted when this ends."""
+        messages = [message for row in rows for message in row.messages]
+        outcome = self._request(messages, history)
+        if outcome.outcome == "accepted":
+            yield from self._rejected_by_answer(rows, outcome, history)
+        elif len(rows) > 1:
+            log.info("Batch of %d rows refused (%s); bisecting", len(rows), outcome.status)
             middle = len(rows) // 2
-            yield from self._settled(rows[:middle], replace(past))
-            yield from self._settled(rows[middle:], replace(past))
-        elif len(rows[0].calls) > 1:
-            yield from self._settled_by_call(rows[0], past)
+            # Each half has its own history: what happens to one says nothing about the other.
+            yield from self._rejections(rows[:middle], replace(history))
+            yield from self._rejections(rows[middle:], replace(history))
+        elif len(rows[0].messages) > 1:
+            yield from self._rejection_by_message(rows[0], history)
         else:
-            yield _rejected(rows[0].seq, rows[0].calls[0], answer.reason, answer.status, past)
+            yield _rejected(rows[0].seq, messages[0], outcome.reason, outcome.status, history)
 
-    def _settled_by_call(self, row: Envelope, past: Past) -> Iterator[Rejected]:
-        """One call after the other; none after a refused one, so that it is not repeated for ever.
+    def _rejection_by_message(
+        self, row: MemberMessages, history: SendHistory
+    ) -> Iterator[Rejected]:
+        """Send one message after the other, none after a refused one: later runs would repeat it.
 
-        What went out before it was delivered, while the row counts as rejected: doubtful.
+        The messages before the refused one were delivered while the row counts as rejected, so
+        that it is unconfirmed.
         """
-        for place, call in enumerate(row.calls):
-            answer = self._request([call], past)
-            if answer.outcome == "refused":
-                past.doubtful = past.doubtful or place > 0
-                yield _rejected(row.seq, call, answer.reason, answer.status, past)
+        for index, message in enumerate(row.messages):
+            outcome = self._request([message], history)
+            refused = outcome.rejected[0] if outcome.rejected else outcome
+            if outcome.outcome == "refused" or outcome.rejected:
+                history.unconfirmed = history.unconfirmed or index > 0
+                yield _rejected(row.seq, message, refused.reason, refused.status, history)
                 return
 
-    def _request(self, calls: Sequence[Call], past: Past) -> Answer:
-        self._requests += 1
-        before = past.attempts
-        answer = self._settler.request(calls, past, rank=self._batch.first_seq, stop=self._stop)
-        self._requests += past.attempts - before - 1
-        if answer.outcome == "accepted":
-            self._accepted += len(calls)
-        return answer
+    def _rejected_by_answer(
+        self, rows: Sequence[MemberMessages], outcome: SendOutcome, history: SendHistory
+    ) -> Iterator[Rejected]:
+        """The rows with a message that the answer names as refused."""
+        rejected = {message.index: message for message in outcome.rejected}
+        first = 0
+        for row in rows if rejected else ():
+            indexes = range(first, first + len(row.messages))
+            first += len(row.messages)
+            refused = [rejected[index] for index in indexes if index in rejected]
+            if refused:
+                message = row.messages[refused[0].index - indexes.start]
+                own = replace(history)
+                own.unconfirmed = history.unconfirmed or len(refused) < len(row.messages)
+                yield _rejected(row.seq, message, refused[0].reason, refused[0].status, own)
+
+    def _request(self, messages: Sequence[Message], history: SendHistory) -> SendOutcome:
+        before = history.attempts
+        outcome = self._sender.request(
+            messages, history, rank=self._batch.first_seq, stop=self._stop
+        )
+        self._requests += history.attempts - before
+        if outcome.outcome == "accepted":
+            self._accepted += len(messages) - len(outcome.rejected)
+        return outcome
 
 
-def _rejected(seq: int, call: Call, reason: str, status: int | None, past: Past) -> Rejected:
+def _rejected(
+    seq: int, message: Message, reason: str, status: int | None, history: SendHistory
+) -> Rejected:
     return Rejected(
         seq=seq,
-        kind=call.kind,
-        message_id=call.message_id,
+        kind=message.kind,
+        message_id=message.message_id,
         reason=reason,
         status=status,
-        attempts=past.attempts,
-        doubtful=past.doubtful,
-        body=call.body,
+        attempts=history.attempts,
+        unconfirmed=history.unconfirmed,
+        body=message.body,
     )

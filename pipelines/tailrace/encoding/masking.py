@@ -24,7 +24,7 @@ computation_key consent context email encoding event externalIds groupId id inte
 messageId namespace personas previous properties row space_id timestamp traits type userId
 """
 # These two are the header's own words.
-SAID_AS_THEY_ARE = ("type", "event")
+PLAIN_NAMES = ("type", "event")
 
 
 class Masker:
@@ -47,9 +47,7 @@ class Masker:
         """A refused message."""
         told = orjson.loads(body)
         masked = self._masked(told)
-        return _written(
-            {**masked, **{name: told[name] for name in SAID_AS_THEY_ARE if name in told}}
-        )
+        return _written({**masked, **{name: told[name] for name in PLAIN_NAMES if name in told}})
 
     def row(self, kind: str, values: Mapping[str, Any]) -> str:
         """A row of which no message could be made."""
@@ -72,6 +70,6 @@ class Masker:
 def _written(document: Mapping[str, Any]) -> str:
     text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     if len(text) > PAYLOAD_BYTES_MAX:
-        kept = {name: document[name] for name in SAID_AS_THEY_ARE if name in document}
+        kept = {name: document[name] for name in PLAIN_NAMES if name in document}
         text = orjson.dumps({**kept, "bytes": len(text)})
     return text.decode()

@@ -183,6 +183,19 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def equal_when_sent(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON, such as NULL and NaN.
+
+    >>> equal_when_sent(None, math.nan), equal_when_sent("1", 1)
+    (True, False)
+    """
+    encoder = Encoder()
+    try:
+        return encoder.dumps(encoder.encode(one)) == encoder.dumps(encoder.encode(other))
+    except UnsupportedValue:
+        return False
+
+
 def moment(value: datetime) -> str:
     """A timestamp in UTC, with its zone."""
     utc = value if value.tzinfo is None else _in_utc(value)

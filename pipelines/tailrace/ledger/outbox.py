@@ -11,7 +11,7 @@ from itertools import chain
 from typing import Any
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.segment.mapper import Transition
+from tailrace.destinations.messages import Transition
 from tailrace.errors import LedgerGap, MemoryShort
 from tailrace.ledger.ledger import Ledger, Shape, gaps
 from tailrace.warehouse.statements import Binding, Column, TableName, query

@@ -12,7 +12,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.protocol import DestinationSettings
 from tailrace.errors import ReceiverChanged
 from tailrace.ledger.ledger import Ledger
 
@@ -32,13 +32,14 @@ class Receiver:
         return hmac.new(namespace.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
-def receivers_of(destinations: Mapping[str, SegmentSettings]) -> dict[str, Receiver]:
+def receivers_of(destinations: Mapping[str, DestinationSettings]) -> dict[str, Receiver]:
     """The receiver of each destination that has a credential."""
-    return {
-        name: Receiver(host=settings.host, credential=settings.write_key)
-        for name, settings in destinations.items()
-        if settings.write_key
-    }
+    receivers = {}
+    for name, settings in destinations.items():
+        host, credential = settings.receiver()
+        if credential:
+            receivers[name] = Receiver(host=host, credential=credential)
+    return receivers
 
 
 def check_receivers(ledger: Ledger, receivers: Mapping[str, Receiver]) -> None:

@@ -14,7 +14,8 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tailrace.audience.audience import Audience
-from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.protocol import DestinationSettings
+from tailrace.destinations.registry import destination_type
 from tailrace.errors import TailraceError
 from tailrace.ledger.ledger import Delivered, Shape
 from tailrace.plan.diff import Diff
@@ -188,7 +189,7 @@ class Plan:
     unfinished: Mapping[str, int] = field(default_factory=dict)
     salesforce_calls: int = 0
     new_users: int = 0
-    segments: Mapping[str, SegmentSettings] = field(default_factory=dict)
+    destinations: Mapping[str, DestinationSettings] = field(default_factory=dict)
 
     @property
     def pending(self) -> bool:
@@ -228,7 +229,10 @@ class Plan:
         calls: Counter[str] = Counter()
         for audience in sending:
             calls[audience.destination] += sum(audience.calls.values())
-        rates = {name: s.events_per_second_max for name, s in self.segments.items()}
+        rates = {
+            name: settings.send_limits().messages_per_second_max
+            for name, settings in self.destinations.items()
+        }
         seconds = [n / rates[name] for name, n in calls.items() if rates.get(name)]
         return {
             "calls": calls.total(),
@@ -238,11 +242,12 @@ class Plan:
         }
 
     def _batches(self, audience: AudiencePlan) -> int:
-        limits = self.segments.get(audience.destination) or SegmentSettings(write_key="")
+        settings = self.destinations.get(audience.destination)
+        limits = (settings.send_limits() if settings else destination_type().default_limits()).batch
         calls = sum(audience.calls.values())
         size = calls * (audience.bytes_per_call + 1)
-        by_size = math.ceil(size / limits.batch_bytes_max)
-        return max(math.ceil(calls / limits.batch_events_max), by_size)
+        by_size = math.ceil(size / limits.bytes_max)
+        return max(math.ceil(calls / limits.messages_max), by_size)
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `tailrace plan --json` prints."""

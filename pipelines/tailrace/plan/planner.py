@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from tailrace.audience.audience import Audience
-from tailrace.config.settings import SegmentSettings
-from tailrace.destinations.segment.mapper import Mapper
-from tailrace.destinations.segment.tracking_plan import TrackingPlan
+from tailrace.destinations.protocol import DestinationSettings, MapperOptions, MessageMapper
+from tailrace.destinations.registry import type_of
 from tailrace.errors import (
     MemoryShort,
     ModelDoesNotBind,
@@ -57,12 +57,12 @@ class Planner:
         ledger: The open ledger.
         models: All models of the project.
         options: What the command line says about the plan.
-        segment: The settings of each destination, for batches and rates.
+        destinations: The settings of each destination, for batches and rates.
         now: The time of the plan, which models see as the clock.
         run_seq: The run that makes the plan; without one, the plan is for the next run.
         build: What this run has built of the models.
         buffers: The memory limit of the session, which a first plan lowers.
-        tracking_plan: The project's, which may reject a message that the plan shows.
+        rules: The project's rules, which may reject a message that the plan shows.
     """
 
     def __init__(
@@ -71,23 +71,23 @@ class Planner:
         models: Models,
         *,
         options: PlanOptions,
-        segment: Mapping[str, SegmentSettings] | None,
+        destinations: Mapping[str, DestinationSettings] | None,
         now: datetime,
         run_seq: int | None = None,
         build: BuildResult | None = None,
         buffers: Buffers | None = None,
-        tracking_plan: TrackingPlan | None = None,
+        rules: Any = None,
     ) -> None:
         self.ledger = ledger
         self.warehouse = ledger.warehouse
         self.models = models
         self.options = options
-        self.segment = segment
+        self.destinations = destinations
         self.now = now
         self.run_seq = ledger.next_run_seq() if run_seq is None else run_seq
         self.build = build or BuildResult()
         self.buffers = buffers
-        self.tracking_plan = tracking_plan
+        self.rules = rules
         # The fingerprint of each compiled text.
         self._fingerprints: dict[str, str] = {}
 
@@ -134,7 +134,7 @@ class Planner:
             orphans=self._orphans(),
             unfinished=stats.unfinished(self.ledger),
             salesforce_calls=self.ledger.last_salesforce_calls(),
-            segments=self.segment or {},
+            destinations=self.destinations or {},
         )
 
     def _unchanged(self, model: Model, audience: Audience, inputs: Inputs) -> AudiencePlan | None:
@@ -418,9 +418,7 @@ class Planner:
             upstream=request.upstream,
         )
         allowed = self.options.allowed(request.audience.name)
-        mapper = Mapper(
-            request.audience, namespace=self.ledger.namespace or "plan", planned_at=self.now
-        )
+        mapper = self._mapper(request.audience)
         retires = request.intent == "retire"
         return AudiencePlan(
             audience=request.audience,
@@ -445,20 +443,22 @@ class Planner:
             digest=self._digest(request, result) if self.options.digests else "",
         )
 
-    def _preview(self, request: DiffRequest, result: Diff) -> tuple[PreviewRow, ...]:
-        """The transitions that `--show` asks for, with the messages that a run would send."""
-        mapper = Mapper(
-            request.audience,
+    def _mapper(self, audience: Audience) -> MessageMapper:
+        options = MapperOptions(
             namespace=self.ledger.namespace or "plan",
             planned_at=self.now,
             salt=self.warehouse.project.settings.salt,
-            tracking_plan=self.tracking_plan,
+            rules=self.rules,
         )
+        return type_of(self.warehouse.project, audience.destination_name).mapper(audience, options)
+
+    def _preview(self, request: DiffRequest, result: Diff) -> tuple[PreviewRow, ...]:
+        """The transitions that `--show` asks for, with the messages that a run would send."""
         return preview(
             self.warehouse,
             request.shape,
             result,
-            mapper,
+            self._mapper(request.audience),
             rows_max=self.options.show_rows_max,
             show_values=self.options.show_values,
         )

@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from tailrace.destinations.segment.mapper import Mapper, Transition
+from tailrace.destinations.messages import Transition
+from tailrace.destinations.protocol import MessageMapper
 from tailrace.encoding.masking import Masker
 from tailrace.encoding.transforms import mask_sample
 from tailrace.encoding.values import Encoder
@@ -72,7 +73,7 @@ def preview(
     warehouse: Warehouse,
     shape: Shape,
     diff: Diff,
-    mapper: Mapper,
+    mapper: MessageMapper,
     *,
     rows_max: int,
     show_values: bool,
@@ -121,7 +122,7 @@ class _Values:
 class _MaskedValues(_Values):
     """Shows only the shape of keys and values."""
 
-    def __init__(self, mapper: Mapper) -> None:
+    def __init__(self, mapper: MessageMapper) -> None:
         self._masker = Masker(mapper.audience)
 
     def key(self, key: Sequence[Any]) -> tuple[str, ...]:
@@ -139,9 +140,9 @@ class _MaskedValues(_Values):
 
 
 def _row(
-    transition: Transition, send: bool, *, mapper: Mapper, shape: Shape, view: _Values
+    transition: Transition, send: bool, *, mapper: MessageMapper, shape: Shape, view: _Values
 ) -> PreviewRow:
-    calls, refusals, _ = mapper.calls(transition) if send else ([], [], "")
+    messages, refusals, _ = mapper.messages(transition) if send else ([], [], "")
     new, old = transition.new, transition.old
     return PreviewRow(
         op=transition.op,
@@ -156,7 +157,7 @@ def _row(
             for column in shape.columns
             if old and _differ(old[column.name], new[column.name])
         ),
-        messages=tuple(view.message(call.body) for call in calls),
+        messages=tuple(view.message(message.body) for message in messages),
         problem=f"{refusals[0].rule} at {refusals[0].path}".removesuffix(" at ")
         if refusals
         else "",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.segment.mapper import Mapper
+from tailrace.destinations.protocol import MessageMapper
 from tailrace.encoding.transforms import mask_sample
 from tailrace.ledger.ledger import Ledger, Shape
 from tailrace.ledger.outbox import transition_reader
@@ -67,13 +67,13 @@ def on_hold(request: DiffRequest, diff: Diff) -> dict[str, int]:
     return {name: affected[name] for name, action in actions.items() if action == "hold"}
 
 
-def calls(diff: Diff, mapper: Mapper) -> dict[str, int]:
+def calls(diff: Diff, mapper: MessageMapper) -> dict[str, int]:
     """Messages by type, counted without building them."""
-    counted = {"identify": 0, "group": 0, "track": 0}
+    counted = dict.fromkeys(mapper.message_kinds, 0)
     for group in diff.groups:
         if not group.send:
             continue
-        per_member = mapper.call_counts(
+        per_member = mapper.message_counts(
             group.op,
             group.reason,
             track_changed=group.track_changed,
@@ -90,7 +90,7 @@ def calls(diff: Diff, mapper: Mapper) -> dict[str, int]:
     return counted
 
 
-def bytes_per_call(warehouse: Warehouse, shape: Shape, diff: Diff, mapper: Mapper) -> float:
+def bytes_per_call(warehouse: Warehouse, shape: Shape, diff: Diff, mapper: MessageMapper) -> float:
     """The mean size in bytes of the messages that the first transitions make."""
     if not diff.groups:
         return 0.0
@@ -101,7 +101,7 @@ def bytes_per_call(warehouse: Warehouse, shape: Shape, diff: Diff, mapper: Mappe
         rows_max=SIZED_ROWS_MAX,
     )
     read = transition_reader(shape)
-    sizes = [len(call.body) for row in rows for call in mapper.calls(read(row)[0])[0]]
+    sizes = [len(message.body) for row in rows for message in mapper.messages(read(row)[0])[0]]
     return sum(sizes) / len(sizes) if sizes else 0.0
 
 

@@ -31,7 +31,7 @@ class Today:
         self._person = person
         self.models = self._read_models()
         self._planner = Planner(
-            ledger, self.models, options=PlanOptions(), segment=None, now=clock.now()
+            ledger, self.models, options=PlanOptions(), destinations=None, now=clock.now()
         )
         self.rows = list(self._landed())
         # Whether any model has returned the person.

@@ -10,7 +10,8 @@ from typing import Any
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig, did_you_mean
-from tailrace.destinations.segment.mapper import Mapper
+from tailrace.destinations.protocol import MapperOptions
+from tailrace.destinations.registry import type_of
 from tailrace.encoding.transforms import mask_sample
 from tailrace.encoding.values import Encoder
 from tailrace.errors import NothingLanded, NothingSelected, UnsupportedValue
@@ -272,8 +273,9 @@ def _events(
         then = Audience.from_mapping(json.loads(mapping))
         # The ids are those of the mapping of that day, if all that it named is still kept.
         told = then if known.issuperset(then.mapped_columns) else audience
-        mapper = Mapper(told, namespace=ledger.namespace, planned_at=planned_at, salt=salt)
-        calls = mapper.calls(transition)[0] if send else []
+        options = MapperOptions(namespace=ledger.namespace, planned_at=planned_at, salt=salt)
+        kind = type_of(ledger.warehouse.project, told.destination_name)
+        calls = kind.mapper(told, options).messages(transition)[0] if send else []
         fate = "delivered" if send else "recorded silently"
         if refused_for is not None:
             fate = f"refused: {refused_for}"

@@ -49,7 +49,7 @@ def _column_types(
     found: dict[str, Mapping[str, str]] = {}
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        planner = Planner(ledger, models, options=PlanOptions(), segment=None, now=clock.now())
+        planner = Planner(ledger, models, options=PlanOptions(), destinations=None, now=clock.now())
         for model in chosen:
             try:
                 found[model.name] = {c.name: c.type for c in planner.columns_of(model)}

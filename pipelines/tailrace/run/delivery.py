@@ -15,9 +15,9 @@ from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
-from tailrace.destinations.segment.mapper import Mapper, Refusal, Transition
-from tailrace.destinations.segment.tracking_plan import TrackingPlan
-from tailrace.destinations.sender import Flow, Segment
+from tailrace.destinations.messages import Refusal, Transition
+from tailrace.destinations.protocol import DestinationType, MapperOptions
+from tailrace.destinations.sender import Flow, Sender
 from tailrace.encoding.masking import Masker
 from tailrace.errors import TailraceError
 from tailrace.ledger.ledger import Ledger, Run, Shape
@@ -26,8 +26,8 @@ from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
 from tailrace.plan.snapshot_schema import align
 from tailrace.run import notices
-from tailrace.run.member_messages import Envelopes
-from tailrace.run.notices import Remark
+from tailrace.run.member_messages import OutboxMessages
+from tailrace.run.notices import Notice
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,10 +38,10 @@ UNWRITTEN_SECONDS_MAX = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What a project asks of every message."""
+    """What applies to every message of a project; see `MapperOptions`."""
 
     salt: str | None = None
-    tracking_plan: TrackingPlan | None = None
+    rules: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,12 @@ class Delivery:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settled:
-    """What became of an audience run, in members; `calls` counts calls."""
+class DeliveryResult:
+    """The result of an audience run, in members.
+
+    `calls` counts the acknowledged messages, `batches` and `requests` what this run sent for them;
+    retries and bisecting make more requests than batches.
+    """
 
     lane: str
     audience: str
@@ -75,10 +79,12 @@ class Settled:
     rejected: int
     calls: int
     resumed: bool
+    batches: int = 0
+    requests: int = 0
     # Where somebody was refused, and the plan's own count is not what came of it.
     size_after: int | None = None
     moves: Mapping[str, int] = field(default_factory=dict)
-    remarks: tuple[Remark, ...] = ()
+    notices: tuple[Notice, ...] = ()
     by_name: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -169,33 +175,36 @@ class Delivering:
     def __init__(
         self,
         ledger: Ledger,
-        segment: Segment,
+        sender: Sender,
         delivery: Delivery,
         *,
+        kind: DestinationType,
         terms: Terms,
         by_name: bool = False,
         progress: Progress | None = None,
     ) -> None:
         self.ledger = ledger
-        self.segment = segment
+        self.sender = sender
         self.delivery = delivery
         self.progress = progress
         self.lane = delivery.audience.ledger_key
         self.settled = 0
+        self.batches = 0
+        self.requests = 0
         self.answered: list[Acknowledged] = []
         self.written_at = ledger.clock.monotonic()
         self.rejected: dict[int, dict[str, Any]] = {}
         self.masker = Masker(delivery.audience)
         self.names = Names() if by_name else None
         self.flow: Flow | None = None
-        self.mapper = Mapper(
-            delivery.audience,
+        options = MapperOptions(
             namespace=ledger.namespace,
             planned_at=delivery.planned_at,
             salt=terms.salt,
-            tracking_plan=terms.tracking_plan,
+            rules=terms.rules,
         )
-        self._envelopes = Envelopes(
+        self.mapper = kind.mapper(delivery.audience, options)
+        self._members = OutboxMessages(
             ledger,
             self.mapper,
             run_seq=delivery.run_seq,
@@ -215,8 +224,11 @@ class Delivering:
         """
         if not self.delivery.planned:
             return
-        batches = self.segment.batches(self._envelopes)
-        self.flow = self.segment.flow(self.names.of_batches(batches) if self.names else batches)
+        batches = self.sender.batches(self._members)
+        self.flow = self.sender.flow(
+            self.names.of_batches(batches) if self.names else batches,
+            own_time=self.mapper.sends_own_time,
+        )
         try:
             for verdict in self.flow:
                 if verdict is None or self._is_due():
@@ -228,23 +240,23 @@ class Delivering:
             self._write_down()
             raise
         finally:
-            self.flow.abandon()
+            self.flow.cancel()
         self._write_down()
 
-    def last_words(self) -> None:
+    def drain(self) -> None:
         """Write down what still becomes known when somebody ends the run."""
-        for verdict in self.flow.last_words() if self.flow else ():
+        for verdict in self.flow.drain() if self.flow else ():
             self._take(verdict)
         self._write_down()
 
-    def advance(self) -> Settled:
+    def advance(self) -> DeliveryResult:
         """Move the snapshot to what was delivered."""
         delivery = self.delivery
         sent, rejected = self.ledger.advance(
             delivery.run_seq, self.lane, delivery.shape, planned=delivery.planned
         )
         ranges = self.ledger.acknowledged(delivery.run_seq, self.lane)
-        return Settled(
+        return DeliveryResult(
             lane=self.lane,
             audience=delivery.audience.name,
             destination=delivery.destination,
@@ -253,9 +265,11 @@ class Delivering:
             rejected=rejected,
             calls=sum(calls for _, _, calls in ranges),
             resumed=delivery.resumed,
+            batches=self.batches,
+            requests=self.requests,
             size_after=self.ledger.size(self.lane) if rejected else None,
             moves=delivery.moves,
-            remarks=tuple(notices.of_mapping(self.mapper)),
+            notices=tuple(notices.of_mapping(self.mapper)),
             by_name=self.names.acknowledged if self.names else {},
         )
 
@@ -284,11 +298,13 @@ class Delivering:
                 "attempts": verdict.attempts,
                 "message_id": verdict.message_id,
                 "payload": self.masker.message(verdict.body) if verdict.body else None,
-                # Who died may have sent this before, and nobody was told.
-                "doubtful": verdict.doubtful or self.delivery.resumed,
+                # The crashed run may already have sent this.
+                "doubtful": verdict.unconfirmed or self.delivery.resumed,
             }
             return
         self.answered.append(verdict)
+        self.batches += verdict.requests > 0
+        self.requests += verdict.requests
 
     def _is_due(self) -> bool:
         return self.ledger.clock.monotonic() - self.written_at >= UNWRITTEN_SECONDS_MAX
@@ -327,7 +343,7 @@ def joined(answered: Sequence[Acknowledged]) -> Iterator[tuple[int, int, int]]:
             last = 0
         if not last:
             first, calls = each.first_seq, 0
-        last, calls = each.last_seq, calls + each.events
+        last, calls = each.last_seq, calls + each.messages
     if last:
         yield first, last, calls
 
@@ -350,11 +366,14 @@ class Names:
         """Count what a verdict says was taken."""
         if isinstance(verdict, Acknowledged):
             batch = self._under_way.pop(verdict.first_seq)
-            for envelope in batch.envelopes:
-                self.acknowledged.update((call.kind, call.event) for call in envelope.calls)
+            for member in batch.members:
+                self.acknowledged.update(
+                    (message.kind, message.event) for message in member.messages
+                )
             return
         (batch,) = (b for b in self._under_way.values() if b.first_seq <= verdict.seq <= b.last_seq)
-        (row,) = (each for each in batch.envelopes if each.seq == verdict.seq)
-        refused = [call.message_id for call in row.calls].index(verdict.message_id)
-        # The calls before the refused one were taken, those after it were never made.
-        self.acknowledged.subtract((call.kind, call.event) for call in row.calls[refused:])
+        (row,) = (member for member in batch.members if member.seq == verdict.seq)
+        ids = [message.message_id for message in row.messages]
+        # The messages before the refused one were accepted, those after it were not sent.
+        lost = row.messages[ids.index(verdict.message_id) :]
+        self.acknowledged.subtract((message.kind, message.event) for message in lost)

@@ -1,7 +1,7 @@
-"""Several Segment sources side by side: one that fails or is slow holds no other back.
+"""Delivers to several destinations side by side: a slow or failing one does not delay the others.
 
-One thread, the caller's, makes the messages and writes the ledger. Each destination has its turn
-for as long as there is something to do for it; only when all of them wait, the thread does.
+The caller's thread builds the messages and writes the ledger. Each destination has its turn as
+long as it has something to do; the thread waits only while all of them wait.
 """
 
 from __future__ import annotations
@@ -11,28 +11,33 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Self
 
-from tailrace.config.settings import SegmentSettings
-from tailrace.destinations.sender import Bell, Segment, listen
+from tailrace.destinations.protocol import DestinationSettings
+from tailrace.destinations.registry import type_of
+from tailrace.destinations.sender import Sender, Wakeup, wait
 from tailrace.errors import DestinationFailed, MemoryShort, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.receivers import check_receivers, receivers_of
-from tailrace.run.delivery import Delivering, Delivery, Progress, Settled, Terms
+from tailrace.run.delivery import Delivering, Delivery, DeliveryResult, Progress, Terms
+from tailrace.run.notices import Notice
 from tailrace.warehouse.memory import Buffers
 
+# The threshold of Python's garbage collector for new objects during a delivery.
 COLLECTED_AFTER = 50_000
+# Differences below this come from the network and from clocks that are set once a day.
+CLOCK_OFFSET_SECONDS_NOTED = 300.0
 
 
 class Dispatch:
     """The senders of one run.
 
     Attributes:
-        failures: The destinations that failed, with the reason. They are not tried again.
+        failures: The destinations that failed, with the error. They are not tried again.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        settings: Mapping[str, SegmentSettings],
+        settings: Mapping[str, DestinationSettings],
         *,
         terms: Terms,
         buffers: Buffers,
@@ -44,58 +49,58 @@ class Dispatch:
         self._terms = terms
         self._buffers = buffers
         self._progress = progress
-        self._bell = Bell()
-        self._segments: dict[str, Segment] = {}
+        self._wakeup = Wakeup()
+        self._senders: dict[str, Sender] = {}
         self._checked: set[str] = set()
-        self._under_way: dict[str, Delivering] = {}
+        self._active: dict[str, Delivering] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for segment in self._segments.values():
-            segment.close()
+        for sender in self._senders.values():
+            sender.close()
 
-    def deliver(self, deliveries: Sequence[Delivery]) -> Iterator[Settled]:
-        """Settle the deliveries, those of one destination one after the other.
+    def deliver(self, deliveries: Sequence[Delivery]) -> Iterator[DeliveryResult]:
+        """Deliver, those of one destination one after the other.
 
-        A destination that fails lands in `failures`; what it did not take stays in its outbox.
+        A destination that fails is added to `failures`; its unsent messages stay in the outbox.
         """
         queues: dict[str, list[Delivery]] = {}
-        for each in deliveries:
-            if each.destination not in self.failures:
-                queues.setdefault(each.destination, []).append(each)
-        ways = {name: self._way(name, queue) for name, queue in queues.items()}
-        # What a delivery makes lives for one batch and knows no circles; with the usual thresholds
-        # the collector would look at each of it several times.
-        usual = gc.get_threshold()
-        gc.set_threshold(COLLECTED_AFTER, *usual[1:])
+        for delivery in deliveries:
+            if delivery.destination not in self.failures:
+                queues.setdefault(delivery.destination, []).append(delivery)
+        steps = {name: self._steps(name, queue) for name, queue in queues.items()}
+        # The objects of a delivery are short-lived and have no reference cycles; with the default
+        # thresholds the collector would visit each of them several times.
+        thresholds = gc.get_threshold()
+        gc.set_threshold(COLLECTED_AFTER, *thresholds[1:])
         try:
-            while ways:
-                moved = False
-                for name in tuple(ways):
+            while steps:
+                progressed = False
+                for name in tuple(steps):
                     try:
-                        step = next(ways[name], None)
+                        step = next(steps[name], None)
                     except TailraceError as error:
                         self.failures[name], step = error, None
                     if step is None:
-                        del ways[name]
-                    elif isinstance(step, Settled):
+                        del steps[name]
+                    elif isinstance(step, DeliveryResult):
                         yield step
-                    moved = moved or step is not False
-                if not moved:
-                    listen(self._bell)
+                    progressed = progressed or step is not False
+                if not progressed:
+                    wait(self._wakeup)
         except KeyboardInterrupt:
-            for delivering in self._under_way.values():
-                delivering.last_words()
+            for delivering in self._active.values():
+                delivering.drain()
             raise
         finally:
-            gc.set_threshold(*usual)
-            for way in ways.values():
-                way.close()
+            gc.set_threshold(*thresholds)
+            for generator in steps.values():
+                generator.close()
 
-    def troubles(self) -> list[TailraceError]:
-        """The failures as a run tells them: with its destination, where there are several."""
+    def errors(self) -> list[TailraceError]:
+        """The failures as errors of the run; with several destinations, each names its own."""
         if len(self._settings) <= 1:
             return list(self.failures.values())
         return [
@@ -103,73 +108,100 @@ class Dispatch:
             for name, error in self.failures.items()
         ]
 
+    def notices(self) -> Iterator[Notice]:
+        """What the answers showed besides the results: a clock that is off."""
+        for sender in self._senders.values():
+            connection = sender.connection
+            offset = connection.clock_offset_seconds or 0.0
+            if abs(offset) > CLOCK_OFFSET_SECONDS_NOTED:
+                direction = "ahead of" if offset > 0 else "behind"
+                yield Notice(
+                    message=f"This machine's clock is {abs(offset) / 60:,.0f} min {direction} "
+                    f"{connection.name}'s",
+                    hint="Set the clock (NTP). Times from rows are shifted by the difference.",
+                )
+
     @property
-    def known(self) -> Mapping[str, SegmentSettings]:
-        """The settings of every destination that this run has to do with."""
+    def known(self) -> Mapping[str, DestinationSettings]:
+        """The settings of every destination of this run."""
         return self._settings
 
-    def known_settings(self, destination: str) -> SegmentSettings | None:
-        """The settings of a destination; none where it has failed by not being configured."""
+    def known_settings(self, destination: str) -> DestinationSettings | None:
+        """The settings of a destination; None, and a failure, if it is not configured."""
         try:
             return self.settings(destination)
         except TailraceError as error:
             self.failures[destination] = error
             return None
 
-    def settings(self, destination: str) -> SegmentSettings:
-        """The settings of a destination, which an earlier run may have been the last to name."""
+    def settings(self, destination: str) -> DestinationSettings:
+        """The settings of a destination, also of one that only an earlier run's headers named."""
         if destination not in self._settings:
             project = self._ledger.warehouse.project
-            settings = project.segment(destination)
+            kind = type_of(project, destination)
+            settings = kind.settings(project, destination)
             check_receivers(self._ledger, receivers_of({destination: settings}))
             self._settings[destination] = settings
         return self._settings[destination]
 
-    def _way(self, name: str, queue: Sequence[Delivery]) -> Generator[Settled | bool, None, None]:
-        """True where something moved, False where it would have to wait."""
-        if name not in self._segments:
-            clock = self._ledger.clock
-            self._segments[name] = Segment(self.settings(name), clock=clock, bell=self._bell)
-        segment = self._segments[name]
-        if name not in self._checked and any(each.planned for each in queue):
-            yield from _asked(segment.check, self._bell)
+    def _sender(self, name: str) -> Sender:
+        if name not in self._senders:
+            settings, clock = self.settings(name), self._ledger.clock
+            kind = type_of(self._ledger.warehouse.project, name)
+            self._senders[name] = Sender(
+                kind.connect(settings, clock=clock, destination=name),
+                settings.send_limits(),
+                clock=clock,
+                wakeup=self._wakeup,
+            )
+        return self._senders[name]
+
+    def _steps(
+        self, name: str, queue: Sequence[Delivery]
+    ) -> Generator[DeliveryResult | bool, None, None]:
+        """Deliver to one destination: True after each step, False if it would have to wait."""
+        sender = self._sender(name)
+        if name not in self._checked and any(delivery.planned for delivery in queue):
+            yield from _in_background(sender.check, self._wakeup)
             self._checked.add(name)
-        for each in queue:
+        kind = type_of(self._ledger.warehouse.project, name)
+        for delivery in queue:
             delivering = Delivering(
                 self._ledger,
-                segment,
-                each,
+                sender,
+                delivery,
+                kind=kind,
                 terms=self._terms,
-                by_name=bool(segment.settings.public_api_token),
+                by_name=kind.can_verify_receipt(self.settings(name)),
                 progress=self._progress,
             )
-            self._under_way[name] = delivering
+            self._active[name] = delivering
             try:
                 yield from delivering.steps()
             except MemoryShort:
                 if not self._buffers.release():
                     raise
-                delivering.last_words()
+                delivering.drain()
                 yield from delivering.steps()
             yield self._buffers.sparing(delivering.advance)
 
 
-def _asked(question: Callable[[], None], bell: Bell) -> Iterator[bool]:
-    """A question to the network, asked on a thread of its own."""
+def _in_background(check: Callable[[], None], wakeup: Wakeup) -> Iterator[bool]:
+    """Run a check on its own thread; yields False until it has ended, then raises its error."""
     raised: list[Exception] = []
-    answered = threading.Event()
+    ended = threading.Event()
 
-    def ask() -> None:
+    def run() -> None:
         try:
-            question()
+            check()
         except Exception as error:
             raised.append(error)
         finally:
-            answered.set()
-            bell.set()
+            ended.set()
+            wakeup.set()
 
-    threading.Thread(target=ask, name="segment check", daemon=True).start()
-    while not answered.is_set():
+    threading.Thread(target=run, name="destination check", daemon=True).start()
+    while not ended.is_set():
         yield False
     if raised:
         raise raised[0]

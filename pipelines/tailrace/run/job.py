@@ -17,8 +17,8 @@ from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.audience.yaml import suggest
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig, did_you_mean
-from tailrace.config.settings import SegmentSettings
-from tailrace.destinations.segment.tracking_plan import TrackingPlan
+from tailrace.destinations.protocol import DestinationSettings
+from tailrace.destinations.registry import destination_type, type_of
 from tailrace.errors import HeaderInvalid, MissingCredential, NothingLanded, NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
@@ -90,9 +90,9 @@ def plan(
             ledger,
             models,
             options=chosen,
-            segment=segments,
+            destinations=segments,
             now=clock.now(),
-            tracking_plan=TrackingPlan.read(project.tracking_plan_file) if shows else None,
+            rules=destination_type().project_rules(project.tracking_plan_file) if shows else None,
         )
         made = planner.plan(selected)
         if out is not None and not made.errors:
@@ -218,8 +218,10 @@ def prepare(project: ProjectConfig, job: Job) -> Work:
         models=models,
         selected=tuple(selected),
         salesforce=project.salesforce_credentials() if job.extract else None,
-        segments={name: project.segment(name) for name in destinations},
-        tracking_plan=TrackingPlan.read(project.tracking_plan_file) if job.deliver else None,
+        destinations={
+            name: type_of(project, name).settings(project, name) for name in destinations
+        },
+        rules=destination_type().project_rules(project.tracking_plan_file) if job.deliver else None,
     )
 
 
@@ -234,7 +236,7 @@ def carry_out(
     with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
         ledger.upgrade()
         _check_names(ledger, work.job)
-        receivers = receivers_of(work.segments)
+        receivers = receivers_of(work.destinations)
         check_receivers(ledger, receivers)
         remember_receivers(ledger, receivers)
         begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
@@ -248,7 +250,9 @@ def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[st
         UnknownConfigKey: The configuration has no such destination.
         NothingLanded: There is no ledger yet.
     """
-    receivers = receivers_of({destination: project.segment(destination)})
+    receivers = receivers_of(
+        {destination: type_of(project, destination).settings(project, destination)}
+    )
     with open_warehouse(project, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         if not ledger.installed:
@@ -318,15 +322,15 @@ def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
 
 def _with_credentials(
     project: ProjectConfig, selected: Sequence[Model]
-) -> Mapping[str, SegmentSettings]:
+) -> Mapping[str, DestinationSettings]:
     """The destinations whose credentials are configured where the plan is made."""
     settings = {}
     for name in _destinations(selected):
         with suppress(MissingCredential):
-            settings[name] = project.segment(name)
+            settings[name] = type_of(project, name).settings(project, name)
     return settings
 
 
-def _limits(project: ProjectConfig, selected: Sequence[Model]) -> Mapping[str, SegmentSettings]:
+def _limits(project: ProjectConfig, selected: Sequence[Model]) -> Mapping[str, DestinationSettings]:
     """The limits of each destination: a plan needs no write key."""
-    return {name: project.segment_limits(name) for name in _destinations(selected)}
+    return {name: type_of(project, name).limits(project, name) for name in _destinations(selected)}

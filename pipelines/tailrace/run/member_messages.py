@@ -1,4 +1,4 @@
-"""From the outbox to what is sent: each unsettled transition with its calls, in order."""
+"""The messages of the outbox: each open transition of a run with its messages, in order."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tailrace.destinations.batching import Envelope
-from tailrace.destinations.segment.mapper import KINDS, OPS, Call, Mapper, Refusal, Transition
-from tailrace.destinations.segment.spec import MESSAGE_BYTES_MAX
-from tailrace.destinations.segment.templates import Forms, forms
+from tailrace.destinations.messages import OPS, MemberMessages, Message, Refusal, Transition
+from tailrace.destinations.protocol import MessageMapper, MessageTemplates
 from tailrace.ledger import outbox
 from tailrace.ledger.ledger import Ledger, Shape
 from tailrace.ledger.outbox_stream import PIECE_ROWS, in_order, read_ahead
@@ -17,22 +15,28 @@ from tailrace.ledger.outbox_stream import PIECE_ROWS, in_order, read_ahead
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What the id and the time add to a message, at most; the mapper judges those that come near.
-ENVELOPE_BYTES = 256
+# Bytes that the id and the time add to a rendered message, at most. The mapper checks the exact
+# size of messages close to the limit.
+ID_AND_TIME_BYTES = 256
 
 Refuse = Callable[[Transition, Refusal], None]
 
 
-class Envelopes:
-    """The transitions of one audience run that nothing has settled yet, ready for the wire.
+class OutboxMessages:
+    """The transitions of one audience run without a final status, ready to be sent.
 
-    `refuse` is told of each that is not to be sent, before its empty envelope is given.
+    The mapper builds the messages row by row. If the warehouse can render them and the audience
+    has templates, it does so for whole pages, and the mapper gets the rest: one switch, in
+    `__iter__`. Both give the same bytes.
+
+    Args:
+        refuse: Called for each transition that is not sent, before it is yielded without messages.
     """
 
     def __init__(
         self,
         ledger: Ledger,
-        mapper: Mapper,
+        mapper: MessageMapper,
         *,
         run_seq: int,
         shape: Shape,
@@ -45,32 +49,31 @@ class Envelopes:
         self._shape = shape
         self._planned = planned
         self._refuse = refuse
-        self._closers = {op: tuple(mapper.closer(kind, op) for kind in KINDS) for op in OPS}
 
-    def __iter__(self) -> Iterator[Envelope]:
+    def __iter__(self) -> Iterator[MemberMessages]:
         ledger, run_seq, audience = self._ledger, self._run_seq, self._mapper.audience
         changes = outbox.has_changes(ledger, run_seq, audience)
         ranges = outbox.ranges(ledger, run_seq, audience, planned=self._planned)
-        texts = None
+        templates = None
         if ledger.warehouse.engine.writes_messages:
             keys, columns = self._shape.keys, self._shape.columns
-            texts = forms(self._mapper, columns, keys=keys, changes=changes)
-        if texts is not None:
-            for piece in read_ahead(in_order(partial(self._read, texts), ranges)):
-                yield from self._ready(piece, changes=changes)
+            templates = self._mapper.templates(columns, keys=keys, changes=changes)
+        if templates is not None:
+            for batch in read_ahead(in_order(partial(self._render, templates), ranges)):
+                yield from self._rendered(batch, changes=changes)
             return
         rows = outbox.PageRows()
         for first, last in outbox.pages(ranges, rows=rows):
             size = 0
-            for envelope in self._mapped(first, last, changes=changes):
-                size += sum(len(call.body) for call in envelope.calls)
-                yield envelope
+            for member in self._mapped(first, last, changes=changes):
+                size += sum(len(message.body) for message in member.messages)
+                yield member
             rows.learn(last - first + 1, size)
 
     def _mapped(
         self, first: int, last: int, *, changes: bool, only: Collection[int] | None = None
-    ) -> Iterator[Envelope]:
-        """A page, row by row, or the rows of it with these numbers."""
+    ) -> Iterator[MemberMessages]:
+        """The rows of a page, or those with the numbers of `only`, built by the mapper."""
         for transition, send in outbox.page(
             self._ledger,
             self._run_seq,
@@ -81,44 +84,56 @@ class Envelopes:
             last=last,
             only=only,
         ):
-            calls, refusals, user = self._mapper.calls(transition) if send else ([], [], "")
+            messages, refusals, user = self._mapper.messages(transition) if send else ([], [], "")
             if refusals:
                 self._refuse(transition, refusals[0])
-            yield Envelope(transition.seq, user, tuple(calls))
+            yield MemberMessages(transition.seq, user, tuple(messages))
 
-    def _read(self, texts: Forms, first: int, last: int) -> Iterator[pa.RecordBatch]:
+    def _render(
+        self, templates: MessageTemplates, first: int, last: int
+    ) -> Iterator[pa.RecordBatch]:
         return self._ledger.warehouse.stream(
             "outbox/ready",
             piece_rows=PIECE_ROWS,
             tables={"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
-            columns=texts.lists,
-            column=texts.identity,
-            **texts.ends,
-            bytes_max=MESSAGE_BYTES_MAX - ENVELOPE_BYTES,
+            columns=templates.lists,
+            column=templates.identity,
+            **templates.ends,
+            bytes_max=self._mapper.message_bytes_max - ID_AND_TIME_BYTES,
             run=self._run_seq,
             first_seq=first,
             last_seq=last,
         )
 
-    def _ready(self, piece: pa.RecordBatch, *, changes: bool) -> Iterator[Envelope]:
-        """Rows whose messages the warehouse wrote, and the odd ones among them by the mapper."""
-        columns = [column.to_pylist() for column in piece.columns]
-        seqs, usual = columns[:2]
-        odd = [seq for seq, is_usual in zip(seqs, usual, strict=True) if not is_usual]
-        mapped: Mapping[int, Envelope] = {}
-        if odd:
-            left = self._mapped(min(odd), max(odd), changes=changes, only=odd)
-            mapped = {envelope.seq: envelope for envelope in left}
-        # The constructor that a NamedTuple has of its own takes as long as all the rest.
-        closers, new = self._closers, tuple.__new__
-        for seq, usual, op, user, frame, identify, group, track in zip(*columns, strict=True):
-            if not usual:
+    def _rendered(self, batch: pa.RecordBatch, *, changes: bool) -> Iterator[MemberMessages]:
+        """Rows that the warehouse rendered; those that it left out are built by the mapper."""
+        columns = [column.to_pylist() for column in batch.columns]
+        seqs, is_rendered = columns[:2]
+        fallback_rows = [
+            seq for seq, rendered in zip(seqs, is_rendered, strict=True) if not rendered
+        ]
+        mapped: Mapping[int, MemberMessages] = {}
+        if fallback_rows:
+            first, last = min(fallback_rows), max(fallback_rows)
+            members = self._mapped(first, last, changes=changes, only=fallback_rows)
+            mapped = {member.seq: member for member in members}
+        mapper = self._mapper
+        builders = {
+            op: tuple(mapper.message_builder(kind, op) for kind in mapper.message_kinds)
+            for op in OPS
+        }
+        # A NamedTuple's own constructor takes as long as the rest of the loop.
+        new = tuple.__new__
+        for seq, rendered, op, user, hash_key, identify, group, track in zip(*columns, strict=True):
+            if not rendered:
                 yield mapped[seq]
                 continue
-            identified, grouped, tracked = closers[op]
-            calls: tuple[Call, ...] = () if track is None else (tracked(frame, track),)
+            identify_of, group_of, track_of = builders[op]
+            messages: tuple[Message, ...] = ()
+            if track is not None:
+                messages = (track_of(hash_key, track),)
             if group is not None:
-                calls = (grouped(frame, group), *calls)
+                messages = (group_of(hash_key, group), *messages)
             if identify is not None:
-                calls = (identified(frame, identify), *calls)
-            yield new(Envelope, (seq, user, calls))
+                messages = (identify_of(hash_key, identify), *messages)
+            yield new(MemberMessages, (seq, user, messages))

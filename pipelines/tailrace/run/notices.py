@@ -1,4 +1,4 @@
-"""What a run has to say that stops nothing: the warnings of a result."""
+"""The warnings of a run's result."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.segment.mapper import Mapper
-from tailrace.destinations.segment.spec import advice
+from tailrace.destinations.protocol import MessageMapper
+from tailrace.destinations.registry import destination_type
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remark:
-    """Something that somebody should know. Never a personal value."""
+class Notice:
+    """A warning. It never holds a personal value."""
 
     message: str
     hint: str = ""
@@ -32,58 +32,34 @@ class Remark:
         }
 
 
-def of_header(audience: Audience) -> Iterator[Remark]:
-    """What to think over in a header, with its line."""
-    for each in advice(audience):
-        yield Remark(
-            message=f"{each.path}: {each.message}",
+def of_header(audience: Audience) -> Iterator[Notice]:
+    """The advice on a header, each entry with its line."""
+    for advice in destination_type().header_advice(audience):
+        yield Notice(
+            message=f"{advice.path}: {advice.message}",
             audience=audience.name,
             file=audience.file,
-            line=audience.line(each.path),
+            line=audience.line(advice.path),
         )
 
 
-def of_headers(audiences: Iterable[Audience | None]) -> Iterator[Remark]:
-    """The same in one line an audience, for runs that come every day."""
+def of_headers(audiences: Iterable[Audience | None]) -> Iterator[Notice]:
+    """The number of entries of each audience, for runs that repeat every day."""
     for audience in filter(None, audiences):
-        found = len(advice(audience))
-        if found:
-            yield Remark(
-                message=f"{audience.name}: {found} remarks about the header"
-                if found > 1
-                else f"{audience.name}: a remark about the header",
+        count = len(destination_type().header_advice(audience))
+        if count:
+            yield Notice(
+                message=f"{audience.name}: {count} warnings about the header"
+                if count > 1
+                else f"{audience.name}: 1 warning about the header",
                 hint="Read them with: tailrace validate",
                 audience=audience.name,
                 file=audience.file,
             )
 
 
-def of_mapping(mapper: Mapper) -> Iterator[Remark]:
-    """What of the values could not travel unchanged, and what the tracking plan only flags."""
-    name, encoder = mapper.audience.name, mapper.encoder
-    if encoder.nulled:
-        yield Remark(
-            message=f"{name}: NaN or infinite, and sent as null: {values(encoder.nulled)}",
-            hint="JSON has no such numbers; decide in the SELECT what they should be.",
-            audience=name,
-        )
-    if encoder.repaired:
-        yield Remark(
-            message=f"{name}: half a character, and sent as U+FFFD: {values(encoder.repaired)}",
-            audience=name,
-        )
-    for (rule, path), count in sorted(mapper.flagged.items()):
-        yield Remark(
-            message=f"{name}: against the tracking plan, {rule} at {path}: {count:,} sent",
-            hint="They were sent: the rule says flag. See tracking_plan.yaml.",
-            audience=name,
-        )
-
-
-def values(count: int) -> str:
-    """A number of values.
-
-    >>> values(1), values(2_000)
-    ('1 value', '2,000 values')
-    """
-    return f"{count:,} value" + "s" * (count != 1)
+def of_mapping(mapper: MessageMapper) -> Iterator[Notice]:
+    """What was changed in the values of an audience's messages."""
+    name = mapper.audience.name
+    for warning in mapper.value_warnings():
+        yield Notice(message=f"{name}: {warning.message}", hint=warning.hint, audience=name)

@@ -1,7 +1,7 @@
-"""Acknowledged against received: what Segment says afterwards of what a run sent.
+"""Compares what was acknowledged with what the destination says it received.
 
-An answer of 200 says that a batch was taken, not that its messages were kept. Where a token for the
-Public API is configured, a run that lost something without a word does not end well.
+An answer of 200 says that a batch was accepted, not that its messages were kept. If a token for
+Segment's Public API is configured, a run whose messages are missing there does not succeed.
 """
 
 from __future__ import annotations
@@ -11,68 +11,66 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from tailrace.clock import Clock
-from tailrace.config.settings import SegmentSettings
-from tailrace.destinations.segment.delivery_overview import Overview, reconcile
+from tailrace.config.project import ProjectConfig
+from tailrace.destinations.protocol import DestinationSettings, Receipt
+from tailrace.destinations.registry import type_of
 from tailrace.errors import EventsMissing, TailraceError
-from tailrace.run.delivery import Settled
-from tailrace.run.notices import Remark
+from tailrace.run.delivery import DeliveryResult
+from tailrace.run.notices import Notice
 
 
-def compare(
-    settled: Sequence[Settled],
-    settings: Mapping[str, SegmentSettings],
+def verify_receipt(
+    results: Sequence[DeliveryResult],
+    settings: Mapping[str, DestinationSettings],
     *,
+    project: ProjectConfig,
     since: datetime,
     clock: Clock,
-) -> tuple[list[Remark], list[TailraceError]]:
-    """Ask each destination that can be asked, and say what does not add up."""
+) -> tuple[list[Notice], list[TailraceError]]:
+    """Ask each destination that can be asked. Returns the warnings and the errors."""
     sent: dict[str, Counter[tuple[str, str]]] = {}
-    for each in settled:
-        sent.setdefault(each.destination, Counter()).update(each.by_name)
-    remarks: list[Remark] = []
+    for result in results:
+        sent.setdefault(result.destination, Counter()).update(result.by_name)
+    notices: list[Notice] = []
     errors: list[TailraceError] = []
-    for name, counts in sent.items():
-        expected = {key: count for key, count in counts.items() if count > 0}
-        if not expected or not settings[name].public_api_token:
+    for destination, counts in sent.items():
+        expected = {name: count for name, count in counts.items() if count > 0}
+        kind = type_of(project, destination)
+        if not expected or not kind.can_verify_receipt(settings[destination]):
             continue
         try:
-            found = reconcile(
-                settings[name],
-                expected,
-                since=since,
-                clock=clock,
-                wait_seconds_max=settings[name].overview_seconds_max,
-            )
+            receipt = kind.verify_receipt(settings[destination], expected, since=since, clock=clock)
         except TailraceError as error:
-            message = f"{name}: what was received could not be compared: {error.message}"
-            remarks.append(Remark(message=message, hint=error.hint))
+            message = f"{destination}: the receipt could not be verified: {error.message}"
+            notices.append(Notice(message=message, hint=error.hint))
             continue
-        remarks += _dropped(name, found)
-        missing = found.missing(expected)
-        if missing:
-            errors.append(_missing(name, missing, sum(expected.values())))
-    return remarks, errors
+        notices += _dropped(destination, receipt)
+        if receipt.missing:
+            errors.append(_missing(destination, receipt, sum(expected.values())))
+    return notices, errors
 
 
-def _dropped(name: str, found: Overview) -> list[Remark]:
-    """What was taken and then dropped; others may write to the same source."""
+def _dropped(destination: str, receipt: Receipt) -> list[Notice]:
+    """Messages that were acknowledged and then dropped, perhaps those of other senders."""
     return [
-        Remark(
-            message=f"{name}: Segment dropped {count:,} messages on ingest since this run "
+        Notice(
+            message=f"{destination}: Segment dropped {count:,} messages on ingest since this run "
             f"began: {reason}",
-            hint="Look at the source's Delivery Overview in Segment.",
+            hint="See the source's Delivery Overview in Segment.",
         )
-        for reason, count in sorted(found.failed.items())
+        for reason, count in sorted(receipt.dropped.items())
         if count
     ]
 
 
-def _missing(name: str, missing: Mapping[tuple[str, str], int], sent: int) -> EventsMissing:
-    called = [
-        f"{count:,} {kind} {event}".rstrip() for (kind, event), count in sorted(missing.items())
+def _missing(destination: str, receipt: Receipt, sent: int) -> EventsMissing:
+    messages = [
+        f"{count:,} {kind} {event}".rstrip()
+        for (kind, event), count in sorted(receipt.missing.items())
     ]
     return EventsMissing(
-        f"{name}: of {sent:,} acknowledged calls Segment has not received {', '.join(called)}",
-        hint="Look at the source's Delivery Overview. If it shows them by now, all is well; if "
-        "not, send the audience anew: tailrace reset AUDIENCE --send",
+        f"{destination}: of {sent:,} acknowledged messages, Segment has not received "
+        f"{', '.join(messages)}",
+        hint="See the source's Delivery Overview. If it still does not show them, send the "
+        "audience again: tailrace reset AUDIENCE --send",
     )

@@ -10,8 +10,8 @@ from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
 from tailrace.errors import TailraceError
 from tailrace.plan.plan import Plan
-from tailrace.run.delivery import Settled
-from tailrace.run.notices import Remark
+from tailrace.run.delivery import DeliveryResult
+from tailrace.run.notices import Notice
 
 if TYPE_CHECKING:
     from tailrace.salesforce.extract.source import ObjectFacts
@@ -29,7 +29,7 @@ class RunResult:
     objects: tuple[Mapping[str, Any], ...] = ()
     salesforce: Mapping[str, Any] = field(default_factory=dict)
     orphans: tuple[str, ...] = ()
-    remarks: tuple[Remark, ...] = ()
+    notices: tuple[Notice, ...] = ()
     errors: tuple[TailraceError, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class RunResult:
             "objects": [dict(each) for each in self.objects],
             "salesforce": dict(self.salesforce),
             "orphans": list(self.orphans),
-            "warnings": [each.as_dict() for each in self.remarks],
+            "warnings": [each.as_dict() for each in self.notices],
             "errors": [entry.as_dict() for each in self.errors for entry in each.flattened()],
         }
 
@@ -52,19 +52,19 @@ class Progressing:
     run_id: str
     command: str
     plan: Plan | None = None
-    settled: tuple[Settled, ...] = ()
+    settled: tuple[DeliveryResult, ...] = ()
     objects: tuple[Mapping[str, Any], ...] = ()
     salesforce: Mapping[str, Any] = field(default_factory=dict)
     blocked: tuple[Audience, ...] = ()
-    remarks: tuple[Remark, ...] = ()
+    notices: tuple[Notice, ...] = ()
     errors: tuple[TailraceError, ...] = ()
     empty_objects: bool = False
 
-    def with_settled(self, settled: Settled) -> Progressing:
-        return replace(self, settled=(*self.settled, settled)).with_remarks(settled.remarks)
+    def with_settled(self, settled: DeliveryResult) -> Progressing:
+        return replace(self, settled=(*self.settled, settled)).with_notices(settled.notices)
 
-    def with_remarks(self, remarks: Iterable[Remark]) -> Progressing:
-        return replace(self, remarks=(*self.remarks, *remarks))
+    def with_notices(self, notices: Iterable[Notice]) -> Progressing:
+        return replace(self, notices=(*self.notices, *notices))
 
     def with_errors(self, errors: Sequence[TailraceError]) -> Progressing:
         return replace(self, errors=(*self.errors, *errors))
@@ -88,7 +88,7 @@ class Progressing:
             objects=self.objects,
             salesforce=self.salesforce,
             orphans=self.plan.orphans if self.plan else (),
-            remarks=self.remarks,
+            notices=self.notices,
             errors=(*self.errors, *(self.plan.errors if self.plan else ())),
         )
 
@@ -107,10 +107,12 @@ class Progressing:
         return 4 if any(each["rejected"] for each in audiences) else 0
 
 
-def _audiences(plan: Plan | None, settled: Sequence[Settled]) -> tuple[Mapping[str, Any], ...]:
+def _audiences(
+    plan: Plan | None, settled: Sequence[DeliveryResult]
+) -> tuple[Mapping[str, Any], ...]:
     """The plan's audiences with what became of them, and those that only a resume touched."""
     fresh = {each.lane: each for each in settled if not each.resumed}
-    finished: dict[str, list[Settled]] = {}
+    finished: dict[str, list[DeliveryResult]] = {}
     for each in settled:
         if each.resumed or plan is None:
             finished.setdefault(each.lane, []).append(each)
@@ -131,7 +133,7 @@ def _audiences(plan: Plan | None, settled: Sequence[Settled]) -> tuple[Mapping[s
     return (*audiences, *(_resumed_only(done) for done in finished.values()))
 
 
-def _resumed_only(done: Sequence[Settled]) -> dict[str, Any]:
+def _resumed_only(done: Sequence[DeliveryResult]) -> dict[str, Any]:
     sent, rejected = sum(each.sent for each in done), sum(each.rejected for each in done)
     resumed = sum(each.sent + each.rejected for each in done if each.resumed)
     told: dict[str, Any] = {"status": "ok", "sent": sent, "rejected": rejected, "resumed": resumed}
@@ -163,9 +165,15 @@ def _nothing_moved(audience: str, destination: str) -> dict[str, Any]:
     }
 
 
-def _segment(plan: Plan | None, settled: Sequence[Settled]) -> dict[str, Any]:
-    planned = plan.segment() if plan else {"batches": 0, "seconds": 0.0}
-    return {**planned, "calls": sum(each.calls for each in settled)}
+def _segment(plan: Plan | None, settled: Sequence[DeliveryResult]) -> dict[str, Any]:
+    """What was sent in fact, beside the plan's other figures."""
+    planned = plan.segment() if plan else {"seconds": 0.0}
+    return {
+        **planned,
+        "calls": sum(result.calls for result in settled),
+        "batches": sum(result.batches for result in settled),
+        "requests": sum(result.requests for result in settled),
+    }
 
 
 def object_entry(facts: ObjectFacts) -> dict[str, Any]:

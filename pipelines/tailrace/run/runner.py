@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.audience.audience import Audience
 from tailrace.config.project import did_you_mean
-from tailrace.config.settings import SalesforceCredentials, SegmentSettings
-from tailrace.destinations.segment.tracking_plan import TrackingPlan
+from tailrace.config.settings import SalesforceCredentials
+from tailrace.destinations.protocol import DestinationSettings
 from tailrace.errors import (
     ExtractIncomplete,
     NothingSelected,
@@ -29,9 +29,9 @@ from tailrace.run import notices, review
 from tailrace.run.build import build
 from tailrace.run.delivery import Delivery, Progress, Terms, left_behind, write_down
 from tailrace.run.dispatch import Dispatch
-from tailrace.run.notices import Remark
+from tailrace.run.notices import Notice
 from tailrace.run.phases import Phases
-from tailrace.run.receipt import compare
+from tailrace.run.receipt import verify_receipt
 from tailrace.run.replay import Replay, catch_up, write_down_replay
 from tailrace.run.result import Progressing, RunResult, object_entry
 from tailrace.run.review import Reviewed
@@ -68,8 +68,8 @@ class Work:
     models: Models | None
     selected: tuple[Model, ...]
     salesforce: SalesforceCredentials | None
-    segments: Mapping[str, SegmentSettings]
-    tracking_plan: TrackingPlan | None
+    destinations: Mapping[str, DestinationSettings]
+    rules: Any
 
 
 class Runner:
@@ -176,9 +176,9 @@ class Runner:
                 errors.append(facts.error)
             elif not facts.complete:
                 errors.append(ExtractIncomplete(f"{facts.object} was not extracted whole"))
-        told = [Remark(message=warning) for warning in landed.warnings]
+        told = [Notice(message=warning) for warning in landed.warnings]
         self.done = replace(
-            self.done.with_errors(errors).with_remarks(told),
+            self.done.with_errors(errors).with_notices(told),
             objects=tuple(object_entry(facts) for facts in landed.objects),
             salesforce={
                 "calls": landed.calls_used,
@@ -194,7 +194,7 @@ class Runner:
         selected = self.work.selected
         agreed = self.job.reviewed
         audiences = [audience for _, audience in syncs_of(selected)]
-        self.done = self.done.with_remarks(notices.of_headers(model.audience for model in selected))
+        self.done = self.done.with_notices(notices.of_headers(model.audience for model in selected))
         with self._dispatch() as dispatch:
             blocked = self._finish_left_behind(dispatch)
             waiting = [a for a in audiences if a.ledger_key in blocked or _fails(dispatch, a)]
@@ -258,13 +258,13 @@ class Runner:
         audience = known.audience if known is not None else None
         lanes = {lane.destination_name for lane in audience.syncs()} if audience else set()
         if asked.destination not in lanes:
-            remark = Remark(
+            remark = Notice(
                 message=f"{asked.audience}: its header does not name {asked.destination}, which "
                 "hears of no change until it does",
                 hint=f"destination: [{', '.join(sorted({*lanes, asked.destination}))}]",
                 audience=asked.audience,
             )
-            self.done = self.done.with_remarks([remark])
+            self.done = self.done.with_notices([remark])
         with self._dispatch() as dispatch:
             blocked = self._finish_left_behind(dispatch)
             if blocked.intersection(self.ledger.lanes_of(asked.audience)):
@@ -285,10 +285,10 @@ class Runner:
 
     @contextmanager
     def _dispatch(self) -> Iterator[Dispatch]:
-        terms = Terms(salt=self.project.settings.salt, tracking_plan=self.work.tracking_plan)
+        terms = Terms(salt=self.project.settings.salt, rules=self.work.rules)
         dispatch = Dispatch(
             self.ledger,
-            self.work.segments,
+            self.work.destinations,
             terms=terms,
             buffers=self.buffers,
             progress=self.progress,
@@ -297,18 +297,22 @@ class Runner:
             try:
                 yield dispatch
             finally:
-                self.done = self.done.with_errors(dispatch.troubles())
-            told, missing = compare(
-                self.done.settled, dispatch.known, since=self.since, clock=self.ledger.clock
+                self.done = self.done.with_errors(dispatch.errors())
+            found, missing = verify_receipt(
+                self.done.settled,
+                dispatch.known,
+                project=self.project,
+                since=self.since,
+                clock=self.ledger.clock,
             )
-            self.done = self.done.with_remarks(told).with_errors(missing)
+            self.done = self.done.with_notices([*dispatch.notices(), *found]).with_errors(missing)
 
     def _planner(self, models: Models, **options: Any) -> Planner:
         return Planner(
             self.ledger,
             models,
             options=self.job.options,
-            segment=self.work.segments,
+            destinations=self.work.destinations,
             run_seq=self.begun.seq,
             buffers=self.buffers,
             **options,

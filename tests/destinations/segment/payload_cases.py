@@ -15,7 +15,8 @@ import yaml
 
 from tailrace.audience.header import read_audience
 from tailrace.audience.yaml import read_header
-from tailrace.destinations.segment.mapper import Mapper, Transition
+from tailrace.destinations.messages import Transition
+from tailrace.destinations.segment.mapper import Mapper
 
 PAYLOADS = Path(__file__).parent / "payloads"
 SCHEMAS = PAYLOADS / "schemas"

@@ -12,7 +12,7 @@ import requests
 
 from tailrace.clock import format_utc
 from tailrace.config.settings import SegmentSettings
-from tailrace.destinations.segment.delivery_overview import Overview, reconcile
+from tailrace.destinations.segment.delivery_overview import Overview, wait_for_overview
 from tailrace.errors import CredentialRefused, MissingCredential, ServiceFailed, Unreachable
 from tailrace.testing import Fault, SegmentSimulator
 from tailrace.testing.http.clocks import HurriedClock
@@ -49,7 +49,7 @@ def everything(segment: SegmentSimulator) -> None:
 
 def ask(segment: SegmentSimulator, **more: Any) -> Overview:
     since = segment.now() - timedelta(minutes=5)
-    return reconcile(settings(segment, **more), SENT, since=since, clock=segment.clock)
+    return wait_for_overview(settings(segment, **more), SENT, since=since, clock=segment.clock)
 
 
 def test_everything_is_there(segment: SegmentSimulator) -> None:
@@ -90,7 +90,7 @@ def test_a_long_run_is_counted_by_the_hour(segment: SegmentSimulator) -> None:
     """Minutes cover four hours at most."""
     everything(segment)
     since = segment.now() - timedelta(hours=9)
-    reconcile(settings(segment), SENT, since=since, clock=segment.clock)
+    wait_for_overview(settings(segment), SENT, since=since, clock=segment.clock)
     assert "HOUR" == segment.requests[-1].request.query["granularity"]
     assert ":00:00" in segment.requests[-1].request.query["startTime"]
 
@@ -105,7 +105,7 @@ def test_what_can_be_wrong(segment: SegmentSimulator) -> None:
         ask(segment, source_id="unknown")
     stranger = replace(settings(segment, source_id=None), write_key="stranger")
     with pytest.raises(CredentialRefused, match="no source"):
-        reconcile(stranger, SENT, since=segment.now(), clock=segment.clock)
+        wait_for_overview(stranger, SENT, since=segment.now(), clock=segment.clock)
     segment.faults.append(Fault(status=200, body="<html>"))
     with pytest.raises(ServiceFailed, match="Public API"):
         ask(segment)
@@ -115,4 +115,4 @@ def test_what_can_be_wrong(segment: SegmentSimulator) -> None:
         ask(segment)
     nobody = replace(settings(segment), public_api_host="http://127.0.0.1:1")
     with pytest.raises(Unreachable):
-        reconcile(nobody, SENT, since=segment.now(), clock=segment.clock)
+        wait_for_overview(nobody, SENT, since=segment.now(), clock=segment.clock)

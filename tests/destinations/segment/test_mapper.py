@@ -1,4 +1,4 @@
-"""From a transition to wire-ready calls."""
+"""From a transition to client-ready calls."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tailrace.audience.audience import Audience, Consent, Field, Group, Identify, Track
-from tailrace.destinations.segment.mapper import Mapper, Transition
-from tailrace.encoding.values import same
+from tailrace.destinations.messages import Transition
+from tailrace.destinations.segment.mapper import Mapper
+from tailrace.encoding.values import equal_when_sent, same
 from tailrace.errors import HeaderInvalid
 
 GOLDEN = sorted(PAYLOADS.glob("*.yaml"))
@@ -65,13 +66,13 @@ def transition(op: Any = "entered", **changes: Any) -> Transition:
 
 
 def bodies(made: Mapper, moved: Transition) -> list[dict[str, Any]]:
-    calls, refusals, _ = made.calls(moved)
+    calls, refusals, _ = made.messages(moved)
     assert [] == refusals
     return [orjson.loads(call.body) for call in calls]
 
 
 def message_ids(moved: Transition, audience: Audience = VIP, **changes: Any) -> list[str]:
-    calls, _, _ = mapper(audience, **changes).calls(moved)
+    calls, _, _ = mapper(audience, **changes).messages(moved)
     return [call.message_id for call in calls]
 
 
@@ -82,7 +83,7 @@ def message_ids(moved: Transition, audience: Audience = VIP, **changes: Any) -> 
 def test_golden(path: Path) -> None:
     """A transition under tests/payloads makes the calls, or the refusals, that stand below it."""
     case = read_case(path)
-    calls, refusals, _ = case.mapper.calls(case.transition)
+    calls, refusals, _ = case.mapper.messages(case.transition)
     assert case.refusals == [
         {"kind": each.kind, "rule": each.rule, "path": each.path} for each in refusals
     ]
@@ -122,7 +123,7 @@ def test_the_rule_set_is_not_blind() -> None:
 def test_the_bytes_are_these() -> None:
     """One message, letter by letter: UTF-8, no blanks, the id first."""
     audience = replace(VIP, identify=None, group=None)
-    calls, _, user = mapper(audience).calls(transition(new={**ANN, "ltv": "Zoë"}))
+    calls, _, user = mapper(audience).messages(transition(new={**ANN, "ltv": "Zoë"}))
     assert "003" == user
     assert (
         '{"messageId":"tr1-1bdd84f3bc213450995d4f8018c46f3c04957c33",'
@@ -141,7 +142,7 @@ def test_a_header_in_another_order_gives_the_same_bytes() -> None:
         backwards = dict(reversed(fields.items()))
         other = replace(audience, track=replace(audience.track, properties=backwards))
         row = dict(reversed(ANN.items()))
-        assert mapper(one).calls(transition()) == mapper(other).calls(transition(new=row))
+        assert mapper(one).messages(transition()) == mapper(other).messages(transition(new=row))
 
 
 def test_salesforce_is_left_out_unless_the_header_says_otherwise() -> None:
@@ -191,6 +192,69 @@ def test_values_that_cannot_travel_unchanged_are_counted() -> None:
     made = mapper()
     assert None is bodies(made, transition(new={**ANN, "ltv": math.nan}))[2]["properties"]["ltv"]
     assert 1 == made.encoder.nulled
+
+
+NULL_AND_NAN = [(None, math.nan), (math.nan, None), (math.inf, None), (1, Decimal("1.0"))]
+
+
+@pytest.mark.parametrize(("before", "after"), NULL_AND_NAN)
+def test_values_sent_as_the_same_json_are_no_change(before: Any, after: Any) -> None:
+    """NULL and NaN are both null in JSON: no event, and no empty `previous`."""
+    moved = transition("changed", new={**ANN, "ltv": after}, old={**ANN, "ltv": before})
+    assert [] == bodies(mapper(), moved)
+    both = moved._replace(new={**moved.new, "email": "b@example.com"})
+    assert ["identify"] == [message["type"] for message in bodies(mapper(), both)]
+
+
+@pytest.mark.parametrize("change", [{"hash": "sha256"}, {"normalize": "email"}])
+def test_a_changed_spelling_that_is_sent_the_same_is_no_change(change: dict[str, Any]) -> None:
+    """The hash of a trimmed and lower-cased address stays: neither an event nor an identify."""
+    assert VIP.track is not None
+    email = {"email": Field(column="email", **change)}
+    audience = replace(
+        VIP, track=replace(VIP.track, properties=email), identify=Identify(traits=email)
+    )
+    moved = transition("changed", new={**ANN, "email": "ANN@example.com "})
+    assert [] == bodies(mapper(audience), moved)
+    other = transition("changed", new={**ANN, "email": "eve@example.com"})
+    assert ["identify", "track"] == [message["type"] for message in bodies(mapper(audience), other)]
+
+
+@pytest.mark.parametrize(
+    ("long", "kept"),
+    [
+        ("x" * 17_000, "x" * 200 + "…"),
+        ([1] * 9_000, None),
+        ({"deep": "x" * 17_000}, {"deep": "x" * 200 + "…"}),
+    ],
+)
+def test_previous_is_shortened_where_the_event_would_be_too_large(long: Any, kept: Any) -> None:
+    """A long value that changes is sent; its previous value is cut, or left out if it is a list."""
+    new = ["y"] * 4_000 if isinstance(long, list) else "y" * 17_000
+    made = mapper(replace(VIP, group=None, identify=None))
+    (event,) = bodies(
+        made, transition("changed", new={**ANN, "ltv": new}, old={**ANN, "ltv": long})
+    )
+    assert ({} if kept is None else {"ltv": kept}) == event["properties"]["previous"]
+    assert 1 == made.shortened
+    (warning,) = made.value_warnings()
+    assert warning.message.startswith("1 changes sent with shortened")
+
+
+def test_previous_is_left_out_where_its_short_form_is_too_large() -> None:
+    """Many shortened values can still be too much; the event goes without any."""
+    names = [f"n{number}" for number in range(60)]
+    assert VIP.track is not None
+    track = replace(VIP.track, properties={name: Field(column=name) for name in names})
+    made = mapper(replace(VIP, group=None, identify=None, track=track))
+    new = {**ANN, **dict.fromkeys(names, "y" * 450)}
+    old = {**ANN, **dict.fromkeys(names, "x" * 450)}
+    (event,) = bodies(made, transition("changed", new=new, old=old))
+    assert "previous" not in event["properties"]
+    assert 1 == made.shortened
+    # A value that is too large by itself is still refused, with the whole message as evidence.
+    huge = {**ANN, **dict.fromkeys(names, "y" * 600)}
+    assert "event_over_32_kb" == made.messages(transition("changed", new=huge, old=old))[1][0].rule
 
 
 # Who is meant
@@ -247,7 +311,7 @@ def test_a_refused_transition_makes_no_call() -> None:
     """The exit of the old user waits with the rest, and is not sent again with each run."""
     audience = replace(VIP, user_id="user")
     moved = transition("changed", new={**ANN, "user": None}, old={**ANN, "user": "u1"})
-    calls, refusals, _ = mapper(audience).calls(moved)
+    calls, refusals, _ = mapper(audience).messages(moved)
     assert ([], ["no_user_anon_id"]) == (calls, [each.rule for each in refusals])
 
 
@@ -268,7 +332,7 @@ def test_a_refusal_names_the_rule_and_the_place(
     changes: Mapping[str, Any], rule: str, path: str
 ) -> None:
     """A refusal says which rule and where, and shows nothing of the person."""
-    calls, refusals, _ = mapper().calls(transition(new={**ANN, **changes}))
+    calls, refusals, _ = mapper().messages(transition(new={**ANN, **changes}))
     assert [] == calls
     assert [(rule, path)] == [(each.rule, each.path) for each in refusals]
     assert "ann@example.com" not in repr(refusals)
@@ -276,18 +340,18 @@ def test_a_refusal_names_the_rule_and_the_place(
 
 def test_the_largest_message_that_segment_takes_is_sent() -> None:
     """Below 32 KB is below: 32,767 bytes go, 32,768 do not."""
-    empty = mapper().calls(transition(new={**ANN, "ltv": ""}))[0][2].body
+    empty = mapper().messages(transition(new={**ANN, "ltv": ""}))[0][2].body
     room = 32_767 - len(empty)
-    calls, _, _ = mapper().calls(transition(new={**ANN, "ltv": "x" * room}))
+    calls, _, _ = mapper().messages(transition(new={**ANN, "ltv": "x" * room}))
     assert 32_767 == len(calls[2].body)
-    assert [] == mapper().calls(transition(new={**ANN, "ltv": "x" * (room + 1)}))[0]
+    assert [] == mapper().messages(transition(new={**ANN, "ltv": "x" * (room + 1)}))[0]
 
 
 @pytest.mark.parametrize(("name", "rule"), [(" ", "event_not_defined"), (7, "event_not_string")])
 def test_an_event_needs_a_name(name: Any, rule: str) -> None:
     """An audience restored from elsewhere may hold what no header would."""
     audience = replace(VIP, track=Track(entered=name, exited=None))
-    _, refusals, _ = mapper(audience).calls(transition())
+    _, refusals, _ = mapper(audience).messages(transition())
     assert [(rule, "event")] == [(each.rule, each.path) for each in refusals]
 
 
@@ -302,7 +366,7 @@ def test_nothing_leaves_that_is_not_mapped(op: str, payload: Any) -> None:
     """A column of the row that the header does not name is in no call."""
     row = {**ANN, "unmapped": SECRET}
     old = {**row, "ltv": 2, "unmapped": SECRET[::-1]} if op == "changed" else {}
-    calls, _, _ = mapper(replace(VIP, payload=payload)).calls(transition(op, new=row, old=old))
+    calls, _, _ = mapper(replace(VIP, payload=payload)).messages(transition(op, new=row, old=old))
     assert calls
     assert all(b"secret" not in call.body and b"terces" not in call.body for call in calls)
 
@@ -324,7 +388,7 @@ def test_what_is_hashed_or_masked_is_so_everywhere(
     )
     row = {**ANN, "email": SECRET}
     old = {**row, "email": "old.secret@example.com"} if op == "changed" else {}
-    calls, _, _ = mapper(audience).calls(transition(op, new=row, old=old))
+    calls, _, _ = mapper(audience).messages(transition(op, new=row, old=old))
     assert calls
     assert all(b"secret" not in call.body for call in calls)
 
@@ -408,7 +472,7 @@ def test_no_part_of_an_id_runs_into_the_next(parts: list[tuple[str, str, Any, in
 def test_a_key_that_is_mapped_need_not_be_given_twice() -> None:
     """The key's columns are found in the key where the row does not repeat them."""
     row = {name: value for name, value in ANN.items() if name != "id"}
-    assert mapper().calls(transition()) == mapper().calls(transition(new=row))
+    assert mapper().messages(transition()) == mapper().messages(transition(new=row))
 
 
 # Any audience, any row
@@ -479,13 +543,13 @@ audiences = st.builds(
 def test_any_payload_holds_to_the_spec_and_is_counted_beforehand(
     audience: Audience, op: str, new: dict[str, Any], other: dict[str, Any], first: bool
 ) -> None:
-    """Whatever is made passes the documentation's rules; `call_counts` knows how much it is."""
+    """Whatever is made passes the documentation's rules; `message_counts` knows how much it is."""
     made = mapper(audience)
     old = {**new, **dict(list(other.items())[::2])} if op == "changed" else {}
     reason = "initial" if first and op == "entered" else "data"
     moved = transition(op, new=new, old=old, reason=reason)
-    calls, refusals, user = made.calls(moved)
-    assert (calls, refusals, user) == mapper(audience).calls(moved)
+    calls, refusals, user = made.messages(moved)
+    assert (calls, refusals, user) == mapper(audience).messages(moved)
     messages = [orjson.loads(call.body) for call in calls]
     assert [] == [rule for message in messages for rule in broken_rules(message)]
     assert [message["type"] for message in messages] == [call.kind for call in calls]
@@ -496,17 +560,20 @@ def test_any_payload_holds_to_the_spec_and_is_counted_beforehand(
     before = made.read_ids(old) if old else (None, None)
     if op == "changed" and not any(before):
         return
-    counted = made.call_counts(op, reason, **flags(audience, made, new, old))
+    counted = made.message_counts(op, reason, **flags(audience, made, new, old))
     assert +Counter(counted) == Counter(call.kind for call in calls)
 
 
 def flags(
     audience: Audience, made: Mapper, new: dict[str, Any], old: dict[str, Any]
 ) -> dict[str, bool]:
-    """What the warehouse would answer about a pair of rows."""
+    """What changed between two rows; values that are sent as the same JSON are equal."""
 
     def moved(columns: tuple[str, ...]) -> bool:
-        return bool(old) and any(not same(new[each], old[each]) for each in columns)
+        return bool(old) and any(
+            not same(new[name], old[name]) and not equal_when_sent(new[name], old[name])
+            for name in columns
+        )
 
     categories = tuple(audience.consent.categories.values()) if audience.consent else ()
     one, other = (made.read_ids(old) if old else (None, None)), made.read_ids(new)

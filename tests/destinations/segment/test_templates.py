@@ -9,10 +9,10 @@ import pytest
 from warehouses.desk import Desk, desk_on
 
 from tailrace.destinations.segment.mapper import Mapper
-from tailrace.destinations.segment.templates import forms
+from tailrace.destinations.segment.templates import message_templates
 from tailrace.ledger.outbox import has_changes
 from tailrace.run.delivery import Delivery
-from tailrace.run.member_messages import Envelopes
+from tailrace.run.member_messages import OutboxMessages
 
 pytestmark = pytest.mark.older_duckdb
 
@@ -94,7 +94,7 @@ def compare(desk: Desk, delivery: Delivery) -> Counter[str]:
     """Both ways of one run; what the warehouse wrote of it."""
     told: list[tuple[int, str]] = []
     mapper, wanted = mapper_of(desk, delivery), mapper_of(desk, delivery)
-    ready = Envelopes(
+    ready = OutboxMessages(
         desk.ledger,
         mapper,
         run_seq=delivery.run_seq,
@@ -106,8 +106,8 @@ def compare(desk: Desk, delivery: Delivery) -> Counter[str]:
     assert [*range(1, delivery.planned + 1)] == [*found]
     expected = []
     for moved, send in desk.transitions(delivery):
-        calls, refusals, user = wanted.calls(moved) if send else ([], [], "")
-        assert tuple(calls) == found[moved.seq].calls, moved
+        calls, refusals, user = wanted.messages(moved) if send else ([], [], "")
+        assert tuple(calls) == found[moved.seq].messages, moved
         assert not calls or user == found[moved.seq].user
         expected += [(moved.seq, each.rule) for each in refusals[:1]]
     assert expected == told
@@ -125,7 +125,9 @@ def mapper_of(desk: Desk, delivery: Delivery) -> Mapper:
 def written(desk: Desk, delivery: Delivery, mapper: Mapper) -> Counter[str]:
     """How many transitions of a run the warehouse writes down itself, by what they are."""
     changes = has_changes(desk.ledger, delivery.run_seq, delivery.audience)
-    texts = forms(mapper, delivery.shape.columns, keys=delivery.shape.keys, changes=changes)
+    texts = message_templates(
+        mapper, delivery.shape.columns, keys=delivery.shape.keys, changes=changes
+    )
     if texts is None:
         return Counter()
     found = desk.warehouse.stream(

@@ -114,7 +114,7 @@ def test_the_newest_version_of_an_event_counts() -> None:
 def made(plan: TrackingPlan, **row: Any) -> tuple[Mapper, Any, Any]:
     mapper = Mapper(VIP, namespace=NAMESPACE, planned_at=PLANNED_AT, tracking_plan=plan)
     moved = Transition(seq=1, op="entered", reason="data", base_v=0, key=(1,), new=row, old={})
-    calls, refusals, _ = mapper.calls(moved)
+    calls, refusals, _ = mapper.messages(moved)
     return mapper, calls, refusals
 
 
@@ -150,13 +150,13 @@ def test_a_project_without_a_plan_has_none(tmp_path: Path) -> None:
     [
         ("rules: [", "not YAML"),
         ("events: []", "list of rules"),
-        ("rules: [1]", "Rule 1 is no mapping"),
+        ("rules: [1]", "Rule 1 must be a mapping"),
         ("rules: []\nruels: []", "unknown key 'ruels'"),
         ("rules: [{type: TRACK, keys: A}]", "unknown key 'keys'"),
-        ("rules: [{type: track}]", "none of TRACK"),
-        ("rules: [{type: TRACK}]", "names no event"),
-        ("rules: [{type: GROUP, version: x}]", "no number"),
-        ("rules: [{type: GROUP, enforce: maybe}]", "none of block"),
+        ("rules: [{type: track}]", "must be one of TRACK"),
+        ("rules: [{type: TRACK}]", "must name an event"),
+        ("rules: [{type: GROUP, version: x}]", "must be a number"),
+        ("rules: [{type: GROUP, enforce: maybe}]", "must be one of block"),
         ("rules: [{type: GROUP}]", "not valid"),
         ("rules: [{type: GROUP, jsonSchema: {type: strin}}]", "not valid"),
     ],
@@ -299,5 +299,5 @@ def test_what_an_audience_sends_holds_to_its_own_draft(path: Path) -> None:
     case = read_case(path)
     text = yaml.safe_dump({**draft([case.mapper.audience]), "unplanned": "block"})
     plan = TrackingPlan(yaml.safe_load(text))
-    for call in case.mapper.calls(case.transition)[0]:
+    for call in case.mapper.messages(case.transition)[0]:
         assert () == plan.check(orjson.loads(call.body))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.http import new_session
 from tailrace.destinations.segment.write_key import (
     check_write_key,
     refuse_other_region,
@@ -21,6 +22,7 @@ from tailrace.testing import Fault, SegmentSimulator
 from tailrace.testing.http.clocks import HurriedClock
 
 CLOCK = HurriedClock()
+SESSION = new_session(in_flight_max=1, answer_seconds_max=60)
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ def settings(segment: SegmentSimulator, **more: Any) -> SegmentSettings:
 
 def test_a_known_key(segment: SegmentSimulator) -> None:
     """One GET, as Segment's own destination does it, and no event."""
-    check_write_key(settings(segment), clock=CLOCK)
+    check_write_key(settings(segment), clock=CLOCK, session=SESSION)
     assert [f"/v1/projects/{segment.write_key}/settings"] == [
         each.request.path for each in segment.requests
     ]
@@ -45,7 +47,7 @@ def test_a_known_key(segment: SegmentSimulator) -> None:
 def test_an_unknown_key(segment: SegmentSimulator) -> None:
     """The message names the setting, not the key."""
     with pytest.raises(CredentialRefused) as caught:
-        check_write_key(settings(segment, write_key="wrong-key"), clock=CLOCK)
+        check_write_key(settings(segment, write_key="wrong-key"), clock=CLOCK, session=SESSION)
     assert "wrong-key" not in caught.value.message + caught.value.hint
     assert "write_key" in caught.value.hint
 
@@ -54,7 +56,9 @@ def test_an_unknown_key(segment: SegmentSimulator) -> None:
 def test_what_cannot_be_a_key(key: str) -> None:
     """An empty key is found without a request, for any host."""
     with pytest.raises(CredentialRefused):
-        check_write_key(SegmentSettings(write_key=key, host="https://x.invalid"), clock=CLOCK)
+        check_write_key(
+            SegmentSettings(write_key=key, host="https://x.invalid"), clock=CLOCK, session=SESSION
+        )
 
 
 @pytest.mark.parametrize(
@@ -79,11 +83,11 @@ def test_where_is_asked(more: dict[str, Any], host: str | None) -> None:
 def test_a_failing_answer_is_asked_again(segment: SegmentSimulator) -> None:
     """Two failures are borne, a third is reported; the key is not in the message."""
     segment.faults.append(Fault(status=503, times=2))
-    check_write_key(settings(segment), clock=CLOCK)
+    check_write_key(settings(segment), clock=CLOCK, session=SESSION)
     assert len(segment.requests) == 3
     segment.faults.append(Fault(status=500))
     with pytest.raises(Unreachable, match="500") as caught:
-        check_write_key(settings(segment), clock=CLOCK)
+        check_write_key(settings(segment), clock=CLOCK, session=SESSION)
     assert "check_write_key = false" in caught.value.hint
 
 
@@ -93,7 +97,7 @@ def test_nobody_to_ask(segment: SegmentSimulator, caplog: pytest.LogCaptureFixtu
         probe.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{probe.getsockname()[1]}"
     with caplog.at_level(logging.DEBUG), pytest.raises(Unreachable) as caught:
-        check_write_key(settings(segment, settings_host=nobody), clock=CLOCK)
+        check_write_key(settings(segment, settings_host=nobody), clock=CLOCK, session=SESSION)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     assert segment.write_key not in caught.value.message + caplog.text
@@ -104,14 +108,14 @@ def test_a_page_is_no_source(segment: SegmentSimulator, body: str) -> None:
     """A proxy's page with status 200 does not make a key good."""
     segment.faults.append(Fault(status=200, body=body))
     with pytest.raises(Unreachable, match="settings"):
-        check_write_key(settings(segment), clock=CLOCK)
+        check_write_key(settings(segment), clock=CLOCK, session=SESSION)
 
 
 def test_a_redirect_is_no_source(segment: SegmentSimulator) -> None:
     """Nor does a redirect, wherever it leads."""
     segment.faults.append(Fault(path="/v1/*", status=302, headers={"Location": "/login"}))
     with pytest.raises(Unreachable):
-        check_write_key(settings(segment), clock=CLOCK)
+        check_write_key(settings(segment), clock=CLOCK, session=SESSION)
 
 
 def test_a_key_of_the_other_region() -> None:
@@ -129,5 +133,7 @@ def test_a_key_of_the_other_region() -> None:
 def test_the_key_is_quoted_into_the_url(segment: SegmentSimulator) -> None:
     """A key with a slash does not become another path."""
     with pytest.raises(CredentialRefused):
-        check_write_key(replace(settings(segment), write_key="../x?y"), clock=CLOCK)
+        check_write_key(
+            replace(settings(segment), write_key="../x?y"), clock=CLOCK, session=SESSION
+        )
     assert segment.requests[0].request.target == "/v1/projects/..%2Fx%3Fy/settings"

@@ -1,1 +1,1 @@
-"""Segment: messages, requests, responses and the rules of its tracking API."""
+"""Segment: identify, group and track messages for its tracking API."""

@@ -1,7 +1,7 @@
-"""What stands around the payload of a message, compiled once from an audience's header.
+"""Everything in a message besides properties and traits, compiled once from an audience's header.
 
 Ids, context, event names and integrations are the same for most rows of an audience. They are
-kept as JSON and put together as bytes; only what a row decides is encoded for the row.
+kept as JSON and joined as bytes; only the parts that depend on the row are encoded for it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tailrace.destinations.segment.spec import CONSENT_EVENT, event_rule
 from tailrace.encoding.values import Encoder
 from tailrace.errors import UnsupportedValue
 
-# The context of a call that says nothing of the audience, of an identify, of a track.
+# The context of a message without the audience (group, consent), of an identify, of a track.
 Contexts = tuple[bytes, bytes, bytes]
 Ids = tuple[str | None, str | None]
 
 
 class Context:
-    """The context of the calls: the header's own, then what comes from the row."""
+    """The context of the messages: the header's constants, then the parts from the row."""
 
     def __init__(
         self, audience: Audience, *, namespace: str, encoder: Encoder, salt: str | None
@@ -42,45 +42,49 @@ class Context:
         self._engage = audience.payload == "engage"
         traits = audience.identify.traits if audience.identify else {}
         if self._engage and "email" in traits:
-            # Where Segment's own audiences put it for destinations that match by address.
+            # Engage puts the address here, for destinations that match by it.
             self._email = getter("email", traits["email"], encoder, salt)
             self._traits = own.get("traits", {})
         self._bare = self._members(own)
         if self._engage:
             own["personas"] = personas(audience, namespace=namespace)
         self._member = self._members(own)
-        self._untold = self._members({name: own[name] for name in own if name != "traits"})
-        # The same for every row, where nothing of it comes from the row.
+        self._without_traits = self._members({name: own[name] for name in own if name != "traits"})
+        # The context of every row, if nothing in it comes from the row; else None.
         self.constant: Contexts | None = None
         if not (self._external or self._categories or self._email):
             member = _context(self._member)
             self.constant = _context(self._bare), member, member
 
     def of(self, row: Row) -> Contexts:
-        """`"context":{…},` three times: for what says nothing of the audience, identify, track."""
+        """`"context":{…},` three times; see `Contexts`."""
         if self.constant is not None:
             return self.constant
-        moving = self._consent(row) + self._external_ids(row)
-        bare = _context(self._bare + moving)
+        from_row = self._consent(row) + self._external_ids(row)
+        bare = _context(self._bare + from_row)
         if not self._engage:
             return bare, bare, bare
-        member = _context(self._member + moving)
+        member = _context(self._member + from_row)
         email = self._email(row) if self._email else None
         if email is None or email is LEFT_OUT:
             return bare, member, member
         traits = self._members({"traits": {**self._traits, "email": email}})
-        return bare, member, _context(self._untold + moving + traits)
+        return bare, member, _context(self._without_traits + from_row + traits)
 
     def _external_ids(self, row: Row) -> bytes:
-        found = [
+        ids = [
             {"collection": "users", "encoding": "none", "id": text, "type": kind.lower()}
             for kind, column in self._external
             if (text := read_id(row[column], f"context.externalIds.{kind}", self._encoder))
         ]
-        return b'"externalIds":' + self._encoder.dumps(found) + b"," if found else b""
+        return b'"externalIds":' + self._encoder.dumps(ids) + b"," if ids else b""
 
     def _consent(self, row: Row) -> bytes:
-        """The user's answer to each category; not to have answered is not to have agreed."""
+        """The user's consent to each category; NULL counts as no consent.
+
+        Raises:
+            UnsupportedValue: A value is not a boolean.
+        """
         if not self._categories:
             return b""
         answers: dict[str, bool] = {}
@@ -108,7 +112,7 @@ def _context(members: bytes) -> bytes:
 
 
 def personas(audience: Audience, *, namespace: str) -> dict[str, str]:
-    """The block by which Segment's destinations recognise a computed audience."""
+    """`context.personas`, by which Segment's destinations recognise a computed audience."""
     space = "spa_" + blake2b(namespace.encode(), digest_size=14).hexdigest()
     computation = blake2b(f"{namespace}\0{audience.name}".encode(), digest_size=14).hexdigest()
     return {
@@ -121,13 +125,17 @@ def personas(audience: Audience, *, namespace: str) -> dict[str, str]:
 
 
 def integrations(audience: Audience) -> bytes:
-    """`"integrations":{…},`: what came from Salesforce does not go back unless the header says."""
+    """`"integrations":{…},`: by default, data from Salesforce does not return to it."""
     chosen = {"Salesforce": False, **audience.integrations}
     return b'"integrations":' + orjson.dumps(chosen, option=orjson.OPT_SORT_KEYS) + b","
 
 
 def read_id(value: Any, path: str, encoder: Encoder) -> str | None:
-    """A value as the text that ids are; None where there is none."""
+    """A value as an id, which is text; None for NULL and blanks.
+
+    Raises:
+        UnsupportedValue: It cannot be an id; rule `id_not_string`.
+    """
     try:
         return encoder.text(value)
     except UnsupportedValue as error:
@@ -135,20 +143,20 @@ def read_id(value: Any, path: str, encoder: Encoder) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A message from its kind up to its properties or traits, and the rule its name breaks."""
+class MessageStart:
+    """The JSON of a message up to its properties or traits, and the rule that its event breaks."""
 
     json: bytes
     rule: str | None = None
     event: str = ""
 
 
-def heads(audience: Audience, encoder: Encoder) -> dict[str, Head]:
-    """The heads of the calls that an audience makes, by `identify`, `group` or the event's op."""
+def heads(audience: Audience, encoder: Encoder) -> dict[str, MessageStart]:
+    """The starts of an audience's messages, by `identify`, `group` or the event's operation."""
     chosen, track = integrations(audience), audience.track
-    made = {
-        "identify": Head(chosen + b'"type":"identify","traits":'),
-        "group": Head(chosen + b'"type":"group","traits":'),
+    starts = {
+        "identify": MessageStart(chosen + b'"type":"identify","traits":'),
+        "group": MessageStart(chosen + b'"type":"group","traits":'),
     }
     names: dict[str, Any] = {"consent": CONSENT_EVENT}
     if track is not None:
@@ -157,13 +165,13 @@ def heads(audience: Audience, encoder: Encoder) -> dict[str, Head]:
         if name is not None and name is not False:
             event = b'"event":' + encoder.dumps(name) + b","
             head = event + chosen + b'"type":"track","properties":'
-            made[op] = Head(head, event_rule(name), name)
-    return made
+            starts[op] = MessageStart(head, event_rule(name), name)
+    return starts
 
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """The compiled mappings of an audience; `left` is None where leaving changes no trait."""
+    """The compiled mappings of an audience; `left` is None if an exit changes no trait."""
 
     properties: Mapped
     last_known: Mapped
@@ -174,7 +182,7 @@ class Objects:
 
 
 def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
-    """The objects that an audience's calls carry."""
+    """The properties and traits of an audience's messages."""
     identify, track, group = audience.identify, audience.track, audience.group
     engage = {audience.name} if audience.payload == "engage" else set()
     members = set(engage)
@@ -199,7 +207,7 @@ def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
 
 
 def ids_reader(audience: Audience, encoder: Encoder) -> Callable[[Row], Ids]:
-    """A reader of a row's user id and anonymous id."""
+    """A function that reads a row's user id and anonymous id."""
     user, anonymous = audience.user_id, audience.anonymous_id
 
     def read(row: Row) -> Ids:
@@ -212,7 +220,7 @@ def ids_reader(audience: Audience, encoder: Encoder) -> Callable[[Row], Ids]:
 
 
 def ids_json(ids: Ids, encoder: Encoder) -> bytes:
-    """`"anonymousId":…,"userId":…,` of what there is."""
+    """`"anonymousId":…,"userId":…,` without missing ids."""
     user, anonymous = ids
     written = b"" if user is None else b'"userId":' + encoder.dumps(user) + b","
     if anonymous is None:
@@ -221,9 +229,9 @@ def ids_json(ids: Ids, encoder: Encoder) -> bytes:
 
 
 def other_user(old: Ids, new: Ids) -> bool:
-    """Whether two pairs of ids are two people.
+    """Whether two pairs of ids belong to two users.
 
-    A user id that appears beside the same anonymous id is the same person, now known.
+    A user id that is new beside the same anonymous id is the same user, now identified.
     """
     if old[0] is not None and new[0] is not None:
         return old[0] != new[0]

@@ -1,33 +1,34 @@
-"""Transitions as Segment calls, ready for the wire.
+"""Turns transitions into Segment messages, ready to be sent.
 
 What a transition becomes, in this order:
 
 | op      | identify              | group                | track                                |
 | ------- | --------------------- | -------------------- | ------------------------------------ |
 | entered | traits, membership    | its traits           | `entered`, properties                |
-| changed | if a trait moved      | if its own did       | `changed`, properties and `previous` |
-| exited  | membership false only | none                 | `exited`, last-known properties      |
+| changed | if a trait changed    | if its own changed   | `changed`, properties and `previous` |
+| exited  | membership false only | none                 | `exited`, last known properties      |
 
-A member whose user id moved is two people to Segment: the old one exits, the new one enters.
-Consent that moved adds `Segment Consent Preference Updated`. A transition is whole: where one of
-its calls is refused, none is made, so that a row that is planned again sends nothing twice.
+A member whose user id changed is two users to Segment: the old one exits, the new one enters.
+Changed consent adds `Segment Consent Preference Updated`. A transition is sent as a whole: if one
+of its messages is refused, none is sent, so that a row that is planned again repeats nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from hashlib import blake2b
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import orjson
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
+from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
+from tailrace.destinations.protocol import MessageBuilder, MessageTemplates, ValueWarning
 from tailrace.destinations.segment.context import (
     Context,
-    Head,
+    MessageStart,
     heads,
     ids_json,
     ids_reader,
@@ -35,73 +36,32 @@ from tailrace.destinations.segment.context import (
     other_user,
     read_id,
 )
-from tailrace.destinations.segment.properties import Row
+from tailrace.destinations.segment.properties import Mapped, Row
 from tailrace.destinations.segment.spec import MESSAGE_BYTES_MAX, MESSAGE_ID_CHARACTERS_MAX
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
-from tailrace.encoding.values import Encoder, moment, same
+from tailrace.encoding.values import Encoder, equal_when_sent, moment, same
 from tailrace.errors import UnsupportedValue
+from tailrace.warehouse.statements import Column
 
-TIMED = b'"timestamp"'
-ID = "tr1-"
+OWN_TIME = b'"timestamp"'
+ID_PREFIX = "tr1-"
+# Texts under `previous` are cut to this length where the message would be too large otherwise.
+PREVIOUS_CHARACTERS_MAX = 200
 
 Kind = Literal["identify", "group", "track"]
-Op = Literal["entered", "changed", "exited"]
 KINDS: tuple[Kind, ...] = ("identify", "group", "track")
-OPS: tuple[Op, ...] = ("entered", "changed", "exited")
-
-
-class Transition(NamedTuple):
-    """A member that entered, changed or exited, with the values that decide what is sent.
-
-    An exit has its last-known values in `new`. A change without `old` is one whose last delivery
-    has no known outcome: all its calls are made, and say nothing of what was before. `stays` is
-    an exit of a user who is a member by another row. `at` is the moment of an earlier attempt
-    that this one repeats to the letter.
-    """
-
-    seq: int
-    op: Op
-    reason: str
-    base_v: int
-    key: tuple[Any, ...]
-    new: Mapping[str, Any]
-    old: Mapping[str, Any]
-    stays: bool = False
-    at: datetime | None = None
-
-
-class Call(NamedTuple):
-    """One Segment message, encoded: `body` is its JSON, without a trailing newline."""
-
-    kind: Kind
-    message_id: str
-    body: bytes
-    event: str = ""
-
-
-Closer = Callable[[bytes, bytes], Call]
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a transition is not sent: a rule and a place in the message, never a value.
-
-    `body` is the message, where it came to be one.
-    """
-
-    kind: Kind
-    rule: str
-    path: str
-    message_id: str | None = None
-    body: bytes = field(default=b"", compare=False, repr=False)
 
 
 class Mapper:
-    """Turns the transitions of one audience into calls; the header is compiled once.
+    """Turns the transitions of one audience into messages; the header is compiled once.
 
-    `encoder` counts what could not travel unchanged, `flagged` the violations of the project's
-    tracking plan that do not stop a call.
+    `encoder` counts values that could not be sent unchanged, `flagged` violations of the project's
+    tracking plan that do not stop a message, `shortened` messages whose previous values were too
+    large.
     """
+
+    message_kinds: tuple[str, ...] = KINDS
+    message_bytes_max = MESSAGE_BYTES_MAX
 
     def __init__(
         self,
@@ -115,63 +75,102 @@ class Mapper:
         self.audience = audience
         self.tracking_plan = tracking_plan
         self.flagged: dict[tuple[str, str], int] = {}
+        self.shortened = 0
         self.encoder = encoder = Encoder()
-        self.planned = _planned_at(planned_at)
+        self.planned = _planned_time(planned_at)
         self.context = Context(audience, namespace=namespace, encoder=encoder, salt=salt)
         self.heads = heads(audience, encoder)
         self.objects = objects(audience, encoder, salt)
         self.read_ids = ids_reader(audience, encoder)
-        self.digests = {
+        self.digests: dict[tuple[str, str], blake2b] = {
             (kind, op): _digest(namespace, audience.ledger_key, kind, op)
             for kind in KINDS
             for op in OPS
         }
         track, mapped = audience.track, set(audience.mapped_columns)
-        # Properties of the audience that are worked out anew at each access.
+        # Read once: these properties of the audience are computed at each access.
         self.track_columns = audience.track_columns
         self.identify_columns = audience.identify_columns
         self.group_columns = audience.group_columns
+        ids = (audience.user_id, audience.anonymous_id, *audience.external_ids.values())
+        self.id_columns = tuple(column for column in ids if column)
         self.consent_columns = (
             tuple(audience.consent.categories.values()) if audience.consent else ()
         )
         self.message_id_columns = (track.message_id,) if track and track.message_id else ()
         self.timestamp_column = track.timestamp if track else None
-        # The first result set is recorded, and its events of entering are left out.
+        self.sends_own_time = self.timestamp_column is not None
+        # `track.initial: skip`: the members of the first run enter without an event.
         self.skips_initial = track is not None and track.initial == "skip"
         self._key_columns = tuple(
-            (at, column) for at, column in enumerate(audience.key) if column in mapped
+            (index, column) for index, column in enumerate(audience.key) if column in mapped
         )
 
-    def calls(self, t: Transition) -> tuple[list[Call], list[Refusal], str]:
-        """The calls of one transition, or why it makes none, and the user whose they are."""
-        work = _Work(self, t)
-        new = self._row(t.new, t.key)
+    def messages(self, transition: Transition) -> tuple[list[Message], list[Refusal], str]:
+        """The messages of a transition, or why it has none, and the user that receives them."""
+        work = _TransitionMessages(self, transition)
+        new = self._row(transition.new, transition.key)
         try:
-            if t.op == "entered":
+            if transition.op == "entered":
                 work.enter(new, own_id=True)
-            elif t.op == "exited":
-                work.exit(new, stays=t.stays)
+            elif transition.op == "exited":
+                work.exit(new, stays=transition.stays)
             else:
-                work.change(new, self._row(t.old, t.key) if t.old else t.old)
+                old = transition.old
+                work.change(new, self._row(old, transition.key) if old else old)
         except UnsupportedValue as error:
             work.refuse("track" if self.audience.track else "identify", error.rule, error.path)
-        return ([], work.refusals, work.user) if work.refusals else (work.calls, [], work.user)
+        if work.refusals:
+            return [], work.refusals, work.user
+        return work.messages, [], work.user
 
-    def closer(self, kind: Kind, op: Op) -> Closer:
-        """How a message of a kind becomes a call, from its frame and its core; see `named`."""
+    def message_builder(self, kind: str, op: str) -> MessageBuilder:
+        """A function from the hash key and the content of a message to the message."""
         digest = self.digests[kind, op]
-        has_time = kind == "track" and op != "exited" and self.timestamp_column
-        form = _form(b"" if has_time else self.planned)
+        has_own_time = kind == "track" and op != "exited" and self.timestamp_column
+        layout = _layout(b"" if has_own_time else self.planned)
         event = self.heads[op].event if kind == "track" and op in self.heads else ""
         new = tuple.__new__
 
-        def close(frame: bytes, core: bytes) -> Call:
-            message_id, body = named(digest, frame, core, form)
-            return new(Call, (kind, message_id, body, event))
+        def build(hash_key: bytes, content: bytes) -> Message:
+            message_id, body = with_message_id(digest, hash_key, content, layout)
+            return new(Message, (kind, message_id, body, event))
 
-        return close
+        return build
 
-    def call_counts(
+    def templates(
+        self, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool
+    ) -> MessageTemplates | None:
+        """The messages as templates for the warehouse; None if rows are mapped one by one."""
+        from tailrace.destinations.segment.templates import message_templates
+
+        return message_templates(self, columns, keys=keys, changes=changes)
+
+    def value_warnings(self) -> Iterator[ValueWarning]:
+        """What was changed in the values of the messages so far."""
+        if self.encoder.nulled:
+            yield ValueWarning(
+                message=f"{_values(self.encoder.nulled)} sent as null: NaN, infinite, or a time "
+                "outside the years 1 to 9999",
+                hint="JSON has no such values; decide in the SELECT what to send.",
+            )
+        if self.encoder.repaired:
+            yield ValueWarning(
+                message=f"{_values(self.encoder.repaired)} with half a character, sent as U+FFFD"
+            )
+        if self.shortened:
+            yield ValueWarning(
+                message=f"{self.shortened:,} changes sent with shortened or without previous "
+                "values: the event would be larger than 32 KB",
+                hint="Map fewer or shorter columns under track.properties to keep them.",
+            )
+        for (rule, path), count in sorted(self.flagged.items()):
+            yield ValueWarning(
+                message=f"tracking plan, {rule} at {path}: {count:,} messages sent anyway",
+                hint="The rule's action is flag; see tracking_plan.yaml.",
+            )
+
+    def message_counts(
         self,
         op: str,
         reason: str,
@@ -184,14 +183,8 @@ class Mapper:
         leaves: bool = True,
         stays: bool = False,
         grouped: bool = True,
-    ) -> dict[Kind, int]:
-        """How many calls of each kind a transition makes, without making them.
-
-        The `…_changed` say whether one of the audience's `track_columns`, `identify_columns`,
-        `group_columns` or consent columns moved, `moved` whether the user did and `leaves` whether
-        the old one is told so, `stays` whether who exits is a member by another row, `grouped`
-        whether the row has a group.
-        """
+    ) -> dict[str, int]:
+        """See `MessageMapper.message_counts`."""
         audience = self.audience
         identify, left = int(audience.identify is not None), int(self.objects.left is not None)
         group = int(audience.group is not None and grouped)
@@ -215,36 +208,38 @@ class Mapper:
         }
 
     def _row(self, values: Row, key: tuple[Any, ...]) -> Row:
-        """The values with the key's own columns, where those are mapped and stand apart."""
+        """The values with the key's columns, if those are mapped and not among the values."""
         for _, column in self._key_columns:
             if column not in values:
-                return {**{name: key[at] for at, name in self._key_columns}, **values}
+                return {**{name: key[index] for index, name in self._key_columns}, **values}
         return values
 
 
-class _Work:
-    """The calls of one transition, as they are made."""
+class _TransitionMessages:
+    """The messages of one transition while they are built."""
 
-    __slots__ = ("_frame", "_m", "_planned", "_skip", "calls", "refusals", "user")
+    __slots__ = ("_hash_key", "_m", "_planned", "_skip", "messages", "refusals", "user")
 
-    def __init__(self, mapper: Mapper, t: Transition) -> None:
+    def __init__(self, mapper: Mapper, transition: Transition) -> None:
         encoder = mapper.encoder
         self._m = mapper
-        self._skip = t.reason == "initial" and mapper.skips_initial
-        self._planned = mapper.planned if t.at is None else _planned_at(t.at)
-        # A JSON array ends where it ends: nothing that follows can be read into it.
-        self._frame = encoder.dumps([t.base_v, *(encoder.encode(part) for part in t.key)])
-        self.calls: list[Call] = []
+        self._skip = transition.reason == "initial" and mapper.skips_initial
+        self._planned = mapper.planned if transition.at is None else _planned_time(transition.at)
+        # A JSON array marks its own end, so that no other version and key give the same bytes.
+        self._hash_key = encoder.dumps(
+            [transition.base_v, *(encoder.encode(part) for part in transition.key)]
+        )
+        self.messages: list[Message] = []
         self.refusals: list[Refusal] = []
         self.user = ""
 
     def enter(self, row: Row, *, own_id: bool) -> None:
-        """What makes a user a member: on entering, and when a member becomes another user."""
+        """The messages of a new member, and of the new user of a member whose user id changed."""
         m = self._m
-        ids = self._who(row)
+        ids = self._ids(row)
         bare, member, tracked = m.context.of(row)
         if m.audience.identify is not None:
-            self._identify("entered", ids + member, row)
+            self._identify("entered", ids + member, m.objects.traits.build(row))
         if m.audience.group is not None:
             self._group("entered", ids + bare, m.audience.group.group_id, row)
         head = m.heads.get("entered")
@@ -254,74 +249,99 @@ class _Work:
             )
 
     def exit(self, row: Row, *, stays: bool = False) -> None:
-        """What makes a member none: no trait but the membership, and no group.
+        """The messages of an exit: the membership trait and the event, no other trait, no group.
 
-        Of a user who stays a member by another row, only the row's own event is sent; where the
-        event itself says that the user is none (engage), nothing.
+        A user who remains a member through another row gets only the event of this row; with
+        `payload: engage` the event itself would end the membership, and nothing is sent.
         """
         m = self._m
-        ids = self._who(row)
+        ids = self._ids(row)
         _, member, tracked = m.context.of(row)
         if stays and m.audience.payload == "engage":
             return
         if m.objects.left is not None and not stays:
-            left = m.objects.left.build(row)
-            self._send("identify", "exited", ids + member, m.heads["identify"], left)
+            self._identify("exited", ids + member, m.objects.left.build(row))
         head = m.heads.get("exited")
         if head is not None:
             last_known = m.objects.last_known.build(row)
             self._send("track", "exited", ids + tracked, head, last_known)
 
     def change(self, new: Row, old: Row) -> None:
-        """What of a member's calls carries something new; without old values, all of it."""
+        """The messages of a member that carry something new; without old values, all of them.
+
+        Values that are sent as the same JSON, such as NULL and NaN, are no change.
+        """
         m = self._m
-        before = m.read_ids(old) if old else None
-        if before is not None and other_user(before, m.read_ids(new)):
-            if any(before):
+        ids_before = m.read_ids(old) if old else None
+        if ids_before is not None and other_user(ids_before, m.read_ids(new)):
+            if any(ids_before):
                 self.exit(old)
-            # With the id of the old user's event, Segment would drop the new user's as a repeat.
-            self.enter(new, own_id=_moved(m.message_id_columns, new, old))
+            # With the message id of the old user's event, Segment would drop the new user's.
+            self.enter(new, own_id=_changed(m.message_id_columns, new, old))
             return self._consent(new, old)
-        ids = self._who(new)
+        ids = self._ids(new)
         bare, member, tracked = m.context.of(new)
-        if m.audience.identify is not None and _moved(m.identify_columns, new, old):
-            self._identify("changed", ids + member, new)
-        if m.audience.group is not None and _moved(m.group_columns, new, old):
+        if m.audience.identify is not None and _changed(m.identify_columns, new, old):
+            traits = m.objects.traits.build(new)
+            if self._differs(m.objects.traits, traits, new, old):
+                self._identify("changed", ids + member, traits)
+        if m.audience.group is not None and _changed(m.group_columns, new, old):
             self._group("changed", ids + bare, m.audience.group.group_id, new)
         head = m.heads.get("changed")
-        if head is not None and _moved(m.track_columns, new, old):
-            properties = m.objects.properties.build(new)
-            own_id = False
-            if old:
-                properties["previous"] = m.objects.properties.previous(new, old, properties)
-                own_id = _moved(m.message_id_columns, new, old)
-            self._track("changed", ids + tracked, head, new, properties, own_id)
+        if head is not None and _changed(m.track_columns, new, old):
+            self._change_event(ids + tracked, head, new, old)
         return self._consent(new, old) if old else None
+
+    def _change_event(self, start: bytes, head: MessageStart, new: Row, old: Row) -> None:
+        m = self._m
+        properties = m.objects.properties.build(new)
+        own_id = False
+        if old:
+            previous = m.objects.properties.previous(new, old, properties)
+            own_id = _changed(m.message_id_columns, new, old)
+            if not previous and not _changed(m.id_columns, new, old):
+                # The changed values are sent as the same value, for example as the same hash.
+                return
+            properties["previous"] = previous
+        self._track("changed", start, head, new, properties, own_id)
+
+    def _differs(self, mapped: Mapped, built: dict[str, Any], new: Row, old: Row) -> bool:
+        """Whether ids, or an object with hashed or masked values, differ from those before."""
+        if mapped.is_plain or not old or _changed(self._m.id_columns, new, old):
+            return True
+        encoder = self._m.encoder
+        counts = encoder.nulled, encoder.repaired
+        try:
+            return encoder.dumps(built) != encoder.dumps(mapped.build(old))
+        except UnsupportedValue:
+            return True
+        finally:
+            # The old object is not sent.
+            encoder.nulled, encoder.repaired = counts
 
     def refuse(
         self,
-        kind: Kind,
+        kind: str,
         rule: str,
         path: str,
         message_id: str | None = None,
         body: bytes = b"",
     ) -> None:
-        """Notes why the transition is not sent."""
+        """Record why the transition is not sent."""
         self.refusals.append(Refusal(kind, rule, path, message_id, body))
 
-    def _who(self, row: Row) -> bytes:
+    def _ids(self, row: Row) -> bytes:
         ids = self._m.read_ids(row)
         self.user = ids[0] or ids[1] or ""
         if not self.user:
             raise UnsupportedValue("no id", path="userId", rule="no_user_anon_id")
         return ids_json(ids, self._m.encoder)
 
-    def _identify(self, op: Op, start: bytes, row: Row) -> None:
-        m = self._m
-        self._send("identify", op, start, m.heads["identify"], m.objects.traits.build(row))
+    def _identify(self, op: Op, start: bytes, traits: dict[str, Any]) -> None:
+        self._send("identify", op, start, self._m.heads["identify"], traits)
 
     def _group(self, op: Op, start: bytes, column: str, row: Row) -> None:
-        """No call where the row has no group: Segment knows no way to leave one."""
+        """No message for a row without a group: Segment has no message for leaving one."""
         m = self._m
         group = read_id(row[column], "groupId", m.encoder)
         if group is not None:
@@ -329,9 +349,15 @@ class _Work:
             self._send("group", op, start, m.heads["group"], m.objects.group_traits.build(row))
 
     def _track(
-        self, op: Op, start: bytes, head: Head, row: Row, properties: dict[str, Any], own_id: bool
+        self,
+        op: Op,
+        start: bytes,
+        head: MessageStart,
+        row: Row,
+        properties: dict[str, Any],
+        own_id: bool,
     ) -> None:
-        """An event with the time and the id of its row, where columns are mapped for them."""
+        """An event with the time and the message id of its row, if columns are mapped for them."""
         m = self._m
         message_id = None
         if m.timestamp_column and (time := _timestamp(row[m.timestamp_column])):
@@ -342,8 +368,8 @@ class _Work:
 
     def _consent(self, new: Row, old: Row) -> None:
         m = self._m
-        if _moved(m.consent_columns, new, old):
-            start = self._who(new) + m.context.of(new)[0]
+        if _changed(m.consent_columns, new, old):
+            start = self._ids(new) + m.context.of(new)[0]
             self._send("track", "changed", start, m.heads["consent"], m.objects.key_only.build(new))
 
     def _send(
@@ -351,18 +377,19 @@ class _Work:
         kind: Kind,
         op: Op,
         start: bytes,
-        head: Head,
+        head: MessageStart,
         carried: dict[str, Any],
-        message_id: str | None = None,
+        own_id: str | None = None,
     ) -> None:
-        """Closes the message, with its own id or the one of its content, and checks it."""
+        """Complete a message with its own id or the one of its content, and check it."""
         m = self._m
-        core = b"%b%b%b}" % (start, head.json, m.encoder.dumps(carried))
-        time = b"" if core.startswith(TIMED) else self._planned
-        if message_id is None:
-            message_id, body = named(m.digests[kind, op], self._frame, core, _form(time))
-        else:
-            body = b'{"messageId":%b,%b%b' % (m.encoder.dumps(message_id), time, core)
+        message_id, body = self._complete(kind, op, start + head.json, carried, own_id)
+        if len(body) > MESSAGE_BYTES_MAX and op == "changed" and carried.get("previous"):
+            for shorter in _with_less_previous(carried):
+                message_id, body = self._complete(kind, op, start + head.json, shorter, own_id)
+                if len(body) <= MESSAGE_BYTES_MAX:
+                    m.shortened += 1
+                    break
         if len(message_id) > MESSAGE_ID_CHARACTERS_MAX:
             self.refuse(kind, "message_id_too_long", "messageId", None, body)
         if len(body) > MESSAGE_BYTES_MAX:
@@ -371,69 +398,118 @@ class _Work:
             self.refuse(kind, head.rule, "event", message_id, body)
         if m.tracking_plan is not None:
             self._check_plan(m.tracking_plan, kind, message_id, body)
-        self.calls.append(Call(kind, message_id, body, head.event))
+        self.messages.append(Message(kind, message_id, body, head.event))
+
+    def _complete(
+        self, kind: Kind, op: Op, start: bytes, carried: dict[str, Any], own_id: str | None
+    ) -> tuple[str, bytes]:
+        m = self._m
+        content = b"%b%b}" % (start, m.encoder.dumps(carried))
+        time = b"" if content.startswith(OWN_TIME) else self._planned
+        if own_id is None:
+            return with_message_id(m.digests[kind, op], self._hash_key, content, _layout(time))
+        return own_id, b'{"messageId":%b,%b%b' % (m.encoder.dumps(own_id), time, content)
 
     def _check_plan(self, plan: TrackingPlan, kind: Kind, message_id: str, body: bytes) -> None:
         for violation in plan.check(orjson.loads(body)):
             if violation.action == "block":
                 self.refuse(kind, violation.rule, violation.path, message_id, body)
             else:
-                seen = (violation.rule, violation.path)
-                self._m.flagged[seen] = self._m.flagged.get(seen, 0) + 1
+                place = (violation.rule, violation.path)
+                self._m.flagged[place] = self._m.flagged.get(place, 0) + 1
 
 
-def named(digest: blake2b, frame: bytes, core: bytes, form: bytes) -> tuple[str, bytes]:
-    """The id of a message, and the message with it and its time; `core` is all the rest of it.
+def with_message_id(
+    digest: blake2b, hash_key: bytes, content: bytes, layout: bytes
+) -> tuple[str, bytes]:
+    """The id of a message, and the message with its id and time.
 
-    `digest` has taken what all messages of the kind share, `frame` tells a transition from every
-    other of the audience. The time of planning stands outside of what the id is made of, in the
-    `form`, so that a transition that is planned again keeps its id; a time from the row is a part
-    of what is said.
+    Args:
+        digest: A hash that has taken what all messages of the kind and operation share.
+        hash_key: The version and key of the transition, different for all of an audience.
+        content: The message without its id. The time of planning is in the layout and not part of
+            the hash, so that a transition that is planned again keeps its id; a time from the row
+            is content.
     """
     own = digest.copy()
-    own.update(frame)
-    own.update(core)
+    own.update(hash_key)
+    own.update(content)
     name = own.hexdigest()
-    return ID + name, form % (name.encode(), core)
+    return ID_PREFIX + name, layout % (name.encode(), content)
 
 
-def _form(time: bytes) -> bytes:
-    """A message with gaps for its id and its core; its `time` may be empty."""
-    return b'{"messageId":"%b%%b",%b%%b' % (ID.encode(), time)
+def _layout(time: bytes) -> bytes:
+    """A message with places for its id and its content; `time` may be empty."""
+    return b'{"messageId":"%b%%b",%b%%b' % (ID_PREFIX.encode(), time)
 
 
-def _moved(columns: tuple[str, ...], new: Row, old: Row) -> bool:
+def _with_less_previous(carried: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The properties with shortened previous values, then without any."""
+    yield {**carried, "previous": _shortened(carried["previous"])}
+    yield {name: value for name, value in carried.items() if name != "previous"}
+
+
+def _shortened(previous: dict[str, Any]) -> dict[str, Any]:
+    """Long texts are cut, and long lists left out."""
+    kept: dict[str, Any] = {}
+    for name, value in previous.items():
+        if isinstance(value, dict):
+            kept[name] = _shortened(value)
+        elif isinstance(value, str) and len(value) > PREVIOUS_CHARACTERS_MAX:
+            kept[name] = value[:PREVIOUS_CHARACTERS_MAX] + "…"
+        elif not isinstance(value, list) or len(orjson.dumps(value)) <= PREVIOUS_CHARACTERS_MAX:
+            kept[name] = value
+    return kept
+
+
+def _changed(columns: tuple[str, ...], new: Row, old: Row) -> bool:
+    """Whether one of the columns is sent as another value; without old values, always."""
     if not old:
         return True
     for column in columns:
-        one, other = new[column], old[column]
-        if one is not other and not same(one, other):
+        value, before = new[column], old[column]
+        if value is not before and not same(value, before) and not equal_when_sent(value, before):
             return True
     return False
 
 
 def _timestamp(value: Any) -> str | None:
-    """The time of an event from its column; a date is its first moment."""
+    """The time of an event: a timestamp, a date (its first instant, UTC) or ISO 8601 text.
+
+    Raises:
+        UnsupportedValue: It is anything else; rule `timestamp_not_iso8601`.
+    """
     try:
         if isinstance(value, str):
             value = datetime.fromisoformat(value.strip())
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-        return None if value is None else moment(value)
-    except (ValueError, AttributeError):
-        raise UnsupportedValue(
-            "not a time", path="timestamp", rule="timestamp_not_iso8601"
-        ) from None
+        if value is None or isinstance(value, datetime):
+            return None if value is None else moment(value)
+    except ValueError:
+        pass
+    raise UnsupportedValue("not a time", path="timestamp", rule="timestamp_not_iso8601")
 
 
-def _framed(part: bytes) -> bytes:
-    """A part that no neighbour can run into: its length stands before it."""
+def _length_prefixed(part: bytes) -> bytes:
+    """A part with its length, so that neighbouring parts cannot be confused."""
     return len(part).to_bytes(8, "big") + part
 
 
-def _planned_at(moment: datetime) -> bytes:
+def _planned_time(moment: datetime) -> bytes:
     return b'"timestamp":"%b",' % format_utc(moment).encode()
 
 
 def _digest(*parts: str) -> blake2b:
-    return blake2b(b"".join(_framed(part.encode("utf-8")) for part in parts), digest_size=20)
+    return blake2b(
+        b"".join(_length_prefixed(part.encode("utf-8")) for part in parts), digest_size=20
+    )
+
+
+def _values(count: int) -> str:
+    """A number of values.
+
+    >>> _values(1), _values(2_000)
+    ('1 value', '2,000 values')
+    """
+    return f"{count:,} value" + "s" * (count != 1)

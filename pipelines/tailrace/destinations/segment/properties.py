@@ -1,8 +1,8 @@
-"""What a message carries: the properties of an event, the traits of a user or a group.
+"""Builds the properties of an event and the traits of a user or a group from a row.
 
-A mapping of names to columns becomes a builder that turns a row into the object that is sent.
-Names are sorted when the builder is made, so that equal rows give equal bytes whatever the order
-in the header; a dotted name (`address.city`) is a place inside an object.
+A mapping of names to columns is compiled to a function from a row to the object that is sent.
+Names are sorted at that time, so that equal rows give equal bytes for any order of the header. A
+dotted name (`address.city`) is a path into a nested object.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import Any
 
 from tailrace.audience.audience import Field
 from tailrace.encoding.transforms import transformation
-from tailrace.encoding.values import PLAIN, Encoder, same
+from tailrace.encoding.values import PLAIN, Encoder, equal_when_sent, same
 from tailrace.errors import HeaderInvalid, UnsupportedValue
 
 Row = Mapping[str, Any]
 Getter = Callable[[Row], Any]
 Builder = Callable[[Row], dict[str, Any]]
-# A name with the column it comes from (none for a constant) and what it sends.
+# A path, its column (None for a constant) and the function that reads a row.
 Leaf = tuple[tuple[str, ...], str | None, Getter]
 
-# What a getter answers for a field that is left out where it is null.
+# Returned by a getter for a null field with `drop_if_null`.
 LEFT_OUT = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
-    """Where the JSON of a column's value stands in a text."""
+class Placeholder:
+    """The place of a column's value, as JSON, in a template."""
 
     column: str
 
 
-Text = Iterator[bytes | Hole]
+Text = Iterator[bytes | Placeholder]
 
 
 class Mapped:
@@ -60,32 +60,32 @@ class Mapped:
         self._encoder = encoder
         self._members = _tree(self._leaves)
         self.build: Builder = _builder(self._members, plain, encoder)
-        # Whether a row changes no more of the object than the values in their places.
+        # Plain: every column is sent as its JSON value, without hashing, masking or dropping.
         self.is_plain = all(column is None or path in plain for path, column, _ in self._leaves)
 
     def text(self) -> Text:
-        """The object as JSON with a hole for each column, where it is plain."""
+        """The object as JSON with a placeholder for each column; only if it is plain."""
         return _text(self._members, self._encoder)
 
-    def holes(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """The places that are filled from a row, and their columns."""
+    def placeholders(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """The paths that are filled from a row, and their columns."""
         return ((path, column) for path, column, _ in self._leaves if column is not None)
 
     def previous(self, new: Row, old: Row, sent: dict[str, Any]) -> dict[str, Any]:
-        """The old values of what moved, as they were sent, in the shape of the object `sent`."""
-        moved: dict[str, Any] = {}
+        """The old values of the changed fields as they were sent, nested like the object `sent`."""
+        changed: dict[str, Any] = {}
         for path, column, get in self._leaves:
             if column is None or same(new[column], old[column]):
                 continue
             before, after = get(old), _at(path, sent)
-            if before is after or (before == after and before.__class__ is after.__class__):
-                # A digest of the same address in other letters: what was sent did not move.
+            if before is after or equal_when_sent(before, after):
+                # For example the hash of an address whose capitals changed.
                 continue
-            place = moved
+            place = changed
             for step in path[:-1]:
                 place = place.setdefault(step, {})
             place[path[-1]] = None if before is LEFT_OUT else before
-        return moved
+        return changed
 
 
 def _is_plain(field: Field) -> bool:
@@ -113,7 +113,7 @@ def _constant(value: Any) -> Getter:
 
 
 def getter(name: str, field: Field, encoder: Encoder, salt: str | None) -> Getter:
-    """What a field sends of a row, under the name that may decide how it is normalized."""
+    """A function that reads a field from a row. The name may decide the normalization."""
     if field.column is None:
         return _constant(encoder.encode(field.value))
     column, drop = field.column, field.drop_if_null
@@ -143,7 +143,11 @@ def getter(name: str, field: Field, encoder: Encoder, salt: str | None) -> Gette
 
 
 def _tree(leaves: list[Leaf]) -> dict[str, Any]:
-    """Leaves by their place: a name is a leaf, or an object of further names, never both."""
+    """The leaves as a tree of names.
+
+    Raises:
+        HeaderInvalid: A name is mapped as a value and as an object.
+    """
     tree: dict[str, Any] = {}
     for leaf in leaves:
         place = tree
@@ -159,21 +163,21 @@ def _tree(leaves: list[Leaf]) -> dict[str, Any]:
 
 
 def _text(tree: dict[str, Any], encoder: Encoder) -> Text:
-    """What `_builder` builds, as JSON in its order."""
-    for at, name in enumerate(sorted(tree)):
-        yield (b"," if at else b"{") + encoder.dumps(name) + b":"
+    """The object that `_builder` builds as JSON, with placeholders."""
+    for index, name in enumerate(sorted(tree)):
+        yield (b"," if index else b"{") + encoder.dumps(name) + b":"
         node = tree[name]
         if isinstance(node, dict):
             yield from _text(node, encoder)
         elif node[1] is None:
             yield encoder.dumps(node[2]({}))
         else:
-            yield Hole(node[1])
+            yield Placeholder(node[1])
     yield b"}" if tree else b"{}"
 
 
 def _builder(tree: dict[str, Any], plain: set[tuple[str, ...]], encoder: Encoder) -> Builder:
-    """A function from a row to the object; names keep their sorted places."""
+    """A function from a row to the object, with sorted names."""
     places: dict[str, Any] = dict.fromkeys(sorted(tree))
     columns: list[tuple[str, str]] = []
     computed: list[tuple[str, Getter]] = []

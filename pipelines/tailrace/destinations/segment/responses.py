@@ -1,202 +1,185 @@
-"""What an answer of Segment means, or its absence. A status says less than it seems to."""
+"""What an answer of Segment means for the batch.
+
+A status says little: Segment answers 200 to a wrong write key, collectors refuse with 200 and
+`success: false`, and a proxy's login page comes with 200 too. Only an answer that is known to
+mean yes counts as accepted.
+"""
 
 from __future__ import annotations
 
-import json
+import codecs
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import requests
-from segment.analytics import request
-from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+import orjson
 
-from tailrace.errors import (
-    CredentialRefused,
-    InvalidConfigValue,
-    ServiceFailed,
-    TailraceError,
-    Unreachable,
+from tailrace.clock import SystemClock
+from tailrace.destinations.http import Answer
+from tailrace.destinations.outcome import (
+    SendOutcome,
+    describe_response,
+    fatal,
+    safe_text,
+    without_values,
 )
+from tailrace.errors import CredentialRefused, ServiceFailed
+from tailrace.retry import retry_after_seconds
 
+# The cap of Segment's own libraries on Retry-After.
 WAIT_SECONDS_MAX = 300.0
-REASON_CHARS_MAX = 160
 RETRIED = frozenset({408, 410, 429, 460})
 REFUSED = frozenset({400, 413, 422})
-
-Outcome = Literal["accepted", "refused", "again", "fatal"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What became of one request.
-
-    Args:
-        outcome: accepted; refused as it is (a part may pass); again later; or no use trying.
-        doubtful: it may have been taken, although the answer does not say so.
-        wait_seconds: how long the service asks everybody to wait.
-        slower: the service has more than it can take.
-        contact: something that speaks HTTP was there.
-    """
-
-    outcome: Outcome
-    status: int | None = None
-    reason: str = ""
-    doubtful: bool = False
-    wait_seconds: float | None = None
-    slower: bool = False
-    contact: bool = True
-    error: TailraceError | None = None
+# The answers of collectors: Segment and Jitsu answer with an object, RudderStack with `OK`.
+YES_WORDS = frozenset({"", "ok", "success", "accepted", "true"})
+YES_KEYS = ("success", "ok", "status", "message", "result")
+NO_KEYS = ("error", "errors")
+# How servers name a body that they could not decompress; 0x1f is the first byte of gzip.
+COMPRESSION_WORDS = ("gzip", "encoding", "compress", "\\x1f", "\\u001f")
+REASON_BYTES_MAX = 2_000
 
 
-class TokenUnavailable(requests.ConnectionError):
-    """There is no OAuth token for the moment: the batch itself was not sent."""
+class _Client(Protocol):
+    name: str
+    section: str
+    address_key: str
+
+    @property
+    def uses_oauth(self) -> bool: ...
 
 
-def of_response(response: requests.Response, name: str, *, oauth: bool = False) -> Answer:
-    """Read a response with suspicion: a status says less than it seems to."""
-    status = response.status_code
+def answer_outcome(answer: Answer, client: _Client) -> SendOutcome:
+    """Classify an answer to a batch."""
+    status = answer.status
     if 200 <= status < 300:
-        return _of_success(response, name)
+        return _success_outcome(answer, client)
     if 300 <= status < 400:
-        target = urlsplit(response.headers.get("Location", "")).hostname or "elsewhere"
-        return _fatal(
+        target = urlsplit(answer.headers.get("Location", "")).hostname or "elsewhere"
+        return fatal(
             ServiceFailed(
-                f"{name} redirects to {target}: nothing was delivered",
-                hint="Look at destination.segment.host, or for a proxy that asks for a login.",
+                f"{client.name} redirects to {safe_text(target)}: nothing was delivered",
+                hint=f"Check {client.address_key}, or a proxy that asks for a login.",
             ),
             status,
         )
-    reason = reason_of(response)
+    reason = response_reason(answer)
+    if status == 415 or (status == 400 and _is_about_compression(answer)):
+        return fatal(
+            ServiceFailed(
+                f"{client.name} does not accept compressed requests "
+                f"({describe_response(status, reason)})",
+                hint=f"Set compress = false under [{client.section}].",
+            ),
+            status,
+        )
     if status in REFUSED:
-        return Answer(outcome="refused", status=status, reason=reason)
+        return SendOutcome(outcome="refused", status=status, reason=reason)
     if status in (401, 403):
-        return _fatal(
+        return fatal(
             CredentialRefused(
-                f"{name} refused the credential ({status})",
-                hint="Look at destination.segment.write_key, and at the region of host.",
+                f"{client.name} refused the credential ({status})",
+                hint=f"Check {client.section}.write_key, and the region of host.",
             ),
             status,
         )
     if status in RETRIED or (
-        status >= 500 and status not in (501, 505) and (status != 511 or oauth)
+        status >= 500 and status not in (501, 505) and (status != 511 or client.uses_oauth)
     ):
-        return Answer(
-            outcome="again",
+        return SendOutcome(
+            outcome="retry",
             status=status,
             reason=reason,
-            doubtful=status >= 500 or status == 408,
-            wait_seconds=wait_asked_for(response.headers, request.parse_retry_after(response)),
-            slower=True,
+            unconfirmed=status >= 500 or status == 408,
+            wait_seconds=requested_wait_seconds(answer.headers),
+            overloaded=True,
         )
-    return _fatal(
+    return fatal(
         ServiceFailed(
-            f"{name} answered a batch with {said(status, reason)}",
-            hint="Is destination.segment.host a Segment-compatible collector?",
+            f"{client.name} answered a batch with {describe_response(status, reason)}",
+            hint=f"Is {client.address_key} a Segment-compatible collector?",
         ),
         status,
     )
 
 
-def _of_success(response: requests.Response, name: str) -> Answer:
-    status = response.status_code
-    start = response.content[:64].lstrip()
-    if start.startswith(b"<") or "html" in response.headers.get("Content-Type", ""):
-        return _fatal(
+def _success_outcome(answer: Answer, client: _Client) -> SendOutcome:
+    status = answer.status
+    content = answer.content.removeprefix(codecs.BOM_UTF8).strip()
+    if content.startswith(b"<") or "html" in answer.headers.get("Content-Type", ""):
+        return fatal(
             ServiceFailed(
-                f"{name} answered with a web page: that is a login or an error page, not Segment",
-                hint="Look at destination.segment.host, or for a proxy that asks for a login.",
+                f"{client.name} answered with a web page: a login or an error page, not Segment",
+                hint=f"Check {client.address_key}, or a proxy that asks for a login.",
             ),
             status,
         )
-    if start.startswith(b"{"):
+    document: Any = answer.text.strip()
+    if content.startswith((b"{", b"[", b'"')):
         try:
-            told = response.json()
+            document = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            document = None
+    if isinstance(document, dict) and False in (document.get("success"), document.get("ok")):
+        return SendOutcome(outcome="refused", status=status, reason=response_reason(answer))
+    if answer.whole and _is_yes(document):
+        return SendOutcome(outcome="accepted", status=status)
+    reason = f"an unreadable answer {response_reason(answer)}".strip()
+    return SendOutcome(outcome="retry", status=status, reason=reason, unconfirmed=True)
+
+
+def _is_yes(document: Any) -> bool:
+    """Whether an answer is known to mean that the batch was accepted.
+
+    >>> [_is_yes(each) for each in ("OK", {"success": True}, {}, {"ok": True, "error": "x"}, [])]
+    [True, True, True, False, False]
+    """
+    if isinstance(document, str):
+        return document.lower() in YES_WORDS
+    if not isinstance(document, dict) or any(document.get(key) for key in NO_KEYS):
+        return False
+    said = [document[key] for key in YES_KEYS if key in document]
+    return not document or any(
+        value is True or (isinstance(value, str) and value.lower() in YES_WORDS) for value in said
+    )
+
+
+def _is_about_compression(answer: Answer) -> bool:
+    text = answer.text[:REASON_BYTES_MAX].lower()
+    return any(word in text for word in COMPRESSION_WORDS) or "\x1f" in text
+
+
+def requested_wait_seconds(headers: Mapping[str, str]) -> float | None:
+    """Seconds from Retry-After, else from X-RateLimit-Reset; None if neither gives any."""
+    now_seconds = SystemClock().now().timestamp()
+    seconds = retry_after_seconds(headers.get("Retry-After"), now_seconds=now_seconds)
+    if not seconds:
+        try:
+            seconds = float(headers.get("X-RateLimit-Reset", ""))
         except ValueError:
-            return Answer(outcome="again", status=status, reason="half an answer", doubtful=True)
-        if told.get("success") is False or told.get("ok") is False:
-            return Answer(outcome="refused", status=status, reason=reason_of(response))
-    return Answer(outcome="accepted", status=status)
-
-
-def _fatal(error: TailraceError, status: int | None = None) -> Answer:
-    return Answer(outcome="fatal", status=status, reason=error.message, error=error)
-
-
-def of_exception(error: requests.RequestException, name: str) -> Answer:
-    """What a failure without an answer means; the texts of exceptions hold URLs, and stay here."""
-    if isinstance(error, TokenUnavailable):
-        return Answer(outcome="again", reason=str(error), contact=False)
-    text = str(error)
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY" in text:
-        return _fatal(
-            Unreachable(
-                f"The certificate of {name} is not trusted",
-                hint="Behind a proxy with its own authority, set REQUESTS_CA_BUNDLE to its file.",
-            )
-        )
-    if isinstance(error, requests.exceptions.ProxyError):
-        return Answer(outcome="again", reason="the proxy does not connect", contact=False)
-    if isinstance(error, requests.ConnectTimeout):
-        return Answer(outcome="again", reason="no connection in time", slower=True, contact=False)
-    cause = error.args[0] if error.args else None
-    why = cause.reason if isinstance(cause, MaxRetryError) else cause
-    if isinstance(why, NameResolutionError):
-        return Answer(outcome="again", reason="the name does not resolve", contact=False)
-    if isinstance(why, NewConnectionError):
-        return Answer(outcome="again", reason="connection refused", contact=False)
-    if isinstance(error, requests.ConnectionError | requests.Timeout):
-        timed_out = isinstance(error, requests.Timeout)
-        reason = "no answer in time" if timed_out else "the connection broke"
-        return Answer(outcome="again", reason=reason, doubtful=True, slower=timed_out)
-    if isinstance(error, ValueError):
-        return _fatal(InvalidConfigValue("destination.segment.host or proxy is not a URL"))
-    return Answer(outcome="again", reason="the answer broke off", doubtful=True)
-
-
-def wait_asked_for(headers: Mapping[str, str], retry_after: float | None) -> float | None:
-    """Seconds from Retry-After, else from X-RateLimit-Reset; none when neither says any."""
-    if retry_after:
-        return float(retry_after)
-    try:
-        seconds = float(headers.get("X-RateLimit-Reset", ""))
-    except ValueError:
-        return None
+            return None
     return min(seconds, WAIT_SECONDS_MAX) if math.isfinite(seconds) and seconds > 0 else None
 
 
-def reason_of(response: requests.Response) -> str:
-    """The service's own words, without what they may quote from the payload."""
-    words = response.text[:2_000]
+def response_reason(answer: Answer) -> str:
+    """The service's own reason, without what it may quote from the messages."""
+    text = answer.text[:REASON_BYTES_MAX]
     try:
-        told = json.loads(response.content)
-    except ValueError:
-        told = None
-    if isinstance(told, dict):
-        said = [told.get(key) for key in ("code", "error", "message", "errors")]
-        words = ": ".join(str(each) for each in said if each) or (response.reason or "")
-    elif words.lstrip().startswith("<"):
-        words = response.reason or ""
-    return without_values(words)
+        document = orjson.loads(answer.content.removeprefix(codecs.BOM_UTF8))
+    except orjson.JSONDecodeError:
+        document = None
+    if isinstance(document, dict):
+        parts = [document.get(key) for key in ("code", "error", "message", "errors")]
+        text = ": ".join(_short(part) for part in parts if part) or answer.reason
+    elif isinstance(document, list) or text.lstrip("\ufeff \r\n\t").startswith("<"):
+        text = answer.reason
+    return without_values(text)
 
 
-def said(status: int | None, reason: str) -> str:
-    """What a service said, in its number and its words, as far as it said any.
-
-    >>> said(429, ""), said(400, "Bad Request"), said(None, "connection refused")
-    ('429', '400: Bad Request', 'connection refused')
-    """
-    return ": ".join(str(each) for each in (status, reason) if each)
-
-
-def without_values(words: str) -> str:
-    """A message with everything quoted, numbered or addressed taken out.
-
-    >>> without_values('Bad "ada@example.com" in ada@example.com, phone 491701234567')
-    'Bad … in …, phone …'
-    """
-    words = re.sub(r"\"[^\"]*\"|'[^']*'|\S+@[\w.-]+|\S*\d{4,}\S*", "…", words)
-    return " ".join(words.split())[:REASON_CHARS_MAX]
+def _short(part: Any) -> str:
+    """A part of a reason as text; nested values are cut before they are written out."""
+    return (
+        part
+        if isinstance(part, str)
+        else orjson.dumps(part)[:REASON_BYTES_MAX].decode("utf-8", "ignore")
+    )

@@ -1,23 +1,26 @@
-"""The messages of an audience as texts with holes, for a warehouse that can fill them itself.
+"""Message templates: the warehouse fills in the values of a whole page of rows.
 
-The rows of an audience make the same text with other values in its places. Where the warehouse's
-JSON of these values is to the letter what the encoder writes, `outbox/ready` fills the holes of a
-whole page, and no row becomes objects here. What is beyond it (a digest, a consent, an own
-messageId; of single rows: an infinite number, a user who moved) is left to the mapper. Both ways
-write the same bytes.
+The messages of an audience's rows differ only in their values. If the warehouse writes the values
+as exactly the JSON that the encoder writes, the statement `outbox/ready` renders the messages, and
+no row becomes Python objects. Everything else is mapped row by row (`Mapper.messages`): audiences
+with hashes, consent or their own messageId; and single rows, for example with an infinite number
+or with a changed user. Both write the same bytes.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tailrace.destinations.segment.mapper import Mapper
-from tailrace.destinations.segment.properties import Hole, Mapped
+from tailrace.destinations.protocol import MessageTemplates
+from tailrace.destinations.segment.properties import Mapped, Placeholder
 from tailrace.warehouse.statements import Column
 
-# The types that `outbox/ready` writes, by the list in which their columns stand.
+if TYPE_CHECKING:
+    from tailrace.destinations.segment.mapper import Mapper
+
+# The types that `outbox/ready` can write, by the name of their column list.
 FAMILIES = {
     "texts": re.compile(r"VARCHAR(\[\])?"),
     "booleans": re.compile(r"BOOLEAN"),
@@ -29,48 +32,42 @@ FAMILIES = {
     "uuids": re.compile(r"UUID"),
 }
 
-Pieces = Iterable[bytes | Hole]
+Parts = Iterable[bytes | Placeholder]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Forms:
-    """What `outbox/ready` is bound with: columns with the text before each, and what ends a text.
-
-    An end that is None stands for a call that is not made.
-    """
-
-    identity: Column
-    lists: Mapping[str, tuple[Column, ...]]
-    ends: Mapping[str, str | bool | None]
-
-
-def forms(
+def message_templates(
     mapper: Mapper, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool
-) -> Forms | None:
-    """The texts of an audience's messages; None where they are more than texts with holes.
+) -> MessageTemplates | None:
+    """The templates of an audience; None if its rows have to be mapped one by one.
 
-    `columns` are those of the outbox beside its keys. Without `changes` no transition of the run
-    has values before, and those columns are not read.
+    Args:
+        columns: The outbox's columns besides its keys.
+        changes: The run has changes, for which the old values are read too.
     """
-    if not _are_texts(mapper) or (changes and not _are_flat(mapper)):
+    if not _header_fits(mapper) or (changes and not _previous_is_flat(mapper)):
         return None
-    old = [Column(f"old__{each.name}", each.type) for each in columns] if changes else []
-    held = (*keys, *columns, *old)
-    families = {name: _of_family(held, name) for name in FAMILIES}
-    types = {each.name: each.type for each in held}
+    old = [Column(f"old__{column.name}", column.type) for column in columns] if changes else []
+    stored = (*keys, *columns, *old)
+    families = {name: _columns_of(stored, name) for name in FAMILIES}
+    types = {column.name: column.type for column in stored}
     identity = mapper.audience.identity_column or ""
     group = mapper.audience.group
     ids = [identity, group.group_id] if group else [identity]
-    written = {each.name for family in families.values() for each in family}
-    if written != types.keys() or any(types[each] != "VARCHAR" for each in ids):
+    writable = {column.name for family in families.values() for column in family}
+    if writable != types.keys() or any(types[column] != "VARCHAR" for column in ids):
         return None
-    return _Writing(mapper, types, {each.name for each in columns} if changes else set()).forms(
-        families | {"keys": tuple(keys), "held": held}, identity=identity
+    time = mapper.timestamp_column
+    if time is not None and not FAMILIES["moments"].fullmatch(types[time]):
+        # Dates and texts are read as times by the mapper, and other types are refused.
+        return None
+    with_old_values = {column.name for column in columns} if changes else set()
+    return _Renderer(mapper, types, with_old_values).render(
+        families | {"keys": tuple(keys), "held": stored}, identity=identity
     )
 
 
-def _are_texts(mapper: Mapper) -> bool:
-    """Whether the audience's header asks for no more than values in their places."""
+def _header_fits(mapper: Mapper) -> bool:
+    """Whether the messages of the header differ only in the values of columns."""
     audience, heads, objects = mapper.audience, mapper.heads, mapper.objects
     return (
         mapper.context.constant is not None
@@ -84,100 +81,105 @@ def _are_texts(mapper: Mapper) -> bool:
     )
 
 
-def _are_flat(mapper: Mapper) -> bool:
-    """Whether `previous` is a list of names, and no property stands in its place."""
+def _previous_is_flat(mapper: Mapper) -> bool:
+    """Whether `previous` has no nested objects, and no property has its name."""
     if "changed" not in mapper.heads:
         return True
-    paths = [path for path, _ in mapper.objects.properties.holes()]
+    paths = [path for path, _ in mapper.objects.properties.placeholders()]
     return all(len(path) == 1 and path != ("previous",) for path in paths)
 
 
-def _of_family(columns: Iterable[Column], family: str) -> tuple[Column, ...]:
-    return tuple(each for each in columns if FAMILIES[family].fullmatch(each.type))
+def _columns_of(columns: Iterable[Column], family: str) -> tuple[Column, ...]:
+    return tuple(column for column in columns if FAMILIES[family].fullmatch(column.type))
 
 
-class _Writing:
-    """Writes the texts of one audience, each as labelled columns and an end."""
+class _Renderer:
+    """Renders the templates of one audience, each as labelled columns and an end."""
 
-    def __init__(self, mapper: Mapper, types: Mapping[str, str], before: Collection[str]) -> None:
+    def __init__(
+        self, mapper: Mapper, types: Mapping[str, str], with_old_values: Collection[str]
+    ) -> None:
         self._m = mapper
         self._types = types
-        self._before = before
+        self._with_old_values = with_old_values
         self.lists: dict[str, tuple[Column, ...]] = {}
         self.ends: dict[str, str | bool | None] = {}
 
-    def forms(self, lists: Mapping[str, tuple[Column, ...]], *, identity: str) -> Forms:
+    def render(self, lists: Mapping[str, tuple[Column, ...]], *, identity: str) -> MessageTemplates:
         m, audience = self._m, self._m.audience
-        contexts = m.context.constant or (b"", b"", b"")
-        bare, member, tracked = (
-            [b'"userId":' if audience.user_id else b'"anonymousId":', Hole(identity), b"," + each]
-            for each in contexts
-        )
+        id_name = b'"userId":' if audience.user_id else b'"anonymousId":'
+        starts: list[list[bytes | Placeholder]] = [
+            [id_name, Placeholder(identity), b"," + context]
+            for context in m.context.constant or (b"", b"", b"")
+        ]
+        bare, member, tracked = starts
         objects, identify = m.objects, audience.identify
-        self._write("identify", "identify", member, objects.traits if identify else None)
-        self._write("left", "identify", member, objects.left)
-        self._group(bare)
-        moment: list[bytes | Hole] = []
+        self._add("identify", "identify", member, objects.traits if identify else None)
+        self._add("left", "identify", member, objects.left)
+        self._add_group(bare)
+        time: list[bytes | Placeholder] = []
         if m.timestamp_column:
-            moment = [b'"timestamp":', Hole(m.timestamp_column), b","]
-        self._write("entered", "entered", [*moment, *tracked], objects.properties)
-        self._write("exited", "exited", tracked, objects.last_known)
-        self._changed([*moment, *tracked])
+            time = [b'"timestamp":', Placeholder(m.timestamp_column), b","]
+        self._add("entered", "entered", [*time, *tracked], objects.properties)
+        self._add("exited", "exited", tracked, objects.last_known)
+        self._add_changed([*time, *tracked])
         self.ends["initial"] = not m.skips_initial
         self.lists |= {
-            "moment": self._named([m.timestamp_column] if m.timestamp_column else []),
-            "ids_held": self._held([identity]),
-            "traits_held": self._held(m.identify_columns),
-            "group_held": self._held(m.group_columns),
-            "track_held": self._held(m.track_columns),
+            "moment": self._columns([m.timestamp_column] if m.timestamp_column else []),
+            "ids_held": self._columns_with_old_values([identity]),
+            "traits_held": self._columns_with_old_values(m.identify_columns),
+            "group_held": self._columns_with_old_values(m.group_columns),
+            "track_held": self._columns_with_old_values(m.track_columns),
         }
-        return Forms(identity=Column(identity), lists={**lists, **self.lists}, ends=self.ends)
+        return MessageTemplates(
+            identity=Column(identity), lists={**lists, **self.lists}, ends=self.ends
+        )
 
-    def _write(self, name: str, head: str, start: Pieces, carried: Mapped | None) -> None:
-        """One text: who, the head of the call, the object that it carries."""
-        text: list[bytes | Hole] = []
+    def _add(self, name: str, head: str, start: Parts, carried: Mapped | None) -> None:
+        """One template: the ids and the context, the start of the message, its object."""
+        parts: list[bytes | Placeholder] = []
         if carried is not None and head in self._m.heads:
-            text = [*start, self._m.heads[head].json, *carried.text(), b"}"]
-        self.lists[f"{name}_text"], end = self._labelled(text)
-        self.ends[f"{name}_end"] = end if text else None
+            parts = [*start, self._m.heads[head].json, *carried.text(), b"}"]
+        self.lists[f"{name}_text"], end = self._labelled(parts)
+        self.ends[f"{name}_end"] = end if parts else None
 
-    def _group(self, start: Pieces) -> None:
+    def _add_group(self, start: Parts) -> None:
         group = self._m.audience.group
-        start = [*start, b'"groupId":', Hole(group.group_id), b","] if group else start
-        self._write("group", "group", start, self._m.objects.group_traits if group else None)
-        self.lists["group_id"] = self._named([group.group_id] if group else [])
+        start = [*start, b'"groupId":', Placeholder(group.group_id), b","] if group else start
+        self._add("group", "group", start, self._m.objects.group_traits if group else None)
+        self.lists["group_id"] = self._columns([group.group_id] if group else [])
 
-    def _changed(self, start: Pieces) -> None:
-        """An event with the values before of what moved, behind its properties."""
+    def _add_changed(self, start: Parts) -> None:
+        """The event of a change, with the old values of changed columns after its properties."""
         properties = self._m.objects.properties
-        self._write("changed", "changed", start, properties)
+        self._add("changed", "changed", start, properties)
         dumps = self._m.encoder.dumps
         self.lists["previous_text"] = tuple(
             Column(column, self._types[column], (dumps(path[0]) + b":").decode())
-            for path, column in properties.holes()
-            if column in self._before
+            for path, column in properties.placeholders()
+            if column in self._with_old_values
         )
         end = self.ends["changed_end"]
         self.ends["previous_start"] = ""
         if isinstance(end, str):
-            # Opened again: the last letters are the braces that close the object and the call.
+            # `previous` goes before the braces that close the properties and the message.
             self.ends["previous_start"] = end.removesuffix("}}") + ',"previous":{'
             self.ends["changed_end"] = "}}}"
 
-    def _labelled(self, text: Pieces) -> tuple[tuple[Column, ...], str]:
-        """The holes of a text with what stands before each, and what stands behind the last."""
+    def _labelled(self, parts: Parts) -> tuple[tuple[Column, ...], str]:
+        """The columns of a template, each with the text before it, and the text after the last."""
         columns: list[Column] = []
         before = b""
-        for piece in text:
-            if isinstance(piece, Hole):
-                columns.append(Column(piece.column, self._types[piece.column], before.decode()))
+        for part in parts:
+            if isinstance(part, Placeholder):
+                columns.append(Column(part.column, self._types[part.column], before.decode()))
                 before = b""
             else:
-                before += piece
+                before += part
         return tuple(columns), before.decode()
 
-    def _named(self, names: Iterable[str]) -> tuple[Column, ...]:
+    def _columns(self, names: Iterable[str]) -> tuple[Column, ...]:
         return tuple(Column(name, self._types[name]) for name in names)
 
-    def _held(self, names: Iterable[str]) -> tuple[Column, ...]:
-        return self._named(name for name in names if name in self._before)
+    def _columns_with_old_values(self, names: Iterable[str]) -> tuple[Column, ...]:
+        return self._columns(name for name in names if name in self._with_old_values)

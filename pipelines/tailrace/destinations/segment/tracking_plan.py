@@ -1,8 +1,8 @@
-"""Tracking plans as Segment Protocols takes them: drafted from the audiences, and enforced.
+"""Tracking plans in the format of Segment Protocols: drafted from the audiences, and enforced.
 
 A plan is a list of rules, each a JSON Schema (draft-07) over a whole message:
 
-    enforce: block              # block | flag | off: for rules that do not say it themselves
+    enforce: block              # block | flag | off: the default of the rules
     unplanned: off              # the same, for events without a rule
     rules:
       - type: TRACK             # or IDENTIFY, GROUP; COMMON is for every message
@@ -15,8 +15,8 @@ A plan is a list of rules, each a JSON Schema (draft-07) over a whole message:
               properties: {ltv: {type: number, minimum: 0}}
               required: [ltv]
 
-What `draft` writes is what the Public API takes for the rules of a plan, and what this reads.
-Violations carry Segment's names: `schema_violation`, `common_schema_violation`, `unplanned`.
+`draft` writes the format that the Public API takes for the rules of a plan and that this module
+reads. Violations have Segment's names: `schema_violation`, `common_schema_violation`, `unplanned`.
 """
 
 from __future__ import annotations
@@ -47,11 +47,13 @@ RULE_KEYS = frozenset({"type", "key", "version", "enforce", "jsonSchema"})
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which `on` and `off` are words and a date is text, as they are in JSON."""
+    """YAML in which `on`, `off` and dates are text, as in JSON."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    letter: [each for each in resolvers if not each[0].endswith((":bool", ":timestamp"))]
+    letter: [
+        resolver for resolver in resolvers if not resolver[0].endswith((":bool", ":timestamp"))
+    ]
     for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false"), ["t", "f"])
@@ -59,7 +61,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|false")
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """A rule of the project's tracking plan that a message breaks, and where."""
+    """A rule of the tracking plan that a message breaks, and the path in the message."""
 
     rule: str
     path: str
@@ -77,10 +79,11 @@ class _Rule:
             return
         for error in self.validator.iter_errors(message):
             words = [step for step in error.schema_path if isinstance(step, str)]
-            # What is missing, or one too many, has no place of its own in the message.
-            beyond = getattr(error.kind, "property", None)
-            extra = getattr(error.kind, "unexpected", None)
-            steps = [*error.instance_path, *([beyond] if beyond else extra[:1] if extra else [])]
+            # A missing or an additional property is not part of the error's path.
+            missing = getattr(error.kind, "property", None)
+            unexpected = getattr(error.kind, "unexpected", None)
+            last = [missing] if missing else unexpected[:1] if unexpected else []
+            steps = [*error.instance_path, *last]
             yield Violation(
                 rule=f"{self.name}/{words[-1] if words else 'false'}",
                 path=".".join(map(str, steps)),
@@ -105,7 +108,7 @@ class TrackingPlan:
             kind, key, version = self._placed(rule, number)
             self._events.update([key] if key else [])
             if kind != "COMMON":
-                # Of several versions of an event the newest is what we send.
+                # The newest version of an event applies.
                 if version < versions.get((kind, key), version):
                     continue
                 if version > versions.get((kind, key), version):
@@ -117,7 +120,7 @@ class TrackingPlan:
 
     @classmethod
     def read(cls, file: Path) -> TrackingPlan | None:
-        """The plan in a file; None where there is no such file."""
+        """The plan in a file; None if the file does not exist."""
         if not file.exists():
             return None
         try:
@@ -136,26 +139,31 @@ class TrackingPlan:
         kind = str(message["type"]).upper()
         event = message.get("event") if kind == "TRACK" else None
         rules = [*self._rules.get((kind, event), ()), *self._rules.get(("COMMON", None), ())]
-        found = [
-            each for rule in rules if rule.action != "off" for each in rule.violations(message)
+        violations = [
+            violation
+            for rule in rules
+            if rule.action != "off"
+            for violation in rule.violations(message)
         ]
         if event is not None and event not in self._events and self._unplanned != "off":
-            found.append(Violation(rule="unplanned", path="event", action=self._unplanned))
-        return tuple(found)
+            violations.append(Violation(rule="unplanned", path="event", action=self._unplanned))
+        return tuple(violations)
 
     def _placed(self, rule: Any, number: int) -> tuple[str, str | None, int]:
         if not isinstance(rule, Mapping):
-            raise TrackingPlanInvalid(f"Rule {number} is no mapping", file=self._file)
+            raise TrackingPlanInvalid(f"Rule {number} must be a mapping", file=self._file)
         self._known(rule, RULE_KEYS, f"rule {number}")
         kind, key, version = rule.get("type"), rule.get("key"), rule.get("version", 1)
         if kind not in KINDS:
             raise TrackingPlanInvalid(
-                f"The type of rule {number} is none of {', '.join(KINDS)}", file=self._file
+                f"The type of rule {number} must be one of {', '.join(KINDS)}", file=self._file
             )
         if kind == "TRACK" and not (isinstance(key, str) and key):
-            raise TrackingPlanInvalid(f"Rule {number} names no event", file=self._file)
+            raise TrackingPlanInvalid(f"Rule {number} must name an event (key)", file=self._file)
         if not isinstance(version, int):
-            raise TrackingPlanInvalid(f"The version of rule {number} is no number", file=self._file)
+            raise TrackingPlanInvalid(
+                f"The version of rule {number} must be a number", file=self._file
+            )
         return kind, key if kind == "TRACK" else None, version
 
     def _compiled(self, rule: Mapping[str, Any], kind: str, action: Action, number: int) -> _Rule:
@@ -174,7 +182,9 @@ class TrackingPlan:
 
     def _action(self, written: Any, where: str) -> Action:
         if written not in ACTIONS:
-            raise TrackingPlanInvalid(f"{where} is none of {', '.join(ACTIONS)}", file=self._file)
+            raise TrackingPlanInvalid(
+                f"{where} must be one of {', '.join(ACTIONS)}", file=self._file
+            )
         return cast(Action, written)
 
     def _known(self, mapping: Mapping[str, Any], keys: frozenset[str], where: str) -> None:
@@ -189,17 +199,17 @@ def draft(
     name: str = "Tailrace audiences",
     column_types: Mapping[str, ColumnTypes] | None = None,
 ) -> dict[str, Any]:
-    """A plan of everything that the audiences send; columns of a known type are typed.
+    """A plan of everything that the audiences send; columns with a known type are typed.
 
-    Audiences that share an event share its rule: it allows what either of them sends and requires
-    what both do.
+    Audiences with the same event share its rule: it allows what any of them sends and requires
+    what all of them send.
     """
     types = column_types or {}
     rules: dict[tuple[str, str | None], Schema] = {}
     for audience in audiences:
         for place, schema in _schemas(audience, types.get(audience.name, {})):
             rules[place] = _merged(rules[place], schema) if place in rules else schema
-    order = {kind: at for at, kind in enumerate(KINDS)}
+    order = {kind: index for index, kind in enumerate(KINDS)}
     return {
         "name": name,
         "type": "LIVE",
@@ -249,7 +259,7 @@ def _message(**parts: Schema) -> Schema:
 
 
 def _optional(schema: Schema) -> Schema:
-    """Without `required`: an identify or a group may carry some of its traits only."""
+    """Without `required`: an identify or a group may have only some of its traits."""
     return {name: part for name, part in schema.items() if name != "required"}
 
 
@@ -293,7 +303,8 @@ def _json_type(value: Any) -> str:
     return "string"
 
 
-# By the beginning of a type's name, in SQL's spelling or dlt's; the first that fits.
+# By the beginning of a type's name, in SQL's spelling or dlt's; the first match applies. JSON is
+# missing: such a column may hold any JSON value.
 _SQL_TYPES: tuple[tuple[str, Schema], ...] = (
     (r".*\[\d*\]$|list|array", {"type": ["array"]}),
     (r"struct|map|union|row", {"type": ["object"]}),
@@ -304,12 +315,12 @@ _SQL_TYPES: tuple[tuple[str, Schema], ...] = (
     (r"bool", {"type": ["boolean"]}),
     (r"timestamp|datetime", {"type": ["string"], "format": "date-time"}),
     (r"date$", {"type": ["string"], "format": "date"}),
-    (r"varchar|text|char|string|uuid|enum|json|blob|bytea|binary|bit|time", {"type": ["string"]}),
+    (r"varchar|text|char|string|uuid|enum|blob|bytea|binary|bit|time", {"type": ["string"]}),
 )
 
 
 def _sql_type(name: str) -> Schema:
-    """What a column of a type is in JSON; nothing where the type is not known."""
+    """The JSON Schema of a column's type; empty for unknown types."""
     name = name.strip().lower()
     exact = re.match(r"(?:decimal|numeric)(?:\((\d+)(?:,\s*(\d+))?\))?", name)
     if exact and not name.endswith("]"):
@@ -323,7 +334,7 @@ def _sql_type(name: str) -> Schema:
 
 
 def _merged(one: Schema, other: Schema) -> Schema:
-    """A schema for what fits either of two."""
+    """A schema that accepts what either of two accepts."""
     if one == other:
         return one
     merged: Schema = {}
@@ -348,6 +359,6 @@ def _merged(one: Schema, other: Schema) -> Schema:
 
 
 def _joined(one: str | list[str], other: str | list[str]) -> str | list[str]:
-    both = [[each] if isinstance(each, str) else each for each in (one, other)]
+    both = [[names] if isinstance(names, str) else names for names in (one, other)]
     joined = list(dict.fromkeys([*both[0], *both[1]]))
     return joined[0] if len(joined) == 1 else joined

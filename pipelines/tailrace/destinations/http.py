@@ -1,0 +1,284 @@
+"""HTTP for all destinations: one session per connection, with bounds on every answer.
+
+An answer is limited in its bytes and in the seconds until its last byte, besides the read timeout
+between two bytes. Redirects are never followed: a POST would become a GET, and its answer would
+count as a delivery. Entries of ~/.netrc are ignored: they would replace the credentials.
+"""
+
+from __future__ import annotations
+
+import codecs
+import http.client
+import io
+import logging
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+
+from tailrace.clock import Clock, SystemClock
+from tailrace.config.project import is_loopback
+from tailrace.destinations.outcome import SendOutcome, fatal
+from tailrace.errors import InvalidConfigValue, Unreachable
+
+ANSWER_BYTES_MAX = 1_000_000
+# Interim answers (RFC 9110, 15.2), such as 103 Early Hints, before the final one.
+INTERIM_ANSWERS_MAX = 16
+_CHUNK_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete HTTP answer. `whole` is False if its body was larger than the limit."""
+
+    status: int
+    reason: str
+    headers: Mapping[str, str]
+    content: bytes
+    whole: bool = True
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8, without a byte order mark."""
+        return self.content.decode("utf-8-sig", "replace")
+
+
+def new_session(*, in_flight_max: int, answer_seconds_max: float) -> requests.Session:
+    """A session of its own for one connection.
+
+    Args:
+        in_flight_max: Connections that are kept open.
+        answer_seconds_max: Time from the request to the last byte of the answer.
+    """
+    session = _Session()
+    session.trust_env = False
+    adapter = _Adapter(in_flight_max=in_flight_max, answer_seconds_max=answer_seconds_max)
+    for prefix in ("https://", "http://"):
+        session.mount(prefix, adapter)
+    # It logs the URLs of requests, and a URL may hold a key.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    return session
+
+
+def exchange(
+    session: requests.Session,
+    method: str,
+    url: str,
+    *,
+    bytes_max: int = ANSWER_BYTES_MAX,
+    **more: Any,
+) -> Answer:
+    """Send a request and read its whole answer.
+
+    Raises:
+        requests.RequestException: There is no answer, or it breaks off.
+    """
+    with session.request(method, url, stream=True, allow_redirects=False, **more) as response:
+        content = b""
+        whole = True
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            content += chunk
+            if len(content) > bytes_max:
+                content, whole = content[:bytes_max], False
+                break
+        return Answer(
+            status=response.status_code,
+            reason=response.reason or "",
+            headers=response.headers,
+            content=content,
+            whole=whole,
+        )
+
+
+def json_object(content: bytes) -> dict[str, Any]:
+    """A body as a JSON object, with or without a byte order mark.
+
+    Raises:
+        ValueError: It is anything else, or nested too deeply.
+    """
+    document = orjson.loads(content.removeprefix(codecs.BOM_UTF8))
+    if not isinstance(document, dict):
+        raise ValueError("not an object")
+    return document
+
+
+def environment_of(url: str, proxy: str | None) -> dict[str, Any]:
+    """Proxies and certificates from the environment or the settings, without netrc.
+
+    A proxy from the environment is not used for hosts on this machine.
+    """
+    with requests.Session() as session:
+        environment = session.merge_environment_settings(url, {}, None, None, None)
+    if is_loopback(url):
+        environment["proxies"] = {}
+    if proxy:
+        environment["proxies"] = {"http": proxy, "https": proxy}
+    return {"proxies": dict(environment["proxies"]), "verify": environment["verify"]}
+
+
+def host_of(url: str) -> str:
+    """The host of a URL, for messages.
+
+    >>> host_of("https://api.example.com/v1"), host_of("example")
+    ('api.example.com', 'example')
+    """
+    return urlsplit(url).hostname or url
+
+
+def clock_offset_seconds(headers: Mapping[str, str], clock: Clock) -> float | None:
+    """How far this machine's clock is ahead of the `Date` of an answer; None without one."""
+    try:
+        date = parsedate_to_datetime(headers.get("Date", ""))
+        return (clock.now() - date).total_seconds()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def exception_outcome(
+    error: requests.RequestException, name: str, *, address_key: str
+) -> SendOutcome:
+    """The outcome of a request without an answer; never shows an exception's text (URLs)."""
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY" in str(error):
+        return fatal(
+            Unreachable(
+                f"The certificate of {name} is not trusted",
+                hint="Behind a proxy with its own authority, set REQUESTS_CA_BUNDLE to its file.",
+            )
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _not_contacted("the proxy does not connect")
+    if isinstance(error, requests.ConnectTimeout):
+        return _not_contacted("no connection in time", overloaded=True)
+    cause = error.args[0] if error.args else None
+    reason = cause.reason if isinstance(cause, MaxRetryError) else cause
+    if isinstance(reason, NameResolutionError):
+        return _not_contacted("the name does not resolve")
+    if isinstance(reason, NewConnectionError):
+        return _not_contacted("connection refused")
+    if isinstance(error, requests.ConnectionError | requests.Timeout):
+        timed_out = isinstance(error, requests.Timeout) or "timed out" in str(error)
+        text = "no answer in time" if timed_out else "the connection broke"
+        return SendOutcome(outcome="retry", reason=text, unconfirmed=True, overloaded=timed_out)
+    if isinstance(error, requests.exceptions.ContentDecodingError):
+        return SendOutcome(outcome="retry", reason="an unreadable answer", unconfirmed=True)
+    if isinstance(error, ValueError):
+        return fatal(InvalidConfigValue(f"{address_key} or proxy is not a URL"))
+    return SendOutcome(outcome="retry", reason="the answer broke off", unconfirmed=True)
+
+
+def _not_contacted(reason: str, *, overloaded: bool = False) -> SendOutcome:
+    return SendOutcome(outcome="retry", reason=reason, overloaded=overloaded, contacted=False)
+
+
+class _Session(requests.Session):
+    """A session that knows no redirects; requests would read a redirect's whole body."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter whose connections end an answer that takes too long."""
+
+    def __init__(self, *, in_flight_max: int, answer_seconds_max: float) -> None:
+        self._pool_classes = _pool_classes(answer_seconds_max)
+        super().__init__(pool_maxsize=in_flight_max)
+
+    def init_poolmanager(self, *args: Any, **more: Any) -> None:
+        super().init_poolmanager(*args, **more)
+        self.poolmanager.pool_classes_by_scheme = self._pool_classes
+
+    def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **more)
+        manager.pool_classes_by_scheme = self._pool_classes
+        return manager
+
+
+def _pool_classes(answer_seconds_max: float) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's pools with `_TimedResponse` as the class of their responses."""
+    response_class: Any = staticmethod(
+        partial(_TimedResponse, answer_seconds_max=answer_seconds_max)
+    )
+
+    class TimedConnection(HTTPConnection):
+        pass
+
+    class TimedSecureConnection(HTTPSConnection):
+        pass
+
+    class TimedPool(HTTPConnectionPool):
+        ConnectionCls = TimedConnection
+
+    class TimedSecurePool(HTTPSConnectionPool):
+        ConnectionCls = TimedSecureConnection
+
+    for connection_class in (TimedConnection, TimedSecureConnection):
+        connection_class.response_class = response_class
+    return {"http": TimedPool, "https": TimedSecurePool}
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """A response that has to be complete by a deadline, and that skips interim answers.
+
+    http.client skips `100 Continue` alone; a 103 would be taken for the final answer.
+    """
+
+    def __init__(
+        self, sock: socket.socket, *args: Any, answer_seconds_max: float, **more: Any
+    ) -> None:
+        super().__init__(sock, *args, **more)
+        deadline = SystemClock().monotonic() + answer_seconds_max
+        reader: Any = io.BufferedReader(_TimedReader(sock, self.fp, deadline))
+        self.fp = reader
+        self._interim_answers = 0
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status in (http.client.CONTINUE, http.client.SWITCHING_PROTOCOLS) or status >= 200:
+                return version, status, reason
+            self._interim_answers += 1
+            if self._interim_answers > INTERIM_ANSWERS_MAX:
+                raise http.client.HTTPException("too many interim answers")
+            http.client.parse_headers(self.fp)
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads a socket; each read may take as long as the socket's timeout and the deadline allow."""
+
+    def __init__(self, sock: socket.socket, file: Any, deadline: float) -> None:
+        self._sock = sock
+        # http.client's own file keeps the socket open until it is closed.
+        self._file = file
+        self._deadline = deadline
+        self._clock = SystemClock()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - self._clock.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        timeout = self._sock.gettimeout()
+        if timeout is None or left < timeout:
+            self._sock.settimeout(left)
+        try:
+            return self._sock.recv_into(buffer)
+        finally:
+            self._sock.settimeout(timeout)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()

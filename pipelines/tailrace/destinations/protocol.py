@@ -1,0 +1,264 @@
+"""What a destination provides: the seam between the core and each receiver.
+
+The core (plan, ledger, run) sees a destination as three objects:
+
+* `DestinationType`: reads a `[destination.NAME]` section, compiles the headers of audiences and
+  opens connections. One per `type`, found in `registry`.
+* `MessageMapper`: one audience's header, compiled. It turns transitions into messages.
+* `Connection`: sends one request and classifies the answer.
+
+Batching, retries, bisecting, rate limits and parallel requests are the same for all of them and
+stand in `sender`, `retry`, `rate_limiter` and `batching`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from tailrace.audience.audience import Audience
+from tailrace.clock import Clock
+from tailrace.config.project import ProjectConfig
+from tailrace.config.settings import SendLimits
+from tailrace.destinations.messages import Message, Refusal, Transition
+from tailrace.destinations.outcome import SendOutcome
+from tailrace.warehouse.statements import Column
+
+
+class Connection(Protocol):
+    """A connection to one receiver, shared by the threads of its sender.
+
+    Attributes:
+        name: The host name, for messages.
+        section: The section of the configuration, for example `destination.segment`.
+        address_key: The setting that holds the address, for hints.
+        clock_offset_seconds: How far this machine's clock is ahead of the receiver's; None until
+            an answer has shown it.
+    """
+
+    name: str
+    section: str
+    address_key: str
+    clock_offset_seconds: float | None
+
+    def check(self) -> None:
+        """Check the credentials before the first message is sent.
+
+        Raises:
+            CredentialRefused: The receiver does not accept them.
+            InvalidConfigValue: They belong to another region.
+            Unreachable: The receiver cannot be asked.
+        """
+        ...
+
+    def measure_clock(self) -> None:
+        """Find out `clock_offset_seconds`, without sending messages."""
+        ...
+
+    def send(self, messages: Sequence[Message], *, retries: int) -> SendOutcome:
+        """Send one request. `retries` counts the earlier attempts of the same messages."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageTemplates:
+    """The messages of an audience as templates that the warehouse fills in.
+
+    `lists` holds the columns of each template, labelled with the text before them; `ends` holds
+    the text after the last column, or None for a message that is not sent.
+    """
+
+    identity: Column
+    lists: Mapping[str, tuple[Column, ...]]
+    ends: Mapping[str, str | bool | None]
+
+
+# Builds a message from its hash key and its content, both as rendered by the warehouse.
+MessageBuilder = Callable[[bytes, bytes], Message]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueWarning:
+    """Values that were changed on their way into messages, counted. Never a value itself."""
+
+    message: str
+    hint: str = ""
+
+
+class MessageMapper(Protocol):
+    """The compiled header of one audience.
+
+    Attributes:
+        sends_own_time: Messages carry times from the rows, so that a wrong clock would shift them.
+        message_kinds: The kinds of messages in the order in which a transition sends them.
+        message_bytes_max: The largest message that may be sent.
+    """
+
+    audience: Audience
+    sends_own_time: bool
+    message_kinds: tuple[str, ...]
+    message_bytes_max: int
+
+    def messages(self, transition: Transition) -> tuple[list[Message], list[Refusal], str]:
+        """The messages of a transition, or why it has none, and the user that receives them."""
+        ...
+
+    def message_counts(
+        self,
+        op: str,
+        reason: str,
+        *,
+        track_changed: bool = True,
+        identify_changed: bool = True,
+        group_changed: bool = True,
+        consent_changed: bool = False,
+        moved: bool = False,
+        leaves: bool = True,
+        stays: bool = False,
+        grouped: bool = True,
+    ) -> Mapping[str, int]:
+        """How many messages of each kind a transition has, without building them.
+
+        Args:
+            track_changed: One of the audience's `track_columns` changed; likewise the columns of
+                identify, group and consent.
+            moved: The user changed.
+            leaves: The old user of a moved member gets an exit.
+            stays: An exit of a user who remains a member through another row.
+            grouped: The row has a group.
+        """
+        ...
+
+    def templates(
+        self, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool
+    ) -> MessageTemplates | None:
+        """The messages as templates for the warehouse; None if rows are mapped one by one."""
+        ...
+
+    def message_builder(self, kind: str, op: str) -> MessageBuilder:
+        """A function from a rendered hash key and content to the message."""
+        ...
+
+    def value_warnings(self) -> Iterator[ValueWarning]:
+        """What was changed in the values of the messages so far."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderAdvice:
+    """A part of a header that is valid and probably not intended."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapperOptions:
+    """What a mapper needs besides the audience.
+
+    Attributes:
+        namespace: The ledger's random id; part of every message id.
+        planned_at: The time of messages that have none of their own.
+        salt: The project's salt for hashed values.
+        rules: What `DestinationType.project_rules` has read.
+    """
+
+    namespace: str
+    planned_at: datetime
+    salt: str | None = None
+    rules: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What a receiver reports to have received, compared with what was acknowledged.
+
+    Attributes:
+        missing: Acknowledged messages that it has not received, by kind and event name.
+        dropped: Messages that it dropped after the acknowledgement, by reason.
+    """
+
+    missing: Mapping[tuple[str, str], int]
+    dropped: Mapping[str, int]
+
+
+class DestinationSettings(Protocol):
+    """What the core reads of a destination's section."""
+
+    @property
+    def resend_hours_max(self) -> float:
+        """How long the receiver recognises repeated message ids."""
+        ...
+
+    def send_limits(self) -> SendLimits:
+        """The limits of batches, requests, rates and retries."""
+        ...
+
+    def receiver(self) -> tuple[str, str]:
+        """The host, and the credential that names the account there; empty if there is none."""
+        ...
+
+
+class DestinationType(Protocol):
+    """One kind of receiver, the value of `type` in a destination's section."""
+
+    name: str
+
+    def settings(self, project: ProjectConfig, destination: str) -> DestinationSettings:
+        """The section `[destination.NAME]`.
+
+        Raises:
+            UnknownConfigKey: There is no such section, or it has an unknown key.
+            MissingCredential: A credential is missing.
+        """
+        ...
+
+    def project_rules(self, file: Path) -> Any:
+        """Rules of the project that every message has to follow, such as a tracking plan."""
+        ...
+
+    def mapper(self, audience: Audience, options: MapperOptions) -> MessageMapper:
+        """Compile an audience's header."""
+        ...
+
+    def limits(self, project: ProjectConfig, destination: str) -> DestinationSettings:
+        """The section without its credentials, for plans."""
+        ...
+
+    def default_limits(self) -> SendLimits:
+        """The limits of a section without settings, for plans that need no credentials."""
+        ...
+
+    def header_advice(self, audience: Audience) -> Sequence[HeaderAdvice]:
+        """What to reconsider in a header."""
+        ...
+
+    def connect(self, settings: Any, *, clock: Clock, destination: str) -> Connection:
+        """Open a connection."""
+        ...
+
+    def can_verify_receipt(self, settings: Any) -> bool:
+        """Whether the receiver can be asked what it received."""
+        ...
+
+    def verify_receipt(
+        self,
+        settings: Any,
+        sent: Mapping[tuple[str, str], int],
+        *,
+        since: datetime,
+        clock: Clock,
+    ) -> Receipt:
+        """Compare acknowledged messages, by kind and event name, with what was received.
+
+        Raises:
+            TailraceError: The receiver cannot be asked.
+        """
+        ...

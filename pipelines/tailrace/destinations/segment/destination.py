@@ -1,0 +1,86 @@
+"""Segment as a destination: `type = "segment"`, the default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from tailrace.audience.audience import Audience
+from tailrace.clock import Clock
+from tailrace.config.project import ProjectConfig
+from tailrace.config.settings import SegmentSettings, SendLimits
+from tailrace.destinations.protocol import HeaderAdvice, MapperOptions, Receipt
+from tailrace.destinations.segment.delivery_overview import wait_for_overview
+from tailrace.destinations.segment.http import SegmentClient
+from tailrace.destinations.segment.mapper import Mapper
+from tailrace.destinations.segment.spec import advice
+from tailrace.destinations.segment.tracking_plan import TrackingPlan
+
+
+class SegmentDestination:
+    """Implements `DestinationType`."""
+
+    name = "segment"
+
+    def settings(self, project: ProjectConfig, destination: str) -> SegmentSettings:
+        """The section `[destination.NAME]`; see `ProjectConfig.segment`."""
+        return project.segment(destination)
+
+    def project_rules(self, file: Path) -> TrackingPlan | None:
+        """The project's tracking plan; None without a file.
+
+        Raises:
+            TrackingPlanInvalid: The file is not a tracking plan.
+        """
+        return TrackingPlan.read(file)
+
+    def mapper(self, audience: Audience, options: MapperOptions) -> Mapper:
+        """Compile an audience's header."""
+        return Mapper(
+            audience,
+            namespace=options.namespace,
+            planned_at=options.planned_at,
+            salt=options.salt,
+            tracking_plan=options.rules,
+        )
+
+    def limits(self, project: ProjectConfig, destination: str) -> SegmentSettings:
+        """The section without its credentials, for plans."""
+        return project.segment_limits(destination)
+
+    def default_limits(self) -> SendLimits:
+        """The limits of a section without settings."""
+        return SegmentSettings(write_key="").send_limits()
+
+    def header_advice(self, audience: Audience) -> Sequence[HeaderAdvice]:
+        """What to reconsider in a header."""
+        return advice(audience)
+
+    def connect(
+        self, settings: SegmentSettings, *, clock: Clock, destination: str
+    ) -> SegmentClient:
+        """Open a connection."""
+        return SegmentClient(settings, clock=clock, destination=destination)
+
+    def can_verify_receipt(self, settings: SegmentSettings) -> bool:
+        """Whether a token for the Public API is configured."""
+        return bool(settings.public_api_token)
+
+    def verify_receipt(
+        self,
+        settings: SegmentSettings,
+        sent: Mapping[tuple[str, str], int],
+        *,
+        since: datetime,
+        clock: Clock,
+    ) -> Receipt:
+        """Compare with Delivery Overview, which is some thirty seconds late."""
+        overview = wait_for_overview(
+            settings,
+            sent,
+            since=since,
+            clock=clock,
+            wait_seconds_max=settings.overview_seconds_max,
+        )
+        return Receipt(missing=overview.missing(sent), dropped=overview.failed)

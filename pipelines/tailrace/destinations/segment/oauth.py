@@ -1,0 +1,155 @@
+"""OAuth tokens for Segment's tracking API, from segment-analytics-python's manager."""
+
+from __future__ import annotations
+
+import threading
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import jwt
+import requests
+from segment.analytics import oauth_manager, request
+from segment.analytics.consumer import FatalError
+
+from tailrace.clock import SystemClock
+from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.http import environment_of, exchange, host_of, json_object, new_session
+from tailrace.errors import CredentialRefused, InvalidConfigValue
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+# Segment accepts assertions that expire within 60 s (docs: connections/oauth). They start a little
+# in the past, in case this clock is ahead.
+CLAIM_AGE_SECONDS = 5
+CLAIM_SECONDS = 60
+
+
+class TokenUnavailable(requests.ConnectionError):
+    """There is no OAuth token at the moment; the batch itself was not sent."""
+
+
+class Tokens:
+    """The access token of one connection; one thread at a time asks for it."""
+
+    def __init__(self, settings: SegmentSettings, *, section: str) -> None:
+        server = settings.oauth_auth_server or auth_server_of(settings.host)
+        if not settings.oauth_client_key or not settings.oauth_key_id:
+            raise InvalidConfigValue(
+                f"{section} has oauth_client_id without oauth_client_key or oauth_key_id",
+                hint=f"Configure all three under [{section}], or none.",
+            )
+        try:
+            jwt.get_algorithm_by_name("RS256").prepare_key(settings.oauth_client_key)
+        except (jwt.InvalidKeyError, ValueError, TypeError):
+            raise InvalidConfigValue(
+                f"{section}.oauth_client_key is not an RSA private key in PEM",
+                hint="Put the whole key there, with its BEGIN and END lines.",
+            ) from None
+        self.server = host_of(server)
+        self._section = section
+        self._lock = threading.Lock()
+        session = new_session(in_flight_max=1, answer_seconds_max=settings.answer_seconds_max)
+        environment = environment_of(server, settings.proxy)
+        session.proxies = environment["proxies"]
+        session.verify = environment["verify"]
+        self._manager = _Manager(
+            settings.oauth_client_id,
+            settings.oauth_client_key,
+            settings.oauth_key_id,
+            auth_server=server,
+            scope=settings.oauth_scope or "tracking_api:write",
+            timeout=settings.timeout_seconds,
+        )
+        self._manager.session = session
+
+    def current(self) -> str:
+        """The token.
+
+        Raises:
+            CredentialRefused: The authorization server does not accept the key.
+            TokenUnavailable: It cannot be reached, or fails.
+        """
+        with self._lock:
+            try:
+                token: str = self._manager.get_token()
+            except request.APIError as error:
+                if error.status in (400, 401, 403, 415):
+                    raise CredentialRefused(
+                        f"{self.server} refused the OAuth client ({error.status})",
+                        hint="Check oauth_client_id, oauth_client_key and oauth_key_id under "
+                        f"[{self._section}]; for a host other than Segment's own, also "
+                        "oauth_auth_server.",
+                    ) from None
+                raise TokenUnavailable(f"{self.server} answered {error.status}") from None
+            except (FatalError, ValueError, RecursionError):
+                raise TokenUnavailable(
+                    f"{self.server} cannot be reached, or gives no token"
+                ) from None
+        return token
+
+    def forget(self) -> None:
+        """Drop a token that was refused; the next request asks for another one."""
+        self._manager.clear_token()
+
+    def close(self) -> None:
+        """Stop the timer that renews the token, and close the connections."""
+        if self._manager.thread:
+            self._manager.thread.cancel()
+        self._manager.session.close()
+
+
+class _Manager(oauth_manager.OauthManager):  # type: ignore[misc]
+    """The library's manager with a session of its own.
+
+    The library's is shared by all managers of a process, so that the proxy and the certificates
+    of the last one would apply to all.
+    """
+
+    session: requests.Session
+
+    def _request_token(self) -> requests.Response:
+        now = int(SystemClock().now().timestamp()) - self.clock_skew
+        claims = {
+            "iss": self.client_id,
+            "sub": self.client_id,
+            "aud": self.auth_server.rstrip("/"),
+            "iat": now - CLAIM_AGE_SECONDS,
+            "exp": now - CLAIM_AGE_SECONDS + CLAIM_SECONDS,
+            "jti": str(uuid4()),
+        }
+        assertion = jwt.encode(
+            claims, self.client_key, algorithm="RS256", headers={"kid": self.key_id}
+        )
+        form = {
+            "grant_type": "client_credentials",
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion,
+            "scope": self.scope,
+        }
+        answer = exchange(
+            self.session, "POST", claims["aud"] + "/token", data=form, timeout=self.timeout
+        )
+        if answer.status == 200:
+            # The library would wait for ever for an answer without a token.
+            str(json_object(answer.content)["access_token"]).encode("ascii")
+        response = requests.Response()
+        response.status_code, response.reason = answer.status, answer.reason
+        response.headers.update(answer.headers)
+        response._content = answer.content
+        return response
+
+    def _poller_loop(self) -> None:
+        try:
+            super()._poller_loop()
+        except Exception:
+            # Raised on the timer's thread: without an error, `get_token` would wait for ever.
+            self.error = FatalError("unreadable answer")
+
+
+def auth_server_of(host: str) -> str:
+    """Segment's authorization server for a host. Tokens are valid in their own region only.
+
+    >>> auth_server_of("https://events.eu1.segmentapis.com")
+    'https://oauth2.eu1.segmentapis.com'
+    """
+    european = (urlsplit(host).hostname or "").endswith(".eu1.segmentapis.com")
+    return "https://oauth2.eu1.segmentapis.com" if european else "https://oauth2.segment.io"
