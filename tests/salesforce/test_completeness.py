@@ -260,6 +260,16 @@ def test_an_object_that_refuses_to_be_counted_lands(landing: Landing) -> None:
     assert "bulk" == landing.one("Account", bulk_rows_min=2).api
 
 
+def test_an_object_that_neither_counts_nor_takes_jobs_is_read_by_rest(reader: Reader) -> None:
+    body = [{"errorCode": "INVALID_TYPE_FOR_OPERATION", "message": "count() not supported"}]
+    reader.sf.faults.append(Fault(path="*/queryAll", contains="count()", status=400, body=body))
+    reader.sf.faults.append(named_fault("bulk_refused"))
+
+    read = reader.read(bulk_rows_min=2)
+
+    assert ("rest", 200, 200) == (read.api, read.rows, len(read.ids))
+
+
 @pytest.mark.parametrize("api", ["bulk", "rest"])
 def test_a_row_that_comes_twice_in_a_first_load_lands_once(landing: Landing, api: str) -> None:
     """The newest version of it stays, and the facts say so."""

@@ -233,7 +233,8 @@ class ObjectExtractor:
         """Read a window by one API, and by the other one where the first cannot."""
         name, wanted = extracted.sobject.name, self._wanted(extracted)
         problems: list[str] = []
-        for api in ("rest", "bulk") if extracted.api == "rest" else ("bulk", "rest"):
+        apis = ["rest", "bulk"] if extracted.api == "rest" else ["bulk", "rest"]
+        for api in apis:
             extracted.api = "rest" if api == "rest" else "bulk"
             is_fallback = bool(problems)
             try:
@@ -244,8 +245,9 @@ class ObjectExtractor:
                     rows_max = REST_ROWS_FACTOR * self.settings.bulk_rows_min
                 return self._read_rest(extracted, window, rows_max=rows_max)
             except TooManyRows:
-                # The count was of whole minutes, or without deleted rows.
-                continue
+                # The count was of whole minutes, or without deleted rows. REST reads all of them
+                # only when the Bulk API cannot.
+                apis.append("rest")
             except RowsIncomplete as failure:
                 problems.append(str(failure))
             except SalesforceFault as fault:
