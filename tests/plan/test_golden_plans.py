@@ -182,9 +182,10 @@ def carry_out(desk: Desk, section: Section) -> str:
     planned, delivery = desk.write_down(options=options)
     text = outbox(desk, planned, delivery)
     if planned.status != "held":
-        assert counted(desk, delivery) == planned.calls, (
-            "the plan counts the messages that are sent"
-        )
+        sent = counted(desk, delivery)
+        # Changes whose values are sent as the same JSON are planned and send no event.
+        sent["track"] += int(told.get("unsent", "0"))
+        assert sent == planned.calls, "the plan counts the messages that are sent"
         desk.settle(
             delivery,
             rejected=told.get("rejected", "").split(),

@@ -1,4 +1,6 @@
 -- NaN equals NaN and minus zero equals zero; NaN, infinity and NULL are three things.
+-- All three are null in JSON, so that three of the four changes send no event; the plan counts in SQL
+-- and includes them.
 
 -- include score_audience
 
@@ -6,7 +8,7 @@
 CREATE TABLE salesforce.contact (id TEXT, score DOUBLE);
 INSERT INTO salesforce.contact VALUES ('c1', 'NaN'), ('c2', 0.0), ('c3', 'NaN'), ('c4', 'Infinity'), ('c5', NULL), ('c6', 0.1);
 
--- now
+-- now (unsent: 3)
 UPDATE salesforce.contact SET score = CAST('-0.0' AS DOUBLE) WHERE id = 'c2';
 UPDATE salesforce.contact SET score = NULL WHERE id = 'c3';
 UPDATE salesforce.contact SET score = 'NaN' WHERE id IN ('c4', 'c5');
