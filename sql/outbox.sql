@@ -12,14 +12,14 @@ FROM transitions AS t
 WHERE EXISTS (SELECT 1 FROM users AS u WHERE EVERY_COLUMN(identity, u._ = t._))
 
 -- name: of_single_users
--- The transitions of all other users, and those of nobody.
+-- The transitions of all other users, and those without a user.
 SELECT t.*
 FROM transitions AS t
 WHERE NOT EXISTS (SELECT 1 FROM users AS u WHERE EVERY_COLUMN(identity, u._ = t._))
 
 -- name: enqueue
--- Writes a plan's transitions down, numbered so that a user's stand together, and what leaves
--- before what comes: who is known by another row from today on is a member in the end.
+-- Saves the transitions of a plan, numbered so that those of a user are adjacent and exits come first.
+-- A user whose membership moves to another row is then a member in the end.
 INSERT INTO outbox (
   run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
 )
@@ -34,9 +34,8 @@ SELECT
 FROM transitions AS t
 
 -- name: enqueue_each
--- Writes transitions down where each is of a user of its own: numbered as they come, after those
--- that stand there, since to sort them would take most of the time and the memory of a first
--- delivery.
+-- Saves transitions that each have a user of their own, in any order, after the existing ones.
+-- Sorting them would take most of the time and memory of a first delivery.
 INSERT INTO outbox (
   run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
 )
@@ -47,7 +46,7 @@ SELECT
 FROM transitions AS t
 
 -- name: count_run
--- How many transitions of a run stand in the outbox.
+-- The number of transitions of a run in the outbox.
 SELECT COUNT(*) FROM outbox AS o WHERE o.run_seq = :run
 
 -- name: changed

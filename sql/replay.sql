@@ -1,13 +1,13 @@
 -- name: runs
--- The settled runs of an audience that moved somebody, the oldest first.
+-- The finished runs of a sync that had transitions, oldest first.
 SELECT run_seq, definition, definition_fingerprint, mapping, mapping_fingerprint, planned_at
 FROM audience_runs
-WHERE audience = :audience AND phase = 'done' AND entered + changed + exited > 0
+WHERE sync_key = :sync_key AND phase = 'done' AND entered + changed + exited > 0
 ORDER BY run_seq
 
 -- name: members
--- Everybody who is a member, as entering at a destination that has not heard of anyone, or not
--- since it was retired: under ids that no receiver has seen.
+-- All members as entering, for a destination that has no ledger or was retired. Their version is new,
+-- so that the messageIds are new.
 CREATE TEMPORARY TABLE transitions AS
 SELECT
   'entered' AS op, 'initial' AS reason, -CAST(:run AS BIGINT) AS base_v, FALSE AS _blind, TRUE AS _send,
@@ -32,11 +32,11 @@ WHERE EVERY_COLUMN(keys, o._ = s._)
     SELECT 1
     FROM rejections AS r
     JOIN outbox AS x ON x.run_seq = r.run_seq AND x.seq = r.seq
-    WHERE r.audience = :audience AND EVERY_COLUMN(keys, x._ = s._)
+    WHERE r.sync_key = :sync_key AND EVERY_COLUMN(keys, x._ = s._)
   )
 
 -- name: copy_run
--- What one run delivered, written down for another destination; what was refused is left out.
+-- Copies the delivered transitions of a run to another destination's outbox, without rejected ones.
 INSERT INTO outbox (
   run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
 )
@@ -48,7 +48,7 @@ FROM source AS o
 WHERE o.run_seq = :run
   AND NOT EXISTS (
     SELECT 1 FROM rejections AS r
-    WHERE r.run_seq = :run AND r.audience = :audience AND r.seq = o.seq
+    WHERE r.run_seq = :run AND r.sync_key = :sync_key AND r.seq = o.seq
   )
 
 -- name: count_moves

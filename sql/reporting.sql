@@ -4,12 +4,12 @@ SELECT a.planned_at, a.size_before, a.size_after, a.entered, a.changed, a.exited
        a.held, a.phase, r.run_id
 FROM audience_runs AS a
 JOIN runs AS r ON r.run_seq = a.run_seq
-WHERE a.audience = :audience
+WHERE a.sync_key = :sync_key
 ORDER BY a.run_seq
 
 -- name: members_at
--- Who was a member at a moment. Of each key the best there is to go by: what was last settled until
--- then, else what was settled next, else, where the outbox was purged, the members of today.
+-- The members at a point in time. Each key is judged by its last delivered transition until then, else
+-- by its next one, else (where the outbox was purged) by the snapshot.
 SELECT EACH_COLUMN(keys, w._)
 FROM (
   SELECT
@@ -17,15 +17,15 @@ FROM (
     ROW_NUMBER() OVER (PARTITION BY EACH_COLUMN(keys, e._) ORDER BY e._evidence, e._distance) AS _place
   FROM (
     SELECT EACH_COLUMN(keys, o._), o.op <> 'exited' AS _was_member, 1 AS _evidence, -o.run_seq AS _distance
-    FROM told AS o
+    FROM delivered AS o
     WHERE o._acked_at <= :moment
     UNION ALL
     SELECT
       EACH_COLUMN(keys, o._),
-      -- A reset tells members as entering who have been there since.
+      -- A reset sends existing members as entering.
       o.op <> 'entered' OR (o._blind AND o._since <= :moment),
       2, o.run_seq
-    FROM told AS o
+    FROM delivered AS o
     WHERE o._acked_at > :moment
     UNION ALL
     SELECT EACH_COLUMN(keys, s._), NOT s._gone AND s._since <= :moment, 3, 0
@@ -39,9 +39,9 @@ ORDER BY EACH_COLUMN(keys, w._)
 -- When the last run ended of which a purge has forgotten who moved; NULL where none has.
 SELECT MAX(a.finished_at)
 FROM audience_runs AS a
-WHERE a.audience = :audience AND a.phase <> 'delivering' AND a.held = 0
+WHERE a.sync_key = :sync_key AND a.phase <> 'delivering' AND a.held = 0
   AND a.entered + a.changed + a.exited > 0
-  AND NOT EXISTS (SELECT 1 FROM acks AS k WHERE k.audience = a.audience AND k.run_seq = a.run_seq)
+  AND NOT EXISTS (SELECT 1 FROM acks AS k WHERE k.sync_key = a.sync_key AND k.run_seq = a.run_seq)
 
 -- name: memberships
 -- What the snapshot says of a person, by any of the columns that name one.
@@ -56,36 +56,36 @@ SELECT
   o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
   EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(columns, o.old___)
 FROM outbox AS o
-JOIN audience_runs AS a ON a.audience = :audience AND a.run_seq = o.run_seq
+JOIN audience_runs AS a ON a.sync_key = :sync_key AND a.run_seq = o.run_seq
 LEFT JOIN acks AS k
-  ON k.audience = :audience AND k.run_seq = o.run_seq
+  ON k.sync_key = :sync_key AND k.run_seq = o.run_seq
   AND o.seq >= k.first_seq AND o.seq <= k.last_seq
 LEFT JOIN rejections AS x
-  ON x.audience = :audience AND x.run_seq = o.run_seq AND x.seq = o.seq
+  ON x.sync_key = :sync_key AND x.run_seq = o.run_seq AND x.seq = o.seq
 WHERE ANY_COLUMN(names, CAST(o._ AS TEXT) = :person)
 ORDER BY o.run_seq, o.seq
 
--- name: told
+-- name: delivered_rows
 -- The transitions of an audience that were delivered and are not purged, with when.
 SELECT o.*, k.acked_at AS _acked_at
 FROM outbox AS o
 JOIN acks AS k
-  ON k.audience = :audience AND k.run_seq = o.run_seq
+  ON k.sync_key = :sync_key AND k.run_seq = o.run_seq
   AND o.seq >= k.first_seq AND o.seq <= k.last_seq
 WHERE NOT EXISTS (
   SELECT 1 FROM rejections AS r
-  WHERE r.audience = :audience AND r.run_seq = o.run_seq AND r.seq = o.seq
+  WHERE r.sync_key = :sync_key AND r.run_seq = o.run_seq AND r.seq = o.seq
 )
 
--- name: landed
+-- name: landed_status
 -- Whether an object has landed with this id, and whether it is deleted there.
 SELECT COALESCE(o.is_deleted, FALSE) FROM landed AS o WHERE CAST(o.id AS TEXT) = :person
 
--- name: given
+-- name: count_in_model
 -- How many rows a model gives of a person today, by any of the columns that name one.
 SELECT COUNT(*) FROM model AS m WHERE ANY_COLUMN(names, CAST(m._ AS TEXT) = :person)
 
--- name: moved
+-- name: run_transitions
 -- Who moved in a run, and how.
 SELECT o.op, EACH_COLUMN(keys, o._)
 FROM outbox AS o
@@ -99,7 +99,7 @@ SELECT o.op, r.kind, r.reason, r.path, r.status, r.attempts, r.message_id, r.fir
        EACH_COLUMN(keys, o._)
 FROM rejections AS r
 JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
-WHERE r.audience = :audience AND r.resolved_at IS NULL
+WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL
 ORDER BY r.last_seen DESC, r.run_seq DESC, r.seq
 LIMIT :rows_max
 
@@ -109,7 +109,7 @@ SELECT a.name, a.destination, a.phase, a.size_before, a.size_after, a.entered, a
        a.sent, a.rejected, a.held, a.quarantined, a.guards
 FROM audience_runs AS a
 WHERE a.run_seq = :run
-ORDER BY a.audience
+ORDER BY a.sync_key
 
 -- name: find_run
 -- A run by its id.

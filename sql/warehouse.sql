@@ -15,7 +15,7 @@ SET SESSION preserve_insertion_order = TRUE
 SET SESSION streaming_buffer_size = :buffer_size
 
 -- name: set_vacuum
--- How many pieces of a table DuckDB may write anew in one checkpoint, without what was deleted.
+-- How many parts of a table DuckDB may rewrite in one checkpoint to remove deleted rows.
 SET max_vacuum_tasks = :tasks_max
 
 -- name: dataset

@@ -1,62 +1,62 @@
 -- name: acknowledge
--- A range of transitions is settled: one row a batch, never a row an event.
-INSERT INTO acks (run_seq, audience, first_seq, last_seq, calls, acked_at)
-VALUES (:run, :audience, :first_seq, :last_seq, :calls, :now)
+-- Records that a range of transitions was delivered or rejected. One row per batch.
+INSERT INTO acks (run_seq, sync_key, first_seq, last_seq, calls, acked_at)
+VALUES (:run, :sync_key, :first_seq, :last_seq, :calls, :now)
 
 -- name: acknowledged
--- The settled ranges of an audience run, in order.
+-- The acknowledged ranges of an audience run, in order.
 SELECT first_seq, last_seq, calls
 FROM acks
-WHERE run_seq = :run AND audience = :audience
+WHERE run_seq = :run AND sync_key = :sync_key
 ORDER BY first_seq
 
--- name: settled
--- The transitions of a run that were delivered: all of its outbox but what was refused.
+-- name: delivered_transitions
+-- The delivered transitions of a run: its outbox without the rejected ones.
 SELECT o.*
 FROM outbox AS o
 WHERE o.run_seq = :run
   AND NOT EXISTS (
     SELECT 1 FROM rejections AS r
-    WHERE r.run_seq = :run AND r.audience = :audience AND r.seq = o.seq
+    WHERE r.run_seq = :run AND r.sync_key = :sync_key AND r.seq = o.seq
   )
 
--- name: forget_members
--- Takes out what the snapshot says of the keys that a settled run moved.
+-- name: delete_replaced_members
+-- Deletes the snapshot rows of the keys that a run delivered.
 DELETE FROM snapshot AS s
 WHERE EXISTS (
-  SELECT 1 FROM settled AS a WHERE EVERY_COLUMN(keys, a._ = s._)
+  SELECT 1 FROM delivered AS a WHERE EVERY_COLUMN(keys, a._ = s._)
 )
 
--- name: remember_members
+-- name: insert_delivered_members
 -- Writes what the receiver now holds; who left stays as a tombstone with the last-known values.
 INSERT INTO snapshot (keys, columns, _v, _since, _gone)
 SELECT EACH_COLUMN(keys, a._), EACH_COLUMN(columns, a._), :run, a._since, a.op = 'exited'
-FROM settled AS a
+FROM delivered AS a
 
 -- name: purge_acks
--- Forgets the ranges of runs that were settled long ago.
+-- Deletes the ranges of runs that finished long ago.
 DELETE FROM acks AS k
 WHERE EXISTS (
   SELECT 1 FROM audience_runs AS a
-  WHERE a.run_seq = k.run_seq AND a.audience = k.audience
+  WHERE a.run_seq = k.run_seq AND a.sync_key = k.sync_key
     AND a.phase <> 'delivering' AND a.finished_at < :before
 )
 
 -- name: purge_outbox
--- Forgets transitions of settled runs, but none that a rejection or a doubt still speaks of.
+-- Deletes transitions of finished runs, except those with an open rejection or an unknown outcome.
 DELETE FROM outbox AS o
 WHERE o.run_seq IN (
     SELECT a.run_seq FROM audience_runs AS a
-    WHERE a.audience = :audience AND a.phase <> 'delivering' AND a.finished_at < :before
+    WHERE a.sync_key = :sync_key AND a.phase <> 'delivering' AND a.finished_at < :before
   )
   AND NOT EXISTS (
     SELECT 1 FROM rejections AS r
-    WHERE r.audience = :audience AND r.resolved_at IS NULL
+    WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL
       AND r.run_seq = o.run_seq AND r.seq = o.seq
   )
   AND NOT EXISTS (
-    SELECT 1 FROM doubtful AS d
-    WHERE d.audience = :audience AND d.run_seq = o.run_seq AND d.seq = o.seq
+    SELECT 1 FROM unconfirmed AS d
+    WHERE d.sync_key = :sync_key AND d.run_seq = o.run_seq AND d.seq = o.seq
   )
 
 -- name: purge_tombstones

@@ -1,9 +1,9 @@
--- name: put_lock
+-- name: insert_lock
 -- The one row that the lock is.
 INSERT INTO lock (name, owner, host, process, run_id, expires_at)
 VALUES ('ledger', '', '', 0, '', :now)
 
--- name: look_at_lock
+-- name: read_lock
 -- Who holds the lock, and until when.
 SELECT owner, host, process, run_id, expires_at FROM lock WHERE name = 'ledger'
 
@@ -13,7 +13,7 @@ UPDATE lock
 SET owner = :owner, host = :host, process = :process, run_id = :run_id, expires_at = :expires_at
 WHERE name = 'ledger' AND owner = :expected AND expires_at = :expected_until
 
--- name: beat_lock
+-- name: renew_lock
 -- The owner is alive: the lease goes on.
 UPDATE lock SET expires_at = :expires_at WHERE name = 'ledger' AND owner = :owner
 

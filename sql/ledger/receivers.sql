@@ -2,8 +2,8 @@
 -- The fingerprint of each destination's receiver.
 SELECT destination, fingerprint FROM receivers
 
--- name: forget_receiver
--- A destination has one receiver: the earlier one makes room.
+-- name: delete_receiver
+-- Deletes the receiver of a destination, which has one at a time.
 DELETE FROM receivers WHERE destination = :destination
 
 -- name: bind_receiver
@@ -14,7 +14,7 @@ INSERT INTO receivers (destination, fingerprint, bound_at) VALUES (:destination,
 -- One row if a destination has accepted or rejected any change.
 SELECT 1 AS delivered
 FROM audience_runs AS a
-JOIN acks AS k ON k.run_seq = a.run_seq AND k.audience = a.audience
+JOIN acks AS k ON k.run_seq = a.run_seq AND k.sync_key = a.sync_key
 WHERE a.destination = :destination
 UNION ALL
 SELECT 1 AS delivered

@@ -21,7 +21,7 @@ FROM runs
 ORDER BY run_seq DESC
 LIMIT :rows_max
 
--- name: record_extract
+-- name: save_extract
 -- What an extract landed of one object, and whether it is whole.
 INSERT INTO extracts (
   run_seq, object, table_name, rows_landed, window_start, window_end, watermark, complete, empty,

@@ -116,7 +116,43 @@ CREATE TABLE audience_inputs (
   fingerprint TEXT NOT NULL
 );
 
--- name: found_installation
+-- name: version_4
+-- One name for a sync, which is an audience at a destination, and for an unconfirmed outcome.
+ALTER TABLE audience_runs RENAME COLUMN audience TO sync_key;
+ALTER TABLE acks RENAME COLUMN audience TO sync_key;
+ALTER TABLE rejections RENAME COLUMN audience TO sync_key;
+ALTER TABLE rejections RENAME COLUMN doubtful TO unconfirmed;
+ALTER TABLE doubtful RENAME COLUMN audience TO sync_key;
+ALTER TABLE doubtful RENAME TO unconfirmed;
+ALTER TABLE audience_inputs RENAME COLUMN audience TO sync_key;
+
+-- name: audience_runs_before_version_4
+-- audience_runs as version 4 has it, in a ledger that is only read.
+SELECT
+  a.run_seq, a.audience AS sync_key, a.name, a.destination, a.phase, a.definition, a.definition_fingerprint,
+  a.mapping, a.mapping_fingerprint, a.model_fingerprint, a.planned_at, a.written_at, a.finished_at,
+  a.rows_seen, a.size_before, a.size_after, a.entered, a.changed, a.exited, a.quarantined, a.held, a.sent,
+  a.rejected, a.calls, a.by_reason, a.guards
+FROM audience_runs AS a
+
+-- name: acks_before_version_4
+-- acks as version 4 has it.
+SELECT a.run_seq, a.audience AS sync_key, a.first_seq, a.last_seq, a.calls, a.acked_at
+FROM acks AS a
+
+-- name: rejections_before_version_4
+-- rejections as version 4 has it.
+SELECT
+  r.run_seq, r.audience AS sync_key, r.seq, r.kind, r.reason, r.path, r.status, r.attempts, r.message_id,
+  r.payload, r.doubtful AS unconfirmed, r.first_seen, r.last_seen, r.resolved_at
+FROM rejections AS r
+
+-- name: unconfirmed_before_version_4
+-- unconfirmed as version 4 has it.
+SELECT d.audience AS sync_key, d.run_seq, d.seq, d.since
+FROM doubtful AS d
+
+-- name: read_installation
 -- This installation's namespace and the version of its tables.
 SELECT namespace, version FROM installation
 

@@ -64,7 +64,7 @@ WHERE t.op = 'entered' AND t.reason = 'data' AND EXISTS (
   SELECT 1
   FROM rejections AS r
   JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
-  WHERE r.audience = :audience AND r.resolved_at IS NULL AND o.reason = 'initial'
+  WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL AND o.reason = 'initial'
     AND EVERY_COLUMN(keys, o._ = t._)
 )
 
@@ -79,5 +79,5 @@ WHERE NOT EXISTS (
   SELECT 1
   FROM rejections AS r
   JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
-  WHERE r.audience = :audience AND r.resolved_at IS NULL AND EVERY_COLUMN(keys, o._ = t._)
+  WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL AND EVERY_COLUMN(keys, o._ = t._)
 )

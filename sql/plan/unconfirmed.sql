@@ -8,10 +8,10 @@ SELECT
   EACH_COLUMN(keys, o._),
   EACH_COLUMN(recorded_columns, CAST(o._ AS _TYPE)),
   EACH_COLUMN(new_columns, CAST(NULL AS _TYPE))
-FROM doubtful AS d
+FROM unconfirmed AS d
 JOIN outbox AS o ON o.run_seq = d.run_seq AND o.seq = d.seq
-JOIN audience_runs AS a ON a.run_seq = d.run_seq AND a.audience = d.audience
-WHERE d.audience = :audience
+JOIN audience_runs AS a ON a.run_seq = d.run_seq AND a.sync_key = d.sync_key
+WHERE d.sync_key = :sync_key
 
 -- name: resend_if_present
 -- Unconfirmed keys whose row equals the snapshot: sent again, because the receiver may have the

@@ -24,11 +24,11 @@ from tailrace.config.project import load_project
 from tailrace.destinations.messages import Message
 from tailrace.destinations.segment.mapper import Mapper
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.outbox import unsettled
+from tailrace.ledger.outbox import pending_transitions
 from tailrace.models.loader import read_models
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
-from tailrace.run.delivery import Delivery, write_down
+from tailrace.run.delivery import Delivery, save_plan
 from tailrace.run.dispatch import COLLECTED_AFTER
 from tailrace.run.member_messages import OutboxMessages
 from tailrace.warehouse.connection import open_warehouse
@@ -95,7 +95,7 @@ def planned(ledger: Ledger) -> Delivery:
         ledger, models, options=options, destinations=None, now=ledger.clock.now(), run_seq=run.seq
     )
     (made,) = planner.plan(models.audiences()).audiences
-    return write_down(ledger, run, made, options=options)
+    return save_plan(ledger, run, made, options=options)
 
 
 def settle(ledger: Ledger, delivery: Delivery) -> None:
@@ -124,7 +124,7 @@ def ready_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Message
 def object_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Message]]:
     """The same calls, each row as Python values first."""
     mapper = mapper_of(ledger, delivery)
-    for moved, _ in unsettled(
+    for moved, _ in pending_transitions(
         ledger,
         delivery.run_seq,
         delivery.audience,

@@ -29,12 +29,12 @@ from tailrace.models.loader import read_models
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
-from tailrace.run.delivery import write_down
+from tailrace.run.delivery import save_plan
 from tailrace.warehouse.connection import Warehouse, open_warehouse
 
 ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "500_000" if quick() else "10_000_000"))
 MEMORY = os.environ.get("TAILRACE_BENCH_MEMORY")
-# Beside its buffers DuckDB allocates what it hands out, and Python has its modules.
+# Beside its memory_limit DuckDB allocates what it hands out, and Python has its modules.
 MEMORY_GOAL = 1.15
 SAMPLE_SECONDS = 0.02
 TRIES = 2 if quick() else 3
@@ -196,7 +196,7 @@ class Town:
         """Plan, write down, and settle; the seconds that moving the snapshot took, on disk."""
         made = self.plan()
         run: Run = self.ledger.start_run("bench", suffix="0000")
-        write_down(self.ledger, run, made, options=PlanOptions())
+        save_plan(self.ledger, run, made, options=PlanOptions())
         last = made.planned
         self.ledger.acknowledge(run.seq, "people", first_seq=1, last_seq=last, calls=last)
         self.warehouse.execute("CHECKPOINT")

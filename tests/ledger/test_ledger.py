@@ -19,7 +19,7 @@ from tailrace.clock import SystemClock
 from tailrace.errors import LedgerGap, LedgerTooNew, ServiceFailed, WarehouseFailed
 from tailrace.ledger import ledger as ledger_module
 from tailrace.ledger import outbox
-from tailrace.ledger.ledger import TABLES, Ledger, gaps
+from tailrace.ledger.ledger import TABLES, VERSION, Ledger, gaps
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import delivery
 from tailrace.warehouse import sql_files, statements
@@ -109,7 +109,7 @@ def test_a_ledger_of_a_newer_version_is_refused(desk: Desk) -> None:
         assert 2 == raised.value.exit_code
         assert "pip install --upgrade" in raised.value.hint
     finally:
-        desk.script("UPDATE tailrace.installation SET version = 1")
+        desk.script(f"UPDATE tailrace.installation SET version = {VERSION}")
 
 
 NEXT_VERSION = ledger_module.VERSION + 1
@@ -126,6 +126,7 @@ def a_second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     )
     monkeypatch.setattr(sql_files, "root", tmp_path.joinpath)
     monkeypatch.setattr(ledger_module, "VERSION", NEXT_VERSION)
+    monkeypatch.setattr(ledger_module, "TABLES", (*TABLES, "lessons"))
     statements._parsed.cache_clear()
     yield
     statements._parsed.cache_clear()
@@ -136,7 +137,6 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(
 ) -> None:
     """By the statements of each version since, all of them or none; once."""
     old = desk.ledger
-    old.tables["lessons"] = TableName("tailrace", "lessons")
     run = desk.start_run()
     desk.deliver()
     assert NEXT_VERSION - 1 == old.version
@@ -157,7 +157,6 @@ def test_a_ledger_of_an_older_version_is_brought_up_to_date(
     finally:
         desk.script("DROP TABLE tailrace.lessons; ALTER TABLE tailrace.runs DROP COLUMN note")
         desk.script(f"UPDATE tailrace.installation SET version = {NEXT_VERSION - 1}")
-        del old.tables["lessons"]
         old.version = NEXT_VERSION - 1
 
 
@@ -169,12 +168,12 @@ def test_where_there_is_no_ledger_there_is_nothing_to_tell(tmp_path: Path) -> No
     with open_warehouse(store.project, clock=SystemClock(), read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=SystemClock())
         assert not ledger.installed
-        assert (0, 0) == ledger.pending("people")
+        assert (0, 0) == ledger.unresolved_counts("people")
         assert [[], [], [], [], {}] == [
             ledger.recent_runs(5),
-            ledger.standing(),
-            ledger.unsettled(),
-            ledger.every_lane(),
+            ledger.audience_status(),
+            ledger.pending_deliveries(),
+            ledger.all_sync_keys(),
             ledger.last_extracts(),
         ]
         assert (None, 1, 0) == (
@@ -224,7 +223,7 @@ def test_runs_are_numbered_without_gaps_and_say_how_they_ended(
 
 def test_a_plan_leaves_the_ledger_as_it_was(desk: Desk) -> None:
     """Row by row and table by table, whatever it finds."""
-    desk.deliver(doubtful=["c1"])
+    desk.deliver(unconfirmed=["c1"])
     desk.script("DELETE FROM salesforce.contact WHERE id = 'c2'")
     desk.store.audience(PEOPLE.replace("id, city", "id, UPPER(city) AS city"))
     before = contents(desk)
@@ -295,7 +294,7 @@ def test_only_what_was_delivered_moves_a_member(desk: Desk, clock: TickingClock)
     """A refused row stands where it stood; the others went on."""
     desk.deliver(rejected=["c2"])
     assert ["c1", "c3"] == [row[0] for row in members(desk)]
-    assert (1, 0) == desk.ledger.pending("people")
+    assert (1, 0) == desk.ledger.unresolved_counts("people")
     clock.tick()
     desk.script("UPDATE salesforce.contact SET city = 'Hamar'")
     desk.deliver(rejected=["c1"])
@@ -325,35 +324,35 @@ def test_a_refusal_counts_on_until_it_is_settled(desk: Desk, clock: TickingClock
     assert (3, 3, NOON, NOON + timedelta(minutes=2), True) == seen[-1]
     assert [False, False, True] == [row[-1] for row in seen]
     desk.deliver()
-    assert (0, 0) == desk.ledger.pending("people")
+    assert (0, 0) == desk.ledger.unresolved_counts("people")
 
 
 def test_a_doubt_lasts_until_a_later_attempt_is_known(desk: Desk) -> None:
     """It follows the last attempt; a plain refusal leaves it where it was."""
     desk.deliver()
     desk.script("UPDATE salesforce.contact SET city = 'a' WHERE id = 'c1'")
-    desk.deliver(doubtful=["c1"])
-    assert [(2, 1)] == table(desk, "doubtful", "run_seq, seq")
+    desk.deliver(unconfirmed=["c1"])
+    assert [(2, 1)] == table(desk, "unconfirmed", "run_seq, seq")
     desk.script("UPDATE salesforce.contact SET city = 'b' WHERE id = 'c1'")
     desk.deliver(rejected=["c1"])
-    assert [(2, 1)] == table(desk, "doubtful", "run_seq, seq")
-    desk.deliver(doubtful=["c1"])
-    assert [(4, 1)] == table(desk, "doubtful", "run_seq, seq")
-    assert (1, 1) == desk.ledger.pending("people")
+    assert [(2, 1)] == table(desk, "unconfirmed", "run_seq, seq")
+    desk.deliver(unconfirmed=["c1"])
+    assert [(4, 1)] == table(desk, "unconfirmed", "run_seq, seq")
+    assert (1, 1) == desk.ledger.unresolved_counts("people")
     desk.deliver()
-    assert (0, 0) == desk.ledger.pending("people")
+    assert (0, 0) == desk.ledger.unresolved_counts("people")
 
 
 def test_nothing_advances_before_everything_is_settled(desk: Desk) -> None:
     """A gap is named, and the members stay as they were."""
-    _, written = desk.write_down()
+    _, written = desk.save_plan()
     desk.acknowledge(written, 1, 1)
     desk.acknowledge(written, 3, 3)
-    with pytest.raises(LedgerGap, match="people: 3 planned, 2 settled") as raised:
+    with pytest.raises(LedgerGap, match="people: 3 planned, 2 delivered or rejected") as raised:
         desk.ledger.advance(written.run_seq, "people", written.shape, planned=3)
     assert 1 == raised.value.exit_code
     assert [] == members(desk)
-    assert 1 == desk.ledger.unsettled_count(written.run_seq, "people", 3)
+    assert 1 == desk.ledger.pending_count(written.run_seq, "people", 3)
     desk.acknowledge(written, 2, 3)
     assert (3, 0) == desk.ledger.advance(written.run_seq, "people", written.shape, planned=3)
     assert 3 == len(members(desk))
@@ -363,7 +362,7 @@ def test_an_advance_that_fails_moves_nothing(desk: Desk) -> None:
     """Members, rejections, doubts and the run itself move together or not at all."""
     desk.deliver()
     desk.script("UPDATE salesforce.contact SET city = 'Hamar'")
-    _, written = desk.write_down()
+    _, written = desk.save_plan()
     desk.acknowledge(written, 1, 3)
     before = contents(desk)
     broken = replace(written.shape, columns=(*written.shape.columns, written.shape.keys[0]))
@@ -376,29 +375,29 @@ def test_an_advance_that_fails_moves_nothing(desk: Desk) -> None:
 
 def test_a_run_that_died_is_known_with_its_mapping(desk: Desk) -> None:
     """What is left of it is read back as it was written, though the header has changed since."""
-    planned, written = desk.write_down()
+    planned, written = desk.save_plan()
     desk.acknowledge(written, 2, 2)
     desk.store.audience(PEOPLE.replace("{city: city}", "{town: city, id: id}"))
-    (left,) = delivery.left_behind(Ledger(desk.warehouse, clock=SystemClock()))
+    (left,) = delivery.unfinished_deliveries(Ledger(desk.warehouse, clock=SystemClock()))
     assert (written.run_seq, 3, True) == (left.run_seq, left.planned, left.resumed)
     assert planned.audience == left.audience
     assert written.shape == left.shape
     assert ["c1", "c3"] == [each.key[0] for each, _ in desk.transitions(left)]
     desk.acknowledge(left, 1, 3)
     desk.ledger.advance(left.run_seq, "people", left.shape, planned=left.planned)
-    assert [] == delivery.left_behind(desk.ledger)
+    assert [] == delivery.unfinished_deliveries(desk.ledger)
     assert 3 == len(members(desk))
 
 
 def test_runs_that_died_are_finished_in_their_order(desk: Desk) -> None:
     """The oldest first: what it says is replaced by what the next one says."""
-    _, first = desk.write_down()
+    _, first = desk.save_plan()
     desk.settle(first)
     seqs = []
     for city in ("a", "b"):
         desk.script(f"UPDATE salesforce.contact SET city = '{city}'")
-        seqs.append(desk.write_down()[1].run_seq)
-    left = delivery.left_behind(desk.ledger)
+        seqs.append(desk.save_plan()[1].run_seq)
+    left = delivery.unfinished_deliveries(desk.ledger)
     assert seqs == [each.run_seq for each in left]
     for each in left:
         desk.settle(each)
@@ -413,7 +412,7 @@ def test_the_outbox_is_read_in_pages_and_in_order(
     desk.script("DELETE FROM salesforce.contact")
     rows = ", ".join(f"('k{n:02}', 'x')" for n in range(20))
     desk.script(f"INSERT INTO salesforce.contact VALUES {rows}")
-    _, written = desk.write_down()
+    _, written = desk.save_plan()
     desk.acknowledge(written, 4, 8)
     desk.acknowledge(written, 7, 9)
     desk.acknowledge(written, 15, 15)
@@ -430,7 +429,7 @@ def test_every_settled_run_adds_up(desk: Desk) -> None:
     """Planned is sent and rejected, or held: as one query over the ledger."""
     desk.deliver(rejected=["c1"])
     desk.script("UPDATE salesforce.contact SET city = 'x'")
-    desk.deliver(doubtful=["c2"])
+    desk.deliver(unconfirmed=["c2"])
     desk.script("INSERT INTO salesforce.contact VALUES (NULL, 'x')")
     desk.deliver()
     assert [] == table(
@@ -455,7 +454,7 @@ def test_what_is_held_or_died_is_no_delivery(desk: Desk) -> None:
     assert "held" == desk.deliver().status
     assert delivered == desk.ledger.last_delivered("people")
     desk.script("DELETE FROM salesforce.contact WHERE id IS NULL")
-    desk.write_down()
+    desk.save_plan()
     assert delivered == desk.ledger.last_delivered("people")
 
 
@@ -463,7 +462,7 @@ def test_where_an_audience_stands_is_what_its_last_run_came_to(desk: Desk) -> No
     """In the shape of a result: ok, unchanged, held, failed."""
 
     def standing() -> tuple[Any, ...]:
-        (row,) = desk.ledger.standing()
+        (row,) = desk.ledger.audience_status()
         return tuple(row[name] for name in ("status", "size_before", "size_after", "sent", "held"))
 
     desk.deliver(rejected=["c1"])
@@ -476,7 +475,7 @@ def test_where_an_audience_stands_is_what_its_last_run_came_to(desk: Desk) -> No
     desk.deliver()
     assert ("held", 3, 3, 0, 1) == standing()
     desk.script("DELETE FROM salesforce.contact WHERE id IS NULL")
-    desk.write_down()
+    desk.save_plan()
     assert "failed" == standing()[0]
 
 
@@ -484,8 +483,8 @@ def test_a_retired_audience_stands_nowhere(desk: Desk) -> None:
     """Its past stays, its members are forgotten."""
     desk.deliver()
     desk.ledger.retire("people")
-    assert [] == desk.ledger.standing()
-    assert ["people"] == desk.ledger.every_lane()
+    assert [] == desk.ledger.audience_status()
+    assert ["people"] == desk.ledger.all_sync_keys()
     assert desk.ledger.last_delivered("people") is None
     assert {"entered": 3} == {
         op: count for op, count in desk.plan().by_reason["initial"].items() if count
@@ -497,7 +496,7 @@ def test_the_last_word_on_an_object_is_its_latest_extract(desk: Desk, clock: Tic
 
     def landed(run: Any, name: str, **values: Any) -> None:
         clock.tick()
-        desk.ledger.record_extract(
+        desk.ledger.save_extract(
             run,
             **{
                 "object": name,

@@ -19,7 +19,7 @@ from warehouses.stores import WAREHOUSES, Store, store_on
 from tailrace.clock import SystemClock
 from tailrace.errors import LockHeld
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.lock import Lease, lock, look, release, take
+from tailrace.ledger.lock import Lease, acquire, lock, read_lock, release
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 OF_NOBODY = 2**22 + 7
@@ -84,8 +84,8 @@ def held(ledger: Ledger, **values: Any) -> None:
             "process": OF_NOBODY,
             "run_id": "run-77",
             "expires_at": NOON + timedelta(seconds=60),
-            "expected": look(ledger).owner,
-            "expected_until": look(ledger).expires_at,
+            "expected": read_lock(ledger).owner,
+            "expected_until": read_lock(ledger).expires_at,
             **values,
         },
     )
@@ -95,11 +95,11 @@ def test_a_lock_is_held_for_a_run_and_given_back(desk: Desk) -> None:
     """With who, where, and until when; also where the run ends badly."""
     with pytest.raises(ZeroDivisionError):  # noqa: SIM117
         with lock(desk.ledger, owner="me", run_id="run-1", clock=StandingClock()):
-            mine = look(desk.ledger)
+            mine = read_lock(desk.ledger)
             assert ("me", platform.node(), "run-1") == (mine.owner, mine.host, mine.run_id)
             assert NOON + timedelta(seconds=60) == mine.expires_at.astimezone(UTC)
             raise ZeroDivisionError
-    assert "" == look(desk.ledger).owner
+    assert "" == read_lock(desk.ledger).owner
 
 
 def test_a_living_owner_elsewhere_keeps_the_lock(shared: Desk) -> None:
@@ -113,7 +113,7 @@ def test_a_living_owner_elsewhere_keeps_the_lock(shared: Desk) -> None:
     ):
         pass
     assert 75 == raised.value.exit_code
-    assert "somebody" == look(shared.ledger).owner
+    assert "somebody" == read_lock(shared.ledger).owner
 
 
 def test_an_owner_elsewhere_is_replaced_when_the_lease_has_run_out(shared: Desk) -> None:
@@ -121,10 +121,10 @@ def test_an_owner_elsewhere_is_replaced_when_the_lease_has_run_out(shared: Desk)
     clock = StandingClock(NOON + timedelta(seconds=59.9))
     held(shared.ledger)
     with pytest.raises(LockHeld):
-        take(shared.ledger, owner="me", run_id="run-1", clock=clock)
+        acquire(shared.ledger, owner="me", run_id="run-1", clock=clock)
     clock.at = NOON + timedelta(seconds=60)
-    take(shared.ledger, owner="me", run_id="run-1", clock=clock)
-    assert "me" == look(shared.ledger).owner
+    acquire(shared.ledger, owner="me", run_id="run-1", clock=clock)
+    assert "me" == read_lock(shared.ledger).owner
 
 
 def test_a_dead_owner_on_this_machine_is_replaced_at_once(shared: Desk) -> None:
@@ -132,10 +132,10 @@ def test_a_dead_owner_on_this_machine_is_replaced_at_once(shared: Desk) -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     held(shared.ledger, host=platform.node(), process=process.pid)
     with pytest.raises(LockHeld):
-        take(shared.ledger, owner="me", run_id="run-1", clock=StandingClock())
+        acquire(shared.ledger, owner="me", run_id="run-1", clock=StandingClock())
     process.communicate(b"\n")
-    take(shared.ledger, owner="me", run_id="run-1", clock=StandingClock())
-    assert "me" == look(shared.ledger).owner
+    acquire(shared.ledger, owner="me", run_id="run-1", clock=StandingClock())
+    assert "me" == read_lock(shared.ledger).owner
 
 
 def test_whoever_can_write_to_an_embedded_file_may() -> None:
@@ -155,15 +155,15 @@ def test_an_owner_that_moved_meanwhile_is_not_replaced(shared: Desk) -> None:
     """Between looking and taking, the lease was renewed, or somebody else took it."""
     ledger = shared.ledger
     held(ledger)
-    seen = look(ledger)
+    seen = read_lock(ledger)
     ledger.warehouse.run(
-        "ledger/beat_lock",
+        "ledger/renew_lock",
         tables=ledger.tables,
         owner="somebody",
         expires_at=NOON + timedelta(seconds=75),
     )
     held(ledger, owner="me", expected="somebody", expected_until=seen.expires_at)
-    assert "somebody" == look(ledger).owner
+    assert "somebody" == read_lock(ledger).owner
 
 
 def test_of_many_that_try_at_once_one_gets_the_lock(shared: Desk) -> None:
@@ -172,7 +172,7 @@ def test_of_many_that_try_at_once_one_gets_the_lock(shared: Desk) -> None:
 
     def attempt(name: str, ledger: Ledger) -> None:
         try:
-            take(ledger, owner=name, run_id=name, clock=SystemClock())
+            acquire(ledger, owner=name, run_id=name, clock=SystemClock())
             outcomes.append(name)
         except LockHeld:
             outcomes.append("held")
@@ -190,7 +190,7 @@ def test_of_many_that_try_at_once_one_gets_the_lock(shared: Desk) -> None:
     for each in beside:
         each.client.close_connection()
     (winner,) = [outcome for outcome in outcomes if outcome != "held"]
-    assert winner == look(shared.ledger).owner
+    assert winner == read_lock(shared.ledger).owner
 
 
 def test_a_lock_beats_as_long_as_its_run_lives(shared: Desk) -> None:
@@ -199,12 +199,14 @@ def test_a_lock_beats_as_long_as_its_run_lives(shared: Desk) -> None:
     try:
         with desk_at(shared.store) as desk:
             with lock(desk.ledger, owner="me", run_id="run-1", clock=SystemClock()):
-                taken = look(shared.ledger)
+                taken = read_lock(shared.ledger)
                 deadline = time.monotonic() + 10
-                while look(shared.ledger).expires_at < taken.expires_at + timedelta(seconds=0.3):
+                while read_lock(shared.ledger).expires_at < taken.expires_at + timedelta(
+                    seconds=0.3
+                ):
                     assert time.monotonic() < deadline
                     time.sleep(0.02)
-                assert "me" == look(shared.ledger).owner
+                assert "me" == read_lock(shared.ledger).owner
             assert [] == [each for each in threading.enumerate() if each.name == "tailrace-lock"]
     finally:
         del shared.store.environ["TAILRACE__LOCK_LEASE_SECONDS"]
@@ -221,7 +223,7 @@ def test_a_run_that_lost_its_lock_writes_nothing_more(shared: Desk) -> None:
         held(shared.ledger, owner="another", run_id="run-2", expires_at=NOON + timedelta(days=1))
         with shared.warehouse.transaction():
             shared.warehouse.execute("UPDATE tailrace.lock SET process = 2")
-    left = look(shared.ledger)
+    left = read_lock(shared.ledger)
     assert ("another", OF_NOBODY) == (left.owner, left.process)
 
 
@@ -234,7 +236,7 @@ def test_a_transaction_keeps_the_lock_until_its_end(shared: Desk) -> None:
     def take_over() -> None:
         late = StandingClock(NOON + timedelta(hours=1))
         try:
-            take(other, owner="another", run_id="run-2", clock=late)
+            acquire(other, owner="another", run_id="run-2", clock=late)
         except LockHeld:
             seen.append("held")
 
@@ -262,6 +264,6 @@ def test_a_lock_that_cannot_be_given_back_hides_no_error(shared: Desk) -> None:
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             raise ZeroDivisionError
-    assert "me" == look(shared.ledger).owner
+    assert "me" == read_lock(shared.ledger).owner
     release(shared.ledger, owner="me", clock=SystemClock())
-    assert "" == look(shared.ledger).owner
+    assert "" == read_lock(shared.ledger).owner

@@ -77,7 +77,7 @@ def test_a_name_that_was_given_up_is_taken_by_another_audience(shop: Shop) -> No
     shop.audience(UNNAMED)
     shop.arrived()
     plan = shop.plan()
-    assert {"people": 3, "persons": 0} == {each.name: each.planned for each in plan.audiences}
+    assert {"people": 3, "persons": 0} == {each.ledger_key: each.planned for each in plan.audiences}
     shop.sync()
     assert ["c1", "c2", "c3"] == entered(shop)
 
@@ -114,7 +114,7 @@ def test_an_audience_takes_over_the_name_of_a_retired_one(shop: Shop) -> None:
     assert ["entered"] == [event["op"] for event in traced["events"]]
     (run,) = history.sizes(shop.project, "others", clock=shop.clock)["runs"]
     assert 3 == run["size_after"]
-    told = "SELECT audience, entered, exited, sent FROM tailrace.audience_runs WHERE entered > 0"
+    told = "SELECT sync_key, entered, exited, sent FROM tailrace.audience_runs WHERE entered > 0"
     assert [("others", 3, 0, 3), ("others before run 3", 3, 0, 3)] == sorted(shop.query(told))
     shop.arrived()
     shop.land([*ROWS, {"id": "c4"}])
@@ -153,13 +153,13 @@ def test_a_name_waits_for_a_delivery_that_is_not_settled(shop: Shop) -> None:
         "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "0.1",
     }
     assert 1 == shop.sync().exit_code
-    with pytest.raises(DeliveryIncomplete, match="people is not settled") as refused:
+    with pytest.raises(DeliveryIncomplete, match="people is pending") as refused:
         maintenance.rename(shop.project, "people", "persons", clock=shop.clock)
     assert "--exclude persons" in refused.value.hint
     plan = shop.plan()
     assert ({"people": 3}, True) == (plan.unfinished, plan.pending)
     (note,) = left_over(plan.as_dict())
-    assert "people: an earlier run has not sent 3 members" in note
+    assert "3 changes from an earlier run are pending and will be sent first." == note
     (traced,) = history.trace(shop.project, "c1", clock=shop.clock)["audiences"]
     assert [("entered", "not yet delivered")] == [(e["op"], e["fate"]) for e in traced["events"]]
     assert shop.segment is not None
@@ -169,7 +169,7 @@ def test_a_name_waits_for_a_delivery_that_is_not_settled(shop: Shop) -> None:
     shop.audience(UNNAMED, "persons")
     assert 0 == shop.sync(exclude=["persons"]).exit_code
     maintenance.rename(shop.project, "people", "persons", clock=shop.clock)
-    assert {"persons": 0, "others": 0} == {e.name: e.planned for e in shop.plan().audiences}
+    assert {"persons": 0, "others": 0} == {e.ledger_key: e.planned for e in shop.plan().audiences}
 
 
 def test_who_was_a_member_is_known_as_far_back_as_the_outbox_goes(shop: Shop) -> None:

@@ -17,7 +17,7 @@ from shop import PEOPLE, Shop
 from tailrace.clock import SystemClock
 from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.ledger import outbox, outbox_stream
-from tailrace.ledger.outbox_stream import PIECES_AHEAD, in_order, read_ahead
+from tailrace.ledger.outbox_stream import BATCHES_AHEAD, read_ahead, stream_in_order
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse import connection
 from tailrace.warehouse.connection import open_warehouse
@@ -63,7 +63,7 @@ class Stored:
 
 
 def seqs_of(stored: Stored, *ranges: tuple[int, int]) -> list[int]:
-    pieces = in_order(stored.read, ranges)
+    pieces = stream_in_order(stored.read, ranges)
     return [seq for piece in pieces for seq in piece.column(0).to_pylist()]
 
 
@@ -95,7 +95,7 @@ def test_rows_in_no_order_at_all(seqs: list[int], piece_rows: int) -> None:
 
 def test_one_statement_reads_what_is_in_order() -> None:
     """What is stored in order is not asked for twice; a later group is read up to, then past."""
-    stored = Stored(range(1, 10_001), piece_rows=outbox_stream.PIECE_ROWS)
+    stored = Stored(range(1, 10_001), piece_rows=outbox_stream.BATCH_ROWS)
     assert 10_000 == len(seqs_of(stored, (1, 10_000)))
     assert [(1, 10_000)] == stored.asked
     swapped = Stored(
@@ -106,7 +106,7 @@ def test_one_statement_reads_what_is_in_order() -> None:
 
 
 def test_wide_rows_are_asked_for_in_short_stretches() -> None:
-    stored = Stored(range(1, 3_001), piece_rows=outbox_stream.PIECE_ROWS)
+    stored = Stored(range(1, 3_001), piece_rows=outbox_stream.BATCH_ROWS)
     stored.row_bytes = outbox.PAGE_BYTES_MAX // 1_000
     assert 3_000 == len(seqs_of(stored, (1, 3_000)))
     assert all(last - first < 1_000 for first, last in stored.asked[1:])
@@ -135,7 +135,7 @@ def test_reading_ahead_ends_with_its_reader() -> None:
         assert [0] == next(ahead).column(0).to_pylist()
         assert [1] == next(ahead).column(0).to_pylist()
     assert closed.is_set()
-    assert len(taken) <= PIECES_AHEAD + 3
+    assert len(taken) <= BATCHES_AHEAD + 3
 
 
 def test_what_fails_beside_is_raised_here() -> None:
@@ -224,7 +224,7 @@ def test_what_fails_halfway_tells_no_value(tmp_path: Path) -> None:
             "SELECT id, CAST(name AS BOOLEAN) AS is_deleted FROM salesforce.told"
         )
         stream = warehouse.stream(
-            "reporting/landed", piece_rows=1_000, tables={"landed": told}, person="c"
+            "reporting/landed_status", piece_rows=1_000, tables={"landed": told}, person="c"
         )
         with pytest.raises(WarehouseFailed) as refused:
             list(stream)

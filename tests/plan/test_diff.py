@@ -124,7 +124,7 @@ def test_a_column_that_was_recorded_but_not_compared_is_looked_at(quick: Desk) -
     assert (False, 3) == ((plan := quick.plan(options=sent)).diff.unchanged, plan.changed)
 
 
-@pytest.mark.parametrize("outcome", ["rejected", "doubtful"])
+@pytest.mark.parametrize("outcome", ["rejected", "unconfirmed"])
 def test_what_is_owed_is_planned_though_no_row_moved(quick: Desk, outcome: str) -> None:
     """Until it was delivered; then the same rows are quick again."""
     quick.script("UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c1'")
@@ -281,7 +281,7 @@ def test_a_diff_is_what_an_oracle_says(open_desk: Desk, seed: int) -> None:
             )
         landed(desk, given)
         moves, members, bad = expected(members, given)
-        planned, delivery = desk.write_down(options=allowed)
+        planned, delivery = desk.save_plan(options=allowed)
         found = {each.key: each.op for each, _ in desk.transitions(delivery)}
         assert (moves, bad) == (found, planned.diff.quarantined)
         assert len(members) == planned.diff.size_after
@@ -305,7 +305,7 @@ def test_old_and_new_values_come_back_as_they_went_in(open_desk: Desk) -> None:
     landed(desk, [(("x", 1), first)])
     desk.deliver()
     landed(desk, [(("x", 1), ("NULL",) * 6)])
-    _, delivery = desk.write_down()
+    _, delivery = desk.save_plan()
     ((moved, _),) = desk.transitions(delivery)
     old = {name: value for name, value in moved.old.items() if name not in ("a", "b")}
     assert dict.fromkeys(old) == {name: moved.new[name] for name in old}
@@ -364,7 +364,7 @@ def test_equal_plans_have_equal_digests_and_others_have_not(desk: Desk) -> None:
 def test_a_plan_of_many_audiences_keeps_them_apart(desk: Desk) -> None:
     """One that needs a trial cast in between costs the others nothing."""
     from tailrace.plan.planner import Planner
-    from tailrace.run.delivery import write_down
+    from tailrace.run.delivery import save_plan
 
     desk.store.audience(PEOPLE.replace("score: score", "city2: city"), "before")
     desk.store.audience(PEOPLE, "zz_last")
@@ -384,5 +384,5 @@ def test_a_plan_of_many_audiences_keeps_them_apart(desk: Desk) -> None:
     changed: list[AudiencePlan] = list(made.audiences)
     assert [1, 1, 1] == [each.changed for each in changed]
     for each in changed:
-        delivery = write_down(desk.ledger, run, each, options=PlanOptions())
+        delivery = save_plan(desk.ledger, run, each, options=PlanOptions())
         assert ["c1"] == [t.key[0] for t, _ in desk.transitions(delivery)]

@@ -10,7 +10,7 @@ Each file under `plans/` is one history of an audience called people, told in se
 * `-- include NAME`: the sections of `plans/include/NAME.sql`.
 
 In brackets behind before, then and now stands what the run is told, or what happens in it:
-`rejected: KEY KEY`, `doubtful: KEY`, `at: TIME`, `upstream: OBJECT`, `allow: GUARD`,
+`rejected: KEY KEY`, `unconfirmed: KEY`, `at: TIME`, `upstream: OBJECT`, `allow: GUARD`,
 `on_new_column: send` and the other two choices, `intent: accept`, and `warehouse: NAME` for a case
 of one engine only.
 """
@@ -160,7 +160,7 @@ def carry_out(desk: Desk, section: Section) -> str:
         desk.now = datetime.fromisoformat(told["at"]).replace(tzinfo=UTC)
     if "upstream" in told:
         run = desk.start_run()
-        desk.ledger.record_extract(
+        desk.ledger.save_extract(
             run,
             object=told["upstream"],
             table_name=told["upstream"].lower(),
@@ -179,7 +179,7 @@ def carry_out(desk: Desk, section: Section) -> str:
         **{name: told.get(name) for name in DEFAULTS},  # type: ignore[arg-type]
         intent=told.get("intent", "changes"),  # type: ignore[arg-type]
     )
-    planned, delivery = desk.write_down(options=options)
+    planned, delivery = desk.save_plan(options=options)
     text = outbox(desk, planned, delivery)
     if planned.status != "held":
         sent = counted(desk, delivery)
@@ -189,7 +189,7 @@ def carry_out(desk: Desk, section: Section) -> str:
         desk.settle(
             delivery,
             rejected=told.get("rejected", "").split(),
-            doubtful=told.get("doubtful", "").split(),
+            unconfirmed=told.get("unconfirmed", "").split(),
         )
     return text
 

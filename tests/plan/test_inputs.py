@@ -14,7 +14,7 @@ from warehouses.stores import WAREHOUSES
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
-from tailrace.run.delivery import write_down
+from tailrace.run.delivery import save_plan
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 HEADER = """/* ---
@@ -69,11 +69,11 @@ def deliver(desk: Desk, chance: random.Random | None = None) -> None:
     for plan in planned(desk).values():
         if plan.skipped:
             continue
-        delivery = write_down(desk.ledger, run, plan, options=PlanOptions())
+        delivery = save_plan(desk.ledger, run, plan, options=PlanOptions())
         if plan.status == "held":
             continue
         failing = chance.sample(["c1", "c2", "c3"], 1) if chance and chance.random() < 0.3 else []
-        outcome = "rejected" if chance is None or chance.random() < 0.5 else "doubtful"
+        outcome = "rejected" if chance is None or chance.random() < 0.5 else "unconfirmed"
         desk.settle(delivery, **{outcome: failing})
 
 

@@ -201,11 +201,11 @@ def test_the_order_of_the_key_s_parts_means_nothing(desk: Desk) -> None:
 
 def test_a_reset_starts_again_with_another_key(desk: Desk) -> None:
     """Nothing of the old key is left to stand in the way, doubts included."""
-    desk.deliver(doubtful=["c1"])
+    desk.deliver(unconfirmed=["c1"])
     people(desk, key="email")
     planned = desk.deliver(options=PlanOptions(intent="accept"))
     assert (2, 0) == (planned.entered, planned.exited)
-    assert (0, 0) == desk.ledger.pending("people")
+    assert (0, 0) == desk.ledger.unresolved_counts("people")
     assert ["email", "city"] == list(snapshot(desk))[:2]
     assert 0 == desk.plan().planned
 
@@ -226,7 +226,7 @@ def test_a_column_that_comes_is_filled_in_for_members_only(desk: Desk) -> None:
     desk.deliver()
     desk.script("INSERT INTO salesforce.contact VALUES ('c2', 'b@example.com', NULL, 2)")
     people(desk, properties="city: city, score: score")
-    planned, delivery = desk.write_down()
+    planned, delivery = desk.save_plan()
     assert (1, 0, 0) == (planned.entered, planned.changed, planned.exited)
     assert [("c1", 1), ("c2", None)] == desk.query(
         "SELECT id, score FROM tailrace.snapshot__people ORDER BY id"
@@ -303,7 +303,7 @@ def test_rows_of_the_outbox_outlive_the_columns_they_had(desk: Desk) -> None:
 
 
 def test_a_column_may_be_called_as_a_statement_calls_a_table(desk: Desk) -> None:
-    """Every letter, as keys and as values: planned, refused, doubtful, told again, looked at."""
+    """Every letter, as keys and as values: planned, refused, unconfirmed, told again, looked at."""
     given = dict.fromkeys(ascii_lowercase, "score") | {"d": "id", "o": "city", "u": "email"}
     select = ", ".join(f'{column} AS "{name}"' for name, column in given.items())
     mapped = ", ".join(f'"{name}": "{name}"' for name in ascii_lowercase)
@@ -313,11 +313,11 @@ def test_a_column_may_be_called_as_a_statement_calls_a_table(desk: Desk) -> None
         people(desk, key="[d, o]", user="u", properties=mapped, select=select + more)
 
     put()
-    assert 2 == desk.deliver(doubtful=["c1 Oslo"], rejected=["c2 Oslo"]).entered
+    assert 2 == desk.deliver(unconfirmed=["c1 Oslo"], rejected=["c2 Oslo"]).entered
     assert 2 == desk.deliver(rejected=["c1 Oslo"]).entered
     assert 1 == desk.deliver().entered
     desk.script("UPDATE salesforce.contact SET score = 9 WHERE id = 'c1'")
-    assert 1 == desk.deliver(doubtful=["c1 Oslo"]).changed
+    assert 1 == desk.deliver(unconfirmed=["c1 Oslo"]).changed
     desk.script("INSERT INTO salesforce.contact VALUES ('c3', NULL, NULL, 1), ('c4', 'x', 'y', 1)")
     bad = PlanOptions(allow=frozenset({("people", "keys")}))
     assert (1, 1) == ((made := desk.deliver(options=bad)).entered, made.changed)

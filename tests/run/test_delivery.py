@@ -151,7 +151,7 @@ class SetClock(SystemClock):
 
 
 @pytest.fixture
-def left_behind(shop: Shop, segment: SegmentSimulator) -> Shop:
+def crashed_shop(shop: Shop, segment: SegmentSimulator) -> Shop:
     """A shop with a run of which Segment took two of six members, and then no more."""
     shop.clock = SetClock()
     shop.environ["DESTINATION__SEGMENT__BATCH_EVENTS_MAX"] = "4"
@@ -171,47 +171,47 @@ def wait(shop: Shop, hours: float) -> None:
 
 
 def test_what_is_older_than_the_memory_of_segment_is_not_sent_again(
-    left_behind: Shop, segment: SegmentSimulator
+    crashed_shop: Shop, segment: SegmentSimulator
 ) -> None:
     """Refused with the count of those that may come twice, until it is asked for."""
-    wait(left_behind, 25)
+    wait(crashed_shop, 25)
     for _ in range(2):
-        done = left_behind.sync()
+        done = crashed_shop.sync()
         assert (1, [ResendRefused]) == (done.exit_code, [type(each) for each in done.errors])
         assert "25 hours" in done.errors[0].message
         assert "4 of its members" in done.errors[0].message
         assert "--resend" in done.errors[0].hint
         assert ("failed", 0) == (done.audiences[0]["status"], done.audiences[0]["sent"])
     assert 4 == len(segment.events)
-    done = left_behind.sync(resend=True)
+    done = crashed_shop.sync(resend=True)
     assert (0, 12) == (done.exit_code, len(segment.events))
     assert 6 == done.audiences[0]["resumed"]
 
 
 def test_what_segment_still_remembers_is_finished(
-    left_behind: Shop, segment: SegmentSimulator
+    crashed_shop: Shop, segment: SegmentSimulator
 ) -> None:
-    wait(left_behind, 23)
-    assert 0 == left_behind.sync().exit_code
+    wait(crashed_shop, 23)
+    assert 0 == crashed_shop.sync().exit_code
     assert (12, []) == (len(segment.events), segment.inbox.clashes)
 
 
 def test_an_audience_that_waits_for_a_decision_holds_no_other_back(
-    left_behind: Shop, segment: SegmentSimulator
+    crashed_shop: Shop, segment: SegmentSimulator
 ) -> None:
-    wait(left_behind, 25)
-    left_behind.audience(PEOPLE.replace("audience: people", "audience: others"), "others")
-    done = left_behind.sync()
+    wait(crashed_shop, 25)
+    crashed_shop.audience(PEOPLE.replace("audience: people", "audience: others"), "others")
+    done = crashed_shop.sync()
     assert {"people": "failed", "others": "ok"} == {
         each["audience"]: each["status"] for each in done.audiences
     }
     assert 1 == done.exit_code
 
 
-def test_how_long_segment_remembers_is_a_setting(left_behind: Shop) -> None:
-    wait(left_behind, 25)
-    left_behind.environ["DESTINATION__SEGMENT__RESEND_HOURS_MAX"] = "48"
-    assert 0 == left_behind.sync().exit_code
+def test_how_long_segment_remembers_is_a_setting(crashed_shop: Shop) -> None:
+    wait(crashed_shop, 25)
+    crashed_shop.environ["DESTINATION__SEGMENT__RESEND_HOURS_MAX"] = "48"
+    assert 0 == crashed_shop.sync().exit_code
 
 
 DEALS = PEOPLE.replace("key: id", "key: city").replace(

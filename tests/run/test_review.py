@@ -64,6 +64,23 @@ def test_whatever_moved_is_refused(shop: Shop, moved: str, told: str) -> None:
     assert shop.arrived() == []
 
 
+def test_a_plan_of_another_engine_is_refused(shop: Shop) -> None:
+    """Another engine, or another version of it, may compute other values from the same rows."""
+    file = shop.root / "plan.json"
+    shop.plan(out=file)
+    saved = json.loads(file.read_text())
+    engine = saved["tailrace_plan"]["engine"]
+    saved["tailrace_plan"]["engine"] = "duckdb v0.1"
+    file.write_text(json.dumps(saved))
+
+    done = shop.sync(plan_file=file)
+
+    assert done.exit_code == 1
+    (error,) = done.errors
+    assert f"The plan was made by duckdb v0.1, this is {engine}" in error.message
+    assert shop.arrived() == []
+
+
 def test_the_choices_of_the_review_are_carried_out(shop: Shop) -> None:
     """A guard that was allowed in the review is allowed in the run."""
     shop.audience(PEOPLE.replace("key: id", "key: id\nguards: {min_rows: 5}"))

@@ -101,7 +101,7 @@ class History:
         }
 
     def gaps(self) -> list[tuple[Any, ...]]:
-        """Settled audience runs whose numbers do not add up."""
+        """Finished audience runs whose numbers do not add up."""
         return self.warehouse.execute(
             "SELECT * FROM tailrace.audience_runs "
             "WHERE phase = 'done' AND entered + changed + exited <> sent + rejected"

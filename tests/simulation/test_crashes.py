@@ -100,7 +100,7 @@ class Scene:
         assert segment.inbox.clashes == [], death
         shop = Shop(self.folder, segment)
         gaps = shop.query(
-            "SELECT audience FROM tailrace.audience_runs "
+            "SELECT sync_key FROM tailrace.audience_runs "
             "WHERE phase <> 'done' OR entered + changed + exited <> sent + rejected"
         )
         assert gaps == [], death

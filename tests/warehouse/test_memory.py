@@ -12,7 +12,7 @@ from tailrace.clock import SystemClock
 from tailrace.errors import MemoryShort, StatementRefused
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse.connection import Warehouse, open_warehouse
-from tailrace.warehouse.memory import FEW_MEGABYTES, FEW_THREADS, Buffers
+from tailrace.warehouse.memory import LOW_MEGABYTES, LOW_THREADS, MemoryLimit
 
 # A list is held whole: no disk helps.
 HELD_WHOLE = "SELECT LEN(LIST(i)) FROM RANGE(12000000) AS r(i)"
@@ -39,27 +39,27 @@ def limits(warehouse: Warehouse) -> tuple[str, int]:
 def test_few_for_a_while(warehouse: Warehouse) -> None:
     """Inside, little memory and few threads; afterwards as before, whatever happened."""
     before = gibibytes(warehouse)
-    buffers = Buffers(warehouse)
-    with buffers.few():
+    memory_limit = MemoryLimit(warehouse)
+    with memory_limit.low_memory():
         inside = limits(warehouse)
-        with buffers.few():
+        with memory_limit.low_memory():
             assert inside == limits(warehouse)
         assert inside == limits(warehouse)
     assert before == pytest.approx(gibibytes(warehouse), abs=0.2)
-    assert (f"{FEW_MEGABYTES}.0 MiB", FEW_THREADS) == (inside[0], max(FEW_THREADS, inside[1]))
-    with pytest.raises(StatementRefused), buffers.few():
+    assert (f"{LOW_MEGABYTES}.0 MiB", LOW_THREADS) == (inside[0], max(LOW_THREADS, inside[1]))
+    with pytest.raises(StatementRefused), memory_limit.low_memory():
         warehouse.execute("SELECT none")
     assert before == pytest.approx(gibibytes(warehouse), abs=0.2)
 
 
 def test_a_step_that_needs_more_gets_it(warehouse: Warehouse) -> None:
     """What does not fit is done again with all that is allowed; what follows is sparing again."""
-    buffers = Buffers(warehouse)
-    with buffers.few():
+    memory_limit = MemoryLimit(warehouse)
+    with memory_limit.low_memory():
         with pytest.raises(MemoryShort, match="too little memory"):
             warehouse.execute(HELD_WHOLE)
-        assert [(12_000_000,)] == buffers.sparing(lambda: warehouse.execute(HELD_WHOLE))
-        assert f"{FEW_MEGABYTES}.0 MiB" == limits(warehouse)[0]
+        assert [(12_000_000,)] == memory_limit.run_low_memory(lambda: warehouse.execute(HELD_WHOLE))
+        assert f"{LOW_MEGABYTES}.0 MiB" == limits(warehouse)[0]
 
 
 def test_another_failure_is_no_reason_to_try_again(warehouse: Warehouse) -> None:
@@ -71,8 +71,8 @@ def test_another_failure_is_no_reason_to_try_again(warehouse: Warehouse) -> None
         warehouse.execute("SELECT none")
 
     with pytest.raises(StatementRefused):
-        Buffers(warehouse).sparing(step)
-    assert [f"{FEW_MEGABYTES}.0 MiB"] == seen
+        MemoryLimit(warehouse).run_low_memory(step)
+    assert [f"{LOW_MEGABYTES}.0 MiB"] == seen
 
 
 def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.Mon
         return run(self, name, **bindings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Warehouse, "run", watched)
-    few = {f"{FEW_MEGABYTES}.0 MiB"}
+    few = {f"{LOW_MEGABYTES}.0 MiB"}
     with SegmentSimulator() as segment:
         shop = Shop(tmp_path / "shop", segment)
         shop.audience(PEOPLE)
@@ -95,6 +95,6 @@ def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.Mon
             shop.land([{"id": "c1", "email": "a@example.com", "city": city}])
             assert 0 == shop.sync().exit_code
             enqueued = next(name for name in seen if name.startswith("outbox/enqueue"))
-            for name in (enqueued, "ledger/acknowledge", "ledger/remember_members"):
+            for name in (enqueued, "ledger/acknowledge", "ledger/insert_delivered_members"):
                 assert few == seen[name]
             assert (city == "Oslo") == (few == seen["plan/transitions"])

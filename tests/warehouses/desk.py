@@ -19,12 +19,12 @@ from warehouses.stores import Store, store_on
 from tailrace.clock import SystemClock
 from tailrace.destinations.messages import Transition
 from tailrace.ledger.ledger import Ledger, Run
-from tailrace.ledger.outbox import unsettled
+from tailrace.ledger.outbox import pending_transitions
 from tailrace.models.loader import Models, read_models
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
-from tailrace.run.delivery import Delivery, write_down
+from tailrace.run.delivery import Delivery, save_plan
 from tailrace.warehouse.connection import Warehouse, open_warehouse
 
 NOBODY: Collection[str] = frozenset()
@@ -89,13 +89,13 @@ class Desk:
         (audience,) = plan.audiences
         return audience
 
-    def write_down(
+    def save_plan(
         self, name: str = "people", *, options: PlanOptions | None = None
     ) -> tuple[AudiencePlan, Delivery]:
         """A run's plan, committed and not delivered."""
         run = self.start_run()
         planned = self.plan(name, options=options, run=run)
-        return planned, write_down(self.ledger, run, planned, options=options or PlanOptions())
+        return planned, save_plan(self.ledger, run, planned, options=options or PlanOptions())
 
     def start_run(self) -> Run:
         return self.ledger.start_run("sync", suffix="test")
@@ -103,7 +103,7 @@ class Desk:
     def transitions(self, delivery: Delivery) -> list[tuple[Transition, bool]]:
         """What waits in the outbox, with whether it is to be sent."""
         return list(
-            unsettled(
+            pending_transitions(
                 self.ledger,
                 delivery.run_seq,
                 delivery.audience,
@@ -117,12 +117,12 @@ class Desk:
         delivery: Delivery,
         *,
         rejected: Collection[str] = NOBODY,
-        doubtful: Collection[str] = NOBODY,
+        unconfirmed: Collection[str] = NOBODY,
     ) -> None:
-        """Segment took all of it, but for these keys; doubtful are those it perhaps took before."""
+        """Accept all transitions but these; `unconfirmed` ones may have arrived earlier."""
         for each, _ in self.transitions(delivery):
             key = " ".join(map(str, each.key))
-            if key in rejected or key in doubtful:
+            if key in rejected or key in unconfirmed:
                 self.ledger.reject(
                     delivery.run_seq,
                     delivery.audience.ledger_key,
@@ -133,7 +133,7 @@ class Desk:
                     attempts=1,
                     message_id=None,
                     payload=None,
-                    doubtful=key in doubtful,
+                    unconfirmed=key in unconfirmed,
                 )
         self.acknowledge(delivery, 1, delivery.planned)
         self.ledger.advance(
@@ -154,7 +154,7 @@ class Desk:
     def deliver(self, name: str = "people", **options: Any) -> AudiencePlan:
         """A whole run: plan, write down, settle. What is held stays where it is."""
         plan_options = options.pop("options", None)
-        planned, delivery = self.write_down(name, options=plan_options)
+        planned, delivery = self.save_plan(name, options=plan_options)
         if planned.status != "held":
             self.settle(delivery, **options)
         return planned

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from warehouses.desk import Desk, desk_on
 
-from tailrace.errors import LedgerGap
+from tailrace.errors import LedgerGap, MemoryShort
 from tailrace.ledger.outbox import SORTED_ROWS_MAX, enqueue
 from tailrace.warehouse.statements import TableName
 
@@ -65,7 +66,7 @@ def test_the_rows_of_a_user_stand_together(desk: Desk, rows: int, email: str) ->
     """Numbered from 1 without a gap; first who has several rows, each one's rows side by side."""
     desk.store.audience(PEOPLE)
     land(desk, rows, email)
-    _, delivery = desk.write_down()
+    _, delivery = desk.save_plan()
     numbered = desk.query("SELECT seq, email FROM tailrace.outbox__people ORDER BY seq")
     assert [*range(1, rows + 1)] == [seq for seq, _ in numbered]
     users = [user for _, user in numbered if user is not None]
@@ -83,13 +84,35 @@ def test_what_the_engine_did_not_take_is_a_gap(desk: Desk) -> None:
     """Nothing is sent of a plan of which not every row stands in the outbox."""
     desk.store.audience(PEOPLE)
     land(desk, 3, "CONCAT('u', i)")
-    planned, delivery = desk.write_down()
+    planned, delivery = desk.save_plan()
     once = TableName("tailrace", "moved_once")
     # Whoever counts it finds three rows, and whoever reads it afterwards none.
     desk.warehouse.execute(
         "CREATE SEQUENCE tailrace.looks; CREATE VIEW tailrace.moved_once AS "
         "SELECT * FROM tailrace.outbox__people WHERE NEXTVAL('tailrace.looks') <= 3"
     )
-    with pytest.raises(LedgerGap, match="3 planned, 0 written down"):
+    with pytest.raises(LedgerGap, match="3 planned, 0 saved"):
         enqueue(desk.ledger, 99, delivery.audience, transitions=once, shape=planned.shape)
     desk.warehouse.execute("DROP VIEW tailrace.moved_once; DROP SEQUENCE tailrace.looks")
+
+
+@pytest.mark.parametrize("rows_max", [1, 2, 3, 6])
+def test_a_page_that_exceeds_the_memory_is_read_in_halves(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, rows_max: int
+) -> None:
+    """Every transition once and in order, however often the page is halved."""
+    desk.store.audience(PEOPLE)
+    land(desk, 7, "CONCAT('u', i)")
+    _, delivery = desk.save_plan()
+    run = desk.warehouse.run
+
+    def run_with_little_memory(name: str, /, **bindings: Any) -> list[tuple[Any, ...]]:
+        rows = run(name, **bindings)
+        if name == "outbox/page" and len(rows) > rows_max:
+            raise MemoryShort("too little memory")
+        return rows
+
+    monkeypatch.setattr(desk.warehouse, "run", run_with_little_memory)
+    assert [1, 2, 3, 4, 5, 6, 7] == [row.seq for row, _ in desk.transitions(delivery)]
+    monkeypatch.undo()
+    desk.acknowledge(delivery, 1, delivery.planned)

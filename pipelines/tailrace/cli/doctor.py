@@ -127,12 +127,12 @@ def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
 
 def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:
     from tailrace.ledger.ledger import Ledger
-    from tailrace.ledger.lock import look
+    from tailrace.ledger.lock import read_lock
 
     if "lock" not in warehouse.tables_in(warehouse.project.settings.ledger_dataset):
         yield Check(check="ledger", status="ok", found="no run yet")
         return
-    lease = look(Ledger(warehouse, clock=clock))
+    lease = read_lock(Ledger(warehouse, clock=clock))
     if lease.is_dead(now=clock.now(), single_writer=warehouse.engine.embedded):
         yield Check(check="lock", status="ok", found="free")
         return

@@ -1,7 +1,9 @@
-"""The ledger: what was planned, what the receiver acknowledged, and who is a member since.
+"""The ledger: runs, plans, acknowledgements, rejections and the members of each sync.
 
-It lives in the warehouse beside the data, so that it survives the machine of a run, and moves in
-one transaction with what it speaks of.
+It is stored in the warehouse beside the data, so it does not depend on the machine of a run and
+changes in the same transactions as the snapshots and outboxes.
+
+A sync is an audience at one destination. Its key, `sync_key`, names its tables and rows.
 """
 
 from __future__ import annotations
@@ -18,34 +20,34 @@ from tailrace.errors import LedgerGap, LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-VERSION = 3
-# The version that brought `audience_inputs`; a plan reads older ledgers as they are.
-INPUTS_VERSION = 3
+VERSION = 4
+# The version that renamed columns; commands that only read show older tables under the new names.
+SYNC_KEY_VERSION = 4
 TABLES = (
     "installation",
     "runs",
     "audience_runs",
     "acks",
     "rejections",
-    "doubtful",
+    "unconfirmed",
     "extracts",
-    "lock",
     "receivers",
     "audience_inputs",
+    "lock",
 )
-# What moves when an audience run is settled, in this order.
-SETTLING = (
-    "forget_members",
-    "remember_members",
+# Applied in this order when every transition of an audience run is delivered or rejected.
+ADVANCE_STATEMENTS = (
+    "delete_replaced_members",
+    "insert_delivered_members",
     "carry_rejections",
-    "clear_doubtful",
-    "add_doubtful",
+    "delete_confirmed",
+    "insert_unconfirmed",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A run that has begun: its number, its name, and the moment that its plans speak of."""
+    """A started run. `started_at` is the planning time of its audiences."""
 
     seq: int
     id: str
@@ -55,7 +57,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivered:
-    """The last run of an audience that its snapshot stands for."""
+    """The last finished run of a sync, which its snapshot reflects."""
 
     run_seq: int
     definition: str
@@ -68,12 +70,12 @@ class Delivered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unsettled:
-    """An audience run whose outbox is committed and not yet settled."""
+class PendingDelivery:
+    """An audience run whose outbox is committed and not completely delivered."""
 
     run_seq: int
     run_id: str
-    audience: str
+    sync_key: str
     mapping: Mapping[str, Any]
     planned_at: datetime
     planned: int
@@ -82,7 +84,7 @@ class Unsettled:
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """The columns of an audience's tables: its keys, and every other column that is mapped."""
+    """The columns of a sync's tables: its keys and the other mapped columns."""
 
     keys: tuple[Column, ...]
     columns: tuple[Column, ...]
@@ -94,7 +96,7 @@ class Shape:
 
 @dataclass(frozen=True, kw_only=True)
 class Extracted:
-    """The last word on a landed object."""
+    """The latest extract of an object."""
 
     table: str
     object: str
@@ -107,13 +109,13 @@ class Extracted:
 
 
 class Ledger:
-    """Reads and writes the ledger's tables. `installed` is false where there are none yet."""
+    """Reads and writes the tables of the ledger. `installed` is False before the first run."""
 
     def __init__(self, warehouse: Warehouse, *, clock: Clock) -> None:
         self.warehouse = warehouse
         self.clock = clock
         self.dataset = warehouse.project.settings.ledger_dataset
-        self.tables: dict[str, Binding] = {n: TableName(self.dataset, n) for n in TABLES}
+        self.tables = self._own_tables()
         self.namespace = ""
         self.installed = False
         self.version = 0
@@ -122,12 +124,14 @@ class Ledger:
     def _look(self) -> None:
         if "installation" not in self.warehouse.tables_in(self.dataset):
             return
-        for namespace, version in self._run("found_installation"):
+        for namespace, version in self._run("read_installation"):
             if version > VERSION:
                 raise LedgerTooNew(
                     f"The ledger has version {version}, this Tailrace knows up to {VERSION}"
                 )
             self.installed, self.namespace, self.version = True, namespace, int(version)
+        if self.installed and self.version < SYNC_KEY_VERSION:
+            self.tables |= self._older_tables()
 
     def has_table(self, name: str) -> bool:
         """Whether the ledger has a table yet: one of an older version lacks the newer ones."""
@@ -138,35 +142,55 @@ class Ledger:
         return self.installed and bool(self._run("ever_delivered"))
 
     def install(self, namespace: str) -> None:
-        """Create the tables, unless they are there; `namespace` is random, once for ever."""
+        """Create the tables if they do not exist. `namespace` is random and never changes."""
         if self.installed:
             return
         self.warehouse.create_dataset(self.dataset)
         with self.warehouse.transaction():
             self._run_versions()
             self._run("install", namespace=namespace, version=VERSION, now=self.clock.now())
-            self._run("put_lock", now=self.clock.now())
+            self._run("insert_lock", now=self.clock.now())
         self._look()
 
     def upgrade(self) -> None:
-        """Bring the tables of an older version up to this one. Called under the lock."""
+        """Upgrade the tables of an older version. Called under the lock."""
         if self.version < VERSION:
             with self.warehouse.transaction():
                 self._run_versions()
                 self._run("upgrade", version=VERSION)
             self.version = VERSION
+            self.tables = self._own_tables()
 
     def _run_versions(self) -> None:
+        tables = self._own_tables() | {
+            "doubtful": TableName(self.dataset, "doubtful"),
+            # An engine takes a new name without a dataset.
+            "unconfirmed": TableName(None, "unconfirmed"),
+        }
         for version in range(self.version + 1, VERSION + 1):
-            self.warehouse.run_script(f"ledger/version_{version}", tables=self.tables)
+            self.warehouse.run_script(f"ledger/version_{version}", tables=tables)
 
-    def snapshot(self, audience: str) -> TableName:
-        """The members of an audience as last acknowledged."""
-        return TableName(self.dataset, f"snapshot__{audience}")
+    def _own_tables(self) -> dict[str, Binding]:
+        return {name: TableName(self.dataset, name) for name in TABLES}
 
-    def outbox(self, audience: str) -> TableName:
-        """The transitions of an audience, planned and not yet forgotten."""
-        return TableName(self.dataset, f"outbox__{audience}")
+    def _older_tables(self) -> dict[str, Binding]:
+        """Queries that show the tables of older versions with the columns of version 4.
+
+        A command that only reads cannot upgrade the ledger.
+        """
+        tables = self._own_tables() | {"doubtful": TableName(self.dataset, "doubtful")}
+        return {
+            name: query(f"ledger/{name}_before_version_4", self.warehouse.dialect, tables=tables)
+            for name in ("audience_runs", "acks", "rejections", "unconfirmed")
+        }
+
+    def snapshot(self, sync_key: str) -> TableName:
+        """The table of a sync's members as last acknowledged."""
+        return TableName(self.dataset, f"snapshot__{sync_key}")
+
+    def outbox(self, sync_key: str) -> TableName:
+        """The table of a sync's planned transitions."""
+        return TableName(self.dataset, f"outbox__{sync_key}")
 
     def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
         return self.warehouse.run(f"ledger/{name}", tables=self.tables, **values)
@@ -174,7 +198,7 @@ class Ledger:
     # Runs
 
     def start_run(self, command: str, *, suffix: str, allowed: Sequence[str] = ()) -> Run:
-        """Number a run and write it down. Called under the lock."""
+        """Number and save a run. Called under the lock."""
         now = self.clock.now()
         ((seq,),) = self._run("next_run")
         run_id = f"{now:%Y-%m-%dT%H:%M:%SZ}-{suffix}"
@@ -193,7 +217,7 @@ class Ledger:
     def finish_run(
         self, run: Run, *, exit_code: int, error: BaseException | None, salesforce_calls: int
     ) -> None:
-        """Write down how a run ended."""
+        """Save the end of a run."""
         self._run(
             "finish_run",
             run=run.seq,
@@ -205,11 +229,11 @@ class Ledger:
         )
 
     def next_run_seq(self) -> int:
-        """The number that the next run will have."""
+        """The number of the next run."""
         return int(self._run("next_run")[0][0]) if self.installed else 1
 
     def recent_runs(self, rows_max: int) -> list[dict[str, Any]]:
-        """The latest runs, the last one first."""
+        """The latest runs, newest first."""
         rows = self._run("recent_runs", rows_max=rows_max) if self.installed else []
         return [
             {
@@ -225,14 +249,15 @@ class Ledger:
             for row in rows
         ]
 
-    def standing(self) -> list[dict[str, Any]]:
-        """Where each audience stands by its latest run, in the shape of a result."""
+    def audience_status(self) -> list[dict[str, Any]]:
+        """The status of each sync after its latest run, in the shape of a result."""
         statuses = {"held": "held", "delivering": "failed", "failed": "failed"}
         return [
             {
                 "audience": row[15],
                 "destination": row[16],
                 "lane": row[0],
+                "sync": row[0],
                 "status": statuses.get(row[2], "ok" if sum(row[5:8]) else "unchanged"),
                 "size_before": row[3],
                 "size_after": row[3] if row[2] == "held" else row[4],
@@ -253,21 +278,21 @@ class Ledger:
 
     # Audiences
 
-    def every_lane(self) -> list[str]:
-        """Every name that the ledger has had for an audience, retired ones too."""
+    def all_sync_keys(self) -> list[str]:
+        """The keys of all syncs, retired ones included."""
         return [str(row[0]) for row in self._run("latest_audience_runs")] if self.installed else []
 
-    def lanes_of(self, name: str) -> list[str]:
-        """What the ledger calls an audience, once for each destination that it went to."""
-        standing = self.standing()
-        lanes = [str(row["lane"]) for row in standing if row["audience"] == name]
-        return lanes or [str(row["lane"]) for row in standing if row["lane"] == name]
+    def sync_keys_of(self, name: str) -> list[str]:
+        """The keys of the syncs of an audience, one per destination."""
+        rows = self.audience_status()
+        sync_keys = [str(row["sync"]) for row in rows if row["audience"] == name]
+        return sync_keys or [str(row["sync"]) for row in rows if row["sync"] == name]
 
-    def last_delivered(self, audience: str) -> Delivered | None:
-        """What the snapshot of an audience stands for; none before its first delivery."""
+    def last_delivered(self, sync_key: str) -> Delivered | None:
+        """The run that the snapshot reflects, None before the first delivery."""
         if not self.installed:
             return None
-        for row in self._run("last_delivered", audience=audience):
+        for row in self._run("last_delivered", sync_key=sync_key):
             return Delivered(
                 run_seq=row[0],
                 definition=row[1],
@@ -280,95 +305,95 @@ class Ledger:
             )
         return None
 
-    def given_up(self, name: str, destination: str) -> int:
-        """The last run at which an audience gave up this name; 0 where none ever did."""
+    def name_released_at(self, name: str, destination: str) -> int:
+        """The last run that released the name of an audience, 0 if there was none."""
         if not self.installed:
             return 0
-        return int(self._run("given_up", name=name, destination=destination)[0][0])
+        return int(self._run("name_released_at", name=name, destination=destination)[0][0])
 
-    def pending(self, audience: str) -> tuple[int, int]:
-        """How many rejections and doubtful keys an audience has that are not settled."""
+    def unresolved_counts(self, sync_key: str) -> tuple[int, int]:
+        """How many open rejections and unconfirmed keys a sync has."""
         if not self.installed:
             return (0, 0)
-        ((rejections, doubtful),) = self._run("pending", audience=audience)
-        return (int(rejections), int(doubtful))
+        ((rejections, unconfirmed),) = self._run("unresolved_counts", sync_key=sync_key)
+        return (int(rejections), int(unconfirmed))
 
-    def unsettled(self) -> list[Unsettled]:
-        """Audience runs that a run left behind in the middle of their delivery."""
+    def pending_deliveries(self) -> list[PendingDelivery]:
+        """Audience runs whose delivery was interrupted, oldest first."""
         return [
-            Unsettled(
+            PendingDelivery(
                 run_seq=row[0],
                 run_id=row[1],
-                audience=row[2],
+                sync_key=row[2],
                 mapping=json.loads(row[3]),
                 planned_at=row[4],
                 planned=row[5],
                 written_at=row[6],
             )
-            for row in (self._run("audience_runs_delivering") if self.installed else [])
+            for row in (self._run("pending_deliveries") if self.installed else [])
         ]
 
-    def record_audience_run(self, run: Run, audience: str, **values: Any) -> None:
-        """Write down what a run planned for an audience."""
+    def save_audience_run(self, run: Run, sync_key: str, **values: Any) -> None:
+        """Save the plan of a sync."""
         now = self.clock.now()
-        self._run("record_audience_run", run=run.seq, audience=audience, written_at=now, **values)
+        self._run("save_audience_run", run=run.seq, sync_key=sync_key, written_at=now, **values)
 
-    def record_inputs(self, run: Run, audience: str, fingerprint: str | None) -> None:
-        """Replace the fingerprint of an audience's inputs; None forgets it."""
-        self._run("forget_inputs", audience=audience)
+    def save_inputs(self, run: Run, sync_key: str, fingerprint: str | None) -> None:
+        """Replace the fingerprint of a sync's inputs; None deletes it."""
+        self._run("delete_inputs", sync_key=sync_key)
         if fingerprint is not None:
-            self._run("record_inputs", audience=audience, run=run.seq, fingerprint=fingerprint)
+            self._run("save_inputs", sync_key=sync_key, run=run.seq, fingerprint=fingerprint)
 
-    def recorded_inputs(self) -> dict[tuple[str, int], str]:
-        """The fingerprint of each audience's inputs, by its ledger key and the run's number."""
-        if not self.installed or self.version < INPUTS_VERSION:
+    def saved_inputs(self) -> dict[tuple[str, int], str]:
+        """The fingerprint of each sync's inputs, by sync key and run_seq."""
+        if not self.installed or self.version < SYNC_KEY_VERSION:
             return {}
-        return {(str(row[0]), int(row[1])): str(row[2]) for row in self._run("recorded_inputs")}
+        return {(str(row[0]), int(row[1])): str(row[2]) for row in self._run("read_inputs")}
 
-    def retire(self, audience: str) -> None:
-        """Close the ledger of an audience; one of the same name would start anew."""
+    def retire(self, sync_key: str) -> None:
+        """Close the ledger of a sync. An audience of the same name then starts from nothing."""
         with self.warehouse.transaction():
-            self._run("retire_runs", audience=audience)
-            self.warehouse.run("ledger/drop_table", tables={"dropped": self.snapshot(audience)})
+            self._run("retire_runs", sync_key=sync_key)
+            self.warehouse.run("ledger/drop_table", tables={"dropped": self.snapshot(sync_key)})
 
-    def size(self, audience: str) -> int:
-        """How many members the snapshot has."""
-        tables = {"snapshot": self.snapshot(audience)}
+    def size(self, sync_key: str) -> int:
+        """The number of members in the snapshot."""
+        tables = {"snapshot": self.snapshot(sync_key)}
         return int(self.warehouse.run("plan/members", tables=tables)[0][0])
 
     # Delivery
 
     def acknowledge(
-        self, run_seq: int, audience: str, *, first_seq: int, last_seq: int, calls: int
+        self, run_seq: int, sync_key: str, *, first_seq: int, last_seq: int, calls: int
     ) -> None:
-        """A range of transitions is settled: delivered, or rejected row by row."""
+        """Record that every transition of a range was delivered or rejected."""
         self._run(
             "acknowledge",
             run=run_seq,
-            audience=audience,
+            sync_key=sync_key,
             first_seq=first_seq,
             last_seq=last_seq,
             calls=calls,
             now=self.clock.now(),
         )
 
-    def acknowledged(self, run_seq: int, audience: str) -> list[tuple[int, int, int]]:
-        """The settled ranges in order: first and last seq, calls."""
-        rows = self._run("acknowledged", run=run_seq, audience=audience)
+    def acknowledged(self, run_seq: int, sync_key: str) -> list[tuple[int, int, int]]:
+        """The acknowledged ranges in order: first and last seq, calls."""
+        rows = self._run("acknowledged", run=run_seq, sync_key=sync_key)
         return [(int(a), int(b), int(c)) for a, b, c in rows]
 
-    def unsettled_count(self, run_seq: int, audience: str, planned: int) -> int:
-        """How many transitions of an audience run nothing has settled yet."""
-        return planned - _covered(self.acknowledged(run_seq, audience))
+    def pending_count(self, run_seq: int, sync_key: str, planned: int) -> int:
+        """How many transitions of an audience run have no outcome yet."""
+        return planned - _covered(self.acknowledged(run_seq, sync_key))
 
     def reject(
-        self, run_seq: int, audience: str, *, seq: int, path: str = "", **values: Any
+        self, run_seq: int, sync_key: str, *, seq: int, path: str = "", **values: Any
     ) -> None:
-        """A transition was refused. Called in the transaction that settles its range."""
+        """Record a rejection. Called in the transaction that acknowledges its range."""
         self._run(
             "reject",
             run=run_seq,
-            audience=audience,
+            sync_key=sync_key,
             seq=seq,
             path=path,
             now=self.clock.now(),
@@ -376,40 +401,44 @@ class Ledger:
         )
 
     def advance(
-        self, run_seq: int, audience: str, shape: Shape, *, planned: int
+        self, run_seq: int, sync_key: str, shape: Shape, *, planned: int
     ) -> tuple[int, int]:
-        """Move the snapshot to what a settled audience run delivered, in one transaction.
+        """Apply what an audience run delivered to the snapshot, in one transaction.
 
         Returns:
-            How many transitions were delivered, and how many refused.
+            The numbers of delivered and of rejected transitions.
 
         Raises:
-            LedgerGap: A planned transition is neither delivered nor refused.
+            LedgerGap: A planned transition is neither delivered nor rejected.
         """
-        ranges = self.acknowledged(run_seq, audience)
+        ranges = self.acknowledged(run_seq, sync_key)
         covered = _covered(ranges)
         if covered != planned:
-            raise LedgerGap(f"{audience}: {planned} planned, {covered} settled")
-        ((rejected,),) = self._run("count_rejected", run=run_seq, audience=audience)
+            raise LedgerGap(f"{sync_key}: {planned} planned, {covered} delivered or rejected")
+        ((rejected,),) = self._run("count_rejected", run=run_seq, sync_key=sync_key)
         tables = {
             **self.tables,
-            "snapshot": self.snapshot(audience),
-            "outbox": self.outbox(audience),
+            "snapshot": self.snapshot(sync_key),
+            "outbox": self.outbox(sync_key),
         }
-        names: dict[str, Any] = {"run": run_seq, "audience": audience, "now": self.clock.now()}
-        tables["settled"] = query(
-            "ledger/settled", self.warehouse.dialect, tables=tables, run=run_seq, audience=audience
+        names: dict[str, Any] = {"run": run_seq, "sync_key": sync_key, "now": self.clock.now()}
+        tables["delivered"] = query(
+            "ledger/delivered_transitions",
+            self.warehouse.dialect,
+            tables=tables,
+            run=run_seq,
+            sync_key=sync_key,
         )
         with self.warehouse.transaction():
-            for name in SETTLING if planned else ():
+            for name in ADVANCE_STATEMENTS if planned else ():
                 self.warehouse.run(f"ledger/{name}", tables=tables, columns=shape.lists, **names)
             self._run("resolve_rejections", **names)
             self._run(
                 "finish_audience_run",
                 **names,
                 phase="done",
-                # Who was refused has not moved.
-                size_after=self.size(audience) if rejected else None,
+                # A rejected member is as before.
+                size_after=self.size(sync_key) if rejected else None,
                 sent=planned - rejected,
                 rejected=rejected,
                 calls=sum(calls for _, _, calls in ranges),
@@ -418,12 +447,12 @@ class Ledger:
 
     # Upstream
 
-    def record_extract(self, run: Run, **values: Any) -> None:
-        """Write down what an extract landed of one object."""
-        self._run("record_extract", run=run.seq, now=self.clock.now(), **values)
+    def save_extract(self, run: Run, **values: Any) -> None:
+        """Save the result of one object's extract."""
+        self._run("save_extract", run=run.seq, now=self.clock.now(), **values)
 
     def last_extracts(self) -> dict[str, Extracted]:
-        """The last word on each landed object, by its table's name."""
+        """The latest extract of each object, by table name."""
         if not self.installed:
             return {}
         return {
@@ -446,7 +475,7 @@ class Ledger:
 
 
 def _covered(ranges: Sequence[tuple[int, int, int]]) -> int:
-    """How many different numbers lie in the ranges, which may overlap after a resume.
+    """The number of different seqs in the ranges, which may overlap after a resume.
 
     >>> _covered([(1, 3, 0), (2, 5, 0), (7, 7, 0)])
     6
@@ -460,7 +489,7 @@ def _covered(ranges: Sequence[tuple[int, int, int]]) -> int:
 
 
 def gaps(ranges: Sequence[tuple[int, int, int]], planned: int) -> Iterator[tuple[int, int]]:
-    """The ranges of 1…planned that nothing has settled yet.
+    """The ranges of 1…planned without an outcome.
 
     >>> list(gaps([(3, 4, 0)], 6))
     [(1, 2), (5, 6)]

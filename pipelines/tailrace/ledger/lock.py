@@ -1,8 +1,8 @@
-"""One run at a time: a lease on the ledger, kept alive by a heartbeat.
+"""The run lock: a lease in the ledger that a heartbeat renews, so that only one run is active.
 
-On embedded DuckDB the file itself has one owner, so that whoever can write the lease may; on a
-shared warehouse the lease is taken by a conditional update, and a dead owner on the same machine
-is replaced at once, another's when its lease has run out.
+DuckDB lets one process open the file, so a process that can write may take the lease. On a shared
+warehouse the lease is taken by a conditional update. A dead owner on the same machine is replaced
+at once, an owner on another machine when its lease has expired.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ENDS_WITHIN_SECONDS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Who holds the lock."""
+    """The holder of the lock and the end of its lease."""
 
     owner: str
     host: str
@@ -39,7 +39,7 @@ class Lease:
     expires_at: datetime
 
     def is_dead(self, *, now: datetime, single_writer: bool) -> bool:
-        """Whether the owner can be replaced."""
+        """Whether another owner may take the lock."""
         if not self.owner or single_writer or self.expires_at <= now:
             return True
         return self.host == platform.node() and not _is_alive(self.process)
@@ -50,27 +50,27 @@ def lock(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> Iterator[N
     """Hold the ledger for the length of a run.
 
     Raises:
-        LockHeld: A living owner has it.
+        LockHeld: Another active run holds it.
     """
-    take(ledger, owner=owner, run_id=run_id, clock=clock)
+    acquire(ledger, owner=owner, run_id=run_id, clock=clock)
     try:
         if ledger.warehouse.engine.embedded:
             yield
             return
-        with _beating(ledger, owner=owner, clock=clock):
-            # Nothing is written by a run that slept through its lease and lost it.
-            ledger.warehouse.insist = partial(insist, ledger, owner=owner, clock=clock)
+        with _heartbeat(ledger, owner=owner, clock=clock):
+            # A run that lost its lease while it was suspended must not write.
+            ledger.warehouse.insist = partial(require_lock, ledger, owner=owner, clock=clock)
             yield
     finally:
         ledger.warehouse.insist = None
         release(ledger, owner=owner, clock=clock)
 
 
-def take(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> None:
+def acquire(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> None:
     """Take the lease once, without waiting."""
     lease_seconds = ledger.warehouse.project.settings.lock_lease_seconds
     now = clock.now()
-    held = look(ledger)
+    held = read_lock(ledger)
     if not held.is_dead(now=now, single_writer=ledger.warehouse.engine.embedded):
         raise LockHeld(
             f"Another run holds the lock: {held.run_id} on {held.host} (process {held.process}), "
@@ -87,20 +87,20 @@ def take(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> None:
         expected=held.owner,
         expected_until=held.expires_at,
     )
-    if look(ledger).owner != owner:
+    if read_lock(ledger).owner != owner:
         raise LockHeld("Another run took the lock at the same moment")
 
 
-def look(ledger: Ledger) -> Lease:
-    """The lease as it stands."""
+def read_lock(ledger: Ledger) -> Lease:
+    """The current lease."""
     ((owner, host, process, run_id, expires_at),) = ledger.warehouse.run(
-        "ledger/look_at_lock", tables=ledger.tables
+        "ledger/read_lock", tables=ledger.tables
     )
     return Lease(owner=owner, host=host, process=process, run_id=run_id, expires_at=expires_at)
 
 
 def release(ledger: Ledger, *, owner: str, clock: Clock) -> None:
-    """Let the next run in. Where the warehouse is gone, the lease runs out by itself."""
+    """Release the lock. If the warehouse cannot be reached, the lease expires."""
     try:
         ledger.warehouse.run(
             "ledger/release_lock", tables=ledger.tables, owner=owner, now=clock.now()
@@ -109,48 +109,48 @@ def release(ledger: Ledger, *, owner: str, clock: Clock) -> None:
         log.warning("The lock could not be released: %s", error.message)
 
 
-def insist(ledger: Ledger, *, owner: str, clock: Clock) -> None:
-    """Renew the lease as the first step of a transaction: nobody takes it before the last one.
+def require_lock(ledger: Ledger, *, owner: str, clock: Clock) -> None:
+    """Renew the lease as the first step of a transaction, so that it cannot be taken meanwhile.
 
     Raises:
-        LockHeld: Somebody already did.
+        LockHeld: Another run took the lock.
     """
-    _beat(ledger.warehouse, ledger, owner=owner, clock=clock)
-    holder = look(ledger)
+    _renew(ledger.warehouse, ledger, owner=owner, clock=clock)
+    holder = read_lock(ledger)
     if holder.owner != owner:
         by = holder.run_id or "another run"
-        raise LockHeld(f"The lease ran out, and {by} took the lock over")
+        raise LockHeld(f"The lease ran out, and {by} took the lock")
 
 
-def _beat(warehouse: Warehouse, ledger: Ledger, *, owner: str, clock: Clock) -> None:
+def _renew(warehouse: Warehouse, ledger: Ledger, *, owner: str, clock: Clock) -> None:
     lease_seconds = warehouse.project.settings.lock_lease_seconds
     expires_at = clock.now() + timedelta(seconds=lease_seconds)
-    warehouse.run("ledger/beat_lock", tables=ledger.tables, owner=owner, expires_at=expires_at)
+    warehouse.run("ledger/renew_lock", tables=ledger.tables, owner=owner, expires_at=expires_at)
 
 
 @contextmanager
-def _beating(ledger: Ledger, *, owner: str, clock: Clock) -> Iterator[None]:
-    """Renew the lease over a connection of its own, since the run's may be busy for minutes."""
-    beside = ledger.warehouse.another()
-    pause_seconds = beside.project.settings.lock_lease_seconds / BEATS_PER_LEASE
+def _heartbeat(ledger: Ledger, *, owner: str, clock: Clock) -> Iterator[None]:
+    """Renew the lease over a second connection, because a statement of the run may take minutes."""
+    connection = ledger.warehouse.another()
+    pause_seconds = connection.project.settings.lock_lease_seconds / BEATS_PER_LEASE
     ended = threading.Event()
 
-    def beat() -> None:
+    def renew_until_ended() -> None:
         while not ended.wait(pause_seconds):
             try:
-                _beat(beside, ledger, owner=owner, clock=clock)
+                _renew(connection, ledger, owner=owner, clock=clock)
             except WarehouseFailed as error:
-                # The next beat may get through; if none does, the run loses the lock and is told.
+                # The next renewal may succeed. If none does, the next transaction raises LockHeld.
                 log.warning("The lock could not be renewed: %s", error.message)
 
-    thread = threading.Thread(target=beat, name="tailrace-lock", daemon=True)
+    thread = threading.Thread(target=renew_until_ended, name="tailrace-lock", daemon=True)
     thread.start()
     try:
         yield
     finally:
         ended.set()
         thread.join(timeout=ENDS_WITHIN_SECONDS)
-        beside.client.close_connection()
+        connection.client.close_connection()
 
 
 def _is_alive(process: int) -> bool:

@@ -1,4 +1,4 @@
-"""Upkeep of the ledger between runs: rename, purge, and the list of what was refused."""
+"""Ledger maintenance between runs: rename, purge, and the list of rejections."""
 
 from __future__ import annotations
 
@@ -24,40 +24,42 @@ REMEMBERED_HOURS = 24
 
 
 def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock) -> dict[str, Any]:
-    """Carry an audience's ledger over to a new name, so that nobody enters and nobody exits.
+    """Carry an audience's ledger over to a new name, so that no member enters or exits.
 
     Raises:
         NothingSelected: The old name is not in the ledger, the new one already is, or is no name.
-        DeliveryIncomplete: A delivery under the old name is not settled.
+        DeliveryIncomplete: A delivery under the old name is pending.
     """
     if not is_name(new_name):
         raise NothingSelected(f'"{new_name}" cannot be the name of an audience', hint=NAME_HINT)
     with _locked(project, "rename", clock=clock) as ledger:
-        standing = ledger.standing()
-        lanes = {
-            str(row["lane"]): ledger_key(new_name, str(row["destination"]))
-            for row in standing
+        statuses = ledger.audience_status()
+        sync_keys = {
+            str(row["sync"]): ledger_key(new_name, str(row["destination"]))
+            for row in statuses
             if row["audience"] == old_name
         }
-        if not lanes:
-            suggestion = did_you_mean(old_name, [str(row["audience"]) for row in standing])
+        if not sync_keys:
+            suggestion = did_you_mean(old_name, [str(row["audience"]) for row in statuses])
             raise NothingSelected(f'The ledger has no audience "{old_name}".{suggestion}')
-        if any(row["lane"] in lanes.values() or row["audience"] == new_name for row in standing):
+        if any(
+            row["sync"] in sync_keys.values() or row["audience"] == new_name for row in statuses
+        ):
             raise NothingSelected(
                 f'The ledger already has an audience "{new_name}"',
                 hint=f"Retire it first with: tailrace retire {new_name}",
             )
-        if any(each.audience in lanes for each in ledger.unsettled()):
+        if any(each.sync_key in sync_keys for each in ledger.pending_deliveries()):
             raise DeliveryIncomplete(
-                f"A delivery of {old_name} is not settled",
+                f"A delivery of {old_name} is pending",
                 hint="Finish it with: tailrace sync. Where a file has the new name by now: "
                 f"tailrace sync --exclude {new_name}",
             )
         run = ledger.start_run("rename", suffix=secrets.token_hex(2))
         with ledger.warehouse.transaction():
-            for old_lane, new_lane in lanes.items():
-                _set_aside(ledger, run, new_lane)
-                _rename(ledger, run, old_lane, new_lane, name=new_name)
+            for old_key, new_key in sync_keys.items():
+                _archive(ledger, run, new_key)
+                _rename(ledger, run, old_key, new_key, name=new_name)
             ledger.finish_run(run, exit_code=0, error=None, salesforce_calls=0)
     return {"renamed": {"from": old_name, "to": new_name}}
 
@@ -84,7 +86,7 @@ def purge(
 
 
 def rejected(project: ProjectConfig, *, clock: Clock) -> dict[str, Any]:
-    """What was refused and is not settled, by audience and reason."""
+    """Open rejections by audience and reason."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         return {"rejected": rejected_by_reason(Ledger(warehouse, clock=clock))}
 
@@ -101,42 +103,42 @@ def _locked(project: ProjectConfig, command: str, *, clock: Clock) -> Iterator[L
             yield ledger
 
 
-def _set_aside(ledger: Ledger, run: Run, lane: str) -> None:
+def _archive(ledger: Ledger, run: Run, sync_key: str) -> None:
     """What a retired audience left under a name makes room for the one that takes it over."""
-    if lane in ledger.every_lane():
-        ledger.warehouse.run("ledger/drop_table", tables={"dropped": ledger.outbox(lane)})
-        _rename_rows(ledger, lane, f"{lane} before run {run.seq}", before=run.seq)
+    if sync_key in ledger.all_sync_keys():
+        ledger.warehouse.run("ledger/drop_table", tables={"dropped": ledger.outbox(sync_key)})
+        _rename_rows(ledger, sync_key, f"{sync_key} before run {run.seq}", before=run.seq)
 
 
-def _rename(ledger: Ledger, run: Run, old_lane: str, new_lane: str, *, name: str) -> None:
+def _rename(ledger: Ledger, run: Run, old_key: str, new_key: str, *, name: str) -> None:
     warehouse = ledger.warehouse
     there = warehouse.tables_in(ledger.dataset)
     for old, new in (
-        (ledger.snapshot(old_lane), ledger.snapshot(new_lane)),
-        (ledger.outbox(old_lane), ledger.outbox(new_lane)),
+        (ledger.snapshot(old_key), ledger.snapshot(new_key)),
+        (ledger.outbox(old_key), ledger.outbox(new_key)),
     ):
         # What was only ever held has no tables.
         if old.name in there:
             tables = {"renamed": old, "named": TableName(None, new.name)}
             warehouse.run("ledger/rename_table", tables=tables)
     warehouse.run(
-        "ledger/give_up_name",
+        "ledger/release_name",
         tables=ledger.tables,
         run=run.seq,
-        audience=old_lane,
+        sync_key=old_key,
         now=run.started_at,
     )
-    _rename_rows(ledger, old_lane, new_lane, before=run.seq)
-    warehouse.run("ledger/rename_title", tables=ledger.tables, audience=new_lane, name=name)
+    _rename_rows(ledger, old_key, new_key, before=run.seq)
+    warehouse.run("ledger/rename_audience", tables=ledger.tables, sync_key=new_key, name=name)
 
 
-def _rename_rows(ledger: Ledger, old_lane: str, new_lane: str, *, before: int) -> None:
-    for table in ("audience_runs", "acks", "rejections", "doubtful"):
+def _rename_rows(ledger: Ledger, old_key: str, new_key: str, *, before: int) -> None:
+    for table in ("audience_runs", "acks", "rejections", "unconfirmed"):
         ledger.warehouse.run(
             "ledger/rename_rows",
             tables={"renamed": ledger.tables[table]},
-            old_name=old_lane,
-            new_name=new_lane,
+            old_key=old_key,
+            new_key=new_key,
             before=before,
         )
 
@@ -148,12 +150,12 @@ def _purge(
     there = ledger.warehouse.tables_in(ledger.dataset)
     forgotten: dict[str, int] = {"outbox": 0, "tombstones": 0}
     with suppress(_RollBack), ledger.warehouse.transaction():
-        for lane in ledger.every_lane():
-            outbox, snapshot = ledger.outbox(lane), ledger.snapshot(lane)
+        for sync_key in ledger.all_sync_keys():
+            outbox, snapshot = ledger.outbox(sync_key), ledger.snapshot(sync_key)
             tables: dict[str, Binding] = {**ledger.tables, "outbox": outbox, "snapshot": snapshot}
             if outbox.name in there:
                 forgotten["outbox"] += _purged(
-                    ledger, "purge_outbox", outbox, tables, audience=lane, before=before
+                    ledger, "purge_outbox", outbox, tables, sync_key=sync_key, before=before
                 )
             if snapshot.name in there:
                 forgotten["tombstones"] += _purged(

@@ -1,6 +1,6 @@
-"""The outbox: a plan written down before the first request leaves, and read back in order.
+"""The outbox: transitions that are saved before the first request leaves, and read in seq order.
 
-What is in it is finished by whichever run comes next, so that a run may die anywhere.
+The next run delivers what a crashed run left in it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from tailrace.ledger.ledger import Ledger, Shape, gaps
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
 PAGE_ROWS_MAX = 10_000
-# What a page may hold of messages; how many rows that is, the page before it tells.
+# Bytes of messages per page. The size of the previous page gives the number of rows.
 PAGE_BYTES_MAX = 4_000_000
 FIRST_PAGE_ROWS = 2_000
-# A plan of more transitions is not sorted where the order is only for a reader's eyes: to be
-# sorted, rows are held whole, however wide they are.
+# Larger plans are sorted only where the order matters: a sort holds whole rows in memory.
 SORTED_ROWS_MAX = 1_000
 
 Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
@@ -35,17 +34,19 @@ def enqueue(
     transitions: TableName,
     shape: Shape,
 ) -> None:
-    """Write a plan's transitions down, numbered from 1. Called inside a transaction.
+    """Save the transitions of a plan, numbered from 1. Called inside a transaction.
 
-    In a large plan the users who have several come first, and only these are sorted.
+    In a large plan the users with several transitions come first, and only these are sorted.
 
     Raises:
-        LedgerGap: The engine took other rows than it was given. Nothing is written down.
+        LedgerGap: The engine saved another number of rows. The transaction is rolled back.
     """
     warehouse = ledger.warehouse
     outbox = ledger.outbox(audience.ledger_key)
-    known_as = audience.identity_column
-    identity = tuple(each for each in (*shape.keys, *shape.columns) if each.name == known_as)
+    identity_column = audience.identity_column
+    identity = tuple(
+        column for column in (*shape.keys, *shape.columns) if column.name == identity_column
+    )
     lists = {**shape.lists, "identity": identity}
 
     def number(how: str, moved: Binding, after: int = 0) -> None:
@@ -75,7 +76,7 @@ def enqueue(
             number("enqueue_each", bound("of_single_users", users=users), after=first)
     ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
     if written != planned:
-        raise LedgerGap(f"{audience.name}: {planned} planned, {written} written down")
+        raise LedgerGap(f"{audience.name}: {planned} planned, {written} saved")
 
 
 def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:
@@ -90,10 +91,10 @@ def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:
     )
 
 
-def unsettled(
+def pending_transitions(
     ledger: Ledger, run_seq: int, audience: Audience, *, shape: Shape, planned: int
 ) -> Iterator[tuple[Transition, bool]]:
-    """The transitions that nothing has settled yet, in order, with whether they are to be sent."""
+    """The transitions without an outcome, in order, each with whether it is to be sent."""
     changes = has_changes(ledger, run_seq, audience)
     unread = ranges(ledger, run_seq, audience, planned=planned)
     for first, last in pages(unread, rows=PageRows()):
@@ -103,42 +104,39 @@ def unsettled(
 
 
 class PageRows:
-    """How many rows the next page has, so that wide ones fill no memory.
+    """The number of rows of the next page, so that wide rows do not fill the memory.
 
-    Of a page that comes in pieces of `piece_rows` only these are held: where one of them fits, the
-    page may be as long as `rows_max`.
+    A page that arrives in batches of `batch_rows` holds one batch at a time. If a batch fits, the
+    page may have `rows_max` rows.
     """
 
-    def __init__(self, rows_max: int | None = None, *, piece_rows: int | None = None) -> None:
+    def __init__(self, rows_max: int | None = None, *, batch_rows: int | None = None) -> None:
         self._rows_max = self._engines_max = rows_max or PAGE_ROWS_MAX
-        self._piece_rows = piece_rows or self._rows_max
-        self.now = self._rows_max if piece_rows else min(FIRST_PAGE_ROWS, self._rows_max)
+        self._batch_rows = batch_rows or self._rows_max
+        self.now = self._rows_max if batch_rows else min(FIRST_PAGE_ROWS, self._rows_max)
 
     def learn(self, rows: int, messages_bytes: int) -> None:
-        """So many rows had messages of so many bytes."""
+        """Adapt to a page of `rows` rows whose messages had `messages_bytes` bytes."""
         fitting = PAGE_BYTES_MAX * rows // max(messages_bytes, 1)
-        wanted = self._rows_max if fitting >= self._piece_rows else max(1, fitting)
+        wanted = self._rows_max if fitting >= self._batch_rows else max(1, fitting)
         self._engines_max = min(self._rows_max, 2 * self._engines_max)
         self.now = min(wanted, self._engines_max)
 
     def shrink(self, rows: int) -> bool:
-        """The engine had too little memory for a page of so many; whether it can be a shorter."""
-        self.now = self._engines_max = max(1, min(rows, self._piece_rows) // 4)
+        """Shrink after a page of `rows` rows ran out of memory. False if it cannot be shorter."""
+        self.now = self._engines_max = max(1, min(rows, self._batch_rows) // 4)
         return rows > 1
 
 
 def ranges(
     ledger: Ledger, run_seq: int, audience: Audience, *, planned: int
 ) -> list[tuple[int, int]]:
-    """The first and last numbers of what nothing has settled yet."""
+    """The ranges of seq without an outcome."""
     return list(gaps(ledger.acknowledged(run_seq, audience.ledger_key), planned))
 
 
 def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tuple[int, int]]:
-    """Ranges of numbers, cut into pages.
-
-    Read in pages, so that no cursor stays open beside the acknowledgements.
-    """
+    """The ranges of seq, cut into pages, so that no cursor stays open during acknowledgements."""
     for first, last in unread:
         while first <= last:
             end = min(last, first + rows.now - 1)
@@ -147,7 +145,7 @@ def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tupl
 
 
 def has_changes(ledger: Ledger, run_seq: int, audience: Audience) -> bool:
-    """Whether a run has transitions of which the values before are needed."""
+    """Whether a run has `changed` transitions, which need the previous values."""
     tables = {"outbox": ledger.outbox(audience.ledger_key)}
     ((changes,),) = ledger.warehouse.run("outbox/changed", tables=tables, run=run_seq)
     return bool(changes)
@@ -164,15 +162,15 @@ def page(
     last: int,
     only: Collection[int] | None = None,
 ) -> Iterator[tuple[Transition, bool]]:
-    """The transitions of a run from one number to another, as `unsettled` gives them.
+    """The transitions of a run from one number to another, as `pending_transitions` gives them.
 
-    Where a page has few `only` of which something is wanted, the others are not fetched.
+    With `only`, just the transitions with these seqs are fetched.
     """
     try:
         rows = ledger.warehouse.run(
             "outbox/page",
             tables={"outbox": ledger.outbox(audience.ledger_key)},
-            # A first delivery has as many old values as new ones, and all of them are NULL.
+            # In a first delivery all old values are NULL, so they are not read.
             columns={**shape.lists, "before": shape.columns if changes else ()},
             run=run_seq,
             first_seq=first,

@@ -1,8 +1,8 @@
-"""The messages that a warehouse wrote, stretch by stretch of the outbox, in order and read ahead.
+"""Stream rendered messages from the outbox in seq order, with read-ahead.
 
-A stretch is what one statement reads. To begin so long a statement takes as long as some ten
-thousand rows, so a stretch has as many rows as a few row groups; it comes in pieces, and only some
-of these are held, however slow the sending is.
+One statement reads up to `STATEMENT_ROWS_MAX` rows, a few row groups, because starting it costs as
+much as reading ten thousand rows. Its result arrives in record batches of `BATCH_ROWS` rows. At
+most `BATCHES_AHEAD` of them are held in memory, however slow the sending is.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from tailrace.warehouse.connection import ROW_GROUP_ROWS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-STRETCH_ROWS_MAX = 4 * ROW_GROUP_ROWS
-PIECE_ROWS = 2_048
-# How many pieces are read while one is worked on.
-PIECES_AHEAD = 4
+STATEMENT_ROWS_MAX = 4 * ROW_GROUP_ROWS
+BATCH_ROWS = 2_048
+# Record batches that are read while one is processed.
+BATCHES_AHEAD = 4
 
-# Reads what the outbox has from one number to another.
+# Reads the rows of the outbox between two seqs, both included.
 Read = Callable[[int, int], Iterator["pa.RecordBatch"]]
 
 
-def in_order(read: Read, ranges: Iterable[tuple[int, int]]) -> Generator[pa.RecordBatch]:
-    """The rows of the ranges by their number, which is the first column.
+def stream_in_order(read: Read, ranges: Iterable[tuple[int, int]]) -> Generator[pa.RecordBatch]:
+    """The rows of the ranges in the order of their seq, which is the first column.
 
-    They are stored in that order, but for row groups of which a second thread wrote a later one
-    earlier. Where such a one stands first, the stretch is read again up to it.
+    They are stored in that order, except that a second thread may have written a later row group
+    first. If a batch starts with such a row group, the range before it is read by a new statement.
     """
-    rows = PageRows(STRETCH_ROWS_MAX, piece_rows=PIECE_ROWS)
+    rows = PageRows(STATEMENT_ROWS_MAX, batch_rows=BATCH_ROWS)
     for first, last in ranges:
         until = last
         while first <= last:
             end = min(until, first + rows.now - 1)
             until = last
             try:
-                for piece, seqs in map(_sorted, read(first, end)):
+                for batch, seqs in map(_sorted, read(first, end)):
                     following = _following(seqs, first)
                     if following:
-                        yield piece.slice(0, following)
+                        yield batch.slice(0, following)
                         first += following
-                    rows.learn(len(piece), piece.nbytes)
+                    rows.learn(len(batch), batch.nbytes)
                     if following < len(seqs):
                         until = seqs[following] - 1
                         break
-                    if rows.now < PIECE_ROWS:
+                    if rows.now < BATCH_ROWS:
                         break
                 else:
                     first = end + 1
@@ -60,16 +60,16 @@ def in_order(read: Read, ranges: Iterable[tuple[int, int]]) -> Generator[pa.Reco
                     raise
 
 
-def _sorted(piece: pa.RecordBatch) -> tuple[pa.RecordBatch, list[int]]:
-    seqs = piece.column(0).to_pylist()
+def _sorted(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, list[int]]:
+    seqs = batch.column(0).to_pylist()
     if seqs == sorted(seqs):
-        return piece, seqs
-    piece = piece.sort_by(piece.schema.names[0])
-    return piece, piece.column(0).to_pylist()
+        return batch, seqs
+    batch = batch.sort_by(batch.schema.names[0])
+    return batch, batch.column(0).to_pylist()
 
 
 def _following(seqs: Sequence[int], first: int) -> int:
-    """How many of the sorted numbers follow on from the first one.
+    """The number of sorted seqs that continue from `first` without a gap.
 
     >>> _following([3, 4, 5, 9], 3), _following([4, 5], 3)
     (3, 0)
@@ -79,20 +79,20 @@ def _following(seqs: Sequence[int], first: int) -> int:
     return sum(1 for _ in takewhile(lambda at: seqs[at] == first + at, range(len(seqs))))
 
 
-def read_ahead(pieces: Generator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The pieces, read on a thread of its own while the one before is worked on."""
-    with ThreadPoolExecutor(1, thread_name_prefix="outbox") as beside:
+def read_ahead(batches: Generator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, read on another thread while an earlier one is processed."""
+    with ThreadPoolExecutor(1, thread_name_prefix="outbox") as reader:
         waiting: deque[Future[pa.RecordBatch | None]] = deque()
         try:
             while True:
-                while len(waiting) <= PIECES_AHEAD:
-                    waiting.append(beside.submit(next, pieces, None))
-                piece = waiting.popleft().result()
-                if piece is None:
+                while len(waiting) <= BATCHES_AHEAD:
+                    waiting.append(reader.submit(next, batches, None))
+                batch = waiting.popleft().result()
+                if batch is None:
                     return
-                yield piece
+                yield batch
         finally:
-            for each in waiting:
-                each.cancel()
-            # What it has open was opened by that thread.
-            beside.submit(pieces.close)
+            for future in waiting:
+                future.cancel()
+            # The cursor must be closed on the thread that opened it.
+            reader.submit(batches.close)

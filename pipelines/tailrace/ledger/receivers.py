@@ -79,7 +79,7 @@ def bind_receiver(ledger: Ledger, destination: str, receiver: Receiver) -> None:
     """Make a receiver the one of this ledger's destination. Called under the lock."""
     warehouse = ledger.warehouse
     with warehouse.transaction():
-        warehouse.run("ledger/forget_receiver", tables=ledger.tables, destination=destination)
+        warehouse.run("ledger/delete_receiver", tables=ledger.tables, destination=destination)
         warehouse.run(
             "ledger/bind_receiver",
             tables=ledger.tables,

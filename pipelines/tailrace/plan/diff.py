@@ -168,12 +168,12 @@ class _Comparison:
         self.schema_change = SchemaChange()
         self.reset_columns: frozenset[str] = frozenset()
         self.restart = False
-        self.rejections, self.unconfirmed = ledger.pending(name)
+        self.rejections, self.unconfirmed = ledger.unresolved_counts(name)
         # A former audience of this name already sent `entered` for these keys, so those messageIds
         # are used up.
         audience = request.audience
         destination = audience.destination_name
-        self.first_version = -ledger.given_up(audience.name, destination)
+        self.first_version = -ledger.name_released_at(audience.name, destination)
 
     def run(self) -> Diff:
         self._find_snapshot()
@@ -409,7 +409,7 @@ class _Comparison:
         if self._lists()["resend_columns"]:
             self._run("mark_mapping_reason")
         if self.rejections:
-            self._run("keep_initial", audience=request.audience.ledger_key)
+            self._run("keep_initial", sync_key=request.audience.ledger_key)
         if request.resends_mapping:
             self._run("resend_mapping")
         if request.policy.on_definition_change == "accept":
@@ -456,7 +456,7 @@ class _Comparison:
         elif intent == "retry" and not self.rejections:
             self._run("keep_none")
         elif intent == "retry":
-            self._run("keep_rejected", audience=self.request.audience.ledger_key)
+            self._run("keep_rejected", sync_key=self.request.audience.ledger_key)
 
     def _resend_unconfirmed(self) -> None:
         """Send keys again whose last attempt has no known outcome, until it is known."""
@@ -466,7 +466,7 @@ class _Comparison:
             "plan/last_attempts",
             tables=self.tables,
             columns={**self._lists(), **self._attempt_lists()},
-            audience=self.request.audience.ledger_key,
+            sync_key=self.request.audience.ledger_key,
         )
         self._run("repeat_unconfirmed")
         self._run("resend_if_present", now=self.request.now)

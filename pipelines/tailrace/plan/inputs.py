@@ -81,7 +81,7 @@ class Inputs:
 
     @cached_property
     def _recorded(self) -> dict[tuple[str, int], str]:
-        return self._ledger.recorded_inputs()
+        return self._ledger.saved_inputs()
 
     def _definition(self, model: Model) -> str:
         if model.name not in self._definitions:

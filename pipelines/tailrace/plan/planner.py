@@ -39,7 +39,7 @@ from tailrace.plan.plan import AudienceFailure, AudiencePlan, BuildResult, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
 from tailrace.plan.preview import PreviewRow, preview
 from tailrace.plan.snapshot_schema import check_names, shape_of
-from tailrace.warehouse.memory import Buffers
+from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
 
@@ -61,7 +61,7 @@ class Planner:
         now: The time of the plan, which models see as the clock.
         run_seq: The run that makes the plan; without one, the plan is for the next run.
         build: What this run has built of the models.
-        buffers: The memory limit of the session, which a first plan lowers.
+        memory_limit: The memory limit of the session, which a first plan lowers.
         rules: The project's rules, which may reject a message that the plan shows.
     """
 
@@ -75,7 +75,7 @@ class Planner:
         now: datetime,
         run_seq: int | None = None,
         build: BuildResult | None = None,
-        buffers: Buffers | None = None,
+        memory_limit: MemoryLimit | None = None,
         rules: Any = None,
     ) -> None:
         self.ledger = ledger
@@ -86,7 +86,7 @@ class Planner:
         self.now = now
         self.run_seq = ledger.next_run_seq() if run_seq is None else run_seq
         self.build = build or BuildResult()
-        self.buffers = buffers
+        self.memory_limit = memory_limit
         self.rules = rules
         # The fingerprint of each compiled text.
         self._fingerprints: dict[str, str] = {}
@@ -148,7 +148,7 @@ class Planner:
             return None
         key = audience.ledger_key
         delivered = inputs.unchanged_since(model, audience)
-        if delivered is None or delivered.rejected or self.ledger.pending(key) != (0, 0):
+        if delivered is None or delivered.rejected or self.ledger.unresolved_counts(key) != (0, 0):
             return None
         size = self.ledger.size(key)
         guard_input = GuardInput(
@@ -273,9 +273,11 @@ class Planner:
         """Audiences with members in the ledger and no file."""
         in_files = {audience.ledger_key for _, audience in syncs_of(self.models.audiences())}
         # An audience that was always held sent nothing, so it has no exits.
-        rows = [(str(row["lane"]), row["status"]) for row in self.ledger.standing()]
+        rows = [(str(row["sync"]), row["status"]) for row in self.ledger.audience_status()]
         delivered = {
-            lane for lane, status in rows if status != "held" or self.ledger.last_delivered(lane)
+            sync_key
+            for sync_key, status in rows
+            if status != "held" or self.ledger.last_delivered(sync_key)
         }
         return tuple(sorted(delivered - in_files))
 
@@ -397,9 +399,9 @@ class Planner:
 
     def _plan_in_memory(self, request: DiffRequest, text: str) -> AudiencePlan:
         """The plan; a first one, which may be of any size, runs with the memory limit lowered."""
-        if self.buffers is None or request.delivered is not None:
+        if self.memory_limit is None or request.delivered is not None:
             return self._plan(request, text)
-        return self.buffers.sparing(lambda: self._plan(request, text))
+        return self.memory_limit.run_low_memory(lambda: self._plan(request, text))
 
     def _plan(self, request: DiffRequest, text: str) -> AudiencePlan:
         result = diff(self.ledger, request)

@@ -157,7 +157,7 @@ def align(
         if restart or foreign:
             warehouse.run("ledger/drop_table", tables={"dropped": outbox})
             warehouse.run(
-                "ledger/forget_doubts", tables=ledger.tables, audience=audience.ledger_key
+                "ledger/delete_unconfirmed", tables=ledger.tables, sync_key=audience.ledger_key
             )
         _align_snapshot(
             ledger, audience, model, shape, reset_columns=reset_columns, backfill=backfill

@@ -139,8 +139,8 @@ def _rows(count: int) -> str:
 def unfinished(ledger: Ledger) -> Mapping[str, int]:
     """How many members each audience still has in deliveries that did not finish."""
     pending: Counter[str] = Counter()
-    for delivery in ledger.unsettled():
-        count = ledger.unsettled_count(delivery.run_seq, delivery.audience, delivery.planned)
+    for delivery in ledger.pending_deliveries():
+        count = ledger.pending_count(delivery.run_seq, delivery.sync_key, delivery.planned)
         pending[Audience.from_mapping(delivery.mapping).name] += count
     return {name: count for name, count in sorted(pending.items()) if count}
 
@@ -208,12 +208,12 @@ def _new_users_of(ledger: Ledger, destination: str, entering: Sequence[_Entering
 
 def _user_snapshots(ledger: Ledger, destination: str) -> Iterator[tuple[str, TableName, Column]]:
     """The snapshots of a destination, each with the column that identifies the user."""
-    for row in ledger.standing():
-        delivered = ledger.last_delivered(str(row["lane"]))
+    for row in ledger.audience_status():
+        delivered = ledger.last_delivered(str(row["sync"]))
         if row["destination"] != destination or delivered is None:
             continue
         mapping = Audience.from_mapping(delivered.mapping)
-        snapshot = ledger.snapshot(str(row["lane"]))
+        snapshot = ledger.snapshot(str(row["sync"]))
         for column in ledger.warehouse.columns_of(snapshot):
             if column.name == (mapping.identity_column):
-                yield str(row["lane"]), snapshot, column
+                yield str(row["sync"]), snapshot, column

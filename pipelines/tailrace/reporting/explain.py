@@ -44,9 +44,9 @@ class Today:
             # The ledger has the history all the same; `validate` reports what is wrong.
             return Models(by_name={})
 
-    def lanes(self) -> dict[str, tuple[Model, Audience]]:
+    def syncs(self) -> dict[str, tuple[Model, Audience]]:
         """The project's audiences by what the ledger calls them."""
-        return {lane.ledger_key: (model, lane) for model, lane in syncs_of(self.models.audiences())}
+        return {sync.ledger_key: (model, sync) for model, sync in syncs_of(self.models.audiences())}
 
     def _landed(self) -> Iterator[dict[str, Any]]:
         """The rows of Salesforce with the person's id."""
@@ -56,25 +56,25 @@ class Today:
             columns = {column.name for column in self._warehouse.columns_of(table)}
             if columns >= OBJECT_COLUMNS:
                 for (deleted,) in self._warehouse.run(
-                    "reporting/landed", tables={"landed": table}, person=self._person
+                    "reporting/landed_status", tables={"landed": table}, person=self._person
                 ):
                     yield {"table": name, "deleted": bool(deleted)}
 
-    def why(self, model: Model, lane: Audience, traced: Mapping[str, Any], held: str) -> str:
+    def why(self, model: Model, sync: Audience, traced: Mapping[str, Any], held: str) -> str:
         """Why the person is not (or soon not) a member, in a sentence; empty if they are.
 
         Args:
             model: The audience's model.
-            lane: The audience on its way to one destination.
+            sync: The audience on its way to one destination.
             traced: What the ledger says of the person.
             held: The guards that held its last run, or nothing.
         """
         try:
-            given, suppressed = self._given(model, lane)
+            given, suppressed = self._given(model, sync)
         except TailraceError as error:
             return f"the model cannot be run: {error.message}"
         member = traced["membership"] == "member"
-        out = self._out(lane, given, suppressed)
+        out = self._out(sync, given, suppressed)
         if out and given and not suppressed:
             # A bad key is never read as an exit.
             return f"{out}{'; the membership stays as it is' if member else ''}"
@@ -91,10 +91,10 @@ class Today:
             return f"{last}; the next run sends it again"
         return "the next run sends the entry"
 
-    def _out(self, lane: Audience, given: int, suppressed: bool) -> str:
+    def _out(self, sync: Audience, given: int, suppressed: bool) -> str:
         if suppressed:
-            return f"suppressed by consent: {lane.suppress_when} is true"
-        if given > 1 and len(lane.key) == 1:
+            return f"suppressed by consent: {sync.suppress_when} is true"
+        if given > 1 and len(sync.key) == 1:
             return f"the key is in {given} rows, which are quarantined"
         if given:
             return ""
@@ -104,19 +104,19 @@ class Today:
             return "not in the model's result, and deleted in Salesforce"
         return "not in the model's result"
 
-    def _given(self, model: Model, lane: Audience) -> tuple[int, bool]:
+    def _given(self, model: Model, sync: Audience) -> tuple[int, bool]:
         """How many rows the SELECT gives, and whether consent takes all of them out."""
         columns = self._planner.columns_of(model)
-        wanted = {*lane.key, lane.user_id, lane.anonymous_id}
+        wanted = {*sync.key, sync.user_id, sync.anonymous_id}
         names = [column for column in columns if column.name in wanted]
-        whole, members = self._planner.bound(model, lane)
+        whole, members = self._planner.bound(model, sync)
         given = self._count(whole, names)
         self.in_results = self.in_results or given > 0
         return given, given > 0 and not self._count(members, names)
 
     def _count(self, query: Any, names: Sequence[Column]) -> int:
         ((rows,),) = self._warehouse.run(
-            "reporting/given",
+            "reporting/count_in_model",
             tables={"model": query},
             columns={"names": names},
             person=self._person,
@@ -124,6 +124,6 @@ class Today:
         return int(rows)
 
 
-def held_by(standing: Mapping[str, Any]) -> str:
+def held_by(status: Mapping[str, Any]) -> str:
     """The guards that hold an audience since its last run."""
-    return ", ".join(str(each["name"]) for each in standing.get("guards", ()) if each["held"])
+    return ", ".join(str(each["name"]) for each in status.get("guards", ()) if each["held"])

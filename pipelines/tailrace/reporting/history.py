@@ -42,16 +42,16 @@ def trace(
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = _installed(Ledger(warehouse, clock=clock))
         today = Today(ledger, person, clock=clock)
-        lanes = today.lanes()
-        standing = {str(row["lane"]): row for row in ledger.standing()}
+        syncs = today.syncs()
+        statuses = {str(row["sync"]): row for row in ledger.audience_status()}
         traced = []
-        for name in (*standing, *sorted(set(lanes) - set(standing))):
+        for name in (*statuses, *sorted(set(syncs) - set(statuses))):
             found = _traced(ledger, name, person, show_values=show_values)
-            row, why = standing.get(name, {}), "its model file was deleted"
-            if name in lanes:
-                model, lane = lanes[name]
-                row = {"audience": lane.name, "destination": lane.destination, **row}
-                why = today.why(model, lane, found, held_by(row))
+            row, why = statuses.get(name, {}), "its model file was deleted"
+            if name in syncs:
+                model, sync = syncs[name]
+                row = {"audience": sync.name, "destination": sync.destination, **row}
+                why = today.why(model, sync, found, held_by(row))
             traced.append(
                 {
                     "audience": row["audience"],
@@ -76,8 +76,8 @@ def trace(
 def sizes(project: ProjectConfig, audience: str, *, clock: Clock) -> dict[str, Any]:
     """How an audience grew and shrank, run by run."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-        ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
-        rows = warehouse.run("reporting/sizes", tables=ledger.tables, audience=lane)
+        ledger, sync_key = _known(Ledger(warehouse, clock=clock), audience)
+        rows = warehouse.run("reporting/sizes", tables=ledger.tables, sync_key=sync_key)
         names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
         return {
             "audience": audience,
@@ -103,23 +103,27 @@ def members_at(
         NothingSelected: What was delivered after it was purged, and who had left is forgotten.
     """
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-        ledger, lane = _known(Ledger(warehouse, clock=clock), audience)
-        ((purged,),) = warehouse.run("reporting/purged_until", tables=ledger.tables, audience=lane)
+        ledger, sync_key = _known(Ledger(warehouse, clock=clock), audience)
+        ((purged,),) = warehouse.run(
+            "reporting/purged_until", tables=ledger.tables, sync_key=sync_key
+        )
         if purged is not None and moment < purged:
             raise NothingSelected(
                 f"{audience}: the deliveries until {format_utc(purged)} were purged, so "
                 "the members before that time are unknown",
                 hint=f"Use a later time. Sizes are kept: tailrace history {audience}",
             )
-        shape, _ = _shape(ledger, lane)
+        shape, _ = _shape(ledger, sync_key)
         if not shape.keys:
             return []
         tables: dict[str, Binding] = {
             **ledger.tables,
-            "snapshot": ledger.snapshot(lane),
-            "outbox": ledger.outbox(lane),
+            "snapshot": ledger.snapshot(sync_key),
+            "outbox": ledger.outbox(sync_key),
         }
-        tables["told"] = query("reporting/told", warehouse.dialect, tables=tables, audience=lane)
+        tables["delivered"] = query(
+            "reporting/delivered_rows", warehouse.dialect, tables=tables, sync_key=sync_key
+        )
         return warehouse.run(
             "reporting/members_at", tables=tables, columns={"keys": shape.keys}, moment=moment
         )
@@ -178,14 +182,15 @@ def recorded(project: ProjectConfig, audience: str, *, clock: Clock) -> list[dic
     """
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger, _ = _known(Ledger(warehouse, clock=clock), audience)
-        return [row for row in ledger.standing() if audience in (row["audience"], row["lane"])]
+        rows = ledger.audience_status()
+        return [row for row in rows if audience in (row["audience"], row["sync"])]
 
 
 def audience_names(project: ProjectConfig, *, clock: Clock) -> frozenset[str]:
     """The names of the audiences that the ledger has."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        return frozenset(str(row["audience"]) for row in ledger.standing())
+        return frozenset(str(row["audience"]) for row in ledger.audience_status())
 
 
 def _installed(ledger: Ledger) -> Ledger:
@@ -196,21 +201,21 @@ def _installed(ledger: Ledger) -> Ledger:
 
 def _known(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
     """The ledger, and what it calls the audience; of several destinations the usual one."""
-    lanes = _installed(ledger).lanes_of(audience)
-    if not lanes:
-        known = [str(row["audience"]) for row in ledger.standing()]
+    syncs = _installed(ledger).sync_keys_of(audience)
+    if not syncs:
+        known = [str(row["audience"]) for row in ledger.audience_status()]
         suggestion = did_you_mean(audience, known)
         raise NothingSelected(
             f'The ledger has no audience "{audience}".{suggestion}',
             hint="List the audiences with: tailrace status",
         )
-    return ledger, audience if audience in lanes else lanes[0]
+    return ledger, audience if audience in syncs else syncs[0]
 
 
 def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
     """The columns that the snapshot has, and the audience as it was last delivered, or is first."""
     delivered = ledger.last_delivered(name)
-    begun = [each.mapping for each in ledger.unsettled() if each.audience == name]
+    begun = [each.mapping for each in ledger.pending_deliveries() if each.sync_key == name]
     mappings = [delivered.mapping] if delivered else begun
     if not mappings:
         return Shape(keys=(), columns=()), Audience(name=name, key=())
@@ -245,7 +250,7 @@ def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dic
         "reporting/memberships", tables=tables, columns=columns, person=person
     )
     moved = ledger.warehouse.run(
-        "reporting/transitions", tables=tables, columns=columns, audience=name, person=person
+        "reporting/transitions", tables=tables, columns=columns, sync_key=name, person=person
     )
     *_, version, since, gone = found[0] if found else (None, None, None)
     return {

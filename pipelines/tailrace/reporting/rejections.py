@@ -56,13 +56,13 @@ def rejected(
 
 def _selected(ledger: Ledger, patterns: Sequence[str]) -> set[str]:
     """The ledger keys of the audiences that match."""
-    standing = ledger.standing()
+    standing = ledger.audience_status()
     selected: set[str] = set()
     for pattern in patterns:
         matches = {
-            str(row["lane"])
+            str(row["sync"])
             for row in standing
-            if fnmatchcase(str(row["audience"]), pattern) or fnmatchcase(str(row["lane"]), pattern)
+            if fnmatchcase(str(row["audience"]), pattern) or fnmatchcase(str(row["sync"]), pattern)
         }
         if not matches:
             known = [str(row["audience"]) for row in standing]
@@ -79,7 +79,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     recorded = ledger.last_delivered(audience)
     mappings = [recorded.mapping] if recorded else []
-    mappings += [each.mapping for each in ledger.unsettled() if each.audience == audience]
+    mappings += [each.mapping for each in ledger.pending_deliveries() if each.sync_key == audience]
     if not mappings:
         return []
     key = Audience.from_mapping(mappings[0]).key
@@ -93,7 +93,7 @@ def _rows(
         "reporting/rejected_rows",
         tables={**ledger.tables, "outbox": ledger.outbox(audience)},
         columns={"keys": keys},
-        audience=audience,
+        sync_key=audience,
         rows_max=2**31 - 1 if rows_max is None else rows_max,
     )
     return [

@@ -1,4 +1,4 @@
-"""From a plan to an acknowledged audience: written down, sent, settled, advanced.
+"""Deliver the plan of an audience: save it, send it, advance the snapshot.
 
 The caller's thread is the only one that writes to the ledger; the sender's verdicts come to it
 as they are known.
@@ -46,7 +46,7 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """An audience run to be settled: how many transitions, by which mapping, as of when."""
+    """An audience run to deliver: its transitions, mapping and planning time."""
 
     run_seq: int
     audience: Audience
@@ -71,7 +71,7 @@ class DeliveryResult:
     retries and bisecting make more requests than batches.
     """
 
-    lane: str
+    sync_key: str
     audience: str
     destination: str
     run_seq: int
@@ -88,7 +88,7 @@ class DeliveryResult:
     by_name: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
-def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOptions) -> Delivery:
+def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOptions) -> Delivery:
     """Commit an audience's plan: its outbox and its row in the ledger, in one transaction."""
     held = plan.status == "held"
     definition, fingerprint = plan.definition, plan.fingerprint
@@ -115,7 +115,7 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpt
                 transitions=plan.diff.transitions,
                 shape=plan.shape,
             )
-        ledger.record_audience_run(
+        ledger.save_audience_run(
             run,
             plan.ledger_key,
             name=plan.audience.name,
@@ -139,7 +139,7 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpt
             by_reason=json.dumps(plan.by_reason),
             guards=json.dumps([guard.as_dict() for guard in plan.guards]),
         )
-        ledger.record_inputs(run, plan.ledger_key, plan.inputs if whole and not held else None)
+        ledger.save_inputs(run, plan.ledger_key, plan.inputs if whole and not held else None)
     return Delivery(
         run_seq=run.seq,
         audience=plan.audience,
@@ -150,10 +150,10 @@ def write_down(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpt
     )
 
 
-def left_behind(ledger: Ledger) -> list[Delivery]:
-    """The audience runs that died before they were settled, with the mapping of their time."""
+def unfinished_deliveries(ledger: Ledger) -> list[Delivery]:
+    """The audience runs that crashed before their delivery ended, with their recorded mapping."""
     found = []
-    for each in ledger.unsettled():
+    for each in ledger.pending_deliveries():
         audience = Audience.from_mapping(each.mapping)
         found.append(
             Delivery(
@@ -169,8 +169,8 @@ def left_behind(ledger: Ledger) -> list[Delivery]:
     return found
 
 
-class Delivering:
-    """One audience run's way through the sender."""
+class AudienceDelivery:
+    """Sends one audience run and saves its verdicts."""
 
     def __init__(
         self,
@@ -187,8 +187,8 @@ class Delivering:
         self.sender = sender
         self.delivery = delivery
         self.progress = progress
-        self.lane = delivery.audience.ledger_key
-        self.settled = 0
+        self.sync_key = delivery.audience.ledger_key
+        self.delivered = 0
         self.batches = 0
         self.requests = 0
         self.answered: list[Acknowledged] = []
@@ -214,7 +214,7 @@ class Delivering:
         )
 
     def steps(self) -> Iterator[bool]:
-        """Send what is not settled yet: True for each step, False where it would have to wait.
+        """Send the pending transitions: True for each step, False where it would have to wait.
 
         It may be called again after a failure, and goes on from what was acknowledged.
 
@@ -232,32 +232,32 @@ class Delivering:
         try:
             for verdict in self.flow:
                 if verdict is None or self._is_due():
-                    self._write_down()
+                    self._save_verdicts()
                 if verdict is not None:
                     self._take(verdict)
                 yield verdict is not None
         except TailraceError:
-            self._write_down()
+            self._save_verdicts()
             raise
         finally:
             self.flow.cancel()
-        self._write_down()
+        self._save_verdicts()
 
     def drain(self) -> None:
-        """Write down what still becomes known when somebody ends the run."""
+        """On interrupt, persist the verdicts that still arrive."""
         for verdict in self.flow.drain() if self.flow else ():
             self._take(verdict)
-        self._write_down()
+        self._save_verdicts()
 
     def advance(self) -> DeliveryResult:
         """Move the snapshot to what was delivered."""
         delivery = self.delivery
         sent, rejected = self.ledger.advance(
-            delivery.run_seq, self.lane, delivery.shape, planned=delivery.planned
+            delivery.run_seq, self.sync_key, delivery.shape, planned=delivery.planned
         )
-        ranges = self.ledger.acknowledged(delivery.run_seq, self.lane)
+        ranges = self.ledger.acknowledged(delivery.run_seq, self.sync_key)
         return DeliveryResult(
-            lane=self.lane,
+            sync_key=self.sync_key,
             audience=delivery.audience.name,
             destination=delivery.destination,
             run_seq=delivery.run_seq,
@@ -267,7 +267,7 @@ class Delivering:
             resumed=delivery.resumed,
             batches=self.batches,
             requests=self.requests,
-            size_after=self.ledger.size(self.lane) if rejected else None,
+            size_after=self.ledger.size(self.sync_key) if rejected else None,
             moves=delivery.moves,
             notices=tuple(notices.of_mapping(self.mapper)),
             by_name=self.names.acknowledged if self.names else {},
@@ -284,7 +284,7 @@ class Delivering:
             "payload": self.masker.message(refusal.body)
             if refusal.body
             else self.masker.row(refusal.kind, transition.new),
-            "doubtful": False,
+            "unconfirmed": False,
         }
 
     def _take(self, verdict: Verdict) -> None:
@@ -299,7 +299,7 @@ class Delivering:
                 "message_id": verdict.message_id,
                 "payload": self.masker.message(verdict.body) if verdict.body else None,
                 # The crashed run may already have sent this.
-                "doubtful": verdict.unconfirmed or self.delivery.resumed,
+                "unconfirmed": verdict.unconfirmed or self.delivery.resumed,
             }
             return
         self.answered.append(verdict)
@@ -309,7 +309,7 @@ class Delivering:
     def _is_due(self) -> bool:
         return self.ledger.clock.monotonic() - self.written_at >= UNWRITTEN_SECONDS_MAX
 
-    def _write_down(self) -> None:
+    def _save_verdicts(self) -> None:
         """Ranges and what was refused in them become known together, or not at all."""
         if not self.answered:
             return
@@ -320,18 +320,22 @@ class Delivering:
                 written += refused
                 for seq in refused:
                     self.ledger.reject(
-                        self.delivery.run_seq, self.lane, seq=seq, **self.rejected[seq]
+                        self.delivery.run_seq, self.sync_key, seq=seq, **self.rejected[seq]
                     )
                 self.ledger.acknowledge(
-                    self.delivery.run_seq, self.lane, first_seq=first, last_seq=last, calls=calls
+                    self.delivery.run_seq,
+                    self.sync_key,
+                    first_seq=first,
+                    last_seq=last,
+                    calls=calls,
                 )
         for seq in written:
             del self.rejected[seq]
-        self.settled += sum(each.last_seq - each.first_seq + 1 for each in self.answered)
+        self.delivered += sum(each.last_seq - each.first_seq + 1 for each in self.answered)
         self.answered.clear()
         self.written_at = self.ledger.clock.monotonic()
         if self.progress is not None:
-            self.progress(self.lane, self.settled, self.delivery.planned)
+            self.progress(self.sync_key, self.delivered, self.delivery.planned)
 
 
 def joined(answered: Sequence[Acknowledged]) -> Iterator[tuple[int, int, int]]:

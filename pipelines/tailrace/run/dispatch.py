@@ -17,9 +17,9 @@ from tailrace.destinations.sender import Sender, Wakeup, wait
 from tailrace.errors import DestinationFailed, MemoryShort, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.receivers import check_receivers, receivers_of
-from tailrace.run.delivery import Delivering, Delivery, DeliveryResult, Progress, Terms
+from tailrace.run.delivery import AudienceDelivery, Delivery, DeliveryResult, Progress, Terms
 from tailrace.run.notices import Notice
-from tailrace.warehouse.memory import Buffers
+from tailrace.warehouse.memory import MemoryLimit
 
 # The threshold of Python's garbage collector for new objects during a delivery.
 COLLECTED_AFTER = 50_000
@@ -40,19 +40,19 @@ class Dispatch:
         settings: Mapping[str, DestinationSettings],
         *,
         terms: Terms,
-        buffers: Buffers,
+        memory_limit: MemoryLimit,
         progress: Progress | None = None,
     ) -> None:
         self.failures: dict[str, TailraceError] = {}
         self._ledger = ledger
         self._settings = dict(settings)
         self._terms = terms
-        self._buffers = buffers
+        self._memory_limit = memory_limit
         self._progress = progress
         self._wakeup = Wakeup()
         self._senders: dict[str, Sender] = {}
         self._checked: set[str] = set()
-        self._active: dict[str, Delivering] = {}
+        self._active: dict[str, AudienceDelivery] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +166,7 @@ class Dispatch:
             self._checked.add(name)
         kind = type_of(self._ledger.warehouse.project, name)
         for delivery in queue:
-            delivering = Delivering(
+            delivering = AudienceDelivery(
                 self._ledger,
                 sender,
                 delivery,
@@ -179,11 +179,11 @@ class Dispatch:
             try:
                 yield from delivering.steps()
             except MemoryShort:
-                if not self._buffers.release():
+                if not self._memory_limit.release():
                     raise
                 delivering.drain()
                 yield from delivering.steps()
-            yield self._buffers.sparing(delivering.advance)
+            yield self._memory_limit.run_low_memory(delivering.advance)
 
 
 def _in_background(check: Callable[[], None], wakeup: Wakeup) -> Iterator[bool]:

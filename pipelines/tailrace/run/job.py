@@ -188,13 +188,13 @@ def status(project: ProjectConfig, *, clock: Clock) -> dict[str, Any]:
     """The last runs, and where each audience stands."""
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        return {"runs": ledger.recent_runs(STATUS_RUNS_MAX), "audiences": ledger.standing()}
+        return {"runs": ledger.recent_runs(STATUS_RUNS_MAX), "audiences": ledger.audience_status()}
 
 
 def _carry_out(
     project: ProjectConfig, job: Job, *, clock: Clock, progress: Progress | None
 ) -> RunResult:
-    # Everything that can be wrong without a warehouse is told before one is opened.
+    # Errors that need no warehouse are raised before it is opened.
     work = prepare(project, job)
     with open_warehouse(project, clock=clock) as warehouse:
         return carry_out(warehouse, work, clock=clock, progress=progress)
@@ -269,9 +269,9 @@ def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[st
 def _check_names(ledger: Ledger, job: Job) -> None:
     """Refuse a misspelt audience before a run is recorded."""
     if job.retire is not None:
-        rows = ledger.standing()
+        rows = ledger.audience_status()
         names = {str(row["audience"]) for row in rows}
-        if job.retire not in names | {str(row["lane"]) for row in rows}:
+        if job.retire not in names | {str(row["sync"]) for row in rows}:
             raise NothingSelected(
                 f'The ledger has no audience "{job.retire}".{did_you_mean(job.retire, names)}',
                 hint="List the audiences with: tailrace status",

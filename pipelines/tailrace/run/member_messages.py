@@ -10,7 +10,7 @@ from tailrace.destinations.messages import OPS, MemberMessages, Message, Refusal
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
 from tailrace.ledger import outbox
 from tailrace.ledger.ledger import Ledger, Shape
-from tailrace.ledger.outbox_stream import PIECE_ROWS, in_order, read_ahead
+from tailrace.ledger.outbox_stream import BATCH_ROWS, read_ahead, stream_in_order
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +59,7 @@ class OutboxMessages:
             keys, columns = self._shape.keys, self._shape.columns
             templates = self._mapper.templates(columns, keys=keys, changes=changes)
         if templates is not None:
-            for batch in read_ahead(in_order(partial(self._render, templates), ranges)):
+            for batch in read_ahead(stream_in_order(partial(self._render, templates), ranges)):
                 yield from self._rendered(batch, changes=changes)
             return
         rows = outbox.PageRows()
@@ -94,7 +94,7 @@ class OutboxMessages:
     ) -> Iterator[pa.RecordBatch]:
         return self._ledger.warehouse.stream(
             "outbox/ready",
-            piece_rows=PIECE_ROWS,
+            piece_rows=BATCH_ROWS,
             tables={"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
             columns=templates.lists,
             column=templates.identity,

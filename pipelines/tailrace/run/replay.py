@@ -40,7 +40,7 @@ class _Copy:
     delivered: Delivered
 
 
-def write_down_replay(ledger: Ledger, run: Run, asked: Replay) -> list[Delivery]:
+def save_replay(ledger: Ledger, run: Run, asked: Replay) -> list[Delivery]:
     """Commit what the new destination is to be told.
 
     Raises:
@@ -68,7 +68,7 @@ def catch_up(ledger: Ledger, asked: Replay) -> None:
                 "outbox": ledger.outbox(target),
             },
             columns={"keys": [c for c in here if c.name in keys], "columns": shared},
-            audience=target,
+            sync_key=target,
         )
 
 
@@ -78,9 +78,11 @@ def source_of(ledger: Ledger, asked: Replay) -> str:
     Raises:
         NothingSelected: The ledger has no such audience, or only at the asked destination.
     """
-    lanes = [lane for lane in ledger.lanes_of(asked.audience) if lane != _target(ledger, asked)]
-    if not lanes:
-        names = [str(row["audience"]) for row in ledger.standing()]
+    sync_keys = [
+        key for key in ledger.sync_keys_of(asked.audience) if key != _target(ledger, asked)
+    ]
+    if not sync_keys:
+        names = [str(row["audience"]) for row in ledger.audience_status()]
         if asked.audience in names:
             raise NothingSelected(
                 f"{asked.audience} was delivered only to {asked.destination}",
@@ -91,7 +93,7 @@ def source_of(ledger: Ledger, asked: Replay) -> str:
             f'The ledger has no audience "{asked.audience}".{did_you_mean(asked.audience, names)}',
             hint="List the audiences with: tailrace status",
         )
-    return asked.audience if asked.audience in lanes else lanes[0]
+    return asked.audience if asked.audience in sync_keys else sync_keys[0]
 
 
 def _target(ledger: Ledger, asked: Replay) -> str:
@@ -105,12 +107,12 @@ def _copy(ledger: Ledger, asked: Replay) -> _Copy:
         raise NothingSelected(
             f"{asked.audience} was never delivered", hint="Start with: tailrace run"
         )
-    if target in ledger.lanes_of(target):
+    if target in ledger.sync_keys_of(target):
         raise NothingSelected(
             f"{asked.destination} already has {asked.audience}",
             hint=f"Send everybody anew with: tailrace reset {asked.audience} --send",
         )
-    if asked.history and target in ledger.every_lane():
+    if asked.history and target in ledger.all_sync_keys():
         raise NothingSelected(
             f"{asked.destination} had {asked.audience} before, and a history is told once",
             hint="Leave --history out: everybody enters there today.",
@@ -157,7 +159,7 @@ def _history(ledger: Ledger, copy: _Copy) -> list[Delivery]:
             if name not in RESERVED_COLUMNS and name not in keys and not name.startswith("old__")
         ),
     )
-    rows = warehouse.run("replay/runs", tables=ledger.tables, audience=copy.source)
+    rows = warehouse.run("replay/runs", tables=ledger.tables, sync_key=copy.source)
     deliveries: list[Delivery] = []
     size = 0
     with warehouse.transaction():
@@ -172,7 +174,7 @@ def _history(ledger: Ledger, copy: _Copy) -> list[Delivery]:
                 },
                 columns=shape.lists,
                 run=run_seq,
-                audience=copy.source,
+                sync_key=copy.source,
             )
             then = replace(
                 copy.delivered,
@@ -187,13 +189,16 @@ def _history(ledger: Ledger, copy: _Copy) -> list[Delivery]:
     return deliveries
 
 
-def _make_tables(ledger: Ledger, lane: str, like: TableName, shape: Shape) -> None:
+def _make_tables(ledger: Ledger, sync_key: str, like: TableName, shape: Shape) -> None:
     warehouse = ledger.warehouse
     model = query(
         "replay/everything", warehouse.dialect, tables={"source": like}, columns=shape.lists
     )
-    for kind, table in (("snapshot", ledger.snapshot(lane)), ("outbox", ledger.outbox(lane))):
-        # What a retired audience of the same name left is settled, and its columns may differ.
+    for kind, table in (
+        ("snapshot", ledger.snapshot(sync_key)),
+        ("outbox", ledger.outbox(sync_key)),
+    ):
+        # What a retired audience of the same name left is delivered, and its columns may differ.
         warehouse.run("ledger/drop_table", tables={"dropped": table})
         tables: dict[str, Binding] = {kind: table, "model": model}
         warehouse.run(f"ledger/create_{kind}", tables=tables, columns=shape.lists)
@@ -217,7 +222,7 @@ def _recorded(
     outbox: dict[str, Binding] = {"outbox": ledger.outbox(audience.ledger_key)}
     counted = ledger.warehouse.run("replay/count_moves", tables=outbox, run=run_seq)
     moves = {"entered": 0, "changed": 0, "exited": 0, **{op: int(n) for op, n in counted}}
-    ledger.record_audience_run(
+    ledger.save_audience_run(
         Run(seq=run_seq, id="", command="replay", started_at=planned_at),
         audience.ledger_key,
         name=audience.name,

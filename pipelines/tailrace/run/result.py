@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A finished run. `exit_code` follows one order: 1 before 3 before 4 before 0."""
+    """A finished run. `exit_code` is the first of 2, 1, 3, 4, 0 that applies; 3 means held."""
 
     run_id: str
     command: str
@@ -52,16 +52,15 @@ class Progressing:
     run_id: str
     command: str
     plan: Plan | None = None
-    settled: tuple[DeliveryResult, ...] = ()
+    deliveries: tuple[DeliveryResult, ...] = ()
     objects: tuple[Mapping[str, Any], ...] = ()
     salesforce: Mapping[str, Any] = field(default_factory=dict)
     blocked: tuple[Audience, ...] = ()
     notices: tuple[Notice, ...] = ()
     errors: tuple[TailraceError, ...] = ()
-    empty_objects: bool = False
 
-    def with_settled(self, settled: DeliveryResult) -> Progressing:
-        return replace(self, settled=(*self.settled, settled)).with_notices(settled.notices)
+    def with_delivery(self, delivery: DeliveryResult) -> Progressing:
+        return replace(self, deliveries=(*self.deliveries, delivery)).with_notices(delivery.notices)
 
     def with_notices(self, notices: Iterable[Notice]) -> Progressing:
         return replace(self, notices=(*self.notices, *notices))
@@ -70,9 +69,9 @@ class Progressing:
         return replace(self, errors=(*self.errors, *errors))
 
     def result(self) -> RunResult:
-        """The result as it stands: what was planned and not settled has failed."""
+        """The result as it stands: what was planned and not delivered has failed."""
         audiences = (
-            *_audiences(self.plan, self.settled),
+            *_audiences(self.plan, self.deliveries),
             *(_not_planned(each) for each in self.blocked),
             *(
                 _not_planned(failure.audience)
@@ -84,7 +83,7 @@ class Progressing:
             command=self.command,
             exit_code=self._exit_code(audiences),
             audiences=audiences,
-            segment=_segment(self.plan, self.settled),
+            segment=_segment(self.plan, self.deliveries),
             objects=self.objects,
             salesforce=self.salesforce,
             orphans=self.plan.orphans if self.plan else (),
@@ -101,21 +100,20 @@ class Progressing:
         statuses = {each["status"] for each in audiences}
         if codes or "failed" in statuses:
             return 1
-        # Where audiences were planned, those that read an emptied object are held by a guard.
-        if "held" in statuses or (self.empty_objects and self.plan is None):
+        if "held" in statuses:
             return 3
         return 4 if any(each["rejected"] for each in audiences) else 0
 
 
 def _audiences(
-    plan: Plan | None, settled: Sequence[DeliveryResult]
+    plan: Plan | None, deliveries: Sequence[DeliveryResult]
 ) -> tuple[Mapping[str, Any], ...]:
     """The plan's audiences with what became of them, and those that only a resume touched."""
-    fresh = {each.lane: each for each in settled if not each.resumed}
+    fresh = {each.sync_key: each for each in deliveries if not each.resumed}
     finished: dict[str, list[DeliveryResult]] = {}
-    for each in settled:
+    for each in deliveries:
         if each.resumed or plan is None:
-            finished.setdefault(each.lane, []).append(each)
+            finished.setdefault(each.sync_key, []).append(each)
     audiences: list[dict[str, Any]] = []
     for planned in plan.audiences if plan else ():
         entry = planned.as_dict()
@@ -136,13 +134,13 @@ def _audiences(
 def _resumed_only(done: Sequence[DeliveryResult]) -> dict[str, Any]:
     sent, rejected = sum(each.sent for each in done), sum(each.rejected for each in done)
     resumed = sum(each.sent + each.rejected for each in done if each.resumed)
-    told: dict[str, Any] = {"status": "ok", "sent": sent, "rejected": rejected, "resumed": resumed}
+    entry: dict[str, Any] = {"status": "ok", "sent": sent, "rejected": rejected, "resumed": resumed}
     for each in done:
         for op, count in each.moves.items():
-            told[op] = told.get(op, 0) + count
+            entry[op] = entry.get(op, 0) + count
     if done[0].moves:
-        told["size_after"] = told["entered"] - told["exited"]
-    return _nothing_moved(done[0].audience, done[0].destination) | told
+        entry["size_after"] = entry["entered"] - entry["exited"]
+    return _nothing_moved(done[0].audience, done[0].destination) | entry
 
 
 def _not_planned(audience: Audience) -> dict[str, Any]:
@@ -165,14 +163,14 @@ def _nothing_moved(audience: str, destination: str) -> dict[str, Any]:
     }
 
 
-def _segment(plan: Plan | None, settled: Sequence[DeliveryResult]) -> dict[str, Any]:
+def _segment(plan: Plan | None, deliveries: Sequence[DeliveryResult]) -> dict[str, Any]:
     """What was sent in fact, beside the plan's other figures."""
     planned = plan.segment() if plan else {"seconds": 0.0}
     return {
         **planned,
-        "calls": sum(result.calls for result in settled),
-        "batches": sum(result.batches for result in settled),
-        "requests": sum(result.requests for result in settled),
+        "calls": sum(result.calls for result in deliveries),
+        "batches": sum(result.batches for result in deliveries),
+        "requests": sum(result.requests for result in deliveries),
     }
 
 

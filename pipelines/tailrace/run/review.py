@@ -110,8 +110,8 @@ def _digests(plan: Plan) -> dict[str, str]:
 
 def _moved(was: str, made: str) -> str:
     """Which parts of an audience's digest are others; of several destinations, any."""
-    lanes = zip(was.split(" and "), made.split(" and "), strict=False)
-    parts = [(old.rsplit(" ", 3), new.rsplit(" ", 3)) for old, new in lanes]
+    syncs = zip(was.split(" and "), made.split(" and "), strict=False)
+    parts = [(old.rsplit(" ", 3), new.rsplit(" ", 3)) for old, new in syncs]
     found = [
         part
         for place, part in ((2, "its SQL"), (3, "its mapping"), (1, "its guards"), (0, "who moves"))

@@ -1,4 +1,4 @@
-"""One numbered run: what a job asks for, step by step, and what it has come to."""
+"""One numbered run: carries out the steps of a job and collects its result."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import notices, review
 from tailrace.run.build import build
-from tailrace.run.delivery import Delivery, Progress, Terms, left_behind, write_down
+from tailrace.run.delivery import Delivery, Progress, Terms, save_plan, unfinished_deliveries
 from tailrace.run.dispatch import Dispatch
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Phases
 from tailrace.run.receipt import verify_receipt
-from tailrace.run.replay import Replay, catch_up, write_down_replay
+from tailrace.run.replay import Replay, catch_up, save_replay
 from tailrace.run.result import Progressing, RunResult, object_entry
 from tailrace.run.review import Reviewed
-from tailrace.warehouse.memory import Buffers
+from tailrace.warehouse.memory import MemoryLimit
 
 if TYPE_CHECKING:
     from tailrace.salesforce.extract.source import ObjectFacts
@@ -81,7 +81,7 @@ class Runner:
         self.work = work
         self.job = work.job
         self.begun = run
-        self.buffers = Buffers(ledger.warehouse)
+        self.memory_limit = MemoryLimit(ledger.warehouse)
         self.progress = progress
         # What Segment took of an earlier attempt, it received then.
         self.since = run.started_at
@@ -89,7 +89,7 @@ class Runner:
         self.phases = Phases(run.id, work.job.command, ledger.clock)
 
     def run(self) -> RunResult:
-        """Carry out the job, and write down how it ended."""
+        """Carry out the job and save how it ended."""
         work = self.work
         self.phases.start()
         try:
@@ -109,7 +109,7 @@ class Runner:
         except TailraceError as raised:
             self.done = self.done.with_errors(raised.flattened())
         except BaseException as unexpected:
-            # A defect of ours or a signal: said in the ledger where that can still be done.
+            # An internal error or a signal. The ledger records it if it can.
             with suppress(Exception):
                 self._finish(exit_code=1, error=unexpected)
             raise
@@ -117,7 +117,7 @@ class Runner:
         try:
             self._finish(exit_code=result.exit_code, error=next(iter(result.errors), None))
         except WarehouseFailed:
-            # What broke the warehouse is told already, and was the first to say so.
+            # The result already has the error that broke the warehouse.
             if not any(isinstance(error, WarehouseFailed) for error in result.errors):
                 raise
         self.phases.finish(result.exit_code)
@@ -132,15 +132,15 @@ class Runner:
         )
 
     def _distrust(self, objects: Sequence[tuple[str, str]]) -> None:
-        """Write down that tables hold a part only, until their extract says otherwise."""
+        """Record the objects as incomplete until their extract has finished."""
         from tailrace.salesforce.extract.source import ObjectFacts
 
-        unfinished = ExtractIncomplete("an extract that loads it anew has not come to its end")
+        unfinished = ExtractIncomplete("a full refresh of it has not finished")
         for name, table in objects:
             self._record(ObjectFacts(object=name, table=table, error=unfinished))
 
     def _record(self, facts: ObjectFacts) -> None:
-        self.ledger.record_extract(
+        self.ledger.save_extract(
             self.begun,
             object=facts.object,
             table_name=facts.table,
@@ -176,9 +176,9 @@ class Runner:
                 errors.append(facts.error)
             elif not facts.complete:
                 errors.append(ExtractIncomplete(f"{facts.object} was not extracted whole"))
-        told = [Notice(message=warning) for warning in landed.warnings]
+        warnings = [Notice(message=warning) for warning in landed.warnings]
         self.done = replace(
-            self.done.with_errors(errors).with_notices(told),
+            self.done.with_errors(errors).with_notices(warnings),
             objects=tuple(object_entry(facts) for facts in landed.objects),
             salesforce={
                 "calls": landed.calls_used,
@@ -187,7 +187,6 @@ class Runner:
                 "quota_max": landed.quota_max,
                 "seconds": round(landed.seconds, 1),
             },
-            empty_objects=any(facts.empty for facts in landed.objects),
         )
 
     def _sync(self, models: Models) -> None:
@@ -196,7 +195,7 @@ class Runner:
         audiences = [audience for _, audience in syncs_of(selected)]
         self.done = self.done.with_notices(notices.of_headers(model.audience for model in selected))
         with self._dispatch() as dispatch:
-            blocked = self._finish_left_behind(dispatch)
+            blocked = self._finish_earlier_runs(dispatch)
             waiting = [a for a in audiences if a.ledger_key in blocked or _fails(dispatch, a)]
             self.done = replace(self.done, blocked=tuple(waiting))
             if agreed is not None and waiting:
@@ -222,15 +221,22 @@ class Runner:
             self._carry_out(dispatch, made)
 
     def _concerns(self, audience: Audience) -> bool:
-        """A retry is about audiences of which something was refused."""
-        return self.job.options.intent != "retry" or self.ledger.pending(audience.ledger_key)[0] > 0
+        """A retry concerns audiences with open rejections only."""
+        return (
+            self.job.options.intent != "retry"
+            or self.ledger.unresolved_counts(audience.ledger_key)[0] > 0
+        )
 
     def _retire(self, name: str) -> None:
         with self._dispatch() as dispatch:
-            blocked = self._finish_left_behind(dispatch)
-            rows = [row for row in self.ledger.standing() if name in (row["audience"], row["lane"])]
+            blocked = self._finish_earlier_runs(dispatch)
+            rows = [
+                row
+                for row in self.ledger.audience_status()
+                if name in (row["audience"], row["sync"])
+            ]
             if not rows:
-                known = [str(row["audience"]) for row in self.ledger.standing()]
+                known = [str(row["audience"]) for row in self.ledger.audience_status()]
                 raise NothingSelected(
                     f'The ledger has no audience "{name}".{did_you_mean(name, known)}'
                 )
@@ -244,44 +250,44 @@ class Runner:
             run_seq, now = self.begun.seq, self.begun.started_at
             made = Plan(planned_at=now, run_seq=run_seq, audiences=tuple(audiences))
             self._carry_out(dispatch, made)
-            told = {each.ledger_key for each in audiences}
-            for settled in self.done.settled:
-                if not settled.rejected and not settled.resumed:
-                    self.ledger.retire(settled.lane)
-            for lane in {str(row["lane"]) for row in rows} - told - blocked:
-                # What was only ever held has told nobody.
-                if self.ledger.last_delivered(lane) is None:
-                    self.ledger.retire(lane)
+            planned = {plan.ledger_key for plan in audiences}
+            for result in self.done.deliveries:
+                if not result.rejected and not result.resumed:
+                    self.ledger.retire(result.sync_key)
+            for sync_key in {str(row["sync"]) for row in rows} - planned - blocked:
+                # A sync that was always held sent nothing.
+                if self.ledger.last_delivered(sync_key) is None:
+                    self.ledger.retire(sync_key)
 
     def _replay(self, asked: Replay) -> None:
         known = self.work.models.by_name.get(asked.audience) if self.work.models else None
         audience = known.audience if known is not None else None
-        lanes = {lane.destination_name for lane in audience.syncs()} if audience else set()
-        if asked.destination not in lanes:
+        destinations = {sync.destination_name for sync in audience.syncs()} if audience else set()
+        if asked.destination not in destinations:
             remark = Notice(
                 message=f"{asked.audience}: its header does not name {asked.destination}, which "
                 "hears of no change until it does",
-                hint=f"destination: [{', '.join(sorted({*lanes, asked.destination}))}]",
+                hint=f"destination: [{', '.join(sorted({*destinations, asked.destination}))}]",
                 audience=asked.audience,
             )
             self.done = self.done.with_notices([remark])
         with self._dispatch() as dispatch:
-            blocked = self._finish_left_behind(dispatch)
-            if blocked.intersection(self.ledger.lanes_of(asked.audience)):
+            blocked = self._finish_earlier_runs(dispatch)
+            if blocked.intersection(self.ledger.sync_keys_of(asked.audience)):
                 # Its ledger does not say yet who is a member.
                 return
-            self._deliver(dispatch, write_down_replay(self.ledger, self.begun, asked))
+            self._deliver(dispatch, save_replay(self.ledger, self.begun, asked))
             if not dispatch.failures and asked.history:
                 catch_up(self.ledger, asked)
 
     def _leaving(self, planner: Planner, row: Mapping[str, Any]) -> AudiencePlan | None:
-        delivered = self.ledger.last_delivered(str(row["lane"]))
+        delivered = self.ledger.last_delivered(str(row["sync"]))
         if delivered is None:
             return None
         # A rename moves the ledger; the mapping still says what it was called then.
         was = replace(Audience.from_mapping(delivered.mapping), retiring=True)
-        lane = replace(was, name=str(row["audience"])).for_destination(str(row["destination"]))
-        return planner.retirement(lane, delivered)
+        sync = replace(was, name=str(row["audience"])).for_destination(str(row["destination"]))
+        return planner.retirement(sync, delivered)
 
     @contextmanager
     def _dispatch(self) -> Iterator[Dispatch]:
@@ -290,7 +296,7 @@ class Runner:
             self.ledger,
             self.work.destinations,
             terms=terms,
-            buffers=self.buffers,
+            memory_limit=self.memory_limit,
             progress=self.progress,
         )
         with dispatch:
@@ -299,7 +305,7 @@ class Runner:
             finally:
                 self.done = self.done.with_errors(dispatch.errors())
             found, missing = verify_receipt(
-                self.done.settled,
+                self.done.deliveries,
                 dispatch.known,
                 project=self.project,
                 since=self.since,
@@ -314,25 +320,27 @@ class Runner:
             options=self.job.options,
             destinations=self.work.destinations,
             run_seq=self.begun.seq,
-            buffers=self.buffers,
+            memory_limit=self.memory_limit,
             **options,
         )
 
     def _carry_out(self, dispatch: Dispatch, made: Plan) -> None:
         self.done = replace(self.done, plan=made)
         changed = [plan for plan in made.audiences if not plan.skipped]
-        written = [self.buffers.sparing(partial(self._write_down, plan)) for plan in changed]
+        written = [
+            self.memory_limit.run_low_memory(partial(self._save_plan, plan)) for plan in changed
+        ]
         held = {each.ledger_key for each in made.audiences if each.status == "held"}
         self._deliver(dispatch, [each for each in written if each.audience.ledger_key not in held])
 
-    def _write_down(self, plan: AudiencePlan) -> Delivery:
-        return write_down(self.ledger, self.begun, plan, options=self.job.options)
+    def _save_plan(self, plan: AudiencePlan) -> Delivery:
+        return save_plan(self.ledger, self.begun, plan, options=self.job.options)
 
-    def _finish_left_behind(self, dispatch: Dispatch) -> set[str]:
-        """Settle what earlier runs left. Returns the audiences that still wait for it."""
+    def _finish_earlier_runs(self, dispatch: Dispatch) -> set[str]:
+        """Deliver what earlier runs left pending. Returns the audiences that still wait for it."""
         ready: list[Delivery] = []
         refused: set[str] = set()
-        for each in left_behind(self.ledger):
+        for each in unfinished_deliveries(self.ledger):
             error = None if self.job.resend else self._too_old(dispatch, each)
             if error is None:
                 ready.append(each)
@@ -340,7 +348,7 @@ class Runner:
             else:
                 refused.add(each.audience.ledger_key)
                 self.done = self.done.with_errors([error])
-        # Of one audience, a later run stands on what an earlier one delivered.
+        # A later run of an audience depends on the delivery of an earlier one.
         self._deliver(dispatch, [d for d in ready if d.audience.ledger_key not in refused])
         return refused
 
@@ -348,7 +356,7 @@ class Runner:
         settings = dispatch.known_settings(left.destination)
         if settings is None or left.written_at is None:
             return None
-        open_ = self.ledger.unsettled_count(left.run_seq, left.audience.ledger_key, left.planned)
+        open_ = self.ledger.pending_count(left.run_seq, left.audience.ledger_key, left.planned)
         age = self.ledger.clock.now() - left.written_at
         if not open_ or age <= timedelta(hours=settings.resend_hours_max):
             return None
@@ -362,13 +370,13 @@ class Runner:
     def _deliver(self, dispatch: Dispatch, deliveries: Sequence[Delivery]) -> None:
         if not deliveries:
             return
-        with self.phases.phase("deliver") as counts, self.buffers.few():
+        with self.phases.phase("deliver") as counts, self.memory_limit.low_memory():
             counts |= {"members": 0, "messages": 0, "rejected": 0}
-            for settled in dispatch.deliver(deliveries):
-                self.done = self.done.with_settled(settled)
-                counts["members"] += settled.sent
-                counts["messages"] += settled.calls
-                counts["rejected"] += settled.rejected
+            for result in dispatch.deliver(deliveries):
+                self.done = self.done.with_delivery(result)
+                counts["members"] += result.sent
+                counts["messages"] += result.calls
+                counts["rejected"] += result.rejected
 
 
 def _fails(dispatch: Dispatch, audience: Audience) -> bool:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 PIPELINE = "tailrace"
 # DuckDB stores a table in groups of this many rows.
 ROW_GROUP_ROWS = 122_880
-# A table is written anew when so much of it is rows that were deleted.
+# A table is rewritten when deleted rows are more than this share of it.
 DELETED_SHARE_MAX = 0.25
 VACUUM_TASKS_MAX = 100
 # What waits in DuckDB of a result that is read piece by piece.
@@ -358,7 +358,7 @@ def open_warehouse(
         try:
             warehouse = _connected(project, dlt.destinations.duckdb(connection))
             yield warehouse
-            # Whoever else is in the file may hinder it; the next run tries again.
+            # It may fail beside another connection. The next run tries again.
             with suppress(WarehouseFailed):
                 if not read_only:
                     _compact(warehouse)
@@ -373,7 +373,7 @@ def open_warehouse(
 
 
 def _compact(warehouse: Warehouse) -> None:
-    """Give back what deleted rows hold, once it is worth writing a table anew."""
+    """Free the space of deleted rows by rewriting a table, once they are enough."""
     for dataset, name, stored in warehouse.run("warehouse/large_tables", rows_min=ROW_GROUP_ROWS):
         table = {"counted": TableName(dataset, name)}
         ((rows,),) = warehouse.run("warehouse/count_rows", tables=table)
@@ -416,8 +416,8 @@ def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
         )
     said = str(error).strip().splitlines()
     # A server's own words on a connection name the host, the user and the database.
-    told = said[0] if said and said[0].startswith("connection to server") else _spoken(error)
-    return ConfigurationError(f"The warehouse {name} cannot be opened: {told}")
+    reason = said[0] if said and said[0].startswith("connection to server") else _spoken(error)
+    return ConfigurationError(f"The warehouse {name} cannot be opened: {reason}")
 
 
 def _open_duckdb(
@@ -434,7 +434,7 @@ def _open_duckdb(
         "storage_compatibility_version": "v1.5.0",
         "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
         "preserve_insertion_order": False,
-        # Else each checkpoint writes the end of a table anew, into which a run has moved a few.
+        # Otherwise each checkpoint rewrites the end of a table where a run changed a few rows.
         "max_vacuum_tasks": 0,
         "autoinstall_known_extensions": False,
     }

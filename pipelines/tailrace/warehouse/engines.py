@@ -16,8 +16,8 @@ class Engine:
     Attributes:
         temporary: Where it keeps the temporary tables of a session. They are named in full, so
             that a table of the same name in another place is never taken for one of them.
-        embedded: It is a file that one process opens: whoever can write has no rival, and its
-            memory and its storage are ours to look after.
+        embedded: It is a file that one process opens, so there is only one writer. Tailrace
+            manages its memory and storage.
         loses_sessions: dlt resets the session after a statement that failed, and its temporary
             tables are gone.
         writes_messages: Its JSON is known letter by letter, so that it may write messages itself.

@@ -20,62 +20,62 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # Enough to write two million members of ten columns at an unhindered pace.
-FEW_MEGABYTES = 56
+LOW_MEGABYTES = 56
 # A thread holds a row group of its own while it writes.
-FEW_THREADS = 2
+LOW_THREADS = 2
 
 
-class Buffers:
+class MemoryLimit:
     """The limit of the session's memory; on other warehouses than DuckDB nothing is done."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-        self._few = False
+        self._is_low = False
         self._allowed: tuple[str, int] | None = None
 
     @contextmanager
-    def few(self) -> Iterator[None]:
+    def low_memory(self) -> Iterator[None]:
         """Little memory, for what needs no more."""
-        before = self._few
-        self._set(few=True)
+        before = self._is_low
+        self._set(low=True)
         try:
             yield
         finally:
-            self._set(few=before)
+            self._set(low=before)
 
-    def sparing(self, step: Callable[[], T]) -> T:
+    def run_low_memory(self, step: Callable[[], T]) -> T:
         """A step in little memory; again in all that is allowed, where that was too little.
 
         The step leaves nothing behind where it fails, so that it may be repeated.
         """
-        before = self._few
+        before = self._is_low
         try:
-            with self.few():
+            with self.low_memory():
                 return step()
         except MemoryShort as error:
             if self._allowed is None:
                 raise
             log.info("%s; again with %s", error.message, self._allowed[0])
-            self._set(few=False)
+            self._set(low=False)
             return step()
         finally:
-            self._set(few=before)
+            self._set(low=before)
 
     def release(self) -> bool:
         """All that is allowed from now on, where little was too little; whether that is more."""
-        was_few = self._few
-        self._set(few=False)
-        return was_few and not self._few
+        was_low = self._is_low
+        self._set(low=False)
+        return was_low and not self._is_low
 
-    def _set(self, *, few: bool) -> None:
-        if not self._warehouse.engine.embedded or few == self._few:
+    def _set(self, *, low: bool) -> None:
+        if not self._warehouse.engine.embedded or low == self._is_low:
             return
         if self._allowed is None:
             ((limit, threads),) = self._warehouse.run("landing/get_memory_limit")
             self._allowed = (str(limit), int(threads))
         limit, threads = self._allowed
-        if few:
-            limit, threads = f"{FEW_MEGABYTES}MiB", min(threads, FEW_THREADS)
+        if low:
+            limit, threads = f"{LOW_MEGABYTES}MiB", min(threads, LOW_THREADS)
         try:
             self._warehouse.run("landing/set_threads", threads=threads)
             self._warehouse.run("landing/set_memory_limit", memory_limit=limit)
@@ -83,4 +83,4 @@ class Buffers:
             # What is in use does not fit: the run goes on with what it has.
             log.info("%s; memory stays as it is", error.message)
             return
-        self._few = few
+        self._is_low = low

@@ -160,11 +160,11 @@ def test_both_ways_write_the_same_bytes(desk: Desk, header: str) -> None:
         "--- */\nSELECT *, name AS _track, tags AS user__id, big AS x___, ok AS _usual, "
         'born AS "%" FROM salesforce.contact\n'
     )
-    _, first = desk.write_down()
+    _, first = desk.save_plan()
     assert compare(desk, first)["entered"] > ROWS // 20
     desk.settle(first)
     land(desk, first=ROWS // 10, last=ROWS + ROWS // 10, seed=2)
-    _, second = desk.write_down()
+    _, second = desk.save_plan()
     quick = compare(desk, second)
     if header == "nested_changes":
         assert not quick

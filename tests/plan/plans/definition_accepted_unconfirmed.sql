@@ -1,4 +1,4 @@
--- A doubtful key is sent even where the rest is only recorded: nobody knows what the receiver
+-- A unconfirmed key is sent even where the rest is only recorded: nobody knows what the receiver
 -- holds.
 
 -- audience
@@ -12,7 +12,7 @@ SELECT id, city FROM salesforce.contact
 
 -- include three_contacts
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
 
 -- audience

@@ -1,10 +1,10 @@
--- A doubtful key that the model gives twice waits until it is mended: no key has two transitions.
+-- A unconfirmed key that the model gives twice waits until it is mended: no key has two transitions.
 
 -- include city_audience
 
 -- include three_contacts
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
 
 -- then (allow: keys)

@@ -4,7 +4,7 @@
 
 -- include three_contacts
 
--- then (doubtful: c4)
+-- then (unconfirmed: c4)
 INSERT INTO salesforce.contact VALUES ('c4', 'Moss');
 
 -- now

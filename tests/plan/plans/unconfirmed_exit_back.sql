@@ -4,7 +4,7 @@
 
 -- include three_contacts
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 DELETE FROM salesforce.contact WHERE id = 'c1';
 
 -- now

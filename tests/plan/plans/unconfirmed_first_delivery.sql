@@ -1,8 +1,8 @@
--- A doubtful entry of the first result set is still initial, and the same transition.
+-- A unconfirmed entry of the first result set is still initial, and the same transition.
 
 -- include city_audience
 
--- before (doubtful: c1)
+-- before (unconfirmed: c1)
 CREATE TABLE salesforce.contact (id TEXT, city TEXT);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo'), ('c2', 'Bergen'), ('c3', NULL);
 

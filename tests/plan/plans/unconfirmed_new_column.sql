@@ -1,4 +1,4 @@
--- A new column beside a doubtful key disturbs nobody.
+-- A new column beside a unconfirmed key disturbs nobody.
 
 -- include city_audience
 
@@ -6,7 +6,7 @@
 CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', NULL);
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c1';
 
 -- include city_and_score_audience

@@ -6,7 +6,7 @@
 CREATE TABLE salesforce.contact (id TEXT, score TEXT);
 INSERT INTO salesforce.contact VALUES ('c1', '1'), ('c2', '2');
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 UPDATE salesforce.contact SET score = 'high' WHERE id = 'c1';
 
 -- now

@@ -4,7 +4,7 @@
 
 -- include three_contacts
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
 
 -- now

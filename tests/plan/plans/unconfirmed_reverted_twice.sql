@@ -5,10 +5,10 @@
 
 -- include three_contacts
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 UPDATE salesforce.contact SET city = 'Oslo' WHERE id = 'c1';
 
 -- now

@@ -1,10 +1,10 @@
--- Once a doubtful key was delivered, it is planned no more.
+-- Once a unconfirmed key was delivered, it is planned no more.
 
 -- include city_audience
 
 -- include three_contacts
 
--- then (doubtful: c1)
+-- then (unconfirmed: c1)
 UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c1';
 
 -- then
