@@ -41,6 +41,12 @@ def test_dependencies_point_down_and_each_library_has_its_door() -> None:
         ("layers", "ledger/ledger", "from tailrace.run import job"),
         ("layers", "salesforce/client", "from tailrace.models import loader"),
         ("layers", "a_package_without_a_row/__init__", ""),
+        ("cycles", "config/settings", "def late() -> None:\n    import tailrace.config.project"),
+        (
+            "cycles",
+            "destinations/segment/templates",
+            "if TYPE_CHECKING:\n    from tailrace.destinations.segment.mapper import Mapper",
+        ),
         ("sandbox", "run/job", "import tailrace.testing"),
         ("terminal", "run/result", "import click"),
         ("terminal", "reporting/history", "from rich.table import Table"),

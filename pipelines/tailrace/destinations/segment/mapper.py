@@ -38,6 +38,7 @@ from tailrace.destinations.segment.context import (
 )
 from tailrace.destinations.segment.properties import Mapped, Row
 from tailrace.destinations.segment.spec import MESSAGE_BYTES_MAX, MESSAGE_ID_CHARACTERS_MAX
+from tailrace.destinations.segment.templates import message_templates
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
 from tailrace.encoding.values import Encoder, equal_when_sent, moment, same
 from tailrace.errors import UnsupportedValue
@@ -97,7 +98,9 @@ class Mapper:
         self.consent_columns = (
             tuple(audience.consent.categories.values()) if audience.consent else ()
         )
-        self.message_id_columns = (track.message_id,) if track and track.message_id else ()
+        self.message_id_columns: tuple[str, ...] = (
+            (track.message_id,) if track and track.message_id else ()
+        )
         self.timestamp_column = track.timestamp if track else None
         self.sends_own_time = self.timestamp_column is not None
         # `track.initial: skip`: the members of the first run enter without an event.
@@ -142,8 +145,6 @@ class Mapper:
         self, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool
     ) -> MessageTemplates | None:
         """The messages as templates for the warehouse; None if rows are mapped one by one."""
-        from tailrace.destinations.segment.templates import message_templates
-
         return message_templates(self, columns, keys=keys, changes=changes)
 
     def value_warnings(self) -> Iterator[ValueWarning]:
