@@ -91,10 +91,7 @@ class DeliveryResult:
 def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOptions) -> Delivery:
     """Commit an audience's plan: its outbox and its row in the ledger, in one transaction."""
     held = plan.status == "held"
-    definition, fingerprint = plan.definition, plan.fingerprint
-    if options.intent == "retry" and plan.delivered is not None:
-        # The rest of the audience still stands for the definition it was delivered by.
-        definition, fingerprint = plan.delivered.definition, plan.delivered.definition_fingerprint
+    definition, fingerprint = _recorded_definition(plan, options)
     whole = options.intent != "retry" and not plan.diff.quarantined
     if not held:
         align(
@@ -148,6 +145,14 @@ def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpti
         planned=plan.planned,
         resumed=False,
     )
+
+
+def _recorded_definition(plan: AudiencePlan, options: PlanOptions) -> tuple[str, str]:
+    """The definition that a plan is recorded with, and its fingerprint."""
+    if options.intent == "retry" and plan.delivered is not None:
+        # Only the rejected members are sent; the others were delivered by the earlier definition.
+        return plan.delivered.definition, plan.delivered.definition_fingerprint
+    return plan.definition, plan.fingerprint
 
 
 def unfinished_deliveries(ledger: Ledger) -> list[Delivery]:
