@@ -10,6 +10,7 @@ from shop import PEOPLE, Shop
 
 from tailrace.errors import ReceiverChanged
 from tailrace.ledger.receivers import Receiver
+from tailrace.plan.policy import PlanOptions
 from tailrace.run import job
 from tailrace.testing.segment.simulator import SegmentSimulator
 
@@ -131,6 +132,9 @@ def test_a_large_first_run_is_held_until_it_is_allowed(shop: Shop) -> None:
     assert (3, []) == (held.exit_code, shop.arrived())
     (guard,) = [g for g in held.audiences[0]["guards"] if g["name"] == "first_run"]
     assert (3, 2, True) == (guard["seen"], guard["limit"], guard["held"])
+    assert "the ledger is empty, and this run would send 3 members" == guard["message"]
+    assert "tailrace reset people --no-send" in guard["hint"]
+    assert guard["hint"].endswith("--allow people:first_run")
     allowed = shop.sync(options=shop.allow(("people", "first_run")))
     assert (0, 3) == (allowed.exit_code, allowed.audiences[0]["sent"])
     shop.land([*ROWS, *({"id": f"d{n}"} for n in range(9))])
@@ -145,6 +149,14 @@ def test_a_first_run_that_only_records_is_not_held(shop: Shop) -> None:
     )
     assert 0 == shop.sync().exit_code
     assert [] == shop.arrived()
+
+
+def test_the_hint_of_a_held_first_run_records_the_members_without_sending_them(shop: Shop) -> None:
+    shop.environ["TAILRACE__FIRST_RUN_MEMBERS_MAX"] = "2"
+    assert 3 == shop.sync().exit_code
+    shop.sync(options=PlanOptions(intent="accept"))
+    after = shop.sync()
+    assert (0, 3, []) == (after.exit_code, after.audiences[0]["size_after"], shop.arrived())
 
 
 def test_zero_removes_the_limit_of_a_first_run(shop: Shop) -> None:

@@ -124,27 +124,27 @@ def _checks(audience: Audience, data: GuardInput) -> Iterator[_Check]:
         yield _Check(name, count, 0, count > 0, f"{count} members would {CHANGES[name]}")
 
 
-def judge_first_run(members: int, *, limit: int, allowed: bool) -> Guard:
+def judge_first_run(
+    audience: Audience, members: int, *, limit: int, allowed: frozenset[str]
+) -> Guard:
     """The guard on the first run into an empty ledger, which may be a ledger that was lost.
 
     Args:
+        audience: The audience that it holds.
         members: The members that the run would send, over all of its audiences.
         limit: `first_run_members_max`; 0 removes the limit.
-        allowed: Whether `--allow AUDIENCE:first_run` lets the audience pass.
+        allowed: The audience's guards that may pass once.
     """
     over = 0 < limit < members
-    message = (
-        f"the ledger is empty, and this run would send {members:,} members. If members were "
-        "delivered before, the ledger has been lost: restore it. Else allow the first run, or "
-        "record it without sending by track.initial: skip or tailrace reset AUDIENCE --no-send"
-    )
+    message = f"the ledger is empty, and this run would send {members:,} members"
     return Guard(
         name="first_run",
         seen=members,
         limit=limit,
-        held=over and not allowed,
-        allowed=over and allowed,
+        held=over and "first_run" not in allowed,
+        allowed=over and "first_run" in allowed,
         message=message if over else "",
+        hint=_hint(audience, "first_run") if over else "",
     )
 
 
@@ -175,6 +175,12 @@ def _hint(audience: Audience, guard: str) -> str:
         return (
             "Check that the integration user may see the object and its fields, then run: "
             f"tailrace extract. To send all the same: {allow}"
+        )
+    if guard == "first_run":
+        return (
+            "If members were delivered before, the ledger was lost: restore it from a backup. To "
+            f"record the members without sending them: tailrace reset {audience.name} --no-send. "
+            f"To send them all: {allow}"
         )
     return f"Review with: tailrace plan --show 5 -s {audience.name}. To send all the same: {allow}"
 

@@ -221,8 +221,8 @@ class Planner:
         )
 
     def _first_run_guard(self, plan: AudiencePlan, members: int, limit: int) -> Guard:
-        allowed = "first_run" in self.options.allowed(plan.audience.name)
-        return judge_first_run(members, limit=limit, allowed=allowed)
+        allowed = self.options.allowed(plan.audience.name)
+        return judge_first_run(plan.audience, members, limit=limit, allowed=allowed)
 
     def columns_of(self, model: Model) -> tuple[Column, ...]:
         """The columns that an audience's model gives today.
