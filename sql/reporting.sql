@@ -117,3 +117,23 @@ SELECT r.run_seq, r.run_id, r.command, r.phase, r.started_at, r.finished_at, r.e
        r.salesforce_calls, r.error
 FROM runs AS r
 WHERE r.run_id = :run_id
+
+-- name: deliveries_in_progress
+-- The audience runs that are not delivered to the end, with how many members are acknowledged.
+SELECT a.run_seq, a.sync_key, a.name, a.destination, a.entered + a.changed + a.exited,
+       COALESCE((
+         SELECT SUM(k.last_seq - k.first_seq + 1)
+         FROM acks AS k
+         WHERE k.run_seq = a.run_seq AND k.sync_key = a.sync_key
+       ), 0),
+       a.written_at
+FROM audience_runs AS a
+WHERE a.phase = 'delivering'
+ORDER BY a.run_seq, a.sync_key
+
+-- name: recent_acks
+-- Members and messages of each acknowledged range since a time, for the rate of a delivery.
+SELECT k.run_seq, k.sync_key, k.last_seq - k.first_seq + 1, k.calls, k.acked_at
+FROM acks AS k
+WHERE k.acked_at >= :since
+ORDER BY k.acked_at

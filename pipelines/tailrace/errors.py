@@ -52,6 +52,8 @@
       - StatementRefused
       - MemoryShort
     + PlanChanged
+    + ModelNotRun
+    + ReadStopped
   x LockHeld                        exit 75
   x InternalError                          exit 1: a promise of ours does not hold
     + LedgerGap
@@ -393,6 +395,16 @@ class PlanChanged(TryAgain):
     """The data, the SQL or the ledger moved since the plan was reviewed."""
 
     hint = "Nothing of it was sent. Review again: tailrace plan --out plan.json"
+
+
+class ModelNotRun(TryAgain):
+    """No model is run now."""
+
+
+class ReadStopped(TryAgain):
+    """A run that has the warehouse open could not answer a question about it."""
+
+    hint = "Run the same command again when the run has ended."
 
 
 class LockHeld(TailraceError):

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailrace.clock import Clock, SystemClock, format_utc
+from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
 from tailrace.errors import NothingLanded, NothingSelected, TailraceError
 from tailrace.results import Result
@@ -21,6 +21,7 @@ from tailrace.results import Result
 if TYPE_CHECKING:
     from tailrace.models.loader import Model, Models
     from tailrace.plan.policy import PlanOptions
+    from tailrace.run.read_endpoint import Reads
     from tailrace.run.result import RunResult
 
 Progress = Callable[[str, int, int], None]
@@ -94,6 +95,7 @@ class Project:
             reconcile=reconcile,
             afresh=full_refresh,
             progress=progress,
+            reads=self._reads(),
         )
         return _result_of(done)
 
@@ -104,6 +106,7 @@ class Project:
         exclude: Sequence[str] = (),
         options: PlanOptions | None = None,
         out: Path | str | None = None,
+        wait: bool = False,
     ) -> Result:
         """Compute what `sync` would send. Sends nothing and writes nothing to the ledger.
 
@@ -112,8 +115,10 @@ class Project:
             exclude: Models to leave out.
             options: Guards to override, and what to do about changed SQL and mappings.
             out: Write the plan to this file, for `sync(plan_file=...)`.
+            wait: Wait, for up to a day, for a run that has the DuckDB file open.
 
         Raises:
+            tailrace.errors.LockHeld: Another process has the DuckDB file open.
             tailrace.errors.UserError: A model, a header or the selection is wrong.
             tailrace.errors.NothingLanded: No object was extracted yet.
         """
@@ -127,6 +132,7 @@ class Project:
                 exclude=exclude,
                 options=options,
                 out=None if out is None else Path(out).absolute(),
+                wait=wait,
             )
         run_id = f"{plan.planned_at:%Y-%m-%dT%H:%M:%SZ}-plan"
         data = {"run_id": run_id, **plan.as_dict()}
@@ -165,6 +171,7 @@ class Project:
                 plan_file=None if plan_file is None else Path(plan_file).absolute(),
                 resend=resend,
                 progress=progress,
+                reads=self._reads(),
             )
         return _result_of(done)
 
@@ -189,6 +196,7 @@ class Project:
                 options=options,
                 resend=resend,
                 progress=progress,
+                reads=self._reads(),
             )
         return _result_of(done)
 
@@ -270,7 +278,14 @@ class Project:
             data = {"dry_run": True, "audience": audience, "would_exit": exits}
             return Result(command="retire", data={**data, "warnings": self._file_remains(audience)})
         warnings = self._file_remains(audience)
-        done = job.retire(self.config, audience, clock=self.clock, resend=resend, progress=progress)
+        done = job.retire(
+            self.config,
+            audience,
+            clock=self.clock,
+            resend=resend,
+            progress=progress,
+            reads=self._reads(),
+        )
         result = _result_of(done)
         data = {**result.data, "warnings": [*result.data["warnings"], *warnings]}
         return replace(result, data=data)
@@ -304,6 +319,7 @@ class Project:
             history=history,
             resend=resend,
             progress=progress,
+            reads=self._reads(),
         )
         return _result_of(done)
 
@@ -313,16 +329,13 @@ class Project:
         Raises:
             tailrace.errors.NothingSelected: The ledger has no run with this id.
         """
-        from tailrace.reporting import history
-        from tailrace.run import job
-
         if run_id is not None:
-            data = history.one_run(self.config, run_id, clock=self.clock)
-            return Result(command="status", data=data)
+            return Result(command="status", data=self._read("one_run", run_id=run_id))
         try:
-            return Result(command="status", data=job.status(self.config, clock=self.clock))
+            return Result(command="status", data=self._read("status"))
         except NothingLanded:
-            return Result(command="status", data={"runs": [], "audiences": []})
+            data: dict[str, Any] = {"runs": [], "audiences": []}
+            return Result(command="status", data={**data, "running": None, "sending": []})
 
     def rejected(
         self,
@@ -340,14 +353,11 @@ class Project:
             show_values: Return keys as they are; otherwise they are masked.
             rows_max: The most rows to return; all of them without it.
         """
-        from tailrace.reporting import rejections
-
         try:
-            data = rejections.rejected(
-                self.config,
-                clock=self.clock,
-                select=select,
-                exclude=exclude,
+            data = self._read(
+                "rejected",
+                select=list(select),
+                exclude=list(exclude),
                 show_values=show_values,
                 rows_max=rows_max,
             )
@@ -362,9 +372,7 @@ class Project:
             person: A key, userId or anonymousId.
             show_values: Return values as they were sent; otherwise they are masked.
         """
-        from tailrace.reporting import history
-
-        data = history.trace(self.config, person, clock=self.clock, show_values=show_values)
+        data = self._read("trace", person=person, show_values=show_values)
         if data.pop("known"):
             return Result(command="trace", data=data)
         unknown = NothingSelected(
@@ -384,15 +392,10 @@ class Project:
             tailrace.errors.NothingSelected: The ledger has no such audience, or the deliveries of
                 that time were purged.
         """
-        from tailrace.reporting import history
-
         if at is None:
-            data = history.sizes(self.config, audience, clock=self.clock)
-            return Result(command="history", data=data)
+            return Result(command="history", data=self._read("sizes", audience=audience))
         moment = at if at.tzinfo else at.replace(tzinfo=UTC)
-        keys = history.members_at(self.config, audience, moment, clock=self.clock)
-        members = [list(key) for key in keys]
-        data = {"audience": audience, "at": format_utc(moment), "members": members}
+        data = self._read("members_at", audience=audience, at=moment.isoformat())
         return Result(command="history", data=data)
 
     def rename(self, old_name: str, new_name: str) -> Result:
@@ -532,9 +535,21 @@ class Project:
         ]
 
     def _recorded(self, audience: str) -> list[dict[str, Any]]:
-        from tailrace.reporting import history
+        rows: list[dict[str, Any]] = self._read("recorded", audience=audience)["audiences"]
+        return rows
 
-        return history.recorded(self.config, audience, clock=self.clock)
+    def _read(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """Read from the warehouse, or from the run that has its file open."""
+        from tailrace.reporting.reads import read
+
+        return read(self.config, name, clock=self.clock, **arguments)
+
+    @staticmethod
+    def _reads() -> Reads:
+        """The questions that a run answers to other processes."""
+        from tailrace.reporting.reads import READS
+
+        return READS
 
     @contextmanager
     def _former_audiences(self, select: Sequence[str]) -> Iterator[None]:
@@ -553,10 +568,8 @@ class Project:
             raise
 
     def _names_in_ledger(self) -> frozenset[str]:
-        from tailrace.reporting import history
-
         with suppress(TailraceError):
-            return history.audience_names(self.config, clock=self.clock)
+            return frozenset(self._read("audience_names")["names"])
         return frozenset()
 
 

@@ -14,6 +14,7 @@ from tailrace.errors import DeliveryIncomplete, NothingSelected
 from tailrace.ledger import maintenance
 from tailrace.plan.policy import PlanOptions
 from tailrace.reporting import history
+from tailrace.reporting.status import status
 from tailrace.run import job
 from tailrace.testing.segment.simulator import SegmentSimulator
 
@@ -94,7 +95,7 @@ def test_an_audience_is_renamed_there_and_back(shop: Shop) -> None:
     assert ["entered", "exited"] == [event["op"] for event in traced["events"]]
     runs = history.sizes(shop.project, "people", clock=shop.clock)["runs"]
     assert [3, 2] == [run["size_after"] for run in runs]
-    commands = [run["command"] for run in job.status(shop.project, clock=shop.clock)["runs"]]
+    commands = [run["command"] for run in status(shop.project, clock=shop.clock)["runs"]]
     assert ["rename", "rename", "sync", "sync"] == commands
     shop.arrived()
     shop.land(ROWS)
@@ -210,5 +211,5 @@ def test_a_size_is_of_those_who_were_delivered(shop: Shop) -> None:
 
 
 def _standing(shop: Shop) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = job.status(shop.project, clock=shop.clock)["audiences"]
+    found: list[dict[str, object]] = status(shop.project, clock=shop.clock)["audiences"]
     return found

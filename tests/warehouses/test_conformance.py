@@ -24,6 +24,7 @@ from tailrace.errors import LockHeld
 from tailrace.ledger import maintenance
 from tailrace.plan.policy import PlanOptions
 from tailrace.reporting import history
+from tailrace.reporting.status import status
 from tailrace.run import job
 from tailrace.run.result import RunResult
 from tailrace.testing import Fault, SalesforceSimulator, SegmentSimulator
@@ -110,7 +111,7 @@ def test_an_audience_lives_through_its_days(shop: Store) -> None:
     shop.script("UPDATE salesforce.contact SET is_deleted = FALSE WHERE id = 'c3'")
     assert (0, 1, 0, 0, 1) == moved(shop.sync())
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
-    (stands,) = job.status(shop.project, clock=SystemClock())["audiences"]
+    (stands,) = status(shop.project, clock=SystemClock())["audiences"]
     assert ("unchanged", 4, 4) == (stands["status"], stands["size_before"], stands["size_after"])
 
 

@@ -23,6 +23,7 @@ from tailrace.cli.options import (
     resending,
     selection,
 )
+from tailrace.errors import LockHeld
 
 if TYPE_CHECKING:
     from tailrace.plan.policy import PlanOptions
@@ -95,6 +96,7 @@ def extract(
     help="Show N members of each audience and operation, with their messages; masked.",
 )
 @click.option("--show-values", is_flag=True, help="With --show: show values, not masked.")
+@click.option("--wait", is_flag=True, help="Wait for a run that has the DuckDB file open.")
 def plan(
     options: Options,
     chosen: Selection,
@@ -104,14 +106,24 @@ def plan(
     out: Path | None,
     show_rows_max: int,
     show_values: bool,
+    wait: bool,
 ) -> Answer:
     """Show who would enter, change and exit, and why."""
     if show_values and not show_rows_max:
         raise click.UsageError("--show-values needs --show N.")
     plan_options = replace(plan_options, show_rows_max=show_rows_max, show_values=show_values)
-    result = options.project().plan(
-        select=chosen.select, exclude=chosen.exclude, options=plan_options, out=out
-    )
+    try:
+        result = options.project().plan(
+            select=chosen.select,
+            exclude=chosen.exclude,
+            options=plan_options,
+            out=out,
+            wait=wait,
+        )
+    except LockHeld as error:
+        if wait:
+            raise
+        raise LockHeld(error.message, hint="Wait for it with: tailrace plan --wait") from None
     if detailed_exitcode and result.exit_code == 0 and result.pending:
         result = replace(result, exit_code=CHANGES_PENDING)
     output = result.as_dict()

@@ -172,7 +172,7 @@ def _status(result: Output) -> Iterable[str | Table]:
         (
             run["run_id"],
             str(run.get("command") or ""),
-            _outcome(run),
+            _outcome(run, running=result.get("running")),
             to_second(run["started_at"]),
             to_second(run.get("finished_at")),
         )
@@ -187,14 +187,52 @@ def _status(result: Output) -> Iterable[str | Table]:
         yield _audiences(result)
     for audience in result.get("audiences", ()):
         yield from (note for note in _notes(audience) if " is held by " in note)
+    yield from _sending(result)
 
 
-def _outcome(run: Output) -> str:
+def _sending(result: Output) -> Iterable[str | Table]:
+    """How far the running run has sent."""
+    if not result.get("running") or "sending" not in result:
+        return
+    yield ""
+    source = "" if not result.get("read_from_run") else " This is read from it."
+    entries = result.get("sending", ())
+    if not entries:
+        yield f"Run {result['running']} is running and sends nothing at the moment.{source}"
+        return
+    yield f"Run {result['running']} is sending.{source}"
+    rows = tuple(
+        (
+            called(entry),
+            number(entry["sent"]),
+            number(entry["planned"]),
+            number(entry["messages_per_second"]),
+            _remaining(entry["remaining_seconds"]),
+        )
+        for entry in entries
+    )
+    header = ("sending", "members sent", "planned", "messages/s", "remaining")
+    yield Table(header, rows)
+
+
+def _remaining(seconds: int | None) -> str:
+    """A duration as `1 h 05 min`, `12 min` or `40 s`; empty if it is unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
+
+
+def _outcome(run: Output, *, running: str | None = None) -> str:
     """A run's end in words: `ok`, `held (3)`, `running` ..."""
     words = {0: "ok", 1: "failed", 2: "not started", 3: "held", 4: "some rejected"}
     code = run.get("exit_code")
     if code is None:
-        return "running" if run.get("finished_at") is None else str(run["phase"])
+        if run.get("finished_at") is not None:
+            return str(run["phase"])
+        return "running" if run["run_id"] == running else "did not finish"
     if run.get("error") in ("KeyboardInterrupt", "Terminated", "SystemExit"):
         return "interrupted"
     return "ok" if code == 0 else f"{words.get(code, run['phase'])} ({code})"

@@ -89,6 +89,8 @@ class Today:
         last = traced["events"][-1]["fate"] if traced["events"] else ""
         if last.startswith("refused"):
             return f"{last}; the next run sends it again"
+        if self._warehouse.reads_beside_a_run and traced["events"]:
+            return "the running run sends the entry, and records the membership when it ends"
         return "the next run sends the entry"
 
     def _out(self, sync: Audience, given: int, suppressed: bool) -> str:

@@ -19,19 +19,20 @@ from tailrace.ledger.ledger import Ledger, Shape
 from tailrace.ledger.outbox import transition_reader
 from tailrace.plan.snapshot_schema import shape_of
 from tailrace.reporting.explain import Today, held_by
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.reporting.status import running_run
+from tailrace.warehouse.connection import Warehouse, open_to_read
 from tailrace.warehouse.statements import Binding, Column, query
 
 RUNS_SUGGESTED_MAX = 100
 
 
 def trace(
-    project: ProjectConfig, person: str, *, clock: Clock, show_values: bool = False
+    source: ProjectConfig | Warehouse, person: str, *, clock: Clock, show_values: bool = False
 ) -> dict[str, Any]:
     """A person's rows in Salesforce, and their membership, events and `why_not` in each audience.
 
     Args:
-        project: The project.
+        source: The project, or its open warehouse.
         person: A key, user id or anonymous id.
         clock: The time source.
         show_values: Return values as JSON has them; otherwise they are masked texts.
@@ -39,7 +40,7 @@ def trace(
     Returns:
         `known` is false if no landed object, no audience and no model has the person.
     """
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+    with open_to_read(source, clock=clock) as warehouse:
         ledger = _installed(Ledger(warehouse, clock=clock))
         today = Today(ledger, person, clock=clock)
         syncs = today.syncs()
@@ -73,9 +74,9 @@ def trace(
         }
 
 
-def sizes(project: ProjectConfig, audience: str, *, clock: Clock) -> dict[str, Any]:
+def sizes(source: ProjectConfig | Warehouse, audience: str, *, clock: Clock) -> dict[str, Any]:
     """How an audience grew and shrank, run by run."""
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+    with open_to_read(source, clock=clock) as warehouse:
         ledger, sync_key = _known(Ledger(warehouse, clock=clock), audience)
         rows = warehouse.run("reporting/sizes", tables=ledger.tables, sync_key=sync_key)
         names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
@@ -95,14 +96,14 @@ def sizes(project: ProjectConfig, audience: str, *, clock: Clock) -> dict[str, A
 
 
 def members_at(
-    project: ProjectConfig, audience: str, moment: datetime, *, clock: Clock
+    source: ProjectConfig | Warehouse, audience: str, moment: datetime, *, clock: Clock
 ) -> list[tuple[Any, ...]]:
     """The keys of who was a member at a moment.
 
     Raises:
         NothingSelected: What was delivered after it was purged, and who had left is forgotten.
     """
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+    with open_to_read(source, clock=clock) as warehouse:
         ledger, sync_key = _known(Ledger(warehouse, clock=clock), audience)
         ((purged,),) = warehouse.run(
             "reporting/purged_until", tables=ledger.tables, sync_key=sync_key
@@ -129,13 +130,13 @@ def members_at(
         )
 
 
-def one_run(project: ProjectConfig, run_id: str, *, clock: Clock) -> dict[str, Any]:
+def one_run(source: ProjectConfig | Warehouse, run_id: str, *, clock: Clock) -> dict[str, Any]:
     """One run of the ledger with its audiences.
 
     Raises:
         NothingSelected: The ledger has no run with this id.
     """
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+    with open_to_read(source, clock=clock) as warehouse:
         ledger = _installed(Ledger(warehouse, clock=clock))
         rows = warehouse.run("reporting/find_run", tables=ledger.tables, run_id=run_id)
         if not rows:
@@ -155,8 +156,13 @@ def one_run(project: ProjectConfig, run_id: str, *, clock: Clock) -> dict[str, A
             "salesforce_calls": calls,
             "error": error,
         }
-        audiences = warehouse.run("reporting/audiences_of_run", tables=ledger.tables, run=seq)
-        return {"runs": [run], "audiences": [_audience_of_run(row) for row in audiences]}
+        rows = warehouse.run("reporting/audiences_of_run", tables=ledger.tables, run=seq)
+        audiences = [_audience_of_run(row) for row in rows]
+        running = running_run(ledger, [run], now=clock.now())
+        for audience, row in zip(audiences, rows, strict=True):
+            if running and row[2] == "delivering":
+                audience["status"] = "sending"
+        return {"runs": [run], "audiences": audiences, "running": running}
 
 
 def _audience_of_run(row: Sequence[Any]) -> dict[str, Any]:
@@ -174,21 +180,23 @@ def _audience_of_run(row: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def recorded(project: ProjectConfig, audience: str, *, clock: Clock) -> list[dict[str, Any]]:
+def recorded(
+    source: ProjectConfig | Warehouse, audience: str, *, clock: Clock
+) -> list[dict[str, Any]]:
     """The ledger's entries of an audience, one for each destination.
 
     Raises:
         NothingSelected: The ledger has no such audience.
     """
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+    with open_to_read(source, clock=clock) as warehouse:
         ledger, _ = _known(Ledger(warehouse, clock=clock), audience)
         rows = ledger.audience_status()
         return [row for row in rows if audience in (row["audience"], row["sync"])]
 
 
-def audience_names(project: ProjectConfig, *, clock: Clock) -> frozenset[str]:
+def audience_names(source: ProjectConfig | Warehouse, *, clock: Clock) -> frozenset[str]:
     """The names of the audiences that the ledger has."""
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+    with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         return frozenset(str(row["audience"]) for row in ledger.audience_status())
 

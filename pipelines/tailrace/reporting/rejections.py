@@ -13,12 +13,12 @@ from tailrace.encoding.transforms import mask_sample
 from tailrace.errors import NothingSelected
 from tailrace.ledger import maintenance
 from tailrace.ledger.ledger import Ledger
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.connection import Warehouse, open_to_read
 from tailrace.warehouse.statements import Column
 
 
 def rejected(
-    project: ProjectConfig,
+    source: ProjectConfig | Warehouse,
     *,
     clock: Clock,
     select: Sequence[str] = (),
@@ -37,7 +37,7 @@ def rejected(
         NothingSelected: A pattern names no audience of the ledger.
         NothingLanded: There is no warehouse yet.
     """
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+    with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         entries = maintenance.rejected_by_reason(ledger)
         if select:

@@ -35,12 +35,15 @@ from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import review
 from tailrace.run.delivery import Progress
+from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
 from tailrace.run.replay import Replay, source_of
 from tailrace.run.result import RunResult
 from tailrace.run.runner import Job, Runner, Work
 from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.memory import MemoryLimit
 
-STATUS_RUNS_MAX = 10
+# How long `plan --wait` waits for a run to end.
+WAIT_SECONDS_MAX = 86_400.0
 
 
 def extract(
@@ -51,6 +54,7 @@ def extract(
     reconcile: bool = False,
     afresh: bool = False,
     progress: Progress | None = None,
+    reads: Reads = NO_READS,
 ) -> RunResult:
     """Land what Salesforce has, and write down how whole it is."""
     chosen = None if objects is None else tuple(objects)
@@ -62,7 +66,7 @@ def extract(
         reconcile=reconcile,
         afresh=afresh,
     )
-    return _carry_out(project, job, clock=clock, progress=progress)
+    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
 
 
 def plan(
@@ -73,17 +77,22 @@ def plan(
     exclude: Sequence[str] = (),
     options: PlanOptions | None = None,
     out: Path | None = None,
+    wait: bool = False,
 ) -> Plan:
     """What a run would do. Nothing is sent, and the ledger is only read.
 
-    With `out`, the plan is written to a file that `sync` carries out exactly, or refuses.
+    With `out`, the plan is written to a file that `sync` carries out exactly, or refuses. With
+    `wait`, it is made after the run that has the DuckDB file open has ended.
     """
     chosen = replace(options or PlanOptions(), digests=out is not None)
     models, selected = _selected(project, select, exclude)
     _check_allowed(chosen, models)
     segments = _limits(project, selected)
     shows = chosen.show_rows_max > 0
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
+    wait_seconds_max = WAIT_SECONDS_MAX if wait else None
+    with open_warehouse(
+        project, clock=clock, read_only=True, wait_seconds_max=wait_seconds_max
+    ) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         check_receivers(ledger, receivers_of(_with_credentials(project, selected)))
         planner = Planner(
@@ -110,6 +119,7 @@ def sync(
     plan_file: Path | None = None,
     resend: bool = False,
     progress: Progress | None = None,
+    reads: Reads = NO_READS,
 ) -> RunResult:
     """Build, plan, send and advance, on what has landed.
 
@@ -130,7 +140,7 @@ def sync(
         agreed = review.read(plan_file)
         chosen = replace(agreed.options, digests=True)
         job = replace(job, select=tuple(agreed.digests), options=chosen, reviewed=agreed)
-    return _carry_out(project, job, clock=clock, progress=progress)
+    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
 
 
 def run(
@@ -142,6 +152,7 @@ def run(
     options: PlanOptions | None = None,
     resend: bool = False,
     progress: Progress | None = None,
+    reads: Reads = NO_READS,
 ) -> RunResult:
     """The main job: `extract`, then `sync`."""
     job = Job(
@@ -152,7 +163,7 @@ def run(
         resend=resend,
         options=options or PlanOptions(),
     )
-    return _carry_out(project, job, clock=clock, progress=progress)
+    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
 
 
 def retire(
@@ -162,10 +173,11 @@ def retire(
     clock: Clock,
     resend: bool = False,
     progress: Progress | None = None,
+    reads: Reads = NO_READS,
 ) -> RunResult:
     """Send everybody's exit from an audience once, and close its ledger. Its file may be gone."""
     job = Job(command="retire", retire=audience, resend=resend)
-    return _carry_out(project, job, clock=clock, progress=progress)
+    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
 
 
 def replay(
@@ -177,27 +189,26 @@ def replay(
     history: bool = False,
     resend: bool = False,
     progress: Progress | None = None,
+    reads: Reads = NO_READS,
 ) -> RunResult:
     """Bring a new destination up from the ledger: its members as entering, or all that was sent."""
     asked = Replay(audience=audience, destination=destination, history=history)
     job = Job(command="replay", replay=asked, resend=resend)
-    return _carry_out(project, job, clock=clock, progress=progress)
-
-
-def status(project: ProjectConfig, *, clock: Clock) -> dict[str, Any]:
-    """The last runs, and where each audience stands."""
-    with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-        ledger = Ledger(warehouse, clock=clock)
-        return {"runs": ledger.recent_runs(STATUS_RUNS_MAX), "audiences": ledger.audience_status()}
+    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
 
 
 def _carry_out(
-    project: ProjectConfig, job: Job, *, clock: Clock, progress: Progress | None
+    project: ProjectConfig,
+    job: Job,
+    *,
+    clock: Clock,
+    progress: Progress | None,
+    reads: Reads,
 ) -> RunResult:
     # Errors that need no warehouse are raised before it is opened.
     work = prepare(project, job)
     with open_warehouse(project, clock=clock) as warehouse:
-        return carry_out(warehouse, work, clock=clock, progress=progress)
+        return carry_out(warehouse, work, clock=clock, progress=progress, reads=reads)
 
 
 def prepare(project: ProjectConfig, job: Job) -> Work:
@@ -226,9 +237,17 @@ def prepare(project: ProjectConfig, job: Job) -> Work:
 
 
 def carry_out(
-    warehouse: Warehouse, work: Work, *, clock: Clock, progress: Progress | None = None
+    warehouse: Warehouse,
+    work: Work,
+    *,
+    clock: Clock,
+    progress: Progress | None = None,
+    reads: Reads = NO_READS,
 ) -> RunResult:
-    """One numbered run, under the lock, over an open warehouse."""
+    """One numbered run, under the lock, over an open warehouse.
+
+    `reads` are the questions that the run answers to other processes meanwhile.
+    """
     ledger = Ledger(warehouse, clock=clock)
     ledger.install(secrets.token_hex(16))
     suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
@@ -240,7 +259,11 @@ def carry_out(
         check_receivers(ledger, receivers)
         remember_receivers(ledger, receivers)
         begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
-        return Runner(ledger, work, run=begun, progress=progress).run()
+        memory_limit = MemoryLimit(warehouse)
+        with serve_reads(warehouse, reads, run=begun, memory_limit=memory_limit, clock=clock):
+            return Runner(
+                ledger, work, run=begun, memory_limit=memory_limit, progress=progress
+            ).run()
 
 
 def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[str, Any]:

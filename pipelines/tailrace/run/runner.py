@@ -75,13 +75,21 @@ class Work:
 class Runner:
     """One run, step by step; `done` is what it has come to so far."""
 
-    def __init__(self, ledger: Ledger, work: Work, *, run: Run, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        work: Work,
+        *,
+        run: Run,
+        memory_limit: MemoryLimit,
+        progress: Progress | None,
+    ) -> None:
         self.ledger = ledger
         self.project = ledger.warehouse.project
         self.work = work
         self.job = work.job
         self.begun = run
-        self.memory_limit = MemoryLimit(ledger.warehouse)
+        self.memory_limit = memory_limit
         self.progress = progress
         # What Segment took of an earlier attempt, it received then.
         self.since = run.started_at

@@ -6,10 +6,12 @@ connection is opened here and lent to dlt: the file has a single writer, and it 
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -23,8 +25,10 @@ from tailrace.errors import (
     MemoryShort,
     MissingCredential,
     ModelDoesNotBind,
+    ModelNotRun,
     NotAllowedInModel,
     NothingLanded,
+    ReadStopped,
     StatementRefused,
     WarehouseFailed,
 )
@@ -51,12 +55,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from dlt.destinations.sql_client import SqlClientBase
 
+log = logging.getLogger(__name__)
+
 PIPELINE = "tailrace"
+# The pause between two attempts to open a DuckDB file that another process has open.
+OPEN_PAUSE_SECONDS = 0.2
 # DuckDB stores a table in groups of this many rows.
 ROW_GROUP_ROWS = 122_880
 # A table is rewritten when deleted rows are more than this share of it.
 DELETED_SHARE_MAX = 0.25
 VACUUM_TASKS_MAX = 100
+# The most rows that a session beside a run's reads of one statement: they are in its memory.
+READ_ROWS_MAX = 100_000
 # What waits in DuckDB of a result that is read piece by piece.
 STREAMING_BUFFER = "1MiB"
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
@@ -106,6 +116,8 @@ class Warehouse:
         self.insist: Callable[[], None] | None = None
         self._described = count()
         self._confined = False
+        # The run's own session, if this one reads beside it.
+        self._primary: Warehouse | None = None
 
     @cached_property
     def pipeline(self) -> dlt.Pipeline:
@@ -183,9 +195,14 @@ class Warehouse:
     def execute(self, sql: str, name: str = "a statement") -> list[tuple[Any, ...]]:
         """Run rendered SQL; `name` is what an error calls it."""
         try:
-            rows = self.client.execute_sql(sql)
+            if self._primary is None:
+                rows = self.client.execute_sql(sql)
+            else:
+                rows = self.client.native_connection.execute(sql).fetchmany(READ_ROWS_MAX + 1)
         except Exception as error:
             raise self._refused(error, name) from None
+        if self._primary is not None and len(rows or ()) > READ_ROWS_MAX:
+            raise ReadStopped(f"The answer has more than {READ_ROWS_MAX:,} rows")
         return [tuple(row) for row in rows or ()]
 
     def _refused(self, error: Exception, name: str) -> Exception:
@@ -235,6 +252,27 @@ class Warehouse:
         warehouse = Warehouse(self.project, self.destination)
         warehouse.set_session()
         return warehouse
+
+    def beside(self) -> Warehouse:
+        """A second session for another thread, which reads what this one has committed."""
+        warehouse = self.another()
+        warehouse._primary = self
+        return warehouse
+
+    @property
+    def reads_beside_a_run(self) -> bool:
+        """Whether this is a session beside the one of a run in the same process."""
+        return self._primary is not None
+
+    def with_project(self, project: ProjectConfig) -> Warehouse:
+        """The same session for a project of other datasets in the same file."""
+        warehouse = copy(self)
+        warehouse.project = project
+        return warehouse
+
+    def interrupt(self) -> None:
+        """Abort the statement that another thread runs in this session; for DuckDB only."""
+        self.client.native_connection.interrupt()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -291,6 +329,14 @@ class Warehouse:
         """
         if self._confined or not self.engine.embedded:
             return
+        if self._primary is not None:
+            if not self._primary._confined:
+                # The engine is confined as a whole, and an extract still has files to load.
+                raise ModelNotRun(
+                    "no model is run while objects are extracted",
+                    hint="Run the same command again when the extract has ended.",
+                )
+            return
         self.run_script("warehouse/confine")
         # DuckDB before 2.0 has no list of settings that stay open, and a run needs some.
         if self.run("warehouse/has_setting", name="allowed_configs"):
@@ -342,10 +388,37 @@ class Warehouse:
 
 
 @contextmanager
+def open_to_read(source: ProjectConfig | Warehouse, *, clock: Clock) -> Iterator[Warehouse]:
+    """The warehouse of a project, opened to read; an open warehouse is used as it is.
+
+    Raises:
+        LockHeld: As of `open_warehouse`.
+        NothingLanded: As of `open_warehouse`.
+        ConfigurationError: As of `open_warehouse`.
+    """
+    if isinstance(source, Warehouse):
+        yield source
+        return
+    with open_warehouse(source, clock=clock, read_only=True) as warehouse:
+        yield warehouse
+
+
+@contextmanager
 def open_warehouse(
-    project: ProjectConfig, *, clock: Clock, read_only: bool = False
+    project: ProjectConfig,
+    *,
+    clock: Clock,
+    read_only: bool = False,
+    wait_seconds_max: float | None = None,
 ) -> Iterator[Warehouse]:
     """Open the project's warehouse; on DuckDB this takes the file.
+
+    Args:
+        project: The project.
+        clock: The time source.
+        read_only: Open it to read only.
+        wait_seconds_max: How long to wait for another process that has the DuckDB file open
+            (default: `lock_wait_seconds_max`).
 
     Raises:
         LockHeld: Another process has the DuckDB file open.
@@ -354,7 +427,11 @@ def open_warehouse(
     """
     project.enter()
     if project.settings.warehouse == "duckdb":
-        connection = _open_duckdb(project, clock=clock, read_only=read_only)
+        if wait_seconds_max is None:
+            wait_seconds_max = project.settings.lock_wait_seconds_max
+        connection = _open_duckdb(
+            project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
+        )
         try:
             warehouse = _connected(project, dlt.destinations.duckdb(connection))
             yield warehouse
@@ -421,7 +498,7 @@ def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
 
 
 def _open_duckdb(
-    project: ProjectConfig, *, clock: Clock, read_only: bool
+    project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
 ) -> duckdb.DuckDBPyConnection:
     import duckdb
 
@@ -438,7 +515,8 @@ def _open_duckdb(
         "max_vacuum_tasks": 0,
         "autoinstall_known_extensions": False,
     }
-    deadline = clock.monotonic() + project.settings.lock_wait_seconds_max
+    deadline = clock.monotonic() + wait_seconds_max
+    waits = False
     while True:
         try:
             return duckdb.connect(str(file), read_only=read_only, config=config)
@@ -449,7 +527,10 @@ def _open_duckdb(
                 owner = re.search(r"PID \d+", str(error))
                 held = f" (held by {owner.group()})" if owner else ""
                 raise LockHeld(f"Another process has {file.name} open{held}") from None
-            clock.sleep(0.2)
+            if not waits:
+                log.info("waiting for the process that has %s open", file.name)
+                waits = True
+            clock.sleep(OPEN_PAUSE_SECONDS)
         except duckdb.Error as error:
             raise ConfigurationError(_cannot_open(file, error)) from None
 

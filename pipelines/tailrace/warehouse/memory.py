@@ -8,6 +8,7 @@ serves nothing, and grows with the audience.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -23,6 +24,8 @@ T = TypeVar("T")
 LOW_MEGABYTES = 56
 # A thread holds a row group of its own while it writes.
 LOW_THREADS = 2
+# What a reader beside the run may use on top of it.
+READ_MEGABYTES = 64
 
 
 class MemoryLimit:
@@ -32,6 +35,18 @@ class MemoryLimit:
         self._warehouse = warehouse
         self._is_low = False
         self._allowed: tuple[str, int] | None = None
+        self._reads = False
+        # A reader's thread changes the limit too.
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def reading(self, beside: Warehouse) -> Iterator[None]:
+        """A little more memory while another thread reads in a session beside the run's."""
+        self._set_reads(beside, reads=True)
+        try:
+            yield
+        finally:
+            self._set_reads(beside, reads=False)
 
     @contextmanager
     def low_memory(self) -> Iterator[None]:
@@ -68,19 +83,33 @@ class MemoryLimit:
         return was_low and not self._is_low
 
     def _set(self, *, low: bool) -> None:
-        if not self._warehouse.engine.embedded or low == self._is_low:
-            return
-        if self._allowed is None:
-            ((limit, threads),) = self._warehouse.run("landing/get_memory_limit")
-            self._allowed = (str(limit), int(threads))
-        limit, threads = self._allowed
-        if low:
-            limit, threads = f"{LOW_MEGABYTES}MiB", min(threads, LOW_THREADS)
-        try:
-            self._warehouse.run("landing/set_threads", threads=threads)
-            self._warehouse.run("landing/set_memory_limit", memory_limit=limit)
-        except WarehouseFailed as error:
-            # What is in use does not fit: the run goes on with what it has.
-            log.info("%s; memory stays as it is", error.message)
-            return
-        self._is_low = low
+        with self._lock:
+            if not self._warehouse.engine.embedded or low == self._is_low:
+                return
+            if self._allowed is None:
+                ((limit, threads),) = self._warehouse.run("landing/get_memory_limit")
+                self._allowed = (str(limit), int(threads))
+            limit, threads = self._allowed
+            if low:
+                limit, threads = self._low_limit(), min(threads, LOW_THREADS)
+            try:
+                self._warehouse.run("landing/set_threads", threads=threads)
+                self._warehouse.run("landing/set_memory_limit", memory_limit=limit)
+            except WarehouseFailed as error:
+                # What is in use does not fit: the run goes on with what it has.
+                log.info("%s; memory stays as it is", error.message)
+                return
+            self._is_low = low
+
+    def _set_reads(self, beside: Warehouse, *, reads: bool) -> None:
+        with self._lock:
+            self._reads = reads
+            if not self._is_low:
+                return
+            try:
+                beside.run("landing/set_memory_limit", memory_limit=self._low_limit())
+            except WarehouseFailed as error:
+                log.info("%s; memory stays as it is", error.message)
+
+    def _low_limit(self) -> str:
+        return f"{LOW_MEGABYTES + (READ_MEGABYTES if self._reads else 0)}MiB"
