@@ -153,6 +153,9 @@ class PeekableStream:
     def is_empty(self, *, after: int) -> bool:
         """Whether the stream holds no more than `after` lines."""
         start = self.peek(HEADER_BYTES_MAX)
+        if len(self._ahead) >= HEADER_BYTES_MAX:
+            # Blank space at the start of a long page says nothing about the rest of it.
+            return False
         lines = start.split(b"\n", after)
         return len(lines) <= after or not lines[after].strip()
 
