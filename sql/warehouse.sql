@@ -89,6 +89,10 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 WHERE p.proname = ANY(STRING_TO_ARRAY(:names, ','))
 GROUP BY p.proname
 
+-- name: stored_functions
+-- The functions of a DuckDB warehouse that are not built in, such as stored macros.
+SELECT DISTINCT LOWER(function_name) FROM DUCKDB_FUNCTIONS() WHERE NOT internal
+
 -- name: forget_described
 -- Drops the view that bound a query.
 DROP VIEW described

@@ -13,7 +13,7 @@ from warehouses.postgres_server import PostgresServer
 from warehouses.stores import WAREHOUSES, Store, store_on
 
 from tailrace.clock import SystemClock
-from tailrace.errors import NotAllowedInModel, WarehouseFailed
+from tailrace.errors import ModelDoesNotBind, NotAllowedInModel, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse, open_warehouse, without_values
 from tailrace.warehouse.sandbox import (
     POSTGRES_STABLE,
@@ -78,7 +78,7 @@ def test_every_table_function_that_duckdb_lists_is_decided_at_every_place(
 ) -> None:
     kinds = ("table", "table_macro", "pragma")
     for number, name in enumerate(sorted({n for n, kind in listed if kind in kinds})):
-        sql = TABLE_PLACES[number % len(TABLE_PLACES)].format(f"{name}('x')")
+        sql = TABLE_PLACES[number % len(TABLE_PLACES)].format(f"\"{name}\"('x')")
         assert (set() if name in TABLE_FUNCTIONS else {name}) == refused_names(sql), sql
 
 
@@ -124,6 +124,26 @@ def test_what_is_no_plain_select_is_refused(sql: str) -> None:
     assert duckdb_violations(sql)
 
 
+@pytest.mark.parametrize(
+    ("sql", "problem"),
+    [
+        ("SELECT nosuch(a) FROM t", "no built-in function nosuch()"),
+        ("SELECT lowr(a) FROM t", 'Did you mean "lower"?'),
+        ("SELECT * FROM nosuch(1)", "no built-in function nosuch()"),
+        ("SELECT * FROM histogram(t, a)", "histogram() is not allowed"),
+        ("WITH p AS (PIVOT t ON a USING sum(b)) FROM p, histogram(t, a)", "list of its values"),
+        ("WITH p AS (PIVOT t ON a USING sum(b)) SELECT nosuch(a) FROM p", "list of its values"),
+        ("SELECT a FROM t WHERE b = :c", "DuckDB cannot parse the SQL"),
+        ("SELECT upper(a) FROM t", "upper() is stored in the warehouse"),
+        ("SELECT a FROM range(3)", "range() is stored in the warehouse"),
+    ],
+)
+def test_only_listed_and_built_in_functions_are_called(sql: str, problem: str) -> None:
+    stored = frozenset({"upper", "range"})
+    messages = [violation.message for violation in duckdb_violations(sql, stored=stored)]
+    assert [] != [message for message in messages if problem in message], messages
+
+
 @pytest.fixture(scope="module", params=WAREHOUSES)
 def store(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -163,6 +183,19 @@ def test_the_engine_is_locked_before_a_model_is_described(store: Store, tmp_path
         warehouse.execute("CHECKPOINT")
         warehouse.execute("CREATE TABLE spilled AS SELECT range AS i FROM range(1000)")
         warehouse.execute("DROP TABLE spilled")
+
+
+def test_a_macro_of_the_warehouse_takes_no_built_in_name(store: Store) -> None:
+    """A stored macro would run in place of the built-in function of its name."""
+    with open_warehouse(store.project, clock=SystemClock()) as warehouse:
+        if warehouse.dialect != "duckdb":
+            pytest.skip("a server tells which functions are its own")
+        warehouse.execute("CREATE OR REPLACE MACRO md5(x) AS 'shadowed'")
+        try:
+            with pytest.raises(ModelDoesNotBind, match=r"md5\(\) is stored in the warehouse"):
+                warehouse.describe(tree("SELECT md5('a') AS digest", "duckdb"))
+        finally:
+            warehouse.execute("DROP MACRO md5")
 
 
 def can_set(warehouse: Warehouse, name: str, value: str | None) -> bool:

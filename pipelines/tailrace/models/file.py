@@ -14,9 +14,16 @@ from tailrace.audience.audience import Audience
 from tailrace.audience.header import read_audience
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
-from tailrace.models.determinism import VOLATILE, ModelWarning, find_nondeterminism, warnings
-from tailrace.models.parse import read_select
-from tailrace.warehouse.sandbox import duckdb_violations
+from tailrace.models.determinism import (
+    CLOCKS,
+    VOLATILE,
+    ModelWarning,
+    find_nondeterminism,
+    warnings,
+)
+from tailrace.models.parse import line_of, read_select, tables
+from tailrace.models.splice import Edit, edited
+from tailrace.warehouse.sandbox import duckdb_references, duckdb_violations
 
 Kind = Literal["audience", "staging"]
 Materialized = Literal["view", "table"]
@@ -135,18 +142,57 @@ def read_model(path: Path, folder: Path) -> Model:
         tags=tuple(values.get("tags") or ()),
         audience=audience,
         warnings=warnings(query, sql=taken.sql, file=file),
-        violations=tuple(_not_allowed(taken.sql, file)) if dialect == "duckdb" else (),
+        violations=tuple(_not_allowed(query, taken.sql, file)) if dialect == "duckdb" else (),
         query=query,
     )
 
 
-def _not_allowed(sql: str, file: str) -> Iterator[ModelError]:
+def _not_allowed(query: exp.Query, sql: str, file: str) -> Iterator[ModelError]:
     """What the SELECT would do beyond computing rows from tables."""
+    if duckdb_references(sql) is None:
+        # The name of a model may be one of DuckDB's keywords; it is quoted before it runs.
+        names = [read.node.this.meta for read in tables(query) if read.kind == "model"]
+        sql = edited(sql, [Edit(n["start"], n["end"] + 1, '"model"') for n in names])
+    else:
+        yield from _unseen_tables(query, sql, file)
     for violation in duckdb_violations(sql):
-        # A function that is not deterministic has a message of its own.
-        if violation.message.partition("(")[0] not in VOLATILE:
+        # A function that is not deterministic has an error of its own, and clocks are replaced.
+        word = re.match(r"(?:DuckDB has no built-in function )?(\w+)\(", violation.message)
+        if word is None or word[1] not in VOLATILE | CLOCKS.keys():
             line = sql.count("\n", 0, violation.offset) + 1
-            yield NotAllowedInModel(violation.message, file=file, line=line)
+            yield violation.as_error(file=file, line=line)
+
+
+def _unseen_tables(query: exp.Query, sql: str, file: str) -> Iterator[ModelError]:
+    """The tables that DuckDB reads and that the syntax tree does not have, or the reverse.
+
+    Names are replaced by their places in the syntax tree, so a table that it lacks would be read
+    under a name that nothing has checked.
+    """
+    references = duckdb_references(sql)
+    if references is None or query.meta.get("opaque"):
+        return
+    parsed_tables = {
+        tuple(part.name.lower() for part in node.parts): node
+        for node in query.find_all(exp.Table)
+        if isinstance(node.this, exp.Identifier)
+    }
+    engine_tables = {
+        reference.path: reference.offset for reference in references if reference.kind == "table"
+    }
+    for path in sorted(parsed_tables.keys() ^ engine_tables.keys()):
+        offset = engine_tables.get(path, 0)
+        line = (
+            line_of(parsed_tables[path])
+            if path in parsed_tables
+            else sql.count("\n", 0, offset) + 1
+        )
+        yield NotAllowedInModel(
+            f"DuckDB and Tailrace do not agree on whether {'.'.join(path)} is a table here",
+            hint="Read it by FROM or JOIN, under its plain name.",
+            file=file,
+            line=line,
+        )
 
 
 def _audience(

@@ -51,8 +51,8 @@ def read_select(sql: str, *, dialect: str = "duckdb", file: str | None = None) -
     try:
         return parse(sql, dialect=dialect, file=file)
     except SqlDoesNotParse as error:
-        # A template or a placeholder is refused, though DuckDB parses some of them.
-        is_template = "Jinja" in error.message or "fills it in" in error.message
+        # A template is refused, though DuckDB parses some of them.
+        is_template = "Jinja" in error.message
         stub = _tables_alone(sql) if dialect == "duckdb" and not is_template else None
         if stub is None:
             raise
@@ -68,6 +68,8 @@ def _tables_alone(sql: str) -> exp.Query | None:
         return None
     statements = [token for token in tokens[:-1] if token.token_type is TokenType.SEMICOLON]
     if not tokens or references is None or statements:
+        return None
+    if any(reference.kind == "parameter" for reference in references):
         return None
     own = {reference.path[-1] for reference in references if reference.kind == "cte"}
     places = {token.start: number for number, token in enumerate(tokens)}

@@ -26,7 +26,6 @@ from tailrace.errors import (
     MissingCredential,
     ModelDoesNotBind,
     ModelNotRun,
-    NotAllowedInModel,
     NothingLanded,
     ReadStopped,
     StatementRefused,
@@ -354,7 +353,7 @@ class Warehouse:
             return
         sql = query_text(query, self.dialect)
         if self.dialect == "duckdb":
-            violations = duckdb_violations(sql)
+            violations = duckdb_violations(sql, stored=self._stored_functions)
         elif self.dialect == "postgres":
             calls = sorted(postgres_calls(sql))
             listed = self.run("warehouse/functions", names=",".join(calls)) if calls else []
@@ -362,7 +361,12 @@ class Warehouse:
         else:
             violations = ()
         if violations:
-            raise NotAllowedInModel(violations[0].message, file=file)
+            raise violations[0].as_error(file=file)
+
+    @cached_property
+    def _stored_functions(self) -> frozenset[str]:
+        """The functions of the DuckDB warehouse that are not built in, in lower case."""
+        return frozenset(str(name) for (name,) in self.run("warehouse/stored_functions"))
 
     def describe(self, query: Binding) -> tuple[Column, ...]:
         """The columns that a query gives, without running it.

@@ -12,11 +12,14 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlglot
 from sqlglot.errors import TokenError
+
+from tailrace.config.project import did_you_mean
+from tailrace.errors import ModelDoesNotBind, ModelError, NotAllowedInModel, SqlDoesNotParse
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,25 +50,40 @@ _TABLE_KINDS = frozenset(
 _QUERY_KINDS = frozenset(
     {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE", "VALUES_NODE"}
 )
-_STATEMENT_WORDS = frozenset(
-    {"CALL", "COMMAND", "COPY", "DELETE", "DESCRIBE", "INSERT", "MERGE", "PRAGMA", "SHOW", "UPDATE"}
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """Something that a model must not do, and its place as a character offset in the SQL."""
+    """Something that a model must not do, and its place as a character offset in the SQL.
+
+    `kind` is `refused` for what does more than compute rows, `unknown` for a function that is not
+    built in, and `syntax` for a text that the engine does not parse.
+    """
 
     message: str
     offset: int
+    kind: Literal["refused", "unknown", "syntax"] = "refused"
+
+    def as_error(self, *, file: str | None, line: int | None = None) -> ModelError:
+        """The error to raise for it."""
+        if self.kind == "syntax":
+            return SqlDoesNotParse(self.message, file=file, line=line)
+        if self.kind == "unknown":
+            hint = (
+                "Use a built-in function. SQL of another engine needs its dialect in the header, "
+                "such as: dialect: postgres"
+            )
+            return ModelDoesNotBind(self.message, hint=hint, file=file, line=line)
+        return NotAllowedInModel(self.message, file=file, line=line)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """A name in the engine's syntax tree.
 
-    `kind` is `function`, `table_function`, `table`, `cte`, `column` or `statement`; `path` holds
-    the parts of the name, and `offset` is a character offset, or -1 where the engine tells none.
+    `kind` is `function`, `table_function`, `table`, `cte`, `column`, `parameter` or `statement`;
+    `path` holds the parts of the name, and `offset` is a character offset, or -1 where the engine
+    gives none.
     """
 
     kind: str
@@ -92,21 +110,15 @@ def _engine() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def duckdb_references(sql: str) -> list[Reference] | None:
+@lru_cache(maxsize=64)
+def duckdb_references(sql: str) -> tuple[Reference, ...] | None:
     """Every name in one or several SELECTs, as DuckDB parses them.
 
     Returns:
         None if DuckDB cannot show the syntax tree: the text does not parse, or it is a statement
         such as a PIVOT without its values.
     """
-    import duckdb
-
-    try:
-        with _engine().cursor() as cursor:
-            row = cursor.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-    except duckdb.Error:
-        return None
-    tree = json.loads(row[0]) if row else {"error": True}
+    tree = _syntax_tree(sql)
     if tree.get("error"):
         return None
     encoded = sql.encode()
@@ -115,7 +127,19 @@ def duckdb_references(sql: str) -> list[Reference] | None:
         at = node.get("query_location", -1)
         return len(encoded[:at].decode(errors="ignore")) if 0 <= at < len(encoded) else -1
 
-    return list(_references(tree["statements"], offset, -1))
+    return tuple(_references(tree["statements"], offset, -1))
+
+
+def _syntax_tree(sql: str) -> dict[str, Any]:
+    """DuckDB's syntax tree; `error` is true if there is none, with `error_message`."""
+    import duckdb
+
+    try:
+        with _engine().cursor() as cursor:
+            row = cursor.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+    except duckdb.Error as error:
+        return {"error": True, "error_message": str(error)}
+    return dict(json.loads(row[0])) if row else {"error": True}
 
 
 def _references(
@@ -143,6 +167,8 @@ def _references(
             yield Reference(kind="table", path=_path(path), offset=near, alias=alias)
         elif kind == "COLUMN_REF":
             yield Reference(kind="column", path=_path(at.get("column_names", [])), offset=near)
+        elif kind == "VALUE_PARAMETER":
+            yield Reference(kind="parameter", path=_path([at.get("identifier")]), offset=near)
         elif _is_other_statement(at, kind):
             yield Reference(kind="statement", path=(kind,), offset=near)
         for entry in at.get("cte_map", {}).get("map", ()):
@@ -208,63 +234,65 @@ def _is_pure_macro(definition: str, refused: set[str]) -> bool:
     return True
 
 
-def duckdb_violations(sql: str) -> tuple[Violation, ...]:
-    """What DuckDB would do for this SELECT beyond computing rows from tables."""
+def duckdb_violations(sql: str, *, stored: frozenset[str] = frozenset()) -> tuple[Violation, ...]:
+    """What DuckDB would do for this SELECT beyond computing rows from tables.
+
+    Args:
+        sql: The SELECT.
+        stored: Functions that are stored in the warehouse, such as macros. None may be called: a
+            stored one takes precedence over a built-in one of its name.
+    """
     references = duckdb_references(sql)
     if references is None:
-        return tuple(_violations_by_token(sql))
-    names, allowed = duckdb_functions()
-    found: dict[tuple[str, int], Violation] = {}
+        return (_unreadable(sql),)
+    by_place: dict[tuple[str, int], Violation] = {}
     for reference in references:
-        message = _problem(reference, names, allowed)
-        if message is not None:
-            at = max(reference.offset, 0)
-            found.setdefault((message, at), Violation(message=message, offset=at))
-    return tuple(sorted(found.values(), key=lambda violation: violation.offset))
+        violation = _violation(reference, stored)
+        if violation is not None:
+            by_place.setdefault((violation.message, violation.offset), violation)
+    return tuple(sorted(by_place.values(), key=lambda violation: violation.offset))
 
 
-def _problem(reference: Reference, names: frozenset[str], allowed: frozenset[str]) -> str | None:
+def _unreadable(sql: str) -> Violation:
+    """Why DuckDB shows no syntax tree: its error, or a statement other than a plain SELECT."""
+    tree = _syntax_tree(sql)
+    position = int(tree.get("position") or 0)
+    offset = len(sql.encode()[:position].decode(errors="ignore"))
+    if tree.get("error_type") == "parser":
+        message = f"DuckDB cannot parse the SQL: {tree.get('error_message')}"
+        return Violation(message=message, offset=offset, kind="syntax")
+    if pivot := re.search(r"\bPIVOT", sql, re.IGNORECASE):
+        message = "PIVOT needs a list of its values, such as: ON stage IN ('Open', 'Won')"
+        return Violation(message=message, offset=pivot.start())
+    return Violation(message="The statement is not a SELECT", offset=offset)
+
+
+def _violation(reference: Reference, stored: frozenset[str]) -> Violation | None:
+    names, allowed = duckdb_functions()
     name = reference.path[-1] if reference.path else ""
+    offset = max(reference.offset, 0)
     if reference.kind == "statement":
         word = name.removesuffix("_node").removesuffix("_QUERY_NODE").replace("_", " ")
-        return f"{word} is not a SELECT"
-    if reference.kind == "table_function":
-        # A macro of the warehouse is not in the list, and reads only what the lock lets it read.
-        refused = name in names and name not in TABLE_FUNCTIONS
-        return _refusal(name) if refused else None
-    if reference.kind == "function":
-        return _refusal(name) if name in names and name not in allowed else None
-    if reference.kind == "column" and len(reference.path) == 1 and name in _CATALOG_WORDS:
-        return _refusal(name)
+        return Violation(message=f"{word} is not a SELECT", offset=offset)
+    if reference.kind in ("function", "table_function"):
+        is_table = reference.kind == "table_function"
+        if name in stored:
+            message = f"{name}() is stored in the warehouse, and a model calls built-in ones only"
+            return Violation(message=message, offset=offset, kind="unknown")
+        if name not in names:
+            similar = did_you_mean(name, sorted(TABLE_FUNCTIONS if is_table else allowed))
+            message = f"DuckDB has no built-in function {name}().{similar}"
+            return Violation(message=message, offset=offset, kind="unknown")
+        if name not in (TABLE_FUNCTIONS if is_table else allowed):
+            return Violation(message=_refusal(name), offset=offset)
+    is_word = reference.kind == "column" and len(reference.path) == 1
+    if is_word and name in _CATALOG_WORDS:
+        return Violation(message=_refusal(name), offset=offset)
     return None
 
 
 def _refusal(name: str) -> str:
     return f"{name}() is not allowed in a model: it does not compute from its arguments alone"
-
-
-def _violations_by_token(sql: str) -> Iterator[Violation]:
-    """The same for text whose tree DuckDB does not show: by each name before a bracket."""
-    names, allowed = duckdb_functions()
-    refused = (names - allowed) | {"json_execute_serialized_sql"}
-    try:
-        tokens = sqlglot.tokenize(sql, read="duckdb")
-    except TokenError:
-        return
-    for place, token in enumerate(tokens):
-        name, following = token.text.lower(), tokens[place + 1 : place + 2]
-        called = bool(following) and following[0].token_type.name == "L_PAREN"
-        if token.token_type.name != "STRING" and called and name in refused:
-            yield Violation(message=_refusal(name), offset=token.start)
-        elif token.token_type.name in _STATEMENT_WORDS and not _is_part(tokens, place):
-            yield Violation(message=f"{token.text.upper()} is not a SELECT", offset=token.start)
-
-
-def _is_part(tokens: list[Any], place: int) -> bool:
-    """Whether a word is a part of a name, such as `t.show`, or is called, or is an alias."""
-    before = tokens[place - 1].token_type.name if place else ""
-    after = tokens[place + 1].token_type.name if place + 1 < len(tokens) else ""
-    return before in ("DOT", "ALIAS") or after in ("DOT", "L_PAREN")
 
 
 # PostgreSQL's own functions that depend on the time zone or the locale, and on nothing else.

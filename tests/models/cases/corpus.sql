@@ -91,7 +91,6 @@ SELECT id, encode('a') AS a, to_base64('a'::BLOB) AS b, hex('a') AS c, bin(5) AS
 SELECT id, list_value(1, n) AS a, list_aggregate([n, 1], 'sum') AS b, flatten([[n]]) AS c, list_distinct([n, n]) AS e, [n, 1] || [2] AS f, list_concat([n], [1]) AS g, array_length([1]) AS h FROM salesforce.contact;
 SELECT id, tags IS NULL OR len(tags) = 0 AS a, cardinality(MAP {'a': 1}) AS b, array_position(tags, 'a') AS c, 'a' IN tags AS e, tags @> ['a'] AS f FROM salesforce.contact;
 SELECT * FROM salesforce.account PIVOT (count(*) FOR name IN ('Acme', 'Bcme'));
-SELECT * FROM (PIVOT salesforce.contact ON account_id USING sum(n) GROUP BY id);
 SELECT * FROM salesforce.account UNPIVOT (value FOR part IN (id, name));
 SELECT id, n FROM salesforce.contact AS c POSITIONAL JOIN (SELECT id AS kid FROM salesforce.case) AS k;
 SELECT id, date_add(d, INTERVAL 1 DAY) AS a, d >= '2020-01-01' AS b, CAST(d AS TIMESTAMP) AS c, TIMESTAMP '2020-01-01 00:00:00' AS e, time_bucket(INTERVAL 1 MONTH, d) AS f FROM salesforce.contact;
