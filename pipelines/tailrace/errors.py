@@ -384,6 +384,9 @@ class WarehouseFailed(TryAgain):
 class StatementRefused(WarehouseFailed):
     """The warehouse is there, and refuses a statement or a value in it."""
 
+    # Whether the statement runs a query, such as a model's, and not only Tailrace's own text.
+    runs_query = False
+
 
 class MemoryShort(WarehouseFailed):
     """The warehouse has too little memory for a statement."""

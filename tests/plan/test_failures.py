@@ -120,6 +120,22 @@ def test_when_nothing_can_be_planned_the_errors_decide_the_exit_code(desk: Desk)
         assert code == planned(desk).exit_code
 
 
+@pytest.mark.parametrize("table", ["rejections", "snapshot__m"])
+def test_a_damaged_ledger_is_not_reported_as_an_error_of_the_model(desk: Desk, table: str) -> None:
+    """A statement without the model's text fails, and one that the model's text is a part of."""
+    desk.deliver("m")
+    desk.script("INSERT INTO salesforce.contact VALUES ('c3', 'Bodø', '3')")
+    damaged = {"rejections": "resolved_at", "snapshot__m": "_since"}[table]
+    desk.script(f"ALTER TABLE tailrace.{table} RENAME COLUMN {damaged} TO damaged")
+    try:
+        errors = planned(desk).errors
+    finally:
+        desk.script(f"ALTER TABLE tailrace.{table} RENAME COLUMN damaged TO {damaged}")
+    assert {("StatementRefused", None)} == {(type(e).__name__, e.file) for e in errors}
+    assert "m: " in {e.message[:3] for e in errors}
+    assert all(damaged in e.message and "report the message" in e.hint for e in errors)
+
+
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     with SegmentSimulator() as segment:

@@ -41,6 +41,12 @@ _FAULTS = (
         "Aggregate the subquery, for example with MAX(), or add LIMIT 1, in the SELECT.",
     ),
 )
+# A message about a value of a row is reduced to the class of the engine's error.
+_ABOUT_A_VALUE = re.compile(r"\w+")
+_STATEMENT_HINT = (
+    "The models run; a statement of Tailrace fails. If the message names the type of a mapped "
+    "column, cast the column in the SELECT. Otherwise report the message."
+)
 _QUOTED_NAME = re.compile(r'"([^"]+)"|column ([\w.]+) does not exist')
 _FIELD_HINT = (
     "Correct the SQL. If the name is a Salesforce field, check that the integration user may see "
@@ -84,11 +90,14 @@ def binding_fault(
 
 def running_fault(
     warehouse: Warehouse, models: Models, model: Model, error: StatementRefused, *, now: datetime
-) -> ModelError:
+) -> ModelError | StatementRefused:
     """The error of a model that fails when it runs, with the file and the line at fault.
 
-    The message names the column, and no value of a row.
+    The message names the column, and no value of a row. A statement that runs no model, or that the
+    engine cannot bind although every model runs, is not the model's error.
     """
+    if not error.runs_query:
+        return _statement_fault(model, error)
     kind = error.message.partition(": ")[2] or error.message
     for candidate in _inside_out(models, model):
         try:
@@ -103,6 +112,9 @@ def running_fault(
         if len(columns) == 1 or alone:
             return _failed(candidate, kind, column=failing)
         return _failed(candidate, kind, column=None)
+    if not _ABOUT_A_VALUE.fullmatch(kind):
+        return _statement_fault(model, error)
+    # An engine may compute a value in another order than in the model alone.
     return _failed(model, kind, column=None)
 
 
@@ -138,6 +150,12 @@ def _bound(warehouse: Warehouse, models: Models, model: Model, *, now: datetime)
         model_dataset=settings.model_dataset,
         file=model.file,
     )
+
+
+def _statement_fault(model: Model, error: StatementRefused) -> StatementRefused:
+    fault = StatementRefused(f"{model.name}: {error.message}", hint=_STATEMENT_HINT)
+    fault.detail = error.detail
+    return fault
 
 
 def _failed(model: Model, kind: str, *, column: str | None) -> ModelFailed:

@@ -38,6 +38,7 @@ from tailrace.warehouse.statements import (
     Column,
     TableName,
     query_text,
+    runs_query,
     script,
     statement,
 )
@@ -155,7 +156,11 @@ class Warehouse:
             WarehouseFailed: The engine refused; the message holds no value of any row.
         """
         sql = statement(name, self.dialect, tables=tables, columns=columns, column=column, **values)
-        return self.execute(sql, name)
+        try:
+            return self.execute(sql, name)
+        except StatementRefused as refused:
+            refused.runs_query = runs_query(name, self.dialect, tables)
+            raise
 
     def stream(self, name: str, /, *, piece_rows: int, **bindings: Any) -> Iterator[pa.RecordBatch]:
         """The committed rows of the statement `subject/name`, in batches; for DuckDB only.

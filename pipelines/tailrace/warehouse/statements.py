@@ -154,6 +154,15 @@ def _query_text(same: _Same, dialect: str) -> str:
     return rendered(same.query, dialect)
 
 
+def runs_query(name: str, dialect: str, tables: Mapping[str, Binding] | None) -> bool:
+    """Whether a query is bound to a table of the statement `subject/name`."""
+    named = _names_in(name, dialect)
+    return any(
+        table in named and not isinstance(binding, TableName)
+        for table, binding in (tables or {}).items()
+    )
+
+
 def _literal_text(value: Any, dialect: str) -> str:
     if type(value) is int and value >= 0:
         return str(value)
