@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tailrace.audience.audience import Audience
+from tailrace.destinations.batching import REQUEST_OVERHEAD_BYTES
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import destination_type
 from tailrace.errors import TailraceError
@@ -242,12 +243,17 @@ class Plan:
         }
 
     def _batches(self, audience: AudiencePlan) -> int:
+        """Requests for the messages of an audience, by their mean number a member and mean size."""
+        calls = sum(audience.calls.values())
+        if not calls:
+            return 0
         settings = self.destinations.get(audience.destination)
         limits = (settings.send_limits() if settings else destination_type().default_limits()).batch
-        calls = sum(audience.calls.values())
-        size = calls * (audience.bytes_per_call + 1)
-        by_size = math.ceil(size / limits.bytes_max)
-        return max(math.ceil(calls / limits.messages_max), by_size)
+        bytes_max = limits.bytes_max - REQUEST_OVERHEAD_BYTES
+        fitting = min(limits.messages_max, int(bytes_max // (audience.bytes_per_call + 1)))
+        # The messages of a member are never split over two requests.
+        per_member = max(1, math.ceil(calls / max(audience.planned, 1)))
+        return math.ceil(calls / max(fitting - fitting % per_member, per_member))
 
     def as_dict(self) -> dict[str, Any]:
         """The object that `tailrace plan --json` prints."""
