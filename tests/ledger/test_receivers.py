@@ -88,7 +88,14 @@ def test_a_ledger_of_an_older_version_is_bound_by_its_next_run(shop: Shop) -> No
     shop.sync()
     with shop.connection() as connection:
         connection.execute(
-            "DROP TABLE tailrace.receivers; UPDATE tailrace.installation SET version = 1"
+            "DROP TABLE tailrace.receivers; DROP TABLE tailrace.audience_inputs;"
+            "ALTER TABLE tailrace.audience_runs RENAME COLUMN sync_key TO audience;"
+            "ALTER TABLE tailrace.acks RENAME COLUMN sync_key TO audience;"
+            "ALTER TABLE tailrace.rejections RENAME COLUMN sync_key TO audience;"
+            "ALTER TABLE tailrace.rejections RENAME COLUMN unconfirmed TO doubtful;"
+            "ALTER TABLE tailrace.unconfirmed RENAME COLUMN sync_key TO audience;"
+            "ALTER TABLE tailrace.unconfirmed RENAME TO doubtful;"
+            "UPDATE tailrace.installation SET version = 1"
         )
     assert "unchanged" == shop.plan().audiences[0].status
     assert 0 == shop.sync().exit_code

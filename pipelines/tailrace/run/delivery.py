@@ -105,13 +105,8 @@ def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpti
         )
     with ledger.warehouse.transaction():
         if plan.planned and not held:
-            enqueue(
-                ledger,
-                run.seq,
-                plan.audience,
-                transitions=plan.diff.transitions,
-                shape=plan.shape,
-            )
+            transitions = plan.diff.transitions
+            enqueue(ledger, run.seq, plan.audience, transitions=transitions, shape=plan.shape)
         ledger.save_audience_run(
             run,
             plan.ledger_key,
