@@ -18,6 +18,8 @@ from tailrace.clock import SystemClock
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
 from tailrace.destinations.messages import MemberMessages, Message
+from tailrace.destinations.outcome import SendOutcome
+from tailrace.destinations.retry import REFUSALS_IN_A_ROW_MAX
 from tailrace.destinations.segment.http import SegmentClient
 from tailrace.destinations.sender import Flow, Sender, Wakeup, wait
 from tailrace.errors import (
@@ -30,6 +32,7 @@ from tailrace.errors import (
 from tailrace.testing import Fault, SegmentSimulator
 from tailrace.testing.http.clocks import HurriedClock
 from tailrace.testing.http.messages import Request, Response
+from tailrace.testing.segment.named_faults import named_fault
 
 
 def message(kind: Any, seq: int, user: str, size: int = 0) -> Message:
@@ -272,6 +275,17 @@ def test_doubt_is_remembered_until_the_rejection(target: SegmentSimulator) -> No
     assert [(2, False)] == [(each.seq, each.unconfirmed) for each in found]
 
 
+def test_an_unconfirmed_attempt_of_one_half_says_nothing_of_the_other(
+    target: SegmentSimulator,
+) -> None:
+    """The first half of a bisected batch breaks off once; a rejection in the second is certain."""
+    target.faults.append(Fault(path="/v1/batch", cut="after", nth=2))
+    for seq in (2, 4):
+        target.faults.append(Fault(poison={"traits.seq": seq}, status=400))
+    verdicts = rejections(deliver(target, plan(4)))
+    assert [(2, True), (4, False)] == [(row.seq, row.unconfirmed) for row in verdicts]
+
+
 @pytest.mark.parametrize("body", [{"success": False}, {"ok": False, "okEvents": 1}])
 def test_a_no_under_a_200_is_bisected(target: SegmentSimulator, body: Any) -> None:
     """Collectors that refuse with status 200 cost the refused row, not the others."""
@@ -289,6 +303,69 @@ def test_a_service_that_refuses_everything_is_not_asked_row_by_row(
         deliver(target, plan(5_000), batch_events_max=2_500)
     assert "nope" in caught.value.message
     assert len(target.requests) < 520
+
+
+class RefusingConnection:
+    """A receiver that refuses every request with an odd seq in it, and accepts the others."""
+
+    name = "receiver"
+    section = "destination.receiver"
+    address_key = "destination.receiver.url"
+    clock_offset_seconds: float | None = None
+
+    def __init__(self) -> None:
+        self.refused = 0
+
+    def check(self) -> None:
+        return
+
+    def measure_clock(self) -> None:
+        return
+
+    def send(self, messages: Sequence[Message], *, retries: int) -> SendOutcome:
+        seqs = [int(message.message_id.partition("-")[2]) for message in messages]
+        if any(seq % 2 for seq in seqs):
+            self.refused += 1
+            return SendOutcome(outcome="refused", status=400, reason="odd")
+        return SendOutcome(outcome="accepted", status=200)
+
+    def close(self) -> None:
+        return
+
+
+def test_refusals_with_acceptances_between_do_not_end_a_delivery() -> None:
+    """Only refusals in a row do: every second row refused is 1,800 refusals, each row its own."""
+    connection = RefusingConnection()
+    limits = SegmentSettings(write_key="", events_per_second_max=0).send_limits()
+    rows = plan(600)
+    with Sender(connection, limits, clock=HurriedClock()) as sender:
+        flow = sender.flow(sender.batches(rows))
+        verdicts = [verdict for verdict in flow if verdict is not None]
+    assert [row.seq for row in rows if row.seq % 2] == [row.seq for row in rejections(verdicts)]
+    assert connection.refused > 2 * REFUSALS_IN_A_ROW_MAX
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("offset_seconds", "own_time"), [(3_500, True), (90_000, False)])
+def test_a_clock_that_is_a_little_off_stops_nothing(
+    target: SegmentSimulator, sign: int, offset_seconds: int, own_time: bool
+) -> None:
+    """Up to an hour, or for events that have no time of their own."""
+    target.faults.append(Fault(date_offset_seconds=sign * offset_seconds))
+    with sender(target) as segment:
+        verdicts = list(segment.deliver(segment.batches(plan(2)), own_time=own_time))
+    assert settled(verdicts) == {1, 2}
+
+
+@pytest.mark.parametrize(("fault", "way"), [("date_ahead", "behind"), ("date_behind", "ahead of")])
+def test_a_clock_that_is_off_sends_no_times_from_rows(
+    target: SegmentSimulator, fault: str, way: str
+) -> None:
+    """Segment would shift the times of the events by the difference: nothing is sent."""
+    target.faults.append(named_fault(fault))
+    with sender(target) as segment, pytest.raises(DeliveryIncomplete, match=f"72.0 h {way}"):
+        list(segment.deliver(segment.batches(plan(2)), own_time=True))
+    assert [] == target.events
 
 
 @pytest.mark.parametrize(
@@ -563,6 +640,8 @@ import pathlib, resource, sys
 from tailrace.clock import SystemClock
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.messages import MemberMessages, Message
+from tailrace.destinations.outcome import SendOutcome
+from tailrace.destinations.retry import REFUSALS_IN_A_ROW_MAX
 from tailrace.destinations.segment.http import SegmentClient
 from tailrace.destinations.sender import Sender, Wakeup, wait
 

@@ -196,6 +196,34 @@ def test_what_segment_still_remembers_is_finished(
     assert (12, []) == (len(segment.events), segment.inbox.clashes)
 
 
+def test_a_rejection_after_a_crash_is_unconfirmed(
+    crashed_shop: Shop, segment: SegmentSimulator
+) -> None:
+    """The crashed run may have sent the row; the new plan after it certainly has not."""
+    segment.faults.append(Fault(path="/v1/batch", poison={"userId": "c5"}, status=400))
+    assert 4 == crashed_shop.sync().exit_code
+    assert [("identify", True), ("identify", False)] == crashed_shop.query(
+        "SELECT kind, unconfirmed FROM tailrace.rejections ORDER BY run_seq"
+    )
+
+
+@pytest.mark.parametrize(
+    ("offset_seconds", "expected"),
+    [(280, ""), (-280, ""), (-400, "7 min ahead of"), (400, "7 min behind")],
+)
+def test_a_clock_that_is_off_is_a_warning(
+    shop: Shop, segment: SegmentSimulator, offset_seconds: int, expected: str
+) -> None:
+    """More than five minutes between this machine and Segment's `Date`, either way."""
+    segment.faults.append(Fault(date_offset_seconds=offset_seconds))
+    shop.land(people(1.0))
+    result = shop.sync()
+    assert 0 == result.exit_code
+    messages = [warning["message"] for warning in result.as_dict()["warnings"]]
+    assert bool(expected) == len(messages)
+    assert all(expected in message for message in messages), messages
+
+
 def test_an_audience_that_waits_for_a_decision_holds_no_other_back(
     crashed_shop: Shop, segment: SegmentSimulator
 ) -> None:

@@ -169,7 +169,9 @@ def exception_outcome(
         timed_out = isinstance(error, requests.Timeout) or "timed out" in str(error)
         text = "no answer in time" if timed_out else "the connection broke"
         return SendOutcome(outcome="retry", reason=text, unconfirmed=True, overloaded=timed_out)
-    if isinstance(error, requests.exceptions.ContentDecodingError):
+    # The headers of the answer contradict each other, such as two different lengths.
+    unreadable = requests.exceptions.ContentDecodingError | requests.exceptions.InvalidHeader
+    if isinstance(error, unreadable):
         return SendOutcome(outcome="retry", reason="an unreadable answer", unconfirmed=True)
     if isinstance(error, ValueError):
         return fatal(InvalidConfigValue(f"{address_key} or proxy is not a URL"))

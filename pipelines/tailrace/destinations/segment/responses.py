@@ -33,7 +33,9 @@ RETRIED = frozenset({408, 410, 429, 460})
 REFUSED = frozenset({400, 413, 422})
 # The answers of collectors: Segment and Jitsu answer with an object, RudderStack with `OK`.
 YES_WORDS = frozenset({"", "ok", "success", "accepted", "true"})
-YES_KEYS = ("success", "ok", "status", "message", "result")
+FAILURE_WORDS = frozenset({"error", "fail", "failed", "failure", "rejected"})
+YES_KEYS = ("success", "ok")
+STATE_KEYS = ("status", "result", "message")
 NO_KEYS = ("error", "errors")
 # How servers name a body that they could not decompress; 0x1f is the first byte of gzip.
 COMPRESSION_WORDS = ("gzip", "encoding", "compress", "\\x1f", "\\u001f")
@@ -55,10 +57,10 @@ def answer_outcome(answer: Answer, client: _Client) -> SendOutcome:
     if 200 <= status < 300:
         return _success_outcome(answer, client)
     if 300 <= status < 400:
-        target = urlsplit(answer.headers.get("Location", "")).hostname or "elsewhere"
+        target = _host_of_location(answer.headers.get("Location", ""))
         return fatal(
             ServiceFailed(
-                f"{client.name} redirects to {safe_text(target)}: nothing was delivered",
+                f"{client.name} redirects to {target}: nothing was delivered",
                 hint=f"Check {client.address_key}, or a proxy that asks for a login.",
             ),
             status,
@@ -131,17 +133,31 @@ def _success_outcome(answer: Answer, client: _Client) -> SendOutcome:
 def _is_yes(document: Any) -> bool:
     """Whether an answer is known to mean that the batch was accepted.
 
-    >>> [_is_yes(each) for each in ("OK", {"success": True}, {}, {"ok": True, "error": "x"}, [])]
-    [True, True, True, False, False]
+    >>> [_is_yes(content) for content in ("OK", {"success": True}, {}, {"message": "ok"}, [])]
+    [True, True, True, True, False]
+    >>> _is_yes({"ok": True, "error": "x"}), _is_yes({"status": "error", "message": "OK"})
+    (False, False)
     """
     if isinstance(document, str):
         return document.lower() in YES_WORDS
     if not isinstance(document, dict) or any(document.get(key) for key in NO_KEYS):
         return False
-    said = [document[key] for key in YES_KEYS if key in document]
+    states = [document[key] for key in STATE_KEYS if key in document]
+    if any(isinstance(state, str) and state.lower() in FAILURE_WORDS for state in states):
+        return False
     return not document or any(
-        value is True or (isinstance(value, str) and value.lower() in YES_WORDS) for value in said
+        value is True or (isinstance(value, str) and value.lower() in YES_WORDS)
+        for value in [*states, *(document.get(key) for key in YES_KEYS)]
     )
+
+
+def _host_of_location(location: str) -> str:
+    """The host that a redirect names, to be shown."""
+    try:
+        host = urlsplit(location).hostname
+    except ValueError:
+        host = None
+    return safe_text(host or "elsewhere")
 
 
 def _is_about_compression(answer: Answer) -> bool:
@@ -170,16 +186,18 @@ def response_reason(answer: Answer) -> str:
         document = None
     if isinstance(document, dict):
         parts = [document.get(key) for key in ("code", "error", "message", "errors")]
-        text = ": ".join(_short(part) for part in parts if part) or answer.reason
+        shown = (_short(part) for part in parts if part)
+        text = ": ".join(part for part in shown if part) or answer.reason
     elif isinstance(document, list) or text.lstrip("\ufeff \r\n\t").startswith("<"):
         text = answer.reason
     return without_values(text)
 
 
 def _short(part: Any) -> str:
-    """A part of a reason as text; nested values are cut before they are written out."""
-    return (
-        part
-        if isinstance(part, str)
-        else orjson.dumps(part)[:REASON_BYTES_MAX].decode("utf-8", "ignore")
-    )
+    """A part of a reason as text, cut to a length; empty for values that are nested too deeply."""
+    if isinstance(part, str):
+        return part
+    try:
+        return orjson.dumps(part)[:REASON_BYTES_MAX].decode("utf-8", "ignore")
+    except orjson.JSONEncodeError:
+        return ""
