@@ -96,6 +96,8 @@ def set_up(
         library = logging.getLogger(name)
         library.handlers = [handler] if debug else [logging.NullHandler()]
         library.propagate = False
+        library.setLevel(logging.DEBUG if debug else logging.NOTSET)
+        library.disabled = False
 
 
 def log_entries(entries: Iterable[Mapping[str, Any]], level: int = ERROR) -> None:

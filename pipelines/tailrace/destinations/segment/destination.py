@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SegmentSettings, SendLimits
 from tailrace.destinations.protocol import HeaderAdvice, MapperOptions, Receipt
-from tailrace.destinations.segment.delivery_overview import wait_for_overview
-from tailrace.destinations.segment.http import SegmentClient
 from tailrace.destinations.segment.mapper import Mapper
 from tailrace.destinations.segment.spec import advice
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
+
+if TYPE_CHECKING:
+    from tailrace.destinations.segment.http import SegmentClient
 
 
 class SegmentDestination:
@@ -61,6 +63,9 @@ class SegmentDestination:
         self, settings: SegmentSettings, *, clock: Clock, destination: str
     ) -> SegmentClient:
         """Open a connection."""
+        # Plans and checks need no HTTP client, and work offline without importing one.
+        from tailrace.destinations.segment.http import SegmentClient
+
         return SegmentClient(settings, clock=clock, destination=destination)
 
     def can_verify_receipt(self, settings: SegmentSettings) -> bool:
@@ -76,6 +81,8 @@ class SegmentDestination:
         clock: Clock,
     ) -> Receipt:
         """Compare with Delivery Overview, which is some thirty seconds late."""
+        from tailrace.destinations.segment.delivery_overview import wait_for_overview
+
         overview = wait_for_overview(
             settings,
             sent,
