@@ -14,7 +14,8 @@ from warehouses.stores import WAREHOUSES, Store, store_on
 
 from tailrace.clock import SystemClock
 from tailrace.errors import ModelDoesNotBind, NotAllowedInModel, WarehouseFailed
-from tailrace.warehouse.connection import Warehouse, open_warehouse, without_values
+from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.driver_errors import without_values
 from tailrace.warehouse.sandbox import (
     POSTGRES_STABLE,
     TABLE_FUNCTIONS,

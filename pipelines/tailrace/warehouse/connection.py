@@ -31,6 +31,7 @@ from tailrace.errors import (
     StatementRefused,
     WarehouseFailed,
 )
+from tailrace.warehouse.driver_errors import describe_error, error_class, streamed_error_class
 from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.sandbox import duckdb_violations, postgres_calls, postgres_violations
 from tailrace.warehouse.statements import (
@@ -70,23 +71,6 @@ READ_ROWS_MAX = 100_000
 # What waits in DuckDB of a result that is read piece by piece.
 STREAMING_BUFFER = "1MiB"
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
-# What an engine says about names and types quotes the SQL; what it says about a row's value
-# quotes the value, and a value may be personal.
-SAYS_NOTHING_PERSONAL = re.compile(
-    r"Binder|Catalog|Parser|Syntax|Undefined|Duplicate(Column|Table|Alias)|Ambiguous|Datatype"
-    r"|Grouping|Windowing|FeatureNotSupported|CannotCoerce|InsufficientPrivilege|InvalidColumn"
-    r"|WrongObject"
-)
-# A message of the binder or the parser, however the exception that carries it is called.
-_ABOUT_SQL = re.compile(r"(Binder|Catalog|Parser|Syntax) Error:")
-_QUOTED_TEXT = re.compile(r"'(?:[^']|'')*'")
-# What DuckDB puts in quotes as well: the signature of a function, such as 'lower(INTEGER)'.
-_SIGNATURE = re.compile(r"'[\w.]+\([A-Z0-9_, \[\]()]*\)'")
-_ADDRESS = re.compile(r"[^\s\"'(),;]+@[^\s\"'(),;]+")
-_LONG_NUMBER = re.compile(r"\d{5,}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-MESSAGE_CHARACTERS_MAX = 500
-HALFWAY = re.compile(r"((?:[A-Z]?[A-Za-z/]+ )+)Error: ")
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
 NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
@@ -213,7 +197,7 @@ class Warehouse:
         """What to raise for what a statement raised: itself, unless the engine said it."""
         engines = ("duckdb", "_duckdb", "psycopg2")
         said = isinstance(error, DatabaseException) or type(error).__module__.startswith(engines)
-        if not said and not _said_halfway(error):
+        if not said and not streamed_error_class(error):
             return error
         if self.engine.loses_sessions:
             self.set_session()
@@ -221,7 +205,7 @@ class Warehouse:
             return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
         if NO_MEMORY.search(f"{type(error).__name__} {error}"):
             return MemoryShort(f"{name}: the warehouse has too little memory for it")
-        failure = _failure(error)(f"{name}: {_spoken(error)}")
+        failure = error_class(error)(f"{name}: {describe_error(error)}")
         failure.detail = str(getattr(error, "dbapi_exception", error))
         return failure
 
@@ -502,7 +486,9 @@ def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
         )
     said = str(error).strip().splitlines()
     # A server's own words on a connection name the host, the user and the database.
-    reason = said[0] if said and said[0].startswith("connection to server") else _spoken(error)
+    reason = (
+        said[0] if said and said[0].startswith("connection to server") else describe_error(error)
+    )
     return ConfigurationError(f"The warehouse {name} cannot be opened: {reason}")
 
 
@@ -556,51 +542,3 @@ def _memory_bytes() -> int:
 
 def _cannot_open(file: Path, error: Exception) -> str:
     return f"{file.name} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}"
-
-
-def _failure(error: Exception) -> type[WarehouseFailed]:
-    """Whether it is the statement that fails, or the warehouse."""
-    cause = getattr(error, "dbapi_exception", error)
-    families = {each.__name__ for each in type(cause).__mro__}
-    refused = families & {"DataError", "ProgrammingError", "NotSupportedError"}
-    return StatementRefused if refused else WarehouseFailed
-
-
-def _said_halfway(error: Exception) -> str:
-    """The class of what DuckDB said when a result had begun: it comes through Arrow as text.
-
-    >>> _said_halfway(OSError("Conversion Error: Could not convert string 'Ann' to INT32"))
-    'ConversionException'
-    """
-    kind = HALFWAY.match(str(error)) if isinstance(error, OSError) else None
-    return kind[1].replace(" ", "") + "Exception" if kind else ""
-
-
-def _spoken(error: Exception) -> str:
-    """What went wrong, with names and types but without texts, addresses and long numbers.
-
-    A message about a row, such as a failed conversion, is reduced to the class of the error.
-    """
-    cause = getattr(error, "dbapi_exception", error)
-    kind = _said_halfway(error) or type(cause).__name__
-    text = str(cause).strip()
-    if not SAYS_NOTHING_PERSONAL.search(kind) and not _ABOUT_SQL.match(text):
-        return kind
-    return without_values(text.split("\n\n")[0].split("\nLINE")[0])
-
-
-def _without_text(quoted: re.Match[str]) -> str:
-    return quoted[0] if _SIGNATURE.fullmatch(quoted[0]) else "'…'"
-
-
-def without_values(message: str) -> str:
-    """An engine's message without what may be a value.
-
-    >>> without_values("No function matches 'lower(INTEGER)' and 'Ann' of ann@example.com")
-    "No function matches 'lower(INTEGER)' and '…' of …"
-    """
-    message = _QUOTED_TEXT.sub(_without_text, _CONTROL.sub(" ", message))
-    message = _LONG_NUMBER.sub("…", _ADDRESS.sub("…", message))
-    if len(message) > MESSAGE_CHARACTERS_MAX:
-        message = message[: MESSAGE_CHARACTERS_MAX - 1] + "…"
-    return message
