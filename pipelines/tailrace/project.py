@@ -449,20 +449,26 @@ class Project:
         Raises:
             tailrace.errors.UserError: Something is wrong; it names the file and the line.
         """
+        from tailrace.audience.yaml import raise_all
         from tailrace.config.check import check_settings
         from tailrace.destinations.segment.tracking_plan import TrackingPlan
+        from tailrace.models.loader import load_models
         from tailrace.run import notices
 
-        models = self._models()
+        models = load_models(self.config.models_folder, objects=self.config.salesforce().objects)
+        # Errors of files that are not selected are left for a `validate` of all.
+        chosen = models.select(select, exclude)
+        broken = models.select_broken(select, exclude)
+        raise_all(list({id(e): e for model in broken for e in model.errors}.values()))
         destinations = {
             sync.destination_name: None
             for model in models.audiences()
             if model.audience is not None
             for sync in model.audience.syncs()
         }
-        self.config.refuse_unused_destinations(destinations)
+        if not models.broken:
+            self.config.refuse_unused_destinations(destinations)
         check_settings(self.config, destinations=destinations or ("segment",))
-        chosen = models.select(select, exclude)
         TrackingPlan.read(self.config.tracking_plan_file)
         warnings = [
             warning.as_dict()

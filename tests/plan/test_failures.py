@@ -10,6 +10,7 @@ from shop import PEOPLE, Shop
 from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
+from tailrace.errors import ModelError
 from tailrace.plan.plan import Plan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
@@ -175,3 +176,68 @@ def test_a_sync_sends_the_others(shop: Shop, fault: str) -> None:
         (plan := shop.plan()).exit_code,
         [e.message for e in plan.errors],
     )
+
+
+# A file that cannot be read, and the line of the error.
+UNREADABLE = {
+    "syntax": ({"audiences/broken.sql": f"{HEADER}SELECT id,\n  city city city\nFROM contact"}, 7),
+    "header": ({"audiences/broken.sql": "/* ---\nkey: id\nuser_id: [\n--- */\nSELECT 1"}, None),
+    "header key": ({"audiences/broken.sql": GOOD.replace("track:", "trakc:")}, 4),
+    "unknown table": ({"audiences/broken.sql": f"{HEADER}SELECT id, city\nFROM nosuch"}, 7),
+    "function": ({"audiences/broken.sql": f"{HEADER}SELECT id,\nread_text(id) AS city FROM c"}, 7),
+    "column": ({"audiences/broken.sql": f"{HEADER}SELECT id FROM salesforce.contact"}, 4),
+    "staging": (
+        {
+            "audiences/broken.sql": f"{HEADER}SELECT id, city FROM towns",
+            "staging/towns.sql": "SELECT id,\n  city city city FROM salesforce.contact",
+        },
+        2,
+    ),
+    "circle": (
+        {
+            "audiences/broken.sql": f"{HEADER}SELECT id, city FROM towns",
+            "staging/towns.sql": "SELECT id, city\nFROM broken",
+        },
+        6,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", sorted(UNREADABLE))
+def test_a_file_that_cannot_be_read_stops_no_other_audience(shop: Shop, fault: str) -> None:
+    """Unselected, it is not mentioned; selected, it is an error, and the others are sent."""
+    assert 0 == shop.sync().exit_code
+    shop.land([{"id": "c1", "city": "Oslo"}, {"id": "c3", "city": "Rome"}])
+    files, line = UNREADABLE[fault]
+    for name, text in files.items():
+        path = shop.root / "models" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+    plan = shop.plan(select=["people"])
+    assert (0, ()) == (plan.exit_code, plan.errors)
+    plan = shop.plan()
+    assert (1, ["people"]) == (plan.exit_code, [made.ledger_key for made in plan.audiences])
+
+    done = shop.sync()
+    assert 1 == done.exit_code
+    assert {"c2", "c3"} <= {event["userId"] for event in shop.arrived()}
+    error = done.errors[0]
+    culprit = "staging/towns" if fault == "staging" else "audiences/broken"
+    assert f"models/{culprit}.sql" == error.file
+    assert line is None or line == error.line
+    with pytest.raises(ModelError):
+        shop.sync(select=["broken"])
+
+
+def test_an_audience_whose_file_breaks_keeps_its_members(shop: Shop) -> None:
+    """A broken file is not a deleted one, also where its header has another name than the file."""
+    good = GOOD.replace("key:", "audience: others\nkey:")
+    shop.audience(good, "other")
+    shop.sync()
+    for text in (good.replace("FROM", "FRM FRM"), good.replace("key:", "kye: [")):
+        shop.audience(text, "other")
+        done = shop.sync()
+        assert (1, ()) == (done.exit_code, tuple(done.orphans))
+    shop.audience(good, "other")
+    assert 0 == shop.sync().exit_code

@@ -31,6 +31,7 @@ Materialized = Literal["view", "table"]
 AUDIENCES_FOLDER = "audiences"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+_DECLARED = re.compile(r"^audience:[ \t]*([a-z][a-z0-9_]*)", re.MULTILINE)
 NAME_HINT = "Lower-case letters, digits and _ only, beginning with a letter, at most 50."
 
 
@@ -145,6 +146,28 @@ def read_model(path: Path, folder: Path) -> Model:
         violations=tuple(_not_allowed(query, taken.sql, file)) if dialect == "duckdb" else (),
         query=query,
     )
+
+
+def read_broken_audience(path: Path, folder: Path) -> Audience | None:
+    """The audience in a file whose SQL cannot be read; None if its header cannot be read either."""
+    file = _spoken(path, folder)
+    try:
+        taken = split(path.read_text(encoding="utf-8-sig"), file=file)
+        header = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
+        in_audiences = AUDIENCES_FOLDER in path.relative_to(folder).parts[:-1]
+        return _audience(header, path, file, in_audiences=in_audiences)
+    except (ModelError, UnicodeDecodeError):
+        return None
+
+
+def declared_name(path: Path) -> str:
+    """The name that a file gives its model, although its header cannot be read."""
+    for file in (path.with_suffix(".yml"), path):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8-sig", errors="replace")
+            if declared := _DECLARED.search(text):
+                return declared[1]
+    return path.stem
 
 
 def _not_allowed(query: exp.Query, sql: str, file: str) -> Iterator[ModelError]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from sqlglot import exp
 
+from tailrace.audience.audience import Audience
 from tailrace.audience.yaml import raise_all, suggest
 from tailrace.errors import (
     HeaderInvalid,
@@ -26,19 +27,51 @@ from tailrace.errors import (
 )
 from tailrace.models.columns import Columns, columns_of, unknown_columns
 from tailrace.models.determinism import double_sums
-from tailrace.models.file import Model, read_model, sql_files
+from tailrace.models.file import (
+    Model,
+    declared_name,
+    read_broken_audience,
+    read_model,
+    sql_files,
+)
 from tailrace.models.parse import TableRead, tables
 
-__all__ = ["Model", "Models", "check_columns", "landed_name", "read_models"]
+__all__ = [
+    "BrokenModel",
+    "Model",
+    "Models",
+    "check_columns",
+    "landed_name",
+    "load_models",
+    "read_models",
+]
 
 _CASE_BREAKS = (re.compile(r"([^_])([A-Z][a-z]+)"), re.compile(r"([a-z0-9])([A-Z])"))
 
 
 @dataclass(frozen=True, kw_only=True)
+class BrokenModel:
+    """A model that cannot be used, because of its own file or of a model that it reads.
+
+    `model` is None if its SQL could not be read, `audience` if its header could not.
+    """
+
+    name: str
+    errors: tuple[ModelError, ...]
+    model: Model | None = None
+    audience: Audience | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Models:
-    """All models, each after those it reads."""
+    """All models, each after those it reads.
+
+    `broken` are those that cannot be used, and `failed` the selected ones of them.
+    """
 
     by_name: Mapping[str, Model]
+    broken: Mapping[str, BrokenModel] = field(default_factory=dict)
+    failed: tuple[BrokenModel, ...] = ()
 
     def audiences(self) -> tuple[Model, ...]:
         """The models that are sent, by name."""
@@ -75,33 +108,51 @@ class Models:
         Raises:
             NothingSelected: A name matches nothing, or nothing is left.
         """
-        chosen = set(self.by_name) if not patterns else self._matching(patterns)
+        chosen = self._selected(patterns, exclude)
+        return tuple(model for name, model in self.by_name.items() if name in chosen)
+
+    def select_broken(
+        self, patterns: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> tuple[BrokenModel, ...]:
+        """The broken models of a selection, as of `select`."""
+        chosen = self._selected(patterns, exclude)
+        return tuple(broken for name, broken in self.broken.items() if name in chosen)
+
+    def _selected(self, patterns: Sequence[str], exclude: Sequence[str]) -> set[str]:
+        chosen = self._matching(patterns) if patterns else {*self.by_name, *self.broken}
         chosen -= self._matching(exclude)
         if not chosen and (patterns or exclude):
             raise NothingSelected("The selection leaves no model")
-        return tuple(model for name, model in self.by_name.items() if name in chosen)
+        return chosen
 
     def _matching(self, patterns: Sequence[str]) -> set[str]:
-        found: set[str] = set()
+        readable = {
+            **{name: broken.model for name, broken in self.broken.items() if broken.model},
+            **self.by_name,
+        }
+        matching: set[str] = set()
         for pattern in patterns:
-            matches = {name for name in self.by_name if self._matches(name, pattern)}
+            names = {*self.by_name, *self.broken}
+            matches = {name for name in names if self._matches(name, pattern, readable.get(name))}
             if not matches:
                 known = [
-                    *self.by_name,
-                    *(f"tag:{tag}" for m in self.by_name.values() for tag in m.tags),
+                    *sorted(names),
+                    *(f"tag:{tag}" for model in readable.values() for tag in model.tags),
+                    *(f"object:{table}" for model in readable.values() for table in model.reads),
                 ]
-                known += [f"object:{t}" for m in self.by_name.values() for t in m.reads]
                 raise NothingSelected(suggest(f'"{pattern}" matches no model', pattern, known))
-            found |= matches
-        return found
+            matching |= matches
+        return matching
 
-    def _matches(self, name: str, pattern: str) -> bool:
+    def _matches(self, name: str, pattern: str, model: Model | None) -> bool:
         method, colon, value = pattern.partition(":")
         if colon and method == "tag":
-            return any(fnmatch.fnmatchcase(t, value) for t in self.by_name[name].tags)
+            tags = model.tags if model else ()
+            return any(fnmatch.fnmatchcase(tag, value) for tag in tags)
         if colon and method == "object":
-            wanted = landed_name(value)
-            return any(fnmatch.fnmatchcase(t, wanted) for t in self.objects_read(name))
+            reads = model.reads if model else ()
+            tables = self.objects_read(name) if name in self.by_name else reads
+            return any(fnmatch.fnmatchcase(table, landed_name(value)) for table in tables)
         return fnmatch.fnmatchcase(name, pattern.lower())
 
 
@@ -129,39 +180,92 @@ def read_models(folder: Path, *, objects: Sequence[str] | None = None) -> Models
         ModelError: One thing is wrong; its file and line are given.
         SeveralModelErrors: Several things are; all of them are given.
     """
-    paths, errors = sql_files(folder)
-    found: dict[str, Model] = {}
-    broken: set[str] = set()
+    models = load_models(folder, objects=objects)
+    # A model that reads a broken one has its errors as well; each is raised once.
+    errors = {id(error): error for broken in models.broken.values() for error in broken.errors}
+    raise_all(list(errors.values()))
+    return models
+
+
+def load_models(folder: Path, *, objects: Sequence[str] | None = None) -> Models:
+    """Read every model under a folder, as `read_models`, and keep the errors in `broken`."""
+    paths, file_errors = sql_files(folder)
+    errors: dict[str, list[ModelError]] = {}
+    for error in file_errors:
+        errors.setdefault(Path(str(error.file)).stem, []).append(error)
+    models: dict[str, Model] = {}
+    audiences: dict[str, Audience] = {}
+    unreadable: set[str] = set()
     for path in paths:
         try:
             model = read_model(path, folder)
         except ModelError as error:
-            errors.append(error)
-            broken.add(path.stem)
+            audience = read_broken_audience(path, folder)
+            name = audience.name if audience else declared_name(path)
+            errors.setdefault(name, []).append(error)
+            unreadable |= {name, path.stem}
+            if audience:
+                audiences[name] = audience
             continue
-        if model.name in found:
-            message = f'There are two models "{model.name}"; the other is {found[model.name].file}'
-            errors.append(HeaderInvalid(message, hint="Rename one of them.", file=model.file))
+        if model.name in models:
+            message = f'There are two models "{model.name}"; the other is {models[model.name].file}'
+            taken = HeaderInvalid(message, hint="Rename one of them.", file=model.file)
+            errors.setdefault(model.name, []).append(taken)
             continue
-        found[model.name] = model
+        models[model.name] = model
     landed = None if objects is None else {landed_name(each) for each in objects}
-    for name, model in found.items():
-        found[name] = _with_reads(model, found)
-        errors += _unknown_tables(model, found, landed=landed, broken=broken)
-        errors += model.violations
-    known: dict[str, Columns] = {}
-    for name in _in_order(found, errors):
-        model = found[name]
-        columns = known[name] = columns_of(model.query, known, dialect=model.dialect)
-        doubts = double_sums(columns.tree, file=model.file) if columns.tree else ()
-        doubts = tuple(sorted((*model.warnings, *doubts), key=lambda each: each.line or 0))
-        found[name] = replace(model, columns=columns.names, warnings=doubts)
-        if columns.tree:
-            errors += unknown_columns(columns.tree, known, file=model.file)
-        if columns.names is not None:
-            errors += _missing_columns(model, columns.names)
-    raise_all(errors)
-    return Models(by_name={name: found[name] for name in known})
+    for name, model in models.items():
+        models[name] = _with_reads(model, {*models, *unreadable})
+        found = [*_unknown_tables(model, models, landed=landed, broken=unreadable)]
+        found += model.violations
+        errors.setdefault(name, []).extend(found)
+    columns: dict[str, Columns] = {}
+    for name in _in_order(models, errors):
+        models[name], columns[name], found = _with_columns(models[name], columns)
+        errors.setdefault(name, []).extend(found)
+    return _models(models, columns, audiences, errors)
+
+
+def _with_columns(
+    model: Model, known: Mapping[str, Columns]
+) -> tuple[Model, Columns, list[ModelError]]:
+    """A model with its columns and warnings, as far as its SQL tells, and errors about columns."""
+    columns = columns_of(model.query, known, dialect=model.dialect)
+    sums = double_sums(columns.tree, file=model.file) if columns.tree else ()
+    warnings = tuple(sorted((*model.warnings, *sums), key=lambda warning: warning.line or 0))
+    model = replace(model, columns=columns.names, warnings=warnings)
+    errors: list[ModelError] = []
+    if columns.tree:
+        errors += unknown_columns(columns.tree, known, file=model.file)
+    if columns.names is not None:
+        errors += _missing_columns(model, columns.names)
+    return model, columns, errors
+
+
+def _models(
+    models: Mapping[str, Model],
+    ordered: Iterable[str],
+    audiences: Mapping[str, Audience],
+    errors: Mapping[str, Sequence[ModelError]],
+) -> Models:
+    """The usable models in order, and the broken ones with the errors of what they read."""
+    inherited = {name: list(own) for name, own in errors.items() if own}
+    for name in ordered:
+        for read in models[name].depends_on:
+            if read in inherited:
+                known = inherited.setdefault(name, [])
+                known += [error for error in inherited[read] if error not in known]
+    broken = {
+        name: BrokenModel(
+            name=name,
+            errors=tuple(of_model),
+            model=models.get(name),
+            audience=models[name].audience if name in models else audiences.get(name),
+        )
+        for name, of_model in sorted(inherited.items())
+    }
+    usable = {name: models[name] for name in ordered if name not in broken}
+    return Models(by_name=usable, broken=broken)
 
 
 def check_columns(model: Model, columns: Iterable[str]) -> None:
@@ -192,9 +296,9 @@ def _missing_columns(model: Model, columns: Sequence[str]) -> Iterator[ModelErro
         yield UnknownColumn(message, hint=hint, file=audience.file or model.file, line=line)
 
 
-def _with_reads(model: Model, found: Mapping[str, Model]) -> Model:
+def _with_reads(model: Model, names: Collection[str]) -> Model:
     reads = list(tables(model.query))
-    models = dict.fromkeys(r.name for r in reads if r.kind == "model" and r.name in found)
+    models = dict.fromkeys(r.name for r in reads if r.kind == "model" and r.name in names)
     landed = dict.fromkeys(r.name for r in reads if r.kind == "landed")
     return replace(model, depends_on=tuple(models), reads=tuple(landed))
 
@@ -244,9 +348,12 @@ def _unknown_table(
     return UnknownModel(message, hint=hint, file=model.file, line=read.line)
 
 
-def _in_order(models: Mapping[str, Model], errors: list[ModelError]) -> tuple[str, ...]:
+def _in_order(models: Mapping[str, Model], errors: dict[str, list[ModelError]]) -> tuple[str, ...]:
     """The names, each after those it reads. The models of a circle are left out."""
-    left = {name: list(model.depends_on) for name, model in sorted(models.items())}
+    left = {
+        name: [read for read in model.depends_on if read in models]
+        for name, model in sorted(models.items())
+    }
     while True:
         try:
             return tuple(TopologicalSorter(left).static_order())
@@ -256,7 +363,8 @@ def _in_order(models: Mapping[str, Model], errors: list[ModelError]) -> tuple[st
             start = models[circle[0]]
             line = next(r.line for r in tables(start.query) if r.name == circle[1])
             way = " reads ".join(circle)
-            errors.append(ModelCycle(f"Models read in a circle: {way}", file=start.file, line=line))
-            for name in circle:
+            cycle = ModelCycle(f"Models read in a circle: {way}", file=start.file, line=line)
+            for name in set(circle):
+                errors.setdefault(name, []).append(cycle)
                 left.pop(name, None)
             left = {name: [r for r in reads if r not in circle] for name, reads in left.items()}

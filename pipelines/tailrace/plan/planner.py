@@ -18,7 +18,9 @@ from tailrace.errors import (
     MemoryShort,
     ModelDoesNotBind,
     ModelError,
+    SeveralModelErrors,
     StatementRefused,
+    TailraceError,
     UserError,
 )
 from tailrace.ledger.ledger import Delivered, Extracted, Ledger, Shape
@@ -101,7 +103,7 @@ class Planner:
         An audience whose model does not bind, or fails on a row, is one of the plan's `failures`;
         the others are planned.
         """
-        failures: dict[str, AudienceFailure] = {}
+        failures, model_errors = self._failed()
         requests, skipped = [], []
         inputs = Inputs(self.ledger, self.models, selected)
         fingerprints: dict[str, str | None] = {}
@@ -129,13 +131,27 @@ class Planner:
             run_seq=self.run_seq,
             audiences=audiences,
             failures=tuple(failures.values()),
-            model_errors=tuple(self.build.errors.values()),
+            model_errors=(*self.build.errors.values(), *model_errors),
             new_users=stats.count_new_users(self.ledger, audiences),
             orphans=self._orphans(),
             unfinished=stats.unfinished(self.ledger),
             salesforce_calls=self.ledger.last_salesforce_calls(),
             destinations=self.destinations or {},
         )
+
+    def _failed(self) -> tuple[dict[str, AudienceFailure], list[TailraceError]]:
+        """The selected audiences whose files cannot be used, and the errors of other such files."""
+        failures: dict[str, AudienceFailure] = {}
+        others: list[TailraceError] = []
+        for broken in self.models.failed:
+            error = (
+                broken.errors[0] if len(broken.errors) == 1 else SeveralModelErrors(broken.errors)
+            )
+            for audience in broken.audience.syncs() if broken.audience else ():
+                failures[audience.ledger_key] = AudienceFailure(audience=audience, error=error)
+            if broken.audience is None:
+                others.append(error)
+        return failures, others
 
     def _unchanged(self, model: Model, audience: Audience, inputs: Inputs) -> AudiencePlan | None:
         """The plan of an audience whose inputs are those of its last delivery; else None.
@@ -273,7 +289,12 @@ class Planner:
         """Audiences with members in the ledger and no file."""
         in_files = {audience.ledger_key for _, audience in syncs_of(self.models.audiences())}
         # An audience that was always held sent nothing, so it has no exits.
-        rows = [(str(row["sync"]), row["status"]) for row in self.ledger.audience_status()]
+        # A file that cannot be read is there all the same.
+        rows = [
+            (str(row["sync"]), row["status"])
+            for row in self.ledger.audience_status()
+            if row["audience"] not in self.models.broken
+        ]
         delivered = {
             sync_key
             for sync_key, status in rows

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
-from tailrace.audience.yaml import suggest
+from tailrace.audience.yaml import raise_all, suggest
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.protocol import DestinationSettings
@@ -28,7 +28,7 @@ from tailrace.ledger.receivers import (
     receivers_of,
     remember_receivers,
 )
-from tailrace.models.loader import Model, Models, read_models
+from tailrace.models.loader import Model, Models, load_models
 from tailrace.plan.guards import NAMES
 from tailrace.plan.plan import Plan
 from tailrace.plan.planner import Planner, syncs_of
@@ -310,7 +310,7 @@ def _selected(
     *,
     replayed_to: str | None = None,
 ) -> tuple[Models, Sequence[Model]]:
-    models = read_models(project.models_folder, objects=project.salesforce().objects)
+    models = load_models(project.models_folder, objects=project.salesforce().objects)
     seen: dict[str, Audience] = {}
     for _, audience in syncs_of(models.audiences()):
         other = seen.setdefault(audience.ledger_key, audience)
@@ -322,13 +322,19 @@ def _selected(
                 line=audience.line("audience"),
             )
     used = [audience.destination_name for _, audience in syncs_of(models.audiences())]
-    project.refuse_unused_destinations(used, exempt=replayed_to)
-    return models, models.select(select, exclude)
+    if not models.broken:
+        project.refuse_unused_destinations(used, exempt=replayed_to)
+    selected = models.select(select, exclude)
+    models = replace(models, failed=models.select_broken(select, exclude))
+    if replayed_to is None and not any(model.audience for model in selected):
+        raise_all([error for broken in models.failed for error in broken.errors])
+    return models, selected
 
 
 def _check_allowed(options: PlanOptions, models: Models) -> None:
     """Refuse to let pass what there is not: a misspelt guard would hold as if it were not named."""
     audiences = [audience.name for _, audience in syncs_of(models.audiences())]
+    audiences += models.broken
     for audience, guard in sorted(options.allow):
         for given, known, kind in ((audience, audiences, "audience"), (guard, NAMES, "guard")):
             if given not in known:
