@@ -67,18 +67,11 @@ def _leaks(name: str) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def clean_environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No setting of the developer's shell reaches a test, and none of a test's own stays."""
-    before = dict(os.environ)
-    for name in filter(_leaks, before):
+def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the developer's shell reaches a test."""
+    for name in filter(_leaks, list(os.environ)):
         monkeypatch.delenv(name)
     monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
-    yield
-    # The engine itself sets names for dlt and enters the project's folder.
-    os.chdir(ROOT)
-    for name in set(os.environ) - set(before):
-        if name != "PYTEST_CURRENT_TEST":
-            del os.environ[name]
 
 
 @pytest.fixture(autouse=True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import dlt
 import pytest
-from shop import PEOPLE, Shop
+from dlt.common.configuration.container import Container
+from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
+from shop import CONFIG, PEOPLE, Shop
 
 import tailrace
 from tailrace import errors
 from tailrace.cli.text import blocks
+from tailrace.config.project import load_project
 from tailrace.testing import Fault, SegmentSimulator
 
 
@@ -46,6 +51,42 @@ def test_a_plan_and_a_run_have_typed_results_and_print_nothing(
     assert ["sync"] == [run["command"] for run in project.status().data["runs"]]
     assert 4 == project.status(done.run_id).audiences["people"].entered
     assert ("", "") == capfd.readouterr()
+
+
+def test_a_call_leaves_the_process_and_dlt_as_they_were(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The working directory, the environment, dlt's settings and its telemetry are the caller's."""
+    (tmp_path / "mine" / ".dlt").mkdir(parents=True)
+    settings = "[runtime]\ndlthub_telemetry = false\n[load]\nworkers = 11\n"
+    (tmp_path / "mine" / ".dlt" / "config.toml").write_text(settings)
+    (shop.root / ".dlt" / "config.toml").write_text(CONFIG + "[load]\nworkers = 12\n")
+    monkeypatch.delenv("RUNTIME__DLTHUB_TELEMETRY")
+    monkeypatch.chdir(tmp_path / "mine")
+    before = dict(os.environ)
+    container = Container()
+    if PluggableRunContext in container:
+        del container[PluggableRunContext]
+    assert 0 == loaded(shop).sync().exit_code
+    assert PluggableRunContext not in container
+    assert 11 == dlt.config["load.workers"]
+    context = dlt.current.run_context()
+    assert not loaded(shop).plan().pending
+    assert (context, 11) == (dlt.current.run_context(), dlt.config["load.workers"])
+    assert (before, tmp_path / "mine") == (dict(os.environ), Path.cwd())
+    assert [".dlt"] == [file.name for file in (tmp_path / "mine").iterdir()]
+    del container[PluggableRunContext]
+
+
+def test_dlt_reads_the_files_of_the_target_while_a_project_is_open(shop: Shop) -> None:
+    (shop.root / ".dlt" / "config.toml").write_text(CONFIG + "[load]\nworkers = 12\n")
+    (shop.root / ".dlt" / "dev.config.toml").write_text("[load]\nworkers = 13\n")
+    for target, workers in ((None, 12), ("dev", 13)):
+        project = load_project(shop.root, target=target)
+        with project.dlt_context():
+            assert workers == dlt.config["load.workers"]
+            assert str(project.state_folder) == dlt.current.run_context().data_dir
+            assert not dlt.current.run_context().runtime_config.dlthub_telemetry
 
 
 def test_what_is_wrong_before_a_run_is_raised_and_not_recorded(shop: Shop) -> None:

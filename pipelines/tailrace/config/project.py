@@ -14,9 +14,10 @@ import re
 import tomllib
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 from urllib.parse import SplitResult, urlsplit
 
 from tailrace.config.convert import convert
@@ -43,6 +44,9 @@ from tailrace.errors import (
     NotAProject,
     UnknownConfigKey,
 )
+
+if TYPE_CHECKING:
+    from tailrace.config.dlt_context import ProjectRunContext
 
 S = TypeVar("S")
 
@@ -208,12 +212,21 @@ class ProjectConfig:
                 "differs in .dlt/config.toml.",
             )
 
-    def enter(self) -> None:
-        """Make this the folder and the profile that dlt works with."""
-        os.chdir(self.root)
-        os.environ.setdefault("DLT_DATA_DIR", str(self.state_folder))
-        if self.target:
-            os.environ["WORKSPACE__PROFILE"] = self.target
+    def dlt_context(self) -> AbstractContextManager[None]:
+        """Let dlt work in this folder, with this target's settings, while the context is open.
+
+        The working directory and the environment of the process stay as they are.
+        """
+        from tailrace.config.dlt_context import entered
+
+        return entered(self._run_context())
+
+    def _run_context(self) -> ProjectRunContext:
+        from tailrace.config.dlt_context import ProjectRunContext
+
+        own = f".dlt/{self.target}."
+        of_target = [layer for layer in self.layers if self.target and layer[0].startswith(own)]
+        return ProjectRunContext(self.root, self.state_folder, of_target)
 
     def _lookup(self, section: str, key: str) -> tuple[Any, str] | None:
         """The value of a key and where it stands, the first layer that has it winning."""
@@ -258,9 +271,9 @@ class ProjectConfig:
         configured = any("providers" in layer for _, layer in self.layers)
         if not configured and not any(name.startswith("PROVIDERS__") for name in self.environ):
             return None
-        import dlt
+        from tailrace.config.dlt_context import secret
 
-        value: Any = dlt.secrets.get(f"{section}.{key}")
+        value = secret(self._run_context(), f"{section}.{key}")
         return None if value is None else (value, "a vault")
 
 
@@ -278,8 +291,6 @@ def load_project(
         UnknownConfigKey: A section or a key is not one that Tailrace or dlt reads.
         InvalidConfigValue: A file is not TOML, or a value has the wrong type.
     """
-    # dlt reads this once, when it is imported: telemetry is off before that can happen.
-    os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
     root = _find_root(Path(directory or ".").expanduser().resolve())
     folder = root / ".dlt"
     env = os.environ if environ is None else environ

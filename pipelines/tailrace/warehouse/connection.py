@@ -17,6 +17,12 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dlt
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException
+from dlt.destinations.exceptions import DatabaseException
+
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import (
@@ -43,13 +49,6 @@ from tailrace.warehouse.statements import (
     script,
     statement,
 )
-
-# Imported after project, which switches dlt's telemetry off.
-import dlt  # isort: skip
-from dlt.common.configuration.exceptions import ConfigFieldMissingException  # isort: skip
-from dlt.common.destination.exceptions import UnknownDestinationModule  # isort: skip
-from dlt.common.exceptions import MissingDependencyException  # isort: skip
-from dlt.destinations.exceptions import DatabaseException  # isort: skip
 
 if TYPE_CHECKING:
     import duckdb
@@ -418,7 +417,12 @@ def open_warehouse(
         NothingLanded: `read_only`, and there is no file yet.
         ConfigurationError: The destination is unknown or its credentials do not work.
     """
-    project.enter()
+    with project.dlt_context(), _open(project, clock=clock, read_only=read_only) as warehouse:
+        yield warehouse
+
+
+@contextmanager
+def _open(project: ProjectConfig, *, clock: Clock, read_only: bool) -> Iterator[Warehouse]:
     if project.settings.warehouse == "duckdb":
         if wait_seconds_max is None:
             wait_seconds_max = project.settings.lock_wait_seconds_max
@@ -456,8 +460,6 @@ def _compact(warehouse: Warehouse) -> None:
 def _connected(project: ProjectConfig, destination: Any) -> Warehouse:
     name = project.settings.warehouse
     try:
-        # dlt reads a folder's settings once, and this process may have been in another before.
-        dlt.current.run_context().reload()
         if destination is None:
             # Said by the project where it can, since dlt does not read the files of a target.
             destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
