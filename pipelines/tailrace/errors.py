@@ -285,8 +285,6 @@ class UnsupportedValue(UserError):
 class LedgerTooNew(UserError):
     """The ledger was written by a newer Tailrace."""
 
-    hint = "Upgrade with: pip install --upgrade tailrace"
-
 
 class ReceiverChanged(UserError):
     """The ledger was delivered to another receiver."""

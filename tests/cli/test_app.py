@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
@@ -61,6 +62,26 @@ def test_a_usage_error_is_exit_2_with_a_hint(arguments: list[str], command: Any)
     assert (2, "") == (done.returncode, done.stdout)
     assert "--help" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--log-format", "json"], '"message": "No such option '),
+        (["--log-format=github"], "::error::No such option '--nope'"),
+        ([], "error: No such option '--nope'"),
+    ],
+)
+def test_a_usage_error_is_logged_as_the_command_line_says(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if an earlier command of this process had another stderr."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    app.answer(["ls", "--project-dir", "/nowhere"])
+    sys.stderr.close()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert 2 == app.answer(["history", *arguments, "--nope"])
+    assert line in sys.stderr.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_usage_error_is_one_json_object_when_asked_for(command: Any) -> None:

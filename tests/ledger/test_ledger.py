@@ -16,6 +16,7 @@ from warehouses.desk import Desk, desk_at, desk_on
 from warehouses.stores import WAREHOUSES, Store
 
 from tailrace.clock import SystemClock
+from tailrace.config.installation import upgrade_hint
 from tailrace.errors import LedgerGap, LedgerTooNew, ServiceFailed, WarehouseFailed
 from tailrace.ledger import ledger as ledger_module
 from tailrace.ledger import outbox
@@ -107,7 +108,7 @@ def test_a_ledger_of_a_newer_version_is_refused(desk: Desk) -> None:
         with pytest.raises(LedgerTooNew, match="version 99") as raised:
             Ledger(desk.warehouse, clock=SystemClock())
         assert 2 == raised.value.exit_code
-        assert "pip install --upgrade" in raised.value.hint
+        assert upgrade_hint() == raised.value.hint
     finally:
         desk.script(f"UPDATE tailrace.installation SET version = {VERSION}")
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.configuration.specs.base_configuration import BaseConfiguration
 from shop import Shop
 from warehouses.desk import desk_at
 from warehouses.postgres_server import PostgresServer
@@ -24,6 +26,7 @@ from tailrace.errors import (
     StatementRefused,
     WarehouseFailed,
 )
+from tailrace.warehouse import connection
 from tailrace.warehouse.connection import Warehouse, open_warehouse
 from tailrace.warehouse.statements import Column, TableName, statement
 
@@ -345,7 +348,7 @@ def settings(root: Path, warehouse: str, secrets: str = "") -> Shop:
     ("warehouse", "secrets", "error", "message"),
     [
         ("postgrse", "", ConfigurationError, 'no warehouse "postgrse". Did you mean "postgres"?'),
-        ("postgres", "", MissingCredential, "destination.postgres.credentials is not configured"),
+        ("postgres", "", MissingCredential, "destination.postgres.credentials is missing or"),
         (
             "postgres",
             '[destination.postgres]\ncredentials = "postgresql://u:s3cret@127.0.0.1:1/d"\n',
@@ -370,6 +373,29 @@ def test_a_warehouse_that_cannot_be_opened_is_reported_without_a_secret(
     assert message in raised.value.message
     assert "s3c" not in f"{raised.value!r} {raised.value.message} {raised.value.hint}"
     assert 2 == raised.value.exit_code
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "example"),
+    [
+        ("postgres", '"postgresql://user:password@host:5432/database"'),
+        ("snowflake", '"snowflake://user:password@account/database?'),
+        ("databricks", "https://dlthub.com/docs/dlt-ecosystem/destinations/databricks"),
+    ],
+)
+def test_the_hint_for_missing_credentials_fits_the_warehouse(warehouse: str, example: str) -> None:
+    missing = ConfigFieldMissingException(BaseConfiguration(), {"password": []})
+    assert example in connection._cannot_connect(warehouse, missing).hint
+
+
+def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
+    """Not even root can write to this folder."""
+    shop = settings(tmp_path, "duckdb")
+    shop.environ["DESTINATION__DUCKDB__CREDENTIALS"] = "/sys/warehouse.duckdb"
+    opened = open_warehouse(shop.project, clock=SystemClock())
+    with pytest.raises(ConfigurationError) as raised, opened:
+        pass
+    assert "right to write warehouse.duckdb and its folder" in raised.value.hint
 
 
 @pytest.mark.postgres

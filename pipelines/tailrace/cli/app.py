@@ -133,8 +133,19 @@ def answer(arguments: Sequence[str]) -> int:
     # The arguments could not be parsed, so they are searched for the output that they ask for.
     if "--json" in arguments or "--format=json" in arguments:
         click.echo(json.render(output))
-    _log(output)
+    _log(output, log_format=_log_format(arguments))
     return int(output["exit_code"])
+
+
+def _log_format(arguments: Sequence[str]) -> str:
+    for option, value in zip(["", *arguments], [*arguments, ""], strict=True):
+        for log_format in ("json", "github"):
+            if value == f"--log-format={log_format}" or (option, value) == (
+                "--log-format",
+                log_format,
+            ):
+                return log_format
+    return "text"
 
 
 def _print(answer: Answer) -> int:
@@ -151,9 +162,12 @@ def _print(answer: Answer) -> int:
     return int(answer.output["exit_code"])
 
 
-def _log(output: Output) -> None:
+def _log(output: Output, *, log_format: str | None = None) -> None:
+    """Log the warnings and errors of a result; with a format, for a command that did not start."""
     from tailrace.cli import logs
 
+    if log_format is not None:
+        logs.set_up(log_format)
     logs.log_entries(output.get("warnings", ()), logs.WARNING)
     logs.log_entries(output["errors"])
 

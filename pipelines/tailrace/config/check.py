@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 
+from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig
 from tailrace.config.sections import did_you_mean
 from tailrace.errors import ConfigurationError, InvalidConfigValue
@@ -61,10 +62,10 @@ def check_warehouse(name: str) -> None:
             file=".dlt/config.toml",
         )
     if not _is_installed(DRIVERS[name]):
-        package = "tailrace[postgres]" if name == "postgres" else f"dlt[{name}]"
+        command = install_command(name) if name == "postgres" else f'pip install "dlt[{name}]"'
         raise ConfigurationError(
             f"The warehouse {name} needs a driver that is not installed: {DRIVERS[name]}",
-            hint=f'Install it with: pip install "{package}"',
+            hint=f"Install it with: {command}",
             file=".dlt/config.toml",
         )
 

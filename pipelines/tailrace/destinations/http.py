@@ -178,6 +178,11 @@ def exception_outcome(
     return SendOutcome(outcome="retry", reason="the answer broke off", unconfirmed=True)
 
 
+def request_problem(error: requests.RequestException, name: str) -> str:
+    """Why a request has no answer, in words: `connection refused`; never the exception's text."""
+    return exception_outcome(error, name, address_key="host").reason
+
+
 def _not_contacted(reason: str, *, overloaded: bool = False) -> SendOutcome:
     return SendOutcome(outcome="retry", reason=reason, overloaded=overloaded, contacted=False)
 

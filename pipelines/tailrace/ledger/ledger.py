@@ -16,6 +16,7 @@ from typing import Any
 
 from tailrace import __version__
 from tailrace.clock import Clock, format_utc
+from tailrace.config.installation import upgrade_hint
 from tailrace.errors import LedgerGap, LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
@@ -127,7 +128,8 @@ class Ledger:
         for namespace, version in self._run("read_installation"):
             if version > VERSION:
                 raise LedgerTooNew(
-                    f"The ledger has version {version}, this Tailrace knows up to {VERSION}"
+                    f"The ledger has version {version}, this Tailrace knows up to {VERSION}",
+                    hint=upgrade_hint(),
                 )
             self.installed, self.namespace, self.version = True, namespace, int(version)
         if self.installed and self.version < SYNC_KEY_VERSION:

@@ -24,6 +24,7 @@ from dlt.common.exceptions import MissingDependencyException
 from dlt.destinations.exceptions import DatabaseException
 
 from tailrace.clock import Clock
+from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import (
     ConfigurationError,
@@ -72,6 +73,16 @@ STREAMING_BUFFER = "1MiB"
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
+NO_PERMISSION = re.compile(r"Permission denied|Read-only file system")
+# The form of `credentials` for the warehouses that take a URL.
+CREDENTIALS = {
+    "postgres": "postgresql://user:password@host:5432/database",
+    "redshift": "redshift://user:password@host:5439/database",
+    "snowflake": "snowflake://user:password@account/database?warehouse=NAME&role=NAME",
+    "mssql": "mssql://user:password@host:1433/database",
+    "synapse": "synapse://user:password@host:1433/database",
+    "clickhouse": "clickhouse://user:password@host:9000/database",
+}
 NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
 MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the same command again."
 
@@ -417,15 +428,18 @@ def open_warehouse(
         NothingLanded: `read_only`, and there is no file yet.
         ConfigurationError: The destination is unknown or its credentials do not work.
     """
-    with project.dlt_context(), _open(project, clock=clock, read_only=read_only) as warehouse:
+    if wait_seconds_max is None:
+        wait_seconds_max = project.settings.lock_wait_seconds_max
+    opened = _open(project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max)
+    with project.dlt_context(), opened as warehouse:
         yield warehouse
 
 
 @contextmanager
-def _open(project: ProjectConfig, *, clock: Clock, read_only: bool) -> Iterator[Warehouse]:
+def _open(
+    project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
+) -> Iterator[Warehouse]:
     if project.settings.warehouse == "duckdb":
-        if wait_seconds_max is None:
-            wait_seconds_max = project.settings.lock_wait_seconds_max
         connection = _open_duckdb(
             project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
         )
@@ -476,15 +490,15 @@ def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
         return ConfigurationError(f'dlt knows no warehouse "{name}".{known}')
     if isinstance(error, ConfigFieldMissingException):
         return MissingCredential(
-            f"destination.{name}.credentials is not configured, or not whole",
-            hint=f"Put credentials under [destination.{name}] in .dlt/secrets.toml, such as: "
-            '"postgresql://user:password@host:5432/database".',
+            f"destination.{name}.credentials is missing or incomplete",
+            hint=f"Put credentials under [destination.{name}] in .dlt/secrets.toml{_example(name)}",
         )
     if isinstance(error, MissingDependencyException):
         missing = ", ".join(error.dependencies)
+        command = install_command(name) if name == "postgres" else f'pip install "dlt[{name}]"'
         return ConfigurationError(
             f"The warehouse {name} needs a package that is not installed: {missing}",
-            hint=f'Install it with: pip install "tailrace[{name}]"',
+            hint=f"Install it with: {command}",
         )
     said = str(error).strip().splitlines()
     # A server's own words on a connection name the host, the user and the database.
@@ -492,6 +506,12 @@ def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
         said[0] if said and said[0].startswith("connection to server") else describe_error(error)
     )
     return ConfigurationError(f"The warehouse {name} cannot be opened: {reason}")
+
+
+def _example(name: str) -> str:
+    if name in CREDENTIALS:
+        return f', such as: "{CREDENTIALS[name]}".'
+    return f". The keys are on https://dlthub.com/docs/dlt-ecosystem/destinations/{name}"
 
 
 def _open_duckdb(
@@ -519,7 +539,7 @@ def _open_duckdb(
             return duckdb.connect(str(file), read_only=read_only, config=config)
         except duckdb.IOException as error:
             if "lock" not in str(error):
-                raise ConfigurationError(_cannot_open(file, error)) from None
+                raise _cannot_open(file, error) from None
             if clock.monotonic() >= deadline:
                 owner = re.search(r"PID \d+", str(error))
                 held = f" (held by {owner.group()})" if owner else ""
@@ -529,7 +549,7 @@ def _open_duckdb(
                 waits = True
             clock.sleep(OPEN_PAUSE_SECONDS)
         except duckdb.Error as error:
-            raise ConfigurationError(_cannot_open(file, error)) from None
+            raise _cannot_open(file, error) from None
 
 
 def _memory_bytes() -> int:
@@ -542,5 +562,9 @@ def _memory_bytes() -> int:
     return min(physical, allowed)
 
 
-def _cannot_open(file: Path, error: Exception) -> str:
-    return f"{file.name} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}"
+def _cannot_open(file: Path, error: Exception) -> ConfigurationError:
+    reason = str(error).splitlines()[0]
+    hint = None
+    if NO_PERMISSION.search(reason):
+        hint = f"Give this user the right to write {file.name} and its folder."
+    return ConfigurationError(f"{file.name} cannot be opened as a DuckDB file: {reason}", hint=hint)

@@ -114,5 +114,5 @@ def test_what_can_be_wrong(segment: SegmentSimulator) -> None:
     with pytest.raises(ServiceFailed, match="429"):
         ask(segment)
     nobody = replace(settings(segment), public_api_host="http://127.0.0.1:1")
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="connection refused"):
         wait_for_overview(nobody, SENT, since=segment.now(), clock=segment.clock)

@@ -100,6 +100,7 @@ def test_nobody_to_ask(segment: SegmentSimulator, caplog: pytest.LogCaptureFixtu
         check_write_key(settings(segment, settings_host=nobody), clock=CLOCK, session=SESSION)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    assert "(connection refused)" in caught.value.message
     assert segment.write_key not in caught.value.message + caplog.text
 
 

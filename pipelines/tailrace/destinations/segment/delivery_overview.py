@@ -24,6 +24,7 @@ from tailrace.destinations.http import (
     host_of,
     json_object,
     new_session,
+    request_problem,
 )
 from tailrace.destinations.outcome import safe_text
 from tailrace.destinations.segment.responses import WAIT_SECONDS_MAX, requested_wait_seconds
@@ -197,8 +198,8 @@ class _PublicApi:
                 **self._environment,
             )
         except requests.RequestException as error:
-            kind = type(error).__name__
-            raise Unreachable(f"{self._name} cannot be reached ({kind})") from None
+            reason = request_problem(error, self._name)
+            raise Unreachable(f"{self._name} cannot be reached ({reason})") from None
 
     def _data(self, answer: Answer) -> dict[str, Any]:
         try:

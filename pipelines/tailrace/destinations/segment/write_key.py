@@ -11,7 +11,14 @@ import requests
 
 from tailrace.clock import Clock
 from tailrace.config.settings import SegmentSettings
-from tailrace.destinations.http import Answer, environment_of, exchange, host_of, json_object
+from tailrace.destinations.http import (
+    Answer,
+    environment_of,
+    exchange,
+    host_of,
+    json_object,
+    request_problem,
+)
 from tailrace.errors import CredentialRefused, InvalidConfigValue, Unreachable
 from tailrace.retry import RetryPolicy, retrying
 
@@ -83,7 +90,7 @@ def _ask(
             reason = str(answer.status)
         except requests.RequestException as error:
             # The text of the exception holds the URL, and the URL the key.
-            reason = type(error).__name__
+            reason = request_problem(error, host_of(host))
     raise Unreachable(
         f"{host_of(host)} cannot say whether the write key is right ({reason})",
         hint=_hint_without_check(section),
