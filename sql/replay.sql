@@ -16,13 +16,13 @@ SELECT
 FROM snapshot AS s
 WHERE NOT s._gone
 
--- name: everything
--- What the ledger holds of an audience, in the columns that its tables have.
+-- name: recorded_columns
+-- The key and value columns of an audience in the ledger, as a template for new tables.
 SELECT EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._) FROM source AS o
 
 -- name: catch_up
--- Columns that were added or converted silently have no place in the history: a member whom the
--- destination has taken is brought to what the other destination's ledger holds.
+-- The history lacks columns that were added or converted without sending. Copies them from the other
+-- destination's snapshot for members that this destination accepted.
 UPDATE snapshot AS s
 SET EACH_COLUMN(columns, _ = o._)
 FROM source AS o
@@ -51,6 +51,6 @@ WHERE o.run_seq = :run
     WHERE r.run_seq = :run AND r.sync_key = :sync_key AND r.seq = o.seq
   )
 
--- name: count_moves
+-- name: count_transitions
 -- How many transitions of each kind a run has in an outbox.
 SELECT o.op, COUNT(*) FROM outbox AS o WHERE o.run_seq = :run GROUP BY o.op

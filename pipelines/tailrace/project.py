@@ -93,7 +93,7 @@ class Project:
             clock=self.clock,
             objects=names if select or exclude else None,
             reconcile=reconcile,
-            afresh=full_refresh,
+            full_refresh=full_refresh,
             progress=progress,
             reads=self._reads(),
         )

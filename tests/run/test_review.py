@@ -36,10 +36,10 @@ def test_what_was_reviewed_is_sent(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("moved", "told"),
     [
-        ("data", "people (who moves)"),
+        ("data", "people (its changes)"),
         ("sql", "people (its SQL)"),
         ("mapping", "people (its mapping"),
-        ("ledger", "people (its guards, who moves)"),
+        ("ledger", "people (its guards, its changes)"),
     ],
 )
 def test_whatever_moved_is_refused(shop: Shop, moved: str, told: str) -> None:

@@ -38,20 +38,22 @@ SHOW_ROWS_MAX = 100
 @object_selection
 @click.option("--reconcile", is_flag=True, help="Also detect hard deletes by comparing IDs.")
 @click.option("--full-refresh", is_flag=True, help="Drop the objects' tables and reload them.")
-@click.option("--afresh", is_flag=True, hidden=True, help="Older name of --full-refresh.")
+@click.option(
+    "--afresh", "older_name", is_flag=True, hidden=True, help="Older name of --full-refresh."
+)
 @confirming
 def extract(
     options: Options,
     chosen: Selection,
     reconcile: bool,
     full_refresh: bool,
-    afresh: bool,
+    older_name: bool,
     yes: bool,
     dry_run: bool,
 ) -> Result:
     """Load Salesforce objects into the warehouse."""
     project = options.project()
-    full_refresh = full_refresh or afresh
+    full_refresh = full_refresh or older_name
     preview = project.extract(select=chosen.select, exclude=chosen.exclude, dry_run=True)
     if dry_run:
         return replace(preview, data={**preview.data, "full_refresh": full_refresh})

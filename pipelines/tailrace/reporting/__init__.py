@@ -1,1 +1,1 @@
-"""Read-only questions to the ledger: history, one person, the tracking plan draft."""
+"""Read-only reports from the ledger: history, one person, the tracking plan draft."""

@@ -18,7 +18,7 @@ from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.warehouse.statements import Column, TableName
 
-# Columns that tell a landed object of Salesforce from another table.
+# Columns that every landed object of Salesforce has, and other tables do not.
 OBJECT_COLUMNS = frozenset({"id", "is_deleted"})
 
 
@@ -45,7 +45,7 @@ class Today:
             return Models(by_name={})
 
     def syncs(self) -> dict[str, tuple[Model, Audience]]:
-        """The project's audiences by what the ledger calls them."""
+        """The project's audiences by their ledger keys."""
         return {sync.ledger_key: (model, sync) for model, sync in syncs_of(self.models.audiences())}
 
     def _landed(self) -> Iterator[dict[str, Any]]:
@@ -66,16 +66,16 @@ class Today:
         Args:
             model: The audience's model.
             sync: The audience on its way to one destination.
-            traced: What the ledger says of the person.
-            held: The guards that held its last run, or nothing.
+            traced: The ledger's entry of the person in this audience.
+            held: The guards that held its last run, or an empty text.
         """
         try:
-            given, suppressed = self._given(model, sync)
+            rows, suppressed = self._rows_of(model, sync)
         except TailraceError as error:
             return f"the model cannot be run: {error.message}"
         member = traced["membership"] == "member"
-        out = self._out(sync, given, suppressed)
-        if out and given and not suppressed:
+        out = self._exclusion(sync, rows, suppressed)
+        if out and rows and not suppressed:
             # A bad key is never read as an exit.
             return f"{out}{'; the membership stays as it is' if member else ''}"
         if out:
@@ -93,12 +93,13 @@ class Today:
             return "the running run sends the entry, and records the membership when it ends"
         return "the next run sends the entry"
 
-    def _out(self, sync: Audience, given: int, suppressed: bool) -> str:
+    def _exclusion(self, sync: Audience, rows: int, suppressed: bool) -> str:
+        """Why today's data does not make the person a member; empty if it does."""
         if suppressed:
             return f"suppressed by consent: {sync.suppress_when} is true"
-        if given > 1 and len(sync.key) == 1:
-            return f"the key is in {given} rows, which are quarantined"
-        if given:
+        if rows > 1 and len(sync.key) == 1:
+            return f"the key is in {rows} rows, which are quarantined"
+        if rows:
             return ""
         if not self.rows:
             return "not in the model's result, and no landed object has this id"
@@ -106,15 +107,15 @@ class Today:
             return "not in the model's result, and deleted in Salesforce"
         return "not in the model's result"
 
-    def _given(self, model: Model, sync: Audience) -> tuple[int, bool]:
-        """How many rows the SELECT gives, and whether consent takes all of them out."""
+    def _rows_of(self, model: Model, sync: Audience) -> tuple[int, bool]:
+        """How many rows the SELECT returns, and whether consent suppresses all of them."""
         columns = self._planner.columns_of(model)
         wanted = {*sync.key, sync.user_id, sync.anonymous_id}
         names = [column for column in columns if column.name in wanted]
         whole, members = self._planner.bound(model, sync)
-        given = self._count(whole, names)
-        self.in_results = self.in_results or given > 0
-        return given, given > 0 and not self._count(members, names)
+        rows = self._count(whole, names)
+        self.in_results = self.in_results or rows > 0
+        return rows, rows > 0 and not self._count(members, names)
 
     def _count(self, query: Any, names: Sequence[Column]) -> int:
         ((rows,),) = self._warehouse.run(
@@ -128,4 +129,4 @@ class Today:
 
 def held_by(status: Mapping[str, Any]) -> str:
     """The guards that hold an audience since its last run."""
-    return ", ".join(str(each["name"]) for each in status.get("guards", ()) if each["held"])
+    return ", ".join(str(guard["name"]) for guard in status.get("guards", ()) if guard["held"])

@@ -1,4 +1,4 @@
-"""What the ledger remembers: a person's way, sizes over time, who was a member when."""
+"""Reports from the ledger: one person, sizes over time, the members at a point in time."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def trace(
         statuses = {str(row["sync"]): row for row in ledger.audience_status()}
         traced = []
         for name in (*statuses, *sorted(set(syncs) - set(statuses))):
-            found = _traced(ledger, name, person, show_values=show_values)
+            entry = _traced(ledger, name, person, show_values=show_values)
             row, why = statuses.get(name, {}), "its model file was deleted"
             if name in syncs:
                 model, sync = syncs[name]
                 row = {"audience": sync.name, "destination": sync.destination, **row}
-                why = today.why(model, sync, found, held_by(row))
+                why = today.why(model, sync, entry, held_by(row))
             traced.append(
                 {
                     "audience": row["audience"],
                     "destination": row["destination"] or DEFAULT_DESTINATION,
-                    **found,
+                    **entry,
                     "why_not": why,
                 }
             )
@@ -75,9 +75,9 @@ def trace(
 
 
 def sizes(source: ProjectConfig | Warehouse, audience: str, *, clock: Clock) -> dict[str, Any]:
-    """How an audience grew and shrank, run by run."""
+    """The size and the changes of an audience, one entry for each run."""
     with open_to_read(source, clock=clock) as warehouse:
-        ledger, sync_key = _known(Ledger(warehouse, clock=clock), audience)
+        ledger, sync_key = _find_sync(Ledger(warehouse, clock=clock), audience)
         rows = warehouse.run("reporting/sizes", tables=ledger.tables, sync_key=sync_key)
         names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
         return {
@@ -98,13 +98,14 @@ def sizes(source: ProjectConfig | Warehouse, audience: str, *, clock: Clock) -> 
 def members_at(
     source: ProjectConfig | Warehouse, audience: str, moment: datetime, *, clock: Clock
 ) -> list[tuple[Any, ...]]:
-    """The keys of who was a member at a moment.
+    """The keys of the members at a moment.
 
     Raises:
-        NothingSelected: What was delivered after it was purged, and who had left is forgotten.
+        NothingSelected: The deliveries after that moment are purged, so that former members are
+            unknown.
     """
     with open_to_read(source, clock=clock) as warehouse:
-        ledger, sync_key = _known(Ledger(warehouse, clock=clock), audience)
+        ledger, sync_key = _find_sync(Ledger(warehouse, clock=clock), audience)
         ((purged,),) = warehouse.run(
             "reporting/purged_until", tables=ledger.tables, sync_key=sync_key
         )
@@ -140,9 +141,9 @@ def one_run(source: ProjectConfig | Warehouse, run_id: str, *, clock: Clock) -> 
         ledger = _installed(Ledger(warehouse, clock=clock))
         rows = warehouse.run("reporting/find_run", tables=ledger.tables, run_id=run_id)
         if not rows:
-            known = [str(run["run_id"]) for run in ledger.recent_runs(RUNS_SUGGESTED_MAX)]
+            run_ids = [str(run["run_id"]) for run in ledger.recent_runs(RUNS_SUGGESTED_MAX)]
             raise NothingSelected(
-                f'The ledger has no run "{run_id}".{did_you_mean(run_id, known)}',
+                f'The ledger has no run "{run_id}".{did_you_mean(run_id, run_ids)}',
                 hint="List the latest runs with: tailrace status",
             )
         seq, found_id, command, phase, started_at, finished_at, exit_code, calls, error = rows[0]
@@ -189,7 +190,7 @@ def recorded(
         NothingSelected: The ledger has no such audience.
     """
     with open_to_read(source, clock=clock) as warehouse:
-        ledger, _ = _known(Ledger(warehouse, clock=clock), audience)
+        ledger, _ = _find_sync(Ledger(warehouse, clock=clock), audience)
         rows = ledger.audience_status()
         return [row for row in rows if audience in (row["audience"], row["sync"])]
 
@@ -207,12 +208,12 @@ def _installed(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def _known(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
-    """The ledger, and what it calls the audience; of several destinations the usual one."""
+def _find_sync(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
+    """The ledger, and the audience's ledger key; of several destinations, the default one."""
     syncs = _installed(ledger).sync_keys_of(audience)
     if not syncs:
-        known = [str(row["audience"]) for row in ledger.audience_status()]
-        suggestion = did_you_mean(audience, known)
+        names = [str(row["audience"]) for row in ledger.audience_status()]
+        suggestion = did_you_mean(audience, names)
         raise NothingSelected(
             f'The ledger has no audience "{audience}".{suggestion}',
             hint="List the audiences with: tailrace status",
@@ -221,10 +222,10 @@ def _known(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
 
 
 def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
-    """The columns that the snapshot has, and the audience as it was last delivered, or is first."""
+    """The columns of the snapshot, and the audience as it was last (or is first) delivered."""
     delivered = ledger.last_delivered(name)
-    begun = [each.mapping for each in ledger.pending_deliveries() if each.sync_key == name]
-    mappings = [delivered.mapping] if delivered else begun
+    pending = [run.mapping for run in ledger.pending_deliveries() if run.sync_key == name]
+    mappings = [delivered.mapping] if delivered else pending
     if not mappings:
         return Shape(keys=(), columns=()), Audience(name=name, key=())
     audience = Audience.from_mapping(mappings[0])
@@ -234,7 +235,7 @@ def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
 
 
 def _as_json(value: Any) -> Any:
-    """A value as the JSON of a message has it: numbers as numbers, NULL as null."""
+    """A value as in the JSON of a message: numbers as numbers, NULL as null."""
     encoder = Encoder()
     try:
         return json.loads(encoder.dumps(encoder.encode(value)))
@@ -254,18 +255,18 @@ def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dic
         "outbox": ledger.outbox(name),
     }
     columns: dict[str, Sequence[Column]] = {**shape.lists, "names": names}
-    found = ledger.warehouse.run(
+    memberships = ledger.warehouse.run(
         "reporting/memberships", tables=tables, columns=columns, person=person
     )
-    moved = ledger.warehouse.run(
+    transitions = ledger.warehouse.run(
         "reporting/transitions", tables=tables, columns=columns, sync_key=name, person=person
     )
-    *_, version, since, gone = found[0] if found else (None, None, None)
+    *_, version, since, gone = memberships[0] if memberships else (None, None, None)
     return {
-        "membership": "none" if not found else "left" if gone else "member",
+        "membership": "none" if not memberships else "left" if gone else "member",
         "since": format_utc(since) if since else None,
         "run_seq": version,
-        "events": list(_events(ledger, shape, audience, moved, show_values=show_values)),
+        "events": list(_events(ledger, shape, audience, transitions, show_values=show_values)),
     }
 
 
@@ -277,18 +278,18 @@ def _events(
     *,
     show_values: bool,
 ) -> Iterator[dict[str, Any]]:
-    """What was planned for a person and what became of it, the calls worked out anew."""
+    """The planned changes of a person and their delivery; messages are computed again."""
     read = transition_reader(shape)
     salt = ledger.warehouse.project.settings.salt
-    known = {column.name for column in (*shape.keys, *shape.columns)}
+    recorded_columns = {column.name for column in (*shape.keys, *shape.columns)}
     for run_seq, planned_at, mapping, acked_at, refused_for, *row in rows:
         transition, send = read(row)
         then = Audience.from_mapping(json.loads(mapping))
-        # The ids are those of the mapping of that day, if all that it named is still kept.
-        told = then if known.issuperset(then.mapped_columns) else audience
+        # The message ids are those of the mapping of that run, if its columns are still recorded.
+        mapped = then if recorded_columns.issuperset(then.mapped_columns) else audience
         options = MapperOptions(namespace=ledger.namespace, planned_at=planned_at, salt=salt)
-        kind = type_of(ledger.warehouse.project, told.destination_name)
-        calls = kind.mapper(told, options).messages(transition)[0] if send else []
+        kind = type_of(ledger.warehouse.project, mapped.destination_name)
+        calls = kind.mapper(mapped, options).messages(transition)[0] if send else []
         fate = "delivered" if send else "recorded silently"
         if refused_for is not None:
             fate = f"refused: {refused_for}"

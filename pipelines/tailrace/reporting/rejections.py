@@ -56,18 +56,18 @@ def rejected(
 
 def _selected(ledger: Ledger, patterns: Sequence[str]) -> set[str]:
     """The ledger keys of the audiences that match."""
-    standing = ledger.audience_status()
+    statuses = ledger.audience_status()
     selected: set[str] = set()
     for pattern in patterns:
         matches = {
             str(row["sync"])
-            for row in standing
+            for row in statuses
             if fnmatchcase(str(row["audience"]), pattern) or fnmatchcase(str(row["sync"]), pattern)
         }
         if not matches:
-            known = [str(row["audience"]) for row in standing]
+            names = [str(row["audience"]) for row in statuses]
             raise NothingSelected(
-                f'The ledger has no audience "{pattern}".{did_you_mean(pattern, known)}',
+                f'The ledger has no audience "{pattern}".{did_you_mean(pattern, names)}',
                 hint="List the audiences with: tailrace status",
             )
         selected |= matches
@@ -79,7 +79,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     recorded = ledger.last_delivered(audience)
     mappings = [recorded.mapping] if recorded else []
-    mappings += [each.mapping for each in ledger.pending_deliveries() if each.sync_key == audience]
+    mappings += [run.mapping for run in ledger.pending_deliveries() if run.sync_key == audience]
     if not mappings:
         return []
     key = Audience.from_mapping(mappings[0]).key

@@ -1,4 +1,4 @@
-"""The draft of a tracking plan: what the audiences send, with the types that the warehouse has."""
+"""Draft a tracking plan from the audiences' mappings and the types of their columns."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def as_yaml(plan: Mapping[str, Any]) -> str:
 def _column_types(
     project: ProjectConfig, models: Models, chosen: Sequence[Model], *, clock: Clock
 ) -> dict[str, Mapping[str, str]]:
-    found: dict[str, Mapping[str, str]] = {}
+    types: dict[str, Mapping[str, str]] = {}
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         planner = Planner(ledger, models, options=PlanOptions(), destinations=None, now=clock.now())
         for model in chosen:
             try:
-                found[model.name] = {c.name: c.type for c in planner.columns_of(model)}
+                types[model.name] = {c.name: c.type for c in planner.columns_of(model)}
             except ModelDoesNotBind:
                 continue
-    return found
+    return types

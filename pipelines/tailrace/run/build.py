@@ -17,7 +17,7 @@ from tailrace.warehouse.statements import Binding, TableName
 def build(
     warehouse: Warehouse, models: Models, selected: Sequence[Model], *, now: datetime
 ) -> BuildResult:
-    """Build what the selected models read, and the selected ones that are not audiences.
+    """Build the models that the selected ones read, and selected models that are not audiences.
 
     A model that cannot be built is skipped with the models that read it; the others are built.
     """
@@ -59,7 +59,7 @@ def build(
 def _promote(
     warehouse: Warehouse, built: TableName, bound: Binding, model: Model, *, was: str | None
 ) -> None:
-    """Replace what was built before in one transaction: a reader sees the one or the other."""
+    """Replace the earlier view or table in one transaction, so that readers always see one."""
     with warehouse.transaction():
         if was is not None:
             kind = "view" if was == "VIEW" else "table"

@@ -31,8 +31,8 @@ from tailrace.run.notices import Notice
 
 Progress = Callable[[str, int, int], None]
 
-# While there is always something to do, acknowledgements are written down together: an embedded
-# database commits a few hundred times a second, and each time the sending waits for it.
+# Acknowledgements are saved together, at least this often: an embedded database commits a few
+# hundred times a second, and sending waits for each commit.
 UNWRITTEN_SECONDS_MAX = 0.25
 
 
@@ -81,7 +81,7 @@ class DeliveryResult:
     resumed: bool
     batches: int = 0
     requests: int = 0
-    # Where somebody was refused, and the plan's own count is not what came of it.
+    # Set if a member was rejected: the size then differs from the planned one.
     size_after: int | None = None
     moves: Mapping[str, int] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
@@ -152,21 +152,21 @@ def _recorded_definition(plan: AudiencePlan, options: PlanOptions) -> tuple[str,
 
 def unfinished_deliveries(ledger: Ledger) -> list[Delivery]:
     """The audience runs that crashed before their delivery ended, with their recorded mapping."""
-    found = []
-    for each in ledger.pending_deliveries():
-        audience = Audience.from_mapping(each.mapping)
-        found.append(
+    deliveries = []
+    for pending in ledger.pending_deliveries():
+        audience = Audience.from_mapping(pending.mapping)
+        deliveries.append(
             Delivery(
-                run_seq=each.run_seq,
+                run_seq=pending.run_seq,
                 audience=audience,
                 shape=shape_of_outbox(ledger, audience),
-                planned_at=each.planned_at,
-                planned=each.planned,
+                planned_at=pending.planned_at,
+                planned=pending.planned,
                 resumed=True,
-                written_at=each.written_at,
+                written_at=pending.written_at,
             )
         )
-    return found
+    return deliveries
 
 
 class AudienceDelivery:
@@ -216,11 +216,11 @@ class AudienceDelivery:
     def steps(self) -> Iterator[bool]:
         """Send the pending transitions: True for each step, False where it would have to wait.
 
-        It may be called again after a failure, and goes on from what was acknowledged.
+        After a failure it may be called again; it continues after the acknowledged transitions.
 
         Raises:
-            DeliveryIncomplete: Not everything could be sent; what was acknowledged is written
-                down, and the next run goes on from there.
+            DeliveryIncomplete: Some transitions could not be sent. Acknowledgements are saved, and
+                the next run continues after them.
         """
         if not self.delivery.planned:
             return
@@ -250,7 +250,7 @@ class AudienceDelivery:
         self._save_verdicts()
 
     def advance(self) -> DeliveryResult:
-        """Move the snapshot to what was delivered."""
+        """Apply the delivered transitions to the snapshot."""
         delivery = self.delivery
         sent, rejected = self.ledger.advance(
             delivery.run_seq, self.sync_key, delivery.shape, planned=delivery.planned
@@ -310,7 +310,7 @@ class AudienceDelivery:
         return self.ledger.clock.monotonic() - self.written_at >= UNWRITTEN_SECONDS_MAX
 
     def _save_verdicts(self) -> None:
-        """Ranges and what was refused in them become known together, or not at all."""
+        """Save acknowledged ranges and their rejections in one transaction."""
         if not self.answered:
             return
         written: list[int] = []
@@ -331,7 +331,7 @@ class AudienceDelivery:
                 )
         for seq in written:
             del self.rejected[seq]
-        self.delivered += sum(each.last_seq - each.first_seq + 1 for each in self.answered)
+        self.delivered += sum(ack.last_seq - ack.first_seq + 1 for ack in self.answered)
         self.answered.clear()
         self.written_at = self.ledger.clock.monotonic()
         if self.progress is not None:
@@ -339,15 +339,15 @@ class AudienceDelivery:
 
 
 def joined(answered: Sequence[Acknowledged]) -> Iterator[tuple[int, int, int]]:
-    """First number, last number and calls of the ranges, those that touch made one."""
+    """First number, last number and calls of the ranges; adjacent ranges are merged."""
     first = last = calls = 0
-    for each in sorted(answered, key=lambda each: each.first_seq):
-        if last and each.first_seq != last + 1:
+    for ack in sorted(answered, key=lambda ack: ack.first_seq):
+        if last and ack.first_seq != last + 1:
             yield first, last, calls
             last = 0
         if not last:
-            first, calls = each.first_seq, 0
-        last, calls = each.last_seq, calls + each.messages
+            first, calls = ack.first_seq, 0
+        last, calls = ack.last_seq, calls + ack.messages
     if last:
         yield first, last, calls
 
@@ -360,14 +360,14 @@ class Names:
         self._under_way: dict[int, Batch] = {}
 
     def of_batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches, remembered until their verdict."""
+        """Yield the batches and keep each one until its verdict."""
         self._under_way.clear()
         for batch in batches:
             self._under_way[batch.first_seq] = batch
             yield batch
 
     def count(self, verdict: Verdict) -> None:
-        """Count what a verdict says was taken."""
+        """Count the messages that a verdict accepts."""
         if isinstance(verdict, Acknowledged):
             batch = self._under_way.pop(verdict.first_seq)
             for member in batch.members:

@@ -1,7 +1,7 @@
 """The main job: extract → build → plan → enqueue → send → advance → report.
 
-Each step reads only what the step before it left in the warehouse, so a run that dies anywhere
-is finished by the next one.
+Each step reads only what the step before it saved in the warehouse, so the next run finishes a run
+that was interrupted at any point.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def extract(
     clock: Clock,
     objects: Sequence[str] | None = None,
     reconcile: bool = False,
-    afresh: bool = False,
+    full_refresh: bool = False,
     progress: Progress | None = None,
     reads: Reads = NO_READS,
 ) -> RunResult:
-    """Land what Salesforce has, and write down how whole it is."""
+    """Load objects from Salesforce, and record whether each one is complete."""
     chosen = None if objects is None else tuple(objects)
     job = Job(
         command="extract",
@@ -64,7 +64,7 @@ def extract(
         deliver=False,
         objects=chosen,
         reconcile=reconcile,
-        afresh=afresh,
+        full_refresh=full_refresh,
     )
     return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
 
@@ -81,8 +81,8 @@ def plan(
 ) -> Plan:
     """What a run would do. Nothing is sent, and the ledger is only read.
 
-    With `out`, the plan is written to a file that `sync` carries out exactly, or refuses. With
-    `wait`, it is made after the run that has the DuckDB file open has ended.
+    With `out`, the plan is saved to a file for `sync`, which refuses it if anything has changed.
+    With `wait`, the plan is made after the end of the run that has the DuckDB file open.
     """
     chosen = replace(options or PlanOptions(), digests=out is not None)
     models, selected = _selected(project, select, exclude)
@@ -103,10 +103,10 @@ def plan(
             now=clock.now(),
             rules=destination_type().project_rules(project.tracking_plan_file) if shows else None,
         )
-        made = planner.plan(selected)
-        if out is not None and not made.errors:
-            review.write(out, made, options=chosen, engine=warehouse.engine_version)
-        return made
+        result = planner.plan(selected)
+        if out is not None and not result.errors:
+            review.write(out, result, options=chosen, engine=warehouse.engine_version)
+        return result
 
 
 def sync(
@@ -121,10 +121,10 @@ def sync(
     progress: Progress | None = None,
     reads: Reads = NO_READS,
 ) -> RunResult:
-    """Build, plan, send and advance, on what has landed.
+    """Build, plan, deliver and advance, without an extract.
 
-    With `plan_file`, what was reviewed is carried out, with its choices, or nothing is. With
-    `resend`, what was left behind is finished however old it is.
+    With `plan_file`, the saved plan is carried out with its options, or refused if anything has
+    changed. With `resend`, pending deliveries are resumed regardless of their age.
 
     Raises:
         PlanUnreadable: The file is not a plan.
@@ -137,9 +137,9 @@ def sync(
         options=options or PlanOptions(),
     )
     if plan_file is not None:
-        agreed = review.read(plan_file)
-        chosen = replace(agreed.options, digests=True)
-        job = replace(job, select=tuple(agreed.digests), options=chosen, reviewed=agreed)
+        reviewed = review.read(plan_file)
+        chosen = replace(reviewed.options, digests=True)
+        job = replace(job, select=tuple(reviewed.digests), options=chosen, reviewed=reviewed)
     return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
 
 
@@ -175,7 +175,7 @@ def retire(
     progress: Progress | None = None,
     reads: Reads = NO_READS,
 ) -> RunResult:
-    """Send everybody's exit from an audience once, and close its ledger. Its file may be gone."""
+    """Send an exit for every member and close the audience's ledger. Its file may be gone."""
     job = Job(command="retire", retire=audience, resend=resend)
     return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
 
@@ -191,7 +191,7 @@ def replay(
     progress: Progress | None = None,
     reads: Reads = NO_READS,
 ) -> RunResult:
-    """Bring a new destination up from the ledger: its members as entering, or all that was sent."""
+    """Backfill a new destination: the current members as entering, or the whole history."""
     asked = Replay(audience=audience, destination=destination, history=history)
     job = Job(command="replay", replay=asked, resend=resend)
     return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
@@ -212,7 +212,7 @@ def _carry_out(
 
 
 def prepare(project: ProjectConfig, job: Job) -> Work:
-    """Read what a job needs, and raise what is wrong with it."""
+    """Read the parts of the project that a job needs, and raise their errors."""
     reads_models = job.deliver and job.retire is None
     models: Models | None = None
     selected: Sequence[Model] = ()
@@ -244,9 +244,9 @@ def carry_out(
     progress: Progress | None = None,
     reads: Reads = NO_READS,
 ) -> RunResult:
-    """One numbered run, under the lock, over an open warehouse.
+    """One numbered run, under the lock, in an open warehouse.
 
-    `reads` are the questions that the run answers to other processes meanwhile.
+    `reads` are the requests that the run answers for other processes.
     """
     ledger = Ledger(warehouse, clock=clock)
     ledger.install(secrets.token_hex(16))
@@ -267,7 +267,7 @@ def carry_out(
 
 
 def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[str, Any]:
-    """Accept a destination's credential of today as the one of the same receiver.
+    """Accept a destination's current credential as one of the same receiver.
 
     Raises:
         UnknownConfigKey: The configuration has no such destination.
@@ -332,7 +332,7 @@ def _selected(
 
 
 def _check_allowed(options: PlanOptions, models: Models) -> None:
-    """Refuse to let pass what there is not: a misspelt guard would hold as if it were not named."""
+    """Refuse an override of an audience or guard that does not exist, such as a misspelt one."""
     audiences = [audience.name for _, audience in syncs_of(models.audiences())]
     audiences += models.broken
     for audience, guard in sorted(options.allow):
@@ -344,7 +344,7 @@ def _check_allowed(options: PlanOptions, models: Models) -> None:
 
 
 def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
-    """The sections of the configuration that audiences go to; the usual one where none does."""
+    """The destinations of the selected audiences; without any, the default one."""
     names = [audience.destination_name for _, audience in syncs_of(selected)]
     return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
 
@@ -361,5 +361,5 @@ def _with_credentials(
 
 
 def _limits(project: ProjectConfig, selected: Sequence[Model]) -> Mapping[str, DestinationSettings]:
-    """The limits of each destination: a plan needs no write key."""
+    """The limits of each destination, without its credentials: a plan needs no write key."""
     return {name: type_of(project, name).limits(project, name) for name in _destinations(selected)}

@@ -44,7 +44,7 @@ def of_header(audience: Audience) -> Iterator[Notice]:
 
 
 def of_headers(audiences: Iterable[Audience | None]) -> Iterator[Notice]:
-    """The number of entries of each audience, for runs that repeat every day."""
+    """One line with the number of header warnings for each audience, for scheduled runs."""
     for audience in filter(None, audiences):
         count = len(destination_type().header_advice(audience))
         if count:
@@ -59,7 +59,7 @@ def of_headers(audiences: Iterable[Audience | None]) -> Iterator[Notice]:
 
 
 def of_mapping(mapper: MessageMapper) -> Iterator[Notice]:
-    """What was changed in the values of an audience's messages."""
+    """Warnings about values of an audience that were changed in its messages."""
     name = mapper.audience.name
     for warning in mapper.value_warnings():
         yield Notice(message=f"{name}: {warning.message}", hint=warning.hint, audience=name)

@@ -86,7 +86,7 @@ def serve_reads(
 
 
 def _stop(server: _Server, thread: threading.Thread, beside: Warehouse) -> None:
-    """End the server's thread; the run does not wait for an answer that nobody needs any more."""
+    """End the server's thread without waiting for answers that are still in progress."""
     server.close_soon()
     beside.interrupt()
     thread.join()

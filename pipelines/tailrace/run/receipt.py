@@ -1,7 +1,7 @@
-"""Compares what was acknowledged with what the destination says it received.
+"""Compares the acknowledged messages with those that the destination reports as received.
 
-An answer of 200 says that a batch was accepted, not that its messages were kept. If a token for
-Segment's Public API is configured, a run whose messages are missing there does not succeed.
+Status 200 means that a batch was accepted, not that its messages were kept. If a token for
+Segment's Public API is configured, a run fails if its messages are missing there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def verify_receipt(
     since: datetime,
     clock: Clock,
 ) -> tuple[list[Notice], list[TailraceError]]:
-    """Ask each destination that can be asked. Returns the warnings and the errors."""
+    """Query each destination that supports it. Returns the warnings and the errors."""
     sent: dict[str, Counter[tuple[str, str]]] = {}
     for result in results:
         sent.setdefault(result.destination, Counter()).update(result.by_name)
@@ -51,7 +51,7 @@ def verify_receipt(
 
 
 def _dropped(destination: str, receipt: Receipt) -> list[Notice]:
-    """Messages that were acknowledged and then dropped, perhaps those of other senders."""
+    """Messages that were acknowledged and then dropped; may include those of other senders."""
     return [
         Notice(
             message=f"{destination}: Segment dropped {count:,} messages on ingest since this run "

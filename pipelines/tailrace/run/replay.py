@@ -1,7 +1,8 @@
-"""Brings a new destination up from the ledger, through an outbox of its own.
+"""Backfills a new destination from the ledger, through an outbox of its own.
 
-Either everybody who is a member enters there today; or what was delivered elsewhere is told again,
-run by run, with the times of then. Nothing is asked of the models: the ledger knows what it sent.
+By default, every current member enters at the new destination. With the history, the delivered
+changes are sent again, run by run, with their original timestamps. Models are not run: the ledger
+has everything that was delivered.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tailrace.warehouse.statements import Binding, TableName, query
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """Which audience goes to which destination, and whether with its history."""
+    """The audience and the destination of a replay, and whether its history is sent."""
 
     audience: str
     destination: str
@@ -33,7 +34,7 @@ class Replay:
 
 @dataclass(frozen=True, kw_only=True)
 class _Copy:
-    """The audience where it was delivered, and the same on its way to the new destination."""
+    """The ledger key of the delivered audience, and the audience at the new destination."""
 
     source: str
     target: Audience
@@ -41,17 +42,17 @@ class _Copy:
 
 
 def save_replay(ledger: Ledger, run: Run, asked: Replay) -> list[Delivery]:
-    """Commit what the new destination is to be told.
+    """Save the deliveries to the new destination in the ledger.
 
     Raises:
-        NothingSelected: There is nothing to tell, or the destination knows it already.
+        NothingSelected: The audience was never delivered, or the destination already has it.
     """
     copy = _copy(ledger, asked)
     return _history(ledger, copy) if asked.history else _members(ledger, run, copy)
 
 
 def catch_up(ledger: Ledger, asked: Replay) -> None:
-    """Give the members that the history brought what was recorded without being sent."""
+    """Update replayed members with values that were recorded without being sent."""
     source, target = source_of(ledger, asked), _target(ledger, asked)
     here = ledger.warehouse.columns_of(ledger.snapshot(target))
     there = {c.name for c in ledger.warehouse.columns_of(ledger.snapshot(source))}
@@ -110,12 +111,12 @@ def _copy(ledger: Ledger, asked: Replay) -> _Copy:
     if target in ledger.sync_keys_of(target):
         raise NothingSelected(
             f"{asked.destination} already has {asked.audience}",
-            hint=f"Send everybody anew with: tailrace reset {asked.audience} --send",
+            hint=f"Send every member again with: tailrace reset {asked.audience} --send",
         )
     if asked.history and target in ledger.all_sync_keys():
         raise NothingSelected(
-            f"{asked.destination} had {asked.audience} before, and a history is told once",
-            hint="Leave --history out: everybody enters there today.",
+            f"{asked.destination} had {asked.audience} before, and a history can be sent only once",
+            hint="Leave --history out, which sends the current members as entering.",
         )
     return _Copy(
         source=source,
@@ -183,22 +184,23 @@ def _history(ledger: Ledger, copy: _Copy) -> list[Delivery]:
                 mapping=json.loads(mapping),
                 mapping_fingerprint=mapping_fingerprint,
             )
-            made = _recorded(ledger, copy, then, shape, run_seq, planned_at, size_before=size)
-            size += made.moves["entered"] - made.moves["exited"]
-            deliveries.append(made)
+            delivery = _recorded(ledger, copy, then, shape, run_seq, planned_at, size_before=size)
+            size += delivery.moves["entered"] - delivery.moves["exited"]
+            deliveries.append(delivery)
     return deliveries
 
 
 def _make_tables(ledger: Ledger, sync_key: str, like: TableName, shape: Shape) -> None:
     warehouse = ledger.warehouse
     model = query(
-        "replay/everything", warehouse.dialect, tables={"source": like}, columns=shape.lists
+        "replay/recorded_columns", warehouse.dialect, tables={"source": like}, columns=shape.lists
     )
     for kind, table in (
         ("snapshot", ledger.snapshot(sync_key)),
         ("outbox", ledger.outbox(sync_key)),
     ):
-        # What a retired audience of the same name left is delivered, and its columns may differ.
+        # A retired audience of the same name may have left tables with other columns. Their rows
+        # are delivered.
         warehouse.run("ledger/drop_table", tables={"dropped": table})
         tables: dict[str, Binding] = {kind: table, "model": model}
         warehouse.run(f"ledger/create_{kind}", tables=tables, columns=shape.lists)
@@ -217,10 +219,10 @@ def _recorded(
     audience = _at(then.mapping, copy.target.name, copy.target.destination_name)
     names = {column.name for column in (*shape.keys, *shape.columns)}
     if not names.issuperset(audience.mapped_columns):
-        # A column of that day is gone from the ledger; what is left is said as today.
+        # A column of that run is gone from the ledger, so the current mapping is used.
         audience = copy.target
     outbox: dict[str, Binding] = {"outbox": ledger.outbox(audience.ledger_key)}
-    counted = ledger.warehouse.run("replay/count_moves", tables=outbox, run=run_seq)
+    counted = ledger.warehouse.run("replay/count_transitions", tables=outbox, run=run_seq)
     moves = {"entered": 0, "changed": 0, "exited": 0, **{op: int(n) for op, n in counted}}
     ledger.save_audience_run(
         Run(seq=run_seq, id="", command="replay", started_at=planned_at),

@@ -1,4 +1,4 @@
-"""What a run came to, in the shape that `--json` prints and the terminal draws."""
+"""The result of a run, in the shape that `--json` prints and the terminal shows."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class RunResult:
     def as_dict(self) -> dict[str, Any]:
         return {
             "run_id": self.run_id,
-            "audiences": [dict(each) for each in self.audiences],
+            "audiences": [dict(audience) for audience in self.audiences],
             "segment": dict(self.segment),
-            "objects": [dict(each) for each in self.objects],
+            "objects": [dict(entry) for entry in self.objects],
             "salesforce": dict(self.salesforce),
             "orphans": list(self.orphans),
-            "warnings": [each.as_dict() for each in self.notices],
-            "errors": [entry.as_dict() for each in self.errors for entry in each.flattened()],
+            "warnings": [notice.as_dict() for notice in self.notices],
+            "errors": [entry.as_dict() for error in self.errors for entry in error.flattened()],
         }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progressing:
-    """A run's result in the making."""
+    """The result of a run that is still active."""
 
     run_id: str
     command: str
@@ -69,10 +69,10 @@ class Progressing:
         return replace(self, errors=(*self.errors, *errors))
 
     def result(self) -> RunResult:
-        """The result as it stands: what was planned and not delivered has failed."""
+        """The result so far: audiences that were planned and not delivered have failed."""
         audiences = (
             *_audiences(self.plan, self.deliveries),
-            *(_not_planned(each) for each in self.blocked),
+            *(_not_planned(audience) for audience in self.blocked),
             *(
                 _not_planned(failure.audience)
                 for failure in (self.plan.failures if self.plan else ())
@@ -97,23 +97,23 @@ class Progressing:
             codes.add(self.plan.failure_exit_code)
         if 2 in codes:
             return 2
-        statuses = {each["status"] for each in audiences}
+        statuses = {audience["status"] for audience in audiences}
         if codes or "failed" in statuses:
             return 1
         if "held" in statuses:
             return 3
-        return 4 if any(each["rejected"] for each in audiences) else 0
+        return 4 if any(audience["rejected"] for audience in audiences) else 0
 
 
 def _audiences(
     plan: Plan | None, deliveries: Sequence[DeliveryResult]
 ) -> tuple[Mapping[str, Any], ...]:
-    """The plan's audiences with what became of them, and those that only a resume touched."""
-    fresh = {each.sync_key: each for each in deliveries if not each.resumed}
+    """The plan's audiences with their deliveries, and audiences that were only resumed."""
+    fresh = {delivery.sync_key: delivery for delivery in deliveries if not delivery.resumed}
     finished: dict[str, list[DeliveryResult]] = {}
-    for each in deliveries:
-        if each.resumed or plan is None:
-            finished.setdefault(each.sync_key, []).append(each)
+    for delivery in deliveries:
+        if delivery.resumed or plan is None:
+            finished.setdefault(delivery.sync_key, []).append(delivery)
     audiences: list[dict[str, Any]] = []
     for planned in plan.audiences if plan else ():
         entry = planned.as_dict()
@@ -125,30 +125,31 @@ def _audiences(
         elif planned.status != "held" and not planned.skipped:
             entry["status"] = "failed"
         before = finished.pop(planned.ledger_key, [])
-        entry["resumed"] = sum(each.sent + each.rejected for each in before)
-        entry["sent"] += sum(each.sent for each in before)
+        entry["resumed"] = sum(delivery.sent + delivery.rejected for delivery in before)
+        entry["sent"] += sum(delivery.sent for delivery in before)
         audiences.append(entry)
     return (*audiences, *(_resumed_only(done) for done in finished.values()))
 
 
-def _resumed_only(done: Sequence[DeliveryResult]) -> dict[str, Any]:
-    sent, rejected = sum(each.sent for each in done), sum(each.rejected for each in done)
-    resumed = sum(each.sent + each.rejected for each in done if each.resumed)
+def _resumed_only(deliveries: Sequence[DeliveryResult]) -> dict[str, Any]:
+    sent = sum(delivery.sent for delivery in deliveries)
+    rejected = sum(delivery.rejected for delivery in deliveries)
+    resumed = sum(delivery.sent + delivery.rejected for delivery in deliveries if delivery.resumed)
     entry: dict[str, Any] = {"status": "ok", "sent": sent, "rejected": rejected, "resumed": resumed}
-    for each in done:
-        for op, count in each.moves.items():
+    for delivery in deliveries:
+        for op, count in delivery.moves.items():
             entry[op] = entry.get(op, 0) + count
-    if done[0].moves:
+    if deliveries[0].moves:
         entry["size_after"] = entry["entered"] - entry["exited"]
-    return _nothing_moved(done[0].audience, done[0].destination) | entry
+    return _unchanged(deliveries[0].audience, deliveries[0].destination) | entry
 
 
 def _not_planned(audience: Audience) -> dict[str, Any]:
     destination = audience.destination_name
-    return _nothing_moved(audience.name, destination) | {"status": "failed"}
+    return _unchanged(audience.name, destination) | {"status": "failed"}
 
 
-def _nothing_moved(audience: str, destination: str) -> dict[str, Any]:
+def _unchanged(audience: str, destination: str) -> dict[str, Any]:
     counts = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
     return {
         "audience": audience,
@@ -164,7 +165,7 @@ def _nothing_moved(audience: str, destination: str) -> dict[str, Any]:
 
 
 def _segment(plan: Plan | None, deliveries: Sequence[DeliveryResult]) -> dict[str, Any]:
-    """What was sent in fact, beside the plan's other figures."""
+    """The plan's figures, with the numbers of messages and requests that were really sent."""
     planned = plan.segment() if plan else {"seconds": 0.0}
     return {
         **planned,

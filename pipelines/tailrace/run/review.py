@@ -1,7 +1,7 @@
-"""A plan in a file: reviewed by somebody, then carried out exactly as it was reviewed.
+"""Saved plans: written to a file, reviewed, and carried out only if nothing has changed.
 
-The file holds no row. It holds what each audience's transitions add up to, so that a run can make
-the plan again, at the same moment as it were, and refuse when it comes to anything else.
+The file has no rows. It has a digest of each audience's transitions: a run makes the plan again,
+with the time of the saved one, and refuses to carry out a plan with another digest.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def read(path: Path) -> Reviewed:
     """Read a plan that was written for review.
 
     Raises:
-        PlanUnreadable: It is not such a file.
+        PlanUnreadable: The file is missing, or is not a saved plan of this version.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -81,43 +81,48 @@ def read(path: Path) -> Reviewed:
 
 
 def require(plan: Plan, reviewed: Reviewed, *, engine: str) -> None:
-    """Refuse a plan that is not the one that was reviewed.
+    """Refuse a plan that differs from the reviewed one.
 
     Raises:
-        PlanChanged: It names the audiences that come to something else today.
+        PlanChanged: A digest or the engine differs; the message names the audiences.
     """
     if reviewed.engine != engine:
         raise PlanChanged(f"The plan was made by {reviewed.engine}, this is {engine}")
-    made = _digests(plan)
-    moved = [
-        f"{name} ({_moved(reviewed.digests.get(name, ''), made[name])})"
-        for name in sorted(made)
-        if reviewed.digests.get(name) != made[name]
+    digests = _digests(plan)
+    changed = [
+        f"{name} ({_changed_parts(reviewed.digests.get(name, ''), digests[name])})"
+        for name in sorted(digests)
+        if reviewed.digests.get(name) != digests[name]
     ]
-    if moved:
+    if changed:
         raise PlanChanged(
-            f"Not what was reviewed at {format_utc(reviewed.planned_at)}: {', '.join(moved)}"
+            f"Changed since the plan of {format_utc(reviewed.planned_at)}: {', '.join(changed)}"
         )
 
 
 def _digests(plan: Plan) -> dict[str, str]:
-    """What each audience comes to, at all of its destinations."""
-    found: dict[str, list[str]] = {}
-    for each in plan.audiences:
-        found.setdefault(each.audience.name, []).append(_digest(each))
-    return {name: " and ".join(digests) for name, digests in found.items()}
+    """The digest of each audience, of all its destinations together."""
+    digests: dict[str, list[str]] = {}
+    for audience_plan in plan.audiences:
+        digests.setdefault(audience_plan.audience.name, []).append(_digest(audience_plan))
+    return {name: " and ".join(parts) for name, parts in digests.items()}
 
 
-def _moved(was: str, made: str) -> str:
-    """Which parts of an audience's digest are others; of several destinations, any."""
-    syncs = zip(was.split(" and "), made.split(" and "), strict=False)
+def _changed_parts(before: str, after: str) -> str:
+    """The parts of an audience's digest that differ at any of its destinations."""
+    syncs = zip(before.split(" and "), after.split(" and "), strict=False)
     parts = [(old.rsplit(" ", 3), new.rsplit(" ", 3)) for old, new in syncs]
-    found = [
+    changed = [
         part
-        for place, part in ((2, "its SQL"), (3, "its mapping"), (1, "its guards"), (0, "who moves"))
+        for place, part in (
+            (2, "its SQL"),
+            (3, "its mapping"),
+            (1, "its guards"),
+            (0, "its changes"),
+        )
         if any(len(old) != 4 or old[place] != new[place] for old, new in parts)
     ]
-    return ", ".join(found) or "its destinations"
+    return ", ".join(changed) or "its destinations"
 
 
 def _digest(plan: AudiencePlan) -> str:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What a run is asked to do."""
+    """The steps and options of a run."""
 
     command: str
     extract: bool = False
@@ -52,7 +52,7 @@ class Job:
     exclude: tuple[str, ...] = ()
     objects: tuple[str, ...] | None = None
     reconcile: bool = False
-    afresh: bool = False
+    full_refresh: bool = False
     retire: str | None = None
     replay: Replay | None = None
     resend: bool = False
@@ -62,7 +62,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """A job with all that it needs from the project's files."""
+    """A job with the parts of the project's files that it needs."""
 
     job: Job
     models: Models | None
@@ -73,7 +73,7 @@ class Work:
 
 
 class Runner:
-    """One run, step by step; `done` is what it has come to so far."""
+    """One run, step by step. `done` is its result so far."""
 
     def __init__(
         self,
@@ -91,13 +91,13 @@ class Runner:
         self.begun = run
         self.memory_limit = memory_limit
         self.progress = progress
-        # What Segment took of an earlier attempt, it received then.
+        # Segment received the accepted messages of a resumed delivery at the time of that attempt.
         self.since = run.started_at
         self.done = Progressing(run_id=run.id, command=work.job.command)
         self.phases = Phases(run.id, work.job.command, ledger.clock)
 
     def run(self) -> RunResult:
-        """Carry out the job and save how it ended."""
+        """Carry out the job and save its result in the ledger."""
         work = self.work
         self.phases.start()
         try:
@@ -173,7 +173,7 @@ class Runner:
             clock=self.ledger.clock,
             objects=self.job.objects,
             reconcile=self.job.reconcile,
-            full_refresh=self.job.afresh,
+            full_refresh=self.job.full_refresh,
             progress=_rows_of(self.progress),
             before_replacing=self._distrust,
         )
@@ -183,7 +183,7 @@ class Runner:
             if facts.error is not None:
                 errors.append(facts.error)
             elif not facts.complete:
-                errors.append(ExtractIncomplete(f"{facts.object} was not extracted whole"))
+                errors.append(ExtractIncomplete(f"{facts.object} was not extracted completely"))
         warnings = [Notice(message=warning) for warning in landed.warnings]
         self.done = replace(
             self.done.with_errors(errors).with_notices(warnings),
@@ -199,34 +199,34 @@ class Runner:
 
     def _sync(self, models: Models) -> None:
         selected = self.work.selected
-        agreed = self.job.reviewed
+        reviewed = self.job.reviewed
         audiences = [audience for _, audience in syncs_of(selected)]
         self.done = self.done.with_notices(notices.of_headers(model.audience for model in selected))
         with self._dispatch() as dispatch:
             blocked = self._finish_earlier_runs(dispatch)
             waiting = [a for a in audiences if a.ledger_key in blocked or _fails(dispatch, a)]
             self.done = replace(self.done, blocked=tuple(waiting))
-            if agreed is not None and waiting:
-                # What was reviewed is carried out whole, or not at all.
+            if reviewed is not None and waiting:
+                # A reviewed plan is carried out completely or not at all.
                 return
-            now = agreed.planned_at if agreed else self.begun.started_at
+            now = reviewed.planned_at if reviewed else self.begun.started_at
             with self.phases.phase("build"):
                 built = build(self.ledger.warehouse, models, selected, now=now)
             planner = self._planner(models, now=now, build=built)
             idle = [a for a in audiences if not self._concerns(a)]
             with self.phases.phase("plan") as counts:
-                made = planner.plan(selected, without={a.ledger_key for a in (*waiting, *idle)})
-                counts["audiences"] = len(made.audiences)
+                plan = planner.plan(selected, without={a.ledger_key for a in (*waiting, *idle)})
+                counts["audiences"] = len(plan.audiences)
                 for op in ("entered", "changed", "exited"):
-                    counts[op] = sum(getattr(plan, op) for plan in made.audiences)
-                counts["held"] = sum(plan.status == "held" for plan in made.audiences)
-            if agreed is not None and made.errors:
-                # What was reviewed is carried out whole, or not at all.
-                self.done = self.done.with_errors(made.errors)
+                    counts[op] = sum(getattr(audience, op) for audience in plan.audiences)
+                counts["held"] = sum(audience.status == "held" for audience in plan.audiences)
+            if reviewed is not None and plan.errors:
+                # A reviewed plan is carried out completely or not at all.
+                self.done = self.done.with_errors(plan.errors)
                 return
-            if agreed is not None:
-                review.require(made, agreed, engine=self.ledger.warehouse.engine_version)
-            self._carry_out(dispatch, made)
+            if reviewed is not None:
+                review.require(plan, reviewed, engine=self.ledger.warehouse.engine_version)
+            self._carry_out(dispatch, plan)
 
     def _concerns(self, audience: Audience) -> bool:
         """A retry concerns audiences with open rejections only."""
@@ -244,9 +244,9 @@ class Runner:
                 if name in (row["audience"], row["sync"])
             ]
             if not rows:
-                known = [str(row["audience"]) for row in self.ledger.audience_status()]
+                names = [str(row["audience"]) for row in self.ledger.audience_status()]
                 raise NothingSelected(
-                    f'The ledger has no audience "{name}".{did_you_mean(name, known)}'
+                    f'The ledger has no audience "{name}".{did_you_mean(name, names)}'
                 )
             planner = self._planner(Models(by_name={}), now=self.begun.started_at)
             audiences = [
@@ -256,8 +256,8 @@ class Runner:
                 if not _fails(dispatch, plan.audience)
             ]
             run_seq, now = self.begun.seq, self.begun.started_at
-            made = Plan(planned_at=now, run_seq=run_seq, audiences=tuple(audiences))
-            self._carry_out(dispatch, made)
+            exits = Plan(planned_at=now, run_seq=run_seq, audiences=tuple(audiences))
+            self._carry_out(dispatch, exits)
             planned = {plan.ledger_key for plan in audiences}
             for result in self.done.deliveries:
                 if not result.rejected and not result.resumed:
@@ -268,21 +268,21 @@ class Runner:
                     self.ledger.retire(sync_key)
 
     def _replay(self, asked: Replay) -> None:
-        known = self.work.models.by_name.get(asked.audience) if self.work.models else None
-        audience = known.audience if known is not None else None
+        model = self.work.models.by_name.get(asked.audience) if self.work.models else None
+        audience = model.audience if model is not None else None
         destinations = {sync.destination_name for sync in audience.syncs()} if audience else set()
         if asked.destination not in destinations:
-            remark = Notice(
+            notice = Notice(
                 message=f"{asked.audience}: its header does not name {asked.destination}, which "
-                "hears of no change until it does",
+                "receives no further changes until it does",
                 hint=f"destination: [{', '.join(sorted({*destinations, asked.destination}))}]",
                 audience=asked.audience,
             )
-            self.done = self.done.with_notices([remark])
+            self.done = self.done.with_notices([notice])
         with self._dispatch() as dispatch:
             blocked = self._finish_earlier_runs(dispatch)
             if blocked.intersection(self.ledger.sync_keys_of(asked.audience)):
-                # Its ledger does not say yet who is a member.
+                # Its members are known only after the pending delivery.
                 return
             self._deliver(dispatch, save_replay(self.ledger, self.begun, asked))
             if not dispatch.failures and asked.history:
@@ -292,9 +292,9 @@ class Runner:
         delivered = self.ledger.last_delivered(str(row["sync"]))
         if delivered is None:
             return None
-        # A rename moves the ledger; the mapping still says what it was called then.
-        was = replace(Audience.from_mapping(delivered.mapping), retiring=True)
-        sync = replace(was, name=str(row["audience"])).for_destination(str(row["destination"]))
+        # A rename changes the ledger; the recorded mapping still has the earlier name.
+        earlier = replace(Audience.from_mapping(delivered.mapping), retiring=True)
+        sync = replace(earlier, name=str(row["audience"])).for_destination(str(row["destination"]))
         return planner.retirement(sync, delivered)
 
     @contextmanager
@@ -312,14 +312,16 @@ class Runner:
                 yield dispatch
             finally:
                 self.done = self.done.with_errors(dispatch.errors())
-            found, missing = verify_receipt(
+            warnings, missing = verify_receipt(
                 self.done.deliveries,
                 dispatch.known,
                 project=self.project,
                 since=self.since,
                 clock=self.ledger.clock,
             )
-            self.done = self.done.with_notices([*dispatch.notices(), *found]).with_errors(missing)
+            self.done = self.done.with_notices([*dispatch.notices(), *warnings]).with_errors(
+                missing
+            )
 
     def _planner(self, models: Models, **options: Any) -> Planner:
         return Planner(
@@ -332,47 +334,50 @@ class Runner:
             **options,
         )
 
-    def _carry_out(self, dispatch: Dispatch, made: Plan) -> None:
-        self.done = replace(self.done, plan=made)
-        changed = [plan for plan in made.audiences if not plan.skipped]
-        written = [
-            self.memory_limit.run_low_memory(partial(self._save_plan, plan)) for plan in changed
+    def _carry_out(self, dispatch: Dispatch, plan: Plan) -> None:
+        self.done = replace(self.done, plan=plan)
+        changed = [audience for audience in plan.audiences if not audience.skipped]
+        saved = [
+            self.memory_limit.run_low_memory(partial(self._save_plan, audience))
+            for audience in changed
         ]
-        held = {each.ledger_key for each in made.audiences if each.status == "held"}
-        self._deliver(dispatch, [each for each in written if each.audience.ledger_key not in held])
+        held = {audience.ledger_key for audience in plan.audiences if audience.status == "held"}
+        self._deliver(dispatch, [d for d in saved if d.audience.ledger_key not in held])
 
     def _save_plan(self, plan: AudiencePlan) -> Delivery:
         return save_plan(self.ledger, self.begun, plan, options=self.job.options)
 
     def _finish_earlier_runs(self, dispatch: Dispatch) -> set[str]:
-        """Deliver what earlier runs left pending. Returns the audiences that still wait for it."""
+        """Resume pending deliveries. Returns the audiences whose delivery is refused as too old."""
         ready: list[Delivery] = []
         refused: set[str] = set()
-        for each in unfinished_deliveries(self.ledger):
-            error = None if self.job.resend else self._too_old(dispatch, each)
+        for delivery in unfinished_deliveries(self.ledger):
+            error = None if self.job.resend else self._too_old(dispatch, delivery)
             if error is None:
-                ready.append(each)
-                self.since = min(self.since, each.written_at or self.since)
+                ready.append(delivery)
+                self.since = min(self.since, delivery.written_at or self.since)
             else:
-                refused.add(each.audience.ledger_key)
+                refused.add(delivery.audience.ledger_key)
                 self.done = self.done.with_errors([error])
         # A later run of an audience depends on the delivery of an earlier one.
         self._deliver(dispatch, [d for d in ready if d.audience.ledger_key not in refused])
         return refused
 
-    def _too_old(self, dispatch: Dispatch, left: Delivery) -> TailraceError | None:
-        settings = dispatch.known_settings(left.destination)
-        if settings is None or left.written_at is None:
+    def _too_old(self, dispatch: Dispatch, delivery: Delivery) -> TailraceError | None:
+        settings = dispatch.known_settings(delivery.destination)
+        if settings is None or delivery.written_at is None:
             return None
-        open_ = self.ledger.pending_count(left.run_seq, left.audience.ledger_key, left.planned)
-        age = self.ledger.clock.now() - left.written_at
-        if not open_ or age <= timedelta(hours=settings.resend_hours_max):
+        pending = self.ledger.pending_count(
+            delivery.run_seq, delivery.audience.ledger_key, delivery.planned
+        )
+        age = self.ledger.clock.now() - delivery.written_at
+        if not pending or age <= timedelta(hours=settings.resend_hours_max):
             return None
         hours = age.total_seconds() / 3_600
         return ResendRefused(
-            f"{left.audience.name}: a run of {hours:,.0f} hours ago was not finished, and up to "
-            f"{open_:,} of its members may have reached Segment, which has forgotten their ids",
-            hint="Send them all the same, perhaps twice, with: --resend",
+            f"{delivery.audience.name}: a run of {hours:,.0f} hours ago was not finished, and up "
+            f"to {pending:,} of its members may have reached Segment, which has deleted their ids",
+            hint="Send them, with possible duplicates, with: --resend",
         )
 
     def _deliver(self, dispatch: Dispatch, deliveries: Sequence[Delivery]) -> None:
