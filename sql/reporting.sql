@@ -7,6 +7,14 @@ JOIN runs AS r ON r.run_seq = a.run_seq
 WHERE a.sync_key = :sync_key
 ORDER BY a.run_seq
 
+-- name: last_successes
+-- When each audience last finished a run without being held or failing.
+SELECT a.sync_key, MAX(a.finished_at)
+FROM audience_runs AS a
+WHERE a.phase = 'done'
+GROUP BY a.sync_key
+ORDER BY a.sync_key
+
 -- name: members_at
 -- The members at a point in time. Each key is judged by its last delivered transition until then, else
 -- by its next one, else (where the outbox was purged) by the snapshot.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dlt
@@ -17,8 +17,19 @@ from shop import CONFIG, PEOPLE, Shop
 import tailrace
 from tailrace import errors
 from tailrace.cli.text import blocks
+from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.testing import Fault, SegmentSimulator
+
+
+class SetClock(SystemClock):
+    """A clock that a test moves."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 27, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
 
 
 @pytest.fixture
@@ -87,6 +98,38 @@ def test_dlt_reads_the_files_of_the_target_while_a_project_is_open(shop: Shop) -
             assert workers == dlt.config["load.workers"]
             assert str(project.state_folder) == dlt.current.run_context().data_dir
             assert not dlt.current.run_context().runtime_config.dlthub_telemetry
+
+
+def test_a_check_of_the_status_finds_what_is_late_failed_or_held(shop: Shop) -> None:
+    """Only a run that succeeded counts, and a run without changes is one."""
+    clock = shop.clock = SetClock()
+
+    def check(**environ: str) -> tuple[int, list[str]]:
+        project = tailrace.Project.load(shop.root, environ=shop.environ | environ, clock=clock)
+        result = project.status(check=True)
+        return result.exit_code, [problem["problem"] for problem in result.data["problems"]]
+
+    assert (1, ["late"]) == check()
+    loaded(shop).sync()
+    assert (0, []) == check()
+    clock.time += timedelta(hours=23)
+    loaded(shop).sync()
+    clock.time += timedelta(hours=23)
+    assert (0, []) == check()
+    assert (1, ["late"]) == check(TAILRACE__ALERTS__LATE_HOURS="22")
+    clock.time += timedelta(hours=2)
+    assert (1, ["late"]) == check()
+    assert (0, []) == check(TAILRACE__ALERTS__LATE_HOURS="0")
+    shop.audience(PEOPLE.replace("key: id", "guards: {min_rows: 9}\nkey: id"))
+    assert 3 == loaded(shop).sync().exit_code
+    assert (1, ["held"]) == check()
+    held = loaded(shop).status(check=True)
+    assert (
+        "people is held: its last successful run ended 2026-11-27T23:00:00"
+        in (held.data["problems"][0]["message"])
+    )
+    assert f"{held.data['problems'][0]['message']}." == list(blocks(held.as_dict()))[-1]
+    assert 0 == loaded(shop).status().exit_code
 
 
 def test_what_is_wrong_before_a_run_is_raised_and_not_recorded(shop: Shop) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
 from tailrace.errors import NothingLanded, NothingSelected, TailraceError
-from tailrace.results import Result
+from tailrace.results import Result, listed_model
 
 if TYPE_CHECKING:
     from tailrace.models.loader import Model, Models
@@ -323,19 +323,29 @@ class Project:
         )
         return _result_of(done)
 
-    def status(self, run_id: str | None = None) -> Result:
+    def status(self, run_id: str | None = None, *, check: bool = False) -> Result:
         """The latest runs and the audiences, or one run with its audiences.
+
+        Args:
+            run_id: The run to return, without a check.
+            check: Exit with 1 if an audience is late (`late_hours` of `[tailrace.alerts]`), failed
+                or held, or if there is no run yet. `problems` names them.
 
         Raises:
             tailrace.errors.NothingSelected: The ledger has no run with this id.
         """
         if run_id is not None:
             return Result(command="status", data=self._read("one_run", run_id=run_id))
+        from tailrace.reporting.status import problems
+
         try:
-            return Result(command="status", data=self._read("status"))
+            data = self._read("status")
         except NothingLanded:
-            data: dict[str, Any] = {"runs": [], "audiences": []}
-            return Result(command="status", data={**data, "running": None, "sending": []})
+            data = {"runs": [], "audiences": [], "running": None, "sending": []}
+        if not check:
+            return Result(command="status", data=data)
+        found = problems(data, late_hours=self.config.alerts().late_hours, now=self.clock.now())
+        return Result(command="status", exit_code=int(bool(found)), data=data | {"problems": found})
 
     def rejected(
         self,
@@ -485,7 +495,7 @@ class Project:
     def ls(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
         """The models in the order in which they are built."""
         chosen = self._models().select(select, exclude)
-        return Result(command="ls", data={"models": [_listed(model) for model in chosen]})
+        return Result(command="ls", data={"models": [listed_model(model) for model in chosen]})
 
     def tracking_plan(
         self,
@@ -589,18 +599,3 @@ def _result_of(done: RunResult) -> Result:
     data = done.as_dict()
     del data["errors"]
     return Result(command=done.command, exit_code=done.exit_code, data=data, errors=done.errors)
-
-
-def _listed(model: Model) -> dict[str, Any]:
-    audience = model.audience
-    return {
-        "name": model.name,
-        "kind": model.kind,
-        "materialized": model.materialized,
-        "path": str(model.path),
-        "depends_on": sorted(model.depends_on),
-        "reads": sorted(model.reads),
-        "columns": None if model.columns is None else list(model.columns),
-        "key": list(audience.key) if audience else None,
-        "tags": list(audience.tags) if audience else [],
-    }

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailrace.errors import TailraceError
+
+if TYPE_CHECKING:
+    from tailrace.models.loader import Model
 
 SCHEMA_VERSION = 1
 
@@ -154,3 +157,19 @@ class Result:
             **self.data,
             "errors": errors,
         }
+
+
+def listed_model(model: Model) -> dict[str, Any]:
+    """The entry of a model in the result of `ls`."""
+    audience = model.audience
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "materialized": model.materialized,
+        "path": str(model.path),
+        "depends_on": sorted(model.depends_on),
+        "reads": sorted(model.reads),
+        "columns": None if model.columns is None else list(model.columns),
+        "key": list(audience.key) if audience else None,
+        "tags": list(audience.tags) if audience else [],
+    }

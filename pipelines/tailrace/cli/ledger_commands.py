@@ -30,9 +30,16 @@ REJECTED_ROWS_MAX = 20
 @click.command()
 @common
 @click.argument("run_id", required=False, metavar="[RUN]")
-def status(options: Options, run_id: str | None) -> Result:
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit with 1 if an audience is late (no success within late_hours), failed or held.",
+)
+def status(options: Options, run_id: str | None, check: bool) -> Result:
     """Show the latest runs and the audiences, or one RUN."""
-    return options.project().status(run_id)
+    if run_id and check:
+        raise click.UsageError("--check is about the latest runs: leave RUN out.")
+    return options.project().status(run_id, check=check)
 
 
 @click.command()

@@ -164,6 +164,15 @@ def _condition(entry: Output) -> str:
 
 
 def _status(result: Output) -> Iterable[str | Table]:
+    yield from _runs(result)
+    if "problems" in result:
+        yield ""
+        yield from (f"{problem['message']}." for problem in result["problems"])
+        if not result["problems"]:
+            yield "No audience is late, failed or held."
+
+
+def _runs(result: Output) -> Iterable[str | Table]:
     runs = result.get("runs", ())
     if not runs:
         yield "No run yet. Start with: tailrace run"

@@ -39,6 +39,7 @@ def check_settings(project: ProjectConfig, *, destinations: Iterable[str]) -> No
         ConfigurationError: A setting is wrong; it names the file and the key.
     """
     project.salesforce()
+    project.alerts()
     for name in destinations:
         if project.destination_type(name) == "segment":
             project.segment_limits(name)

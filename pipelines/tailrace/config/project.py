@@ -31,6 +31,7 @@ from tailrace.config.sections import (
     table_of,
 )
 from tailrace.config.settings import (
+    AlertSettings,
     ObjectSettings,
     SalesforceCredentials,
     SalesforceSettings,
@@ -53,6 +54,7 @@ S = TypeVar("S")
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SECTIONS: dict[str, type] = {
     "tailrace": WarehouseSettings,
+    "tailrace.alerts": AlertSettings,
     "sources.salesforce.credentials": SalesforceCredentials,
     "sources.salesforce": SalesforceSettings,
     "destination.segment": SegmentSettings,
@@ -117,6 +119,10 @@ class ProjectConfig:
             if variable.startswith(prefix):
                 by_key[variable.removeprefix(prefix).lower()] = value
         return by_key or None
+
+    def alerts(self) -> AlertSettings:
+        """`[tailrace.alerts]`."""
+        return self._section("tailrace.alerts", AlertSettings)
 
     def salesforce(self) -> SalesforceSettings:
         """`[sources.salesforce]` and its tables, one an object."""

@@ -23,6 +23,7 @@ MAY_BE_ZERO = frozenset(
         "events_per_second_max",
         "first_run_members_max",
         "formula_refresh_hours",
+        "late_hours",
         "lock_wait_seconds_max",
         "quota_share_max",
         "reconcile_days",
@@ -71,6 +72,18 @@ class WarehouseSettings:
     lock_lease_seconds: float = 60.0
     first_run_members_max: int = 10_000
     salt: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertSettings:
+    """`[tailrace.alerts]`: when an audience needs attention.
+
+    Attributes:
+        late_hours: Time without a successful run after which `status --check` reports an audience
+            as late; 0 means never.
+    """
+
+    late_hours: float = 24.0
 
 
 @dataclass(frozen=True, kw_only=True)

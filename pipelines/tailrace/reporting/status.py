@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from tailrace.clock import Clock, format_utc
+from tailrace.clock import Clock, format_utc, parse_utc
 from tailrace.config.project import ProjectConfig
 from tailrace.ledger import lock
 from tailrace.ledger.ledger import Ledger
@@ -25,21 +25,61 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
         clock: The time source.
 
     Returns:
-        `runs`, the latest first; `audiences`; and `sending`, which has an entry for each audience
-        that the running run sends, or is about to. `sent` and `planned` are members, and
-        `remaining_seconds` is null until the first acknowledgements are recorded.
+        `runs`, the latest first; `audiences`, with `last_success_at`; and `sending`, which has an
+        entry for each audience that the running run sends, or is about to. `sent` and `planned` are
+        members, and `remaining_seconds` is null until the first acknowledgements are recorded.
     """
     with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
         runs = ledger.recent_runs(RUNS_MAX)
         audiences = ledger.audience_status()
+        successes = _last_successes(ledger)
         running = running_run(ledger, runs, now=clock.now())
         sending = _sending(ledger, now=clock.now()) if running else []
         in_progress = {(entry["audience"], entry["destination"]) for entry in sending}
         for audience in audiences:
+            success = successes.get(str(audience["sync"]))
+            audience["last_success_at"] = format_utc(success) if success else None
             if (audience["audience"], audience["destination"]) in in_progress:
                 audience["status"] = "sending"
         return {"runs": runs, "audiences": audiences, "running": running, "sending": sending}
+
+
+def problems(data: Mapping[str, Any], *, late_hours: float, now: datetime) -> list[dict[str, Any]]:
+    """The audiences that are failed, held or late, each with one problem and a sentence.
+
+    Args:
+        data: The result of `status`. Without a run, it is one problem of no audience.
+        late_hours: An audience without a success in this time is late; 0 means never.
+        now: The time to compare with.
+    """
+    if not data["runs"]:
+        message = "There is no run yet"
+        return [{"audience": None, "destination": None, "problem": "late", "message": message}]
+    found = []
+    for audience in data["audiences"]:
+        name, condition = audience["audience"], audience["status"]
+        success = audience.get("last_success_at")
+        late = late_hours > 0 and (
+            success is None or parse_utc(success) < now - timedelta(hours=late_hours)
+        )
+        last = f"its last successful run ended {success}" if success else "no run of it succeeded"
+        if condition in ("failed", "held"):
+            message = f"{name} is {condition}: {last}"
+        elif late and condition != "sending":
+            condition, message = "late", f"{name} is late: {last} (late_hours = {late_hours:g})"
+        else:
+            continue
+        entry = {"audience": name, "destination": audience["destination"]}
+        found.append({**entry, "problem": condition, "message": message})
+    return found
+
+
+def _last_successes(ledger: Ledger) -> dict[str, datetime]:
+    if not ledger.installed:
+        return {}
+    rows = ledger.warehouse.run("reporting/last_successes", tables=ledger.tables)
+    return {str(sync_key): finished_at for sync_key, finished_at in rows if finished_at}
 
 
 def running_run(ledger: Ledger, runs: Sequence[dict[str, Any]], *, now: datetime) -> str | None:
