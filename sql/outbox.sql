@@ -54,10 +54,46 @@ SELECT COUNT(*) FROM outbox AS o WHERE o.run_seq = :run
 SELECT COUNT(*) > 0 FROM outbox AS o WHERE o.run_seq = :run AND o.op = 'changed'
 
 -- name: page
--- The next transitions of a run, or those of them whose numbers are listed, in order.
+-- The next transitions of a run, or those of them whose numbers are listed, in order. Times that
+-- drivers cannot represent (infinity, years outside 1 to 9999) are NULL; their labels are listed last.
 SELECT
   o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
-  EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(before, o.old___)
+  EACH_COLUMN(keys, o._),
+  EACH_COLUMN(columns, o._),
+  EACH_COLUMN(dates, CASE WHEN o._ BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN o._ END),
+  EACH_COLUMN(timestamps, CASE
+    WHEN CAST(o._ AS TIMESTAMP)
+      BETWEEN TIMESTAMP '0001-01-01 00:00:00' AND TIMESTAMP '9999-12-31 23:59:59.999999'
+    THEN o._
+  END),
+  EACH_COLUMN(old_columns, o.old___),
+  EACH_COLUMN(old_dates, CASE
+    WHEN o.old___ BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN o.old___
+  END),
+  EACH_COLUMN(old_timestamps, CASE
+    WHEN CAST(o.old___ AS TIMESTAMP)
+      BETWEEN TIMESTAMP '0001-01-01 00:00:00' AND TIMESTAMP '9999-12-31 23:59:59.999999'
+    THEN o.old___
+  END),
+  CONCAT(
+    '',
+    EACH_COLUMN(dates, CASE
+      WHEN NOT o._ BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN '_LABEL' ELSE ''
+    END),
+    EACH_COLUMN(timestamps, CASE
+      WHEN NOT CAST(o._ AS TIMESTAMP)
+        BETWEEN TIMESTAMP '0001-01-01 00:00:00' AND TIMESTAMP '9999-12-31 23:59:59.999999'
+      THEN '_LABEL' ELSE ''
+    END),
+    EACH_COLUMN(old_dates, CASE
+      WHEN NOT o.old___ BETWEEN DATE '0001-01-01' AND DATE '9999-12-31' THEN '_LABEL' ELSE ''
+    END),
+    EACH_COLUMN(old_timestamps, CASE
+      WHEN NOT CAST(o.old___ AS TIMESTAMP)
+        BETWEEN TIMESTAMP '0001-01-01 00:00:00' AND TIMESTAMP '9999-12-31 23:59:59.999999'
+      THEN '_LABEL' ELSE ''
+    END)
+  ) AS _out_of_range
 FROM outbox AS o
 WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
   AND (:every OR STRPOS(:seqs, CONCAT(',', o.seq, ',')) > 0)

@@ -223,11 +223,13 @@ def test_two_models_in_one_process_are_never_mixed_up() -> None:
 def test_names_are_quoted_wherever_they_stand() -> None:
     """A column called select, or with a quote in it, is a column."""
     odd = (Column('a"b'), Column("select"))
+    times = ("dates", "timestamps", "old_dates", "old_timestamps")
+    lists = {"keys": odd[:1], "columns": odd[1:], "old_columns": odd[1:]}
     text = statement(
         "outbox/page",
         "duckdb",
         tables={"outbox": TableName("ledger", "outbox__x")},
-        columns={"keys": odd[:1], "columns": odd[1:], "before": odd[1:]},
+        columns={**lists, **dict.fromkeys(times, ())},
         run=1,
         first_seq=1,
         last_seq=2,

@@ -10,6 +10,7 @@
 | decimal with a fraction            | a number up to 15 significant digits, text beyond           |
 | timestamp                          | `2026-11-22T05:00:00Z`; without a zone it is read as UTC    |
 | date, time                         | ISO 8601                                                    |
+| infinity, years outside 1 to 9999  | null, and counted; rejected as `track.timestamp`            |
 | interval                           | an ISO 8601 duration, `P1DT2H`                              |
 | UUID                               | its text                                                    |
 | bytes                              | base64                                                      |
@@ -18,7 +19,7 @@
 | anything else                      | refused: cast it in the SELECT                              |
 
 Fifteen significant digits are what every reader's double gives back unchanged, so a decimal is
-either a number that nobody can damage or a text.
+either a number that no reader rounds, or a text.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from tailrace.errors import UnsupportedValue
 
 INTEGER_MAX = 2**53 - 1
 DECIMAL_DIGITS_MAX = 15
+# Stands for a date or timestamp that Python's classes cannot hold: infinity, BC, beyond 9999.
+OUT_OF_RANGE = math.nan
 
 # The classes that orjson writes as the table says. What is wrong with one of their values (an
 # integer beyond 2^53, half a surrogate pair) makes `dumps` fail, which is where it is put right:
@@ -80,7 +83,7 @@ class Encoder:
         try:
             return orjson.dumps(document, option=_STRICT)
         except orjson.JSONEncodeError:
-            return orjson.dumps(self._settled(document), option=_OPTIONS)
+            return orjson.dumps(self._repaired(document), option=_OPTIONS)
 
     def text(self, value: Any) -> str | None:
         """A value as an id or as what gets hashed: text, or None where there is nothing."""
@@ -141,14 +144,14 @@ class Encoder:
                 return to_text(value)
         raise UnsupportedValue(f"JSON cannot carry a {type(value).__name__}")
 
-    def _settled(self, document: Any) -> Any:
+    def _repaired(self, document: Any) -> Any:
         """The same document without what a reader could not hold."""
         if isinstance(document, str):
             return self._whole(document)
         if isinstance(document, dict):
-            return {self._whole(key): self._settled(item) for key, item in document.items()}
+            return {self._whole(key): self._repaired(item) for key, item in document.items()}
         if isinstance(document, list):
-            return [self._settled(item) for item in document]
+            return [self._repaired(item) for item in document]
         if document.__class__ is int and abs(document) > INTEGER_MAX:
             return str(document)
         return document

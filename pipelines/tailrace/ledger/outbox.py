@@ -5,6 +5,7 @@ The next run delivers what a crashed run left in it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
@@ -12,6 +13,7 @@ from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.destinations.messages import Transition
+from tailrace.encoding.values import OUT_OF_RANGE
 from tailrace.errors import LedgerGap, MemoryShort
 from tailrace.ledger.ledger import Ledger, Shape, gaps
 from tailrace.warehouse.statements import Binding, Column, TableName, query
@@ -22,6 +24,10 @@ PAGE_BYTES_MAX = 4_000_000
 FIRST_PAGE_ROWS = 2_000
 # Larger plans are sorted only where the order matters: a sort holds whole rows in memory.
 SORTED_ROWS_MAX = 1_000
+# The position of the first key in a row of transitions.
+_FIRST_KEY = 8
+_DATE = re.compile("DATE", re.IGNORECASE)
+_TIMESTAMP = re.compile(r"TIMESTAMP[\w ()]*$", re.IGNORECASE)
 
 Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
 
@@ -166,12 +172,12 @@ def page(
 
     With `only`, just the transitions with these seqs are fetched.
     """
+    lists, ordered = _page_lists(shape, changes=changes)
     try:
         rows = ledger.warehouse.run(
             "outbox/page",
             tables={"outbox": ledger.outbox(audience.ledger_key)},
-            # In a first delivery all old values are NULL, so they are not read.
-            columns={**shape.lists, "before": shape.columns if changes else ()},
+            columns=lists,
             run=run_seq,
             first_seq=first,
             last_seq=last,
@@ -185,20 +191,53 @@ def page(
         read = partial(page, ledger, run_seq, audience, shape=shape, changes=changes, only=only)
         yield from chain(read(first=first, last=half), read(first=half + 1, last=last))
         return
-    yield from map(transition_reader(shape), rows)
+    read_row = transition_reader(ordered)
+    for row in rows:
+        yield read_row(_with_out_of_range(row))
+
+
+def _page_lists(shape: Shape, *, changes: bool) -> tuple[dict[str, Sequence[Column]], Shape]:
+    """The column lists of `outbox/page`, and the shape in the order in which it returns them.
+
+    The label of a date or timestamp is its position in the row.
+    """
+    dates = [column for column in shape.columns if _DATE.fullmatch(column.type)]
+    timestamps = [column for column in shape.columns if _TIMESTAMP.match(column.type)]
+    others = [column for column in shape.columns if column not in (*dates, *timestamps)]
+    ordered = Shape(keys=shape.keys, columns=(*others, *dates, *timestamps))
+    lists: dict[str, Sequence[Column]] = {"keys": shape.keys}
+    position = _FIRST_KEY + len(shape.keys)
+    for prefix in ("", "old_"):
+        for name, columns in (("columns", others), ("dates", dates), ("timestamps", timestamps)):
+            # In a first delivery all old values are NULL, so they are not read.
+            read = columns if changes or not prefix else []
+            lists[prefix + name] = [
+                Column(column.name, column.type, f"{position + index},")
+                for index, column in enumerate(read)
+            ]
+            position += len(read)
+    return lists, ordered
+
+
+def _with_out_of_range(row: Sequence[Any]) -> Sequence[Any]:
+    """A row of `outbox/page` without its last column, which lists positions of `OUT_OF_RANGE`."""
+    *values, positions = row
+    for position in (positions or "").split(",")[:-1]:
+        values[int(position)] = OUT_OF_RANGE
+    return values
 
 
 def transition_reader(shape: Shape) -> Reader:
     """How a row of `outbox/page` becomes a transition and whether it is to be sent."""
     keys = [column.name for column in shape.keys]
     names = [*keys, *(column.name for column in shape.columns)]
-    first_old = 8 + len(names)
-    after_keys = 8 + len(keys)
+    first_old = _FIRST_KEY + len(names)
+    after_keys = _FIRST_KEY + len(keys)
 
     def read(row: Sequence[Any]) -> tuple[Transition, bool]:
-        seq, op, reason, base_v, blind, send, stays, at = row[:8]
-        key = tuple(row[8:after_keys])
-        new = dict(zip(names, row[8:first_old], strict=True))
+        seq, op, reason, base_v, blind, send, stays, at = row[:_FIRST_KEY]
+        key = tuple(row[_FIRST_KEY:after_keys])
+        new = dict(zip(names, row[_FIRST_KEY:first_old], strict=True))
         old: dict[str, Any] = {}
         if op == "changed" and not blind:
             old = dict(zip(names, (*key, *row[first_old:]), strict=True))

@@ -40,6 +40,7 @@ from tailrace.errors import (
 )
 from tailrace.warehouse.driver_errors import describe_error, error_class, streamed_error_class
 from tailrace.warehouse.engines import engine_of
+from tailrace.warehouse.postgres_times import register_times
 from tailrace.warehouse.sandbox import duckdb_violations, postgres_calls, postgres_violations
 from tailrace.warehouse.statements import (
     Binding,
@@ -223,6 +224,8 @@ class Warehouse:
         """Store and compare instants in UTC whatever the zone of the machine or the server is."""
         with suppress(Exception):
             self.client.execute_sql(statement("warehouse/utc", self.dialect))
+        if self.dialect == "postgres":
+            register_times(self.client.native_connection)
 
     def attempt(self, name: str, /, **bindings: Any) -> bool:
         """Whether a statement works. It is run beside this session where a failure would cost it
