@@ -86,6 +86,8 @@ class TailraceError(Exception):
         self.hint = hint if hint is not None else type(self).hint
         self.file = str(file) if file is not None else None
         self.line = line
+        # The line of the file, and below it a mark under the characters at fault.
+        self.excerpt: str | None = None
         # What the warehouse said word for word; it may hold personal values.
         self.detail: str | None = None
         super().__init__(self.message)
@@ -98,6 +100,7 @@ class TailraceError(Exception):
             "hint": self.hint,
             "file": self.file,
             "line": self.line,
+            **({"excerpt": self.excerpt} if self.excerpt else {}),
         }
 
     def flattened(self) -> Sequence[TailraceError]:

@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from tailrace.errors import ModelDoesNotBind
 from tailrace.models.compile import (
     bind,
     canonical_sql,
@@ -17,6 +18,7 @@ from tailrace.models.compile import (
     definition_fingerprint,
     fingerprint,
 )
+from tailrace.models.lineage import fields_read
 from tailrace.models.loader import Models, read_models
 
 NOW = datetime(2026, 11, 22, 5, 0, 0, 123456, tzinfo=UTC)
@@ -330,3 +332,25 @@ def test_fingerprints_of_the_starter_project_are_those_of_older_versions() -> No
     for name, expected in recorded.items():
         assert expected == definition_fingerprint(project, name)[:16], name
     assert set(recorded) == set(project.by_name)
+
+
+def test_what_sqlglot_parses_and_cannot_write_has_a_fingerprint(tmp_path: Path) -> None:
+    """It runs as it is written; layout and comments do not change its fingerprint, an edit does."""
+    texts = [
+        "SELECT json_extract(doc, '$..z') AS v FROM salesforce.contact",
+        "SELECT json_extract(doc, '$..z') AS v -- all\n  FROM salesforce.contact;",
+        "SELECT json_extract(doc, '$..y') AS v FROM salesforce.contact",
+    ]
+    digests = []
+    for number, text in enumerate(texts):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        project = models(folder, top=text)
+        digests.append(definition_fingerprint(project, "top"))
+        assert text.split(" --")[0].rstrip(";")[:40] in compiled_sql(project, "top")
+        landed = {"contact": ("id", "doc")}
+        read = fields_read(project, "top", columns=["v"], landed=landed)
+        assert {"contact": frozenset({"id", "doc"})} == read
+    assert digests[0] == digests[1] != digests[2]
+    with pytest.raises(ModelDoesNotBind, match="cannot be translated"):
+        compiled_sql(project, "top", dialect="postgres")

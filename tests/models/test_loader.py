@@ -16,6 +16,7 @@ from tailrace.errors import (
     ModelError,
     NothingSelected,
     SeveralModelErrors,
+    SqlDoesNotParse,
     TailraceError,
     UnknownColumn,
 )
@@ -78,6 +79,35 @@ def test_a_table_that_only_one_parser_sees_is_refused() -> None:
     assert ("s.c is a table" in error.message, error.line) == (True, 3)
     (error,) = _unseen_tables(query, "WITH a AS (SELECT 1) FROM a", "x.sql")
     assert "b is a table" in error.message
+
+
+@pytest.mark.parametrize(
+    ("sql", "line", "word", "shown"),
+    [
+        ("SELCT id, name\nFROM t", 1, "SELCT", "SELCT id, name\n^^^^^"),
+        ("SELECT id\n\tFROMM t\nWHERE a", 2, "t", " FROMM t\n       ^"),
+        ("SELECT 'é'\nFROM t\nWHERE a = = 1", 3, "=", "WHERE a = = 1\n          ^"),
+        (f"SELECT {'a, ' * 60}FRM x y z", 1, "y", f"{'a, ' * 60}FRM x y z"[-83:]),
+    ],
+)
+def test_sql_that_does_not_parse_is_shown_with_a_mark(
+    sql: str, line: int, word: str, shown: str
+) -> None:
+    """The line is that of the word at fault, and the mark is below it."""
+    with pytest.raises(SqlDoesNotParse) as raised:
+        parse(sql)
+    error = raised.value
+    assert (line, f'The SQL does not parse at "{word}"') == (error.line, error.message)
+    assert error.excerpt is not None
+    assert error.excerpt.startswith(shown)
+    source, mark = error.excerpt.split("\n")
+    assert word == source[mark.index("^") : mark.index("^") + len(word)]
+    assert error.as_dict()["excerpt"] == error.excerpt
+    with pytest.raises(SqlDoesNotParse) as raised:
+        parse(sql, dialect="postgres")
+    # In another dialect it may be a later word.
+    assert raised.value.line == line
+    assert raised.value.excerpt is not None
 
 
 def people(folder: Path) -> Models:

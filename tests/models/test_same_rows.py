@@ -109,6 +109,7 @@ CONSTRUCTS = [
     "doc -> 'a' -> 'b' ->> 1",
     "doc ->> '$.a.b[0]'",
     "doc.a.b",
+    "json_extract(doc, '$..b'), doc -> '$..b'",
     "json_extract(doc, '$.\"a.b\"')",
     "json_extract_string(doc, ['$.s', '$.a'])",
     "doc->>'$.a' IS NULL",

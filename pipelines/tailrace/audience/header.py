@@ -198,14 +198,17 @@ def _about_names(audience: Audience) -> Iterator[tuple[str, str, str]]:
     """Names that the engine writes itself: a mapped one would overwrite, or be overwritten."""
     engage = audience.payload == "engage"
     own = {*RESERVED_PROPERTIES, *([audience.name] if engage else [])}
-    for name in sorted(own & set(audience.track.properties if audience.track else ())):
+    # A dotted name is a path: `previous.x` is written into `previous`.
+    properties = audience.track.properties if audience.track else {}
+    for name in sorted(name for name in properties if name in own or name.split(".")[0] in own):
         message = f'The property "{name}" is written by Tailrace itself'
         yield f"track.properties.{name}", message, "Leave it out, or give it another name."
     if audience.identify:
         membership = audience.identify.membership_trait or (audience.name if engage else None)
-        if membership in audience.identify.traits:
-            message = f'The trait "{membership}" says who is a member, and is mapped as well'
-            yield f"identify.traits.{membership}", message, "Give one of the two another name."
+        for name in audience.identify.traits:
+            if membership is not None and membership in (name, name.split(".")[0]):
+                message = f'The trait "{membership}" says who is a member, and is mapped as well'
+                yield f"identify.traits.{name}", message, "Give one of the two another name."
     for name, instead in RESERVED_CONTEXT.items():
         if name in audience.context:
             yield f"context.{name}", f"context.{name} is made from {instead}", f"Use {instead}."
@@ -217,6 +220,14 @@ def _about_fields(audience: Audience) -> Iterator[tuple[str, str, str]]:
         ("identify.traits", audience.identify.traits if audience.identify else {}),
         ("group.traits", audience.group.traits if audience.group else {}),
     ):
+        for name in mapped:
+            steps = name.split(".")
+            outer = next(
+                (o for n in range(1, len(steps)) if (o := ".".join(steps[:n])) in mapped), None
+            )
+            if outer is not None and all(steps):
+                message = f"{path}.{name} lies inside {path}.{outer}, which is a value of its own"
+                yield f"{path}.{name}", message, "Give one of the two another name."
         for name, each in mapped.items():
             if each.hash and each.mask:
                 inner = f"{path}.{name}"

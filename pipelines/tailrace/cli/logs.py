@@ -47,8 +47,8 @@ class TextLines(logging.Formatter):
         values = vars(record)
         place = "".join(f"{printable(values[key])}:" for key in ("file", "line") if values.get(key))
         text = f"{record.levelname.lower()}: {place}{' ' if place else ''}{message}"
-        hint = values.get("hint")
-        return f"{text}\n  {printable(hint)}" if hint else text
+        details = [*str(values.get("excerpt") or "").splitlines(), values.get("hint") or ""]
+        return "\n  ".join((text, *(printable(line) for line in details if line)))
 
 
 class GithubLines(logging.Formatter):

@@ -11,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect, NormalizationStrategy
+from sqlglot.errors import SqlglotError
 
+from tailrace.errors import ModelDoesNotBind
 from tailrace.models.determinism import freeze_clock
 from tailrace.models.parse import LANDED, parse, read_select, tables
 from tailrace.models.splice import (
@@ -105,6 +108,9 @@ def canonical_sql(
 
     Fingerprints are computed from it, so what it gives for a model must not change. `strict`
     refuses what sqlglot knows that it cannot translate.
+
+    Raises:
+        ModelDoesNotBind: sqlglot parses something in the model and cannot write it.
     """
     under = [each for each in models.under(name) if each not in tables_built]
     trees = {each: models.by_name[each].query.copy() for each in (*under, name)}
@@ -121,17 +127,26 @@ def canonical_sql(
         first = [_named(f"{prefix}{each}", trees[each]) for each in under]
         clause.set("expressions", [*first, *clause.expressions])
         whole.set("with_", clause)
-    return whole.sql("duckdb", pretty=True, comments=False)
+    try:
+        return whole.sql("duckdb", pretty=True, comments=False)
+    except (SqlglotError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ModelDoesNotBind(
+            f"The model cannot be translated from {models.by_name[name].dialect}: {error}",
+            hint="Write it in the warehouse's own dialect, and name that in the header.",
+            file=models.by_name[name].file,
+        ) from None
 
 
 def definition_fingerprint(models: Models, name: str) -> str:
     """Equal for two states of a model that differ in case, layout or comments only."""
     closure = (*models.under(name), name)
-    if any(models.by_name[each].query.meta.get("opaque") for each in closure):
-        text = compiled_sql(models, name)
-        words = [token.text for token in sqlglot.tokenize(text, read="duckdb")]
-        return hashlib.sha256("\0".join(words).encode()).hexdigest()
-    return fingerprint(canonical_sql(models, name))
+    if not any(models.by_name[read].query.meta.get("opaque") for read in closure):
+        with suppress(ModelDoesNotBind):
+            return fingerprint(canonical_sql(models, name))
+    dialect = models.by_name[name].dialect
+    text = compiled_sql(models, name, dialect=dialect)
+    words = [token.text for token in sqlglot.tokenize(text, read=dialect)]
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
 def fingerprint(definition: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the columns of a model come from: which fields of which Salesforce objects."""
+"""The columns of landed tables that models read."""
 
 from __future__ import annotations
 
@@ -6,55 +6,14 @@ from collections.abc import Collection, Mapping
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
-from sqlglot.lineage import Node, to_node
 from sqlglot.optimizer.pushdown_projections import pushdown_projections
 from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import build_scope, traverse_scope
+from sqlglot.optimizer.scope import traverse_scope
 
+from tailrace.errors import ModelDoesNotBind
 from tailrace.models.compile import canonical_sql
 from tailrace.models.loader import Models
 from tailrace.models.parse import LANDED, parse
-
-
-def trace(
-    models: Models, name: str, *, landed: Mapping[str, Collection[str]] | None = None
-) -> dict[str, tuple[str, ...]]:
-    """For each column that the model gives, the landed columns that its value is made of.
-
-    A column is `contact.email`; `contact.*` when a star hides which one it is. A constant and a
-    count come from none.
-
-    Args:
-        models: All models.
-        name: The model to look into.
-        landed: The columns of the landed tables, where they are known; they tell which table of
-            several an unqualified column belongs to.
-    """
-    tables = {table: dict.fromkeys(columns, "unknown") for table, columns in (landed or {}).items()}
-    tree = parse(canonical_sql(models, name))
-    try:
-        tree = qualify(
-            tree,
-            schema={LANDED: tables} if tables else None,
-            dialect="duckdb",
-            validate_qualify_columns=False,
-            allow_partial_qualification=True,
-            quote_identifiers=False,
-        )
-        scope = build_scope(tree)
-    except SqlglotError:
-        return {}
-    if scope is None:
-        return {}
-    found: dict[str, tuple[str, ...]] = {}
-    for column in models.by_name[name].columns or tree.named_selects:
-        try:
-            node = to_node(column, scope=scope, dialect="duckdb")
-        except (SqlglotError, ValueError):
-            continue
-        leaves = {leaf for each in node.walk() if (leaf := _leaf(each))}
-        found[column.lower()] = tuple(sorted(leaves))
-    return found
 
 
 def columns_read(models: Models) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -89,14 +48,6 @@ def columns_read(models: Models) -> dict[str, dict[str, tuple[str, ...]]]:
     }
 
 
-def _leaf(node: Node) -> str | None:
-    """`contact.email` for a column of a landed table."""
-    table = node.expression
-    if not isinstance(table, exp.Table) or table.db.lower() != LANDED:
-        return None
-    return f"{table.name.lower()}.{node.name.rpartition('.')[2].strip(chr(34)).lower()}"
-
-
 def fields_read(
     models: Models,
     name: str,
@@ -115,8 +66,16 @@ def fields_read(
         columns: The model's columns that are used.
         landed: The columns of the landed tables.
     """
+    every_column = {table: frozenset(names) for table, names in landed.items()}
+    closure = (*models.under(name), name)
+    if any(models.by_name[read].query.meta.get("opaque") for read in closure):
+        return every_column
     wanted = [exp.column(column, quoted=True) for column in columns]
-    tree = exp.select(*wanted).from_(parse(canonical_sql(models, name)).subquery("used_rows"))
+    try:
+        text = canonical_sql(models, name)
+    except ModelDoesNotBind:
+        return every_column
+    tree = exp.select(*wanted).from_(parse(text).subquery("used_rows"))
     tables = {table: dict.fromkeys(names, "unknown") for table, names in landed.items()}
     try:
         tree = qualify(tree, schema={LANDED: tables}, dialect="duckdb", quote_identifiers=False)

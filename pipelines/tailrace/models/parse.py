@@ -17,7 +17,7 @@ from sqlglot.tokenizer_core import TokenType
 
 from tailrace.audience.yaml import suggest
 from tailrace.errors import HeaderInvalid, SqlDoesNotParse
-from tailrace.warehouse.sandbox import duckdb_references
+from tailrace.warehouse.sandbox import duckdb_references, syntax_error
 
 # A table `salesforce.<object>` is a landed object, whatever the dataset is really called.
 LANDED = "salesforce"
@@ -25,6 +25,7 @@ LANDED = "salesforce"
 # What the parser has to say of odd SQL is said in our errors; it would end up on the terminal.
 logging.getLogger("sqlglot").addHandler(logging.NullHandler())
 
+_EXCERPT_CHARACTERS_MAX = 100
 _MISSING = re.compile(r"^Missing (.+?) from \d+:\d+$")
 
 
@@ -115,13 +116,7 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
     except TokenError as error:
         raise _unreadable(error, sql, file) from None
     except ParseError as error:
-        first = error.errors[0]
-        found, line = first["highlight"] or "", first["line"] or 1
-        if not (first["end_context"] or "").strip() and "Expect" in str(first["description"]):
-            message = f'The SELECT is not complete after "{found}"'
-        else:
-            message = f'The SQL does not parse at "{found}"'
-        raise SqlDoesNotParse(message, file=file, line=line) from None
+        raise _syntax_error(error, sql, tokens, dialect=dialect, file=file) from None
     except RecursionError:
         raise SqlDoesNotParse("The SQL is nested too deep", file=file) from None
     except (ValueError, TypeError, AttributeError, LookupError) as error:
@@ -132,6 +127,36 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
     query = _one_select(statements, sql, file, first_word=first_word)
     _refuse_placeholders(query, tokens, sql, file=file)
     return query
+
+
+def _syntax_error(
+    error: ParseError, sql: str, tokens: Sequence[Any], *, dialect: str, file: str | None
+) -> SqlDoesNotParse:
+    """The error with the line of the file and a mark under the word at fault."""
+    first = error.errors[0]
+    word = str(first["highlight"] or "")
+    is_end = not (first["end_context"] or "").strip() and "Expect" in str(first["description"])
+    place = (first["line"], first["col"])
+    at = next((t.start for t in tokens if (t.line, t.col) == place), sql.find(word))
+    # DuckDB's parser names the first word that cannot be right; sqlglot often a later one.
+    engine = syntax_error(sql) if dialect == "duckdb" and not is_end else None
+    if engine is not None and engine.offset < at:
+        at = engine.offset
+        word = next((token.text for token in tokens if token.start == at), word)
+    verb = "The SELECT is not complete after" if is_end else "The SQL does not parse at"
+    refused = SqlDoesNotParse(f'{verb} "{word}"', file=file, line=sql.count("\n", 0, at) + 1)
+    refused.excerpt = excerpt(sql, at, len(word.split("\n")[0]))
+    return refused
+
+
+def excerpt(sql: str, offset: int, length: int) -> str:
+    """The line at an offset, cut to 100 characters around it, and a mark below its characters."""
+    start = sql.rfind("\n", 0, offset) + 1
+    line = sql[start:].split("\n", 1)[0].replace("\t", " ").rstrip("\r")
+    column = offset - start
+    cut = max(0, column - _EXCERPT_CHARACTERS_MAX + 20)
+    shown = line[cut : cut + _EXCERPT_CHARACTERS_MAX]
+    return f"{shown}\n{' ' * (column - cut)}{'^' * max(1, min(length, len(shown) - column + cut))}"
 
 
 def _one_select(

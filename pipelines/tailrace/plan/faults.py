@@ -83,7 +83,7 @@ def binding_fault(
                 fault.message,
                 hint=_FIELD_HINT,
                 file=candidate.file,
-                line=_line_of_name(candidate, fault.message),
+                line=_line_of_name(candidate, fault.message) or _first_line(candidate),
             )
     return ModelDoesNotBind(error.message, hint=error.hint, file=model.file)
 

@@ -253,18 +253,25 @@ def duckdb_violations(sql: str, *, stored: frozenset[str] = frozenset()) -> tupl
     return tuple(sorted(by_place.values(), key=lambda violation: violation.offset))
 
 
-def _unreadable(sql: str) -> Violation:
-    """Why DuckDB shows no syntax tree: its error, or a statement other than a plain SELECT."""
+def syntax_error(sql: str) -> Violation | None:
+    """Where DuckDB's parser stops; None if it parses the text."""
     tree = _syntax_tree(sql)
+    if tree.get("error_type") != "parser":
+        return None
     position = int(tree.get("position") or 0)
     offset = len(sql.encode()[:position].decode(errors="ignore"))
-    if tree.get("error_type") == "parser":
-        message = f"DuckDB cannot parse the SQL: {tree.get('error_message')}"
-        return Violation(message=message, offset=offset, kind="syntax")
+    message = f"DuckDB cannot parse the SQL: {tree.get('error_message')}"
+    return Violation(message=message, offset=offset, kind="syntax")
+
+
+def _unreadable(sql: str) -> Violation:
+    """Why DuckDB shows no syntax tree: its error, or a statement other than a plain SELECT."""
+    if error := syntax_error(sql):
+        return error
     if pivot := re.search(r"\bPIVOT", sql, re.IGNORECASE):
         message = "PIVOT needs a list of its values, such as: ON stage IN ('Open', 'Won')"
         return Violation(message=message, offset=pivot.start())
-    return Violation(message="The statement is not a SELECT", offset=offset)
+    return Violation(message="The statement is not a SELECT", offset=0)
 
 
 def _violation(reference: Reference, stored: frozenset[str]) -> Violation | None:
