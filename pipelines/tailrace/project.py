@@ -573,8 +573,7 @@ class Project:
         try:
             yield
         except NothingSelected as error:
-            names = set(select) & self._names_in_ledger()
-            for name in sorted(names):
+            for name in sorted(set(select) & self._names_in_ledger()):
                 if f'"{name}"' in error.message:
                     raise NothingSelected(
                         f"{name} has members in the ledger and no model file",
