@@ -126,6 +126,15 @@ ALTER TABLE doubtful RENAME COLUMN audience TO sync_key;
 ALTER TABLE doubtful RENAME TO unconfirmed;
 ALTER TABLE audience_inputs RENAME COLUMN audience TO sync_key;
 
+-- name: version_5
+-- The place of the DuckDB file during each run, by which a copied file is noticed.
+CREATE TABLE generations (
+  run_seq BIGINT NOT NULL,
+  host TEXT NOT NULL,
+  file TEXT NOT NULL,
+  file_id TEXT NOT NULL
+);
+
 -- name: audience_runs_before_version_4
 -- audience_runs as version 4 has it, in a ledger that is only read.
 SELECT

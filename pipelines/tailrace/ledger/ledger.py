@@ -21,7 +21,7 @@ from tailrace.errors import LedgerGap, LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-VERSION = 4
+VERSION = 5
 # The version that renamed columns; commands that only read show older tables under the new names.
 SYNC_KEY_VERSION = 4
 TABLES = (
@@ -33,6 +33,7 @@ TABLES = (
     "unconfirmed",
     "extracts",
     "receivers",
+    "generations",
     "audience_inputs",
     "lock",
 )

@@ -6,6 +6,7 @@ that was interrupted at any point.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import destination_type, type_of
 from tailrace.errors import HeaderInvalid, MissingCredential, NothingLanded, NothingSelected
+from tailrace.ledger.generations import WAYS_OUT, record_generation, signs_of_a_copy
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
 from tailrace.ledger.receivers import (
@@ -35,12 +37,15 @@ from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import review
 from tailrace.run.delivery import Progress
+from tailrace.run.notices import Notice
 from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
 from tailrace.run.replay import Replay, source_of
 from tailrace.run.result import RunResult
 from tailrace.run.runner import Job, Runner, Work
 from tailrace.warehouse.connection import Warehouse, open_warehouse
 from tailrace.warehouse.memory import MemoryLimit
+
+log = logging.getLogger(__name__)
 
 # How long `plan --wait` waits for a run to end.
 WAIT_SECONDS_MAX = 86_400.0
@@ -258,12 +263,17 @@ def carry_out(
         receivers = receivers_of(work.destinations)
         check_receivers(ledger, receivers)
         remember_receivers(ledger, receivers)
+        copied = [Notice(message=sign, hint=WAYS_OUT) for sign in signs_of_a_copy(ledger)]
+        for notice in copied:
+            # The result has it too, and comes after everything is sent.
+            log.warning("%s", notice.message)
         begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
+        record_generation(ledger, begun)
         memory_limit = MemoryLimit(warehouse)
+        runner = Runner(ledger, work, run=begun, memory_limit=memory_limit, progress=progress)
+        runner.done = runner.done.with_notices(copied)
         with serve_reads(warehouse, reads, run=begun, memory_limit=memory_limit, clock=clock):
-            return Runner(
-                ledger, work, run=begun, memory_limit=memory_limit, progress=progress
-            ).run()
+            return runner.run()
 
 
 def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[str, Any]:

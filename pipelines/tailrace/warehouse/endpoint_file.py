@@ -68,7 +68,7 @@ def find_endpoint(project: ProjectConfig) -> EndpointAddress | None:
 
 
 def _read(path: Path) -> EndpointAddress | None:
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    with suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         with path.open("rb") as file:
             fields = json.loads(file.read(FILE_BYTES_MAX))
         return EndpointAddress(
