@@ -95,7 +95,7 @@ class Project:
             reconcile=reconcile,
             full_refresh=full_refresh,
             progress=progress,
-            reads=self._reads(),
+            reads=_reads(),
         )
         return _result_of(done)
 
@@ -171,7 +171,7 @@ class Project:
                 plan_file=None if plan_file is None else Path(plan_file).absolute(),
                 resend=resend,
                 progress=progress,
-                reads=self._reads(),
+                reads=_reads(),
             )
         return _result_of(done)
 
@@ -196,7 +196,7 @@ class Project:
                 options=options,
                 resend=resend,
                 progress=progress,
-                reads=self._reads(),
+                reads=_reads(),
             )
         return _result_of(done)
 
@@ -273,7 +273,7 @@ class Project:
         from tailrace.run import job
 
         if dry_run:
-            rows = self._recorded(audience)
+            rows = self._read("recorded", audience=audience)["audiences"]
             exits = sum(int(row["size_after"] or 0) for row in rows)
             data = {"dry_run": True, "audience": audience, "would_exit": exits}
             return Result(command="retire", data={**data, "warnings": self._file_remains(audience)})
@@ -284,7 +284,7 @@ class Project:
             clock=self.clock,
             resend=resend,
             progress=progress,
-            reads=self._reads(),
+            reads=_reads(),
         )
         result = _result_of(done)
         data = {**result.data, "warnings": [*result.data["warnings"], *warnings]}
@@ -319,7 +319,7 @@ class Project:
             history=history,
             resend=resend,
             progress=progress,
-            reads=self._reads(),
+            reads=_reads(),
         )
         return _result_of(done)
 
@@ -338,10 +338,9 @@ class Project:
             return Result(command="status", data=self._read("one_run", run_id=run_id))
         from tailrace.reporting.status import problems
 
-        try:
+        data: dict[str, Any] = {"runs": [], "audiences": [], "running": None, "sending": []}
+        with suppress(NothingLanded):
             data = self._read("status")
-        except NothingLanded:
-            data = {"runs": [], "audiences": [], "running": None, "sending": []}
         if not check:
             return Result(command="status", data=data)
         found = problems(data, late_hours=self.config.alerts().late_hours, now=self.clock.now())
@@ -550,22 +549,11 @@ class Project:
             for model in self._audience_files(audience)
         ]
 
-    def _recorded(self, audience: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._read("recorded", audience=audience)["audiences"]
-        return rows
-
     def _read(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Read from the warehouse, or from the run that has its file open."""
         from tailrace.reporting.reads import read
 
         return read(self.config, name, clock=self.clock, **arguments)
-
-    @staticmethod
-    def _reads() -> Reads:
-        """The questions that a run answers to other processes."""
-        from tailrace.reporting.reads import READS
-
-        return READS
 
     @contextmanager
     def _former_audiences(self, select: Sequence[str]) -> Iterator[None]:
@@ -592,6 +580,12 @@ def _plan_options(allow: Sequence[tuple[str, str]], *, intent: str) -> PlanOptio
     from tailrace.plan.policy import PlanOptions
 
     return PlanOptions(allow=frozenset(allow), intent=intent)  # type: ignore[arg-type]
+
+
+def _reads() -> Reads:
+    from tailrace.reporting.reads import READS
+
+    return READS
 
 
 def _result_of(done: RunResult) -> Result:
