@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shop import Shop
@@ -48,26 +46,20 @@ def shop(tmp_path: Path) -> Shop:
         yield made
 
 
-def said(shop: Shop, code: int, *arguments: str) -> str:
-    """Everything that a command says, at its chattiest."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "tailrace", *arguments, "--project-dir", str(shop.root)],
-        env=os.environ | shop.environ | {"TAILRACE_DEBUG": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    told = ran.stdout + ran.stderr
-    assert code == ran.returncode, told
-    assert [] == personal(told), arguments
-    return told
+def run(command: Any, shop: Shop, code: int, *arguments: str) -> str:
+    """Everything that a command prints and logs with --debug."""
+    ran = command(*arguments, cwd=shop.root, TAILRACE_DEBUG="1", **shop.environ)
+    printed = ran.stdout + ran.stderr
+    assert code == ran.returncode, printed
+    assert [] == personal(printed), arguments
+    return printed
 
 
 def personal(text: str) -> list[str]:
     return [value for value in PERSONAL if value in text.lower()]
 
 
-def test_no_command_shows_a_personal_value(shop: Shop) -> None:
+def test_no_command_shows_a_personal_value(shop: Shop, command: Any) -> None:
     """Plans, runs, refusals that quote the row, broken connections, a bad key, a bad cast."""
     segment = shop.segment
     assert segment is not None
@@ -79,13 +71,13 @@ def test_no_command_shows_a_personal_value(shop: Shop) -> None:
         )
     )
     segment.faults.append(Fault(path="/v1/batch", cut="after", nth=1))
-    said(shop, 4, "sync", "--json", *LOUD)
-    assert '"kind": "identify"' in said(shop, 0, "rejected", "--json")
+    run(command, shop, 4, "sync", "--json", *LOUD)
+    assert '"kind": "identify"' in run(command, shop, 0, "rejected", "--json")
     assert [] == personal(str(shop.query("SELECT * FROM tailrace.rejections")))
     shop.land(SECOND)
-    assert "+1" in said(shop, 0, "plan", "--format", "markdown")
+    assert "+1" in run(command, shop, 0, "plan", "--format", "markdown")
     shop.land(TWICE)
-    assert "NULL or duplicate key" in said(shop, 3, "sync", *LOUD)
+    assert "NULL or duplicate key" in run(command, shop, 3, "sync", *LOUD)
     shop.audience(TYPED)
-    assert "ConversionException" in said(shop, 1, "sync", *LOUD)
-    said(shop, 0, "status", "--json")
+    assert "ConversionException" in run(command, shop, 1, "sync", *LOUD)
+    run(command, shop, 0, "status", "--json")

@@ -6,8 +6,6 @@ What is held against it comes from the real command line and from real files.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,10 +73,9 @@ def previewed(shop: Shop) -> dict[str, Any]:
     return checked(output.render(result.as_dict()), "answer")
 
 
-def typed(shop: Shop, *arguments: str, shape: str) -> dict[str, Any]:
+def typed(command: Any, shop: Shop, *, shape: str) -> dict[str, Any]:
     """The same as a process."""
-    command = [sys.executable, "-m", "tailrace", "plan", "--json", *arguments]
-    done = subprocess.run(command, cwd=shop.root, capture_output=True, text=True, check=False)
+    done = command("plan", "--json", cwd=shop.root)
     result = checked(done.stdout, shape)
     assert done.returncode == result["exit_code"]
     return result
@@ -144,11 +141,11 @@ def trouble(shop: Shop) -> None:
         )
 
 
-def test_every_plan_is_as_its_schema_says(shop: Shop) -> None:
+def test_every_plan_is_as_its_schema_says(shop: Shop, command: Any) -> None:
     """First plans, calm ones, held ones, allowed ones, with rejections, orphans and bad keys."""
     shop.audience(PEOPLE)
     shop.land([{"id": "c1"}])
-    first = typed(shop, shape="answer")
+    first = typed(command, shop, shape="answer")
     left = interrupted(shop)
     deliver(shop)
     calm = told(shop, "accounts")
@@ -191,10 +188,10 @@ def test_a_plan_for_review_is_as_its_schema_says(shop: Shop) -> None:
     assert ["accounts:upstream", "pairs:keys"] == written["tailrace_plan"]["choices"]["allow"]
 
 
-def test_a_refusal_is_as_its_schema_says(shop: Shop) -> None:
+def test_a_refusal_is_as_its_schema_says(shop: Shop, command: Any) -> None:
     """A mistake has its file and line; one on the command line has none."""
     shop.audience(PEOPLE.partition("SELECT")[0] + "SELEKT 1")
-    mistaken = typed(shop, shape="refusal")
+    mistaken = typed(command, shop, shape="refusal")
     assert (2, 12) == (mistaken["exit_code"], mistaken["errors"][0]["line"])
 
     shop.audience(PEOPLE)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Literal
 
 Formula = Literal["exclude", "land", "refresh"]
-Api = Literal["auto", "rest", "bulk"]
+ApiSetting = Literal["auto", "rest", "bulk"]
 Deleted = Literal["flag", "remove"]
 
 # Where nothing at all is an answer: no throttle, no waiting, not one call. Elsewhere a zero would
@@ -129,7 +129,7 @@ class ObjectSettings:
     fields: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     formula: Formula | None = None
-    api: Api | None = None
+    api: ApiSetting | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ class SalesforceSettings:
 
     objects: tuple[str, ...] = STANDARD_OBJECTS
     api_version: str = "64.0"
-    api: Api = "auto"
+    api: ApiSetting = "auto"
     deleted: Deleted = "flag"
     formula: Formula = "land"
     formula_refresh_hours: float | None = None

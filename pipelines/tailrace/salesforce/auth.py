@@ -32,7 +32,7 @@ from tailrace.errors import (
 from tailrace.salesforce.answers import parse_json
 from tailrace.salesforce.bounded_http import bounded_adapter, connection_problem, read_body
 
-Kind = Literal["client credentials", "JWT bearer", "access token", "username and password"]
+LoginKind = Literal["client credentials", "JWT bearer", "access token", "username and password"]
 
 # Salesforce's SOAP login() exists up to this version.
 SOAP_API_VERSION_MAX = 64.0
@@ -114,7 +114,7 @@ class Token:
         return f"Token(instance_url={self.instance_url!r})"
 
 
-def kind_of(credentials: SalesforceCredentials) -> Kind:
+def kind_of(credentials: SalesforceCredentials) -> LoginKind:
     """Which of the four ways to log in these credentials are for.
 
     Raises:
@@ -210,7 +210,9 @@ def audience_of(credentials: SalesforceCredentials) -> str:
     return "test" if SANDBOX_HOST.search(_host(credentials.instance_url)) else "login"
 
 
-def _arguments(credentials: SalesforceCredentials, kind: Kind, api_version: str) -> dict[str, Any]:
+def _arguments(
+    credentials: SalesforceCredentials, kind: LoginKind, api_version: str
+) -> dict[str, Any]:
     if kind == "JWT bearer":
         return {
             "username": credentials.username,
@@ -280,7 +282,7 @@ class _LoginSession(requests.Session):
 
 
 def _refused(
-    kind: Kind,
+    kind: LoginKind,
     failure: SalesforceAuthenticationFailed,
     session: _LoginSession,
     credentials: SalesforceCredentials,
@@ -327,7 +329,7 @@ def _hint(code: str, text: str) -> str | None:
 
 
 def _unreadable(
-    kind: Kind, error: Exception, status: int | None
+    kind: LoginKind, error: Exception, status: int | None
 ) -> CredentialRefused | ServiceFailed:
     # Before anything was sent, only the private key can be at fault.
     if kind == "JWT bearer" and status is None:

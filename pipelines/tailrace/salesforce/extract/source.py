@@ -29,13 +29,13 @@ from dlt.extract import DltResource
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.settings import (
     STANDARD_OBJECTS,
+    ApiSetting,
     Deleted,
     Formula,
     ObjectSettings,
     SalesforceCredentials,
     SalesforceSettings,
 )
-from tailrace.config.settings import Api as ApiSetting
 from tailrace.errors import (
     ObjectNotVisible,
     QuotaSpent,
