@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
-from tailrace.errors import NothingLanded, NothingSelected, TailraceError
+from tailrace.errors import LockHeld, NothingLanded, NothingSelected, TailraceError
 from tailrace.results import Result, listed_model
 
 if TYPE_CHECKING:
@@ -453,7 +453,9 @@ class Project:
         return Result(command="purge", data=data)
 
     def validate(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
-        """Check the configuration, the models and the tracking plan, offline.
+        """Check the configuration, the models and the tracking plan, without a network.
+
+        If the warehouse is a DuckDB file, models are bound to the tables that have landed in it.
 
         Raises:
             tailrace.errors.UserError: Something is wrong; it names the file and the line.
@@ -479,7 +481,8 @@ class Project:
             self.config.refuse_unused_destinations(destinations)
         check_settings(self.config, destinations=destinations or ("segment",))
         TrackingPlan.read(self.config.tracking_plan_file)
-        warnings = [
+        unbound = self._bind_to_landed_tables(models, chosen)
+        warnings = unbound + [
             warning.as_dict()
             for model in chosen
             for warning in (
@@ -490,6 +493,27 @@ class Project:
         audiences = sum(model.audience is not None for model in chosen)
         data = {"models": len(chosen), "audience_count": audiences, "warnings": warnings}
         return Result(command="validate", data=data)
+
+    def _bind_to_landed_tables(
+        self, models: Models, chosen: Sequence[Model]
+    ) -> list[dict[str, Any]]:
+        """Raise the errors of binding; a warning if another process has the file open."""
+        if self.config.settings.warehouse != "duckdb" or not self.config.duckdb_file.is_file():
+            return []
+        from tailrace.audience.yaml import raise_all
+        from tailrace.plan.faults import binding_errors
+        from tailrace.warehouse.connection import open_warehouse
+
+        try:
+            with open_warehouse(
+                self.config, clock=self.clock, read_only=True, wait_seconds_max=0
+            ) as warehouse:
+                raise_all(binding_errors(warehouse, models, chosen, now=self.clock.now()))
+        except LockHeld:
+            message = "A run has the warehouse open: columns of landed tables were not checked"
+            hint = "Check them after the run with: tailrace validate"
+            return [{"message": message, "hint": hint, "file": None, "line": None}]
+        return []
 
     def ls(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
         """The models in the order in which they are built."""

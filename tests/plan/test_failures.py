@@ -14,6 +14,7 @@ from tailrace.errors import ModelError
 from tailrace.plan.plan import Plan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
+from tailrace.project import Project
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 HEADER = """/* ---
@@ -241,3 +242,52 @@ def test_an_audience_whose_file_breaks_keeps_its_members(shop: Shop) -> None:
         assert (1, ()) == (done.exit_code, tuple(done.orphans))
     shop.audience(good, "other")
     assert 0 == shop.sync().exit_code
+
+
+@pytest.mark.parametrize(
+    ("files", "culprit", "words"),
+    [
+        (
+            {"staging/towns.sql": "SELECT id,\n  town AS city FROM salesforce.contact"},
+            ("models/staging/towns.sql", 2),
+            "town",
+        ),
+        (
+            {
+                "staging/towns.sql": "SELECT id, city FROM salesforce.contact",
+                "audiences/other.sql": f"{HEADER}SELECT id,\n  nosuch.email AS city\nFROM towns",
+            },
+            ("models/audiences/other.sql", 7),
+            "nosuch",
+        ),
+        (
+            {
+                "audiences/other.sql": f"{HEADER}SELECT id,\n  strlen(42, city) AS city\n"
+                "FROM salesforce.contact"
+            },
+            ("models/audiences/other.sql", 7),
+            "strlen",
+        ),
+        (
+            {"audiences/other.sql": f"{HEADER}SELECT * FROM salesforce.account"},
+            (None, None),
+            "",
+        ),
+    ],
+)
+def test_validate_binds_models_to_the_landed_tables(
+    shop: Shop, files: dict[str, str], culprit: tuple[str | None, int | None], words: str
+) -> None:
+    """A table that has not landed yet is no error."""
+    for name, text in files.items():
+        path = shop.root / "models" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    project = Project(shop.project, clock=shop.clock)
+    if culprit[0] is None:
+        assert 2 == project.validate().data["models"]
+        return
+    with pytest.raises(ModelError, match=words) as raised:
+        project.validate()
+    assert culprit == (raised.value.file, raised.value.line)
+    assert 1 == project.validate(select=["people"]).data["models"]

@@ -19,7 +19,7 @@ from tailrace.errors import (
     TailraceError,
 )
 from tailrace.models.compile import bind, compiled_sql
-from tailrace.models.loader import Model, Models
+from tailrace.models.loader import Model, Models, check_columns
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column
 
@@ -47,7 +47,9 @@ _STATEMENT_HINT = (
     "The models run; a statement of Tailrace fails. If the message names the type of a mapped "
     "column, cast the column in the SELECT. Otherwise report the message."
 )
-_QUOTED_NAME = re.compile(r'"([^"]+)"|column ([\w.]+) does not exist')
+_QUOTED_NAME = re.compile(
+    r"""\"([^\"]+)\"|column ([\w.]+) does not exist|(?:'|function )([\w.]+)\("""
+)
 _FIELD_HINT = (
     "Correct the SQL. If the name is a Salesforce field, check that the integration user may see "
     "it, then run: tailrace extract"
@@ -86,6 +88,29 @@ def binding_fault(
                 line=_line_of_name(candidate, fault.message) or _first_line(candidate),
             )
     return ModelDoesNotBind(error.message, hint=error.hint, file=model.file)
+
+
+def binding_errors(
+    warehouse: Warehouse, models: Models, selected: Sequence[Model], *, now: datetime
+) -> list[ModelError]:
+    """The errors of binding the selected models to the landed tables, each once.
+
+    A model that reads an object which has not landed yet is left out.
+    """
+    landed = warehouse.tables_in(warehouse.project.settings.dataset)
+    errors: dict[tuple[str | None, int | None, str], ModelError] = {}
+    for model in selected:
+        if not set(models.objects_read(model.name)) <= landed:
+            continue
+        try:
+            columns = warehouse.describe(_bound(warehouse, models, model, now=now))
+            check_columns(model, [column.name for column in columns])
+        except ModelDoesNotBind as error:
+            fault: ModelError = binding_fault(warehouse, models, model, error, now=now)
+            errors.setdefault((fault.file, fault.line, fault.message), fault)
+        except ModelError as error:
+            errors.setdefault((error.file, error.line, error.message), error)
+    return list(errors.values())
 
 
 def running_fault(
@@ -173,7 +198,7 @@ def _failed(model: Model, kind: str, *, column: str | None) -> ModelFailed:
 def _line_of_name(model: Model, message: str) -> int | None:
     """The line of the first name that an engine's message quotes and the file has."""
     for quoted in _QUOTED_NAME.finditer(message):
-        line = _line_of(model, (quoted[1] or quoted[2]).rpartition(".")[2])
+        line = _line_of(model, (quoted[1] or quoted[2] or quoted[3]).rpartition(".")[2])
         if line is not None:
             return line
     return None
