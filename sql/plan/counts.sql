@@ -25,10 +25,10 @@ LEFT JOIN snapshot AS s ON EVERY_COLUMN(keys, s._ = t._)
 -- Transitions counted by the facts that decide which messages they make; see TransitionGroup.
 SELECT
   t.op, t.reason, t._send, COALESCE(t._stays, FALSE) AS stays,
-  t._blind OR ANY_COLUMN(track, t._ IS DISTINCT FROM t.old___) AS track_changed,
-  t._blind OR ANY_COLUMN(identify, t._ IS DISTINCT FROM t.old___) AS identify_changed,
-  t._blind OR ANY_COLUMN(grouped, t._ IS DISTINCT FROM t.old___) AS group_changed,
-  NOT t._blind AND ANY_COLUMN(consent, t._ IS DISTINCT FROM t.old___) AS consent_changed,
+  t._blind OR ANY_COLUMN(track, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS track_changed,
+  t._blind OR ANY_COLUMN(identify, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS identify_changed,
+  t._blind OR ANY_COLUMN(grouped, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS group_changed,
+  NOT t._blind AND ANY_COLUMN(consent, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS consent_changed,
   NOT t._blind AND ANY_COLUMN(identity, t._ IS DISTINCT FROM t.old___) AS user_changed,
   ANY_COLUMN(identity, t.old___ IS NOT NULL) AS had_user,
   EVERY_COLUMN(group_id, t._ IS NOT NULL) AS has_group,
@@ -36,6 +36,14 @@ SELECT
   COUNT(*) AS members
 FROM transitions AS t
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+
+-- name: count_unconverted
+-- How many members differ from their recorded value in a column whose recorded values cannot be
+-- converted to its type of today. Compared as text, since no other type is common to both.
+SELECT COUNT(*)
+FROM model AS m
+JOIN snapshot AS s ON EVERY_COLUMN(keys, s._ = m._)
+WHERE NOT s._gone AND ANY_COLUMN(unconverted, CAST(m._ AS TEXT) IS DISTINCT FROM CAST(s._ AS TEXT))
 
 -- name: samples
 -- A few transitions of each operation, shown masked.

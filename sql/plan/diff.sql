@@ -75,7 +75,7 @@ WHERE
     COALESCE(c._p, 0) = 1
     AND (
       p._gone
-      OR ANY_COLUMN(compared, c._ IS DISTINCT FROM p._)
+      OR ANY_COLUMN(compared, AS_SENT(c._) IS DISTINCT FROM AS_SENT(p._))
       OR ANY_COLUMN(resend_columns, c._ IS NOT NULL)
     )
   )
@@ -110,7 +110,7 @@ FROM (
     SELECT
       1 AS _p,
       HASH(
-        1, EACH_COLUMN(compared, m._),
+        1, EACH_COLUMN(compared, AS_SENT(m._)),
         EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(m._ AS TEXT)),
         EACH_COLUMN(wide, CAST(m._ AS DOUBLE))
       ) AS _h,
@@ -122,7 +122,7 @@ FROM (
       CAST(n.rowid AS UINTEGER) AS _rid,
       CASE
         WHEN NOT n._gone THEN HASH(
-          1, EACH_COLUMN(compared, CAST(n._ AS _TYPE)),
+          1, EACH_COLUMN(compared, AS_SENT(CAST(n._ AS _TYPE))),
           EACH_COLUMN(listed, LEN(CAST(n._ AS _TYPE))),
           EACH_COLUMN(hollow, CAST(CAST(n._ AS _TYPE) AS TEXT)),
           EACH_COLUMN(wide, CAST(CAST(n._ AS _TYPE) AS DOUBLE))
@@ -160,7 +160,7 @@ WHERE CASE t.op
   ELSE NOT EXISTS (
     SELECT 1 FROM earlier AS e
     WHERE EVERY_COLUMN(keys, e._ = t._)
-      AND EVERY_COLUMN(compared, e._ IS NOT DISTINCT FROM t._)
+      AND EVERY_COLUMN(compared, AS_SENT(e._) IS NOT DISTINCT FROM AS_SENT(t._))
   )
 END
 

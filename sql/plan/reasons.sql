@@ -2,7 +2,7 @@
 -- A member that changed only in columns that the mapping names for the first time.
 UPDATE transitions AS t
 SET reason = 'mapping'
-WHERE t.op = 'changed' AND NOT ANY_COLUMN(compared, t._ IS DISTINCT FROM t.old___)
+WHERE t.op = 'changed' AND NOT ANY_COLUMN(compared, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___))
 
 -- name: keep_user_member
 -- A row exits, and another row of the audience has the same user: the row's event is sent, and the

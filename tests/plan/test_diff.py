@@ -12,6 +12,7 @@ import pytest
 from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
+from tailrace.encoding.values import equal_when_sent
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
 
@@ -61,6 +62,46 @@ def delivered(desk: Desk) -> Desk:
     desk.script(CONTACT)
     desk.deliver()
     return desk
+
+
+NUMBERS = ("NaN", "Infinity", "-Infinity", None, "0.0", "-0.0", "1.5", "0.1", "1e30")
+
+
+@pytest.mark.parametrize("type_", ["DOUBLE PRECISION", "REAL", "NUMERIC"])
+def test_a_member_changes_if_and_only_if_its_json_changes(open_desk: Desk, type_: str) -> None:
+    """Every pair of values: what the diff finds, and what the plan counts, is what is sent."""
+    if type_ == "NUMERIC" and open_desk.warehouse.dialect != "postgres":
+        pytest.skip("a DECIMAL of DuckDB is always a number")
+    open_desk.clear()
+    open_desk.store.audience(PEOPLE)
+    open_desk.script(CONTACT)
+    # Not in DuckDB's words, in which a NUMERIC has a precision.
+    open_desk.warehouse.execute(f"ALTER TABLE salesforce.contact ALTER COLUMN score TYPE {type_}")
+    pairs = [(old, new) for old in NUMBERS for new in NUMBERS]
+    for column in (0, 1):
+        values = ", ".join(
+            f"('p{number}', 'Oslo', {literal(pair[column])})" for number, pair in enumerate(pairs)
+        )
+        open_desk.script(
+            f"DELETE FROM salesforce.contact;INSERT INTO salesforce.contact VALUES {values}"
+        )
+        if column == 0:
+            open_desk.deliver()
+    planned, delivery = open_desk.save_plan()
+    changed = {str(transition.key[0]) for transition, _ in open_desk.transitions(delivery)}
+    numbers = [[Decimal(value) if value else None for value in pair] for pair in pairs]
+    expected = {
+        f"p{number}"
+        for number, (old, new) in enumerate(numbers)
+        # Zero and minus zero are one number.
+        if old is not new and old != new and not equal_when_sent(old, new)
+    }
+    assert expected == changed
+    assert len(expected) == planned.changed == planned.calls["track"]
+
+
+def literal(value: str | None) -> str:
+    return "NULL" if value is None else f"'{value}'"
 
 
 # The fast path

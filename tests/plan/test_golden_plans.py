@@ -138,6 +138,8 @@ def facts(planned: AudiencePlan) -> Iterator[str]:
         columns = [column.name for column in getattr(planned.diff.schema_change, what)]
         if columns:
             yield f"{what} {', '.join(columns)}"
+    if planned.diff.unconverted:
+        yield f"unconverted {planned.diff.unconverted}"
 
 
 def counted(desk: Desk, delivery: Delivery) -> dict[str, int]:

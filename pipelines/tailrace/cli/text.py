@@ -498,10 +498,13 @@ def changes_of(audience: Output) -> Iterable[str]:
         if audience.get(f"{columns}_columns"):
             yield f"{what}: {', '.join(audience[f'{columns}_columns'])}"
     columns = ", ".join(audience.get("new_columns", ()))
+    unconverted = audience.get("unconverted", 0)
+    members = f"{counted(unconverted, 'member')} with a value that has no equal in the new type"
     for what, name, happened in (
         ("the SQL changed", "on_definition_change", audience.get("definition_changed")),
         ("the mapping changed", "on_mapping_change", audience.get("mapping_changed")),
         (f"newly mapped columns: {columns}", "on_new_column", columns),
+        (members, "on_new_column", unconverted),
     ):
         if happened and name in audience.get("choices", {}):
             policy = audience["choices"][name]

@@ -106,6 +106,8 @@ class DiffRequest:
 class Diff:
     """The result of a diff. `transitions` is a temporary table of the run's session.
 
+    `unconverted` counts the members whose value differs in a column with another type than before,
+    to which its recorded values cannot be converted; `on_new_column` decides what is sent of them.
     `first_version` is the base version of a member that the snapshot never had.
     """
 
@@ -122,6 +124,7 @@ class Diff:
     groups: tuple[TransitionGroup, ...] = ()
     schema_change: SchemaChange = field(default_factory=SchemaChange)
     reset_columns: frozenset[str] = frozenset()
+    unconverted: int = 0
     restart: bool = False
     unchanged: bool = False
     first_version: int = 0
@@ -189,6 +192,7 @@ class _Comparison:
                 quarantined=0,
                 unchanged=True,
             )
+        unconverted = self._count_unconverted()
         self._run("transitions", now=self.request.now, first_version=self.first_version)
         moves, quarantined, bad_keys = self._check_keys(rows_seen, int(size_before))
         shared, shared_keys = self._check_message_ids()
@@ -221,6 +225,7 @@ class _Comparison:
             ),
             schema_change=self.schema_change,
             reset_columns=self.reset_columns,
+            unconverted=unconverted,
             restart=self.restart,
             first_version=self.first_version,
         )
@@ -330,6 +335,19 @@ class _Comparison:
         types = ",".join(f"{column.name} {column.type}" for column in all_columns)
         parts = [self.warehouse.engine_version, types, str(rows), *map(str, hashes)]
         return int(rows), "|".join(parts)
+
+    def _count_unconverted(self) -> int:
+        retyped = {column.name for column in self.schema_change.retyped} & self.reset_columns
+        if not retyped:
+            return 0
+        shape = self.request.shape
+        columns = tuple(column for column in shape.columns if column.name in retyped)
+        ((members,),) = self.warehouse.run(
+            "plan/count_unconverted",
+            tables=self.tables,
+            columns={"keys": shape.keys, "unconverted": columns},
+        )
+        return int(members)
 
     def _is_unchanged(self, fingerprint: str | None) -> bool:
         """Whether the model gives exactly the delivered rows, and nothing is pending."""

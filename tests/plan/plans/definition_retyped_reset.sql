@@ -23,3 +23,4 @@ UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c2';
 -- changed | data   | 1    | c2  | city=Hamar score=2 | city=Moss score=2
 -- size 2 -> 2
 -- retyped score
+-- unconverted 2
