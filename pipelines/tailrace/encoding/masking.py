@@ -45,9 +45,11 @@ class Masker:
 
     def message(self, body: bytes) -> str:
         """A refused message."""
-        told = orjson.loads(body)
-        masked = self._masked(told)
-        return _written({**masked, **{name: told[name] for name in PLAIN_NAMES if name in told}})
+        message = orjson.loads(body)
+        masked = self._masked(message)
+        return _written(
+            {**masked, **{name: message[name] for name in PLAIN_NAMES if name in message}}
+        )
 
     def row(self, kind: str, values: Mapping[str, Any]) -> str:
         """A row of which no message could be made."""

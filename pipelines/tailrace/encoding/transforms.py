@@ -114,8 +114,8 @@ def mask(text: str) -> str:
 def mask_sample(value: Any) -> str | None:
     """A value as plans, rejections and logs may show it: its shape and never itself.
 
-    A Salesforce id keeps its object's prefix and four characters, so that two rows of a sample
-    can be told apart by someone who may look them up.
+    A Salesforce id keeps its object's prefix and four characters, so that a reader who
+    may look them up can distinguish two rows of a sample.
     """
     if value is None:
         return None

@@ -16,6 +16,7 @@
 | bytes                              | base64                                                      |
 | list, array                        | an array                                                    |
 | struct, map                        | an object, its keys as text and sorted                      |
+| JSON                               | its JSON value, by the rules of this table                  |
 | anything else                      | refused: cast it in the SELECT                              |
 
 Fifteen significant digits are what every reader's double gives back unchanged, so a decimal is
@@ -25,6 +26,7 @@ either a number that no reader rounds, or a text.
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
@@ -79,11 +81,19 @@ class Encoder:
         return to_text(value) if to_text else self._subclass(value)
 
     def dumps(self, document: Any) -> bytes:
-        """JSON in UTF-8 of an encoded document, keys in the order they have."""
+        """JSON in UTF-8 of an encoded document, keys in the order they have.
+
+        Raises:
+            UnsupportedValue: It has more than some 250 levels; rule `nested_too_deeply`.
+        """
         try:
             return orjson.dumps(document, option=_STRICT)
         except orjson.JSONEncodeError:
+            pass
+        try:
             return orjson.dumps(self._repaired(document), option=_OPTIONS)
+        except (orjson.JSONEncodeError, RecursionError):
+            raise UnsupportedValue("nested too deeply", rule="nested_too_deeply") from None
 
     def text(self, value: Any) -> str | None:
         """A value as an id or as what gets hashed: text, or None where there is nothing."""
@@ -186,6 +196,22 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+def json_value(value: Any) -> Any:
+    """A value of DuckDB's type JSON, or a list of these, which arrive as text.
+
+    >>> json_value('{"n": 1}'), json_value(['"a"', None])
+    ({'n': 1}, ['a', None])
+    """
+    if isinstance(value, list):
+        return [json_value(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
 def equal_when_sent(one: Any, other: Any) -> bool:
     """Whether two values are the same JSON, such as NULL and NaN.
 
@@ -195,7 +221,7 @@ def equal_when_sent(one: Any, other: Any) -> bool:
     encoder = Encoder()
     try:
         return encoder.dumps(encoder.encode(one)) == encoder.dumps(encoder.encode(other))
-    except UnsupportedValue:
+    except (UnsupportedValue, RecursionError):
         return False
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.destinations.messages import Transition
-from tailrace.encoding.values import OUT_OF_RANGE
+from tailrace.encoding.values import OUT_OF_RANGE, json_value
 from tailrace.errors import LedgerGap, MemoryShort
 from tailrace.ledger.ledger import Ledger, Shape, gaps
 from tailrace.warehouse.statements import Binding, Column, TableName, query
@@ -27,6 +27,8 @@ SORTED_ROWS_MAX = 1_000
 # The position of the first key in a row of transitions.
 _FIRST_KEY = 8
 _DATE = re.compile("DATE", re.IGNORECASE)
+# DuckDB's name; PostgreSQL's types are in lower case.
+_JSON = re.compile(r"JSON(\[\])*")
 _TIMESTAMP = re.compile(r"TIMESTAMP[\w ()]*$", re.IGNORECASE)
 
 Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
@@ -228,7 +230,12 @@ def _with_out_of_range(row: Sequence[Any]) -> Sequence[Any]:
 
 
 def transition_reader(shape: Shape) -> Reader:
-    """How a row of `outbox/page` becomes a transition and whether it is to be sent."""
+    """How a row of `outbox/page` becomes a transition and whether it is to be sent.
+
+    Columns of DuckDB's type JSON become JSON values, as psycopg2 returns those of PostgreSQL. Keys
+    stay text: they are part of the messageIds.
+    """
+    json_columns = [column.name for column in shape.columns if _JSON.fullmatch(column.type)]
     keys = [column.name for column in shape.keys]
     names = [*keys, *(column.name for column in shape.columns)]
     first_old = _FIRST_KEY + len(names)
@@ -241,6 +248,9 @@ def transition_reader(shape: Shape) -> Reader:
         old: dict[str, Any] = {}
         if op == "changed" and not blind:
             old = dict(zip(names, (*key, *row[first_old:]), strict=True))
+        for name in json_columns:
+            for values in (new, old) if old else (new,):
+                values[name] = json_value(values[name])
         return Transition(seq, op, reason, base_v, key, new, old, bool(stays), at), send
 
     return read

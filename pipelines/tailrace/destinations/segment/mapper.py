@@ -123,6 +123,8 @@ class Mapper:
                 work.change(new, self._row(old, transition.key) if old else old)
         except UnsupportedValue as error:
             work.refuse("track" if self.audience.track else "identify", error.rule, error.path)
+        except RecursionError:
+            work.refuse("track" if self.audience.track else "identify", "nested_too_deeply", "")
         if work.refusals:
             return [], work.refusals, work.user
         return work.messages, [], work.user

@@ -43,7 +43,7 @@ def check_write_key(
     session: requests.Session,
     section: str = "destination.segment",
 ) -> Answer | None:
-    """Ask for the source's settings, as Segment's own destination does. None if nobody is asked.
+    """Ask for the source's settings, as Segment's own destination does. None without a request.
 
     Raises:
         CredentialRefused: No source has this write key.
