@@ -19,11 +19,11 @@ DELETE FROM side WHERE TRUE
 DROP TABLE IF EXISTS side
 
 -- name: count_duplicates
--- Rows of a first load whose id has landed already.
+-- The number of surplus rows of a first load: rows whose id another row has.
 SELECT COUNT(*) - COUNT(DISTINCT id) FROM landed
 
 -- name: create_newest
--- The newest row of each id that landed more than once.
+-- Creates a table with the newest row of each id that landed more than once.
 CREATE TABLE side AS
 SELECT EACH_COLUMN(columns, _)
 FROM (
@@ -36,16 +36,16 @@ FROM (
 WHERE _n = 1
 
 -- name: delete_duplicates
--- Every row of those ids.
+-- Deletes all rows of the ids in the staging table.
 DELETE FROM landed WHERE id IN (SELECT s.id FROM side AS s)
 
 -- name: insert_newest
--- One row an id again.
+-- Inserts one row for each of these ids.
 INSERT INTO landed (columns)
 SELECT EACH_COLUMN(columns, s._) FROM side AS s
 
 -- name: apply_fresh
--- Columns that were read again for every row; only rows that differ are written.
+-- Updates columns that were read again for all rows; only rows that differ are written.
 MERGE INTO landed AS t
 USING (
   SELECT * FROM (
@@ -62,7 +62,7 @@ WHEN MATCHED AND ANY_COLUMN(columns, t._ IS DISTINCT FROM s._) THEN
   UPDATE SET EACH_COLUMN(columns, _ = s._)
 
 -- name: has_rows
--- One row if there is any.
+-- One row if the staging table has rows.
 SELECT 1 FROM side LIMIT 1
 
 -- name: has_live_rows
@@ -70,17 +70,17 @@ SELECT 1 FROM side LIMIT 1
 SELECT 1 FROM landed WHERE NOT is_deleted LIMIT 1
 
 -- name: flag_deleted
--- Rows in Salesforce's log of deletions, which have left its recycle bin.
+-- Flags rows in Salesforce's log of deletions, which are no longer in its recycle bin.
 UPDATE landed SET is_deleted = TRUE, _hard_deleted = TRUE
 WHERE NOT is_deleted AND id IN (SELECT d.id FROM deletions AS d WHERE d.object = :object)
 
 -- name: remove_deleted
--- Rows in Salesforce's log of deletions.
+-- Deletes rows in Salesforce's log of deletions.
 DELETE FROM landed
 WHERE id IN (SELECT d.id FROM deletions AS d WHERE d.object = :object)
 
 -- name: remove_flagged
--- Rows that were flagged as deleted before; from now on deleted rows are removed.
+-- Deletes rows that are flagged as deleted, after the setting changed to removing them.
 DELETE FROM landed WHERE is_deleted
 
 -- name: clear_deletions
@@ -88,16 +88,16 @@ DELETE FROM landed WHERE is_deleted
 DELETE FROM deletions WHERE object = :object
 
 -- name: flag_vanished
--- Rows whose id Salesforce does not have any more, not even in its recycle bin.
+-- Flags rows whose id is no longer in Salesforce, not even in its recycle bin.
 UPDATE landed SET is_deleted = TRUE, _hard_deleted = TRUE
 WHERE NOT _hard_deleted AND id NOT IN (SELECT i.id FROM ids AS i)
 
 -- name: remove_vanished
--- Rows whose id Salesforce does not have any more.
+-- Deletes rows whose id is no longer in Salesforce.
 DELETE FROM landed WHERE id NOT IN (SELECT i.id FROM ids AS i)
 
 -- name: count_missing
--- Rows that Salesforce had before the window ended, and that never landed.
+-- The number of rows that Salesforce had before the window ended and that never landed.
 SELECT COUNT(*)
 FROM ids AS i
 WHERE EVERY_COLUMN(cursor, i._ < :before)

@@ -1,19 +1,19 @@
 -- name: kinds
--- What is built in a dataset, and as what.
+-- The names and types of the tables and views in a dataset.
 SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = :dataset
 
 -- name: drop_view
--- The model as it was built before.
+-- Drops a model that was built as a view.
 DROP VIEW IF EXISTS built
 
 -- name: drop_table
--- The model as it was built before.
+-- Drops a model that was built as a table.
 DROP TABLE IF EXISTS built
 
 -- name: create_view
--- A model as a view, for people and tools that look into the warehouse.
+-- Creates a model as a view, for people and tools that query the warehouse.
 CREATE VIEW built AS SELECT * FROM model AS m
 
 -- name: create_table
--- A model as a table.
+-- Creates a model as a table.
 CREATE TABLE built AS SELECT * FROM model AS m

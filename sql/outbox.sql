@@ -6,7 +6,7 @@ GROUP BY EACH_COLUMN(identity, t._)
 HAVING COUNT(*) > 1
 
 -- name: of_shared_users
--- The transitions of these users. Only the users are held to tell them apart, however wide the rows.
+-- The transitions of these users. Only the users are kept in memory, not their rows.
 SELECT t.*
 FROM transitions AS t
 WHERE EXISTS (SELECT 1 FROM users AS u WHERE EVERY_COLUMN(identity, u._ = t._))
@@ -33,8 +33,8 @@ SELECT
   EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
 FROM transitions AS t
 
--- name: enqueue_each
--- Saves transitions that each have a user of their own, in any order, after the existing ones.
+-- name: enqueue_distinct
+-- Saves transitions of distinct users, in any order, after the existing ones.
 -- Sorting them would take most of the time and memory of a first delivery.
 INSERT INTO outbox (
   run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
@@ -49,12 +49,12 @@ FROM transitions AS t
 -- The number of transitions of a run in the outbox.
 SELECT COUNT(*) FROM outbox AS o WHERE o.run_seq = :run
 
--- name: changed
--- Whether a run has transitions of which the values before are needed.
+-- name: has_changed
+-- Whether a run has changed members, whose old values are needed.
 SELECT COUNT(*) > 0 FROM outbox AS o WHERE o.run_seq = :run AND o.op = 'changed'
 
 -- name: page
--- The next transitions of a run, or those of them whose numbers are listed, in order. Times that
+-- The next transitions of a run in order; optionally only those with the listed numbers. Times that
 -- drivers cannot represent (infinity, years outside 1 to 9999) are NULL; their labels are listed last.
 SELECT
   o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
@@ -99,9 +99,9 @@ WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
   AND (:every OR STRPOS(:seqs, CONCAT(',', o.seq, ',')) > 0)
 ORDER BY o.seq
 
--- name: ready
--- The next transitions of a run with the messages that they make. Where a value's JSON here is not
--- to the letter what the encoder writes, it is NULL, and the row is left to the mapper.
+-- name: rendered_page
+-- The next transitions of a run with their rendered messages. A value whose JSON may differ from the
+-- encoder's is NULL, and the mapper writes the messages of that row.
 WITH page AS (
   SELECT
     o.seq, o.op, o.reason, o.base_v, o._send, o._at, o._blind, o._stays, o._ AS _user,
@@ -181,7 +181,7 @@ SELECT
   w.seq,
   w._usual
     AND GREATEST(STRLEN(w._identify), STRLEN(w._group), STRLEN(w._track), 0) <= :bytes_max
-    -- Control letters: the two write their hexadecimal digits in other cases.
+    -- Control characters: DuckDB and the encoder write hexadecimal digits in different cases.
     AND NOT CONTAINS(CONCAT(w._frame, w._identify, w._group, w._track), '\u00'),
   w.op,
   w._user,

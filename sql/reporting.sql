@@ -1,5 +1,5 @@
 -- name: sizes
--- How an audience grew and shrank, run by run.
+-- The size and the changes of an audience in each run.
 SELECT a.planned_at, a.size_before, a.size_after, a.entered, a.changed, a.exited, a.sent, a.rejected,
        a.held, a.phase, r.run_id
 FROM audience_runs AS a
@@ -44,7 +44,7 @@ WHERE w._place = 1 AND w._was_member
 ORDER BY EACH_COLUMN(keys, w._)
 
 -- name: purged_until
--- When the last run ended of which a purge has forgotten who moved; NULL where none has.
+-- The end of the latest run whose changes were purged; NULL if none was.
 SELECT MAX(a.finished_at)
 FROM audience_runs AS a
 WHERE a.sync_key = :sync_key AND a.phase <> 'delivering' AND a.held = 0
@@ -52,13 +52,13 @@ WHERE a.sync_key = :sync_key AND a.phase <> 'delivering' AND a.held = 0
   AND NOT EXISTS (SELECT 1 FROM acks AS k WHERE k.sync_key = a.sync_key AND k.run_seq = a.run_seq)
 
 -- name: memberships
--- What the snapshot says of a person, by any of the columns that name one.
+-- A person's rows in the snapshot, found by any of the columns that identify a person.
 SELECT EACH_COLUMN(keys, s._), s._v, s._since, s._gone
 FROM snapshot AS s
 WHERE ANY_COLUMN(names, CAST(s._ AS TEXT) = :person)
 
 -- name: transitions
--- A person's transitions in one audience, as they were planned, with what became of them.
+-- A person's planned transitions in one audience, with their acknowledgement or rejection.
 SELECT
   o.run_seq, a.planned_at, a.mapping, k.acked_at, x.reason AS refused_for,
   o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
@@ -74,7 +74,7 @@ WHERE ANY_COLUMN(names, CAST(o._ AS TEXT) = :person)
 ORDER BY o.run_seq, o.seq
 
 -- name: delivered_rows
--- The transitions of an audience that were delivered and are not purged, with when.
+-- The delivered transitions of an audience that are not purged, with the time of delivery.
 SELECT o.*, k.acked_at AS _acked_at
 FROM outbox AS o
 JOIN acks AS k
@@ -86,15 +86,15 @@ WHERE NOT EXISTS (
 )
 
 -- name: landed_status
--- Whether an object has landed with this id, and whether it is deleted there.
+-- One row if an object with this id has landed, with whether it is deleted in Salesforce.
 SELECT COALESCE(o.is_deleted, FALSE) FROM landed AS o WHERE CAST(o.id AS TEXT) = :person
 
 -- name: count_in_model
--- How many rows a model gives of a person today, by any of the columns that name one.
+-- The number of a model's rows for a person, found by any of the columns that identify a person.
 SELECT COUNT(*) FROM model AS m WHERE ANY_COLUMN(names, CAST(m._ AS TEXT) = :person)
 
 -- name: run_transitions
--- Who moved in a run, and how.
+-- The transitions of a run, with their keys.
 SELECT o.op, EACH_COLUMN(keys, o._)
 FROM outbox AS o
 JOIN runs AS r ON r.run_seq = o.run_seq
@@ -112,7 +112,7 @@ ORDER BY r.last_seen DESC, r.run_seq DESC, r.seq
 LIMIT :rows_max
 
 -- name: audiences_of_run
--- What one run planned and sent, an audience in a row.
+-- The planned and sent changes of one run, one row for each audience.
 SELECT a.name, a.destination, a.phase, a.size_before, a.size_after, a.entered, a.changed, a.exited,
        a.sent, a.rejected, a.held, a.quarantined, a.guards
 FROM audience_runs AS a
@@ -127,7 +127,7 @@ FROM runs AS r
 WHERE r.run_id = :run_id
 
 -- name: deliveries_in_progress
--- The audience runs that are not delivered to the end, with how many members are acknowledged.
+-- Audience runs with a pending delivery, and the number of acknowledged members.
 SELECT a.run_seq, a.sync_key, a.name, a.destination, a.entered + a.changed + a.exited,
        COALESCE((
          SELECT SUM(k.last_seq - k.first_seq + 1)

@@ -2,20 +2,20 @@
 -- The engine's own version.
 SELECT VERSION()
 
--- name: utc
--- Every instant that this session shows or reads without a zone is in UTC.
+-- name: set_utc
+-- Reads and shows timestamps without a time zone as UTC in this session.
 SET TimeZone = 'UTC'
 
 -- name: keep_order
--- What is read comes in the order in which it is stored.
+-- Results keep the order in which rows are stored.
 SET SESSION preserve_insertion_order = TRUE
 
 -- name: set_streaming_buffer
--- How much of a result waits in the engine until it is asked for.
+-- Limits how much of a streamed result the engine buffers.
 SET SESSION streaming_buffer_size = :buffer_size
 
 -- name: set_vacuum
--- How many parts of a table DuckDB may rewrite in one checkpoint to remove deleted rows.
+-- Limits how many parts of a table a checkpoint may rewrite to remove deleted rows.
 SET max_vacuum_tasks = :tasks_max
 
 -- name: dataset
@@ -55,11 +55,11 @@ WHERE c.relname = :name
 ORDER BY a.attnum
 
 -- name: describe
--- A view of a query, which makes the engine bind it without running it.
+-- Creates a view of a query, so that the engine binds the query without running it.
 CREATE TEMPORARY VIEW described AS SELECT * FROM query AS q
 
--- name: confine
--- Locks the engine before a model's SQL reaches it: no files, extensions or logs.
+-- name: disable_external_access
+-- Denies files, extensions and logs to the SQL of models.
 SET allow_community_extensions = FALSE;
 SET autoload_known_extensions = FALSE;
 SET autoinstall_known_extensions = FALSE;
@@ -68,7 +68,7 @@ SET python_enable_replacements = FALSE;
 SET enable_external_access = FALSE
 
 -- name: lock_configuration
--- Locks every setting but those that a run changes itself.
+-- Locks every setting except those that a run changes.
 SET allowed_configs = ['memory_limit', 'threads', 'max_vacuum_tasks', 'streaming_buffer_size', 'preserve_insertion_order', 'TimeZone'];
 SET lock_configuration = TRUE
 
@@ -77,12 +77,12 @@ SET lock_configuration = TRUE
 SELECT name FROM DUCKDB_SETTINGS() WHERE name = :name
 
 -- name: functions
--- Named functions and their class: 0, since only PostgreSQL tells more.
+-- Named functions with class 0: only PostgreSQL reports a class.
 SELECT routine_name, 0 FROM information_schema.routines WHERE routine_name = :names
 
 -- name: functions (postgres)
--- The class of each named function: 2 immutable, 1 stable and the server's own, 0 any other,
--- and the names are separated by commas.
+-- The class of each named function: 2 immutable, 1 stable and built in, 0 any other. The names are
+-- separated by commas.
 SELECT p.proname, MIN(CASE WHEN p.provolatile = 'i' THEN 2 WHEN p.provolatile = 's' AND n.nspname = 'pg_catalog' THEN 1 ELSE 0 END)
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
@@ -93,25 +93,25 @@ GROUP BY p.proname
 -- The functions of a DuckDB warehouse that are not built in, such as stored macros.
 SELECT DISTINCT LOWER(function_name) FROM DUCKDB_FUNCTIONS() WHERE NOT internal
 
--- name: forget_described
+-- name: drop_described
 -- Drops the view that bound a query.
 DROP VIEW described
 
 -- name: count_rows
--- How many rows a table has.
+-- The number of rows of a table.
 SELECT COUNT(*) FROM counted AS c
 
 -- name: drop_temporary
--- Forgets a temporary table of this session.
-DROP TABLE IF EXISTS forgotten
+-- Drops a temporary table of this session.
+DROP TABLE IF EXISTS dropped
 
 -- name: large_tables
--- DuckDB's tables of more than so many rows on disk, where deleted ones are counted too.
+-- DuckDB's tables with more rows on disk than the limit; deleted rows are counted too.
 SELECT schema_name, table_name, estimated_size
 FROM DUCKDB_TABLES()
 WHERE estimated_size > :rows_min
   AND NOT internal AND NOT temporary AND database_name = CURRENT_DATABASE()
 
 -- name: checkpoint
--- Writes what was committed to the tables' own place in DuckDB's file.
+-- Writes committed rows from the write-ahead log into DuckDB's database file.
 CHECKPOINT

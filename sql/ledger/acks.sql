@@ -28,7 +28,7 @@ WHERE EXISTS (
 )
 
 -- name: insert_delivered_members
--- Writes what the receiver now holds; who left stays as a tombstone with the last-known values.
+-- Inserts the delivered rows. A former member stays as a tombstone with its last values.
 INSERT INTO snapshot (keys, columns, _v, _since, _gone)
 SELECT EACH_COLUMN(keys, a._), EACH_COLUMN(columns, a._), :run, a._since, a.op = 'exited'
 FROM delivered AS a
@@ -60,5 +60,5 @@ WHERE o.run_seq IN (
   )
 
 -- name: purge_tombstones
--- Forgets who left so long ago that no receiver remembers the ids of that time.
+-- Deletes tombstones that are older than any receiver's record of message ids.
 DELETE FROM snapshot AS s WHERE s._gone AND s._since < :before

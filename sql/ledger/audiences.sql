@@ -1,5 +1,5 @@
 -- name: save_audience_run
--- What a run planned for one audience, with the definition and the mapping it was planned by.
+-- Saves an audience's plan: its counts, definition and mapping.
 INSERT INTO audience_runs (
   run_seq, sync_key, name, destination, phase, definition, definition_fingerprint, mapping, mapping_fingerprint,
   model_fingerprint, planned_at, written_at, finished_at, rows_seen, size_before, size_after, entered, changed,
@@ -16,15 +16,15 @@ VALUES (
 DELETE FROM audience_inputs WHERE sync_key = :sync_key
 
 -- name: save_inputs
--- The fingerprint of the inputs that a run planned an audience from.
+-- Saves the fingerprint of an audience's inputs in a run.
 INSERT INTO audience_inputs (sync_key, run_seq, fingerprint) VALUES (:sync_key, :run, :fingerprint)
 
 -- name: read_inputs
--- The fingerprint of each audience's inputs, and the run that planned from them.
+-- The fingerprint of each audience's inputs, with the run that saved it.
 SELECT sync_key, run_seq, fingerprint FROM audience_inputs
 
 -- name: last_delivered
--- The last run of an audience that the snapshot stands for.
+-- The latest delivered run of an audience, which the snapshot reflects.
 SELECT run_seq, definition, definition_fingerprint, mapping, mapping_fingerprint,
        model_fingerprint, rows_seen, rejected
 FROM audience_runs
@@ -67,7 +67,7 @@ WHERE run_seq = :run AND sync_key = :sync_key
 
 -- name: name_released_at
 -- The last run that released a name, by retiring or renaming its audience.
--- DuckDB 1.5 fails over the greatest of a bare column where its statistics rule every row out.
+-- The CASE avoids an error of DuckDB 1.5: MAX of a plain column fails if statistics exclude all rows.
 SELECT COALESCE(MAX(CASE WHEN phase = 'retired' THEN run_seq END), 0)
 FROM audience_runs
 WHERE name = :name AND destination = :destination
@@ -89,7 +89,7 @@ WHERE a.sync_key = :sync_key AND NOT EXISTS (
 )
 
 -- name: retire_runs
--- Marks the runs of a sync as retired, so that an audience of the same name starts from nothing.
+-- Marks the runs of a sync as retired, so that a later audience of the same name starts empty.
 UPDATE audience_runs SET phase = 'retired' WHERE sync_key = :sync_key AND phase <> 'delivering'
 
 -- name: rename_rows

@@ -3,11 +3,11 @@
 SELECT destination, fingerprint FROM receivers
 
 -- name: delete_receiver
--- Deletes the receiver of a destination, which has one at a time.
+-- Deletes the receiver of a destination, before another one is saved.
 DELETE FROM receivers WHERE destination = :destination
 
 -- name: bind_receiver
--- The receiver that a destination of this ledger is delivered to from now on.
+-- Saves the receiver of a destination.
 INSERT INTO receivers (destination, fingerprint, bound_at) VALUES (:destination, :fingerprint, :now)
 
 -- name: was_delivered
@@ -23,7 +23,7 @@ WHERE a.destination = :destination AND a.sent > 0
 LIMIT 1
 
 -- name: ever_delivered
--- One row if any change was delivered, rejected, recorded or is under way.
+-- One row if any change was delivered, rejected or recorded, or a delivery is pending.
 SELECT 1 AS delivered
 FROM audience_runs AS a
 WHERE a.sent > 0 OR a.rejected > 0 OR a.phase = 'delivering'

@@ -28,7 +28,7 @@ FROM (
 WHERE r.run_seq = :run AND r.sync_key = :sync_key AND r.seq = e.seq
 
 -- name: resolve_rejections
--- Closes the rejections of earlier runs: this run planned those members again.
+-- Resolves the rejections of earlier runs, since this run planned those members again.
 UPDATE rejections SET resolved_at = :now
 WHERE sync_key = :sync_key AND run_seq < :run AND resolved_at IS NULL
 
@@ -42,7 +42,7 @@ GROUP BY sync_key, kind, reason, path, status
 ORDER BY sync_key, rejections DESC
 
 -- name: delete_confirmed
--- Deletes keys whose outcome is known now, or whose last attempt is replaced by a newer one.
+-- Deletes keys whose outcome is now known, or whose last attempt a newer one replaces.
 DELETE FROM unconfirmed AS d
 WHERE d.sync_key = :sync_key
   AND EXISTS (
@@ -64,7 +64,7 @@ FROM rejections
 WHERE run_seq = :run AND sync_key = :sync_key AND unconfirmed
 
 -- name: delete_unconfirmed
--- Deletes the attempts of a sync whose transitions left the outbox.
+-- Deletes the unconfirmed attempts of a sync.
 DELETE FROM unconfirmed WHERE sync_key = :sync_key
 
 -- name: purge_rejections

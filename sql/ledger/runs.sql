@@ -1,14 +1,14 @@
 -- name: next_run
--- The number of the next run: runs are numbered without gaps, under the lock.
+-- The number of the next run. Runs are numbered without gaps, under the lock.
 SELECT COALESCE(MAX(run_seq), 0) + 1 FROM runs
 
 -- name: start_run
--- A run begins.
+-- Saves the start of a run.
 INSERT INTO runs (run_seq, run_id, command, phase, started_at, versions, allowed, salesforce_calls)
 VALUES (:run, :run_id, :command, 'planned', :now, :versions, :allowed, 0)
 
 -- name: finish_run
--- A run ends, well or badly.
+-- Saves the end of a run, with its exit code and error.
 UPDATE runs
 SET phase = :phase, finished_at = :now, exit_code = :exit_code, error = :error,
     salesforce_calls = :salesforce_calls
@@ -22,7 +22,7 @@ ORDER BY run_seq DESC
 LIMIT :rows_max
 
 -- name: save_extract
--- What an extract landed of one object, and whether it is whole.
+-- Saves the extract of one object: its rows, window, watermark and completeness.
 INSERT INTO extracts (
   run_seq, object, table_name, rows_landed, window_start, window_end, watermark, complete, empty,
   quarantined, vanished_fields, error, finished_at
@@ -33,7 +33,7 @@ VALUES (
 )
 
 -- name: last_extracts
--- The last word on each object: whether its latest extract was whole, and whether it is empty.
+-- The latest extract of each object: whether it is complete and whether it is empty.
 SELECT e.table_name, e.object, e.complete, e.empty, e.error, e.finished_at, e.vanished_fields
 FROM extracts AS e
 WHERE NOT EXISTS (

@@ -1,5 +1,5 @@
 -- name: version_1
--- The ledger's tables: what was planned, what was acknowledged, what was refused.
+-- The ledger's tables: plans, acknowledgements, rejections, extracts and the lock.
 CREATE TABLE installation (
   namespace TEXT NOT NULL,
   version BIGINT NOT NULL,
@@ -101,7 +101,7 @@ CREATE TABLE lock (
 );
 
 -- name: version_2
--- The receiver that each destination of the ledger was delivered to.
+-- The receiver of each destination of the ledger.
 CREATE TABLE receivers (
   destination TEXT NOT NULL,
   fingerprint TEXT NOT NULL,
@@ -109,7 +109,7 @@ CREATE TABLE receivers (
 );
 
 -- name: version_3
--- A fingerprint of everything that an audience's last delivered plan was computed from.
+-- A fingerprint of all inputs of an audience's last delivered plan.
 CREATE TABLE audience_inputs (
   audience TEXT NOT NULL,
   run_seq BIGINT NOT NULL,
@@ -117,7 +117,7 @@ CREATE TABLE audience_inputs (
 );
 
 -- name: version_4
--- One name for a sync, which is an audience at a destination, and for an unconfirmed outcome.
+-- Renames the columns of the sync key and the table of unconfirmed outcomes.
 ALTER TABLE audience_runs RENAME COLUMN audience TO sync_key;
 ALTER TABLE acks RENAME COLUMN audience TO sync_key;
 ALTER TABLE rejections RENAME COLUMN audience TO sync_key;
@@ -127,7 +127,7 @@ ALTER TABLE doubtful RENAME TO unconfirmed;
 ALTER TABLE audience_inputs RENAME COLUMN audience TO sync_key;
 
 -- name: version_5
--- The place of the DuckDB file during each run, by which a copied file is noticed.
+-- The path of the DuckDB file in each run, to detect a copied file.
 CREATE TABLE generations (
   run_seq BIGINT NOT NULL,
   host TEXT NOT NULL,
@@ -136,7 +136,7 @@ CREATE TABLE generations (
 );
 
 -- name: audience_runs_before_version_4
--- audience_runs as version 4 has it, in a ledger that is only read.
+-- The table audience_runs with the columns of version 4, for a ledger that is opened read-only.
 SELECT
   a.run_seq, a.audience AS sync_key, a.name, a.destination, a.phase, a.definition, a.definition_fingerprint,
   a.mapping, a.mapping_fingerprint, a.model_fingerprint, a.planned_at, a.written_at, a.finished_at,
@@ -145,19 +145,19 @@ SELECT
 FROM audience_runs AS a
 
 -- name: acks_before_version_4
--- acks as version 4 has it.
+-- The table acks with the columns of version 4.
 SELECT a.run_seq, a.audience AS sync_key, a.first_seq, a.last_seq, a.calls, a.acked_at
 FROM acks AS a
 
 -- name: rejections_before_version_4
--- rejections as version 4 has it.
+-- The table rejections with the columns of version 4.
 SELECT
   r.run_seq, r.audience AS sync_key, r.seq, r.kind, r.reason, r.path, r.status, r.attempts, r.message_id,
   r.payload, r.doubtful AS unconfirmed, r.first_seen, r.last_seen, r.resolved_at
 FROM rejections AS r
 
 -- name: unconfirmed_before_version_4
--- unconfirmed as version 4 has it.
+-- The table unconfirmed with the columns of version 4.
 SELECT d.audience AS sync_key, d.run_seq, d.seq, d.since
 FROM doubtful AS d
 
@@ -166,11 +166,11 @@ FROM doubtful AS d
 SELECT namespace, version FROM installation
 
 -- name: install
--- Records the random namespace that makes this installation's message ids its own.
+-- Saves the random namespace that makes this installation's message ids unique.
 INSERT INTO installation (namespace, version, created_at) VALUES (:namespace, :version, :now)
 
 -- name: upgrade
--- Records that the tables are now of a newer version.
+-- Saves the version of the tables.
 UPDATE installation SET version = :version
 
 -- name: create_snapshot
@@ -182,7 +182,7 @@ FROM model AS m
 WHERE FALSE
 
 -- name: create_outbox
--- The transitions of an audience, planned and not yet forgotten.
+-- The planned transitions of an audience, until they are purged.
 CREATE TABLE outbox AS
 SELECT CAST(0 AS BIGINT) AS run_seq, CAST(0 AS BIGINT) AS seq, CAST('' AS TEXT) AS op,
        CAST('' AS TEXT) AS reason, CAST(0 AS BIGINT) AS base_v, FALSE AS _blind, FALSE AS _send,
@@ -192,32 +192,32 @@ FROM model AS m
 WHERE FALSE
 
 -- name: add_column
--- A column that the table did not have before.
+-- Adds a column to a table.
 ALTER TABLE altered ADD COLUMN _ _TYPE
 
 -- name: backfill
--- Gives members the value of a column that was not recorded before, as if it always had been.
+-- Fills a new column of the snapshot with the members' values from the model.
 UPDATE snapshot AS s
 SET _ = m._
 FROM model AS m
 WHERE NOT s._gone AND EVERY_COLUMN(keys, m._ = s._)
 
 -- name: count_uncastable
--- Fails where a value of the column cannot have the new type.
+-- Fails if a value of the column cannot be cast to the new type.
 SELECT COUNT(CAST(t._ AS _TYPE)) FROM altered AS t
 
 -- name: retype_column
--- A column that has another type in the model today.
+-- Changes the type of a column to the model's type.
 ALTER TABLE altered ALTER COLUMN _ SET DATA TYPE _TYPE USING CAST(_ AS _TYPE)
 
 -- name: drop_column
--- A column that the mapping does not name any more.
+-- Drops a column that is no longer mapped.
 ALTER TABLE altered DROP COLUMN _
 
 -- name: drop_table
--- A table of an audience that is no more.
+-- Drops the table of a retired audience.
 DROP TABLE IF EXISTS dropped
 
 -- name: rename_table
--- A table goes over to the audience's new name.
+-- Renames a table to the audience's new name.
 ALTER TABLE renamed RENAME TO named

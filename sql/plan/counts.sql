@@ -1,16 +1,16 @@
 -- name: members
--- How many members the snapshot has.
+-- The number of members in the snapshot.
 SELECT COUNT(*) FROM snapshot AS s WHERE NOT s._gone
 
 -- name: count_moves
--- How many keys entered and exited.
+-- The numbers of keys that entered and exited.
 SELECT
   COALESCE(SUM(CASE WHEN t.op = 'entered' THEN 1 ELSE 0 END), 0),
   COALESCE(SUM(CASE WHEN t.op = 'exited' THEN 1 ELSE 0 END), 0)
 FROM transitions AS t
 
 -- name: growth
--- By how many members the audience grows: a key may enter that is a member, or exit that is none.
+-- The growth of the audience in members. Keys that enter as members or exit as former ones count 0.
 SELECT COALESCE(SUM(
   CASE
     WHEN t.op = 'entered' AND (s._v IS NULL OR s._gone) THEN 1
@@ -22,7 +22,7 @@ FROM transitions AS t
 LEFT JOIN snapshot AS s ON EVERY_COLUMN(keys, s._ = t._)
 
 -- name: summary
--- Transitions counted by the facts that decide which messages they make; see TransitionGroup.
+-- The numbers of transitions by the facts that decide their messages; see TransitionGroup.
 SELECT
   t.op, t.reason, t._send, COALESCE(t._stays, FALSE) AS stays,
   t._blind OR ANY_COLUMN(track, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS track_changed,
@@ -65,8 +65,8 @@ SELECT
 FROM (SELECT * FROM transitions AS t ORDER BY EACH_COLUMN(keys, t._) LIMIT :rows_max) AS o
 
 -- name: preview
--- The first transitions of each operation, whole. Their keys are chosen first, so that only these few
--- rows are read with all columns.
+-- The first transitions of each operation, with all columns. The keys are selected first, so that only
+-- these rows are read completely.
 SELECT
   ROW_NUMBER() OVER (ORDER BY t.op, EACH_COLUMN(keys, t._)),
   t.op, t.reason, t.base_v, t._blind, t._send, t._stays, t._at,
@@ -123,5 +123,5 @@ DELETE FROM new_users AS n
 WHERE EXISTS (SELECT 1 FROM snapshot AS s WHERE EVERY_COLUMN(who, CAST(s._ AS TEXT) = n.user_known_as))
 
 -- name: count_new_users
--- How many users are new to a destination.
+-- The number of users who are new to a destination.
 SELECT COUNT(DISTINCT n.user_known_as) FROM new_users AS n

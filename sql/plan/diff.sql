@@ -28,7 +28,7 @@ WHERE FALSE
 SELECT m.* FROM model AS m WHERE m._ IS NOT TRUE
 
 -- name: no_rows
--- The audience as if its model gave no row.
+-- The audience without rows, for a retirement.
 SELECT EACH_COLUMN(keys, s._), EACH_COLUMN(columns, s._) FROM snapshot AS s WHERE FALSE
 
 -- name: transitions
@@ -139,15 +139,15 @@ FROM (
 LEFT JOIN snapshot AS s ON s.rowid = d._rid
 
 -- name: earlier
--- The rows that the earlier definition gives today for the changed keys, in the types of today.
+-- The rows of the earlier definition, on today's data, for the changed keys, in today's types.
 CREATE TEMPORARY TABLE earlier AS
 SELECT EACH_COLUMN(keys, m._), EACH_COLUMN(compared, CAST(m._ AS _TYPE))
 FROM model AS m
 WHERE EXISTS (SELECT 1 FROM transitions AS t WHERE EVERY_COLUMN(keys, t._ = m._))
 
 -- name: attribute
--- A transition that the earlier definition gives on the same data has the reason `data`; every other
--- one has the reason `definition`.
+-- A transition that the earlier definition also gives on today's data has the reason `data`; every
+-- other one has the reason `definition`.
 UPDATE transitions AS t
 SET reason = 'definition'
 WHERE CASE t.op

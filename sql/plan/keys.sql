@@ -1,5 +1,5 @@
 -- name: evaluate
--- Computes every column of every row, so that a value that the SQL fails on is found.
+-- Computes every column of every row, so that errors in values appear while planning.
 SELECT COUNT(*), EACH_COLUMN(columns, MAX(LENGTH(CAST(m._ AS TEXT)))) FROM model AS m
 
 -- name: count_bad_keys
@@ -27,7 +27,7 @@ HAVING COUNT(*) > 1 OR NOT EVERY_COLUMN(keys, m._ IS NOT NULL)
 SELECT EACH_COLUMN(keys, b._), b._times FROM bad_keys AS b ORDER BY b._times DESC, EACH_COLUMN(keys, b._) LIMIT :rows_max
 
 -- name: quarantined
--- How many rows have a bad key.
+-- The number of rows with a bad key.
 SELECT COALESCE(SUM(b._times), 0) FROM bad_keys AS b
 
 -- name: quarantine
@@ -38,8 +38,8 @@ WHERE
   OR EXISTS (SELECT 1 FROM bad_keys AS b WHERE EVERY_COLUMN(keys, b._ = t._))
 
 -- name: shared_message_ids
--- A few keys whose event would have the messageId of another row, sent now or before: the receiver
--- drops all but one of them.
+-- A few keys whose event would have the messageId of another row, sent in this run or before. The
+-- receiver would drop all but one of them.
 SELECT EACH_COLUMN(keys, t._)
 FROM transitions AS t
 WHERE
@@ -64,7 +64,7 @@ ORDER BY EACH_COLUMN(keys, t._)
 LIMIT :rows_max
 
 -- name: count_shared_message_ids
--- How many events would have the messageId of another row.
+-- The number of events that would have the messageId of another row.
 SELECT COUNT(*)
 FROM transitions AS t
 WHERE
@@ -87,7 +87,7 @@ WHERE
   )
 
 -- name: quarantine_shared_message_ids
--- Removes transitions whose messageId is not theirs alone.
+-- Removes transitions that share a messageId with another row.
 DELETE FROM transitions AS t
 WHERE
   t._send AND (t.op = 'entered' OR (

@@ -87,7 +87,7 @@ def test_every_statement_renders_and_parses_in_its_own_dialect(dialect: str) -> 
             assert not LEFT_OPEN.search(text), f"{name}: {text}"
 
 
-SCRIPTS = ("version_", "confine", "lock_configuration")
+SCRIPTS = ("version_", "disable_external_access", "lock_configuration")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SQL).as_posix())

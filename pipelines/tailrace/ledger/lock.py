@@ -59,10 +59,10 @@ def lock(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> Iterator[N
             return
         with _heartbeat(ledger, owner=owner, clock=clock):
             # A run that lost its lease while it was suspended must not write.
-            ledger.warehouse.insist = partial(require_lock, ledger, owner=owner, clock=clock)
+            ledger.warehouse.check_lock = partial(require_lock, ledger, owner=owner, clock=clock)
             yield
     finally:
-        ledger.warehouse.insist = None
+        ledger.warehouse.check_lock = None
         release(ledger, owner=owner, clock=clock)
 
 

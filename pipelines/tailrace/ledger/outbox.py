@@ -72,7 +72,7 @@ def enqueue(
     if planned <= SORTED_ROWS_MAX:
         number("enqueue", transitions)
     elif identity == shape.keys:
-        number("enqueue_each", transitions)
+        number("enqueue_distinct", transitions)
     else:
         users = bound("shared_users")
         several = bound("of_shared_users", users=users)
@@ -81,7 +81,7 @@ def enqueue(
         if first:
             number("enqueue", several)
         if first < planned:
-            number("enqueue_each", bound("of_single_users", users=users), after=first)
+            number("enqueue_distinct", bound("of_single_users", users=users), after=first)
     ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
     if written != planned:
         raise LedgerGap(f"{audience.name}: {planned} planned, {written} saved")
@@ -155,7 +155,7 @@ def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tupl
 def has_changes(ledger: Ledger, run_seq: int, audience: Audience) -> bool:
     """Whether a run has `changed` transitions, which need the previous values."""
     tables = {"outbox": ledger.outbox(audience.ledger_key)}
-    ((changes,),) = ledger.warehouse.run("outbox/changed", tables=tables, run=run_seq)
+    ((changes,),) = ledger.warehouse.run("outbox/has_changed", tables=tables, run=run_seq)
     return bool(changes)
 
 

@@ -93,7 +93,7 @@ class OutboxMessages:
         self, templates: MessageTemplates, first: int, last: int
     ) -> Iterator[pa.RecordBatch]:
         return self._ledger.warehouse.stream(
-            "outbox/ready",
+            "outbox/rendered_page",
             piece_rows=BATCH_ROWS,
             tables={"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
             columns=templates.lists,

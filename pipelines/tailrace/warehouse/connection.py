@@ -67,9 +67,9 @@ ROW_GROUP_ROWS = 122_880
 # A table is rewritten when deleted rows are more than this share of it.
 DELETED_SHARE_MAX = 0.25
 VACUUM_TASKS_MAX = 100
-# The most rows that a session beside a run's reads of one statement: they are in its memory.
+# The most rows of one statement in a second session during a run, since they are kept in memory.
 READ_ROWS_MAX = 100_000
-# What waits in DuckDB of a result that is read piece by piece.
+# The part of a streamed result that DuckDB buffers.
 STREAMING_BUFFER = "1MiB"
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
@@ -94,24 +94,23 @@ class Warehouse:
     Attributes:
         dialect: sqlglot's name of the engine's dialect.
         engine: How the engine behaves.
-        insist: What must hold for a transaction to begin; raises where it does not.
+        check_lock: Called at the beginning of each transaction; raises if the lock is lost.
     """
 
     def __init__(self, project: ProjectConfig, destination: Any):
         self.project = project
         self.destination = destination
-        # What dlt knows of a dataset's tables is of no use here, and reading it costs as much as
-        # a small run.
+        # dlt's stored schema is not needed here, and reading it takes as long as a small run.
         schema = dlt.Schema(PIPELINE)
         dataset = dlt.dataset(destination, project.settings.dataset, schema=schema)
         self.client: SqlClientBase[Any] = dataset.sql_client
         self.client.open_connection()
         self.dialect = str(self.client.capabilities.sqlglot_dialect)
         self.engine = engine_of(self.dialect)
-        self.insist: Callable[[], None] | None = None
+        self.check_lock: Callable[[], None] | None = None
         self._described = count()
         self._confined = False
-        # The run's own session, if this one reads beside it.
+        # The run's session, if this is a second one that only reads.
         self._primary: Warehouse | None = None
 
     @cached_property
@@ -126,13 +125,13 @@ class Warehouse:
 
     @cached_property
     def engine_version(self) -> str:
-        """`duckdb 2.0.0`: what a fingerprint that the engine computed is valid for."""
+        """The engine and its version, such as `duckdb 2.0.0`; fingerprints hold for one version."""
         (row,) = self.run("warehouse/version")
         return f"{self.dialect} {row[0]}"
 
     @property
     def name_bytes_max(self) -> int:
-        """How long a name may be; what is longer is cut by some engines, and silently."""
+        """The length limit of names. Some engines truncate longer ones without an error."""
         return int(self.client.capabilities.max_identifier_length)
 
     def run(
@@ -148,7 +147,7 @@ class Warehouse:
         """Run the statement `subject/name` of `sql/` and return its rows.
 
         Raises:
-            WarehouseFailed: The engine refused; the message holds no value of any row.
+            WarehouseFailed: The engine refused the statement; the message has no value of a row.
         """
         sql = statement(name, self.dialect, tables=tables, columns=columns, column=column, **values)
         try:
@@ -160,8 +159,8 @@ class Warehouse:
     def stream(self, name: str, /, *, piece_rows: int, **bindings: Any) -> Iterator[pa.RecordBatch]:
         """The committed rows of the statement `subject/name`, in batches; for DuckDB only.
 
-        It reads beside this session, so another thread may take the pieces while this one goes
-        on, and in the order in which the rows are stored.
+        The rows are read in a second session, in the order in which they are stored, so another
+        thread may consume the batches while this session continues.
 
         Raises:
             WarehouseFailed: As of `run`.
@@ -192,7 +191,7 @@ class Warehouse:
             self.execute(sql, name)
 
     def execute(self, sql: str, name: str = "a statement") -> list[tuple[Any, ...]]:
-        """Run rendered SQL; `name` is what an error calls it."""
+        """Run rendered SQL; `name` is its name in errors."""
         try:
             if self._primary is None:
                 rows = self.client.execute_sql(sql)
@@ -205,10 +204,12 @@ class Warehouse:
         return [tuple(row) for row in rows or ()]
 
     def _refused(self, error: Exception, name: str) -> Exception:
-        """What to raise for what a statement raised: itself, unless the engine said it."""
+        """The error to raise for an error of a statement: the same, unless the engine raised it."""
         engines = ("duckdb", "_duckdb", "psycopg2")
-        said = isinstance(error, DatabaseException) or type(error).__module__.startswith(engines)
-        if not said and not streamed_error_class(error):
+        from_engine = isinstance(error, DatabaseException) or type(error).__module__.startswith(
+            engines
+        )
+        if not from_engine and not streamed_error_class(error):
             return error
         if self.engine.loses_sessions:
             self.set_session()
@@ -221,15 +222,15 @@ class Warehouse:
         return failure
 
     def set_session(self) -> None:
-        """Store and compare instants in UTC whatever the zone of the machine or the server is."""
+        """Read and compare timestamps in UTC, whatever the time zone of machine and server."""
         with suppress(Exception):
-            self.client.execute_sql(statement("warehouse/utc", self.dialect))
+            self.client.execute_sql(statement("warehouse/set_utc", self.dialect))
         if self.dialect == "postgres":
             register_times(self.client.native_connection)
 
     def attempt(self, name: str, /, **bindings: Any) -> bool:
-        """Whether a statement works. It is run beside this session where a failure would cost it
-        its temporary tables."""
+        """Whether a statement succeeds. It runs in a second session if a failure would drop the
+        temporary tables of this one."""
         try:
             with self._aside() as warehouse:
                 warehouse.run(name, **bindings)
@@ -249,20 +250,20 @@ class Warehouse:
             beside.client.close_connection()
 
     def another(self) -> Warehouse:
-        """A second connection to the same warehouse, for what must not wait for this one."""
+        """A second connection to the same warehouse, which does not wait for this one."""
         warehouse = Warehouse(self.project, self.destination)
         warehouse.set_session()
         return warehouse
 
     def beside(self) -> Warehouse:
-        """A second session for another thread, which reads what this one has committed."""
+        """A second session for another thread, which reads committed rows."""
         warehouse = self.another()
         warehouse._primary = self
         return warehouse
 
     @property
     def reads_beside_a_run(self) -> bool:
-        """Whether this is a session beside the one of a run in the same process."""
+        """Whether this is a second session in the process of a run."""
         return self._primary is not None
 
     def with_project(self, project: ProjectConfig) -> Warehouse:
@@ -277,7 +278,7 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing: commits at the end, rolls back whatever interrupts it.
+        """A transaction: commits at the end of the block, rolls back after any exception or signal.
 
         Raises:
             WarehouseFailed: The engine could not commit.
@@ -285,29 +286,28 @@ class Warehouse:
         try:
             with self.client.begin_transaction():
                 try:
-                    if self.insist is not None:
-                        self.insist()
+                    if self.check_lock is not None:
+                        self.check_lock()
                     yield
                 except Exception:
                     raise
                 except BaseException:
-                    # dlt leaves the transaction open where a signal ends it, and what is written
-                    # after that would be lost with it.
+                    # dlt leaves the transaction open after a signal, so later writes would be lost.
                     self.client.rollback_transaction()
                     raise
         except DatabaseException as error:
             raise self._refused(error, "a transaction") from None
 
     def temporary(self, name: str) -> TableName:
-        """A table of this session only."""
+        """A temporary table, which only this session can see."""
         return TableName(self.engine.temporary, name)
 
     def drop_temporary(self, table: TableName) -> None:
-        """Forget a temporary table, if there is one."""
-        self.run("warehouse/drop_temporary", tables={"forgotten": table})
+        """Drop a temporary table if it exists."""
+        self.run("warehouse/drop_temporary", tables={"dropped": table})
 
     def columns_of(self, table: TableName) -> tuple[Column, ...]:
-        """The columns of a table in their order; none when there is no such table."""
+        """The columns of a table in their order; empty if the table does not exist."""
         rows = self.run("warehouse/columns", name=table.name, dataset=table.dataset)
         return tuple(Column(str(name).lower(), str(type_)) for name, type_ in rows)
 
@@ -322,24 +322,24 @@ class Warehouse:
                 self.client.create_dataset()
 
     def confine_models(self) -> None:
-        """Lock an embedded engine before the SQL of a model reaches it.
+        """Restrict an embedded engine before it runs the SQL of a model.
 
-        From here on it opens no file but its own, loads no extension, writes no log, and changes no
-        setting but those that a run needs. This cannot be undone while the file is open, so what
-        lands files comes before it. On a server nothing is done: its roles decide.
+        It then opens no other file, loads no extension, writes no log, and changes only the
+        settings that a run needs. This cannot be undone while the file is open, so files are
+        loaded before it. On a server it has no effect, since the server's roles apply.
         """
         if self._confined or not self.engine.embedded:
             return
         if self._primary is not None:
             if not self._primary._confined:
-                # The engine is confined as a whole, and an extract still has files to load.
+                # The restriction covers the whole engine, and an extract still has to load files.
                 raise ModelNotRun(
                     "no model is run while objects are extracted",
                     hint="Run the same command again when the extract has ended.",
                 )
             return
-        self.run_script("warehouse/confine")
-        # DuckDB before 2.0 has no list of settings that stay open, and a run needs some.
+        self.run_script("warehouse/disable_external_access")
+        # DuckDB before 2.0 cannot exempt the settings that a run needs from the lock.
         if self.run("warehouse/has_setting", name="allowed_configs"):
             self.run_script("warehouse/lock_configuration")
         self._confined = True
@@ -348,7 +348,7 @@ class Warehouse:
         """Check that a bound model only computes rows from tables, and confine the engine.
 
         Raises:
-            NotAllowedInModel: It calls a function that does more.
+            NotAllowedInModel: It calls a function that does more than compute values.
         """
         self.confine_models()
         if isinstance(query, TableName):
@@ -371,31 +371,31 @@ class Warehouse:
         return frozenset(str(name) for (name,) in self.run("warehouse/stored_functions"))
 
     def describe(self, query: Binding) -> tuple[Column, ...]:
-        """The columns that a query gives, without running it.
+        """The columns of a query, without running it.
 
         Raises:
-            ModelDoesNotBind: The engine cannot bind it to the tables there are.
+            ModelDoesNotBind: The engine cannot bind it to the existing tables.
             NotAllowedInModel: It does more than compute rows from tables.
         """
         self.admit(query)
         view = self.temporary(f"described_{next(self._described)}")
-        # A view is named bare when it is made: an older DuckDB takes no other name.
-        made = TableName(None, view.name)
+        # Older versions of DuckDB accept only an unqualified name for a new temporary view.
+        unqualified = TableName(None, view.name)
         try:
-            self.run("warehouse/describe", tables={"described": made, "query": query})
+            self.run("warehouse/describe", tables={"described": unqualified, "query": query})
         except StatementRefused as error:
             message = error.message.removeprefix("warehouse/describe: ")
             refused = ModelDoesNotBind(message, hint=ModelDoesNotBind.hint)
             refused.detail = error.detail
             raise refused from None
         columns = self.columns_of(view)
-        self.run("warehouse/forget_described", tables={"described": view})
+        self.run("warehouse/drop_described", tables={"described": view})
         return columns
 
 
 @contextmanager
 def open_to_read(source: ProjectConfig | Warehouse, *, clock: Clock) -> Iterator[Warehouse]:
-    """The warehouse of a project, opened to read; an open warehouse is used as it is.
+    """The warehouse of a project, opened read-only; an open warehouse is yielded as it is.
 
     Raises:
         LockHeld: As of `open_warehouse`.
@@ -417,7 +417,7 @@ def open_warehouse(
     read_only: bool = False,
     wait_seconds_max: float | None = None,
 ) -> Iterator[Warehouse]:
-    """Open the project's warehouse; on DuckDB this takes the file.
+    """Open the project's warehouse; on DuckDB, no other process can open the file meanwhile.
 
     Args:
         project: The project.
@@ -449,7 +449,7 @@ def _open(
         try:
             warehouse = _connected(project, dlt.destinations.duckdb(connection))
             yield warehouse
-            # It may fail beside another connection. The next run tries again.
+            # It may fail while another connection is open. The next run tries again.
             with suppress(WarehouseFailed):
                 if not read_only:
                     _compact(warehouse)
@@ -464,7 +464,7 @@ def _open(
 
 
 def _compact(warehouse: Warehouse) -> None:
-    """Free the space of deleted rows by rewriting a table, once they are enough."""
+    """Rewrite tables in which the share of deleted rows exceeds the limit, to free their space."""
     for dataset, name, stored in warehouse.run("warehouse/large_tables", rows_min=ROW_GROUP_ROWS):
         table = {"counted": TableName(dataset, name)}
         ((rows,),) = warehouse.run("warehouse/count_rows", tables=table)
@@ -478,7 +478,7 @@ def _connected(project: ProjectConfig, destination: Any) -> Warehouse:
     name = project.settings.warehouse
     try:
         if destination is None:
-            # Said by the project where it can, since dlt does not read the files of a target.
+            # The project raises its own error first, since dlt does not read a target's files.
             destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
         warehouse = Warehouse(project, destination)
     except Exception as error:
@@ -489,8 +489,8 @@ def _connected(project: ProjectConfig, destination: Any) -> Warehouse:
 
 def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
     if isinstance(error, UnknownDestinationModule):
-        known = did_you_mean(name, dlt.destinations.__all__)
-        return ConfigurationError(f'dlt knows no warehouse "{name}".{known}')
+        suggestion = did_you_mean(name, dlt.destinations.__all__)
+        return ConfigurationError(f'dlt knows no warehouse "{name}".{suggestion}')
     if isinstance(error, ConfigFieldMissingException):
         return MissingCredential(
             f"destination.{name}.credentials is missing or incomplete",
@@ -504,7 +504,7 @@ def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
             hint=f"Install it with: {command}",
         )
     said = str(error).strip().splitlines()
-    # A server's own words on a connection name the host, the user and the database.
+    # A server's own message about a connection contains the host, the user and the database.
     reason = (
         said[0] if said and said[0].startswith("connection to server") else describe_error(error)
     )
@@ -527,7 +527,7 @@ def _open_duckdb(
         raise NothingLanded(f"There is no {file.name} yet: nothing has landed in the warehouse")
     file.parent.mkdir(parents=True, exist_ok=True)
     config: dict[str, str | bool | int | float | list[str]] = {
-        # A file made by DuckDB 2 can be opened by DuckDB 1.5 too.
+        # DuckDB 1.5 can open a file with this storage version too.
         "storage_compatibility_version": "v1.5.0",
         "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
         "preserve_insertion_order": False,
@@ -556,7 +556,7 @@ def _open_duckdb(
 
 
 def _memory_bytes() -> int:
-    """What this machine has, or what its container may use where that is less."""
+    """The memory of this machine, or the limit of its container if that is lower."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:
         allowed = int(CONTAINER_MEMORY.read_text())

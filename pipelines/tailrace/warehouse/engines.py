@@ -1,6 +1,6 @@
-"""The one table of how engines behave; what they say differently is in `sql/` and `translation`.
+"""The behaviour of each engine. Differences in SQL are in `sql/` and `models/transpile`.
 
-A dialect that is not in the table has the defaults, which promise the least.
+A dialect that is not in the table has the defaults, which assume the least.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ class Engine:
     """How an engine behaves.
 
     Attributes:
-        temporary: Where it keeps the temporary tables of a session. They are named in full, so
-            that a table of the same name in another place is never taken for one of them.
-        embedded: It is a file that one process opens, so there is only one writer. Tailrace
-            manages its memory and storage.
-        loses_sessions: dlt resets the session after a statement that failed, and its temporary
-            tables are gone.
-        writes_messages: Its JSON is known letter by letter, so that it may write messages itself.
+        temporary: The schema of a session's temporary tables. Statements name it, so that a table
+            of the same name in another schema is never used instead.
+        embedded: The database is a file that one process opens, so there is only one writer.
+            Tailrace manages its memory and storage.
+        loses_sessions: dlt resets the session after a statement that failed, which drops its
+            temporary tables.
+        writes_messages: The exact bytes of its JSON are known, so that it may render messages.
     """
 
     temporary: str | None = None
@@ -37,7 +37,7 @@ ENGINES: Mapping[str, Engine] = {
 
 
 def engine_of(dialect: str) -> Engine:
-    """How the engine behaves that sqlglot calls by this name.
+    """The behaviour of the engine with this sqlglot dialect.
 
     >>> engine_of("duckdb").embedded, engine_of("snowflake").embedded
     (True, False)

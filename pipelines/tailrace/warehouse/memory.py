@@ -1,8 +1,8 @@
-"""How much of what it reads and writes an embedded DuckDB keeps in memory during a run.
+"""The memory limit of an embedded DuckDB during a run.
 
-It keeps every block until its limit is near, however often the block is used. A delivery reads
-each page once and writes ranges, and a first plan has no members to join with: what they keep
-serves nothing, and grows with the audience.
+DuckDB keeps every block that it read or wrote until its limit is near. A delivery reads each page
+once, and a first plan has no members to join with, so those cached blocks are never used again and
+only grow with the audience.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Enough to write two million members of ten columns at an unhindered pace.
+# Enough to write two million members with ten columns without a loss of speed.
 LOW_MEGABYTES = 56
-# A thread holds a row group of its own while it writes.
+# Each thread that writes keeps a row group in memory.
 LOW_THREADS = 2
-# What a reader beside the run may use on top of it.
+# Additional memory while another session reads during the run.
 READ_MEGABYTES = 64
 
 
 class MemoryLimit:
-    """The limit of the session's memory; on other warehouses than DuckDB nothing is done."""
+    """Sets the session's memory limit. It has no effect on warehouses other than DuckDB."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
@@ -41,7 +41,7 @@ class MemoryLimit:
 
     @contextmanager
     def reading(self, beside: Warehouse) -> Iterator[None]:
-        """A little more memory while another thread reads in a session beside the run's."""
+        """Raise the limit while another thread reads in a second session."""
         self._set_reads(beside, reads=True)
         try:
             yield
@@ -50,7 +50,7 @@ class MemoryLimit:
 
     @contextmanager
     def low_memory(self) -> Iterator[None]:
-        """Little memory, for what needs no more."""
+        """Lower the limit until the block ends."""
         before = self._is_low
         self._set(low=True)
         try:
@@ -59,9 +59,9 @@ class MemoryLimit:
             self._set(low=before)
 
     def run_low_memory(self, step: Callable[[], T]) -> T:
-        """A step in little memory; again in all that is allowed, where that was too little.
+        """Run a step with the low limit, and again with the full one if that was too low.
 
-        The step leaves nothing behind where it fails, so that it may be repeated.
+        A step that fails must leave nothing behind, so that it can be repeated.
         """
         before = self._is_low
         try:
@@ -77,7 +77,7 @@ class MemoryLimit:
             self._set(low=before)
 
     def release(self) -> bool:
-        """All that is allowed from now on, where little was too little; whether that is more."""
+        """Return to the full limit; whether it was lower before."""
         was_low = self._is_low
         self._set(low=False)
         return was_low and not self._is_low
@@ -96,7 +96,7 @@ class MemoryLimit:
                 self._warehouse.run("landing/set_threads", threads=threads)
                 self._warehouse.run("landing/set_memory_limit", memory_limit=limit)
             except WarehouseFailed as error:
-                # What is in use does not fit: the run goes on with what it has.
+                # Memory in use exceeds the new limit, so the limit stays.
                 log.info("%s; memory stays as it is", error.message)
                 return
             self._is_low = low

@@ -31,9 +31,9 @@ from tailrace.clock import format_utc
 from tailrace.errors import StatementInvalid
 from tailrace.warehouse.sql_files import WRITTEN_IN, named_statement
 
-# Before each alias of a statement: no column of an audience may begin with it.
+# The prefix of each alias in a statement. No column of an audience may begin with it.
 ALIAS_PREFIX = "tr__"
-# The place of a value or of a query in rendered text: no statement holds such characters.
+# The place of a value or of a query in rendered text. No statement contains these characters.
 _MARKED = re.compile("'\x1f(\\w+)\x1f'|\x1e(\\w+)\x1e")
 
 
@@ -46,7 +46,7 @@ _DECIMAL = re.compile(r"(?i)(NUMERIC|DECIMAL)(\([\d, ]+\))?")
 class Column:
     """A column of a table or of a query: its name in lower case and its type as SQL.
 
-    `label` is what `'_LABEL'` stands for beside it.
+    `label` replaces `'_LABEL'` in the same expression.
     """
 
     name: str
@@ -69,7 +69,7 @@ class TableName:
 
 
 Binding = TableName | exp.Query
-# Bound to a table, it leaves a mark where the text of a query is to stand.
+# Bound to a table, it leaves a marker for the text of a query.
 OPEN = TableName(None, "\x1e")
 
 
@@ -86,11 +86,11 @@ def statement(
     """The statement `subject/name` of `sql/`, bound and rendered for a dialect.
 
     Raises:
-        StatementInvalid: The name stands for several statements, or a gap is left open.
+        StatementInvalid: The name has several statements, or a placeholder is not bound.
     """
     named = _names_in(name, dialect)
     bound = {table: binding for table, binding in (tables or {}).items() if table in named}
-    lists = {each: tuple(of) for each, of in (columns or {}).items() if each in named}
+    lists = {list_: tuple(of) for list_, of in (columns or {}).items() if list_ in named}
     queries = {t: binding for t, binding in bound.items() if not isinstance(binding, TableName)}
     left_open = tuple((t, None if t in queries else binding) for t, binding in bound.items())
     pieces = _pieces(name, dialect, left_open, tuple(lists.items()), column)
@@ -105,9 +105,9 @@ def _pieces(
     columns: tuple[tuple[str, tuple[Column, ...]], ...],
     column: Column | None,
 ) -> tuple[str | None, ...]:
-    """A statement rendered once for all values and queries: its text, cut at each of them.
+    """A statement rendered once for all values and queries: its text, split at each of them.
 
-    Text, a value's name, a query's name, text, and so on; of the two names one is None.
+    Text, a value's name, a query's name, text, and so on; one of the two names is None.
     """
     bound = {table: name or OPEN for table, name in tables}
     gaps = _Gaps(name, dialect, bound, dict(columns), None)
@@ -136,7 +136,7 @@ def _filled(
 
 
 class _Same:
-    """A query that equals itself only: comparing syntax trees is slower than rendering them."""
+    """A query compared by identity: comparing syntax trees is slower than rendering them."""
 
     __slots__ = ("query",)
 
@@ -173,7 +173,7 @@ def _literal_text(value: Any, dialect: str) -> str:
     if type(value) is int and value >= 0:
         return str(value)
     node = literal(value)
-    # A minus before it must not become the beginning of a comment.
+    # A minus in front of a negative number would begin a comment.
     whole = exp.paren(node, copy=False) if isinstance(node, exp.Neg) else node
     return whole.sql(dialect=dialect, copy=False)
 
@@ -188,7 +188,7 @@ def query(
     column: Column | None = None,
     **values: Any,
 ) -> exp.Query:
-    """The SELECT `subject/name` of `sql/`, bound, to be bound in turn as a table of another one."""
+    """The SELECT `subject/name` of `sql/`, bound, for use as a table of another statement."""
     gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
     tree = gaps.fill(_the_one(name, dialect), column)
     if not isinstance(tree, exp.Query):
@@ -219,7 +219,7 @@ def rendered(query: exp.Query, dialect: str) -> str:
 
 
 def literal(value: Any) -> exp.Expr:
-    """A Python value as a node that can never be read as SQL."""
+    """A Python value as a literal node, which is never parsed as SQL."""
     if isinstance(value, datetime):
         return exp.cast(exp.Literal.string(format_utc(value)), "TIMESTAMPTZ", dialect=WRITTEN_IN)
     if value is None or isinstance(value, bool | int | float | str | Decimal):
@@ -235,7 +235,7 @@ def _parsed(name: str, dialect: str) -> tuple[exp.Expr, ...]:
 
 
 def _with_own_aliases(tree: exp.Expr) -> exp.Expr:
-    """Aliases that no column is called by: `d.seq` would be a part of a column d, not of a row."""
+    """Prefix the aliases: with a column named d, `d.seq` would be a field of that column."""
     own = [n for n in tree.find_all(exp.TableAlias) if not isinstance(n.parent, exp.CTE)]
     aliases = {node.name for node in own if node.name}
     for column in tree.find_all(exp.Column):
@@ -249,11 +249,11 @@ def _with_own_aliases(tree: exp.Expr) -> exp.Expr:
 
 @lru_cache(maxsize=256)
 def _names_in(name: str, dialect: str) -> frozenset[str]:
-    """Every name in a statement: what else is bound, the statement does not depend on."""
-    found: set[str] = set()
+    """Every name in a statement. Other bindings do not affect it."""
+    names: set[str] = set()
     for tree in _parsed(name, dialect):
-        found |= {node.name.removeprefix("old__") for node in tree.find_all(exp.Identifier)}
-    return frozenset(found)
+        names |= {node.name.removeprefix("old__") for node in tree.find_all(exp.Identifier)}
+    return frozenset(names)
 
 
 def _the_one(name: str, dialect: str) -> exp.Expr:
@@ -274,12 +274,12 @@ class _Gaps:
     dialect: str
     tables: Mapping[str, Binding]
     columns: Mapping[str, Sequence[Column]]
-    # Without values, each leaves its mark in the text.
+    # Without values, each placeholder leaves its marker in the text.
     values: Mapping[str, Any] | None
 
     def fill(self, tree: exp.Expr, column: Column | None = None) -> exp.Expr:
-        """The tree with every gap filled, lists first so that what they repeat is bound too, and
-        tables last, so that what a bound model holds is never read as a gap of ours."""
+        """Fill every placeholder: lists first, so that the repeated expressions are bound too, and
+        tables last, so that names inside a bound model are never read as placeholders."""
         for call in list(tree.find_all(exp.Anonymous)):
             self._fill_call(call)
         for schema in list(tree.find_all(exp.Schema)):
@@ -310,25 +310,25 @@ class _Gaps:
             return
         list_, template, *rest = call.expressions
         columns = self._list(list_.name)
-        made = [_of_column(template, column, self.dialect) for column in columns]
+        nodes = [_of_column(template, column, self.dialect) for column in columns]
         if shape == "EVERY_COLUMN":
-            call.replace(exp.paren(exp.and_(*made)) if made else exp.true())
+            call.replace(exp.paren(exp.and_(*nodes)) if nodes else exp.true())
         elif shape == "ANY_COLUMN":
-            call.replace(exp.paren(exp.or_(*made)) if made else exp.false())
+            call.replace(exp.paren(exp.or_(*nodes)) if nodes else exp.false())
         else:
             prefix = rest[0].name if rest else ""
-            _splice(call, _named(call, made, columns, prefix))
+            _splice(call, _named(call, nodes, columns, prefix))
 
     def _fill_schema(self, schema: exp.Schema) -> None:
         filled: list[exp.Expr] = []
-        for each in schema.expressions:
-            if isinstance(each, exp.Identifier) and each.name in self.columns:
-                filled += [_identifier(c.name) for c in self.columns[each.name]]
-            elif isinstance(each, exp.Identifier) and each.name.startswith("old__"):
-                list_ = each.name.removeprefix("old__")
+        for node in schema.expressions:
+            if isinstance(node, exp.Identifier) and node.name in self.columns:
+                filled += [_identifier(c.name) for c in self.columns[node.name]]
+            elif isinstance(node, exp.Identifier) and node.name.startswith("old__"):
+                list_ = node.name.removeprefix("old__")
                 filled += [_identifier(f"old__{c.name}") for c in self._list(list_)]
             else:
-                filled.append(each)
+                filled.append(node)
         schema.set("expressions", filled)
 
     def _fill_table(self, table: exp.Table) -> None:
@@ -354,12 +354,11 @@ def _identifier(name: str) -> exp.Identifier:
 
 
 def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
-    made = template.copy()
-    # The copy needs a parent, or replacing its topmost node would not be seen.
-    holder = exp.Paren(this=made)
+    # The copy needs a parent: a root node cannot be replaced.
+    holder = exp.Paren(this=template.copy())
     for name in list(holder.find_all(exp.Identifier)):
         if name.quoted:
-            # A column that stands there already, whatever it is called.
+            # A quoted name is a column that was bound before.
             continue
         if name.name == "_":
             name.replace(_identifier(column.name))
@@ -400,10 +399,10 @@ def _as_sent(value: exp.Expr, column: Column, dialect: str) -> exp.Expr:
 
 
 def _named(
-    call: exp.Anonymous, made: list[exp.Expr], columns: Sequence[Column], prefix: str
+    call: exp.Anonymous, nodes: list[exp.Expr], columns: Sequence[Column], prefix: str
 ) -> Iterator[exp.Expr]:
     projected = isinstance(call.parent, exp.Select) and call.arg_key == "expressions"
-    for node, column in zip(made, columns, strict=True):
+    for node, column in zip(nodes, columns, strict=True):
         wanted = prefix + column.name
         if projected and not (isinstance(node, exp.Column) and node.name == wanted):
             yield exp.alias_(node, wanted, quoted=True)
@@ -412,9 +411,9 @@ def _named(
 
 
 def _ordered_like(ordered: exp.Expr, node: exp.Expr) -> exp.Expr:
-    made = ordered.copy()
-    made.set("this", node)
-    return made
+    result = ordered.copy()
+    result.set("this", node)
+    return result
 
 
 def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
@@ -429,11 +428,11 @@ def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
     if not isinstance(siblings, list):
         raise StatementInvalid("EACH_COLUMN stands where only one expression fits")
     spliced: list[exp.Expr] = []
-    for each in siblings:
-        spliced += list(nodes) if each is stands else [each]
+    for sibling in siblings:
+        spliced += list(nodes) if sibling is stands else [sibling]
     if type(parent) is exp.Concat:
-        # What joins what was joined copies each text twice.
-        spliced = [part for each in spliced for part in _joined(each)]
+        # A nested CONCAT would copy each text twice.
+        spliced = [part for node in spliced for part in _joined(node)]
     parent.set(key, spliced)
 
 
