@@ -19,9 +19,9 @@ HOMONYMS = re.compile(r"[A-Z]\w+ Lane\b|--afresh|`[\w/]+::\w+`")
 # Uses that are still to be replaced, at most, by package or folder. A number only shrinks.
 REMAINING = {
     "cli": 0,
-    "destinations": 1,
+    "destinations": 0,
     "docs": 0,
-    "encoding": 10,
+    "encoding": 0,
     "ledger": 5,
     "plan": 1,
     "reporting": 0,

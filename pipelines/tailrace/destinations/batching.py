@@ -1,4 +1,4 @@
-"""Cuts a stream of transitions into requests, and the results that come back for them."""
+"""Cuts a stream of transitions into batches, and the verdicts of a delivered batch."""
 
 from __future__ import annotations
 

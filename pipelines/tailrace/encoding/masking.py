@@ -23,7 +23,7 @@ anonymousId audience_key categoryPreferences collection computation_class comput
 computation_key consent context email encoding event externalIds groupId id integrations
 messageId namespace personas previous properties row space_id timestamp traits type userId
 """
-# These two are the header's own words.
+# These two come from the header.
 PLAIN_NAMES = ("type", "event")
 
 
@@ -52,7 +52,7 @@ class Masker:
         )
 
     def row(self, kind: str, values: Mapping[str, Any]) -> str:
-        """A row of which no message could be made."""
+        """A row from which no message could be built."""
         return _written({"type": kind, "row": self._masked(dict(values))})
 
     def _masked(self, value: Any) -> Any:

@@ -99,7 +99,7 @@ def sha256(text: str, *, normalize: str = "email", salt: str | None = None) -> s
 
 
 def mask(text: str) -> str:
-    """Enough to recognise a value that one knows: `j***@example.com`, `***00`, `A***`."""
+    """The first letters or last digits of a value: `j***@example.com`, `***00`, `A***`."""
     name, at, domain = text.strip().rpartition("@")
     if at and name and domain:
         return f"{name[0]}***@{domain}"

@@ -1,4 +1,4 @@
-"""The one strict way from a warehouse value to JSON.
+"""Encodes warehouse values as JSON; values that JSON cannot hold are counted or refused.
 
 | value                              | in the payload                                              |
 | ---------------------------------- | ----------------------------------------------------------- |
@@ -44,23 +44,22 @@ DECIMAL_DIGITS_MAX = 15
 # Stands for a date or timestamp that Python's classes cannot hold: infinity, BC, beyond 9999.
 OUT_OF_RANGE = math.nan
 
-# The classes that orjson writes as the table says. What is wrong with one of their values (an
-# integer beyond 2^53, half a surrogate pair) makes `dumps` fail, which is where it is put right:
-# the common row pays nothing for the rare one.
+# The classes that orjson writes as the table says. A value that it refuses (an integer beyond 2^53,
+# half a surrogate pair) makes `dumps` fail and is repaired there, so other rows need no check.
 PLAIN = frozenset({str, int, bool, NoneType, date, UUID})
 _OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 _STRICT = _OPTIONS | orjson.OPT_STRICT_INTEGER
 
 
 class Encoder:
-    """Encodes values and counts what could not travel unchanged."""
+    """Encodes values and counts those that could not be sent unchanged."""
 
     def __init__(self) -> None:
         self.nulled = 0
         self.repaired = 0
 
     def encode(self, value: Any) -> Any:
-        """What orjson writes without a decision of its own."""
+        """A value in the classes that `dumps` writes as the table says."""
         kind = value.__class__
         if kind in PLAIN:
             return value
@@ -146,16 +145,16 @@ class Encoder:
 
     def _subclass(self, value: Any) -> Any:
         """A value of a class that derives from a known one, as enums and drivers' own types do."""
-        for known in _BASES:
-            if isinstance(value, known):
-                return self.encode(known(value))
-        for known, to_text in _TEXTS.items():
-            if isinstance(value, known):
+        for base in _BASES:
+            if isinstance(value, base):
+                return self.encode(base(value))
+        for base, to_text in _TEXTS.items():
+            if isinstance(value, base):
                 return to_text(value)
         raise UnsupportedValue(f"JSON cannot carry a {type(value).__name__}")
 
     def _repaired(self, document: Any) -> Any:
-        """The same document without what a reader could not hold."""
+        """The same document with integers beyond 2^53 as text, and without half surrogate pairs."""
         if isinstance(document, str):
             return self._whole(document)
         if isinstance(document, dict):
@@ -179,7 +178,7 @@ class Encoder:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are one to the ledger: NULL is NULL, NaN is NaN, 1.50 is 1.5."""
+    """Whether the ledger stores two values as equal: NULL is NULL, NaN is NaN, 1.50 is 1.5."""
     if one is other:
         return True
     if one is None or other is None:
@@ -191,7 +190,7 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if {one.__class__, other.__class__} == {float, Decimal}:
-        # A column that was widened from decimal to double holds what it held.
+        # A column that was widened from decimal to double has the same values.
         return float(one) == float(other)
     return bool(one == other)
 
@@ -228,7 +227,7 @@ def equal_when_sent(one: Any, other: Any) -> bool:
 def moment(value: datetime) -> str:
     """A timestamp in UTC, with its zone."""
     utc = value if value.tzinfo is None else _in_utc(value)
-    # The first and the last day there is may not fit into UTC; their own offset says the same.
+    # The first and the last day of the range may not fit into UTC, and keep their own offset.
     return utc if isinstance(utc, str) else utc.replace(tzinfo=None).isoformat() + "Z"
 
 
@@ -257,7 +256,7 @@ def _base64(value: bytes | bytearray | memoryview) -> str:
 
 
 _BASES: tuple[type[Any], ...] = (int, str, float, Decimal, list, tuple, dict)
-# A datetime is a date as well: it stands first.
+# A datetime is also a date, so it comes first.
 _TEXTS: dict[type, Callable[[Any], str]] = {
     datetime: moment,
     date: date.isoformat,
