@@ -6,7 +6,7 @@ may differ, such as the order inside a list, is a warning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -159,16 +159,103 @@ def _name(node: exp.Expr) -> str:
 
 
 def warnings(
-    query: exp.Query, *, sql: str = "", file: str | None = None
+    query: exp.Query,
+    *,
+    sql: str = "",
+    file: str | None = None,
+    unique: Collection[str] = ("id",),
+    grouped: Collection[str] = (),
+    key: Sequence[str] = (),
 ) -> tuple[ModelWarning, ...]:
-    """What may move from run to run: the order inside lists, picks, limits, sums of doubles."""
+    """What may differ from run to run: the order inside lists, picks, limits, rows that tie.
+
+    Args:
+        query: The SELECT.
+        sql: Its text, for the names of functions as the author wrote them.
+        file: Its file.
+        unique: The names of columns that differ in each row of their table.
+        grouped: The names of columns by which a part of it, or a model under it, is grouped.
+        key: The audience's key.
+    """
     found: dict[tuple[str, int], ModelWarning] = {}
     for node in query.walk():
-        for message, hint in _uncertainties(node, _written(node, sql)):
+        uncertainties = [*_uncertainties(node, _written(node, sql))]
+        if isinstance(node, exp.AnyValue) and _is_one_value(node, unique):
+            uncertainties = []
+        if isinstance(node, exp.Window) and _has_ties(node, {*unique, *grouped}, key):
+            last = ", ".join(key) or "id"
+            message = (
+                f"{_name(_windowed(node))}() may take rows that tie in another order each time"
+            )
+            uncertainties.append((message, f"Add a unique column to ORDER BY, such as: {last}"))
+        for message, hint in uncertainties:
             line = line_of(node)
             warning = ModelWarning(message=message, hint=hint, file=file, line=line)
             found.setdefault((message, line), warning)
     return tuple(sorted(found.values(), key=lambda each: each.line or 0))
+
+
+def with_aliases(query: exp.Query, names: Collection[str]) -> frozenset[str]:
+    """The names of columns, and those under which a SELECT and its parts give the same columns.
+
+    Names are compared without their tables: a warning that may be wrong is left out.
+    """
+    known = set(names)
+    for node in query.find_all(exp.Alias):
+        if isinstance(node.this, exp.Column) and node.this.name.lower() in known:
+            known.add(node.alias.lower())
+    return frozenset(known)
+
+
+def group_columns(query: exp.Query) -> frozenset[str]:
+    """The columns that alone are a GROUP BY of a SELECT or a part of it."""
+    return frozenset(
+        group.expressions[0].name.lower()
+        for group in query.find_all(exp.Group)
+        if len(group.expressions) == 1 and isinstance(group.expressions[0], exp.Column)
+    )
+
+
+def _has_ties(node: exp.Window, unique: Collection[str], key: Sequence[str]) -> bool:
+    """Whether a window takes its rows in an order that may leave some of them equal."""
+    function, order = _windowed(node), node.args.get("order")
+    if not isinstance(function, _IN_ORDER) or order is None:
+        return False
+    ordered = [item.this if isinstance(item, exp.Ordered) else item for item in order.expressions]
+    if isinstance(function, exp.FirstValue | exp.LastValue) and function.this in ordered:
+        return False
+    parts = node.args.get("partition_by") or ()
+    sorted_by = _column_names(ordered)
+    by = sorted_by | _column_names(parts)
+    select = node.find_ancestor(exp.Select)
+    group = select.args.get("group") if select else None
+    grouped = _column_names(group.expressions) if group else set()
+    composite = len(key) > 1 and set(key) <= by
+    return not (
+        sorted_by & {*unique, *(key if len(key) == 1 else ())}
+        or composite
+        or (grouped and grouped <= by)
+        or any(isinstance(item, exp.Star) for item in ordered)
+    )
+
+
+def _is_one_value(node: exp.AnyValue, unique: Collection[str]) -> bool:
+    """Whether the rows of a group are one row of the column's table, grouped by a unique column."""
+    select = node.find_ancestor(exp.Select)
+    group = select.args.get("group") if select else None
+    column = node.this.this if isinstance(node.this, exp.HavingMax) else node.this
+    if group is None or not isinstance(column, exp.Column):
+        return False
+    return any(
+        isinstance(item, exp.Column)
+        and item.table == column.table
+        and (item.name.lower() in unique or item == column)
+        for item in group.expressions
+    )
+
+
+def _column_names(nodes: Iterable[exp.Expr]) -> set[str]:
+    return {column.name.lower() for node in nodes for column in node.find_all(exp.Column)}
 
 
 def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarning, ...]:

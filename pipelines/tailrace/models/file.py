@@ -19,7 +19,6 @@ from tailrace.models.determinism import (
     VOLATILE,
     ModelWarning,
     find_nondeterminism,
-    warnings,
 )
 from tailrace.models.parse import line_of, read_select, tables
 from tailrace.models.splice import Edit, edited
@@ -142,7 +141,6 @@ def read_model(path: Path, folder: Path) -> Model:
         owner=values.get("owner"),
         tags=tuple(values.get("tags") or ()),
         audience=audience,
-        warnings=warnings(query, sql=taken.sql, file=file),
         violations=tuple(_not_allowed(query, taken.sql, file)) if dialect == "duckdb" else (),
         query=query,
     )

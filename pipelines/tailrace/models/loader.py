@@ -26,7 +26,7 @@ from tailrace.errors import (
     UnknownModel,
 )
 from tailrace.models.columns import Columns, columns_of, unknown_columns
-from tailrace.models.determinism import double_sums
+from tailrace.models.determinism import double_sums, group_columns, warnings, with_aliases
 from tailrace.models.file import (
     Model,
     declared_name,
@@ -220,10 +220,29 @@ def load_models(folder: Path, *, objects: Sequence[str] | None = None) -> Models
         found += model.violations
         errors.setdefault(name, []).extend(found)
     columns: dict[str, Columns] = {}
+    unique: dict[str, frozenset[str]] = {}
+    grouped: dict[str, frozenset[str]] = {}
     for name in _in_order(models, errors):
+        query, below = models[name].query, models[name].depends_on
+        unique[name] = with_aliases(query, {"id"}.union(*(unique.get(n, ()) for n in below)))
+        groups = group_columns(query).union(*(grouped.get(n, ()) for n in below))
+        grouped[name] = with_aliases(query, groups)
+        models[name] = _with_warnings(models[name], unique[name], grouped[name])
         models[name], columns[name], found = _with_columns(models[name], columns)
         errors.setdefault(name, []).extend(found)
     return _models(models, columns, audiences, errors)
+
+
+def _with_warnings(model: Model, unique: Collection[str], grouped: Collection[str]) -> Model:
+    found = warnings(
+        model.query,
+        sql=model.source,
+        file=model.file,
+        unique=unique,
+        grouped=grouped,
+        key=model.audience.key if model.audience else (),
+    )
+    return replace(model, warnings=found)
 
 
 def _with_columns(
@@ -232,8 +251,8 @@ def _with_columns(
     """A model with its columns and warnings, as far as its SQL tells, and errors about columns."""
     columns = columns_of(model.query, known, dialect=model.dialect)
     sums = double_sums(columns.tree, file=model.file) if columns.tree else ()
-    warnings = tuple(sorted((*model.warnings, *sums), key=lambda warning: warning.line or 0))
-    model = replace(model, columns=columns.names, warnings=warnings)
+    every = tuple(sorted((*model.warnings, *sums), key=lambda warning: warning.line or 0))
+    model = replace(model, columns=columns.names, warnings=every)
     errors: list[ModelError] = []
     if columns.tree:
         errors += unknown_columns(columns.tree, known, file=model.file)
