@@ -100,7 +100,7 @@ class _Narrator:
 
     def _moved(self, ledger: Ledger, run_id: str, audience: str) -> dict[str, list[str]]:
         rows = ledger.warehouse.run(
-            "reporting/moved",
+            "reporting/run_transitions",
             tables={"outbox": ledger.outbox(audience), "runs": ledger.tables["runs"]},
             columns={"keys": (Column("contact_id"),)},
             run_id=run_id,
