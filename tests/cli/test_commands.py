@@ -58,7 +58,7 @@ def nobody_s_url() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def test_a_run_is_planned_done_told_and_quiet_the_second_time(
+def test_a_run_is_planned_delivered_reported_and_empty_the_second_time(
     command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
 ) -> None:
     landed = json.loads(command("extract", "--json", cwd=project, **settings).stdout)
@@ -159,7 +159,7 @@ answer(sys.argv[1:])
 """
 
 
-def test_a_table_that_is_half_loaded_anew_holds_who_reads_it(
+def test_an_unfinished_full_refresh_blocks_the_audiences_that_read_the_table(
     command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
 ) -> None:
     """An extract that died while it replaced a table: nobody exits until another came through."""
@@ -302,7 +302,7 @@ def test_a_moment_is_taken_as_a_result_prints_it(command: Any, tmp_path: Path) -
         assert 2 == members("yesterday")[0]
 
 
-def test_reset_wants_to_be_told_whether_to_send(command: Any, project: Path) -> None:
+def test_reset_requires_a_choice_whether_to_send(command: Any, project: Path) -> None:
     done = command("reset", "vip_contacts", cwd=project)
     assert 2 == done.returncode
     assert "--send" in done.stderr
@@ -429,7 +429,7 @@ def test_a_guard_that_is_not_there_cannot_be_allowed(
     ],
     ids=["syntax", "header key", "column", "model"],
 )
-def test_a_mistake_in_a_model_is_told_with_its_place_before_anything_starts(
+def test_an_error_in_a_model_is_reported_with_its_place_before_the_run(
     before: str, after: str, expected: str, command: Any, project: Path, settings: dict[str, str]
 ) -> None:
     file = project / "models" / "audiences" / "vip_contacts.sql"

@@ -86,7 +86,7 @@ def test_a_held_audience_says_what_was_seen_and_the_limit() -> None:
     assert "override it once with --allow vip_contacts:max_exited\n" in said
 
 
-def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
+def test_a_change_without_data_is_shown_with_the_setting_that_decided() -> None:
     choices = {
         "on_definition_change": {"choice": "hold", "decided_by": "header"},
         "on_mapping_change": {"choice": "accept", "decided_by": "default"},
@@ -101,7 +101,7 @@ def test_a_change_beside_the_data_is_told_with_who_decided_about_it() -> None:
         assert "on_mapping_change" not in said
 
 
-def test_a_guard_that_was_let_pass_is_told() -> None:
+def test_an_overridden_guard_is_shown() -> None:
     guard = {"name": "max_exited", "seen": 528, "limit": 220, "held": False, "allowed": True}
     said = shown(result("sync", audience(guards=[guard])))
     assert "vip_contacts: max_exited (528 > 220) overridden by --allow\n" in said
@@ -169,7 +169,7 @@ def test_the_comment_fits_into_64_kb_and_loses_the_calm_ones_first(count: int) -
     assert ("more audiences" in said) == (count == 5_000)
 
 
-def test_the_comment_calls_nobody_and_breaks_no_table() -> None:
+def test_the_comment_mentions_no_user_and_breaks_no_table() -> None:
     error = {"error": "ModelError", "message": "@everyone | <img src=x> `x`"}
     said = markdown.markdown(result(errors=[error]), None)
     assert "@everyone" not in said

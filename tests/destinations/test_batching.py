@@ -72,7 +72,7 @@ def test_transitions_without_calls_end_somewhere() -> None:
     assert [BATCH_MEMBERS_MAX, 1] == [len(batch.members) for batch in found]
 
 
-def test_who_has_no_calls_is_nobody() -> None:
+def test_a_member_without_messages_is_in_no_batch() -> None:
     """Transitions without calls part no user, and are no user that batches wait for."""
     rows = [member(0, 10, user="a"), member(1, 10, user="b"), member(2, user="")]
     rows += [member(3, 10, user="b"), member(4, 10, user="b")]

@@ -262,7 +262,7 @@ def test_a_rejection_comes_before_its_range(target: SegmentSimulator) -> None:
     assert [Rejected, Acknowledged] == [type(each) for each in verdicts]
 
 
-def test_doubt_is_remembered_until_the_rejection(target: SegmentSimulator) -> None:
+def test_an_unconfirmed_attempt_marks_the_later_rejection(target: SegmentSimulator) -> None:
     """A row that may have arrived with a broken attempt is rejected as unconfirmed."""
     target.faults.append(Fault(cut="after", nth=1))
     target.faults.append(Fault(poison={"traits.seq": 2}, status=400))
@@ -421,7 +421,9 @@ def test_a_wait_longer_than_the_patience_is_not_begun(
     assert (1, 0) == (len(target.requests), clock.slept_seconds)
 
 
-def test_nobody_there_is_told_soon(target: SegmentSimulator, clock: HurriedClock) -> None:
+def test_an_unreachable_server_is_reported_soon(
+    target: SegmentSimulator, clock: HurriedClock
+) -> None:
     """A host that never answered is not waited for as long as one that is down."""
     target.close()
     with pytest.raises(Unreachable, match="connection refused") as caught:

@@ -307,7 +307,7 @@ def test_only_what_was_delivered_moves_a_member(desk: Desk, clock: TickingClock)
     )
 
 
-def test_a_refusal_counts_on_until_it_is_settled(desk: Desk, clock: TickingClock) -> None:
+def test_a_rejection_adds_attempts_until_it_is_resolved(desk: Desk, clock: TickingClock) -> None:
     """It keeps the moment it was first seen; what was delivered after it resolves it."""
     desk.deliver(rejected=["c2"])
     for _ in range(2):
@@ -328,7 +328,7 @@ def test_a_refusal_counts_on_until_it_is_settled(desk: Desk, clock: TickingClock
     assert (0, 0) == desk.ledger.unresolved_counts("people")
 
 
-def test_a_doubt_lasts_until_a_later_attempt_is_known(desk: Desk) -> None:
+def test_an_attempt_is_unconfirmed_until_a_later_outcome_is_known(desk: Desk) -> None:
     """It follows the last attempt; a plain refusal leaves it where it was."""
     desk.deliver()
     desk.script("UPDATE salesforce.contact SET city = 'a' WHERE id = 'c1'")
@@ -344,7 +344,7 @@ def test_a_doubt_lasts_until_a_later_attempt_is_known(desk: Desk) -> None:
     assert (0, 0) == desk.ledger.unresolved_counts("people")
 
 
-def test_nothing_advances_before_everything_is_settled(desk: Desk) -> None:
+def test_the_snapshot_advances_only_after_the_whole_delivery(desk: Desk) -> None:
     """A gap is named, and the members stay as they were."""
     _, written = desk.save_plan()
     desk.acknowledge(written, 1, 1)
@@ -426,7 +426,7 @@ def test_the_outbox_is_read_in_pages_and_in_order(
     ]
 
 
-def test_every_settled_run_adds_up(desk: Desk) -> None:
+def test_the_counts_of_every_finished_run_add_up(desk: Desk) -> None:
     """Planned is sent and rejected, or held: as one query over the ledger."""
     desk.deliver(rejected=["c1"])
     desk.script("UPDATE salesforce.contact SET city = 'x'")

@@ -138,7 +138,7 @@ def test_a_dead_owner_on_this_machine_is_replaced_at_once(shared: Desk) -> None:
     assert "me" == read_lock(shared.ledger).owner
 
 
-def test_whoever_can_write_to_an_embedded_file_may() -> None:
+def test_a_process_with_the_embedded_file_open_gets_the_lock() -> None:
     """The lock that a killed run left in a DuckDB file keeps nobody out."""
     lease = Lease(
         owner="somebody",
@@ -216,7 +216,7 @@ def test_a_run_that_lost_its_lock_writes_nothing_more(shared: Desk) -> None:
     """It slept through its lease, another took over, and its next transaction does not begin."""
     with (
         lock(shared.ledger, owner="me", run_id="run-1", clock=StandingClock()),
-        pytest.raises(LockHeld, match="run-2 took the lock over"),
+        pytest.raises(LockHeld, match="run-2 took the lock"),
     ):
         with shared.warehouse.transaction():
             shared.warehouse.execute("UPDATE tailrace.lock SET process = 1")

@@ -44,7 +44,7 @@ def entered(shop: Shop) -> list[str]:
     return sorted(e["userId"] for e in shop.arrived() if e.get("event") == "Segment Entered")
 
 
-def test_who_comes_back_after_a_purge_is_told_under_an_id_of_its_own(shop: Shop) -> None:
+def test_a_member_that_returns_after_a_purge_has_a_new_message_id(shop: Shop) -> None:
     """Segment remembers ids for a day: for so long a purge keeps the tombstones."""
     shop.sync()
     shop.land(ROWS[:2])
@@ -57,7 +57,7 @@ def test_who_comes_back_after_a_purge_is_told_under_an_id_of_its_own(shop: Shop)
     assert ["c3"] == entered(shop)
 
 
-def test_an_audience_that_comes_back_is_told_under_ids_of_its_own(shop: Shop) -> None:
+def test_an_audience_that_returns_has_new_message_ids(shop: Shop) -> None:
     """Retired and run again on the same day: whoever enters, at once or later, arrives."""
     shop.sync()
     shop.land(ROWS[:2])
@@ -147,7 +147,7 @@ def test_a_name_that_cannot_be_taken_is_refused(shop: Shop, name: str) -> None:
     assert ["held", "others", "people"] == [each["audience"] for each in _standing(shop)]
 
 
-def test_a_name_waits_for_a_delivery_that_is_not_settled(shop: Shop) -> None:
+def test_a_name_is_released_after_a_pending_delivery(shop: Shop) -> None:
     """The ids of what is on its way hold the old name; the file may have the new one already."""
     shop.environ |= {
         "DESTINATION__SEGMENT__HOST": "http://127.0.0.1:9",

@@ -105,14 +105,14 @@ def test_one_statement_reads_what_is_in_order() -> None:
     assert [(1, 10_000), (4_001, 8_000), (8_001, 10_000)] == swapped.asked
 
 
-def test_wide_rows_are_asked_for_in_short_stretches() -> None:
+def test_wide_rows_are_read_in_small_batches() -> None:
     stored = Stored(range(1, 3_001), piece_rows=outbox_stream.BATCH_ROWS)
     stored.row_bytes = outbox.PAGE_BYTES_MAX // 1_000
     assert 3_000 == len(seqs_of(stored, (1, 3_000)))
     assert all(last - first < 1_000 for first, last in stored.asked[1:])
 
 
-def test_a_row_that_does_not_fit_is_told() -> None:
+def test_a_row_that_does_not_fit_is_reported() -> None:
     """Less than one row cannot be asked for: the reason goes to whoever reads."""
     with pytest.raises(MemoryShort):
         seqs_of(Stored([1, 2, 3], piece_rows=3, rows_max=0), (1, 3))

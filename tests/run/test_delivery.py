@@ -77,7 +77,7 @@ def test_the_tracking_plan_blocks_before_anything_is_sent(
     )
 
 
-def test_a_flagged_violation_is_sent_and_told(shop: Shop, segment: SegmentSimulator) -> None:
+def test_a_flagged_violation_is_sent_and_reported(shop: Shop, segment: SegmentSimulator) -> None:
     """A rule that only flags stops nothing and is counted in the warnings."""
     (shop.root / "tracking_plan.yaml").write_text(POSITIVE_SCORES.format(enforce="flag"))
     shop.land(people(-1.0, -2.0, 3.0))
@@ -88,7 +88,7 @@ def test_a_flagged_violation_is_sent_and_told(shop: Shop, segment: SegmentSimula
     assert "tracking plan, schema_violation/minimum" in warning["message"]
 
 
-def test_a_tracking_plan_that_is_none_is_told_before_anything_starts(shop: Shop) -> None:
+def test_an_invalid_tracking_plan_is_reported_before_the_run(shop: Shop) -> None:
     (shop.root / "tracking_plan.yaml").write_text("rules: 3\n")
     shop.land(people(1.0))
     with pytest.raises(TrackingPlanInvalid):
@@ -106,7 +106,7 @@ def test_values_that_cannot_travel_are_counted(shop: Shop, segment: SegmentSimul
     assert "2 values sent as null: NaN" in warning["message"]
 
 
-def test_a_header_s_remarks_are_one_line_a_run(shop: Shop) -> None:
+def test_the_warnings_of_a_header_are_one_line_in_a_run(shop: Shop) -> None:
     shop.audience(PEOPLE.replace("city: city, score", "City: city, email: email, score"))
     shop.land(people(1.0))
     (warning,) = shop.sync().as_dict()["warnings"]
@@ -268,7 +268,7 @@ def owned(**owners: str) -> list[dict[str, Any]]:
     ids=["swap", "ring", "takes over", "new key", "newer key", "one of two", "one moves", "leaves"],
 )
 @pytest.mark.parametrize("size", ["small", "large"])
-def test_who_is_a_member_by_another_row_is_not_told_to_leave(
+def test_a_user_who_is_a_member_by_another_row_does_not_exit(
     shop: Shop,
     segment: SegmentSimulator,
     monkeypatch: pytest.MonkeyPatch,

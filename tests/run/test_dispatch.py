@@ -143,7 +143,7 @@ def test_a_slow_destination_holds_no_other_back(two: TwoSources) -> None:
     assert 80 == len(two.us.events)
 
 
-def test_a_destination_without_a_section_is_told_before_anything_starts(two: TwoSources) -> None:
+def test_a_destination_without_a_section_is_reported_before_the_run(two: TwoSources) -> None:
     two.shop.audience(PEOPLE.replace("key: id\n", "key: id\ndestination: segmnt_eu\n"))
     (two.shop.root / ".dlt" / "secrets.toml").write_text('[destination.segment_eu]\nhost = "x"\n')
     with pytest.raises(UnknownConfigKey, match="segment_eu"):

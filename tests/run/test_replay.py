@@ -94,7 +94,7 @@ def test_current_members_enter_today(moving: Moving) -> None:
     assert 0 == moving.shop.sync().as_dict()["segment"]["calls"]
 
 
-def test_the_history_is_told_with_its_times(moving: Moving) -> None:
+def test_the_history_is_sent_with_its_times(moving: Moving) -> None:
     """Every transition, in its order and with its moment, under ids of the new destination."""
     moving.live_three_days()
     done = moving.replay(history=True)
@@ -137,7 +137,7 @@ def test_a_replay_that_fails_is_finished_by_the_next_run(moving: Moving, history
     assert 0 == moving.shop.sync().as_dict()["segment"]["calls"]
 
 
-def test_a_refused_row_of_a_history_is_planned_anew(moving: Moving) -> None:
+def test_a_rejected_row_of_a_history_is_planned_again(moving: Moving) -> None:
     """What the new destination refuses is no member there, until a run delivers it."""
     moving.live_three_days()
     moving.other.faults.append(Fault(path="/v1/batch", poison={"userId": "a"}, status=400))
@@ -148,7 +148,7 @@ def test_a_refused_row_of_a_history_is_planned_anew(moving: Moving) -> None:
     assert members(profiles(moving.first.events)) == members(profiles(moving.other.events))
 
 
-def test_what_the_destination_knows_is_not_told_again(moving: Moving) -> None:
+def test_changes_that_the_destination_has_are_not_sent_again(moving: Moving) -> None:
     moving.live_three_days()
     moving.replay()
     with pytest.raises(NothingSelected, match="other already has people"):

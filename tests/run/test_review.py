@@ -24,7 +24,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 
 
 def test_what_was_reviewed_is_sent(shop: Shop) -> None:
-    """Nothing moved since the review, so the plan's very transitions go out."""
+    """Nothing changed since the review, so the planned transitions are sent."""
     shop.plan(out=shop.root / "plan.json")
 
     done = shop.sync(plan_file=shop.root / "plan.json")
@@ -34,7 +34,7 @@ def test_what_was_reviewed_is_sent(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    ("moved", "told"),
+    ("changed", "named"),
     [
         ("data", "people (its changes)"),
         ("sql", "people (its SQL)"),
@@ -42,14 +42,14 @@ def test_what_was_reviewed_is_sent(shop: Shop) -> None:
         ("ledger", "people (its guards, its changes)"),
     ],
 )
-def test_whatever_moved_is_refused(shop: Shop, moved: str, told: str) -> None:
-    """The plan is made again and comes to something else, which is named: nothing is sent."""
+def test_a_plan_that_changed_is_refused(shop: Shop, changed: str, named: str) -> None:
+    """The plan is made again and differs: the error names the difference, and nothing is sent."""
     shop.plan(out=shop.root / "plan.json")
-    if moved == "data":
+    if changed == "data":
         shop.land([{"id": "c1", "city": "Oslo"}, {"id": "c3", "city": "Bergen"}])
-    elif moved == "sql":
+    elif changed == "sql":
         shop.audience(PEOPLE + " AND city IS NOT NULL")
-    elif moved == "mapping":
+    elif changed == "mapping":
         shop.audience(PEOPLE.replace("{city: city,", "{town: city,"))
     else:
         shop.sync()
@@ -59,7 +59,7 @@ def test_whatever_moved_is_refused(shop: Shop, moved: str, told: str) -> None:
 
     assert done.exit_code == 1
     (error,) = done.errors
-    assert told in error.message
+    assert named in error.message
     assert "tailrace plan --out" in error.hint
     assert shop.arrived() == []
 

@@ -211,7 +211,7 @@ def test_complains_about_what_shifts_time(segment: SegmentSimulator) -> None:
     assert len(segment.inbox.complaints) == 2
 
 
-def test_envelope_context_is_merged_into_each_message(segment: SegmentSimulator) -> None:
+def test_the_context_of_a_batch_is_merged_into_each_message(segment: SegmentSimulator) -> None:
     """`context` and `integrations` of the batch stand under those of its items."""
     own = track(1, context={"active": True})
     post(segment, [own], context={"active": False, "ip": "::1"}, integrations={"All": False})

@@ -146,15 +146,15 @@ def _people(**without: None) -> dict[str, Any]:
 
 def test_a_statement_is_rendered_again_for_every_value() -> None:
     """Rendering is remembered, and what was bound before is not."""
-    texts = {statement("ledger/acknowledged", "duckdb", run=n, audience=f"a{n}") for n in range(5)}
+    texts = {statement("ledger/acknowledged", "duckdb", run=n, sync_key=f"a{n}") for n in range(5)}
     assert 5 == len(texts)
-    assert all(f"= {n} AND audience = 'a{n}'" in " ".join(texts) for n in range(5))
+    assert all(f"= {n} AND sync_key = 'a{n}'" in " ".join(texts) for n in range(5))
 
 
 @pytest.mark.parametrize(
     ("name", "bound", "message"),
     [
-        ("ledger/acknowledged", {"run": 1}, r"acknowledged needs a value for :audience"),
+        ("ledger/acknowledged", {"run": 1}, r"acknowledged needs a value for :sync_key"),
         ("outbox/page", {"run": 1}, r"page needs the column list keys"),
         ("ledger/version_1", {}, r"version_1 holds \d+ statements, not one"),
     ],

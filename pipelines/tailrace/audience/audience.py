@@ -82,7 +82,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """Who is no member because they said no, and what the others agreed to."""
+    """The columns that suppress members without consent, and the consent categories."""
 
     suppress_when: str | None = None
     categories: Mapping[str, str] = field(default_factory=dict)
@@ -127,14 +127,14 @@ class Audience:
     integrations: Mapping[str, Any] = field(default_factory=dict)
     consent: Consent | None = None
     guards: Guards = field(default_factory=Guards)
-    # None where the header leaves it open; see choices.
+    # None if the header does not set it; see `plan/policy`.
     on_definition_change: OnDefinitionChange | None = None
     on_mapping_change: OnMappingChange | None = None
     on_new_column: OnMappingChange | None = None
     destination: str | None = None
-    # Set where the header names several; each of the `syncs` has one of them as `destination`.
+    # Set if the header names several; each of the `syncs` has one of them as `destination`.
     destinations: tuple[str, ...] = ()
-    # Set by the engine alone: who leaves an audience that is no more has its trait nulled.
+    # Set only by a retirement, which sends the audience's trait as null.
     retiring: bool = False
     file: str | None = field(default=None, compare=False)
     header_lines: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)

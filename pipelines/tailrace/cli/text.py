@@ -344,7 +344,7 @@ def _doctor(result: Output) -> Iterable[str | Table]:
 
 
 def _demo(result: Output) -> Iterable[str | Table]:
-    """One run of the demo: each audience, and the people who moved."""
+    """One run of the demo: each audience, and the changes of its members."""
     yield f"── {result['title']} ".ljust(80, "─")
     for audience in result["audiences"]:
         names = result["who"].get(audience["audience"], {})

@@ -329,7 +329,7 @@ def _unknown_tables(
     landed: Collection[str] | None,
     broken: Collection[str],
 ) -> Iterator[ModelError]:
-    """The tables that nobody has. A model whose file has errors is known, and is not one."""
+    """Missing tables. A model whose file has errors is not one of them."""
     for read in tables(model.query):
         if read.kind == "landed" and (landed is None or read.name in landed):
             continue
@@ -342,7 +342,7 @@ def _unknown_tables(
 
 
 def _landed(found: Mapping[str, Model]) -> set[str]:
-    """The landed tables that any model reads: the best guess when nobody says what there is."""
+    """The landed tables that any model reads, used if the objects are not configured."""
     reads = (read for model in found.values() for read in tables(model.query))
     return {read.name for read in reads if read.kind == "landed"}
 

@@ -23,7 +23,7 @@ BAD_KEY_SAMPLES_MAX = 3
 
 # Distinct values that collide in DuckDB's hash(): NULL, an empty list and a struct of NULLs; and a
 # 128-bit number and the one with its halves swapped, such as 0 and -1. A list of plain values is
-# told apart by its length, deeper nesting by its text, a wide number by its value as a double.
+# distinguished by its length, deeper nesting by its text, a wide number by its value as a double.
 _WIDE_TYPE = r"U?HUGEINT|DECIMAL\((19|2\d|3\d),\s?\d+\)"
 _WIDE = re.compile(_WIDE_TYPE)
 _LISTED = re.compile(rf"(?!({_WIDE_TYPE}|VARIANT)\[)[A-Z ]+(\(\d+(,\s?\d+)?\))?\[\]")

@@ -145,7 +145,7 @@ def unfinished(ledger: Ledger) -> Mapping[str, int]:
     return {name: count for name, count in sorted(pending.items()) if count}
 
 
-# New users. Segment bills the users that it tracks. A user who enters several audiences is counted
+# New users. Segment bills the users that it tracks. A user that enters several audiences is counted
 # once, and a user who was ever sent to the destination is not new. Other sources may have sent a
 # user before, so the count is an upper bound.
 

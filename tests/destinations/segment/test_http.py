@@ -301,7 +301,7 @@ def closed_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_nobody_there(segment: SegmentSimulator) -> None:
+def test_no_server_listens(segment: SegmentSimulator) -> None:
     """A refused connection or a name that does not resolve: certainly not delivered."""
     for host in (f"http://127.0.0.1:{closed_port()}", "https://no-such-host.invalid"):
         answer = client(replace(settings(segment), host=host)).send(BODIES, retries=0)
@@ -309,7 +309,9 @@ def test_nobody_there(segment: SegmentSimulator) -> None:
 
 
 @pytest.mark.parametrize("cut", ["before", "after", "middle"])
-def test_a_broken_connection_leaves_doubt(segment: SegmentSimulator, cut: Any) -> None:
+def test_a_broken_connection_leaves_an_unconfirmed_outcome(
+    segment: SegmentSimulator, cut: Any
+) -> None:
     """After the request is on its way, nobody knows what became of it."""
     segment.faults.append(Fault(cut=cut))
     answer = client(settings(segment)).send(BODIES, retries=0)

@@ -299,7 +299,7 @@ def test_a_user_that_appears_only_enters() -> None:
     assert ["identify", "group", "track"] == [m["type"] for m in bodies(mapper(audience), moved)]
 
 
-def test_a_change_from_nobody_knows_what_sends_everything() -> None:
+def test_a_change_without_old_values_sends_everything() -> None:
     """Where the last delivery has no known outcome, each call is made, without `previous`."""
     calls = bodies(mapper(), transition("changed", old={}))
     assert ["identify", "group", "track"] == [m["type"] for m in calls]

@@ -91,7 +91,7 @@ def test_a_failing_answer_is_asked_again(segment: SegmentSimulator) -> None:
     assert "check_write_key = false" in caught.value.hint
 
 
-def test_nobody_to_ask(segment: SegmentSimulator, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_server_to_ask(segment: SegmentSimulator, caplog: pytest.LogCaptureFixture) -> None:
     """An unreachable host is not a wrong key; neither message nor log nor cause holds the key."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
