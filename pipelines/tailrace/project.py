@@ -135,7 +135,8 @@ class Project:
                 wait=wait,
             )
         run_id = f"{plan.planned_at:%Y-%m-%dT%H:%M:%SZ}-plan"
-        data = {"run_id": run_id, **plan.as_dict()}
+        warnings = [warning.as_dict() for warning in plan.warnings]
+        data = {"run_id": run_id, **plan.as_dict(), "warnings": warnings}
         data.pop("errors", None)
         return Result(command="plan", exit_code=plan.exit_code, data=data, errors=plan.errors)
 

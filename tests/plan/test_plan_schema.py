@@ -16,6 +16,7 @@ from shop import PEOPLE, Shop
 
 from tailrace import PlanOptions, Project
 from tailrace.cli import json as output
+from tailrace.cli.text import left_over
 from tailrace.errors import NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan import guards
@@ -255,3 +256,20 @@ def keys_of(value: Any) -> set[str]:
 
 def reasons_of(plan: Mapping[str, Any]) -> set[str]:
     return {reason for each in plan["audiences"] for reason in each["by_reason"]}
+
+
+def test_a_plan_warns_of_a_window_without_an_order(shop: Shop) -> None:
+    """In the model that it is in, once, however many audiences read it."""
+    (shop.root / "models" / "staging").mkdir()
+    (shop.root / "models" / "staging" / "ranked.sql").write_text(
+        "SELECT id, email, score, is_deleted,\n"
+        "  ROW_NUMBER() OVER () AS city FROM salesforce.contact"
+    )
+    for name in ("people", "others"):
+        text = PEOPLE.replace("audience: people", f"audience: {name}")
+        shop.audience(text.replace("salesforce.contact", "ranked"), name)
+    shop.land([{"id": "c1", "score": 1.0}])
+    plan = told(shop)
+    (warning,) = plan["warnings"]
+    assert ("models/staging/ranked.sql", 2) == (warning["file"], warning["line"])
+    assert f"ranked.sql:2: {warning['message']}" in "\n".join(left_over(plan))

@@ -486,6 +486,11 @@ def left_over(result: Output) -> list[str]:
         f"{name}, or, if it was renamed: tailrace rename {name} NEW_NAME"
         for name in result.get("orphans", ())
     ]
+    if result["command"] == "plan":
+        lines += [
+            f"{warning['file']}:{warning['line']}: {warning['message']}. {warning['hint']}"
+            for warning in result.get("warnings", ())
+        ]
     return lines
 
 

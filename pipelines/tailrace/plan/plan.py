@@ -19,6 +19,7 @@ from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import destination_type
 from tailrace.errors import TailraceError
 from tailrace.ledger.ledger import Delivered, Shape
+from tailrace.models.determinism import ModelWarning
 from tailrace.plan.diff import Diff
 from tailrace.plan.guards import Guard
 from tailrace.plan.policy import ResolvedPolicy
@@ -177,7 +178,8 @@ class Plan:
     """What a run would do, for every selected audience.
 
     `failures` are audiences that cannot be planned; the others do not depend on them.
-    `model_errors` are errors of models that no audience has to read.
+    `model_errors` are errors of models that no audience has to read. `warnings` are about the
+    models of the selected audiences, such as a window without an order.
 
     `unfinished` maps audiences to the members that an interrupted run left in the outbox: the next
     run sends them first.
@@ -188,6 +190,7 @@ class Plan:
     audiences: tuple[AudiencePlan, ...]
     failures: tuple[AudienceFailure, ...] = ()
     model_errors: tuple[TailraceError, ...] = ()
+    warnings: tuple[ModelWarning, ...] = ()
     orphans: tuple[str, ...] = ()
     unfinished: Mapping[str, int] = field(default_factory=dict)
     salesforce_calls: int = 0

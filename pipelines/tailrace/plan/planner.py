@@ -25,6 +25,7 @@ from tailrace.errors import (
 )
 from tailrace.ledger.ledger import Delivered, Extracted, Ledger, Shape
 from tailrace.models.compile import bind, compiled_sql, definition_fingerprint
+from tailrace.models.determinism import ModelWarning
 from tailrace.models.lineage import fields_read
 from tailrace.models.loader import (
     Model,
@@ -133,6 +134,7 @@ class Planner:
             failures=tuple(failures.values()),
             model_errors=(*self.build.errors.values(), *model_errors),
             new_users=stats.count_new_users(self.ledger, audiences),
+            warnings=self._warnings(selected),
             orphans=self._orphans(),
             unfinished=stats.unfinished(self.ledger),
             salesforce_calls=self.ledger.last_salesforce_calls(),
@@ -152,6 +154,15 @@ class Planner:
             if broken.audience is None:
                 others.append(error)
         return failures, others
+
+    def _warnings(self, selected: Sequence[Model]) -> tuple[ModelWarning, ...]:
+        """What may surprise in the selected models and in those that they read, each once."""
+        names = {
+            name: None
+            for model in selected
+            for name in (*self.models.under(model.name), model.name)
+        }
+        return tuple(warning for name in names for warning in self.models.by_name[name].warnings)
 
     def _unchanged(self, model: Model, audience: Audience, inputs: Inputs) -> AudiencePlan | None:
         """The plan of an audience whose inputs are those of its last delivery; else None.
