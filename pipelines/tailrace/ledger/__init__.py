@@ -1,1 +1,1 @@
-"""What was planned and delivered, kept in the warehouse: runs, outbox, snapshots, lock."""
+"""The record of plans and deliveries in the warehouse: runs, outbox, snapshots, lock."""

@@ -167,7 +167,7 @@ class Ledger:
     def _run_versions(self) -> None:
         tables = self._own_tables() | {
             "doubtful": TableName(self.dataset, "doubtful"),
-            # An engine takes a new name without a dataset.
+            # ALTER TABLE takes the new name without a dataset.
             "unconfirmed": TableName(None, "unconfirmed"),
         }
         for version in range(self.version + 1, VERSION + 1):
@@ -354,7 +354,7 @@ class Ledger:
         return {(str(row[0]), int(row[1])): str(row[2]) for row in self._run("read_inputs")}
 
     def retire(self, sync_key: str) -> None:
-        """Close the ledger of a sync. An audience of the same name then starts from nothing."""
+        """Close the ledger of a sync. A later audience of the same name starts empty."""
         with self.warehouse.transaction():
             self._run("retire_runs", sync_key=sync_key)
             self.warehouse.run("ledger/drop_table", tables={"dropped": self.snapshot(sync_key)})
@@ -406,7 +406,7 @@ class Ledger:
     def advance(
         self, run_seq: int, sync_key: str, shape: Shape, *, planned: int
     ) -> tuple[int, int]:
-        """Apply what an audience run delivered to the snapshot, in one transaction.
+        """Apply the delivered transitions of an audience run to the snapshot, in one transaction.
 
         Returns:
             The numbers of delivered and of rejected transitions.

@@ -77,7 +77,7 @@ def purge(
     """
     now = clock.now()
     before = now - older_than
-    # By a tombstone, who comes back does so under an id that Segment has not seen.
+    # With a tombstone, a member that returns gets a messageId that Segment has not seen.
     left_before = min(before, now - timedelta(hours=REMEMBERED_HOURS))
     with _locked(project, "purge", clock=clock) as ledger:
         forgotten = _purge(ledger, before=before, left_before=left_before, dry_run=dry_run)
@@ -104,7 +104,7 @@ def _locked(project: ProjectConfig, command: str, *, clock: Clock) -> Iterator[L
 
 
 def _archive(ledger: Ledger, run: Run, sync_key: str) -> None:
-    """What a retired audience left under a name makes room for the one that takes it over."""
+    """Drop a retired audience's outbox and rename its rows, which frees its ledger key."""
     if sync_key in ledger.all_sync_keys():
         ledger.warehouse.run("ledger/drop_table", tables={"dropped": ledger.outbox(sync_key)})
         _rename_rows(ledger, sync_key, f"{sync_key} before run {run.seq}", before=run.seq)
@@ -117,7 +117,7 @@ def _rename(ledger: Ledger, run: Run, old_key: str, new_key: str, *, name: str) 
         (ledger.snapshot(old_key), ledger.snapshot(new_key)),
         (ledger.outbox(old_key), ledger.outbox(new_key)),
     ):
-        # What was only ever held has no tables.
+        # An audience that was always held has no tables.
         if old.name in there:
             tables = {"renamed": old, "named": TableName(None, new.name)}
             warehouse.run("ledger/rename_table", tables=tables)

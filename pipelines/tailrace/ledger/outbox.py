@@ -77,7 +77,7 @@ def enqueue(
         users = bound("shared_users")
         several = bound("of_shared_users", users=users)
         first = count(several)
-        # DuckDB may lose what is inserted after nothing was, in the same transaction.
+        # DuckDB may lose rows that follow an empty INSERT in the same transaction.
         if first:
             number("enqueue", several)
         if first < planned:
@@ -170,7 +170,7 @@ def page(
     last: int,
     only: Collection[int] | None = None,
 ) -> Iterator[tuple[Transition, bool]]:
-    """The transitions of a run from one number to another, as `pending_transitions` gives them.
+    """The transitions of a run from one number to another, in the form of `pending_transitions`.
 
     With `only`, just the transitions with these seqs are fetched.
     """

@@ -97,7 +97,7 @@ def _known(ledger: Ledger) -> dict[str, str]:
 
 
 def _delivered(ledger: Ledger, destination: str) -> bool:
-    """Whether anything of this destination may have left: a wrong key before that is harmless."""
+    """Whether any message may have been sent; before that, another key is harmless."""
     rows = ledger.warehouse.run(
         "ledger/was_delivered", tables=ledger.tables, destination=destination
     )
