@@ -1,7 +1,7 @@
-"""Makes an audience of its header, and says what in it cannot be.
+"""Makes an audience of its header, and checks the keys that depend on each other.
 
-The JSON Schema has looked at each key alone; here is what only several of them say together.
-Mappings are put in the order of their names, so that the order in a header changes nothing.
+The JSON Schema checks each key alone. Mappings are sorted by name, so that their order in a header
+has no effect.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESERVED_CONTEXT = {"externalIds": "external_ids", "consent": "consent.categorie
 
 
 def read_audience(header: Header, *, default_name: str) -> Audience:
-    """Make an audience of a header, or say everything that is wrong with it.
+    """Make an audience of a header, and report all errors in it at once.
 
     Raises:
         HeaderInvalid: One thing is wrong; its file and line are given.
@@ -168,7 +168,7 @@ def _canonical(value: Any) -> Any:
 
 
 def _contradictions(audience: Audience) -> Iterator[ModelError]:
-    """What needs, or excludes, each other."""
+    """Errors for keys that require or exclude each other."""
     found = (*_about_calls(audience), *_about_names(audience), *_about_fields(audience))
     for path, message, hint in found:
         yield HeaderInvalid(message, hint=hint, file=audience.file, line=audience.line(path))

@@ -1,7 +1,7 @@
-"""The columns of a SELECT, as far as its SQL alone tells: their names, their types, the unknown.
+"""The columns of a SELECT and their types, as far as they follow from the SQL alone.
 
-A landed table's columns are known to the warehouse only. What hangs on them stays open here, and
-is looked at again when the plan describes the SELECT on the real tables.
+The columns of a landed table are known to the warehouse only. Columns that depend on them are
+checked when the plan binds the SELECT to the tables.
 """
 
 from __future__ import annotations

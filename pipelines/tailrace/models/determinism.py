@@ -15,7 +15,7 @@ from sqlglot import exp
 from tailrace.errors import ModelError, NonDeterministicModel
 from tailrace.models.parse import line_of
 
-# DuckDB's own, and what other dialects call the same.
+# The names in DuckDB, and those of the same functions in other dialects.
 VOLATILE = frozenset(
     {
         *("random", "rand", "randn", "random_normal", "setseed", "nextval", "currval", "setval"),
@@ -55,7 +55,7 @@ CLOCK_FORMATS = {
 _LISTS = (exp.ArrayAgg, exp.GroupConcat, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.ArrayConcatAgg)
 _PICKS = (exp.AnyValue, exp.First, exp.Last, exp.Mode)
 _SUMS = (exp.Sum, exp.Avg)
-# Worked out in doubles, whatever they are given.
+# Computed in doubles for arguments of any type.
 _MOMENTS = (
     *(exp.Stddev, exp.StddevPop, exp.StddevSamp, exp.Variance, exp.VariancePop),
     *(exp.Corr, exp.CovarPop, exp.CovarSamp, exp.Skewness, exp.Kurtosis),
@@ -77,7 +77,7 @@ _STEADY_SAMPLE = "Choose by a digest of the key instead, one in 16 with: md5(id)
 
 @dataclass(frozen=True, kw_only=True)
 class ModelWarning:
-    """Something in a model that works, and may still surprise."""
+    """A part of a model that runs, and whose result may differ from run to run."""
 
     message: str
     hint: str
@@ -97,13 +97,13 @@ class ModelWarning:
 def find_nondeterminism(
     query: exp.Query, *, sql: str = "", file: str | None = None
 ) -> Iterator[ModelError]:
-    """Everything in a SELECT that gives something else each time and cannot be pinned."""
+    """An error for each part of a SELECT that is not deterministic and is not a clock."""
     for node in query.find_all(exp.Func, exp.TableSample):
         if isinstance(node, exp.TableSample):
-            message = "A sample takes other rows each time it runs"
+            message = "TABLESAMPLE is not deterministic"
             hint = _STEADY_SAMPLE
         elif isinstance(node, exp.Rand | exp.Randn | exp.Uuid) or _name(node) in VOLATILE:
-            message = f"{_written(node, sql)}() gives something else each time it runs"
+            message = f"{_written(node, sql)}() is not deterministic"
             hint = _STEADY_SAMPLE
             if isinstance(node, exp.Uuid) or "uuid" in _name(node):
                 hint = "Make an id from the key instead, such as: md5(id)"
@@ -386,7 +386,7 @@ def _is_exact(node: exp.Expr) -> bool:
 
 
 def _is_rounded(node: exp.Expr) -> bool:
-    """Whether the sum is rounded, or cast to an exact type, before anybody sees it."""
+    """Whether the sum is rounded or cast to an exact type in its expression."""
     at = node.parent
     while at is not None and not isinstance(at, exp.Query):
         if isinstance(at, exp.Round) or (isinstance(at, exp.Cast) and _is_exact(at)):

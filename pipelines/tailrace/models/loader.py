@@ -80,8 +80,8 @@ class Models:
 
     def under(self, name: str) -> tuple[str, ...]:
         """Every model that this one reads, directly or not, each after those it reads."""
-        # The order hangs on the models under this one alone: a file that has nothing to do with
-        # it must not change its definition.
+        # The order depends on the models under this one only: an unrelated file must not change
+        # its fingerprint.
         ordered: dict[str, None] = {}
 
         def visit(each: str) -> None:

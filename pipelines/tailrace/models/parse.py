@@ -22,7 +22,7 @@ from tailrace.warehouse.sandbox import duckdb_references, syntax_error
 # A table `salesforce.<object>` is a landed object, whatever the dataset is really called.
 LANDED = "salesforce"
 
-# What the parser has to say of odd SQL is said in our errors; it would end up on the terminal.
+# sqlglot's log would appear on the terminal; its problems are raised as errors of ours.
 logging.getLogger("sqlglot").addHandler(logging.NullHandler())
 
 _EXCERPT_CHARACTERS_MAX = 100
@@ -120,7 +120,7 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
     except RecursionError:
         raise SqlDoesNotParse("The SQL is nested too deep", file=file) from None
     except (ValueError, TypeError, AttributeError, LookupError) as error:
-        # The parser trips over some texts that are not SQL at all.
+        # sqlglot raises these for some texts that are not SQL.
         raise SqlDoesNotParse(f"The SQL does not parse: {error}", file=file) from None
     statements = [each for each in parsed if each and not isinstance(each, exp.Semicolon)]
     first_word = tokens[0].text if tokens else ""
@@ -190,8 +190,8 @@ def _refuse_templates(tokens: Sequence[Any], *, file: str | None) -> None:
         opening = one.text + two.text if adjacent and one.text == "{" else one.text
         if opening in ("{{", "{%", "{#"):
             raise SqlDoesNotParse(
-                f"{opening} stands in the SQL; models are plain SQL, without Jinja",
-                hint="Write the name of the model, or salesforce.<object>, plainly.",
+                f"{opening} is not SQL: models are plain SQL, without Jinja",
+                hint="Write the name of the model, or salesforce.<object>.",
                 file=file,
                 line=one.line,
             )
@@ -204,7 +204,7 @@ def _refuse_placeholders(
         marks = [each for each in tokens if each.token_type.name in ("PARAMETER", "PLACEHOLDER")]
         mark = marks[0] if marks else tokens[-1]
         raise SqlDoesNotParse(
-            f"{mark.text} marks a value to fill in, and nothing fills it in",
+            f"{mark.text} is a placeholder, and models have no parameters",
             hint="Write the value itself.",
             file=file,
             # The tokenizer's own line is one too far for a $ near the end of a line.
@@ -213,14 +213,16 @@ def _refuse_placeholders(
 
 
 def _unreadable(error: TokenError, sql: str, file: str | None) -> SqlDoesNotParse:
-    """Say where the text or comment begins that has no end; the tokenizer knows only its end."""
+    """The error for a text or comment that is not closed, with the line where it begins."""
     found = _MISSING.match(str(error.__cause__ or ""))
     opening = found.group(1) if found else "/*"
     at = sql.rfind(opening)
     while at > 0 and not _tokenizes(sql[:at]):
         at = sql.rfind(opening, 0, at)
     line = sql.count("\n", 0, max(at, 0)) + 1
-    return SqlDoesNotParse(f"What begins with {opening} is not closed", file=file, line=line)
+    return SqlDoesNotParse(
+        f"{opening} opens a text or a comment that is not closed", file=file, line=line
+    )
 
 
 def _tokenizes(sql: str) -> bool:
@@ -261,7 +263,7 @@ def _reads_files(node: exp.Expr) -> bool:
 
 
 def _visible_names(node: exp.Expr) -> set[str]:
-    """The names that WITH clauses define for what stands at this place."""
+    """The names of WITH clauses that are visible at a node."""
     visible: set[str] = set()
     inside: exp.CTE | None = None
     at = node.parent

@@ -1,8 +1,7 @@
-"""What sqlglot leaves in DuckDB's words where another engine has other ones.
+"""Rules for DuckDB constructs that sqlglot does not translate to another engine.
 
-Most of a model is translated by sqlglot itself. What it writes down unchanged would fail on the
-other engine, or, worse, mean something else there; here it is put into words that both have, or
-refused by name.
+sqlglot translates most of a model. A construct that it leaves unchanged would fail on the other
+engine or have another meaning there; here it is replaced by an equivalent, or refused by name.
 """
 
 from __future__ import annotations
