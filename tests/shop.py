@@ -82,7 +82,7 @@ class Shop:
         (self.root / "models" / "audiences" / f"{name}.sql").unlink()
 
     def land(self, rows: Sequence[Mapping[str, Any]], *, table: str = "contact") -> None:
-        """Replace the landed contacts; what a row leaves out is NULL, and nobody is deleted."""
+        """Replace the landed contacts; what a row leaves out is NULL, and no contact is deleted."""
         with self.connection() as con:
             con.execute("CREATE SCHEMA IF NOT EXISTS salesforce")
             con.execute(f"CREATE OR REPLACE TABLE salesforce.{table} ({CONTACT})")

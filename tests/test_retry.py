@@ -9,7 +9,7 @@ from tailrace.retry import RetryPolicy, retry_after_seconds, retrying
 
 
 class FakeClock(SystemClock):
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only during a sleep."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

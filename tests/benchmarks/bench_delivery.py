@@ -156,7 +156,7 @@ def source(latency_seconds: float = 0.0) -> Iterator[Mapping[str, str]]:
 
 
 def made(folder: Path, people: int) -> Path:
-    """A project with so many contacts that nobody has heard of."""
+    """A project with this number of contacts that were never delivered."""
     (folder / ".dlt").mkdir(parents=True)
     (folder / "models" / "audiences").mkdir(parents=True)
     (folder / ".dlt" / "config.toml").write_text(CONFIG)

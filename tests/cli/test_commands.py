@@ -162,7 +162,7 @@ answer(sys.argv[1:])
 def test_an_unfinished_full_refresh_blocks_the_audiences_that_read_the_table(
     command: Any, project: Path, settings: dict[str, str], segment: SegmentSimulator
 ) -> None:
-    """An extract that died while it replaced a table: nobody exits until another came through."""
+    """An extract crashed while it replaced a table: no member exits until another one succeeds."""
     chosen = ("-s", "vip_contacts", "--json")
     assert 0 == command("run", *chosen, cwd=project, **settings).returncode
     sent = len(segment.events)
@@ -257,7 +257,7 @@ def test_an_audience_lives_is_looked_at_and_is_closed(
 def test_a_reviewed_plan_has_its_own_choices(
     others: list[str], command: Any, project: Path
 ) -> None:
-    """What is said beside it would be said to nobody."""
+    """Output beside it would not be read."""
     (project / "plan.json").write_text("{}")
     done = command("sync", "--plan", "plan.json", *others, cwd=project)
     assert 2 == done.returncode

@@ -1,4 +1,4 @@
-"""The demo: what the README promises to whoever types its first command."""
+"""The demo: the README's first command does what the README says."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_a_user_moves_on_as_a_whole() -> None:
 
 
 def test_a_user_too_large_for_a_batch_is_cut() -> None:
-    """Somebody with more transitions than a batch holds fills batches of his own."""
+    """A user with more transitions than fit in a batch fills several batches."""
     users = ["a"] + ["b"] * 7 + ["c"]
     found = cut([member(n, 10, user=user) for n, user in enumerate(users)], messages_max=3)
     assert [1, 3, 3, 2] == [batch.messages for batch in found]

@@ -1,4 +1,4 @@
-"""The sender loses nothing, repeats nothing but itself, and says what became of every row."""
+"""The sender loses no row, repeats only with the same ids, and reports the outcome of every row."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def deliver(target: SegmentSimulator, rows: Sequence[MemberMessages], **more: An
         return list(segment.deliver(segment.batches(rows)))
 
 
-def settled(verdicts: Iterable[Verdict]) -> set[int]:
+def sent_seqs(verdicts: Iterable[Verdict]) -> set[int]:
     """The seqs of all acknowledged ranges."""
     return {
         seq
@@ -136,7 +136,7 @@ def test_check_then_deliver(target: SegmentSimulator) -> None:
         segment.check()
         verdicts = list(segment.deliver(segment.batches(rows)))
     assert ids(rows) == target.inbox.ids()
-    assert settled(verdicts) == set(range(1, 1_001))
+    assert sent_seqs(verdicts) == set(range(1, 1_001))
     assert 2_000 == sum(each.messages for each in verdicts if isinstance(each, Acknowledged))
     assert {1} == {each.requests for each in verdicts if isinstance(each, Acknowledged)}
     assert [] == target.inbox.clashes + target.inbox.complaints + target.discards
@@ -179,7 +179,7 @@ def test_what_is_delivered_is_what_was_planned(
     verdicts = deliver(target, planned)
     assert ids(planned) == target.inbox.ids()
     assert len(target.events) == 2 * rows
-    assert settled(verdicts) == set(range(1, rows + 1))
+    assert sent_seqs(verdicts) == set(range(1, rows + 1))
     assert [] == rejections(verdicts)
     assert [] == target.inbox.clashes + target.inbox.complaints
 
@@ -191,7 +191,7 @@ def test_an_answer_too_late_is_repeated(target: SegmentSimulator) -> None:
     verdicts = deliver(target, planned, timeout_seconds=0.2)
     time.sleep(0.5)
     assert ids(planned) == target.inbox.ids()
-    assert settled(verdicts) == set(range(1, 301))
+    assert sent_seqs(verdicts) == set(range(1, 301))
     assert [] == target.inbox.clashes
 
 
@@ -217,7 +217,7 @@ def test_a_poison_row_costs_itself(
     assert [f"track-{each.seq}" for each in found] == [each.message_id for each in found]
     lost = {f"track-{seq}" for seq in poisoned}
     assert ids(planned) - lost == target.inbox.ids()
-    assert settled(verdicts) == set(range(1, 301))
+    assert sent_seqs(verdicts) == set(range(1, 301))
     told = sum(each.messages for each in verdicts if isinstance(each, Acknowledged))
     assert told == len(target.received)
 
@@ -251,7 +251,7 @@ def test_one_poison_row_among_many_costs_one_row(target: SegmentSimulator) -> No
 def test_nothing_to_send_is_acknowledged_without_a_request(target: SegmentSimulator) -> None:
     """Transitions without messages are acknowledged all the same."""
     planned = [MemberMessages(seq=seq, user="a", messages=()) for seq in (1, 2)]
-    assert settled(deliver(target, planned)) == {1, 2}
+    assert sent_seqs(deliver(target, planned)) == {1, 2}
     assert [] == target.requests
 
 
@@ -354,7 +354,7 @@ def test_a_clock_that_is_a_little_off_stops_nothing(
     target.faults.append(Fault(date_offset_seconds=sign * offset_seconds))
     with sender(target) as segment:
         verdicts = list(segment.deliver(segment.batches(plan(2)), own_time=own_time))
-    assert settled(verdicts) == {1, 2}
+    assert sent_seqs(verdicts) == {1, 2}
 
 
 @pytest.mark.parametrize(("fault", "way"), [("date_ahead", "behind"), ("date_behind", "ahead of")])
@@ -396,8 +396,8 @@ def test_what_ends_a_delivery(
     assert caught.value.hint
     # A 500 that was processed aside, exactly what is acknowledged has arrived.
     arrived = {int(message_id.partition("-")[2]) for message_id in target.inbox.ids()}
-    assert settled(verdicts) <= arrived
-    assert len(settled(verdicts)) < 2_000
+    assert sent_seqs(verdicts) <= arrived
+    assert len(sent_seqs(verdicts)) < 2_000
 
 
 def test_giving_up_takes_as_long_as_it_may(target: SegmentSimulator, clock: HurriedClock) -> None:
@@ -509,17 +509,17 @@ def test_a_user_is_never_in_flight_twice(order: str) -> None:
         verdicts = deliver(target, rows, requests_in_flight_max=8)
         assert set() == target.shared
         assert ids(rows) == target.inbox.ids()
-        assert settled(verdicts) >= {row.seq for row in rows}
+        assert sent_seqs(verdicts) >= {row.seq for row in rows}
 
 
 def test_rows_without_calls_do_not_slow_the_others_down() -> None:
-    """Nobody's rows are in every batch, and the batches are in flight together all the same."""
+    """Rows without a user are in every batch, and the batches are in flight at the same time."""
     rows = [
         MemberMessages(seq=seq, user="", messages=()) if seq % 2 else member(seq)
         for seq in range(1_500)
     ]
     with Watcher() as target:
-        assert settled(deliver(target, rows)) == set(range(1_500))
+        assert sent_seqs(deliver(target, rows)) == set(range(1_500))
         assert target.most > 1
 
 
@@ -562,7 +562,7 @@ def test_a_failing_source_loses_no_verdict(target: SegmentSimulator) -> None:
     with sender(target) as segment, pytest.raises(RuntimeError, match="broke off"):
         for verdict in segment.deliver(segment.batches(stream())):
             verdicts.append(verdict)
-    assert settled(verdicts) == set(range(1, 301))
+    assert sent_seqs(verdicts) == set(range(1, 301))
     assert len(target.inbox.ids()) == 600
 
 
@@ -585,11 +585,11 @@ def test_ctrl_c_does_not_wait_for_a_pause_to_end() -> None:
         finally:
             timer.cancel()
             signal.signal(signal.SIGINT, before)
-        assert settled(verdicts) == {int(i.partition("-")[2]) for i in target.inbox.ids()}
+        assert sent_seqs(verdicts) == {int(i.partition("-")[2]) for i in target.inbox.ids()}
 
 
 def test_an_abandoned_delivery_sends_no_more(target: SegmentSimulator) -> None:
-    """Whoever stops reading verdicts stops the sending."""
+    """Sending stops when the caller stops reading verdicts."""
     with sender(target) as segment:
         delivery = segment.deliver(segment.batches(plan(20_000)))
         next(delivery)
@@ -608,7 +608,7 @@ def test_deliveries_follow_each_other(target: SegmentSimulator) -> None:
         with pytest.raises(DeliveryIncomplete):
             list(segment.deliver(segment.batches(plan(100))))
         target.faults.clear()
-        assert settled(segment.deliver(segment.batches(plan(500)))) == set(range(1, 501))
+        assert sent_seqs(segment.deliver(segment.batches(plan(500)))) == set(range(1, 501))
 
 
 def test_the_throttle_holds(target: SegmentSimulator, clock: HurriedClock) -> None:
@@ -696,5 +696,5 @@ def test_the_engine_s_own_clock_is_the_default() -> None:
         client = SegmentClient(settings, clock=SystemClock())
         with Sender(client, settings.send_limits()) as sender:
             flow = sender.flow(sender.batches(plan(1)))
-            assert settled(verdict for verdict in flow if verdict is not None) == {1}
+            assert sent_seqs(verdict for verdict in flow if verdict is not None) == {1}
     assert isinstance(target.clock, SystemClock)

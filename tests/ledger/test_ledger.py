@@ -1,4 +1,4 @@
-"""The ledger: what was planned, what was settled, who is a member since, and what is still owed."""
+"""The ledger: plans, outcomes, members with their times, and pending transitions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class TickingClock(SystemClock):
-    """A clock that is a minute further each time somebody moves it."""
+    """A clock that advances a minute with each tick."""
 
     def __init__(self) -> None:
         self.at = NOON
@@ -408,7 +408,7 @@ def test_runs_that_died_are_finished_in_their_order(desk: Desk) -> None:
 def test_the_outbox_is_read_in_pages_and_in_order(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what nothing has settled, each once."""
+    """Only transitions without an outcome, each once."""
     monkeypatch.setattr(outbox, "PAGE_ROWS_MAX", 3)
     desk.script("DELETE FROM salesforce.contact")
     rows = ", ".join(f"('k{n:02}', 'x')" for n in range(20))

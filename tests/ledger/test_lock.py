@@ -66,7 +66,7 @@ def shared(shared_store: Store) -> Iterator[Desk]:
 
 @contextmanager
 def _unlocked(store: Store) -> Iterator[Desk]:
-    """An open ledger whose lock nobody holds."""
+    """An open ledger with a free lock."""
     with desk_at(store) as desk:
         desk.clear()
         desk.warehouse.execute("UPDATE tailrace.lock SET owner = '', expires_at = '2020-01-01'")
@@ -74,7 +74,7 @@ def _unlocked(store: Store) -> Iterator[Desk]:
 
 
 def held(ledger: Ledger, **values: Any) -> None:
-    """Somebody else has the lock."""
+    """Another owner has the lock."""
     ledger.warehouse.run(
         "ledger/take_lock",
         tables=ledger.tables,
@@ -139,7 +139,7 @@ def test_a_dead_owner_on_this_machine_is_replaced_at_once(shared: Desk) -> None:
 
 
 def test_a_process_with_the_embedded_file_open_gets_the_lock() -> None:
-    """The lock that a killed run left in a DuckDB file keeps nobody out."""
+    """The lock of a killed run in a DuckDB file blocks no other run."""
     lease = Lease(
         owner="somebody",
         host="elsewhere",
@@ -152,7 +152,7 @@ def test_a_process_with_the_embedded_file_open_gets_the_lock() -> None:
 
 
 def test_an_owner_that_moved_meanwhile_is_not_replaced(shared: Desk) -> None:
-    """Between looking and taking, the lease was renewed, or somebody else took it."""
+    """Between reading and taking the lock, it was renewed or taken by another owner."""
     ledger = shared.ledger
     held(ledger)
     seen = read_lock(ledger)
@@ -228,7 +228,7 @@ def test_a_run_that_lost_its_lock_writes_nothing_more(shared: Desk) -> None:
 
 
 def test_a_transaction_keeps_the_lock_until_its_end(shared: Desk) -> None:
-    """Whoever wants to take over waits for it, and then finds the lease renewed."""
+    """A process that wants to take the lock waits for it, and then finds the lease renewed."""
     beside = shared.warehouse.another()
     other = Ledger(beside, clock=SystemClock())
     seen: list[str] = []

@@ -58,7 +58,7 @@ def test_a_member_that_returns_after_a_purge_has_a_new_message_id(shop: Shop) ->
 
 
 def test_an_audience_that_returns_has_new_message_ids(shop: Shop) -> None:
-    """Retired and run again on the same day: whoever enters, at once or later, arrives."""
+    """Retired and run again on the same day: members that enter at once or later are sent."""
     shop.sync()
     shop.land(ROWS[:2])
     job.retire(shop.project, "people", clock=shop.clock)
@@ -84,7 +84,7 @@ def test_a_name_that_was_given_up_is_taken_by_another_audience(shop: Shop) -> No
 
 
 def test_an_audience_is_renamed_there_and_back(shop: Shop) -> None:
-    """Nobody moves, its past is whole, and each renaming is a run that can be seen."""
+    """No member changes, the history is complete, and each renaming is a run in the status."""
     shop.sync()
     shop.land(ROWS[:2])
     shop.sync()
@@ -124,7 +124,7 @@ def test_an_audience_takes_over_the_name_of_a_retired_one(shop: Shop) -> None:
 
 
 def test_an_audience_that_was_only_ever_held_is_renamed_and_retired(shop: Shop) -> None:
-    """It has told nobody, so that nothing is sent, nobody is named, and the name is free again."""
+    """It sent nothing, so no exit is sent, and the name is free again."""
     shop.audience(HELD)
     assert 3 == shop.sync().exit_code
     rename(shop, "people", "persons")
@@ -138,7 +138,7 @@ def test_an_audience_that_was_only_ever_held_is_renamed_and_retired(shop: Shop) 
 
 @pytest.mark.parametrize("name", ["people", "others", "held", "Bad name", "x" * 51])
 def test_a_name_that_cannot_be_taken_is_refused(shop: Shop, name: str) -> None:
-    """It is somebody's, held ones included, or no file could be called so."""
+    """The name is in use, also by a held audience, or is not valid for a file."""
     shop.audience(UNNAMED, "others")
     shop.audience(HELD, "held")
     shop.sync()
@@ -174,7 +174,7 @@ def test_a_name_is_released_after_a_pending_delivery(shop: Shop) -> None:
 
 
 def test_who_was_a_member_is_known_as_far_back_as_the_outbox_goes(shop: Shop) -> None:
-    """A purge takes nobody out of an audience, and nothing is said of what it has forgotten."""
+    """A purge removes no member, and reports do not cover purged deliveries."""
 
     def members(moment: datetime) -> list[str]:
         return [

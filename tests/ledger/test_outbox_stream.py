@@ -73,16 +73,16 @@ def seqs_of(stored: Stored, *ranges: tuple[int, int]) -> list[int]:
     ),
     piece_rows=st.integers(1, 30),
     rows_max=st.none() | st.integers(1, 30),
-    settled=st.sets(st.integers(1, 60)),
+    finished=st.sets(st.integers(1, 60)),
 )
 def test_row_groups_in_any_order(
-    groups: tuple[list[int], list[int]], piece_rows: int, rows_max: int | None, settled: set[int]
+    groups: tuple[list[int], list[int]], piece_rows: int, rows_max: int | None, finished: set[int]
 ) -> None:
     """Each number once and in order, whichever thread wrote first and however little fits."""
     sizes, order = groups
     starts = [sum(sizes[:at]) + 1 for at in range(len(sizes))]
     seqs = [seq for at in order for seq in range(starts[at], starts[at] + sizes[at])]
-    left = sorted(set(seqs) - settled)
+    left = sorted(set(seqs) - finished)
     ranges = [(seq, seq) for seq in left if seq % 2] if len(left) > 40 else [(1, len(seqs))]
     wanted = [seq for first, last in ranges for seq in range(first, last + 1)]
     assert wanted == seqs_of(Stored(seqs, piece_rows=piece_rows, rows_max=rows_max), *ranges)
@@ -113,7 +113,7 @@ def test_wide_rows_are_read_in_small_batches() -> None:
 
 
 def test_a_row_that_does_not_fit_is_reported() -> None:
-    """Less than one row cannot be asked for: the reason goes to whoever reads."""
+    """A page has at least one row: the error is raised for the reader."""
     with pytest.raises(MemoryShort):
         seqs_of(Stored([1, 2, 3], piece_rows=3, rows_max=0), (1, 3))
 

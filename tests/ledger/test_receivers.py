@@ -131,7 +131,7 @@ def test_a_target_has_a_ledger_of_its_own(shop: Shop) -> None:
 
 
 def test_a_large_first_run_is_held_until_it_is_allowed(shop: Shop) -> None:
-    """A lost ledger looks like a first run: it must not send everybody again."""
+    """A lost ledger looks like a first run: it must not send all members again."""
     shop.environ["TAILRACE__FIRST_RUN_MEMBERS_MAX"] = "2"
     planned = shop.plan()
     assert 3 == planned.exit_code

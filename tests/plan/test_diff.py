@@ -190,7 +190,7 @@ def test_another_mapping_is_looked_at_where_it_is_to_be_sent(quick: Desk) -> Non
 
 
 def test_a_hash_of_another_engine_says_nothing(quick: Desk) -> None:
-    """An upgrade costs one comparison, and sends nobody anything."""
+    """An upgrade costs one comparison and sends nothing."""
     quick.script(
         "UPDATE tailrace.audience_runs "
         "SET model_fingerprint = REPLACE(model_fingerprint, 'duckdb', 'duckdb of old')"

@@ -92,7 +92,7 @@ def checked(text: str, shape: str) -> dict[str, Any]:
 
 
 def interrupted(shop: Shop) -> dict[str, Any]:
-    """The plan after a run that reached nobody."""
+    """The plan after a run that delivered nothing."""
     there = dict(shop.environ)
     shop.environ |= {
         "DESTINATION__SEGMENT__HOST": "http://127.0.0.1:9",
@@ -203,7 +203,7 @@ def test_a_refusal_is_as_its_schema_says(shop: Shop, command: Any) -> None:
 
 
 def test_a_key_that_is_not_in_the_schema_is_found(shop: Shop) -> None:
-    """Nothing may be printed that nobody was told of."""
+    """The schema allows no key that it does not describe."""
     shop.audience(PEOPLE)
     shop.land([{"id": "c1"}])
     plan = told(shop)

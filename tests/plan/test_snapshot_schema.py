@@ -175,7 +175,7 @@ def test_a_key_of_another_type_is_refused_with_both_ways_out() -> None:
     ],
 )
 def test_another_key_is_another_audience(desk: Desk, key: str, message: str) -> None:
-    """Though all its columns were recorded: everybody would leave and enter."""
+    """Although all its columns were recorded: every member would exit and enter."""
     people(desk, properties="city: city, email: email")
     desk.deliver()
     people(desk, key=key, properties="city: city, email: email")
@@ -266,7 +266,7 @@ def test_a_run_that_died_between_columns_and_plan_is_made_up_for(desk: Desk) -> 
 
 
 def test_a_first_run_that_died_leaves_no_key_behind(desk: Desk) -> None:
-    """Nobody was delivered, so that the key may still be another one."""
+    """No member was delivered, so the key can still be changed."""
     asked = desk.plan()
     align(
         desk.ledger,
@@ -282,7 +282,7 @@ def test_a_first_run_that_died_leaves_no_key_behind(desk: Desk) -> None:
 
 
 def test_an_audience_that_was_retired_may_come_back_as_another(desk: Desk) -> None:
-    """Under its old name, by another key; everybody enters."""
+    """Under its old name, by another key; all members enter."""
     desk.deliver()
     desk.ledger.retire("people")
     people(desk, key="email")
@@ -291,7 +291,7 @@ def test_an_audience_that_was_retired_may_come_back_as_another(desk: Desk) -> No
 
 
 def test_rows_of_the_outbox_outlive_the_columns_they_had(desk: Desk) -> None:
-    """History keeps what a dropped column was; a type that does not fit starts anew."""
+    """History keeps what a dropped column was; a type that does not fit resets the column."""
     people(desk, properties="city: city, email: email")
     desk.deliver()
     people(desk, properties="score: score")

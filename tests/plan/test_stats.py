@@ -1,4 +1,4 @@
-"""How many users a plan makes known to Segment: each once, and nobody who was ever there."""
+"""The number of users that are new to Segment: each once, without earlier members."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_held_audience_has_no_new_users(shop: Shop) -> None:
 
 
 def test_each_destination_has_users_of_its_own(shop: Shop) -> None:
-    """A second Segment source knows nobody of the first."""
+    """A second Segment source has no user of the first."""
     shop.sync()
     shop.environ["DESTINATION__OTHER__WRITE_KEY"] = "other-key"
     shop.audience(PEOPLE.replace("key: id", "key: id\ndestination: [segment, other]"))

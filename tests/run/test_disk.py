@@ -24,7 +24,7 @@ CHECKPOINT
 
 
 def test_a_run_without_room_fails_and_the_next_one_finishes(tmp_path: Path) -> None:
-    """Before the plan is written down nothing is sent; after it, nothing is sent anew."""
+    """Nothing is sent before the plan is saved, and nothing is sent again after it."""
     with SegmentSimulator() as segment:
         shop = Shop(tmp_path / "shop", segment)
         shop.audience(PEOPLE)

@@ -197,7 +197,7 @@ def test_an_interrupted_run_writes_down_what_was_answered(two: TwoSources) -> No
 
 
 def test_ctrl_c_while_segment_is_silent_is_one_line(two: TwoSources) -> None:
-    """Requests that hang keep nobody waiting, and nothing else is said when the process ends."""
+    """Requests that hang delay no other destination, and the process ends without more output."""
     two.land(40)
     asked = threading.Event()
 

@@ -47,7 +47,7 @@ def test_what_was_received_adds_up_in_silence(shop: Shop) -> None:
 def test_what_was_acknowledged_and_never_arrived_is_exit_1(
     shop: Shop, segment: SegmentSimulator
 ) -> None:
-    """Somebody answers 200 in Segment's place, and only Delivery Overview knows."""
+    """Another server answers 200 in Segment's place; only Delivery Overview shows it."""
     segment.faults.append(Fault(path="/v1/batch", nth=2, status=200, body={"success": True}))
     done = shop.sync()
     assert (1, ["EventsMissing"]) == (

@@ -70,7 +70,7 @@ def tracks(events: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 
 def test_current_members_enter_today(moving: Moving) -> None:
-    """Nobody who left is mentioned, and the next run has nothing to add."""
+    """Former members are not sent, and the next run has no changes."""
     moving.live_three_days()
     done = moving.replay()
     assert 0 == done.exit_code, done.errors
@@ -109,7 +109,7 @@ def test_the_history_is_sent_with_its_times(moving: Moving) -> None:
 
 
 def test_what_was_added_silently_is_known_after_a_history(moving: Moving) -> None:
-    """A column that the ledger absorbed in between makes nobody change at the new destination."""
+    """A column that was accepted in between changes no member at the new destination."""
     moving.live_three_days()
     wider = "score: score, domain: domain}"
     for text in (PEOPLE, BOTH):

@@ -168,7 +168,7 @@ def test_a_refused_credential(landing: Landing) -> None:
 
 
 def test_an_unreachable_host(landing: Landing) -> None:
-    """Nobody there is exit code 1, after few attempts."""
+    """An unreachable server is exit code 1, after a few attempts."""
     landing.credentials = replace(landing.credentials, instance_url="http://127.0.0.1:9")
 
     with pytest.raises(Unreachable) as caught:

@@ -1,4 +1,4 @@
-"""The dlt source in somebody else's pipeline: resources, injection, any destination."""
+"""The dlt source in a user's own pipeline: resources, injection, any destination."""
 
 from __future__ import annotations
 

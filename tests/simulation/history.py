@@ -77,7 +77,7 @@ class History:
             self._write()
             self._run_amid_faults()
         self.segment.faults.clear()
-        # What was left behind is finished first and then planned anew; the next has nothing to do.
+        # Pending deliveries are resumed before a new plan; the next run has no changes.
         sent = -1
         for _ in range(HEALING_RUNS_MAX):
             last = self._sync()

@@ -51,7 +51,7 @@ class Victim:
         shutil.copy(self.shop.file, self.shop.root / "prepared.duckdb")
 
     def rewind(self) -> None:
-        """The warehouse as it was before the first run, and a receiver that knows nobody."""
+        """The warehouse as it was before the first run, and a receiver without users."""
         Path(f"{self.shop.file}.wal").unlink(missing_ok=True)
         shutil.copy(self.shop.root / "prepared.duckdb", self.shop.file)
         self.segment.inbox.clear()
@@ -93,7 +93,7 @@ class Victim:
         return answer
 
     def undisturbed(self, process: subprocess.Popen[str]) -> float:
-        """The seconds that a run takes which nobody kills."""
+        """The seconds of a run that is not killed."""
         self.rewind()
         started = time.monotonic()
         assert "exit 0" == self.run(process, die_after=None)

@@ -293,7 +293,7 @@ class TestShapes:
         assert refusal(job(client, query)) == (400, "INVALIDENTITY")
 
     def test_archived_activities(self, simulator: SalesforceSimulator, client: Client) -> None:
-        """Archived tasks show in queryAll only, though nobody deleted them."""
+        """Archived tasks show in queryAll only, although they are not deleted."""
         query = "SELECT Id, IsArchived, IsDeleted FROM Task"
         every = client.rows(query, "queryAll")
         archived = {each["Id"] for each in every if each["IsArchived"]}

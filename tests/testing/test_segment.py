@@ -322,7 +322,7 @@ def test_oauth_reads_the_assertion(
 
 
 def test_oauth_takes_an_assertion_once(guarded: SegmentSimulator) -> None:
-    """Somebody who overheard an assertion cannot use it."""
+    """An intercepted assertion cannot be used again."""
     assert [200, 400] == [ask_for_token(guarded, jti="same").status_code for _ in range(2)]
 
 

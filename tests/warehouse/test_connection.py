@@ -147,7 +147,7 @@ def bound(warehouse: Warehouse, sql: str) -> object:
     ],
 )
 def test_a_failure_never_tells_a_value(warehouse: Warehouse, sql: str) -> None:
-    """What an engine says of a row quotes the row, and the row is somebody's."""
+    """An engine's message quotes the row, which may hold personal data."""
     contact(warehouse, "id TEXT PRIMARY KEY", "'ada@example.com'")
     with pytest.raises(StatementRefused if "CAST" in sql else WarehouseFailed) as raised:
         warehouse.execute(sql, "a/name")
@@ -308,9 +308,9 @@ def test_what_only_reads_makes_no_file(tmp_path: Path) -> None:
     assert not shop.file.exists()
 
 
-@pytest.mark.parametrize(("deleted_of_10", "anew"), [(2, False), (5, True)])
+@pytest.mark.parametrize(("deleted_of_10", "rewritten"), [(2, False), (5, True)])
 def test_a_table_is_rewritten_only_if_many_rows_were_deleted(
-    tmp_path: Path, deleted_of_10: int, anew: bool
+    tmp_path: Path, deleted_of_10: int, rewritten: bool
 ) -> None:
     """A run that moves a few members leaves the table's other rows where they are on disk."""
     shop = Shop(tmp_path)
@@ -320,8 +320,8 @@ def test_a_table_is_rewritten_only_if_many_rows_were_deleted(
         warehouse.execute(f"DELETE FROM people WHERE i % 10 < {deleted_of_10}")
     with open_warehouse(shop.project, clock=SystemClock(), read_only=True) as warehouse:
         ((_, _, stored),) = warehouse.run("warehouse/large_tables", rows_min=100_000)
-    assert anew == (stored < 200_000)
-    assert anew or stored == 300_000
+    assert rewritten == (stored < 200_000)
+    assert rewritten or stored == 300_000
 
 
 def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Desk:
         return ledger
 
     def clear(self) -> None:
-        """Start anew: no table, no model, an empty ledger."""
+        """Start again: no table, no model, an empty ledger."""
         self.warehouse.execute("DROP SCHEMA IF EXISTS salesforce CASCADE")
         self.warehouse.execute("CREATE SCHEMA salesforce")
         for table in self.warehouse.tables_in("tailrace"):
@@ -141,7 +141,7 @@ class Desk:
         )
 
     def acknowledge(self, delivery: Delivery, first: int, last: int) -> None:
-        """A range of the outbox is settled."""
+        """Save the outcome of a range of the outbox."""
         if last >= first:
             self.ledger.acknowledge(
                 delivery.run_seq,

@@ -88,7 +88,7 @@ def said(store: Store) -> list[tuple[Any, ...]]:
 
 
 def test_an_audience_lives_through_its_days(shop: Store) -> None:
-    """Everybody enters; some move, leave and come back; a quiet day sends nothing."""
+    """All members enter; some change, exit and return; a day without changes sends nothing."""
     assert (0, 3, 0, 0, 3) == moved(shop.sync())
     assert ("c2", "Segment Entered", {"city": "Bergen", "score": None}) in said(shop)
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
@@ -287,7 +287,7 @@ def test_edits_and_new_columns_change_no_member_by_themselves(shop: Store) -> No
 
 
 def test_a_rejected_row_is_planned_again_and_nothing_else(shop: Store) -> None:
-    """Exit 4, named by its reason, sent when it is mended; then all is quiet."""
+    """Exit 4, named by its reason, sent when it is fixed; then no change is left."""
     assert shop.segment is not None
     shop.segment.faults.append(Fault(path="/v1/batch", poison={"userId": "c2"}, status=400))
     first = shop.sync()
@@ -375,7 +375,7 @@ def test_bad_keys_stay_out(shop: Store) -> None:
 
 
 def test_a_staging_model_may_be_a_table(shop: Store) -> None:
-    """Built anew by every run, and a view again where the header says so."""
+    """Built again by every run, and as a view again if the header says so."""
     for kind, expected in (("table", "Oslo"), ("view", "Hamar"), ("table", "Moss")):
         staging(shop, f"/* ---\nmaterialized: {kind}\n--- */\n{LIVE}")
         shop.script(f"UPDATE salesforce.contact SET city = '{expected}' WHERE id = 'c1'")

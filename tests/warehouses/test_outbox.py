@@ -86,7 +86,7 @@ def test_what_the_engine_did_not_take_is_a_gap(desk: Desk) -> None:
     land(desk, 3, "CONCAT('u', i)")
     planned, delivery = desk.save_plan()
     once = TableName("tailrace", "moved_once")
-    # Whoever counts it finds three rows, and whoever reads it afterwards none.
+    # A count finds three rows, and a later read finds none.
     desk.warehouse.execute(
         "CREATE SEQUENCE tailrace.looks; CREATE VIEW tailrace.moved_once AS "
         "SELECT * FROM tailrace.outbox__people WHERE NEXTVAL('tailrace.looks') <= 3"

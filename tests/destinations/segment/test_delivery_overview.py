@@ -96,7 +96,7 @@ def test_a_long_run_is_counted_by_the_hour(segment: SegmentSimulator) -> None:
 
 
 def test_what_can_be_wrong(segment: SegmentSimulator) -> None:
-    """No token, a wrong one, an unknown source, a page of a proxy, nobody there."""
+    """No token, a wrong one, an unknown source, a page of a proxy, no server."""
     with pytest.raises(MissingCredential):
         ask(segment, public_api_token=None)
     with pytest.raises(CredentialRefused, match="token"):

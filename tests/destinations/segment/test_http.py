@@ -312,7 +312,7 @@ def test_no_server_listens(segment: SegmentSimulator) -> None:
 def test_a_broken_connection_leaves_an_unconfirmed_outcome(
     segment: SegmentSimulator, cut: Any
 ) -> None:
-    """After the request is on its way, nobody knows what became of it."""
+    """After the request is sent, its outcome is unknown."""
     segment.faults.append(Fault(cut=cut))
     answer = client(settings(segment)).send(BODIES, retries=0)
     assert ("retry", True, True) == (answer.outcome, answer.unconfirmed, answer.contacted)

@@ -293,7 +293,7 @@ def test_who_is_another_user(
 
 
 def test_a_user_that_appears_only_enters() -> None:
-    """Where there was no id before, nobody is there to exit."""
+    """Without an earlier id, no user exits."""
     audience = replace(VIP, user_id="user")
     moved = transition("changed", new={**ANN, "user": "u1"}, old={**ANN, "user": None})
     assert ["identify", "group", "track"] == [m["type"] for m in bodies(mapper(audience), moved)]

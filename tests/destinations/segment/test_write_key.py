@@ -1,4 +1,4 @@
-"""The write key is asked about before the first event, because nobody complains afterwards."""
+"""The write key is checked before the first event, because the API accepts a wrong one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
--- A column that the mapping does not name any more makes nobody changed.
+-- A column that is no longer mapped changes no member.
 
 -- include city_and_score_audience
 

@@ -1,4 +1,4 @@
--- A column that was dropped and comes back is a new one: nobody is changed by it.
+-- A column that was dropped and returns counts as a new one, which changes no member.
 
 -- include city_and_score_audience
 

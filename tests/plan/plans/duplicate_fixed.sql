@@ -1,4 +1,4 @@
--- When a doubled key is mended, the member is where it was: nothing is planned.
+-- After a duplicate key is fixed, the member is unchanged and nothing is planned.
 
 -- include city_audience
 

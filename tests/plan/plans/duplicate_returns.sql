@@ -1,4 +1,4 @@
--- Somebody who left and whose key now stands twice does not enter.
+-- A former member whose key now occurs twice does not enter.
 
 -- include city_audience
 

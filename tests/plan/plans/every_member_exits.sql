@@ -1,4 +1,4 @@
--- When everybody is gone, everybody exits.
+-- When the model returns no row, all members exit.
 
 -- include city_audience
 

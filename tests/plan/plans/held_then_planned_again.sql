@@ -1,4 +1,4 @@
--- What was held is planned anew from where the ledger stands, together with what moved since.
+-- Held changes are planned again from the ledger, together with later changes.
 
 -- include city_audience
 

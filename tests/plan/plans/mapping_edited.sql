@@ -1,4 +1,4 @@
--- A mapping that names the same columns otherwise makes nobody changed.
+-- A mapping that gives the same columns other names changes no member.
 
 -- include city_audience
 

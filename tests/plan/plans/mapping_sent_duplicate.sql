@@ -1,4 +1,4 @@
--- A member that the model gives twice is not said anew by an edited mapping.
+-- A member with a duplicate key is not sent again because of an edited mapping.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- In the run that brings a new column, only who moved otherwise is changed.
+-- In the run that adds a column, only members with other changes are changed.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A number that is text today makes nobody changed while it reads the same.
+-- A number column that becomes text changes no member if the text is the same number.
 
 -- include score_audience
 

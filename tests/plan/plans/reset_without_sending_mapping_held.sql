@@ -1,4 +1,4 @@
--- A silent reset records everybody; what the header would hold of its own edit is not asked.
+-- A silent reset records every member and ignores the header's policy for mapping changes.
 
 -- include city_audience
 

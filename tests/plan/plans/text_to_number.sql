@@ -1,4 +1,4 @@
--- Text that reads as a number becomes one, and nobody is changed by it.
+-- A text column with numbers becomes a number column, which changes no member.
 
 -- include score_audience
 

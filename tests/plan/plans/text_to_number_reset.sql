@@ -1,4 +1,4 @@
--- Where a recorded value does not fit the new type, the column starts anew, like a new one.
+-- If a recorded value cannot be cast to the new type, the column counts as a new one.
 
 -- include city_and_score_audience
 

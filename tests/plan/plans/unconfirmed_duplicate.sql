@@ -1,4 +1,4 @@
--- A unconfirmed key that the model gives twice waits until it is mended: no key has two transitions.
+-- An unconfirmed key that is duplicate waits until it is fixed: no key has two transitions.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A new column beside a unconfirmed key disturbs nobody.
+-- A new column together with an unconfirmed key changes no other member.
 
 -- include city_audience
 

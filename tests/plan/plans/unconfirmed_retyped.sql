@@ -1,4 +1,4 @@
--- What was tried last, and does not fit the type of today, is said anew.
+-- An unconfirmed value that cannot be cast to today's type is sent again.
 
 -- include score_audience
 

@@ -1,4 +1,4 @@
--- A wider type makes nobody changed; who moved as well is, and the old value has the new type.
+-- A wider type changes no member. A member with another change has old values in the new type.
 
 -- include score_audience
 
