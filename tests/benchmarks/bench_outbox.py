@@ -90,7 +90,7 @@ def deliveries(folder: Path) -> Iterator[tuple[str, Ledger, Delivery]]:
 def planned(ledger: Ledger) -> Delivery:
     """A run's plan, written down."""
     models = read_models(ledger.warehouse.project.models_folder)
-    options, run = PlanOptions(), ledger.start_run("bench", suffix="0000")
+    options, run = PlanOptions(), ledger.runs.start("bench", suffix="0000")
     planner = Planner(
         ledger, models, options=options, destinations=None, now=ledger.clock.now(), run_seq=run.seq
     )
@@ -100,8 +100,10 @@ def planned(ledger: Ledger) -> Delivery:
 
 def settle(ledger: Ledger, delivery: Delivery) -> None:
     last = delivery.planned
-    ledger.acknowledge(delivery.run_seq, "people", first_seq=1, last_seq=last, calls=last)
-    ledger.advance(delivery.run_seq, "people", delivery.shape, planned=last)
+    ledger.deliveries.acknowledge(
+        delivery.run_seq, "people", first_seq=1, last_seq=last, calls=last
+    )
+    ledger.deliveries.advance(delivery.run_seq, "people", delivery.shape, planned=last)
 
 
 def mapper_of(ledger: Ledger, delivery: Delivery) -> Mapper:

@@ -24,7 +24,8 @@ from figure import Figure, quick
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
-from tailrace.ledger.ledger import Ledger, Run
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.runs import Run
 from tailrace.models.loader import read_models
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
@@ -195,13 +196,15 @@ class Town:
     def advance(self) -> float:
         """Plan, write down, and settle; the seconds that moving the snapshot took, on disk."""
         made = self.plan()
-        run: Run = self.ledger.start_run("bench", suffix="0000")
+        run: Run = self.ledger.runs.start("bench", suffix="0000")
         save_plan(self.ledger, run, made, options=PlanOptions())
         last = made.planned
-        self.ledger.acknowledge(run.seq, "people", first_seq=1, last_seq=last, calls=last)
+        self.ledger.deliveries.acknowledge(
+            run.seq, "people", first_seq=1, last_seq=last, calls=last
+        )
         self.warehouse.execute("CHECKPOINT")
         started = time.perf_counter()
-        self.ledger.advance(run.seq, "people", made.shape, planned=last)
+        self.ledger.deliveries.advance(run.seq, "people", made.shape, planned=last)
         self.warehouse.execute("CHECKPOINT")
         return time.perf_counter() - started
 

@@ -18,9 +18,11 @@ from warehouses.stores import WAREHOUSES, Store
 from tailrace.clock import SystemClock
 from tailrace.config.installation import upgrade_hint
 from tailrace.errors import LedgerGap, LedgerTooNew, ServiceFailed, WarehouseFailed
-from tailrace.ledger import ledger as ledger_module
 from tailrace.ledger import outbox
-from tailrace.ledger.ledger import TABLES, VERSION, Ledger, gaps
+from tailrace.ledger import tables as ledger_module
+from tailrace.ledger.deliveries import gaps
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.tables import TABLES, VERSION
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import delivery
 from tailrace.warehouse import sql_files, statements
@@ -169,18 +171,18 @@ def test_where_there_is_no_ledger_there_is_nothing_to_tell(tmp_path: Path) -> No
     with open_warehouse(store.project, clock=SystemClock(), read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=SystemClock())
         assert not ledger.installed
-        assert (0, 0) == ledger.unresolved_counts("people")
+        assert (0, 0) == ledger.deliveries.unresolved_counts("people")
         assert [[], [], [], [], {}] == [
-            ledger.recent_runs(5),
-            ledger.audience_status(),
-            ledger.pending_deliveries(),
-            ledger.all_sync_keys(),
-            ledger.last_extracts(),
+            ledger.runs.recent(5),
+            ledger.audiences.statuses(),
+            ledger.deliveries.pending(),
+            ledger.audiences.sync_keys(),
+            ledger.extracts.latest(),
         ]
         assert (None, 1, 0) == (
-            ledger.last_delivered("people"),
-            ledger.next_run_seq(),
-            ledger.last_salesforce_calls(),
+            ledger.audiences.last_delivered("people"),
+            ledger.runs.next_seq(),
+            ledger.extracts.last_salesforce_calls(),
         )
         assert frozenset() == warehouse.tables_in("tailrace")
 
@@ -202,16 +204,16 @@ def test_runs_are_numbered_without_gaps_and_say_how_they_ended(
     """With a name to speak of them, when, what the code was and what went wrong."""
     ended = []
     for code, error in ((0, None), (1, ServiceFailed()), (2, None), (3, None), (4, None)):
-        run = desk.ledger.start_run("sync", suffix=f"000{code}", allowed=["people:max_exited"])
+        run = desk.ledger.runs.start("sync", suffix=f"000{code}", allowed=["people:max_exited"])
         clock.tick()
-        desk.ledger.finish_run(run, exit_code=code, error=error, salesforce_calls=7)
+        desk.ledger.runs.finish(run, exit_code=code, error=error, salesforce_calls=7)
         ended.append(run.seq)
     assert [1, 2, 3, 4, 5] == ended
-    assert 6 == desk.ledger.next_run_seq()
-    latest, *_ = desk.ledger.recent_runs(2)
+    assert 6 == desk.ledger.runs.next_seq()
+    latest, *_ = desk.ledger.runs.recent(2)
     assert "2026-01-01T12:04:00Z-0004" == latest["run_id"]
     assert "2026-01-01T12:05:00.000000Z" == latest["finished_at"]
-    phases = [(run["exit_code"], run["phase"], run["error"]) for run in desk.ledger.recent_runs(9)]
+    phases = [(run["exit_code"], run["phase"], run["error"]) for run in desk.ledger.runs.recent(9)]
     assert [
         *((4, "done", None), (3, "done", None), (2, "failed", None)),
         *((1, "failed", "ServiceFailed"), (0, "done", None)),
@@ -295,7 +297,7 @@ def test_only_what_was_delivered_moves_a_member(desk: Desk, clock: TickingClock)
     """A refused row stands where it stood; the others went on."""
     desk.deliver(rejected=["c2"])
     assert ["c1", "c3"] == [row[0] for row in members(desk)]
-    assert (1, 0) == desk.ledger.unresolved_counts("people")
+    assert (1, 0) == desk.ledger.deliveries.unresolved_counts("people")
     clock.tick()
     desk.script("UPDATE salesforce.contact SET city = 'Hamar'")
     desk.deliver(rejected=["c1"])
@@ -325,7 +327,7 @@ def test_a_rejection_adds_attempts_until_it_is_resolved(desk: Desk, clock: Ticki
     assert (3, 3, NOON, NOON + timedelta(minutes=2), True) == seen[-1]
     assert [False, False, True] == [row[-1] for row in seen]
     desk.deliver()
-    assert (0, 0) == desk.ledger.unresolved_counts("people")
+    assert (0, 0) == desk.ledger.deliveries.unresolved_counts("people")
 
 
 def test_an_attempt_is_unconfirmed_until_a_later_outcome_is_known(desk: Desk) -> None:
@@ -339,9 +341,9 @@ def test_an_attempt_is_unconfirmed_until_a_later_outcome_is_known(desk: Desk) ->
     assert [(2, 1)] == table(desk, "unconfirmed", "run_seq, seq")
     desk.deliver(unconfirmed=["c1"])
     assert [(4, 1)] == table(desk, "unconfirmed", "run_seq, seq")
-    assert (1, 1) == desk.ledger.unresolved_counts("people")
+    assert (1, 1) == desk.ledger.deliveries.unresolved_counts("people")
     desk.deliver()
-    assert (0, 0) == desk.ledger.unresolved_counts("people")
+    assert (0, 0) == desk.ledger.deliveries.unresolved_counts("people")
 
 
 def test_the_snapshot_advances_only_after_the_whole_delivery(desk: Desk) -> None:
@@ -350,12 +352,14 @@ def test_the_snapshot_advances_only_after_the_whole_delivery(desk: Desk) -> None
     desk.acknowledge(written, 1, 1)
     desk.acknowledge(written, 3, 3)
     with pytest.raises(LedgerGap, match="people: 3 planned, 2 delivered or rejected") as raised:
-        desk.ledger.advance(written.run_seq, "people", written.shape, planned=3)
+        desk.ledger.deliveries.advance(written.run_seq, "people", written.shape, planned=3)
     assert 1 == raised.value.exit_code
     assert [] == members(desk)
-    assert 1 == desk.ledger.pending_count(written.run_seq, "people", 3)
+    assert 1 == desk.ledger.deliveries.pending_count(written.run_seq, "people", 3)
     desk.acknowledge(written, 2, 3)
-    assert (3, 0) == desk.ledger.advance(written.run_seq, "people", written.shape, planned=3)
+    assert (3, 0) == desk.ledger.deliveries.advance(
+        written.run_seq, "people", written.shape, planned=3
+    )
     assert 3 == len(members(desk))
 
 
@@ -368,9 +372,9 @@ def test_an_advance_that_fails_moves_nothing(desk: Desk) -> None:
     before = contents(desk)
     broken = replace(written.shape, columns=(*written.shape.columns, written.shape.keys[0]))
     with pytest.raises(WarehouseFailed):
-        desk.ledger.advance(written.run_seq, "people", broken, planned=3)
+        desk.ledger.deliveries.advance(written.run_seq, "people", broken, planned=3)
     assert before == contents(desk)
-    desk.ledger.advance(written.run_seq, "people", written.shape, planned=3)
+    desk.ledger.deliveries.advance(written.run_seq, "people", written.shape, planned=3)
     assert {"Hamar"} == {row[1] for row in members(desk)}
 
 
@@ -385,7 +389,7 @@ def test_a_run_that_died_is_known_with_its_mapping(desk: Desk) -> None:
     assert written.shape == left.shape
     assert ["c1", "c3"] == [each.key[0] for each, _ in desk.transitions(left)]
     desk.acknowledge(left, 1, 3)
-    desk.ledger.advance(left.run_seq, "people", left.shape, planned=left.planned)
+    desk.ledger.deliveries.advance(left.run_seq, "people", left.shape, planned=left.planned)
     assert [] == delivery.unfinished_deliveries(desk.ledger)
     assert 3 == len(members(desk))
 
@@ -447,23 +451,23 @@ def test_the_counts_of_every_finished_run_add_up(desk: Desk) -> None:
 
 def test_what_is_held_or_died_is_no_delivery(desk: Desk) -> None:
     """The next plan compares with what was delivered last, by the SQL of that time."""
-    assert desk.ledger.last_delivered("people") is None
+    assert desk.ledger.audiences.last_delivered("people") is None
     desk.deliver()
-    delivered = desk.ledger.last_delivered("people")
+    delivered = desk.ledger.audiences.last_delivered("people")
     desk.script("INSERT INTO salesforce.contact VALUES (NULL, 'x')")
     desk.store.audience(PEOPLE + " WHERE city IS NOT NULL")
     assert "held" == desk.deliver().status
-    assert delivered == desk.ledger.last_delivered("people")
+    assert delivered == desk.ledger.audiences.last_delivered("people")
     desk.script("DELETE FROM salesforce.contact WHERE id IS NULL")
     desk.save_plan()
-    assert delivered == desk.ledger.last_delivered("people")
+    assert delivered == desk.ledger.audiences.last_delivered("people")
 
 
 def test_where_an_audience_stands_is_what_its_last_run_came_to(desk: Desk) -> None:
     """In the shape of a result: ok, unchanged, held, failed."""
 
     def standing() -> tuple[Any, ...]:
-        (row,) = desk.ledger.audience_status()
+        (row,) = desk.ledger.audiences.statuses()
         return tuple(row[name] for name in ("status", "size_before", "size_after", "sent", "held"))
 
     desk.deliver(rejected=["c1"])
@@ -483,10 +487,10 @@ def test_where_an_audience_stands_is_what_its_last_run_came_to(desk: Desk) -> No
 def test_a_retired_audience_stands_nowhere(desk: Desk) -> None:
     """Its past stays, its members are forgotten."""
     desk.deliver()
-    desk.ledger.retire("people")
-    assert [] == desk.ledger.audience_status()
-    assert ["people"] == desk.ledger.all_sync_keys()
-    assert desk.ledger.last_delivered("people") is None
+    desk.ledger.audiences.retire("people")
+    assert [] == desk.ledger.audiences.statuses()
+    assert ["people"] == desk.ledger.audiences.sync_keys()
+    assert desk.ledger.audiences.last_delivered("people") is None
     assert {"entered": 3} == {
         op: count for op, count in desk.plan().by_reason["initial"].items() if count
     }
@@ -497,7 +501,7 @@ def test_the_last_word_on_an_object_is_its_latest_extract(desk: Desk, clock: Tic
 
     def landed(run: Any, name: str, **values: Any) -> None:
         clock.tick()
-        desk.ledger.save_extract(
+        desk.ledger.extracts.save(
             run,
             **{
                 "object": name,
@@ -520,8 +524,8 @@ def test_the_last_word_on_an_object_is_its_latest_extract(desk: Desk, clock: Tic
     landed(first, "Contact")
     landed(first, "Lead")
     landed(first, "Lead", empty=True)
-    found = desk.ledger.last_extracts()
+    found = desk.ledger.extracts.latest()
     assert (False, "cut off") == (found["contact"].complete, found["contact"].error)
     assert (True, True) == (found["lead"].complete, found["lead"].empty)
-    desk.ledger.finish_run(second, exit_code=1, error=None, salesforce_calls=42)
-    assert 42 == desk.ledger.last_salesforce_calls()
+    desk.ledger.runs.finish(second, exit_code=1, error=None, salesforce_calls=42)
+    assert 42 == desk.ledger.extracts.last_salesforce_calls()

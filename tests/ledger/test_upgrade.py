@@ -16,7 +16,8 @@ from warehouses.desk import Desk
 from warehouses.stores import WAREHOUSES, Store, store_on
 
 from tailrace.clock import SystemClock
-from tailrace.ledger.ledger import VERSION, Ledger
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.tables import VERSION
 from tailrace.run.delivery import unfinished_deliveries
 from tailrace.warehouse.connection import open_warehouse
 
@@ -61,13 +62,13 @@ def old_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]
 def state(ledger: Ledger) -> tuple[Any, ...]:
     """What commands that only read get from a ledger."""
     return (
-        ledger.last_delivered("people"),
-        ledger.unresolved_counts("people"),
-        ledger.pending_deliveries(),
-        ledger.acknowledged(3, "people"),
-        ledger.audience_status(),
-        ledger.name_released_at("people", "segment"),
-        ledger.recent_runs(5),
+        ledger.audiences.last_delivered("people"),
+        ledger.deliveries.unresolved_counts("people"),
+        ledger.deliveries.pending(),
+        ledger.deliveries.acknowledged(3, "people"),
+        ledger.audiences.statuses(),
+        ledger.audiences.name_released_at("people", "segment"),
+        ledger.runs.recent(5),
     )
 
 
@@ -86,7 +87,7 @@ def assert_finishes(desk: Desk) -> None:
     assert MEMBERS == desk.query(
         "SELECT id, city, _v, _gone FROM tailrace.snapshot__people ORDER BY id"
     )
-    assert (0, 0) == desk.ledger.unresolved_counts("people")
+    assert (0, 0) == desk.ledger.deliveries.unresolved_counts("people")
     desk.script(
         "UPDATE salesforce.contact SET city = 'Lund' WHERE id = 'c6';"
         "UPDATE salesforce.contact SET city = 'Oslo' WHERE id = 'c1'"
@@ -99,10 +100,10 @@ def test_an_old_ledger_is_read_without_an_upgrade(old_store: Store) -> None:
     with open_warehouse(old_store.project, clock=SystemClock(), read_only=True) as warehouse:
         ledger = Ledger(warehouse, clock=SystemClock())
         assert 1 == ledger.version
-        assert (2, 1) == ledger.unresolved_counts("people")
+        assert (2, 1) == ledger.deliveries.unresolved_counts("people")
         assert [(3, "people", 5)] == [
             (pending.run_seq, pending.sync_key, pending.planned)
-            for pending in ledger.pending_deliveries()
+            for pending in ledger.deliveries.pending()
         ]
     (planned,) = old_store.plan().audiences
     assert 5 == planned.planned

@@ -162,7 +162,7 @@ def carry_out(desk: Desk, section: Section) -> str:
         desk.now = datetime.fromisoformat(told["at"]).replace(tzinfo=UTC)
     if "upstream" in told:
         run = desk.start_run()
-        desk.ledger.save_extract(
+        desk.ledger.extracts.save(
             run,
             object=told["upstream"],
             table_name=told["upstream"].lower(),

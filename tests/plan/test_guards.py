@@ -245,7 +245,7 @@ def test_an_audience_that_reads_a_vanished_field_is_held(desk: Desk, sql: str, h
         "CREATE TABLE salesforce.contact (id TEXT, city TEXT, name TEXT);"
         "INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 'a'), ('c2', 'Moss', 'b')"
     )
-    desk.ledger.save_extract(
+    desk.ledger.extracts.save(
         desk.start_run(),
         object="Contact",
         table_name="contact",

@@ -126,8 +126,8 @@ def trouble(shop: Shop) -> None:
     shop.land([{"id": id_, "city": city, "score": 1.0} for id_, city in cities.items()])
     with open_warehouse(shop.project, clock=shop.clock) as warehouse:
         ledger = Ledger(warehouse, clock=shop.clock)
-        ledger.save_extract(
-            ledger.start_run("extract", suffix="0000"),
+        ledger.extracts.save(
+            ledger.runs.start("extract", suffix="0000"),
             object="Account",
             table_name="account",
             rows_landed=0,

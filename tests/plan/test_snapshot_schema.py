@@ -11,7 +11,7 @@ from warehouses.stores import WAREHOUSES
 
 from tailrace.audience.audience import Audience
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
-from tailrace.ledger.ledger import Shape
+from tailrace.ledger.tables import Shape
 from tailrace.plan.policy import PlanOptions
 from tailrace.plan.snapshot_schema import SchemaChange, align, check_names, schema_change, shape_of
 from tailrace.warehouse.statements import Column
@@ -205,7 +205,7 @@ def test_a_reset_starts_again_with_another_key(desk: Desk) -> None:
     people(desk, key="email")
     planned = desk.deliver(options=PlanOptions(intent="accept"))
     assert (2, 0) == (planned.entered, planned.exited)
-    assert (0, 0) == desk.ledger.unresolved_counts("people")
+    assert (0, 0) == desk.ledger.deliveries.unresolved_counts("people")
     assert ["email", "city"] == list(snapshot(desk))[:2]
     assert 0 == desk.plan().planned
 
@@ -284,7 +284,7 @@ def test_a_first_run_that_died_leaves_no_key_behind(desk: Desk) -> None:
 def test_an_audience_that_was_retired_may_come_back_as_another(desk: Desk) -> None:
     """Under its old name, by another key; all members enter."""
     desk.deliver()
-    desk.ledger.retire("people")
+    desk.ledger.audiences.retire("people")
     people(desk, key="email")
     assert 2 == desk.deliver().entered
     assert 0 == desk.plan().planned
@@ -327,5 +327,5 @@ def test_a_column_may_be_called_as_a_statement_calls_a_table(desk: Desk) -> None
     assert 0 == desk.deliver(options=PlanOptions(on_mapping_change="send")).planned
     desk.script("DELETE FROM salesforce.contact WHERE id = 'c1'")
     assert 1 == desk.deliver().exited
-    desk.ledger.retire("people")
+    desk.ledger.audiences.retire("people")
     assert 2 == desk.deliver().entered

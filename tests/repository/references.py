@@ -498,10 +498,8 @@ def installed_tables() -> dict[str, list[tuple[str, str]]]:
     """Table -> columns with their types, of a ledger as a new installation has it."""
     import duckdb
 
-    from tailrace.ledger import ledger as ledger_module
-
     connection = duckdb.connect()
-    for statement in _versions(ledger_module):
+    for statement in _versions():
         connection.execute(statement)
     rows = connection.execute(
         "SELECT table_name, column_name, data_type FROM duckdb_columns() "
@@ -513,7 +511,7 @@ def installed_tables() -> dict[str, list[tuple[str, str]]]:
     return tables
 
 
-def _versions(_: Any) -> list[str]:
+def _versions() -> list[str]:
     """The statements that create the ledger and bring it to its newest version."""
     text = (ROOT / "sql" / "ledger" / "schema.sql").read_text(encoding="utf-8")
     named = re.split(r"^-- name: (\S+).*$", text, flags=re.MULTILINE)[1:]

@@ -209,7 +209,7 @@ def served(shop: Shop, functions: read_endpoint.Reads = reads.READS) -> Iterator
     clock = SystemClock()
     with open_warehouse(shop.project, clock=clock) as warehouse:
         ledger = job.Ledger(warehouse, clock=clock)
-        run = ledger.start_run("sync", suffix="beef")
+        run = ledger.runs.start("sync", suffix="beef")
         memory_limit = MemoryLimit(warehouse)
         with (
             memory_limit.low_memory(),

@@ -18,8 +18,9 @@ from warehouses.stores import Store, store_on
 
 from tailrace.clock import SystemClock
 from tailrace.destinations.messages import Transition
-from tailrace.ledger.ledger import Ledger, Run
+from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import pending_transitions
+from tailrace.ledger.runs import Run
 from tailrace.models.loader import Models, read_models
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
@@ -98,7 +99,7 @@ class Desk:
         return planned, save_plan(self.ledger, run, planned, options=options or PlanOptions())
 
     def start_run(self) -> Run:
-        return self.ledger.start_run("sync", suffix="test")
+        return self.ledger.runs.start("sync", suffix="test")
 
     def transitions(self, delivery: Delivery) -> list[tuple[Transition, bool]]:
         """What waits in the outbox, with whether it is to be sent."""
@@ -123,7 +124,7 @@ class Desk:
         for each, _ in self.transitions(delivery):
             key = " ".join(map(str, each.key))
             if key in rejected or key in unconfirmed:
-                self.ledger.reject(
+                self.ledger.deliveries.reject(
                     delivery.run_seq,
                     delivery.audience.ledger_key,
                     seq=each.seq,
@@ -136,14 +137,14 @@ class Desk:
                     unconfirmed=key in unconfirmed,
                 )
         self.acknowledge(delivery, 1, delivery.planned)
-        self.ledger.advance(
+        self.ledger.deliveries.advance(
             delivery.run_seq, delivery.audience.ledger_key, delivery.shape, planned=delivery.planned
         )
 
     def acknowledge(self, delivery: Delivery, first: int, last: int) -> None:
         """Save the outcome of a range of the outbox."""
         if last >= first:
-            self.ledger.acknowledge(
+            self.ledger.deliveries.acknowledge(
                 delivery.run_seq,
                 delivery.audience.ledger_key,
                 first_seq=first,

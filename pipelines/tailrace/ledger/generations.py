@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tailrace.ledger.ledger import Ledger, Run
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.runs import Run
 
 # So many runs on one host make it the file's home. Throw-away machines, which have another name
 # for each run, never become one.

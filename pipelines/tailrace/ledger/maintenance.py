@@ -7,14 +7,15 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from tailrace.audience.audience import ledger_key
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
-from tailrace.ledger.ledger import Ledger, Run
+from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
+from tailrace.ledger.runs import Run
 from tailrace.models.file import NAME_HINT, is_name
 from tailrace.warehouse.connection import open_warehouse
 from tailrace.warehouse.statements import Binding, TableName
@@ -33,7 +34,7 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
     if not is_name(new_name):
         raise NothingSelected(f'"{new_name}" cannot be the name of an audience', hint=NAME_HINT)
     with _locked(project, "rename", clock=clock) as ledger:
-        statuses = ledger.audience_status()
+        statuses = ledger.audiences.statuses()
         sync_keys = {
             str(row["sync"]): ledger_key(new_name, str(row["destination"]))
             for row in statuses
@@ -49,18 +50,18 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
                 f'The ledger already has an audience "{new_name}"',
                 hint=f"Retire it first with: tailrace retire {new_name}",
             )
-        if any(each.sync_key in sync_keys for each in ledger.pending_deliveries()):
+        if any(each.sync_key in sync_keys for each in ledger.deliveries.pending()):
             raise DeliveryIncomplete(
                 f"A delivery of {old_name} is pending",
                 hint="Finish it with: tailrace sync. Where a file has the new name by now: "
                 f"tailrace sync --exclude {new_name}",
             )
-        run = ledger.start_run("rename", suffix=secrets.token_hex(2))
+        run = ledger.runs.start("rename", suffix=secrets.token_hex(2))
         with ledger.warehouse.transaction():
             for old_key, new_key in sync_keys.items():
                 _archive(ledger, run, new_key)
                 _rename(ledger, run, old_key, new_key, name=new_name)
-            ledger.finish_run(run, exit_code=0, error=None, salesforce_calls=0)
+            ledger.runs.finish(run, exit_code=0, error=None, salesforce_calls=0)
     return {"renamed": {"from": old_name, "to": new_name}}
 
 
@@ -105,7 +106,7 @@ def _locked(project: ProjectConfig, command: str, *, clock: Clock) -> Iterator[L
 
 def _archive(ledger: Ledger, run: Run, sync_key: str) -> None:
     """Drop a retired audience's outbox and rename its rows, which frees its ledger key."""
-    if sync_key in ledger.all_sync_keys():
+    if sync_key in ledger.audiences.sync_keys():
         ledger.warehouse.run("ledger/drop_table", tables={"dropped": ledger.outbox(sync_key)})
         _rename_rows(ledger, sync_key, f"{sync_key} before run {run.seq}", before=run.seq)
 
@@ -150,7 +151,7 @@ def _purge(
     there = ledger.warehouse.tables_in(ledger.dataset)
     forgotten: dict[str, int] = {"outbox": 0, "tombstones": 0}
     with suppress(_RollBack), ledger.warehouse.transaction():
-        for sync_key in ledger.all_sync_keys():
+        for sync_key in ledger.audiences.sync_keys():
             outbox, snapshot = ledger.outbox(sync_key), ledger.snapshot(sync_key)
             tables: dict[str, Binding] = {**ledger.tables, "outbox": outbox, "snapshot": snapshot}
             if outbox.name in there:
@@ -182,23 +183,31 @@ def _purged(
     return there - count()
 
 
+class _RejectedRow(NamedTuple):
+    """A row of `ledger/rejected_by_reason`. `sample` is the JSON of a message."""
+
+    audience: str
+    kind: str
+    reason: str
+    path: str
+    status: int | None
+    rows: int
+    attempts: int
+    first_seen: datetime
+    last_seen: datetime
+    sample: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **self._asdict(),
+            "first_seen": format_utc(self.first_seen),
+            "last_seen": format_utc(self.last_seen),
+            "sample": json.loads(self.sample) if self.sample else None,
+        }
+
+
 def rejected_by_reason(ledger: Ledger) -> list[dict[str, Any]]:
     """The unresolved rejections, by audience, message kind and reason."""
-    rows = []
-    if ledger.installed:
-        rows = ledger.warehouse.run("ledger/rejected_by_reason", tables=ledger.tables)
-    return [
-        {
-            "audience": row[0],
-            "kind": row[1],
-            "reason": row[2],
-            "path": row[3],
-            "status": row[4],
-            "rows": row[5],
-            "attempts": row[6],
-            "first_seen": format_utc(row[7]),
-            "last_seen": format_utc(row[8]),
-            "sample": json.loads(row[9]) if row[9] else None,
-        }
-        for row in rows
-    ]
+    if not ledger.installed:
+        return []
+    return [_RejectedRow(*row).as_json() for row in ledger.run("rejected_by_reason")]

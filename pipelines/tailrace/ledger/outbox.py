@@ -15,7 +15,9 @@ from tailrace.audience.audience import Audience
 from tailrace.destinations.messages import Transition
 from tailrace.encoding.values import OUT_OF_RANGE, json_value
 from tailrace.errors import LedgerGap, MemoryShort
-from tailrace.ledger.ledger import Ledger, Shape, gaps
+from tailrace.ledger.deliveries import gaps
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.tables import Shape
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
 PAGE_ROWS_MAX = 10_000
@@ -140,7 +142,7 @@ def ranges(
     ledger: Ledger, run_seq: int, audience: Audience, *, planned: int
 ) -> list[tuple[int, int]]:
     """The ranges of seq without an outcome."""
-    return list(gaps(ledger.acknowledged(run_seq, audience.ledger_key), planned))
+    return list(gaps(ledger.deliveries.acknowledged(run_seq, audience.ledger_key), planned))
 
 
 def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tuple[int, int]]:

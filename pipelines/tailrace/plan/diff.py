@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from tailrace.audience.audience import Audience
 from tailrace.errors import KeyTypeChanged
-from tailrace.ledger.ledger import Delivered, Ledger, Shape
+from tailrace.ledger.audiences import Delivered
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.tables import Shape
 from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
 from tailrace.warehouse.statements import Binding, Column, TableName
@@ -171,12 +173,12 @@ class _Comparison:
         self.schema_change = SchemaChange()
         self.reset_columns: frozenset[str] = frozenset()
         self.restart = False
-        self.rejections, self.unconfirmed = ledger.unresolved_counts(name)
+        self.rejections, self.unconfirmed = ledger.deliveries.unresolved_counts(name)
         # A former audience of this name already sent `entered` for these keys, so those messageIds
         # are used up.
         audience = request.audience
         destination = audience.destination_name
-        self.first_version = -ledger.name_released_at(audience.name, destination)
+        self.first_version = -ledger.audiences.name_released_at(audience.name, destination)
 
     def run(self) -> Diff:
         self._find_snapshot()

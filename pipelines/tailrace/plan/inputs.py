@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from tailrace.audience.audience import Audience
-from tailrace.ledger.ledger import Delivered, Ledger
+from tailrace.ledger.audiences import Delivered
+from tailrace.ledger.ledger import Ledger
 from tailrace.models.compile import compiled_sql, definition_fingerprint
 from tailrace.models.determinism import reads_clock
 from tailrace.models.loader import Model, Models
@@ -71,7 +72,7 @@ class Inputs:
         """The last delivery of an audience, if it was planned from the same inputs; else None."""
         if not any(key == audience.ledger_key for key, _ in self._recorded):
             return None
-        delivered = self._ledger.last_delivered(audience.ledger_key)
+        delivered = self._ledger.audiences.last_delivered(audience.ledger_key)
         if delivered is None:
             return None
         recorded = self._recorded.get((audience.ledger_key, delivered.run_seq))
@@ -81,7 +82,7 @@ class Inputs:
 
     @cached_property
     def _recorded(self) -> dict[tuple[str, int], str]:
-        return self._ledger.saved_inputs()
+        return self._ledger.audiences.saved_inputs()
 
     def _definition(self, model: Model) -> str:
         if model.name not in self._definitions:

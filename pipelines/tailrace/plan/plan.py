@@ -18,7 +18,8 @@ from tailrace.destinations.batching import REQUEST_OVERHEAD_BYTES
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import destination_type
 from tailrace.errors import TailraceError
-from tailrace.ledger.ledger import Delivered, Shape
+from tailrace.ledger.audiences import Delivered
+from tailrace.ledger.tables import Shape
 from tailrace.models.determinism import ModelWarning
 from tailrace.plan.diff import Diff
 from tailrace.plan.guards import Guard

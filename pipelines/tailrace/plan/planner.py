@@ -23,7 +23,10 @@ from tailrace.errors import (
     TailraceError,
     UserError,
 )
-from tailrace.ledger.ledger import Delivered, Extracted, Ledger, Shape
+from tailrace.ledger.audiences import Delivered
+from tailrace.ledger.extracts import Extracted
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.tables import Shape
 from tailrace.models.compile import bind, compiled_sql, definition_fingerprint
 from tailrace.models.determinism import ModelWarning
 from tailrace.models.lineage import fields_read
@@ -87,7 +90,7 @@ class Planner:
         self.options = options
         self.destinations = destinations
         self.now = now
-        self.run_seq = ledger.next_run_seq() if run_seq is None else run_seq
+        self.run_seq = ledger.runs.next_seq() if run_seq is None else run_seq
         self.build = build or BuildResult()
         self.memory_limit = memory_limit
         self.rules = rules
@@ -137,7 +140,7 @@ class Planner:
             warnings=self._warnings(selected),
             orphans=self._orphans(),
             unfinished=stats.unfinished(self.ledger),
-            salesforce_calls=self.ledger.last_salesforce_calls(),
+            salesforce_calls=self.ledger.extracts.last_salesforce_calls(),
             destinations=self.destinations or {},
         )
 
@@ -175,7 +178,11 @@ class Planner:
             return None
         key = audience.ledger_key
         delivered = inputs.unchanged_since(model, audience)
-        if delivered is None or delivered.rejected or self.ledger.unresolved_counts(key) != (0, 0):
+        if (
+            delivered is None
+            or delivered.rejected
+            or self.ledger.deliveries.unresolved_counts(key) != (0, 0)
+        ):
             return None
         size = self.ledger.size(key)
         guard_input = GuardInput(
@@ -303,13 +310,13 @@ class Planner:
         # A file that cannot be read is there all the same.
         rows = [
             (str(row["sync"]), row["status"])
-            for row in self.ledger.audience_status()
+            for row in self.ledger.audiences.statuses()
             if row["audience"] not in self.models.broken
         ]
         delivered = {
             sync_key
             for sync_key, status in rows
-            if status != "held" or self.ledger.last_delivered(sync_key)
+            if status != "held" or self.ledger.audiences.last_delivered(sync_key)
         }
         return tuple(sorted(delivered - in_files))
 
@@ -324,7 +331,7 @@ class Planner:
             columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
         )
         check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
-        delivered = self.ledger.last_delivered(audience.ledger_key)
+        delivered = self.ledger.audiences.last_delivered(audience.ledger_key)
         fingerprint = definition_fingerprint(self.models, model.name)
         self._fingerprints[text] = fingerprint
         edited = delivered is not None and delivered.definition_fingerprint != fingerprint
@@ -427,7 +434,7 @@ class Planner:
 
     @cached_property
     def _extracts(self) -> Mapping[str, Extracted]:
-        return self.ledger.last_extracts()
+        return self.ledger.extracts.latest()
 
     def _plan_in_memory(self, request: DiffRequest, text: str) -> AudiencePlan:
         """The plan; a first one, which may be of any size, runs with the memory limit lowered."""

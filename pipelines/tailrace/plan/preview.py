@@ -17,8 +17,8 @@ from tailrace.encoding.masking import Masker
 from tailrace.encoding.transforms import mask_sample
 from tailrace.encoding.values import Encoder
 from tailrace.errors import UnsupportedValue
-from tailrace.ledger.ledger import Shape
 from tailrace.ledger.outbox import transition_reader
+from tailrace.ledger.tables import Shape
 from tailrace.plan.diff import Diff
 from tailrace.warehouse.connection import Warehouse
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from tailrace.audience.audience import Audience
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
-from tailrace.ledger.ledger import Ledger, Shape
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.tables import Shape
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import ALIAS_PREFIX, Binding, Column, TableName
 

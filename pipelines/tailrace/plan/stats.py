@@ -13,8 +13,9 @@ from typing import Any
 from tailrace.audience.audience import Audience
 from tailrace.destinations.protocol import MessageMapper
 from tailrace.encoding.transforms import mask_sample
-from tailrace.ledger.ledger import Ledger, Shape
+from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import transition_reader
+from tailrace.ledger.tables import Shape
 from tailrace.plan.diff import Diff, DiffRequest
 from tailrace.plan.plan import AudiencePlan
 from tailrace.warehouse.connection import Warehouse
@@ -139,8 +140,10 @@ def _rows(count: int) -> str:
 def unfinished(ledger: Ledger) -> Mapping[str, int]:
     """How many members each audience still has in deliveries that did not finish."""
     pending: Counter[str] = Counter()
-    for delivery in ledger.pending_deliveries():
-        count = ledger.pending_count(delivery.run_seq, delivery.sync_key, delivery.planned)
+    for delivery in ledger.deliveries.pending():
+        count = ledger.deliveries.pending_count(
+            delivery.run_seq, delivery.sync_key, delivery.planned
+        )
         pending[Audience.from_mapping(delivery.mapping).name] += count
     return {name: count for name, count in sorted(pending.items()) if count}
 
@@ -208,8 +211,8 @@ def _new_users_of(ledger: Ledger, destination: str, entering: Sequence[_Entering
 
 def _user_snapshots(ledger: Ledger, destination: str) -> Iterator[tuple[str, TableName, Column]]:
     """The snapshots of a destination, each with the column that identifies the user."""
-    for row in ledger.audience_status():
-        delivered = ledger.last_delivered(str(row["sync"]))
+    for row in ledger.audiences.statuses():
+        delivered = ledger.audiences.last_delivered(str(row["sync"]))
         if row["destination"] != destination or delivered is None:
             continue
         mapping = Audience.from_mapping(delivered.mapping)

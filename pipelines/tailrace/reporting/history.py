@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.clock import Clock, format_utc
@@ -15,8 +15,11 @@ from tailrace.destinations.registry import type_of
 from tailrace.encoding.transforms import mask_sample
 from tailrace.encoding.values import Encoder
 from tailrace.errors import NothingLanded, NothingSelected, UnsupportedValue
-from tailrace.ledger.ledger import Ledger, Shape
+from tailrace.ledger.audiences import STATUSES
+from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import transition_reader
+from tailrace.ledger.runs import RunRow
+from tailrace.ledger.tables import Shape
 from tailrace.plan.snapshot_schema import shape_of
 from tailrace.reporting.explain import Today, held_by
 from tailrace.reporting.status import running_run
@@ -44,7 +47,7 @@ def trace(
         ledger = _installed(Ledger(warehouse, clock=clock))
         today = Today(ledger, person, clock=clock)
         syncs = today.syncs()
-        statuses = {str(row["sync"]): row for row in ledger.audience_status()}
+        statuses = {str(row["sync"]): row for row in ledger.audiences.statuses()}
         traced = []
         for name in (*statuses, *sorted(set(syncs) - set(statuses))):
             entry = _traced(ledger, name, person, show_values=show_values)
@@ -141,44 +144,55 @@ def one_run(source: ProjectConfig | Warehouse, run_id: str, *, clock: Clock) -> 
         ledger = _installed(Ledger(warehouse, clock=clock))
         rows = warehouse.run("reporting/find_run", tables=ledger.tables, run_id=run_id)
         if not rows:
-            run_ids = [str(run["run_id"]) for run in ledger.recent_runs(RUNS_SUGGESTED_MAX)]
+            run_ids = [str(run["run_id"]) for run in ledger.runs.recent(RUNS_SUGGESTED_MAX)]
             raise NothingSelected(
                 f'The ledger has no run "{run_id}".{did_you_mean(run_id, run_ids)}',
                 hint="List the latest runs with: tailrace status",
             )
-        seq, found_id, command, phase, started_at, finished_at, exit_code, calls, error = rows[0]
-        run = {
-            "run_id": found_id,
-            "command": command,
-            "phase": phase,
-            "started_at": format_utc(started_at),
-            "finished_at": format_utc(finished_at) if finished_at else None,
-            "exit_code": exit_code,
-            "salesforce_calls": calls,
-            "error": error,
-        }
-        rows = warehouse.run("reporting/audiences_of_run", tables=ledger.tables, run=seq)
-        audiences = [_audience_of_run(row) for row in rows]
+        found = RunRow(*rows[0])
+        run = found.as_json()
+        audience_rows = [
+            _AudienceOfRun(*row)
+            for row in warehouse.run(
+                "reporting/audiences_of_run", tables=ledger.tables, run=found.run_seq
+            )
+        ]
+        audiences = [row.as_json() for row in audience_rows]
         running = running_run(ledger, [run], now=clock.now())
-        for audience, row in zip(audiences, rows, strict=True):
-            if running and row[2] == "delivering":
+        for audience, row in zip(audiences, audience_rows, strict=True):
+            if running and row.phase == "delivering":
                 audience["status"] = "sending"
         return {"runs": [run], "audiences": audiences, "running": running}
 
 
-def _audience_of_run(row: Sequence[Any]) -> dict[str, Any]:
-    name, destination, phase, *counts, guards = row
-    names = ("size_before", "size_after", "entered", "changed", "exited", "sent", "rejected")
-    entry = dict(zip((*names, "held", "quarantined"), counts, strict=True))
-    statuses = {"held": "held", "delivering": "failed", "failed": "failed"}
-    moved = entry["entered"] + entry["changed"] + entry["exited"]
-    return {
-        "audience": name,
-        "destination": destination,
-        "status": statuses.get(phase, "ok" if moved else "unchanged"),
-        **entry,
-        "guards": json.loads(guards),
-    }
+class _AudienceOfRun(NamedTuple):
+    """A row of `reporting/audiences_of_run`. `guards` is JSON."""
+
+    audience: str
+    destination: str
+    phase: str
+    size_before: int
+    size_after: int
+    entered: int
+    changed: int
+    exited: int
+    sent: int
+    rejected: int
+    held: int
+    quarantined: int
+    guards: str
+
+    def as_json(self) -> dict[str, Any]:
+        moved = self.entered + self.changed + self.exited
+        entry = self._asdict()
+        del entry["phase"]
+        return {
+            "audience": self.audience,
+            "destination": self.destination,
+            "status": STATUSES.get(self.phase, "ok" if moved else "unchanged"),
+            **entry,
+            "guards": json.loads(self.guards),
+        }
 
 
 def recorded(
@@ -191,7 +205,7 @@ def recorded(
     """
     with open_to_read(source, clock=clock) as warehouse:
         ledger, _ = _find_sync(Ledger(warehouse, clock=clock), audience)
-        rows = ledger.audience_status()
+        rows = ledger.audiences.statuses()
         return [row for row in rows if audience in (row["audience"], row["sync"])]
 
 
@@ -199,7 +213,7 @@ def audience_names(source: ProjectConfig | Warehouse, *, clock: Clock) -> frozen
     """The names of the audiences that the ledger has."""
     with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        return frozenset(str(row["audience"]) for row in ledger.audience_status())
+        return frozenset(str(row["audience"]) for row in ledger.audiences.statuses())
 
 
 def _installed(ledger: Ledger) -> Ledger:
@@ -210,9 +224,9 @@ def _installed(ledger: Ledger) -> Ledger:
 
 def _find_sync(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
     """The ledger, and the audience's ledger key; of several destinations, the default one."""
-    syncs = _installed(ledger).sync_keys_of(audience)
+    syncs = _installed(ledger).audiences.sync_keys_of(audience)
     if not syncs:
-        names = [str(row["audience"]) for row in ledger.audience_status()]
+        names = [str(row["audience"]) for row in ledger.audiences.statuses()]
         suggestion = did_you_mean(audience, names)
         raise NothingSelected(
             f'The ledger has no audience "{audience}".{suggestion}',
@@ -223,8 +237,8 @@ def _find_sync(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
 
 def _shape(ledger: Ledger, name: str) -> tuple[Shape, Audience]:
     """The columns of the snapshot, and the audience as it was last (or is first) delivered."""
-    delivered = ledger.last_delivered(name)
-    pending = [run.mapping for run in ledger.pending_deliveries() if run.sync_key == name]
+    delivered = ledger.audiences.last_delivered(name)
+    pending = [run.mapping for run in ledger.deliveries.pending() if run.sync_key == name]
     mappings = [delivered.mapping] if delivered else pending
     if not mappings:
         return Shape(keys=(), columns=()), Audience(name=name, key=())

@@ -56,7 +56,7 @@ def rejected(
 
 def _selected(ledger: Ledger, patterns: Sequence[str]) -> set[str]:
     """The ledger keys of the audiences that match."""
-    statuses = ledger.audience_status()
+    statuses = ledger.audiences.statuses()
     selected: set[str] = set()
     for pattern in patterns:
         matches = {
@@ -77,9 +77,9 @@ def _selected(ledger: Ledger, patterns: Sequence[str]) -> set[str]:
 def _rows(
     ledger: Ledger, audience: str, *, show_values: bool, rows_max: int | None
 ) -> list[dict[str, Any]]:
-    recorded = ledger.last_delivered(audience)
+    recorded = ledger.audiences.last_delivered(audience)
     mappings = [recorded.mapping] if recorded else []
-    mappings += [run.mapping for run in ledger.pending_deliveries() if run.sync_key == audience]
+    mappings += [run.mapping for run in ledger.deliveries.pending() if run.sync_key == audience]
     if not mappings:
         return []
     key = Audience.from_mapping(mappings[0]).key
@@ -96,22 +96,23 @@ def _rows(
         sync_key=audience,
         rows_max=2**31 - 1 if rows_max is None else rows_max,
     )
-    return [
-        {
-            "audience": audience,
-            "key": {
-                column.name: str(value) if show_values else mask_sample(value)
-                for column, value in zip(keys, row[9:], strict=True)
-            },
-            "op": row[0],
-            "kind": row[1],
-            "reason": row[2],
-            "path": row[3],
-            "status": row[4],
-            "attempts": row[5],
-            "message_id": row[6],
-            "first_seen": format_utc(row[7]),
-            "last_seen": format_utc(row[8]),
-        }
-        for row in rows
-    ]
+    entries = []
+    for row in rows:
+        op, kind, reason, path, status, attempts, message_id, first_seen, last_seen, *values = row
+        shown = [str(value) if show_values else mask_sample(value) for value in values]
+        entries.append(
+            {
+                "audience": audience,
+                "key": dict(zip((column.name for column in keys), shown, strict=True)),
+                "op": op,
+                "kind": kind,
+                "reason": reason,
+                "path": path,
+                "status": status,
+                "attempts": attempts,
+                "message_id": message_id,
+                "first_seen": format_utc(first_seen),
+                "last_seen": format_utc(last_seen),
+            }
+        )
+    return entries

@@ -31,8 +31,8 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
     """
     with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        runs = ledger.recent_runs(RUNS_MAX)
-        audiences = ledger.audience_status()
+        runs = ledger.runs.recent(RUNS_MAX)
+        audiences = ledger.audiences.statuses()
         successes = _last_successes(ledger)
         running = running_run(ledger, runs, now=clock.now())
         sending = _sending(ledger, now=clock.now()) if running else []

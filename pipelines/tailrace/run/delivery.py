@@ -20,8 +20,10 @@ from tailrace.destinations.protocol import DestinationType, MapperOptions
 from tailrace.destinations.sender import Flow, Sender
 from tailrace.encoding.masking import Masker
 from tailrace.errors import TailraceError
-from tailrace.ledger.ledger import Ledger, Run, Shape
+from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import enqueue, shape_of_outbox
+from tailrace.ledger.runs import Run
+from tailrace.ledger.tables import Shape
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
 from tailrace.plan.snapshot_schema import align
@@ -107,7 +109,7 @@ def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpti
         if plan.planned and not held:
             transitions = plan.diff.transitions
             enqueue(ledger, run.seq, plan.audience, transitions=transitions, shape=plan.shape)
-        ledger.save_audience_run(
+        ledger.audiences.save(
             run,
             plan.ledger_key,
             name=plan.audience.name,
@@ -131,7 +133,9 @@ def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpti
             by_reason=json.dumps(plan.by_reason),
             guards=json.dumps([guard.as_dict() for guard in plan.guards]),
         )
-        ledger.save_inputs(run, plan.ledger_key, plan.inputs if whole and not held else None)
+        ledger.audiences.save_inputs(
+            run, plan.ledger_key, plan.inputs if whole and not held else None
+        )
     return Delivery(
         run_seq=run.seq,
         audience=plan.audience,
@@ -153,7 +157,7 @@ def _recorded_definition(plan: AudiencePlan, options: PlanOptions) -> tuple[str,
 def unfinished_deliveries(ledger: Ledger) -> list[Delivery]:
     """The audience runs that crashed before their delivery ended, with their recorded mapping."""
     deliveries = []
-    for pending in ledger.pending_deliveries():
+    for pending in ledger.deliveries.pending():
         audience = Audience.from_mapping(pending.mapping)
         deliveries.append(
             Delivery(
@@ -252,10 +256,10 @@ class AudienceDelivery:
     def advance(self) -> DeliveryResult:
         """Apply the delivered transitions to the snapshot."""
         delivery = self.delivery
-        sent, rejected = self.ledger.advance(
+        sent, rejected = self.ledger.deliveries.advance(
             delivery.run_seq, self.sync_key, delivery.shape, planned=delivery.planned
         )
-        ranges = self.ledger.acknowledged(delivery.run_seq, self.sync_key)
+        ranges = self.ledger.deliveries.acknowledged(delivery.run_seq, self.sync_key)
         return DeliveryResult(
             sync_key=self.sync_key,
             audience=delivery.audience.name,
@@ -319,10 +323,10 @@ class AudienceDelivery:
                 refused = [seq for seq in self.rejected if first <= seq <= last]
                 written += refused
                 for seq in refused:
-                    self.ledger.reject(
+                    self.ledger.deliveries.reject(
                         self.delivery.run_seq, self.sync_key, seq=seq, **self.rejected[seq]
                     )
-                self.ledger.acknowledge(
+                self.ledger.deliveries.acknowledge(
                     self.delivery.run_seq,
                     self.sync_key,
                     first_seq=first,

@@ -267,7 +267,7 @@ def carry_out(
         for notice in copied:
             # The result has it too, and comes after everything is sent.
             log.warning("%s", notice.message)
-        begun = ledger.start_run(work.job.command, suffix=suffix, allowed=allowed)
+        begun = ledger.runs.start(work.job.command, suffix=suffix, allowed=allowed)
         record_generation(ledger, begun)
         memory_limit = MemoryLimit(warehouse)
         runner = Runner(ledger, work, run=begun, memory_limit=memory_limit, progress=progress)
@@ -293,16 +293,16 @@ def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[st
         suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
         with lock(ledger, owner=owner, run_id=f"rebind-{suffix}", clock=clock):
             ledger.upgrade()
-            run = ledger.start_run("destinations rebind", suffix=suffix, allowed=[destination])
+            run = ledger.runs.start("destinations rebind", suffix=suffix, allowed=[destination])
             bind_receiver(ledger, destination, receivers[destination])
-            ledger.finish_run(run, exit_code=0, error=None, salesforce_calls=0)
+            ledger.runs.finish(run, exit_code=0, error=None, salesforce_calls=0)
             return {"destination": destination, "run_id": run.id}
 
 
 def _check_names(ledger: Ledger, job: Job) -> None:
     """Refuse a misspelt audience before a run is recorded."""
     if job.retire is not None:
-        rows = ledger.audience_status()
+        rows = ledger.audiences.statuses()
         names = {str(row["audience"]) for row in rows}
         if job.retire not in names | {str(row["sync"]) for row in rows}:
             raise NothingSelected(

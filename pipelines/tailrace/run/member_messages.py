@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from tailrace.destinations.messages import OPS, MemberMessages, Message, Refusal, Transition
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
 from tailrace.ledger import outbox
-from tailrace.ledger.ledger import Ledger, Shape
+from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox_stream import BATCH_ROWS, read_ahead, stream_in_order
+from tailrace.ledger.tables import Shape
 
 if TYPE_CHECKING:
     import pyarrow as pa

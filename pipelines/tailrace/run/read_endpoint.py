@@ -24,7 +24,7 @@ from typing import Any
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig, load_project
 from tailrace.errors import ReadStopped, TailraceError
-from tailrace.ledger.ledger import Run
+from tailrace.ledger.runs import Run
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.endpoint_file import EndpointAddress, published
 from tailrace.warehouse.memory import MemoryLimit

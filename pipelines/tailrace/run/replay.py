@@ -16,8 +16,11 @@ from typing import Any
 from tailrace.audience.audience import Audience
 from tailrace.config.project import did_you_mean
 from tailrace.errors import NothingSelected
-from tailrace.ledger.ledger import Delivered, Ledger, Run, Shape
+from tailrace.ledger.audiences import Delivered
+from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import enqueue
+from tailrace.ledger.runs import Run
+from tailrace.ledger.tables import Shape
 from tailrace.plan.snapshot_schema import RESERVED_COLUMNS, shape_of
 from tailrace.run.delivery import Delivery
 from tailrace.warehouse.statements import Binding, TableName, query
@@ -56,7 +59,7 @@ def catch_up(ledger: Ledger, asked: Replay) -> None:
     source, target = source_of(ledger, asked), _target(ledger, asked)
     here = ledger.warehouse.columns_of(ledger.snapshot(target))
     there = {c.name for c in ledger.warehouse.columns_of(ledger.snapshot(source))}
-    delivered = ledger.last_delivered(source)
+    delivered = ledger.audiences.last_delivered(source)
     keys = Audience.from_mapping(delivered.mapping).key if delivered else ()
     shared = [c for c in here if c.name in there - RESERVED_COLUMNS and c.name not in keys]
     if shared:
@@ -80,10 +83,12 @@ def source_of(ledger: Ledger, asked: Replay) -> str:
         NothingSelected: The ledger has no such audience, or only at the asked destination.
     """
     sync_keys = [
-        key for key in ledger.sync_keys_of(asked.audience) if key != _target(ledger, asked)
+        key
+        for key in ledger.audiences.sync_keys_of(asked.audience)
+        if key != _target(ledger, asked)
     ]
     if not sync_keys:
-        names = [str(row["audience"]) for row in ledger.audience_status()]
+        names = [str(row["audience"]) for row in ledger.audiences.statuses()]
         if asked.audience in names:
             raise NothingSelected(
                 f"{asked.audience} was delivered only to {asked.destination}",
@@ -103,17 +108,17 @@ def _target(ledger: Ledger, asked: Replay) -> str:
 
 def _copy(ledger: Ledger, asked: Replay) -> _Copy:
     source, target = source_of(ledger, asked), _target(ledger, asked)
-    delivered = ledger.last_delivered(source)
+    delivered = ledger.audiences.last_delivered(source)
     if delivered is None:
         raise NothingSelected(
             f"{asked.audience} was never delivered", hint="Start with: tailrace run"
         )
-    if target in ledger.sync_keys_of(target):
+    if target in ledger.audiences.sync_keys_of(target):
         raise NothingSelected(
             f"{asked.destination} already has {asked.audience}",
             hint=f"Send every member again with: tailrace reset {asked.audience} --send",
         )
-    if asked.history and target in ledger.all_sync_keys():
+    if asked.history and target in ledger.audiences.sync_keys():
         raise NothingSelected(
             f"{asked.destination} had {asked.audience} before, and a history can be sent only once",
             hint="Leave --history out, which sends the current members as entering.",
@@ -224,7 +229,7 @@ def _recorded(
     outbox: dict[str, Binding] = {"outbox": ledger.outbox(audience.ledger_key)}
     counted = ledger.warehouse.run("replay/count_transitions", tables=outbox, run=run_seq)
     moves = {"entered": 0, "changed": 0, "exited": 0, **{op: int(n) for op, n in counted}}
-    ledger.save_audience_run(
+    ledger.audiences.save(
         Run(seq=run_seq, id="", command="replay", started_at=planned_at),
         audience.ledger_key,
         name=audience.name,

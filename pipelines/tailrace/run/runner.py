@@ -20,7 +20,8 @@ from tailrace.errors import (
     TailraceError,
     WarehouseFailed,
 )
-from tailrace.ledger.ledger import Ledger, Run
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.runs import Run
 from tailrace.models.loader import Model, Models
 from tailrace.plan.plan import AudiencePlan, Plan
 from tailrace.plan.planner import Planner, syncs_of
@@ -132,7 +133,7 @@ class Runner:
         return result
 
     def _finish(self, *, exit_code: int, error: BaseException | None) -> None:
-        self.ledger.finish_run(
+        self.ledger.runs.finish(
             self.begun,
             exit_code=exit_code,
             error=error,
@@ -148,7 +149,7 @@ class Runner:
             self._record(ObjectFacts(object=name, table=table, error=unfinished))
 
     def _record(self, facts: ObjectFacts) -> None:
-        self.ledger.save_extract(
+        self.ledger.extracts.save(
             self.begun,
             object=facts.object,
             table_name=facts.table,
@@ -232,7 +233,7 @@ class Runner:
         """A retry concerns audiences with open rejections only."""
         return (
             self.job.options.intent != "retry"
-            or self.ledger.unresolved_counts(audience.ledger_key)[0] > 0
+            or self.ledger.deliveries.unresolved_counts(audience.ledger_key)[0] > 0
         )
 
     def _retire(self, name: str) -> None:
@@ -240,11 +241,11 @@ class Runner:
             blocked = self._finish_earlier_runs(dispatch)
             rows = [
                 row
-                for row in self.ledger.audience_status()
+                for row in self.ledger.audiences.statuses()
                 if name in (row["audience"], row["sync"])
             ]
             if not rows:
-                names = [str(row["audience"]) for row in self.ledger.audience_status()]
+                names = [str(row["audience"]) for row in self.ledger.audiences.statuses()]
                 raise NothingSelected(
                     f'The ledger has no audience "{name}".{did_you_mean(name, names)}'
                 )
@@ -261,11 +262,11 @@ class Runner:
             planned = {plan.ledger_key for plan in audiences}
             for result in self.done.deliveries:
                 if not result.rejected and not result.resumed:
-                    self.ledger.retire(result.sync_key)
+                    self.ledger.audiences.retire(result.sync_key)
             for sync_key in {str(row["sync"]) for row in rows} - planned - blocked:
                 # A sync that was always held sent nothing.
-                if self.ledger.last_delivered(sync_key) is None:
-                    self.ledger.retire(sync_key)
+                if self.ledger.audiences.last_delivered(sync_key) is None:
+                    self.ledger.audiences.retire(sync_key)
 
     def _replay(self, asked: Replay) -> None:
         model = self.work.models.by_name.get(asked.audience) if self.work.models else None
@@ -281,7 +282,7 @@ class Runner:
             self.done = self.done.with_notices([notice])
         with self._dispatch() as dispatch:
             blocked = self._finish_earlier_runs(dispatch)
-            if blocked.intersection(self.ledger.sync_keys_of(asked.audience)):
+            if blocked.intersection(self.ledger.audiences.sync_keys_of(asked.audience)):
                 # Its members are known only after the pending delivery.
                 return
             self._deliver(dispatch, save_replay(self.ledger, self.begun, asked))
@@ -289,7 +290,7 @@ class Runner:
                 catch_up(self.ledger, asked)
 
     def _leaving(self, planner: Planner, row: Mapping[str, Any]) -> AudiencePlan | None:
-        delivered = self.ledger.last_delivered(str(row["sync"]))
+        delivered = self.ledger.audiences.last_delivered(str(row["sync"]))
         if delivered is None:
             return None
         # A rename changes the ledger; the recorded mapping still has the earlier name.
@@ -367,7 +368,7 @@ class Runner:
         settings = dispatch.known_settings(delivery.destination)
         if settings is None or delivery.written_at is None:
             return None
-        pending = self.ledger.pending_count(
+        pending = self.ledger.deliveries.pending_count(
             delivery.run_seq, delivery.audience.ledger_key, delivery.planned
         )
         age = self.ledger.clock.now() - delivery.written_at

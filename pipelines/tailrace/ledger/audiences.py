@@ -1,0 +1,161 @@
+"""The audience runs of the ledger: what each run planned for a sync, and the inputs that it read.
+
+A sync is an audience at one destination. Its key, `sync_key`, names its tables and rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from tailrace.clock import format_utc
+from tailrace.ledger.runs import Run
+from tailrace.ledger.tables import SYNC_KEY_VERSION, LedgerTables
+
+# The status of a sync by the phase of its latest run.
+STATUSES = {"held": "held", "delivering": "failed", "failed": "failed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """The last finished run of a sync, which its snapshot reflects."""
+
+    run_seq: int
+    definition: str
+    definition_fingerprint: str
+    mapping: Mapping[str, Any]
+    mapping_fingerprint: str
+    model_fingerprint: str | None
+    rows_seen: int
+    rejected: int
+
+
+class _AudienceRunRow(NamedTuple):
+    """A row of `ledger/latest_audience_runs`. `by_reason` and `guards` are JSON."""
+
+    sync_key: str
+    run_seq: int
+    phase: str
+    size_before: int
+    size_after: int
+    entered: int
+    changed: int
+    exited: int
+    sent: int
+    rejected: int
+    held: int
+    quarantined: int
+    by_reason: str
+    guards: str
+    finished_at: datetime | None
+    name: str
+    destination: str
+
+    def status(self) -> dict[str, Any]:
+        moved = self.entered + self.changed + self.exited
+        return {
+            "audience": self.name,
+            "destination": self.destination,
+            "lane": self.sync_key,
+            "sync": self.sync_key,
+            "status": STATUSES.get(self.phase, "ok" if moved else "unchanged"),
+            "size_before": self.size_before,
+            "size_after": self.size_before if self.phase == "held" else self.size_after,
+            "entered": self.entered,
+            "changed": self.changed,
+            "exited": self.exited,
+            "sent": self.sent,
+            "rejected": self.rejected,
+            "held": self.held,
+            "quarantined": self.quarantined,
+            "by_reason": json.loads(self.by_reason),
+            "guards": json.loads(self.guards),
+            "finished_at": format_utc(self.finished_at) if self.finished_at else None,
+        }
+
+
+class _DeliveredRow(NamedTuple):
+    """A row of `ledger/last_delivered`. `mapping` is JSON."""
+
+    run_seq: int
+    definition: str
+    definition_fingerprint: str
+    mapping: str
+    mapping_fingerprint: str
+    model_fingerprint: str | None
+    rows_seen: int
+    rejected: int
+
+    def delivered(self) -> Delivered:
+        return Delivered(**{**self._asdict(), "mapping": json.loads(self.mapping)})
+
+
+class AudienceRuns:
+    """Reads and writes the tables `audience_runs` and `audience_inputs`."""
+
+    def __init__(self, tables: LedgerTables) -> None:
+        self._tables = tables
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """The status of each sync after its latest run, in the shape of a result."""
+        return [row.status() for row in self._latest() if row.phase != "retired"]
+
+    def sync_keys(self) -> list[str]:
+        """The keys of all syncs, retired ones included."""
+        return [row.sync_key for row in self._latest()]
+
+    def sync_keys_of(self, name: str) -> list[str]:
+        """The keys of the syncs of an audience, one per destination."""
+        rows = [row for row in self._latest() if row.phase != "retired"]
+        sync_keys = [row.sync_key for row in rows if row.name == name]
+        return sync_keys or [row.sync_key for row in rows if row.sync_key == name]
+
+    def _latest(self) -> list[_AudienceRunRow]:
+        rows = self._tables.run("latest_audience_runs") if self._tables.installed else []
+        return [_AudienceRunRow(*row) for row in rows]
+
+    def last_delivered(self, sync_key: str) -> Delivered | None:
+        """The run that the snapshot reflects, None before the first delivery."""
+        if not self._tables.installed:
+            return None
+        for row in self._tables.run("last_delivered", sync_key=sync_key):
+            return _DeliveredRow(*row).delivered()
+        return None
+
+    def name_released_at(self, name: str, destination: str) -> int:
+        """The last run that released the name of an audience, 0 if there was none."""
+        if not self._tables.installed:
+            return 0
+        ((run_seq,),) = self._tables.run("name_released_at", name=name, destination=destination)
+        return int(run_seq)
+
+    def save(self, run: Run, sync_key: str, **values: Any) -> None:
+        """Save the plan of a sync."""
+        now = self._tables.clock.now()
+        self._tables.run(
+            "save_audience_run", run=run.seq, sync_key=sync_key, written_at=now, **values
+        )
+
+    def save_inputs(self, run: Run, sync_key: str, fingerprint: str | None) -> None:
+        """Replace the fingerprint of a sync's inputs; None deletes it."""
+        self._tables.run("delete_inputs", sync_key=sync_key)
+        if fingerprint is not None:
+            self._tables.run("save_inputs", sync_key=sync_key, run=run.seq, fingerprint=fingerprint)
+
+    def saved_inputs(self) -> dict[tuple[str, int], str]:
+        """The fingerprint of each sync's inputs, by sync key and run_seq."""
+        if not self._tables.installed or self._tables.version < SYNC_KEY_VERSION:
+            return {}
+        rows = self._tables.run("read_inputs")
+        return {(str(key), int(run_seq)): str(fingerprint) for key, run_seq, fingerprint in rows}
+
+    def retire(self, sync_key: str) -> None:
+        """Close the ledger of a sync. A later audience of the same name starts empty."""
+        with self._tables.warehouse.transaction():
+            self._tables.run("retire_runs", sync_key=sync_key)
+            self._tables.warehouse.run(
+                "ledger/drop_table", tables={"dropped": self._tables.snapshot(sync_key)}
+            )

@@ -1,0 +1,186 @@
+"""The deliveries of the ledger: acknowledged ranges, rejections, and what advances a snapshot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from tailrace.errors import LedgerGap
+from tailrace.ledger.tables import LedgerTables, Shape
+from tailrace.warehouse.statements import query
+
+# Applied in this order when every transition of an audience run is delivered or rejected.
+ADVANCE_STATEMENTS = (
+    "delete_replaced_members",
+    "insert_delivered_members",
+    "carry_rejections",
+    "delete_confirmed",
+    "insert_unconfirmed",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingDelivery:
+    """An audience run whose outbox is committed and not completely delivered."""
+
+    run_seq: int
+    run_id: str
+    sync_key: str
+    mapping: Mapping[str, Any]
+    planned_at: datetime
+    planned: int
+    written_at: datetime
+
+
+class _PendingRow(NamedTuple):
+    """A row of `ledger/pending_deliveries`. `mapping` is JSON."""
+
+    run_seq: int
+    run_id: str
+    sync_key: str
+    mapping: str
+    planned_at: datetime
+    planned: int
+    written_at: datetime
+
+    def pending(self) -> PendingDelivery:
+        return PendingDelivery(**{**self._asdict(), "mapping": json.loads(self.mapping)})
+
+
+class Deliveries:
+    """Reads and writes the tables `acks`, `rejections` and `unconfirmed`, and the snapshots."""
+
+    def __init__(self, tables: LedgerTables) -> None:
+        self._tables = tables
+
+    def pending(self) -> list[PendingDelivery]:
+        """Audience runs whose delivery was interrupted, oldest first."""
+        rows = self._tables.run("pending_deliveries") if self._tables.installed else []
+        return [_PendingRow(*row).pending() for row in rows]
+
+    def unresolved_counts(self, sync_key: str) -> tuple[int, int]:
+        """How many open rejections and unconfirmed keys a sync has."""
+        if not self._tables.installed:
+            return (0, 0)
+        ((rejections, unconfirmed),) = self._tables.run("unresolved_counts", sync_key=sync_key)
+        return (int(rejections), int(unconfirmed))
+
+    def acknowledge(
+        self, run_seq: int, sync_key: str, *, first_seq: int, last_seq: int, calls: int
+    ) -> None:
+        """Record that every transition of a range was delivered or rejected."""
+        self._tables.run(
+            "acknowledge",
+            run=run_seq,
+            sync_key=sync_key,
+            first_seq=first_seq,
+            last_seq=last_seq,
+            calls=calls,
+            now=self._tables.clock.now(),
+        )
+
+    def acknowledged(self, run_seq: int, sync_key: str) -> list[tuple[int, int, int]]:
+        """The acknowledged ranges in order: first and last seq, calls."""
+        rows = self._tables.run("acknowledged", run=run_seq, sync_key=sync_key)
+        return [(int(a), int(b), int(c)) for a, b, c in rows]
+
+    def pending_count(self, run_seq: int, sync_key: str, planned: int) -> int:
+        """How many transitions of an audience run have no outcome yet."""
+        return planned - _covered(self.acknowledged(run_seq, sync_key))
+
+    def reject(
+        self, run_seq: int, sync_key: str, *, seq: int, path: str = "", **values: Any
+    ) -> None:
+        """Record a rejection. Called in the transaction that acknowledges its range."""
+        self._tables.run(
+            "reject",
+            run=run_seq,
+            sync_key=sync_key,
+            seq=seq,
+            path=path,
+            now=self._tables.clock.now(),
+            **values,
+        )
+
+    def advance(
+        self, run_seq: int, sync_key: str, shape: Shape, *, planned: int
+    ) -> tuple[int, int]:
+        """Apply the delivered transitions of an audience run to the snapshot, in one transaction.
+
+        Returns:
+            The numbers of delivered and of rejected transitions.
+
+        Raises:
+            LedgerGap: A planned transition is neither delivered nor rejected.
+        """
+        ranges = self.acknowledged(run_seq, sync_key)
+        covered = _covered(ranges)
+        if covered != planned:
+            raise LedgerGap(f"{sync_key}: {planned} planned, {covered} delivered or rejected")
+        ((rejected,),) = self._tables.run("count_rejected", run=run_seq, sync_key=sync_key)
+        tables = {
+            **self._tables.tables,
+            "snapshot": self._tables.snapshot(sync_key),
+            "outbox": self._tables.outbox(sync_key),
+        }
+        names: dict[str, Any] = {
+            "run": run_seq,
+            "sync_key": sync_key,
+            "now": self._tables.clock.now(),
+        }
+        tables["delivered"] = query(
+            "ledger/delivered_transitions",
+            self._tables.warehouse.dialect,
+            tables=tables,
+            run=run_seq,
+            sync_key=sync_key,
+        )
+        with self._tables.warehouse.transaction():
+            for name in ADVANCE_STATEMENTS if planned else ():
+                self._tables.warehouse.run(
+                    f"ledger/{name}", tables=tables, columns=shape.lists, **names
+                )
+            self._tables.run("resolve_rejections", **names)
+            self._tables.run(
+                "finish_audience_run",
+                **names,
+                phase="done",
+                # A rejected member is as before.
+                size_after=self._tables.size(sync_key) if rejected else None,
+                sent=planned - rejected,
+                rejected=rejected,
+                calls=sum(calls for _, _, calls in ranges),
+            )
+        return planned - int(rejected), int(rejected)
+
+
+def _covered(ranges: Sequence[tuple[int, int, int]]) -> int:
+    """The number of different seqs in the ranges, which may overlap after a resume.
+
+    >>> _covered([(1, 3, 0), (2, 5, 0), (7, 7, 0)])
+    6
+    """
+    covered, reached = 0, 0
+    for first, last, _ in sorted(ranges):
+        if last > reached:
+            covered += last - max(first - 1, reached)
+            reached = last
+    return covered
+
+
+def gaps(ranges: Sequence[tuple[int, int, int]], planned: int) -> Iterator[tuple[int, int]]:
+    """The ranges of 1…planned without an outcome.
+
+    >>> list(gaps([(3, 4, 0)], 6))
+    [(1, 2), (5, 6)]
+    """
+    reached = 0
+    for first, last, _ in sorted(ranges):
+        if first > reached + 1:
+            yield (reached + 1, first - 1)
+        reached = max(reached, last)
+    if reached < planned:
+        yield (reached + 1, planned)

@@ -1,0 +1,70 @@
+"""The extracts of the ledger: what was landed of each object, and whether it was complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from tailrace.ledger.runs import Run
+from tailrace.ledger.tables import LedgerTables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """The latest extract of an object."""
+
+    table: str
+    object: str
+    complete: bool
+    empty: bool
+    error: str | None
+    finished_at: datetime
+    # Fields that are no longer visible, or have a type of another kind, by their API names.
+    vanished_fields: tuple[str, ...] = ()
+
+
+class _ExtractRow(NamedTuple):
+    """A row of `ledger/last_extracts`. `vanished_fields` are separated by commas."""
+
+    table: str
+    object: str
+    complete: bool
+    empty: bool
+    error: str | None
+    finished_at: datetime
+    vanished_fields: str
+
+    def extracted(self) -> Extracted:
+        return Extracted(
+            table=self.table,
+            object=self.object,
+            complete=self.complete,
+            empty=self.empty,
+            error=self.error,
+            finished_at=self.finished_at,
+            vanished_fields=tuple(name for name in self.vanished_fields.split(",") if name),
+        )
+
+
+class Extracts:
+    """Reads and writes the table `extracts`."""
+
+    def __init__(self, tables: LedgerTables) -> None:
+        self._tables = tables
+
+    def save(self, run: Run, **values: Any) -> None:
+        """Save the result of one object's extract."""
+        self._tables.run("save_extract", run=run.seq, now=self._tables.clock.now(), **values)
+
+    def latest(self) -> dict[str, Extracted]:
+        """The latest extract of each object, by table name."""
+        if not self._tables.installed:
+            return {}
+        rows = [_ExtractRow(*row) for row in self._tables.run("last_extracts")]
+        return {row.table: row.extracted() for row in rows}
+
+    def last_salesforce_calls(self) -> int:
+        """The API calls that the last extract used."""
+        rows = self._tables.run("last_salesforce_calls") if self._tables.installed else []
+        return sum(int(calls) for (calls,) in rows)

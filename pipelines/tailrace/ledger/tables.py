@@ -1,0 +1,144 @@
+"""The tables that the ledger consists of: names, versions, and statements over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tailrace.clock import Clock
+from tailrace.config.installation import upgrade_hint
+from tailrace.errors import LedgerTooNew
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.statements import Binding, Column, TableName, query
+
+VERSION = 5
+# The version that renamed columns; commands that only read show older tables under the new names.
+SYNC_KEY_VERSION = 4
+TABLES = (
+    "installation",
+    "runs",
+    "audience_runs",
+    "acks",
+    "rejections",
+    "unconfirmed",
+    "extracts",
+    "receivers",
+    "generations",
+    "audience_inputs",
+    "lock",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """The columns of a sync's tables: its keys and the other mapped columns."""
+
+    keys: tuple[Column, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def lists(self) -> dict[str, Sequence[Column]]:
+        return {"keys": self.keys, "columns": self.columns}
+
+
+class LedgerTables:
+    """The tables of the ledger in an open warehouse: their names, versions and statements.
+
+    Attributes:
+        tables: What each name in a statement is bound to; for an older version, queries.
+        namespace: Random, and the same for the life of the ledger. Empty before the first run.
+        installed: False before the first run.
+        version: The version of the tables.
+    """
+
+    def __init__(self, warehouse: Warehouse, *, clock: Clock) -> None:
+        self.warehouse = warehouse
+        self.clock = clock
+        self.dataset = warehouse.project.settings.ledger_dataset
+        self.tables = self._own_tables()
+        self.namespace = ""
+        self.installed = False
+        self.version = 0
+        self._look()
+
+    def _look(self) -> None:
+        if "installation" not in self.warehouse.tables_in(self.dataset):
+            return
+        for namespace, version in self.run("read_installation"):
+            if version > VERSION:
+                raise LedgerTooNew(
+                    f"The ledger has version {version}, this Tailrace knows up to {VERSION}",
+                    hint=upgrade_hint(),
+                )
+            self.installed, self.namespace, self.version = True, namespace, int(version)
+        if self.installed and self.version < SYNC_KEY_VERSION:
+            self.tables |= self._older_tables()
+
+    def has_table(self, name: str) -> bool:
+        """Whether the ledger has a table yet: one of an older version lacks the newer ones."""
+        return self.installed and name in self.warehouse.tables_in(self.dataset)
+
+    def ever_delivered(self) -> bool:
+        """Whether any change may have reached any destination."""
+        return self.installed and bool(self.run("ever_delivered"))
+
+    def install(self, namespace: str) -> None:
+        """Create the tables if they do not exist. `namespace` is random and never changes."""
+        if self.installed:
+            return
+        self.warehouse.create_dataset(self.dataset)
+        with self.warehouse.transaction():
+            self._run_versions()
+            self.run("install", namespace=namespace, version=VERSION, now=self.clock.now())
+            self.run("insert_lock", now=self.clock.now())
+        self._look()
+
+    def upgrade(self) -> None:
+        """Upgrade the tables of an older version. Called under the lock."""
+        if self.version < VERSION:
+            with self.warehouse.transaction():
+                self._run_versions()
+                self.run("upgrade", version=VERSION)
+            self.version = VERSION
+            self.tables = self._own_tables()
+
+    def _run_versions(self) -> None:
+        tables = self._own_tables() | {
+            "doubtful": TableName(self.dataset, "doubtful"),
+            # ALTER TABLE takes the new name without a dataset.
+            "unconfirmed": TableName(None, "unconfirmed"),
+        }
+        for version in range(self.version + 1, VERSION + 1):
+            self.warehouse.run_script(f"ledger/version_{version}", tables=tables)
+
+    def _own_tables(self) -> dict[str, Binding]:
+        return {name: TableName(self.dataset, name) for name in TABLES}
+
+    def _older_tables(self) -> dict[str, Binding]:
+        """Queries that show the tables of older versions with the columns of version 4.
+
+        A command that only reads cannot upgrade the ledger.
+        """
+        tables = self._own_tables() | {"doubtful": TableName(self.dataset, "doubtful")}
+        return {
+            name: query(f"ledger/{name}_before_version_4", self.warehouse.dialect, tables=tables)
+            for name in ("audience_runs", "acks", "rejections", "unconfirmed")
+        }
+
+    def snapshot(self, sync_key: str) -> TableName:
+        """The table of a sync's members as last acknowledged."""
+        return TableName(self.dataset, f"snapshot__{sync_key}")
+
+    def outbox(self, sync_key: str) -> TableName:
+        """The table of a sync's planned transitions."""
+        return TableName(self.dataset, f"outbox__{sync_key}")
+
+    def size(self, sync_key: str) -> int:
+        """The number of members in the snapshot."""
+        tables = {"snapshot": self.snapshot(sync_key)}
+        return int(self.warehouse.run("plan/members", tables=tables)[0][0])
+
+    def run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
+        """The rows of a statement of `sql/ledger/` over the ledger's tables."""
+        return self.warehouse.run(f"ledger/{name}", tables=self.tables, **values)
