@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
-from tailrace.errors import LockHeld, NothingLanded, NothingSelected, TailraceError
+from tailrace.errors import NothingLanded, NothingSelected, TailraceError
 from tailrace.results import Result, listed_model
 
 if TYPE_CHECKING:
@@ -465,6 +465,7 @@ class Project:
         from tailrace.config.check import check_settings
         from tailrace.destinations.segment.tracking_plan import TrackingPlan
         from tailrace.models.loader import load_models
+        from tailrace.reporting.binding import bind_to_landed_tables
         from tailrace.run import notices
 
         models = load_models(self.config.models_folder, objects=self.config.salesforce().objects)
@@ -482,7 +483,7 @@ class Project:
             self.config.refuse_unused_destinations(destinations)
         check_settings(self.config, destinations=destinations or ("segment",))
         TrackingPlan.read(self.config.tracking_plan_file)
-        unbound = self._bind_to_landed_tables(models, chosen)
+        unbound = bind_to_landed_tables(self.config, models, chosen, clock=self.clock)
         warnings = unbound + [
             warning.as_dict()
             for model in chosen
@@ -494,27 +495,6 @@ class Project:
         audiences = sum(model.audience is not None for model in chosen)
         data = {"models": len(chosen), "audience_count": audiences, "warnings": warnings}
         return Result(command="validate", data=data)
-
-    def _bind_to_landed_tables(
-        self, models: Models, chosen: Sequence[Model]
-    ) -> list[dict[str, Any]]:
-        """Raise the errors of binding; a warning if another process has the file open."""
-        if self.config.settings.warehouse != "duckdb" or not self.config.duckdb_file.is_file():
-            return []
-        from tailrace.audience.yaml import raise_all
-        from tailrace.plan.faults import binding_errors
-        from tailrace.warehouse.connection import open_warehouse
-
-        try:
-            with open_warehouse(
-                self.config, clock=self.clock, read_only=True, wait_seconds_max=0
-            ) as warehouse:
-                raise_all(binding_errors(warehouse, models, chosen, now=self.clock.now()))
-        except LockHeld:
-            message = "A run has the warehouse open: columns of landed tables were not checked"
-            hint = "Check them after the run with: tailrace validate"
-            return [{"message": message, "hint": hint, "file": None, "line": None}]
-        return []
 
     def ls(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
         """The models in the order in which they are built."""

@@ -64,6 +64,9 @@ class Scene:
             shop.audience(PEOPLE)
             scenario(shop)
             self.before = list(segment.events)
+        # The victim's simulator has another port: it takes over as the same receiver.
+        with shop.connection() as connection:
+            connection.execute("DELETE FROM tailrace.receivers")
         shutil.copy(shop.file, folder / "prepared.duckdb")
 
     def rewind(self) -> None:

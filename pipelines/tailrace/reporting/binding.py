@@ -1,0 +1,39 @@
+"""Binds models to the tables that have landed, without running them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tailrace.audience.yaml import raise_all
+from tailrace.clock import Clock
+from tailrace.config.project import ProjectConfig
+from tailrace.errors import LockHeld
+from tailrace.models.loader import Model, Models
+
+
+def bind_to_landed_tables(
+    config: ProjectConfig, models: Models, chosen: Sequence[Model], *, clock: Clock
+) -> list[dict[str, Any]]:
+    """Bind models if the warehouse is a DuckDB file that exists.
+
+    Returns:
+        A warning if another process has the file open.
+
+    Raises:
+        tailrace.errors.UserError: A model does not bind; it names the file and the line.
+    """
+    if config.settings.warehouse != "duckdb" or not config.duckdb_file.is_file():
+        return []
+    # A project without a warehouse is checked without importing dlt.
+    from tailrace.plan.faults import binding_errors
+    from tailrace.warehouse.connection import open_warehouse
+
+    try:
+        with open_warehouse(config, clock=clock, read_only=True, wait_seconds_max=0) as warehouse:
+            raise_all(binding_errors(warehouse, models, chosen, now=clock.now()))
+    except LockHeld:
+        message = "A run has the warehouse open: columns of landed tables were not checked"
+        hint = "Check them after the run with: tailrace validate"
+        return [{"message": message, "hint": hint, "file": None, "line": None}]
+    return []
