@@ -94,19 +94,25 @@ def row(values: Mapping[str, Any], key: Sequence[str]) -> str:
 def outbox(desk: Desk, planned: AudiencePlan, delivery: Delivery) -> str:
     """The plan as a case expects it: a table of its transitions, then what else it says."""
     key = planned.audience.key
-    found = desk.transitions(delivery) if planned.status != "held" else []
-    assert len(found) == len({each.key for each, _ in found}), "a key has one transition"
+    transitions = desk.transitions(delivery) if planned.status != "held" else []
+    keys = {transition.key for transition, _ in transitions}
+    assert len(transitions) == len(keys), "a key has one transition"
+    columns = [column.name for column in (*delivery.shape.keys, *delivery.shape.columns)]
+
+    def in_order(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: values[name] for name in sorted(values, key=columns.index)}
+
     rows = [
         (
-            each.op,
-            each.reason,
-            str(each.base_v),
-            " ".join(map(said, each.key)),
-            row(each.new, key),
-            row(each.old, key),
-            note(each, send=send),
+            transition.op,
+            transition.reason,
+            str(transition.base_v),
+            " ".join(map(said, transition.key)),
+            row(in_order(transition.new), key),
+            row(in_order(transition.old), key),
+            note(transition, send=send),
         )
-        for each, send in found
+        for transition, send in transitions
     ]
     noted = any(line[-1] for line in rows)
     rows = [COLUMNS, *rows] if rows else []
