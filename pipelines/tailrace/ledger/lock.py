@@ -57,12 +57,14 @@ def lock(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> Iterator[N
         if ledger.warehouse.engine.embedded:
             yield
             return
-        with _heartbeat(ledger, owner=owner, clock=clock):
-            # A run that lost its lease while it was suspended must not write.
-            ledger.warehouse.check_lock = partial(require_lock, ledger, owner=owner, clock=clock)
+        # A run that lost its lease while it was suspended must not write.
+        require = partial(require_lock, ledger, owner=owner, clock=clock)
+        with (
+            _heartbeat(ledger, owner=owner, clock=clock),
+            ledger.warehouse.check_transactions(require),
+        ):
             yield
     finally:
-        ledger.warehouse.check_lock = None
         release(ledger, owner=owner, clock=clock)
 
 

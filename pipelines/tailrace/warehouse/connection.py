@@ -94,7 +94,6 @@ class Warehouse:
     Attributes:
         dialect: sqlglot's name of the engine's dialect.
         engine: How the engine behaves.
-        check_lock: Called at the beginning of each transaction; raises if the lock is lost.
     """
 
     def __init__(self, project: ProjectConfig, destination: Any):
@@ -107,7 +106,7 @@ class Warehouse:
         self.client.open_connection()
         self.dialect = str(self.client.capabilities.sqlglot_dialect)
         self.engine = engine_of(self.dialect)
-        self.check_lock: Callable[[], None] | None = None
+        self._transaction_check: Callable[[], None] | None = None
         self._described = count()
         self._confined = False
         # The run's session, if this is a second one that only reads.
@@ -277,6 +276,20 @@ class Warehouse:
         self.client.native_connection.interrupt()
 
     @contextmanager
+    def check_transactions(self, check: Callable[[], None]) -> Iterator[None]:
+        """Run `check` as the first step of each transaction that begins inside the block.
+
+        The check runs its statements inside that transaction and does not begin another one. If it
+        raises, the transaction is rolled back, its body does not run, and the error is raised to
+        the caller. Blocks are not nested.
+        """
+        self._transaction_check = check
+        try:
+            yield
+        finally:
+            self._transaction_check = None
+
+    @contextmanager
     def transaction(self) -> Iterator[None]:
         """A transaction: commits at the end of the block, rolls back after any exception or signal.
 
@@ -286,8 +299,8 @@ class Warehouse:
         try:
             with self.client.begin_transaction():
                 try:
-                    if self.check_lock is not None:
-                        self.check_lock()
+                    if self._transaction_check is not None:
+                        self._transaction_check()
                     yield
                 except Exception:
                     raise

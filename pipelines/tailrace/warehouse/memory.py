@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
@@ -28,13 +29,48 @@ LOW_THREADS = 2
 READ_MEGABYTES = 64
 
 
+# Runs a statement of `sql/` by its name, with its values: `Warehouse.run` or the like.
+Run = Callable[..., Sequence[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """DuckDB's limits of a session: the memory as DuckDB writes it, like `56MiB`, and threads."""
+
+    memory: str
+    threads: int
+
+
+def read_limits(run: Run) -> Limits:
+    """The limits of an embedded DuckDB."""
+    ((memory, threads),) = run("landing/get_memory_limit")
+    return Limits(str(memory), int(threads))
+
+
+def set_limits(run: Run, limits: Limits) -> None:
+    """Set the limits of an embedded DuckDB, the threads first: each holds memory of its own."""
+    run("landing/set_threads", threads=limits.threads)
+    run("landing/set_memory_limit", memory_limit=limits.memory)
+
+
+@contextmanager
+def limited(run: Run, limits: Limits) -> Iterator[None]:
+    """Other limits inside the block; the limits that it had before are set again at its end."""
+    before = read_limits(run)
+    set_limits(run, limits)
+    try:
+        yield
+    finally:
+        set_limits(run, before)
+
+
 class MemoryLimit:
     """Sets the session's memory limit. It has no effect on warehouses other than DuckDB."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
         self._is_low = False
-        self._allowed: tuple[str, int] | None = None
+        self._allowed: Limits | None = None
         self._reads = False
         # A reader's thread changes the limit too.
         self._lock = threading.Lock()
@@ -70,7 +106,7 @@ class MemoryLimit:
         except MemoryShort as error:
             if self._allowed is None:
                 raise
-            log.info("%s; again with %s", error.message, self._allowed[0])
+            log.info("%s; again with %s", error.message, self._allowed.memory)
             self._set(low=False)
             return step()
         finally:
@@ -87,14 +123,12 @@ class MemoryLimit:
             if not self._warehouse.engine.embedded or low == self._is_low:
                 return
             if self._allowed is None:
-                ((limit, threads),) = self._warehouse.run("landing/get_memory_limit")
-                self._allowed = (str(limit), int(threads))
-            limit, threads = self._allowed
+                self._allowed = read_limits(self._warehouse.run)
+            limits = self._allowed
             if low:
-                limit, threads = self._low_limit(), min(threads, LOW_THREADS)
+                limits = Limits(self._low_limit(), min(limits.threads, LOW_THREADS))
             try:
-                self._warehouse.run("landing/set_threads", threads=threads)
-                self._warehouse.run("landing/set_memory_limit", memory_limit=limit)
+                set_limits(self._warehouse.run, limits)
             except WarehouseFailed as error:
                 # Memory in use exceeds the new limit, so the limit stays.
                 log.info("%s; memory stays as it is", error.message)

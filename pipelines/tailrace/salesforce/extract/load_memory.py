@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from tailrace.salesforce.extract.extracted_object import ExtractedObject
 from tailrace.warehouse.connection import NO_MEMORY, ROW_GROUP_ROWS
 from tailrace.warehouse.engines import engine_of
+from tailrace.warehouse.memory import Limits, limited
 from tailrace.warehouse.statements import statement
 
 # What DuckDB holds of a row group before it writes it.
@@ -35,12 +37,9 @@ def bounded_memory(pipeline: Any, objects: Iterable[ExtractedObject]) -> Iterato
         if not engine_of(str(client.capabilities.sqlglot_dialect)).embedded:
             yield False
             return
-        ((before, threads),) = client.execute_sql(statement("landing/get_memory_limit", "duckdb"))
-        _set(client, memory_limit=f"{(OTHER_BYTES + LOADS_MAX * wanted) >> 20}MiB", threads=1)
-        try:
+        limits = Limits(f"{(OTHER_BYTES + LOADS_MAX * wanted) >> 20}MiB", threads=1)
+        with limited(partial(_run, client), limits):
             yield True
-        finally:
-            _set(client, memory_limit=str(before), threads=int(threads))
 
 
 def bytes_needed(objects: list[ExtractedObject]) -> int | None:
@@ -59,7 +58,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     return NO_MEMORY.search(repr(error)) is not None
 
 
-def _set(client: Any, *, memory_limit: str, threads: int) -> None:
-    client.execute_sql(statement("landing/set_threads", "duckdb", threads=threads))
-    limit = statement("landing/set_memory_limit", "duckdb", memory_limit=memory_limit)
-    client.execute_sql(limit)
+def _run(client: Any, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] | None = client.execute_sql(statement(name, "duckdb", **values))
+    return rows or []
