@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import click
 import yaml
-from repository import simulators_page
+from repository import simulators_page, sql_templates_page
 
 from tailrace.cli.app import EXIT_CODES
 from tailrace.cli.app import tailrace as group
@@ -86,6 +86,7 @@ def pages() -> dict[str, Callable[[], str]]:
         "ledger.md": ledger,
         "plan-json.md": plan_json,
         "simulators.md": simulators,
+        "sql-templates.md": sql_templates,
     }
 
 
@@ -166,6 +167,16 @@ def plan_json() -> str:
 def simulators() -> str:
     """The simulators of `tailrace.testing`: options, faults and control calls."""
     return page("Simulators", simulators_page.simulators())
+
+
+def sql_templates() -> str:
+    """The placeholders of the statements in `sql/`, with statements rendered by the package."""
+    return page(
+        "SQL templates",
+        sql_templates_page.INTRO,
+        table(["placeholder", "becomes"], sql_templates_page.PLACEHOLDERS),
+        *sql_templates_page.parts(),
+    )
 
 
 def _schema(path: str) -> dict[str, Any]:
