@@ -82,11 +82,11 @@ class Measured(NamedTuple):
 
 
 def figures() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as folder, source() as told:
+    with tempfile.TemporaryDirectory() as folder, source() as service:
         project = made(Path(folder) / "shop", PEOPLE)
-        ours = quickest(lambda: synced(project, told))
-        theirs = quickest(lambda: went("library", told, project, LIBRARY_EVENTS))
-        limit = quickest(lambda: went("ceiling", told, project, PEOPLE))
+        ours = quickest(lambda: synced(project, service))
+        theirs = quickest(lambda: went("library", service, project, LIBRARY_EVENTS))
+        limit = quickest(lambda: went("ceiling", service, project, PEOPLE))
     yield against("delivery_against_library", ours, theirs, goal=15)
     yield against("delivery_against_library_by_cpu", ours, theirs, goal=2, by_cpu=True)
     yield against("delivery_against_ceiling", ours, limit, goal=0.2)
@@ -98,16 +98,16 @@ def figures() -> Iterator[Figure]:
         unit="bytes",
         more_is_better=True,
     )
-    with tempfile.TemporaryDirectory() as folder, source(LATENCY_SECONDS) as told:
+    with tempfile.TemporaryDirectory() as folder, source(LATENCY_SECONDS) as service:
         project = made(Path(folder) / "shop", PEOPLE)
-        ours = quickest(lambda: synced(project, told))
-        theirs = quickest(lambda: went("library", told, project, LIBRARY_EVENTS_WHEN_FAR))
+        ours = quickest(lambda: synced(project, service))
+        theirs = quickest(lambda: went("library", service, project, LIBRARY_EVENTS_WHEN_FAR))
     yield against("delivery_at_80_ms_against_library", ours, theirs, goal=25)
-    with tempfile.TemporaryDirectory() as folder, source() as told:
-        few = synced(made(Path(folder) / "few", FEW_PEOPLE), told)
+    with tempfile.TemporaryDirectory() as folder, source() as service:
+        few = synced(made(Path(folder) / "few", FEW_PEOPLE), service)
         project = made(Path(folder) / "many", MANY_PEOPLE)
-        many = synced(project, told)
-        limit_of_many = went("ceiling", told, project, min(MANY_PEOPLE, CEILING_EVENTS))
+        many = synced(project, service)
+        limit_of_many = went("ceiling", service, project, min(MANY_PEOPLE, CEILING_EVENTS))
     yield against("delivery_of_many_against_ceiling", many, limit_of_many, goal=0.5)
     yield Figure(name="delivery_memory", figure=many.megabytes, against=300, goal=1.0, unit="MB")
     yield Figure(
@@ -168,17 +168,17 @@ def made(folder: Path, people: int) -> Path:
     return folder
 
 
-def synced(project: Path, told: Mapping[str, str]) -> Measured:
+def synced(project: Path, service: Mapping[str, str]) -> Measured:
     """The command, from its start to its exit, on a warehouse that has delivered nothing yet."""
     for left in project.glob("warehouse.duckdb*"):
         left.unlink()
     shutil.copy(project / "landed.duckdb", project / "warehouse.duckdb")
     environ = os.environ | {
-        "DESTINATION__SEGMENT__HOST": told["url"],
-        "DESTINATION__SEGMENT__WRITE_KEY": told["write_key"],
+        "DESTINATION__SEGMENT__HOST": service["url"],
+        "DESTINATION__SEGMENT__WRITE_KEY": service["write_key"],
         "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
     }
-    before = counts(told)
+    before = counts(service)
     command = [sys.executable, "-m", "tailrace", "sync", "--json", "--project-dir", str(project)]
     started = time.perf_counter()
     with subprocess.Popen(
@@ -189,7 +189,7 @@ def synced(project: Path, told: Mapping[str, str]) -> Measured:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - started
-    after = counts(told)
+    after = counts(service)
     events, batches, sent = (after[n] - before[n] for n in ("received", "batches", "bytes"))
     assert process.returncode == 0 and events == result["segment"]["calls"], result["errors"]
     return Measured(
@@ -202,19 +202,19 @@ def synced(project: Path, told: Mapping[str, str]) -> Measured:
     )
 
 
-def went(way: str, told: Mapping[str, str], project: Path, events: int) -> Measured:
+def went(way: str, service: Mapping[str, str], project: Path, events: int) -> Measured:
     """Another way, over as many connections."""
-    before = counts(told)
-    command = [sys.executable, str(SCRIPT), way, told["url"], told["write_key"]]
+    before = counts(service)
+    command = [sys.executable, str(SCRIPT), way, service["url"], service["write_key"]]
     command += [str(project / "landed.duckdb"), str(events), str(SETTINGS.requests_in_flight_max)]
     ran = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    arrived = counts(told)["received"] - before["received"]
+    arrived = counts(service)["received"] - before["received"]
     assert arrived == events, f"{way} lost {events - arrived} events"
     return Measured(events=events, **json.loads(ran.stdout))
 
 
-def counts(told: Mapping[str, str]) -> dict[str, Any]:
+def counts(service: Mapping[str, str]) -> dict[str, Any]:
     """What the simulator has counted."""
-    with urllib.request.urlopen(f"{told['url']}/_control/stats") as response:
+    with urllib.request.urlopen(f"{service['url']}/_control/stats") as response:
         found: dict[str, Any] = json.load(response)
     return found

@@ -53,24 +53,24 @@ def org(contacts: int, *, latency: float = 0.0, page_rows: int = 50_000) -> Iter
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None and process.stdin is not None
-        told = process.stdout.readline()
+        service = process.stdout.readline()
         control(
-            json.loads(told),
+            json.loads(service),
             "warm",
             query=f"SELECT {','.join(FIELDS)} FROM Contact",
             operation="queryAll",
         )
-        yield told
+        yield service
         process.stdin.close()
 
 
-def measure(way: str, told: str, rows: int = 0, *, tries: int = TRIES) -> Measured:
+def measure(way: str, service: str, rows: int = 0, *, tries: int = TRIES) -> Measured:
     """The quickest of a few tries."""
     done = []
     for _ in range(tries):
         with tempfile.TemporaryDirectory() as folder:
             ran = subprocess.run(
-                [sys.executable, SCRIPT, way, told, folder, str(rows)],
+                [sys.executable, SCRIPT, way, service, folder, str(rows)],
                 check=True,
                 capture_output=True,
                 text=True,
@@ -80,12 +80,12 @@ def measure(way: str, told: str, rows: int = 0, *, tries: int = TRIES) -> Measur
 
 
 def figures() -> Iterator[Figure]:
-    with org(ROWS) as told:
-        ours = measure("tailrace", told)
-        limit = measure("read_csv", told)
-        plain = measure("plain_dlt", told, tries=1)
-        default = measure("plain_dlt_default", told, SAMPLE_ROWS, tries=1)
-        changed = measure("delta", told, DELTA_ROWS)
+    with org(ROWS) as service:
+        ours = measure("tailrace", service)
+        limit = measure("read_csv", service)
+        plain = measure("plain_dlt", service, tries=1)
+        default = measure("plain_dlt_default", service, SAMPLE_ROWS, tries=1)
+        changed = measure("delta", service, DELTA_ROWS)
     yield speed("extract_against_read_csv", ours, limit, goal=0.80)
     yield speed("extract_against_plain_dlt", ours, plain, goal=15)
     yield speed("extract_against_dlt_default", ours, default, goal=15)
@@ -99,8 +99,8 @@ def figures() -> Iterator[Figure]:
         against=default.seconds,
         goal=0.15,
     )
-    with org(MANY_ROWS) as told:
-        many = measure("tailrace", told, tries=1)
+    with org(MANY_ROWS) as service:
+        many = measure("tailrace", service, tries=1)
     yield Figure(
         name="extract_memory_of_many",
         figure=many.megabytes,
@@ -108,9 +108,9 @@ def figures() -> Iterator[Figure]:
         goal=1.10,
         unit="MB",
     )
-    with org(ROWS, latency=0.3 if quick() else 1.0, page_rows=SMALL_PAGE_ROWS) as told:
-        five = measure("five_pages_in_flight", told, tries=1)
-        one = measure("one_page_in_flight", told, tries=1)
+    with org(ROWS, latency=0.3 if quick() else 1.0, page_rows=SMALL_PAGE_ROWS) as service:
+        five = measure("five_pages_in_flight", service, tries=1)
+        one = measure("one_page_in_flight", service, tries=1)
     yield speed("extract_five_pages_in_flight", five, one, goal=3)
 
 
