@@ -16,3 +16,4 @@ INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 9), ('c2', 'Moss', NULL), (
 -- changed | data   | 1    | c3  | city=Hamar score=3 | city=Bodø score=3
 -- size 3 -> 3
 -- retyped score
+-- unconverted 1
