@@ -178,7 +178,7 @@ def test_an_unfinished_full_refresh_blocks_the_audiences_that_read_the_table(
     (vip,) = json.loads(held.stdout)["audiences"]
     (upstream,) = [each for each in vip["guards"] if each["name"] == "upstream"]
     assert (3, "held", True) == (held.returncode, vip["status"], upstream["held"])
-    assert "has not come to its end" in upstream["message"]
+    assert "a full refresh of it has not finished" in upstream["message"]
 
     assert 0 == command("run", *chosen, cwd=project, **settings).returncode
     assert sent == len(segment.events)
@@ -429,17 +429,22 @@ def test_a_guard_that_is_not_there_cannot_be_allowed(
     ],
     ids=["syntax", "header key", "column", "model"],
 )
-def test_an_error_in_a_model_is_reported_with_its_place_before_the_run(
+def test_an_error_in_a_model_fails_its_audience_and_names_the_place(
     before: str, after: str, expected: str, command: Any, project: Path, settings: dict[str, str]
 ) -> None:
     file = project / "models" / "audiences" / "vip_contacts.sql"
     text = file.read_text()
     assert before in text
     file.write_text(text.replace(before, after, 1))
-    done = command("run", cwd=project, **settings)
-    assert 2 == done.returncode
+    checked = command("validate", cwd=project, **settings)
+    assert 2 == checked.returncode
+    assert re.search(expected, checked.stderr), checked.stderr
+    done = command("run", "--json", cwd=project, **settings)
+    assert 1 == done.returncode
     assert re.search(expected, done.stderr), done.stderr
-    assert not (project / "warehouse.duckdb").exists()
+    sent = {a["audience"]: a["sent"] for a in json.loads(done.stdout)["audiences"]}
+    assert sent["customer_contacts"] > 0
+    assert 0 == sent.get("vip_contacts", 0)
 
 
 def test_doctor_finds_a_healthy_project_well(

@@ -159,7 +159,7 @@ def test_a_name_is_released_after_a_pending_delivery(shop: Shop) -> None:
     assert "--exclude persons" in refused.value.hint
     plan = shop.plan()
     assert ({"people": 3}, True) == (plan.unfinished, plan.pending)
-    (note,) = left_over(plan.as_dict())
+    (note,) = left_over({"command": "plan"} | plan.as_dict())
     assert "3 changes from an earlier run are pending and will be sent first." == note
     (traced,) = history.trace(shop.project, "c1", clock=shop.clock)["audiences"]
     assert [("entered", "not yet delivered")] == [(e["op"], e["fate"]) for e in traced["events"]]

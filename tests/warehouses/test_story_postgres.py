@@ -1,6 +1,6 @@
 """The story of the demo on a PostgreSQL server, told by the real command line.
 
-The project is set up as the README says, its secrets in `.dlt/secrets.toml`.
+The project is set up as docs/how-to/postgresql.md says, its secrets in `.dlt/secrets.toml`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tailrace.clock import SystemClock
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
 from tailrace.testing.org.org import Org
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "postgresql.md").read_text(encoding="utf-8")
 pytestmark = pytest.mark.postgres
 
 
@@ -42,7 +43,8 @@ class Story:
         text = config.read_text().replace('warehouse = "duckdb"', 'warehouse = "postgres"')
         objects = 'objects = ["Account", "Contact", "Opportunity", "Campaign", "CampaignMember"]'
         config.write_text(re.sub(r"objects = \[.*?\]", objects, text, count=1, flags=re.S))
-        (shown,) = re.findall(r"```toml\n(\[destination\.postgres\]\n.*?)```", README, re.S)
+        (block,) = re.findall(r"```toml\n(\s*\[destination\.postgres\]\n.*?)```", PAGE, re.S)
+        shown = dedent(block)
         example = "postgresql://loader:password@db.example.com:5432/analytics"
         assert example in shown
         (self.root / ".dlt" / "secrets.toml").write_text(
@@ -123,11 +125,11 @@ def test_the_whole_scenario_runs_on_postgres(story: Story) -> None:
     assert [after] == [e["sent"] for e in told["audiences"]]
     assert after == len({event["userId"] for event in story.other.events})
 
-    story.said("rename", "lapsed_customers", "lost_customers")
     story.edit("lapsed_customers", ": lapsed_", ": lost_", to="lost_customers")
-    gone = story.said("retire", "campaign_responders")
+    story.said("rename", "lapsed_customers", "lost_customers")
+    gone = story.said("retire", "campaign_responders", "--yes")
     assert moved(second, "campaign_responders")[-1] == moved(gone, "campaign_responders")[2]
-    assert story.said("purge", "--older-than", "0d")["forgotten"]["outbox"] > 0
+    assert story.said("purge", "--older-than", "0d", "--yes")["forgotten"]["outbox"] > 0
     (story.root / "models" / "audiences" / "campaign_responders.sql").unlink()
     story.edit("vip_contacts", "key:", "destination: [segment, second]\nkey:")
     quiet = story.said("sync")
