@@ -28,7 +28,7 @@ LEAKING_NAMES = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HTTP_PROXY", "HTTP
 
 # What touches the warehouse runs again on the oldest DuckDB that is supported.
 OLDER_DUCKDB_TESTS = re.compile(
-    r"warehouses?/|ledger/|plan/test_(golden|plan_schema)|cli/test_demo|models/test_same_rows"
+    r"warehouses?/|ledger/test_(ledger|receivers|upgrade)|plan/test_(golden|plan_schema)|cli/test_demo|models/test_same_rows"
 )
 
 

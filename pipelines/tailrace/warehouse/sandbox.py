@@ -39,7 +39,8 @@ CLOCKS = frozenset(
 # Listed as free of side effects, but they run SQL texts or read what is no row of a table.
 _READERS = frozenset(
     {"json_deserialize_sql", "json_serialize_plan", "json_serialize_sql", "version"}
-    | {"parse_duckdb_log_message"}
+    # DuckDB 1.5 lists these as free of side effects, later versions do not.
+    | {"current_setting", "getenv", "getvariable", "parse_duckdb_log_message"}
 )
 # Written without brackets, these read the catalog.
 _CATALOG_WORDS = frozenset({"current_catalog", "current_database", "current_schema"})
