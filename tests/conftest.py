@@ -28,7 +28,8 @@ LEAKING_NAMES = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HTTP_PROXY", "HTTP
 
 # What touches the warehouse runs again on the oldest DuckDB that is supported.
 OLDER_DUCKDB_TESTS = re.compile(
-    r"warehouses?/|ledger/test_(ledger|receivers|upgrade)|plan/test_(golden|plan_schema)|cli/test_demo|models/test_same_rows"
+    r"warehouses?/|ledger/test_(ledger|receivers|upgrade)|plan/test_(golden|plan_schema)"
+    r"|cli/test_demo|models/test_same_rows"
 )
 
 
@@ -41,7 +42,7 @@ class Command(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seeds", type=int, default=300, help="how many random histories to play")
+    parser.addoption("--seeds", type=int, default=150, help="how many random histories to play")
     parser.addoption("--kills", type=int, default=100, help="how often to kill a large run")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")

@@ -21,6 +21,8 @@ from tailrace.testing.segment.simulator import SegmentSimulator
 
 VICTIM = Path(__file__).with_name("victim.py")
 STATEMENTS_MAX = 400
+# Each statement costs two runs; a limit for a hang, not a promise about speed.
+pytestmark = pytest.mark.timeout(1_500)
 REQUESTS_MAX = 20
 
 
