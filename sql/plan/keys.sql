@@ -38,8 +38,9 @@ WHERE
   OR EXISTS (SELECT 1 FROM bad_keys AS b WHERE EVERY_COLUMN(keys, b._ = t._))
 
 -- name: shared_message_ids
--- A few keys whose event would have the messageId of another row, sent in this run or before. The
+-- The keys whose event would have the messageId of another row, sent in this run or before. The
 -- receiver would drop all but one of them.
+CREATE TEMPORARY TABLE shared_message_ids AS
 SELECT EACH_COLUMN(keys, t._)
 FROM transitions AS t
 WHERE
@@ -60,50 +61,16 @@ WHERE
         AND ANY_COLUMN(known_message_id, CAST(s._ AS TEXT) = CAST(t._ AS TEXT))
     )
   )
-ORDER BY EACH_COLUMN(keys, t._)
-LIMIT :rows_max
 
 -- name: count_shared_message_ids
 -- The number of events that would have the messageId of another row.
-SELECT COUNT(*)
-FROM transitions AS t
-WHERE
-  t._send AND (t.op = 'entered' OR (
-    t.op = 'changed' AND ANY_COLUMN(recorded_message_id, t._ IS DISTINCT FROM t.old___)
-  ))
-  AND (
-    EXISTS (
-      SELECT 1 FROM transitions AS n
-      WHERE EVERY_COLUMN(message_id, n._ = t._) AND NOT EVERY_COLUMN(keys, n._ = t._)
-        AND (n.op = 'entered' OR (
-          n.op = 'changed' AND ANY_COLUMN(recorded_message_id, n._ IS DISTINCT FROM n.old___)
-        ))
-    )
-    OR EXISTS (
-      SELECT 1 FROM snapshot AS s
-      WHERE NOT s._gone AND NOT EVERY_COLUMN(keys, s._ = t._)
-        AND ANY_COLUMN(known_message_id, CAST(s._ AS TEXT) = CAST(t._ AS TEXT))
-    )
-  )
+SELECT COUNT(*) FROM shared_message_ids
+
+-- name: shared_message_id_samples
+-- A few of their keys, shown masked.
+SELECT EACH_COLUMN(keys, s._) FROM shared_message_ids AS s ORDER BY EACH_COLUMN(keys, s._) LIMIT :rows_max
 
 -- name: quarantine_shared_message_ids
 -- Removes transitions that share a messageId with another row.
 DELETE FROM transitions AS t
-WHERE
-  t._send AND (t.op = 'entered' OR (
-    t.op = 'changed' AND ANY_COLUMN(recorded_message_id, t._ IS DISTINCT FROM t.old___)
-  ))
-  AND (
-    EXISTS (
-      SELECT 1 FROM transitions AS n
-      WHERE EVERY_COLUMN(message_id, n._ = t._) AND NOT EVERY_COLUMN(keys, n._ = t._)
-        AND (n.op = 'entered' OR (
-          n.op = 'changed' AND ANY_COLUMN(recorded_message_id, n._ IS DISTINCT FROM n.old___)
-        ))
-    )
-    OR EXISTS (
-      SELECT 1 FROM snapshot AS s
-      WHERE NOT s._gone AND NOT EVERY_COLUMN(keys, s._ = t._)
-        AND ANY_COLUMN(known_message_id, CAST(s._ AS TEXT) = CAST(t._ AS TEXT))
-    )
-  )
+WHERE EXISTS (SELECT 1 FROM shared_message_ids AS s WHERE EVERY_COLUMN(keys, s._ = t._))

@@ -36,6 +36,7 @@ _TEMPORARY_TABLES = {
     "transitions": "transitions",
     "empty_snapshot": "empty",
     "bad_keys": "bad_keys",
+    "shared_message_ids": "shared_ids",
     "earlier": "earlier",
     "last_attempts": "attempts",
 }
@@ -402,12 +403,13 @@ class _Comparison:
             return 0, ()
         if track.initial == "skip" and self.request.delivered is None:
             return 0, ()
+        self._run("shared_message_ids")
         ((shared,),) = self._run("count_shared_message_ids")
         if not shared:
             return 0, ()
-        keys = tuple(map(tuple, self._run("shared_message_ids", rows_max=BAD_KEY_SAMPLES_MAX)))
+        rows = self._run("shared_message_id_samples", rows_max=BAD_KEY_SAMPLES_MAX)
         self._run("quarantine_shared_message_ids")
-        return int(shared), keys
+        return int(shared), tuple(map(tuple, rows))
 
     def _count_moves(self) -> MoveCounts:
         ((entered, exited),) = self._run("count_moves")
