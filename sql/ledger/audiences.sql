@@ -3,12 +3,12 @@
 INSERT INTO audience_runs (
   run_seq, sync_key, name, destination, phase, definition, definition_fingerprint, mapping, mapping_fingerprint,
   model_fingerprint, planned_at, written_at, finished_at, rows_seen, size_before, size_after, entered, changed,
-  exited, quarantined, held, sent, rejected, calls, by_reason, guards
+  exited, quarantined, held, sent, rejected, calls, by_reason, guards, funnel
 )
 VALUES (
   :run, :sync_key, :name, :destination, :phase, :definition, :definition_fingerprint, :mapping, :mapping_fingerprint,
   :model_fingerprint, :planned_at, :written_at, :finished_at, :rows_seen, :size_before, :size_after, :entered,
-  :changed, :exited, :quarantined, :held, 0, 0, 0, :by_reason, :guards
+  :changed, :exited, :quarantined, :held, 0, 0, 0, :by_reason, :guards, :funnel
 )
 
 -- name: delete_inputs

@@ -11,7 +11,7 @@ VALUES (:run, :run_id, :command, 'planned', :now, :versions, :allowed, 0)
 -- Saves the end of a run, with its exit code and error.
 UPDATE runs
 SET phase = :phase, finished_at = :now, exit_code = :exit_code, error = :error,
-    salesforce_calls = :salesforce_calls
+    salesforce_calls = :salesforce_calls, details = :details
 WHERE run_seq = :run
 
 -- name: recent_runs
@@ -25,11 +25,11 @@ LIMIT :rows_max
 -- Saves the extract of one object: its rows, window, watermark and completeness.
 INSERT INTO extracts (
   run_seq, object, table_name, rows_landed, window_start, window_end, watermark, complete, empty,
-  quarantined, vanished_fields, error, finished_at
+  quarantined, vanished_fields, error, finished_at, seconds
 )
 VALUES (
   :run, :object, :table_name, :rows_landed, :window_start, :window_end, :watermark, :complete,
-  :empty, :quarantined, :vanished_fields, :error, :now
+  :empty, :quarantined, :vanished_fields, :error, :now, :seconds
 )
 
 -- name: last_extracts

@@ -135,6 +135,24 @@ CREATE TABLE generations (
   file_id TEXT NOT NULL
 );
 
+-- name: version_6
+-- What the page shows of a run: its phases and budgets, each audience's funnel, seconds per object.
+ALTER TABLE runs ADD COLUMN details TEXT;
+ALTER TABLE audience_runs ADD COLUMN funnel TEXT;
+ALTER TABLE extracts ADD COLUMN seconds DOUBLE;
+
+-- name: runs_before_version_6
+-- The table runs with the columns of version 6, for a ledger that is opened read-only.
+SELECT r.*, CAST(NULL AS TEXT) AS details FROM runs AS r
+
+-- name: audience_runs_before_version_6
+-- The table audience_runs with the columns of version 6.
+SELECT a.*, CAST(NULL AS TEXT) AS funnel FROM audience_runs AS a
+
+-- name: extracts_before_version_6
+-- The table extracts with the columns of version 6.
+SELECT e.*, CAST(NULL AS DOUBLE) AS seconds FROM extracts AS e
+
 -- name: audience_runs_before_version_4
 -- The table audience_runs with the columns of version 4, for a ledger that is opened read-only.
 SELECT

@@ -33,9 +33,14 @@ SELECT
   ANY_COLUMN(identity, t.old___ IS NOT NULL) AS had_user,
   EVERY_COLUMN(group_id, t._ IS NOT NULL) AS has_group,
   t.op = 'entered' AND t.base_v = :first_version AS is_new,
+  ANY_COLUMN(ids, t._ IS NOT NULL) AS has_id,
   COUNT(*) AS members
 FROM transitions AS t
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+
+-- name: rows
+-- The number of rows of a model.
+SELECT COUNT(*) FROM model AS m
 
 -- name: count_unconverted
 -- How many members differ from their recorded value in a column whose recorded values cannot be

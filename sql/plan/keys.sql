@@ -27,8 +27,11 @@ HAVING COUNT(*) > 1 OR NOT EVERY_COLUMN(keys, m._ IS NOT NULL)
 SELECT EACH_COLUMN(keys, b._), b._times FROM bad_keys AS b ORDER BY b._times DESC, EACH_COLUMN(keys, b._) LIMIT :rows_max
 
 -- name: quarantined
--- The number of rows with a bad key.
-SELECT COALESCE(SUM(b._times), 0) FROM bad_keys AS b
+-- The numbers of rows with a bad key, and of those whose key has a NULL.
+SELECT
+  COALESCE(SUM(b._times), 0),
+  COALESCE(SUM(CASE WHEN NOT EVERY_COLUMN(keys, b._ IS NOT NULL) THEN b._times ELSE 0 END), 0)
+FROM bad_keys AS b
 
 -- name: quarantine
 -- Removes transitions of bad keys: they never enter, change or exit.

@@ -96,6 +96,9 @@ def test_a_ledger_of_an_older_version_is_bound_by_its_next_run(shop: Shop) -> No
             "ALTER TABLE tailrace.rejections RENAME COLUMN unconfirmed TO doubtful;"
             "ALTER TABLE tailrace.unconfirmed RENAME COLUMN sync_key TO audience;"
             "ALTER TABLE tailrace.unconfirmed RENAME TO doubtful;"
+            "ALTER TABLE tailrace.runs DROP COLUMN details;"
+            "ALTER TABLE tailrace.audience_runs DROP COLUMN funnel;"
+            "ALTER TABLE tailrace.extracts DROP COLUMN seconds;"
             "UPDATE tailrace.installation SET version = 1"
         )
     assert "unchanged" == shop.plan().audiences[0].status

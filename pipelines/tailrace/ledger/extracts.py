@@ -53,9 +53,10 @@ class Extracts:
     def __init__(self, tables: LedgerTables) -> None:
         self._tables = tables
 
-    def save(self, run: Run, **values: Any) -> None:
-        """Save the result of one object's extract."""
-        self._tables.run("save_extract", run=run.seq, now=self._tables.clock.now(), **values)
+    def save(self, run: Run, *, seconds: float | None = None, **values: Any) -> None:
+        """Save the result of one object's extract. `seconds` is how long its reading took."""
+        now = self._tables.clock.now()
+        self._tables.run("save_extract", run=run.seq, now=now, seconds=seconds, **values)
 
     def latest(self) -> dict[str, Extracted]:
         """The latest extract of each object, by table name."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -74,9 +74,15 @@ class Runs:
         return Run(seq=seq, id=run_id, command=command, started_at=now)
 
     def finish(
-        self, run: Run, *, exit_code: int, error: BaseException | None, salesforce_calls: int
+        self,
+        run: Run,
+        *,
+        exit_code: int,
+        error: BaseException | None,
+        salesforce_calls: int,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
-        """Save the end of a run."""
+        """Save the end of a run. `details`: seconds by phase, and what it used of budgets."""
         self._tables.run(
             "finish_run",
             run=run.seq,
@@ -85,6 +91,7 @@ class Runs:
             exit_code=exit_code,
             error=None if error is None else type(error).__name__,
             salesforce_calls=salesforce_calls,
+            details=None if details is None else json.dumps(details),
         )
 
     def next_seq(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ from tailrace.errors import LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-VERSION = 5
+VERSION = 6
 # The version that renamed columns; commands that only read show older tables under the new names.
 SYNC_KEY_VERSION = 4
+# The version that added what the page shows of a run.
+PAGE_VERSION = 6
 TABLES = (
     "installation",
     "runs",
@@ -74,6 +76,11 @@ class LedgerTables:
             self.installed, self.namespace, self.version = True, namespace, int(version)
         if self.installed and self.version < SYNC_KEY_VERSION:
             self.tables |= self._older_tables()
+        if self.installed and self.version < PAGE_VERSION:
+            self.tables |= {
+                name: self._shown(f"{name}_before_version_6", self.tables)
+                for name in ("runs", "audience_runs", "extracts")
+            }
 
     def has_table(self, name: str) -> bool:
         """Whether the ledger has a table yet: one of an older version lacks the newer ones."""
@@ -122,9 +129,12 @@ class LedgerTables:
         """
         tables = self._own_tables() | {"doubtful": TableName(self.dataset, "doubtful")}
         return {
-            name: query(f"ledger/{name}_before_version_4", self.warehouse.dialect, tables=tables)
+            name: self._shown(f"{name}_before_version_4", tables)
             for name in ("audience_runs", "acks", "rejections", "unconfirmed")
         }
+
+    def _shown(self, name: str, tables: Mapping[str, Binding]) -> Binding:
+        return query(f"ledger/{name}", self.warehouse.dialect, tables=tables)
 
     def snapshot(self, sync_key: str) -> TableName:
         """The table of a sync's members as last acknowledged."""

@@ -57,6 +57,7 @@ class TransitionGroup(NamedTuple):
     had_user: bool
     has_group: bool
     is_new: bool
+    has_id: bool
     members: int
 
 
@@ -93,6 +94,8 @@ class DiffRequest:
     remapped: bool = False
     policy: ResolvedPolicy = field(default_factory=ResolvedPolicy)
     intent: Intent = "changes"
+    # All rows of the model, if consent keeps some of them out of `model`.
+    regardless_of_consent: Binding | None = None
 
     @property
     def resends_mapping(self) -> bool:
@@ -120,6 +123,7 @@ class Diff:
     size_before: int
     size_after: int
     quarantined: int
+    null_keys: int = 0
     rejections: int = 0
     bad_keys: tuple[BadKey, ...] = ()
     shared_message_ids: int = 0
@@ -197,7 +201,7 @@ class _Comparison:
             )
         unconverted = self._count_unconverted()
         self._run("transitions", now=self.request.now, first_version=self.first_version)
-        moves, quarantined, bad_keys = self._check_keys(rows_seen, int(size_before))
+        moves, quarantined, null_keys, bad_keys = self._check_keys(rows_seen, int(size_before))
         shared, shared_keys = self._check_message_ids()
         if shared:
             moves = self._count_moves()
@@ -218,6 +222,7 @@ class _Comparison:
             size_before=size_before,
             size_after=int(size_before + growth),
             quarantined=quarantined + shared,
+            null_keys=null_keys,
             rejections=self.rejections,
             bad_keys=bad_keys,
             shared_message_ids=shared,
@@ -316,6 +321,11 @@ class _Comparison:
             ),
             "identity": among((audience.identity_column,)),
             "group_id": among((group_id,)),
+            "ids": tuple(
+                column
+                for column in (*shape.keys, *shape.columns)
+                if column.name in (audience.user_id, audience.anonymous_id)
+            ),
             "message_id": tuple(c for c in (*shape.keys, *shape.columns) if c.name == message_id),
             "recorded_message_id": among((message_id,)),
             "known_message_id": () if message_id in new else among((message_id,)),
@@ -370,27 +380,27 @@ class _Comparison:
 
     def _check_keys(
         self, rows_seen: int, size_before: int
-    ) -> tuple[MoveCounts, int, tuple[BadKey, ...]]:
+    ) -> tuple[MoveCounts, int, int, tuple[BadKey, ...]]:
         """Quarantine NULL and duplicate keys.
 
         They are only searched for when the counts do not add up.
 
         Returns:
-            The counts of the remaining transitions, the number of quarantined rows, and samples
-            of their keys.
+            The counts of the remaining transitions, the number of quarantined rows, how many of
+            them have a NULL in the key, and samples of their keys.
         """
         moves = self._count_moves()
         ((nulls, repeated),) = self._run("count_bad_keys")
         if rows_seen == size_before + moves.entered - moves.exited and not nulls and not repeated:
-            return moves, 0, ()
+            return moves, 0, 0, ()
         self._run("bad_keys")
-        ((rows,),) = self._run("quarantined")
+        ((rows, null_keys),) = self._run("quarantined")
         samples = tuple(
             BadKey(key=tuple(key), rows=int(times))
             for *key, times in self._run("bad_key_samples", rows_max=BAD_KEY_SAMPLES_MAX)
         )
         self._run("quarantine")
-        return self._count_moves(), int(rows), samples
+        return self._count_moves(), int(rows), int(null_keys), samples
 
     def _check_message_ids(self) -> tuple[int, tuple[tuple[Any, ...], ...]]:
         """Quarantine transitions whose mapped messageId is that of another row as well.

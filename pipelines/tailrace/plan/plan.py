@@ -56,6 +56,7 @@ class AudiencePlan:
     new_users: int = 0
     bytes_per_call: float = 0.0
     rejected_before: int = 0
+    suppressed: int = 0
     samples: tuple[Mapping[str, str], ...] = ()
     rows: tuple[PreviewRow, ...] = ()
     digest: str = ""
@@ -81,6 +82,30 @@ class AudiencePlan:
         if any(guard.held for guard in self.guards):
             return "held"
         return "ok" if self.planned else "unchanged"
+
+    def funnel(self) -> dict[str, int]:
+        """What became of the model's rows; the ledger keeps it for each run.
+
+        `rows` are all rows of the model, and each of them counts in at most one of the others:
+        `null_keys` and `duplicate_keys` are quarantined, `suppressed` lacks consent, `without_id`
+        changes and cannot be sent, `shared_message_ids` changes and has the messageId of another
+        row. `silent` are changes, exits included, that are recorded without being sent.
+        """
+        diff = self.diff
+        identified = self.audience.identity_column is not None
+        return {
+            "rows": diff.rows_seen + self.suppressed,
+            "null_keys": diff.null_keys,
+            "duplicate_keys": diff.quarantined - diff.shared_message_ids - diff.null_keys,
+            "suppressed": self.suppressed,
+            "without_id": sum(
+                group.members
+                for group in diff.groups
+                if identified and group.send and not group.has_id and group.op != "exited"
+            ),
+            "shared_message_ids": diff.shared_message_ids,
+            "silent": sum(group.members for group in diff.groups if not group.send),
+        }
 
     @property
     def definition_changed(self) -> bool:

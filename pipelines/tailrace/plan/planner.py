@@ -351,6 +351,9 @@ class Planner:
             remapped=remapped,
             policy=self._policy(audience),
             intent=self.options.intent,
+            regardless_of_consent=self._bound(run_text, replace(audience, consent=None))
+            if audience.suppress_when
+            else None,
         )
         return request, text
 
@@ -479,10 +482,19 @@ class Planner:
             new_users=sum(group.members for group in result.groups if group.is_new),
             bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper),
             rejected_before=result.rejections,
+            suppressed=self._suppressed(request, result),
             samples=stats.samples(self.warehouse, request.shape, result),
             rows=self._preview(request, result),
             digest=self._digest(request, result) if self.options.digests else "",
         )
+
+    def _suppressed(self, request: DiffRequest, result: Diff) -> int:
+        """How many of the model's rows consent keeps out."""
+        if request.regardless_of_consent is None:
+            return 0
+        tables = {"model": request.regardless_of_consent}
+        ((rows,),) = self.warehouse.run("plan/rows", tables=tables)
+        return int(rows) - result.rows_seen
 
     def _mapper(self, audience: Audience) -> MessageMapper:
         options = MapperOptions(

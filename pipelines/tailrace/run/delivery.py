@@ -132,6 +132,7 @@ def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpti
             held=plan.planned if held else 0,
             by_reason=json.dumps(plan.by_reason),
             guards=json.dumps([guard.as_dict() for guard in plan.guards]),
+            funnel=json.dumps(plan.funnel()),
         )
         ledger.audiences.save_inputs(
             run, plan.ledger_key, plan.inputs if whole and not held else None

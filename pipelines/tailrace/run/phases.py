@@ -18,6 +18,8 @@ class Phases:
         self._run = {"run_id": run_id, "command": command}
         self._clock = clock
         self._started = clock.monotonic()
+        # Seconds by phase; a phase that occurs twice adds up.
+        self.seconds: dict[str, float] = {}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[dict[str, int]]:
@@ -27,11 +29,16 @@ class Phases:
         try:
             yield counts
         except BaseException as error:
-            seconds = self._clock.monotonic() - started
+            seconds = self._take(name, started)
             # The type only: the text of an exception may quote a row.
             self._log(f"{name} stopped by {type(error).__name__}", name, seconds, counts)
             raise
-        self._log(name, name, self._clock.monotonic() - started, counts)
+        self._log(name, name, self._take(name, started), counts)
+
+    def _take(self, name: str, started: float) -> float:
+        seconds = self._clock.monotonic() - started
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 3)
+        return seconds
 
     def start(self) -> None:
         """Log that the run has started."""

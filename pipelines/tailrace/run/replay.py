@@ -250,6 +250,8 @@ def _recorded(
         held=0,
         by_reason=json.dumps({}),
         guards=json.dumps([]),
+        # A replay runs no model.
+        funnel=None,
     )
     return Delivery(
         run_seq=run_seq,

@@ -138,6 +138,11 @@ class Runner:
             exit_code=exit_code,
             error=error,
             salesforce_calls=int(self.done.salesforce.get("calls", 0)),
+            details={
+                "phases": self.phases.seconds,
+                "salesforce": dict(self.done.salesforce),
+                "segment": dict(self.done.result().segment),
+            },
         )
 
     def _distrust(self, objects: Sequence[tuple[str, str]]) -> None:
@@ -162,6 +167,7 @@ class Runner:
             quarantined=facts.quarantined,
             vanished_fields=",".join(drift.field for drift in facts.drift),
             error=facts.error.message if facts.error else None,
+            seconds=facts.seconds,
         )
 
     def _extract(self, credentials: SalesforceCredentials) -> None:

@@ -29,6 +29,7 @@ class ExtractedObject:
         first: Nothing of it has landed before.
         changed: The number of rows in the window, if Salesforce reported it beforehand.
         rejected: Values that did not fit their fields.
+        seconds: How long it took to read them.
     """
 
     sobject: SObject
@@ -43,6 +44,7 @@ class ExtractedObject:
     changed: int | None = None
     windows: int = 0
     rejected: list[RejectedValue] = field(default_factory=list)
+    seconds: float = 0.0
 
     @property
     def rows(self) -> int:

@@ -35,6 +35,7 @@ class ObjectFacts:
             not empty in this sense.
         duplicates: Rows of a first load that Salesforce sent twice.
         quarantined: Values that did not fit their fields and landed as NULL.
+        seconds: How long its rows took to be read; None if they were not.
         drift: Fields whose column holds other values than before: vanished, or of another kind.
     """
 
@@ -53,6 +54,7 @@ class ObjectFacts:
     retyped_fields: tuple[str, ...] = ()
     drift: tuple[FieldDrift, ...] = ()
     api: ApiName = "rest"
+    seconds: float | None = None
     error: TailraceError | None = None
 
 
@@ -121,6 +123,7 @@ def _with_extracted(facts: ObjectFacts, extracted: ExtractedObject) -> ObjectFac
         retyped_fields=layout.retyped,
         drift=tuple(drift for drift in layout.drift if drift.changes_values),
         api=extracted.api,
+        seconds=extracted.seconds,
     )
 
 

@@ -130,6 +130,7 @@ class ExtractContext:
         schema = dlt.current.source_schema()
         state = dlt.current.resource_state(table)
         source_state = dlt.current.source_state()
+        started = self.api.clock.monotonic()
         try:
             org_id = self.api.org_id()
             check_org(source_state, org_id, is_full_refresh=self.full_refresh)
@@ -142,6 +143,7 @@ class ExtractContext:
                 raise
             self.errors[name] = error
             return
+        extracted.seconds = round(self.api.clock.monotonic() - started, 3)
         self.extracted[name] = extracted
         if reconciliation.refusal is not None:
             self.refusals[name] = reconciliation.refusal
