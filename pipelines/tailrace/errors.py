@@ -64,7 +64,7 @@ The docstring of a class is its message unless one is given; `hint` says what to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -231,9 +231,28 @@ class SeveralModelErrors(ModelError):
 
 
 class NothingSelected(UserError):
-    """The selection matches no model."""
+    """The selection matches no model.
+
+    Attributes:
+        unknown: The name or pattern that matches nothing; None if it is not about one.
+        known: The names that it could have been.
+    """
 
     hint = "See what there is with: tailrace ls"
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        file: str | Path | None = None,
+        line: int | None = None,
+        unknown: str | None = None,
+        known: Iterable[str] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, file=file, line=line)
+        self.unknown = unknown
+        self.known = tuple(known)
 
 
 class UnknownObject(UserError):

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
-from tailrace.errors import NothingLanded, NothingSelected, TailraceError
+from tailrace.errors import ModelNotRun, NothingLanded, NothingSelected, TailraceError
 from tailrace.results import Result, listed_model
 
 if TYPE_CHECKING:
-    from tailrace.models.loader import Model, Models
+    from tailrace.models.loader import Models
     from tailrace.plan.policy import PlanOptions
     from tailrace.run.read_endpoint import Reads
     from tailrace.run.result import RunResult
@@ -124,7 +124,7 @@ class Project:
         """
         from tailrace.run import job
 
-        with self._former_audiences(select):
+        with self._former_audiences():
             plan = job.plan(
                 self.config,
                 clock=self.clock,
@@ -162,7 +162,7 @@ class Project:
         """
         from tailrace.run import job
 
-        with self._former_audiences(select):
+        with self._former_audiences():
             done = job.sync(
                 self.config,
                 clock=self.clock,
@@ -188,7 +188,7 @@ class Project:
         """The main job: `extract`, then `sync`, with the arguments of `sync`."""
         from tailrace.run import job
 
-        with self._former_audiences(select):
+        with self._former_audiences():
             done = job.run(
                 self.config,
                 clock=self.clock,
@@ -271,14 +271,15 @@ class Project:
         Raises:
             tailrace.errors.NothingSelected: The ledger has no such audience.
         """
+        from tailrace.reporting.selection import files_remaining
         from tailrace.run import job
 
+        warnings = files_remaining(self._models(), audience)
         if dry_run:
             rows = self._read("recorded", audience=audience)["audiences"]
             exits = sum(int(row["size_after"] or 0) for row in rows)
             data = {"dry_run": True, "audience": audience, "would_exit": exits}
-            return Result(command="retire", data={**data, "warnings": self._file_remains(audience)})
-        warnings = self._file_remains(audience)
+            return Result(command="retire", data={**data, "warnings": warnings})
         done = job.retire(
             self.config,
             audience,
@@ -385,11 +386,18 @@ class Project:
         data = self._read("trace", person=person, show_values=show_values)
         if data.pop("known"):
             return Result(command="trace", data=data)
-        unknown = NothingSelected(
-            f"No landed object, no model and no audience has the person {data['person']}",
+        message = f"No landed object, no model and no audience has the person {data['person']}"
+        if data["models_not_run"]:
+            message += f"; not run: {', '.join(data['models_not_run'])}"
+        unknown: TailraceError = NothingSelected(
+            message,
             hint="Give a key, a userId or an anonymousId, e.g. an 18-character Salesforce id.",
         )
-        return Result(command="trace", exit_code=2, data=data, errors=(unknown,))
+        if data["warnings"]:
+            # A model that was not run may have the person.
+            unknown = ModelNotRun(message, hint=data["warnings"].pop()["hint"])
+        code = unknown.exit_code
+        return Result(command="trace", exit_code=code, data=data, errors=(unknown,))
 
     def history(self, audience: str, *, at: datetime | None = None) -> Result:
         """An audience's size over time, or the keys of its members at a time.
@@ -416,14 +424,15 @@ class Project:
                 of the new name, or a model's header still has the old name.
         """
         from tailrace.ledger import maintenance
+        from tailrace.reporting.selection import audience_files
 
-        for model in self._audience_files(old_name):
+        for file in audience_files(self._models(), old_name):
             raise NothingSelected(
                 f'This file still declares the audience "{old_name}": the next run would send an '
                 "entry for every member",
                 hint=f"Write `audience: {new_name}` in its header, then run: "
                 f"tailrace rename {old_name} {new_name}",
-                file=model.file,
+                file=file,
             )
         data = maintenance.rename(self.config, old_name, new_name, clock=self.clock)
         return Result(command="rename", data=data)
@@ -470,7 +479,8 @@ class Project:
 
         models = load_models(self.config.models_folder, objects=self.config.salesforce().objects)
         # Errors of files that are not selected are left for a `validate` of all.
-        chosen = models.select(select, exclude)
+        with self._former_audiences():
+            chosen = models.select(select, exclude)
         broken = models.select_broken(select, exclude)
         raise_all(list({id(e): e for model in broken for e in model.errors}.values()))
         destinations = {
@@ -497,9 +507,21 @@ class Project:
         return Result(command="validate", data=data)
 
     def ls(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
-        """The models in the order in which they are built."""
-        chosen = self._models().select(select, exclude)
-        return Result(command="ls", data={"models": [listed_model(model) for model in chosen]})
+        """The models in the order in which they are built, and the errors of the others.
+
+        Raises:
+            tailrace.errors.UserError: No model can be listed.
+        """
+        from tailrace.reporting.selection import select_usable
+
+        with self._former_audiences():
+            selected = select_usable(self.config, select, exclude)
+        return Result(
+            command="ls",
+            exit_code=int(bool(selected.errors)),
+            data={"models": [listed_model(model) for model in selected.chosen]},
+            errors=selected.errors,
+        )
 
     def tracking_plan(
         self,
@@ -515,44 +537,35 @@ class Project:
             exclude: As of `plan`.
             out: Write the YAML to this file. A `tracking_plan.yaml` in the project is enforced.
         """
-        from tailrace.reporting.tracking_plan_draft import as_yaml, draft_of
+        from tailrace.reporting.selection import select_usable
+        from tailrace.reporting.tracking_plan_draft import as_yaml, draft_of, incomplete
 
-        plan = draft_of(self.config, clock=self.clock, select=select, exclude=exclude)
+        with self._former_audiences():
+            selected = select_usable(self.config, select, exclude)
+        plan = draft_of(self.config, selected, clock=self.clock)
         text = as_yaml(plan)
         file = None if out is None else Path(out).absolute()
         if file is not None:
             file.write_text(text, encoding="utf-8")
-        data = {"tracking_plan": plan, "yaml": text, "file": None if file is None else str(file)}
-        return Result(command="tracking-plan", data=data)
+        data = {
+            "tracking_plan": plan,
+            "yaml": text,
+            "file": None if file is None else str(file),
+            "warnings": incomplete(selected.errors) if file else [],
+        }
+        code = int(bool(selected.errors))
+        return Result(command="tracking-plan", exit_code=code, data=data, errors=selected.errors)
 
     def _models(self) -> Models:
-        from tailrace.models.loader import read_models
+        from tailrace.models.loader import load_models
 
-        return read_models(self.config.models_folder, objects=self.config.salesforce().objects)
+        return load_models(self.config.models_folder, objects=self.config.salesforce().objects)
 
     def _objects(self, select: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:
         from tailrace.models.objects import select_objects
 
-        return select_objects(self._models, self.config.salesforce().objects, select, exclude)
-
-    def _audience_files(self, audience: str) -> Iterator[Model]:
-        for model in self._models().audiences():
-            if model.audience is not None and model.audience.name == audience:
-                yield model
-
-    def _file_remains(self, audience: str) -> list[dict[str, Any]]:
-        """A warning where a model still declares an audience that is retired."""
-        return [
-            {
-                "message": f"{model.path} still declares {audience}: the next run sends an entry "
-                "for every member",
-                "hint": f"Delete {model.path} to retire the audience for good.",
-                "audience": audience,
-                "file": str(model.path),
-                "line": None,
-            }
-            for model in self._audience_files(audience)
-        ]
+        with self._former_audiences():
+            return select_objects(self._models, self.config.salesforce().objects, select, exclude)
 
     def _read(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Read from the warehouse, or from the run that has its file open."""
@@ -561,19 +574,16 @@ class Project:
         return read(self.config, name, clock=self.clock, **arguments)
 
     @contextmanager
-    def _former_audiences(self, select: Sequence[str]) -> Iterator[None]:
+    def _former_audiences(self) -> Iterator[None]:
         """Say so if a selected name is an audience of the ledger whose file was deleted."""
+        from tailrace.reporting.selection import with_ledger_names
+
         try:
             yield
         except NothingSelected as error:
-            for name in sorted(set(select) & self._names_in_ledger()):
-                if f'"{name}"' in error.message:
-                    raise NothingSelected(
-                        f"{name} has members in the ledger and no model file",
-                        hint=f"Send their exits with: tailrace retire {name}. If it has another "
-                        f"name now: tailrace rename {name} NEW_NAME",
-                    ) from None
-            raise
+            if error.unknown is None:
+                raise
+            raise with_ledger_names(error, self._names_in_ledger()) from None
 
     def _names_in_ledger(self) -> frozenset[str]:
         with suppress(TailraceError):

@@ -207,7 +207,7 @@ def test_json_lines_carry_what_the_caller_gave_and_no_text_of_an_exception() -> 
         (
             9,
             [{"status": "failed"}, {}],
-            "run the same command again to send the rest.\n",
+            "see the errors. The next run sends the rest.\n",
         ),
         (0, [{"status": "held", "held": 3}], "Nothing was sent.\n"),
     ],

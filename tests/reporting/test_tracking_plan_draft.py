@@ -11,6 +11,7 @@ import pytest
 import yaml
 from shop import PEOPLE, Shop
 
+from tailrace.reporting.selection import select_usable
 from tailrace.reporting.tracking_plan_draft import draft_of
 from tailrace.testing import SegmentSimulator
 
@@ -31,7 +32,7 @@ def rule(plan: dict[str, Any], kind: str, key: str | None = None) -> dict[str, A
 
 def test_columns_have_the_types_of_the_warehouse(shop: Shop) -> None:
     shop.land([{"id": "c0", "email": "ada@example.com", "city": "Oslo", "score": 1.5}])
-    plan = draft_of(shop.project, clock=shop.clock)
+    plan = draft_of(shop.project, select_usable(shop.project), clock=shop.clock)
     properties = rule(plan, "TRACK", "Segment Entered")["properties"]["properties"]["properties"]
     assert {"type": ["number", "null"]} == properties["score"]
     traits = rule(plan, "IDENTIFY")["properties"]["traits"]["properties"]
@@ -39,7 +40,7 @@ def test_columns_have_the_types_of_the_warehouse(shop: Shop) -> None:
 
 
 def test_before_anything_has_landed_columns_have_no_type(shop: Shop) -> None:
-    plan = draft_of(shop.project, clock=shop.clock)
+    plan = draft_of(shop.project, select_usable(shop.project), clock=shop.clock)
     properties = rule(plan, "TRACK", "Segment Entered")["properties"]["properties"]["properties"]
     assert {} == properties["score"]
 
@@ -47,7 +48,7 @@ def test_before_anything_has_landed_columns_have_no_type(shop: Shop) -> None:
 def test_what_is_drafted_can_be_enforced(shop: Shop) -> None:
     """The draft of the audiences refuses none of their messages."""
     shop.land([{"id": "c0", "email": "ada@example.com", "score": 1.5}, {"id": "c1"}])
-    plan = draft_of(shop.project, clock=shop.clock)
+    plan = draft_of(shop.project, select_usable(shop.project), clock=shop.clock)
     (shop.root / "tracking_plan.yaml").write_text(yaml.safe_dump(plan))
     done = shop.sync()
     assert (0, 2) == (done.exit_code, done.audiences[0]["sent"])

@@ -38,7 +38,7 @@ def test_a_run_without_room_fails_and_the_next_one_finishes(tmp_path: Path) -> N
             seen.append((ran.returncode, len(segment.inbox.ids())))
             if limit is not None:
                 assert "no space is left for the warehouse\n  Make room" in ran.stderr
-                assert "Not finished: run the same command again to send the rest." in ran.stdout
+                assert "Not finished: see the errors. The next run sends the rest." in ran.stdout
         assert [(1, 0), (1, 2 * ROWS), (0, 2 * ROWS)] == seen
         assert [] == segment.inbox.clashes
         assert [(ROWS,)] == shop.query("SELECT count(*) FROM tailrace.snapshot__people")

@@ -307,8 +307,16 @@ def test_an_answer_has_bounds_in_rows_and_seconds(
 def test_no_model_runs_beside_an_extract(shop: Shop) -> None:
     """Models are confined by locking the engine, and an extract still has files to load."""
     with served(shop):
-        (traced,) = Project(shop.project).trace("c01").data["audiences"]
+        result = Project(shop.project).trace("c01")
+        (traced,) = result.data["audiences"]
         assert "no model is run while objects are extracted" in traced["why_not"]
+        assert ("member", 0) == (traced["membership"], result.exit_code)
+        (warning,) = result.warnings
+        assert "when the extract has ended" in warning["hint"]
+        # A model that was not run may have the person.
+        unknown = Project(shop.project).trace("somebody")
+        assert (1, "ModelNotRun") == (unknown.exit_code, type(unknown.errors[0]).__name__)
+        assert "not run: people" in unknown.errors[0].message
 
 
 def test_a_port_that_something_else_uses_is_not_taken_for_a_run(

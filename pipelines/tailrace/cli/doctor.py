@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,11 +90,15 @@ def _failed(name: str, error: TailraceError) -> Iterator[Check]:
 
 
 def _models(project: ProjectConfig, objects: tuple[str, ...]) -> Iterator[Check]:
-    from tailrace.models.loader import read_models
+    from tailrace.models.loader import load_models
 
-    models = read_models(project.models_folder, objects=objects)
+    models = load_models(project.models_folder, objects=objects)
+    errors = {id(error): error for broken in models.broken.values() for error in broken.errors}
+    for error in errors.values():
+        yield from _failed("models", error)
     found = f"{len(models.by_name)} models, {len(models.audiences())} of them audiences"
-    yield Check(check="models", status="ok", found=found)
+    if models.by_name or not errors:
+        yield Check(check="models", status="ok", found=found)
 
 
 def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
@@ -202,13 +206,10 @@ def _duration(seconds: float) -> str:
 
 def _columns_read(project: ProjectConfig) -> dict[str, dict[str, tuple[str, ...]]]:
     from tailrace.models.lineage import columns_read
-    from tailrace.models.loader import read_models
+    from tailrace.models.loader import load_models
 
-    try:
-        return columns_read(read_models(project.models_folder))
-    except TailraceError:
-        # The check of the models reports what is wrong with them.
-        return {}
+    # The check of the models reports the files that cannot be read.
+    return columns_read(load_models(project.models_folder))
 
 
 def _segment(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
@@ -221,15 +222,13 @@ def _segment(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
 
 
 def _destinations(project: ProjectConfig) -> list[str]:
-    from tailrace.models.loader import read_models
+    from tailrace.models.loader import load_models
 
-    named = {DEFAULT_DESTINATION: None}
-    with suppress(TailraceError):
-        models = read_models(project.models_folder, objects=project.salesforce().objects)
-        audiences = [model.audience for model in models.audiences() if model.audience]
-        syncs = [sync for audience in audiences for sync in audience.syncs()]
-        named = dict.fromkeys(sync.destination_name for sync in syncs) or named
-    return list(named)
+    models = load_models(project.models_folder, objects=project.salesforce().objects)
+    audiences = [model.audience for model in models.audiences() if model.audience]
+    audiences += [broken.audience for broken in models.broken.values() if broken.audience]
+    syncs = [sync for audience in audiences for sync in audience.syncs()]
+    return list(dict.fromkeys(sync.destination_name for sync in syncs)) or [DEFAULT_DESTINATION]
 
 
 def _source(name: str, settings: SegmentSettings, clock: Clock) -> Check:

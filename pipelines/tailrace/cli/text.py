@@ -17,6 +17,8 @@ Output = Mapping[str, Any]
 
 # Guards whose limit is a number of members; the messages of the others say it all.
 COUNTING_GUARDS = frozenset({"max_exited", "max_entered", "max_changed", "min_rows", "first_run"})
+# The keys that every result has.
+ENVELOPE = frozenset({"schema_version", "command", "exit_code", "errors"})
 _ORIGINS = {"flag": "set by a flag", "header": "set in its header", "default": "the default"}
 
 
@@ -57,11 +59,7 @@ def blocks(result: Output) -> Iterable[str | Table]:
     if result.get("dry_run"):
         yield from _dry_run(result)
         return
-    if (
-        result.get("errors")
-        and "run_id" not in result
-        and result["command"] not in ("trace", "demo")
-    ):
+    if result.get("errors") and set(result) <= ENVELOPE:
         # An error before anything started: it is logged, and there is nothing to show.
         return
     shapes = {
@@ -541,7 +539,7 @@ def summary(result: Output) -> str:
         drain = f"about {segment.get('seconds', 0):,.1f} s"
         return f"Would send Segment {work}, {drain}{to}.{cost} Nothing was sent."
     if any(entry["status"] == "failed" for entry in audiences):
-        return "Not finished: run the same command again to send the rest."
+        return "Not finished: see the errors. The next run sends the rest."
     if not calls and (result["errors"] or any(entry["held"] for entry in audiences)):
         return "Nothing was sent."
     rejected = sum(entry["rejected"] for entry in audiences)

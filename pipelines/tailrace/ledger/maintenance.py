@@ -42,7 +42,10 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
         }
         if not sync_keys:
             suggestion = did_you_mean(old_name, [str(row["audience"]) for row in statuses])
-            raise NothingSelected(f'The ledger has no audience "{old_name}".{suggestion}')
+            raise NothingSelected(
+                f'The ledger has no audience "{old_name}".{suggestion}',
+                hint="List the audiences with: tailrace status",
+            )
         if any(
             row["sync"] in sync_keys.values() or row["audience"] == new_name for row in statuses
         ):

@@ -140,9 +140,27 @@ class Models:
                     *(f"tag:{tag}" for model in readable.values() for tag in model.tags),
                     *(f"object:{table}" for model in readable.values() for table in model.reads),
                 ]
-                raise NothingSelected(suggest(f'"{pattern}" matches no model', pattern, known))
+                raise self._nothing(pattern, readable, known)
             matching |= matches
         return matching
+
+    def _nothing(
+        self, pattern: str, readable: Mapping[str, Model], known: Sequence[str]
+    ) -> NothingSelected:
+        """The error for a pattern that matches nothing, perhaps the name of a file."""
+        message = f'"{pattern}" matches no model'
+        for model in readable.values():
+            if model.path.stem == pattern.lower() and model.audience is not None:
+                return NothingSelected(
+                    f"{message}: this file declares the audience {model.name}",
+                    hint=f"Select it with: --select {model.name}",
+                    file=model.file,
+                    line=model.audience.line("audience"),
+                    unknown=pattern,
+                    known=[model.name],
+                )
+        message = suggest(message, pattern, known)
+        return NothingSelected(message, unknown=pattern, known=known)
 
     def _matches(self, name: str, pattern: str, model: Model | None) -> bool:
         method, colon, value = pattern.partition(":")

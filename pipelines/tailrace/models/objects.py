@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from tailrace.audience.yaml import raise_all
 from tailrace.config.project import did_you_mean
 from tailrace.errors import NothingSelected
 from tailrace.models.loader import Models, landed_name
@@ -62,10 +63,17 @@ def _read_by(models: Models, pattern: str, tables: Mapping[str, str]) -> set[str
     try:
         chosen = models.select([pattern])
     except NothingSelected as error:
-        suggestion = did_you_mean(pattern, [*tables, *models.by_name])
+        if error.file is not None:
+            raise
+        known = [*tables, *models.by_name, *models.broken]
+        suggestion = did_you_mean(pattern, known)
         raise NothingSelected(
             f'"{pattern}" is neither a configured object nor a model.{suggestion}',
             hint=error.hint,
+            unknown=pattern,
+            known=known,
         ) from None
+    # The objects that a file with errors reads are not known.
+    raise_all([error for broken in models.select_broken([pattern]) for error in broken.errors])
     read = {table for model in chosen for table in models.objects_read(model.name)}
     return {name for name, table in tables.items() if table in read}

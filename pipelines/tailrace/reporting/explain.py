@@ -11,9 +11,9 @@ from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock
-from tailrace.errors import TailraceError
+from tailrace.errors import ModelNotRun, TailraceError
 from tailrace.ledger.ledger import Ledger
-from tailrace.models.loader import Model, Models, read_models
+from tailrace.models.loader import Model, load_models
 from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.warehouse.statements import Column, TableName
@@ -29,20 +29,21 @@ class Today:
         self._ledger = ledger
         self._warehouse = ledger.warehouse
         self._person = person
-        self.models = self._read_models()
+        # A file with errors keeps its history; `validate` reports what is wrong with it.
+        self.models = load_models(self._warehouse.project.models_folder)
         self._planner = Planner(
             ledger, self.models, options=PlanOptions(), destinations=None, now=clock.now()
         )
         self.rows = list(self._landed())
         # Whether any model has returned the person.
         self.in_results = False
-
-    def _read_models(self) -> Models:
-        try:
-            return read_models(self._warehouse.project.models_folder)
-        except TailraceError:
-            # The ledger has the history all the same; `validate` reports what is wrong.
-            return Models(by_name={})
+        # The audiences whose models were not run, so that they do not tell whether they have the
+        # person.
+        self.not_run: dict[str, TailraceError] = {}
+        for broken in self.models.broken.values():
+            name = broken.audience.name if broken.audience else broken.name
+            if broken.audience or broken.model is None:
+                self.not_run[name] = broken.errors[0]
 
     def syncs(self) -> dict[str, tuple[Model, Audience]]:
         """The project's audiences by their ledger keys."""
@@ -71,8 +72,12 @@ class Today:
         """
         try:
             rows, suppressed = self._rows_of(model, sync)
+        except ModelNotRun as error:
+            self.not_run[sync.name] = error
+            return f"not known: {error.message}"
         except TailraceError as error:
-            return f"the model cannot be run: {error.message}"
+            self.not_run[sync.name] = error
+            return f"the model cannot be run: {_located(error)}"
         member = traced["membership"] == "member"
         out = self._exclusion(sync, rows, suppressed)
         if out and rows and not suppressed:
@@ -92,6 +97,27 @@ class Today:
         if self._warehouse.reads_beside_a_run and traced["events"]:
             return "the running run sends the entry, and records the membership when it ends"
         return "the next run sends the entry"
+
+    def why_without_model(self, audience: str) -> str:
+        """Why an audience of the ledger has no model that can be run."""
+        error = self.not_run.get(audience)
+        if error is None:
+            return "its model file was deleted"
+        return f"the model cannot be run: {_located(error)}"
+
+    def warnings(self) -> list[dict[str, Any]]:
+        """A warning if models were not run because a run extracts objects."""
+        waiting = [error for error in self.not_run.values() if isinstance(error, ModelNotRun)]
+        if not waiting:
+            return []
+        return [
+            {
+                "message": f"Why the person is not a member is unknown: {waiting[0].message}",
+                "hint": waiting[0].hint,
+                "file": None,
+                "line": None,
+            }
+        ]
 
     def _exclusion(self, sync: Audience, rows: int, suppressed: bool) -> str:
         """Why today's data does not make the person a member; empty if it does."""
@@ -125,6 +151,11 @@ class Today:
             person=self._person,
         )
         return int(rows)
+
+
+def _located(error: TailraceError) -> str:
+    place = ":".join(str(part) for part in (error.file, error.line) if part)
+    return f"{place}: {error.message}" if place else error.message
 
 
 def held_by(status: Mapping[str, Any]) -> str:

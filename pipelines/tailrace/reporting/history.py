@@ -51,8 +51,10 @@ def trace(
         traced = []
         for name in (*statuses, *sorted(set(syncs) - set(statuses))):
             entry = _traced(ledger, name, person, show_values=show_values)
-            row, why = statuses.get(name, {}), "its model file was deleted"
-            if name in syncs:
+            row = statuses.get(name, {})
+            if name not in syncs:
+                why = today.why_without_model(str(row["audience"]))
+            else:
                 model, sync = syncs[name]
                 row = {"audience": sync.name, "destination": sync.destination, **row}
                 why = today.why(model, sync, entry, held_by(row))
@@ -74,6 +76,8 @@ def trace(
             "values_shown": show_values,
             "salesforce": today.rows,
             "audiences": traced,
+            "models_not_run": sorted(today.not_run),
+            "warnings": today.warnings(),
         }
 
 

@@ -8,25 +8,38 @@ from typing import Any
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.segment.tracking_plan import draft
-from tailrace.errors import ModelDoesNotBind, NothingLanded
+from tailrace.errors import ModelDoesNotBind, NothingLanded, TailraceError
 from tailrace.ledger.ledger import Ledger
-from tailrace.models.loader import Model, Models, read_models
+from tailrace.models.loader import Model, Models
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
+from tailrace.reporting.selection import Selected
 from tailrace.warehouse.connection import open_warehouse
 
 
-def draft_of(
-    project: ProjectConfig, *, clock: Clock, select: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> dict[str, Any]:
+def draft_of(project: ProjectConfig, selected: Selected, *, clock: Clock) -> dict[str, Any]:
     """A tracking plan of the selected audiences. Columns of models that do not run have no type."""
-    models = read_models(project.models_folder, objects=project.salesforce().objects)
-    chosen = [model for model in models.select(select, exclude) if model.audience is not None]
+    chosen = [model for model in selected.chosen if model.audience is not None]
     try:
-        types = _column_types(project, models, chosen, clock=clock)
+        types = _column_types(project, selected.models, chosen, clock=clock)
     except NothingLanded:
         types = {}
     return draft([model.audience for model in chosen if model.audience], column_types=types)
+
+
+def incomplete(errors: Sequence[TailraceError]) -> list[dict[str, Any]]:
+    """A warning for a plan that lacks the audiences of files with errors."""
+    if not errors:
+        return []
+    return [
+        {
+            "message": "The tracking plan has no rules for the audiences whose files have errors",
+            "hint": "Correct the files, then draft it again: where a tracking plan is enforced, "
+            "messages without a rule are rejected.",
+            "file": None,
+            "line": None,
+        }
+    ]
 
 
 def as_yaml(plan: Mapping[str, Any]) -> str:

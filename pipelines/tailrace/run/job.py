@@ -350,7 +350,12 @@ def _check_allowed(options: PlanOptions, models: Models) -> None:
             if given not in known:
                 problem = f'--allow names "{given}", and there is no such {kind}'
                 hint = f"There are: {', '.join(sorted(known))}"
-                raise NothingSelected(suggest(problem, given, known), hint=hint)
+                raise NothingSelected(
+                    suggest(problem, given, known),
+                    hint=hint,
+                    unknown=given if kind == "audience" else None,
+                    known=known,
+                )
 
 
 def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:

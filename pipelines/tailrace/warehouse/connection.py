@@ -348,7 +348,8 @@ class Warehouse:
                 # The restriction covers the whole engine, and an extract still has to load files.
                 raise ModelNotRun(
                     "no model is run while objects are extracted",
-                    hint="Run the same command again when the extract has ended.",
+                    hint="Run the same command again when the extract has ended. Its phase is"
+                    " shown by: tailrace status",
                 )
             return
         self.run_script("warehouse/disable_external_access")

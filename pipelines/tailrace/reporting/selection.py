@@ -1,0 +1,114 @@
+"""The selected models of a project, and what the ledger knows about a name that matches none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from tailrace.audience.yaml import raise_all
+from tailrace.config.project import ProjectConfig, did_you_mean
+from tailrace.errors import ModelError, NothingSelected
+from tailrace.models.loader import Model, Models, load_models
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selected:
+    """The models that a command is about.
+
+    Attributes:
+        models: All models of the project.
+        chosen: The selected ones that can be used.
+        errors: Why the others cannot, each once.
+    """
+
+    models: Models
+    chosen: tuple[Model, ...]
+    errors: tuple[ModelError, ...]
+
+
+def select_usable(
+    project: ProjectConfig, select: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Selected:
+    """The selected models. A file with errors does not stop the others.
+
+    Raises:
+        NothingSelected: A name matches nothing, or nothing is left.
+        ModelError, SeveralModelErrors: No selected model can be used.
+    """
+    models = load_models(project.models_folder, objects=project.salesforce().objects)
+    chosen = models.select(select, exclude)
+    broken = models.select_broken(select, exclude)
+    # A model that reads a broken one has its errors as well.
+    errors = tuple({id(error): error for model in broken for error in model.errors}.values())
+    if not chosen:
+        raise_all(list(errors))
+    return Selected(models=models, chosen=chosen, errors=errors)
+
+
+def with_ledger_names(error: NothingSelected, names: Collection[str]) -> NothingSelected:
+    """The error for a name without a model, where the ledger has an audience of that name.
+
+    Args:
+        error: The error of the selection.
+        names: The audiences that the ledger has.
+    """
+    unknown = error.unknown
+    if unknown is None:
+        return error
+    former = set(names) - set(error.known)
+    word = unknown.lower()
+    matching = sorted(name for name in former if fnmatchcase(name, word))
+    declared = error.known[0] if error.file is not None else "NEW_NAME"
+    if word in former:
+        problem = "this file declares" if error.file is not None else ""
+        return NothingSelected(
+            f"{word} has members in the ledger and no model file"
+            + (f"; {problem} {declared}" if problem else ""),
+            hint=f"Send their exits with: tailrace retire {word}. If it has another name now: "
+            f"tailrace rename {word} {declared}",
+            file=error.file,
+            line=error.line,
+        )
+    if matching:
+        return NothingSelected(
+            f'"{unknown}" matches no model. In the ledger, {", ".join(matching)} '
+            f"{'has' if len(matching) == 1 else 'have'} members and no model file",
+            hint="Send the exits of one with: tailrace retire AUDIENCE",
+        )
+    meant = did_you_mean(unknown, [*error.known, *former])
+    if any(f'"{name}"' in meant for name in former):
+        return NothingSelected(
+            f"{error.message.partition('. Did you mean')[0]}.{meant} It has members in the ledger "
+            "and no model file",
+            hint="List the audiences with: tailrace status",
+        )
+    return error
+
+
+def audience_files(models: Models, audience: str) -> Iterator[str]:
+    """The files that declare an audience, also those that have errors."""
+    for model in models.audiences():
+        if model.audience is not None and model.audience.name == audience:
+            yield model.file
+    for broken in models.broken.values():
+        name = broken.audience.name if broken.audience else broken.name
+        file = broken.model.file if broken.model else broken.errors[0].file
+        if name == audience and file is not None:
+            yield file
+
+
+def files_remaining(models: Models, audience: str) -> list[dict[str, Any]]:
+    """A warning for each file that still declares an audience that is retired."""
+    return [
+        {
+            "message": f"{file} still declares {audience}: the next run sends an entry for every "
+            "member",
+            "hint": f"Delete {file} to retire the audience for good.",
+            "audience": audience,
+            "file": file,
+            "line": None,
+        }
+        for file in audience_files(models, audience)
+    ]
