@@ -29,7 +29,6 @@
     + UnknownObject
     + UnknownField
     + SeveralUnknown
-    + FieldTypeChanged
     + UnsupportedValue
     + LedgerTooNew
     + ReceiverChanged
@@ -44,6 +43,7 @@
     + QuotaSpent
     + ExtractIncomplete
       - ObjectNotVisible
+      - FieldTypeChanged
     + DeliveryIncomplete
       - DestinationFailed
       - ResendRefused
@@ -282,10 +282,6 @@ def all_of(errors: Sequence[TailraceError]) -> TailraceError:
     return errors[0] if len(errors) == 1 else SeveralUnknown(errors)
 
 
-class FieldTypeChanged(UserError):
-    """A field's type in Salesforce no longer fits the column that it landed in."""
-
-
 class UnsupportedValue(UserError):
     """A column holds a value that a payload cannot carry."""
 
@@ -379,6 +375,10 @@ class ExtractIncomplete(TryAgain):
 
 class ObjectNotVisible(ExtractIncomplete):
     """An object that landed before is not visible any more."""
+
+
+class FieldTypeChanged(ExtractIncomplete):
+    """A field's type in Salesforce no longer fits the column that it landed in."""
 
 
 class DeliveryIncomplete(TryAgain):

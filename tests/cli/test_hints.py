@@ -23,6 +23,7 @@ EXAMPLES = {
     "DIR": "another",
     "FILE": "rows.jsonl",
     "NAME": "other",
+    "OBJECT": "Contact",
 }
 COMMAND = re.compile(r"tailrace((?: (?:--?[\w-]+|[\w.*:-]+|\{\}))+)")
 

@@ -12,7 +12,7 @@ import pytest
 from salesforce_landing import Landing, landing_of
 
 from tailrace.config.settings import ObjectSettings
-from tailrace.errors import ExtractIncomplete, FieldTypeChanged, SalesforceFault, ServiceFailed
+from tailrace.errors import ExtractIncomplete, SalesforceFault, ServiceFailed
 from tailrace.testing import Fault
 from tailrace.testing.http.messages import Request
 from tailrace.testing.org.describe import Field
@@ -506,20 +506,36 @@ def test_a_type_that_widens_lands_in_its_column(landing: Landing) -> None:
     )
 
 
-def test_a_type_that_does_not_fit_is_refused(landing: Landing) -> None:
-    """The field, both types and two ways out are named; nothing is lost."""
+def test_a_field_whose_type_does_not_fit_is_left_out(landing: Landing) -> None:
+    """The others land. It lands again when its type fits, or with a full refresh."""
     landing.one("Contact")
-    landing.sf.org.change_type("Contact", "Visits__c", "string")
-    landing.sf.org.advance(hours=1)
+    org = landing.sf.org
+    one, two = org.rows("Contact").ids()[:2]
+    rows = f"SELECT visits__c, title FROM salesforce.contact WHERE id IN ('{one}', '{two}')"
+    before = landing.rows(rows)
+    org.change_type("Contact", "Visits__c", "string")
+    org.advance(hours=1)
+    org.update("Contact", one, {"Visits__c": "many", "Title": "Chief"})
 
-    (facts,) = landing.extract("Contact").objects
+    result = landing.extract("Contact")
 
-    assert isinstance(facts.error, FieldTypeChanged)
-    assert "Contact.Visits__c is now string" in facts.error.message
-    assert "exclude" in facts.error.hint
+    (facts,) = result.objects
+    assert (None, True, ()) == (facts.error, facts.complete, facts.vanished_fields)
+    assert [("Visits__c", "string", True)] == [(d.field, d.now, d.is_left_out) for d in facts.drift]
+    assert "tailrace extract --full-refresh -s Contact" in "".join(result.warnings)
+    assert {(None, "Chief"), before[1]} == set(landing.rows(rows))
 
+    again = landing.extract("Contact").objects[0]
+    assert ["Visits__c"] == [drift.field for drift in again.drift]
+
+    org.change_type("Contact", "Visits__c", "double")
+    org.update("Contact", one, {"Visits__c": 12.5})
+    landing.one("Contact")
+    assert {(12.5, "Chief"), before[1]} == set(landing.rows(rows))
+
+    org.change_type("Contact", "Visits__c", "string")
     again = landing.extract("Contact", full_refresh=True).objects[0]
-    assert (200, True) == (again.rows, again.complete)
+    assert (200, True, ()) == (again.rows, again.complete, again.drift)
     assert "VARCHAR" == landing.value("SELECT typeof(visits__c) FROM salesforce.contact LIMIT 1")
 
 

@@ -121,13 +121,17 @@ def test_a_vanished_field_keeps_its_column() -> None:
     ],
 )
 def test_types_that_change(then: Kind, now: Kind, lands: Kind | None) -> None:
-    """What loses nothing lands in the column that is there; the rest is refused by name."""
+    """What loses nothing lands in the column that is there; the rest is refused or left out."""
     first = lay_out_table(sobject("A__c", kinds={"A__c": then}), None, normalize=normalize)
     changed = sobject("A__c", kinds={"A__c": now})
 
     if lands is None:
         with pytest.raises(FieldTypeChanged, match=f"Contact.A__c is now string .* as {then}"):
             lay_out_table(changed, stored(first), normalize=normalize)
+        later = lay_out_table(changed, stored(first), normalize=normalize, leave_out=True)
+        assert (("A__c",), ()) == (later.left_out, later.vanished)
+        assert "A__c" not in [field.name for field in later.fields]
+        assert first.schema == later.schema
     else:
         later = lay_out_table(changed, stored(first), normalize=normalize)
         assert lands == next(each.kind for each in later.fields if each.name == "A__c")

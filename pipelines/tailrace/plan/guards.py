@@ -174,7 +174,8 @@ def _hint(audience: Audience, guard: str) -> str:
     if guard == "upstream":
         return (
             "Check that the integration user may see the object and its fields, then run: "
-            f"tailrace extract. To send all the same: {allow}"
+            "tailrace extract. If a field changed its type, load its object again: "
+            f"tailrace extract --full-refresh -s OBJECT. To send all the same: {allow}"
         )
     if guard == "first_run":
         return (

@@ -8,7 +8,7 @@ only when all of it was read, so a failure leaves the warehouse and the watermar
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -64,7 +64,10 @@ class RowsIncomplete(Exception):
 
 
 class ObjectExtractor:
-    """Extracts objects into a folder. One for all objects of a run."""
+    """Extracts objects into a folder. One for all objects of a run.
+
+    With `leave_out`, a field whose type no longer fits its column is not read, and the others are.
+    """
 
     def __init__(
         self,
@@ -72,11 +75,13 @@ class ObjectExtractor:
         settings: SalesforceSettings,
         folder: Path,
         *,
+        leave_out: bool = False,
         progress: Callable[[str, int], None] | None = None,
     ) -> None:
         self.api = api
         self.settings = settings
         self.folder = folder
+        self.leave_out = leave_out
         self.progress = progress or (lambda name, rows: None)
         self._parsing = BoundedSemaphore(PAGES_PARSED_MAX)
         self._file_numbers = count(1)
@@ -106,8 +111,10 @@ class ObjectExtractor:
             )
         for _ in range(LOST_FIELDS_ROUNDS_MAX):
             try:
-                layout = lay_out_table(sobject, stored, normalize=normalize)
-                return self._extract(sobject, state, layout)
+                layout = lay_out_table(
+                    sobject, stored, normalize=normalize, leave_out=self.leave_out
+                )
+                return self._extract(_without(sobject, layout.left_out), state, layout)
             except SalesforceFault as fault:
                 if fault.code not in FIELD_CODES:
                     raise named(fault, sobject.name) from None
@@ -176,9 +183,7 @@ class ObjectExtractor:
             lost = {name for name in sobject.names if name.lower() in words and name != "Id"}
         if not lost:
             raise named(fault, sobject.name)
-        for name in lost:
-            sobject = sobject.without(name)
-        return sobject
+        return _without(sobject, lost)
 
     def _wanted(self, extracted: ExtractedObject) -> str:
         return self.settings.of(extracted.sobject.name).api or self.settings.api
@@ -413,3 +418,9 @@ class ObjectExtractor:
         for batch in batches:
             self.progress(extracted.sobject.name, batch.num_rows)
             yield extracted.layout.arrange(batch)
+
+
+def _without(sobject: SObject, names: Iterable[str]) -> SObject:
+    for name in names:
+        sobject = sobject.without(name)
+    return sobject

@@ -138,10 +138,18 @@ def warnings_of(context: ExtractContext, objects: Sequence[ObjectFacts]) -> Iter
                 " that change have NULL there. Either the field was deleted, or the user needs read"
                 " access to it."
             )
-        if facts.retyped_fields:
+        left_out = [str(drift) for drift in facts.drift if drift.is_left_out]
+        if left_out:
+            yield (
+                f"{facts.object}: {', '.join(left_out)} does not fit its column any more, and rows"
+                " that change have NULL there. Load the object again with: tailrace extract"
+                f" --full-refresh -s {facts.object}"
+            )
+        retyped = [field for field in facts.retyped_fields if field not in left_out]
+        if retyped:
             yield (
                 f"{facts.object}: the type changed in Salesforce, and the column keeps its type:"
-                f" {', '.join(facts.retyped_fields)}"
+                f" {', '.join(retyped)}"
             )
         if facts.duplicates:
             yield (

@@ -89,7 +89,9 @@ class ExtractContext:
         self.api = api
         self.before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None
         self.settings = settings
-        self.extractor = ObjectExtractor(api, settings, folder, progress=progress)
+        self.extractor = ObjectExtractor(
+            api, settings, folder, leave_out=continue_on_error, progress=progress
+        )
         self.continue_on_error = continue_on_error
         self.reconcile: frozenset[str] = frozenset()
         self.reread: frozenset[str] = frozenset()

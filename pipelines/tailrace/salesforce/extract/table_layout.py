@@ -47,12 +47,14 @@ class FieldDrift:
         field: The field's API name.
         column: The column's name.
         was, now: Salesforce's types; `now` is None when the field is not visible any more.
+        is_left_out: The values do not fit the column, so that the field is not read.
     """
 
     field: str
     column: str
     was: str
     now: str | None
+    is_left_out: bool = False
 
     @property
     def changes_values(self) -> bool:
@@ -94,6 +96,11 @@ class TableLayout:
     def retyped(self) -> tuple[str, ...]:
         """Fields whose type in Salesforce has changed, with both types."""
         return tuple(str(drift) for drift in self.drift if drift.now is not None)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Fields that are not read, because their values do not fit their columns any more."""
+        return tuple(drift.field for drift in self.drift if drift.is_left_out)
 
     def defined(self, definitions: Iterable[Mapping[str, Any]]) -> TableLayout:
         """The layout with what Salesforce's field definitions say."""
@@ -150,16 +157,22 @@ class TableLayout:
 
 
 def lay_out_table(
-    sobject: SObject, stored: Mapping[str, Any] | None, *, normalize: Callable[[str], str]
+    sobject: SObject,
+    stored: Mapping[str, Any] | None,
+    *,
+    normalize: Callable[[str], str],
+    leave_out: bool = False,
 ) -> TableLayout:
     """The layout of an object's table, given the columns that it already has.
 
     Args:
         stored: dlt's schema of the table, None before the first load.
         normalize: From API names to those of columns.
+        leave_out: Do not read a field whose type no longer fits its column, as one that is not
+            visible any more. Its changed rows have NULL there, and `drift` reports it.
 
     Raises:
-        FieldTypeChanged: A field's type no longer fits its column.
+        FieldTypeChanged: A field's type no longer fits its column, and it is not left out.
     """
     stored_columns = dict((stored or {}).get("columns") or {})
     column_of_field = {
@@ -175,9 +188,15 @@ def lay_out_table(
         elif "data_type" in stored_columns[column]:
             hint = stored_columns[column]
             was = str(hint.get(TYPE_HINT, field.type))
-            if was != field.type:
-                drift.append(FieldDrift(field=field.name, column=column, was=was, now=field.type))
-            field = replace(field, kind=_fitting(sobject.name, field, hint["data_type"]))
+            kind = _fitting(field, hint["data_type"])
+            if was != field.type or kind is None:
+                change = FieldDrift(field=field.name, column=column, was=was, now=field.type)
+                drift.append(replace(change, is_left_out=kind is None))
+            if kind is None:
+                if not leave_out or field.name in ("Id", sobject.cursor):
+                    raise _type_changed(sobject.name, field, hint["data_type"])
+                continue
+            field = replace(field, kind=kind)
         fields.append(field)
         layout[column] = ColumnLayout(
             column=column,
@@ -256,13 +275,15 @@ def _own_columns(sobject: SObject, normalize: Callable[[str], str]) -> list[tupl
     return own
 
 
-def _fitting(object_name: str, field: Field, stored: Kind) -> Kind:
+def _fitting(field: Field, stored: Kind) -> Kind | None:
+    """The kind of a column that holds the field's values without loss; None if there is none."""
     if field.kind == stored or stored == "text":
         return stored
-    widened = _WIDENS.get((stored, field.kind))
-    if widened:
-        return widened
-    raise FieldTypeChanged(
+    return _WIDENS.get((stored, field.kind))
+
+
+def _type_changed(object_name: str, field: Field, stored: Kind) -> FieldTypeChanged:
+    return FieldTypeChanged(
         f"{object_name}.{field.name} is now {field.type} in Salesforce and landed as {stored}",
         hint=f"Load the object again (tailrace extract --full-refresh -s {object_name}), or leave"
         f" the field out under [sources.salesforce.object.{object_name}]:"
