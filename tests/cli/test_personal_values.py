@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from shop import Shop
 
+from tailrace.cli import app
 from tailrace.testing import Fault, SegmentSimulator
 
 # The key itself is an address: the worst that a header can do.
@@ -81,3 +82,27 @@ def test_no_command_shows_a_personal_value(shop: Shop, command: Any) -> None:
     shop.audience(TYPED)
     assert "ConversionException" in run(command, shop, 1, "sync", *LOUD)
     run(command, shop, 0, "status", "--json")
+
+
+def test_the_words_of_the_warehouse_are_shown_when_asked_for(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By --debug with --show-values; otherwise `--debug` tells how."""
+    for name, value in shop.environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(shop.root)
+    shop.audience(TYPED)
+
+    def printed(*arguments: str) -> str:
+        assert 1 == app.answer(arguments)
+        captured = capsys.readouterr()
+        return captured.out + captured.err
+
+    for command in ("plan", "sync"):
+        for options in ((), ("--json",), ("--log-format", "json")):
+            shown = printed(command, "--debug", "--show-values", *options)
+            assert "Could not convert string" in shown and personal(shown)
+            masked = printed(command, "--debug", *options)
+            assert "add --show-values" in masked and not personal(masked)
+            plain = printed(command, *options)
+            assert "show-values" not in plain and not personal(plain)

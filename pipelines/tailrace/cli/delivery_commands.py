@@ -111,7 +111,7 @@ def plan(
     wait: bool,
 ) -> Answer:
     """Show who would enter, change and exit, and why."""
-    if show_values and not show_rows_max:
+    if show_values and not (show_rows_max or options.debug):
         raise click.UsageError("--show-values needs --show N.")
     plan_options = replace(plan_options, show_rows_max=show_rows_max, show_values=show_values)
     try:
@@ -132,8 +132,8 @@ def plan(
     if shape == "markdown" and not options.as_json:
         from tailrace.cli.markdown import markdown
 
-        return Answer(options, output, markdown(output, options.target))
-    return Answer(options, output)
+        return Answer(options, output, markdown(output, options.target), errors=result.errors)
+    return Answer(options, output, errors=result.errors)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,28 @@ from tailrace.results import Result
 
 Output = dict[str, Any]
 
+MASKED = "masked, since it may hold personal values; to see it, add --show-values"
+
 
 def failure(command: str, error: TailraceError) -> Output:
     """The object of a command that failed with an error of ours."""
     return Result(command=command, exit_code=error.exit_code, errors=(error,)).as_dict()
+
+
+def add_details(output: Output, errors: Sequence[TailraceError], *, show_values: bool) -> None:
+    """Add what the warehouse said word for word to the errors of an output.
+
+    Args:
+        output: The object of a command.
+        errors: The errors that it was made from.
+        show_values: Whether to show it; it may hold personal values.
+    """
+    flattened = [entry for error in errors for entry in error.flattened()]
+    if len(flattened) != len(output["errors"]):
+        return
+    for entry, error in zip(output["errors"], flattened, strict=True):
+        if error.detail:
+            entry["detail"] = error.detail if show_values else MASKED
 
 
 def usage_error(command: str, message: str, hint: str) -> Output:

@@ -48,6 +48,8 @@ class TextLines(logging.Formatter):
         place = "".join(f"{printable(values[key])}:" for key in ("file", "line") if values.get(key))
         text = f"{record.levelname.lower()}: {place}{' ' if place else ''}{message}"
         details = [*str(values.get("excerpt") or "").splitlines(), values.get("hint") or ""]
+        if values.get("detail"):
+            details += f"The warehouse said: {values['detail']}".splitlines()
         return "\n  ".join((text, *(printable(line) for line in details if line)))
 
 
@@ -85,16 +87,21 @@ def set_up(
 
     The libraries' own logs are dropped unless `debug`: they quote requests and rows.
     """
-    handler = _Handler(stream or sys.stderr)
-    handler.setFormatter(FORMATTERS[log_format]())
+
+    def new_handler() -> logging.Handler:
+        handler = _Handler(stream or sys.stderr)
+        handler.setFormatter(FORMATTERS[log_format]())
+        return handler
+
     logger = logging.getLogger("tailrace")
-    logger.handlers = [handler]
+    logger.handlers = [new_handler()]
     logger.propagate = False
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logging.captureWarnings(True)
     for name in LIBRARIES:
         library = logging.getLogger(name)
-        library.handlers = [handler] if debug else [logging.NullHandler()]
+        # dlt changes the formatters of its handlers, so it does not get ours.
+        library.handlers = [new_handler()] if debug else [logging.NullHandler()]
         library.propagate = False
         library.setLevel(logging.DEBUG if debug else logging.NOTSET)
         library.disabled = False

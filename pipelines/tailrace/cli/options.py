@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tailrace.cli.json import Output, crash, failure
+from tailrace.cli.json import Output, add_details, crash, failure
 from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Options:
     as_json: bool
     plain: bool
     quiet: bool = False
+    debug: bool = False
 
     def project(self) -> Project:
         """The project that the command is about.
@@ -63,11 +64,15 @@ class Selection:
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a command, and its text if that is not a table."""
+    """The result of a command, and its text if that is not a table.
+
+    `errors` are those whose details `--debug` shows.
+    """
 
     options: Options
     output: Output
     text: str | None = None
+    errors: tuple[TailraceError, ...] = ()
 
 
 _COMMON_OPTIONS = (
@@ -95,6 +100,12 @@ _COMMON_OPTIONS = (
     ),
     click.option("--plain", envvar=["NO_COLOR", "CI"], hidden=True),
 )
+# Some commands have an option of this name for their own values.
+_SHOW_VALUES = click.option(
+    "--show-values",
+    is_flag=True,
+    help="With --debug: show what the warehouse said, which may hold personal values.",
+)
 
 
 def common(body: Callable[..., Result | Answer]) -> Callable[..., Answer]:
@@ -102,6 +113,7 @@ def common(body: Callable[..., Result | Answer]) -> Callable[..., Answer]:
 
     An error of the command becomes its answer, so that it is printed as the options say.
     """
+    has_own_values = any(p.name == "show_values" for p in getattr(body, "__click_params__", ()))
 
     @wraps(body)
     def command(
@@ -123,22 +135,29 @@ def common(body: Callable[..., Result | Answer]) -> Callable[..., Answer]:
             as_json=as_json or values.get("shape") == "json",
             plain=(plain or "").lower() not in ("", "0", "false"),
             quiet=quiet,
+            debug=debug,
         )
         name = str(click.get_current_context().info_name)
+        show_values = values["show_values"] if has_own_values else values.pop("show_values")
         try:
             result = body(options, **values)
         except TailraceError as error:
-            return Answer(options, failure(name, error), text=None if options.as_json else "")
+            text = None if options.as_json else ""
+            result = Answer(options, failure(name, error), text=text, errors=(error,))
         except (click.ClickException, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
             if debug:
                 traceback.print_exc()
             return Answer(options, crash(name, error), text=None if options.as_json else "")
-        return result if isinstance(result, Answer) else Answer(options, result.as_dict())
+        if not isinstance(result, Answer):
+            result = Answer(options, result.as_dict(), errors=result.errors)
+        if debug:
+            add_details(result.output, result.errors, show_values=bool(show_values))
+        return result
 
     decorated: Callable[..., Answer] = command
-    for option in reversed(_COMMON_OPTIONS):
+    for option in reversed((*_COMMON_OPTIONS, *(() if has_own_values else (_SHOW_VALUES,)))):
         decorated = option(decorated)
     return decorated
 

@@ -87,7 +87,7 @@ def tracking_plan(options: Options, chosen: Selection, out: Path | None) -> Answ
     """Draft a tracking plan for Segment Protocols."""
     result = options.project().tracking_plan(select=chosen.select, exclude=chosen.exclude, out=out)
     shown = None if options.as_json or out is not None else str(result.data["yaml"])
-    return Answer(options, result.as_dict(), text=shown)
+    return Answer(options, result.as_dict(), text=shown, errors=result.errors)
 
 
 # In the order in which `tailrace --help` lists them.

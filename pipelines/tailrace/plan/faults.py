@@ -81,13 +81,17 @@ def binding_fault(
         try:
             warehouse.describe(_bound(warehouse, models, candidate, now=now))
         except ModelDoesNotBind as fault:
-            return ModelDoesNotBind(
+            located_fault = ModelDoesNotBind(
                 fault.message,
                 hint=_FIELD_HINT,
                 file=candidate.file,
                 line=_line_of_name(candidate, fault.message) or _first_line(candidate),
             )
-    return ModelDoesNotBind(error.message, hint=error.hint, file=model.file)
+            located_fault.detail = fault.detail
+            return located_fault
+    unlocated = ModelDoesNotBind(error.message, hint=error.hint, file=model.file)
+    unlocated.detail = error.detail
+    return unlocated
 
 
 def binding_errors(
@@ -135,12 +139,12 @@ def running_fault(
         failing = next((c.name for c in columns if not runs(warehouse, bound, [c])), None)
         alone = failing is not None and any(runs(warehouse, bound, [c]) for c in columns)
         if len(columns) == 1 or alone:
-            return _failed(candidate, kind, column=failing)
-        return _failed(candidate, kind, column=None)
+            return _failed(candidate, kind, error, column=failing)
+        return _failed(candidate, kind, error, column=None)
     if not _ABOUT_A_VALUE.fullmatch(kind):
         return _statement_fault(model, error)
     # An engine may compute a value in another order than in the model alone.
-    return _failed(model, kind, column=None)
+    return _failed(model, kind, error, column=None)
 
 
 def runs(warehouse: Warehouse, bound: Binding, columns: Sequence[Column]) -> bool:
@@ -183,16 +187,18 @@ def _statement_fault(model: Model, error: StatementRefused) -> StatementRefused:
     return fault
 
 
-def _failed(model: Model, kind: str, *, column: str | None) -> ModelFailed:
+def _failed(model: Model, kind: str, error: StatementRefused, *, column: str | None) -> ModelFailed:
     where = f'column "{column}"' if column else "the SELECT"
     unknown = (None, "the warehouse refuses a value", "Check the expressions in the SELECT.")
     _, meaning, hint = next((fault for fault in _FAULTS if fault[0].search(kind)), unknown)
-    return ModelFailed(
+    failed = ModelFailed(
         f"{where}: {meaning} ({kind})",
         hint=hint,
         file=model.file,
         line=_line_of(model, column) if column else _first_line(model),
     )
+    failed.detail = error.detail
+    return failed
 
 
 def _line_of_name(model: Model, message: str) -> int | None:
