@@ -89,6 +89,47 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 WHERE p.proname = ANY(STRING_TO_ARRAY(:names, ','))
 GROUP BY p.proname
 
+-- name: view_tree
+-- The number of a temporary view of this session and the syntax tree that PostgreSQL stores for it.
+SELECT CAST(c.oid AS TEXT), CAST(r.ev_action AS TEXT)
+FROM pg_catalog.pg_rewrite AS r
+JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
+WHERE c.relname = :name AND c.relnamespace = PG_MY_TEMP_SCHEMA()
+
+-- name: resolved_functions
+-- Name, schema, volatility and membership in an extension of functions and of operators' functions,
+-- by numbers with a comma before and after each.
+SELECT
+  p.proname, n.nspname, CAST(p.provolatile AS TEXT),
+  EXISTS (
+    SELECT 1
+    FROM pg_catalog.pg_depend AS d
+    JOIN pg_catalog.pg_class AS c ON c.oid = d.classid
+    WHERE d.objid = p.oid AND d.deptype = 'e' AND c.relname = 'pg_proc'
+  )
+FROM pg_catalog.pg_proc AS p
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+WHERE POSITION(CONCAT(',', p.oid, ',') IN :functions) > 0
+  OR p.oid IN (
+    SELECT o.oprcode FROM pg_catalog.pg_operator AS o
+    WHERE POSITION(CONCAT(',', o.oid, ',') IN :operators) > 0
+  )
+
+-- name: resolved_tables
+-- Schema and name of tables, by numbers with a comma before and after each, without the view itself.
+SELECT n.nspname, c.relname
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE POSITION(CONCAT(',', c.oid, ',') IN :tables_) > 0 AND CAST(c.oid AS TEXT) <> :described
+
+-- name: begin_model
+-- Makes each statement of this PostgreSQL session read-only, except for temporary tables.
+SELECT SET_CONFIG('default_transaction_read_only', 'on', FALSE)
+
+-- name: end_model
+-- Lets the statements of this PostgreSQL session write again.
+SELECT SET_CONFIG('default_transaction_read_only', 'off', FALSE)
+
 -- name: stored_functions
 -- The functions of a DuckDB warehouse that are not built in, such as stored macros.
 SELECT DISTINCT LOWER(function_name) FROM DUCKDB_FUNCTIONS() WHERE NOT internal

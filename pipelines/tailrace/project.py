@@ -463,9 +463,10 @@ class Project:
         return Result(command="purge", data=data)
 
     def validate(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
-        """Check the configuration, the models and the tracking plan, without a network.
+        """Check the configuration, the models and the tracking plan, without Salesforce or Segment.
 
-        If the warehouse is a DuckDB file, models are bound to the tables that have landed in it.
+        Models are bound to the tables that have landed: in the DuckDB file if there is one, or on
+        the configured server. A server that cannot be reached is a warning.
 
         Raises:
             tailrace.errors.UserError: Something is wrong; it names the file and the line.

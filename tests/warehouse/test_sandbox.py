@@ -16,13 +16,8 @@ from tailrace.clock import SystemClock
 from tailrace.errors import ModelDoesNotBind, NotAllowedInModel, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse, open_warehouse
 from tailrace.warehouse.driver_errors import without_values
-from tailrace.warehouse.sandbox import (
-    POSTGRES_STABLE,
-    TABLE_FUNCTIONS,
-    duckdb_functions,
-    duckdb_violations,
-    postgres_violations,
-)
+from tailrace.warehouse.postgres_sandbox import POSTGRES_STABLE, postgres_violations
+from tailrace.warehouse.sandbox import TABLE_FUNCTIONS, duckdb_functions, duckdb_violations
 
 # What a run sets itself, at any time.
 OPEN_SETTINGS = {

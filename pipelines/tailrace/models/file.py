@@ -22,6 +22,7 @@ from tailrace.models.determinism import (
 )
 from tailrace.models.parse import line_of, read_select, tables
 from tailrace.models.splice import Edit, edited
+from tailrace.warehouse.postgres_sandbox import postgres_violations
 from tailrace.warehouse.sandbox import duckdb_references, duckdb_violations
 
 Kind = Literal["audience", "staging"]
@@ -141,7 +142,7 @@ def read_model(path: Path, folder: Path) -> Model:
         owner=values.get("owner"),
         tags=tuple(values.get("tags") or ()),
         audience=audience,
-        violations=tuple(_not_allowed(query, taken.sql, file)) if dialect == "duckdb" else (),
+        violations=tuple(_violations(query, taken.sql, file, dialect=dialect)),
         query=query,
     )
 
@@ -166,6 +167,15 @@ def declared_name(path: Path) -> str:
             if declared := _DECLARED.search(text):
                 return declared[1]
     return path.stem
+
+
+def _violations(query: exp.Query, sql: str, file: str, *, dialect: str) -> Iterator[ModelError]:
+    if dialect == "duckdb":
+        yield from _not_allowed(query, sql, file)
+    elif dialect == "postgres":
+        # The server's own list of functions is read when the model is bound.
+        for violation in postgres_violations(sql, []):
+            yield violation.as_error(file=file, line=sql.count("\n", 0, violation.offset) + 1)
 
 
 def _not_allowed(query: exp.Query, sql: str, file: str) -> Iterator[ModelError]:

@@ -15,6 +15,7 @@ from tailrace.errors import (
     ModelDoesNotBind,
     ModelError,
     ModelFailed,
+    NotAllowedInModel,
     StatementRefused,
     TailraceError,
 )
@@ -50,6 +51,7 @@ _STATEMENT_HINT = (
 _QUOTED_NAME = re.compile(
     r"""\"([^\"]+)\"|column ([\w.]+) does not exist|(?:'|function )([\w.]+)\("""
 )
+_REFUSED_NAME = re.compile(r"([\w.]+)(?:\(\))? is ")
 _FIELD_HINT = (
     "Correct the SQL. If the name is a Salesforce field, check that the integration user may see "
     "it, then run: tailrace extract"
@@ -62,6 +64,8 @@ def located(
     """An error about a model, with the file and the line at fault: a model under it, or itself."""
     if isinstance(error, ModelDoesNotBind):
         return binding_fault(warehouse, models, model, error, now=now)
+    if isinstance(error, NotAllowedInModel):
+        return refusal_fault(warehouse, models, model, error, now=now)
     if isinstance(error, StatementRefused):
         return running_fault(warehouse, models, model, error, now=now)
     if isinstance(error, MemoryShort):
@@ -94,6 +98,23 @@ def binding_fault(
     return unlocated
 
 
+def refusal_fault(
+    warehouse: Warehouse, models: Models, model: Model, error: NotAllowedInModel, *, now: datetime
+) -> NotAllowedInModel:
+    """The error of a model that does more than compute rows, with file and line."""
+    if error.line is not None:
+        return error
+    named = _REFUSED_NAME.match(error.message)
+    name = named[1].rpartition(".")[2] if named else ""
+    for candidate in _inside_out(models, model):
+        try:
+            warehouse.describe(_bound(warehouse, models, candidate, now=now))
+        except ModelError:
+            line = (_line_of(candidate, name) if name else None) or _first_line(candidate)
+            return NotAllowedInModel(error.message, file=candidate.file, line=line)
+    return NotAllowedInModel(error.message, file=model.file)
+
+
 def binding_errors(
     warehouse: Warehouse, models: Models, selected: Sequence[Model], *, now: datetime
 ) -> list[ModelError]:
@@ -112,6 +133,9 @@ def binding_errors(
         except ModelDoesNotBind as error:
             fault: ModelError = binding_fault(warehouse, models, model, error, now=now)
             errors.setdefault((fault.file, fault.line, fault.message), fault)
+        except NotAllowedInModel as error:
+            refused = refusal_fault(warehouse, models, model, error, now=now)
+            errors.setdefault((refused.file, refused.line, refused.message), refused)
         except ModelError as error:
             errors.setdefault((error.file, error.line, error.message), error)
     return list(errors.values())

@@ -18,6 +18,7 @@ from tailrace.errors import (
     MemoryShort,
     ModelDoesNotBind,
     ModelError,
+    NotAllowedInModel,
     SeveralModelErrors,
     StatementRefused,
     TailraceError,
@@ -398,7 +399,7 @@ class Planner:
     def _describe(self, bound: Binding, model: Model) -> tuple[Column, ...]:
         try:
             return self.warehouse.describe(bound)
-        except ModelDoesNotBind as error:
+        except (ModelDoesNotBind, NotAllowedInModel) as error:
             raise located(self.warehouse, self.models, model, error, now=self.now) from None
 
     def _upstream(self, model: Model, audience: Audience) -> tuple[str, ...]:

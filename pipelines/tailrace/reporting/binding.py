@@ -8,22 +8,23 @@ from typing import Any
 from tailrace.audience.yaml import raise_all
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
-from tailrace.errors import LockHeld
+from tailrace.errors import ConfigurationError, LockHeld
 from tailrace.models.loader import Model, Models
 
 
 def bind_to_landed_tables(
     config: ProjectConfig, models: Models, chosen: Sequence[Model], *, clock: Clock
 ) -> list[dict[str, Any]]:
-    """Bind models if the warehouse is a DuckDB file that exists.
+    """Bind models on the warehouse: a DuckDB file that exists, or a server that is configured.
 
     Returns:
-        A warning if another process has the file open.
+        A warning if another process has the file open, or if the server cannot be reached.
 
     Raises:
         tailrace.errors.UserError: A model does not bind; it names the file and the line.
     """
-    if config.settings.warehouse != "duckdb" or not config.duckdb_file.is_file():
+    embedded = config.settings.warehouse == "duckdb"
+    if embedded and not config.duckdb_file.is_file():
         return []
     # A project without a warehouse is checked without importing dlt.
     from tailrace.plan.faults import binding_errors
@@ -34,6 +35,16 @@ def bind_to_landed_tables(
             raise_all(binding_errors(warehouse, models, chosen, now=clock.now()))
     except LockHeld:
         message = "A run has the warehouse open: columns of landed tables were not checked"
-        hint = "Check them after the run with: tailrace validate"
-        return [{"message": message, "hint": hint, "file": None, "line": None}]
+        return _unchecked(message, "Check them after the run with: tailrace validate")
+    except ConfigurationError as error:
+        if embedded:
+            raise
+        return _unchecked(
+            f"{error.message}: columns of landed tables were not checked",
+            error.hint or "Check the connection with: tailrace doctor",
+        )
     return []
+
+
+def _unchecked(message: str, hint: str) -> list[dict[str, Any]]:
+    return [{"message": message, "hint": hint, "file": None, "line": None}]

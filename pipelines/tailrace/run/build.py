@@ -46,6 +46,9 @@ def build(
                 model_dataset=dataset,
                 file=model.file,
             )
+            if warehouse.dialect == "postgres":
+                # The server resolves the names before they are checked.
+                warehouse.describe(bound)
             warehouse.admit(bound, file=model.file)
             _promote(warehouse, TableName(dataset, name), bound, model, was=kinds.get(name))
         except (ModelError, StatementRefused, MemoryShort) as error:

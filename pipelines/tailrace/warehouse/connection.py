@@ -33,6 +33,7 @@ from tailrace.errors import (
     MissingCredential,
     ModelDoesNotBind,
     ModelNotRun,
+    NotAllowedInModel,
     NothingLanded,
     ReadStopped,
     StatementRefused,
@@ -40,14 +41,23 @@ from tailrace.errors import (
 )
 from tailrace.warehouse.driver_errors import describe_error, error_class, streamed_error_class
 from tailrace.warehouse.engines import engine_of
+from tailrace.warehouse.postgres_sandbox import (
+    postgres_calls,
+    postgres_violations,
+    resolved_objects,
+    tree_violations,
+)
 from tailrace.warehouse.postgres_times import register_times
-from tailrace.warehouse.sandbox import duckdb_violations, postgres_calls, postgres_violations
+from tailrace.warehouse.sandbox import duckdb_violations
 from tailrace.warehouse.statements import (
     Binding,
     Column,
+    Part,
     TableName,
+    creates_temporary_table,
     query_text,
     runs_query,
+    runs_read_only,
     script,
     statement,
 )
@@ -148,12 +158,46 @@ class Warehouse:
         Raises:
             WarehouseFailed: The engine refused the statement; the message has no value of a row.
         """
-        sql = statement(name, self.dialect, tables=tables, columns=columns, column=column, **values)
+        bindings: dict[str, Any] = {
+            "tables": tables, "columns": columns, "column": column, **values
+        }  # fmt: skip
+        runs_model = runs_query(name, self.dialect, tables)
+        try:
+            if runs_model and self._confines(name):
+                return self._run_confined(name, bindings)
+            return self.execute(statement(name, self.dialect, **bindings), name)
+        except StatementRefused as refused:
+            refused.runs_query = runs_model
+            raise
+
+    def _confines(self, name: str) -> bool:
+        """Whether a statement that runs a model is made a read-only transaction."""
+        return (
+            self.engine.confines_transactions
+            and not self._in_transaction
+            and runs_read_only(name, self.dialect)
+        )
+
+    @property
+    def _in_transaction(self) -> bool:
+        return not getattr(self.client.native_connection, "autocommit", True)
+
+    def _run_confined(self, name: str, bindings: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a statement in a transaction that writes to temporary tables only.
+
+        A read-only transaction cannot create a temporary table, so the table is created without
+        rows before it.
+        """
+        part: Part | None = None
+        if creates_temporary_table(name, self.dialect):
+            self.execute(statement(name, self.dialect, part="layout", **bindings), name)
+            part = "rows"
+        sql = statement(name, self.dialect, part=part, **bindings)
+        self.execute(statement("warehouse/begin_model", self.dialect), name)
         try:
             return self.execute(sql, name)
-        except StatementRefused as refused:
-            refused.runs_query = runs_query(name, self.dialect, tables)
-            raise
+        finally:
+            self.execute(statement("warehouse/end_model", self.dialect), name)
 
     def stream(self, name: str, /, *, piece_rows: int, **bindings: Any) -> Iterator[pa.RecordBatch]:
         """The committed rows of the statement `subject/name`, in batches; for DuckDB only.
@@ -379,6 +423,22 @@ class Warehouse:
         if violations:
             raise violations[0].as_error(file=file)
 
+    def _refused_names(self, view: TableName) -> tuple[str, ...]:
+        """What a model may not do, by what PostgreSQL resolved in a temporary view of it."""
+        ((number, tree),) = self.run("warehouse/view_tree", name=view.name)
+        objects = resolved_objects(tree)
+        settings = self.project.settings
+        return tree_violations(
+            tree,
+            functions=self.run(
+                "warehouse/resolved_functions",
+                functions=objects.functions,
+                operators=objects.operators,
+            ),
+            tables=self.run("warehouse/resolved_tables", tables_=objects.tables, described=number),
+            schemas=frozenset({settings.dataset, settings.model_dataset}),
+        )
+
     @cached_property
     def _stored_functions(self) -> frozenset[str]:
         """The functions of the DuckDB warehouse that are not built in, in lower case."""
@@ -399,11 +459,14 @@ class Warehouse:
             self.run("warehouse/describe", tables={"described": unqualified, "query": query})
         except StatementRefused as error:
             message = error.message.removeprefix("warehouse/describe: ")
-            refused = ModelDoesNotBind(message, hint=ModelDoesNotBind.hint)
-            refused.detail = error.detail
-            raise refused from None
+            unbound = ModelDoesNotBind(message, hint=ModelDoesNotBind.hint)
+            unbound.detail = error.detail
+            raise unbound from None
         columns = self.columns_of(view)
+        refused = self._refused_names(view) if self.dialect == "postgres" else ()
         self.run("warehouse/drop_described", tables={"described": view})
+        if refused:
+            raise NotAllowedInModel(refused[0])
         return columns
 
 

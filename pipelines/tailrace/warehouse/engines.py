@@ -20,18 +20,21 @@ class Engine:
             Tailrace manages its memory and storage.
         loses_sessions: dlt resets the session after a statement that failed, which drops its
             temporary tables.
+        confines_transactions: Statements that run a model are read-only transactions, which may
+            write to temporary tables only.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
     """
 
     temporary: str | None = None
     embedded: bool = False
     loses_sessions: bool = False
+    confines_transactions: bool = False
     writes_messages: bool = False
 
 
 ENGINES: Mapping[str, Engine] = {
     "duckdb": Engine(temporary="temp", embedded=True, writes_messages=True),
-    "postgres": Engine(temporary="pg_temp", loses_sessions=True),
+    "postgres": Engine(temporary="pg_temp", loses_sessions=True, confines_transactions=True),
     "redshift": Engine(loses_sessions=True),
 }
 

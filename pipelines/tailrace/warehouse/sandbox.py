@@ -3,7 +3,7 @@
 A model may come from a pull request and run beside secrets. The functions that it may call are
 decided by what the engine itself lists about them; the names are read from the engine's own syntax
 tree, so that no place in the statement is left out. On DuckDB the engine is locked as well, before
-the first model is bound.
+the first model is bound. For PostgreSQL see `postgres_sandbox`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
-
-import sqlglot
-from sqlglot.errors import TokenError
 
 from tailrace.config.project import did_you_mean
 from tailrace.errors import ModelDoesNotBind, ModelError, NotAllowedInModel, SqlDoesNotParse
@@ -292,98 +289,12 @@ def _violation(reference: Reference, stored: frozenset[str]) -> Violation | None
             message = f"DuckDB has no built-in function {name}().{similar}"
             return Violation(message=message, offset=offset, kind="unknown")
         if name not in (TABLE_FUNCTIONS if is_table else allowed):
-            return Violation(message=_refusal(name), offset=offset)
+            return Violation(message=refusal(name), offset=offset)
     is_word = reference.kind == "column" and len(reference.path) == 1
     if is_word and name in _CATALOG_WORDS:
-        return Violation(message=_refusal(name), offset=offset)
+        return Violation(message=refusal(name), offset=offset)
     return None
 
 
-def _refusal(name: str) -> str:
+def refusal(name: str) -> str:
     return f"{name}() is not allowed in a model: it does not compute from its arguments alone"
-
-
-# PostgreSQL's own functions that depend on the time zone or the locale, and on nothing else.
-POSTGRES_STABLE = frozenset(
-    {
-        *("age", "array_to_json", "array_to_string", "concat", "concat_ws", "convert"),
-        *("convert_from", "convert_to", "date", "date_part", "date_trunc", "enum_first"),
-        *("enum_last", "enum_range", "extract", "format", "generate_series", "in_range"),
-        *("json_agg", "json_build_array", "json_build_object", "json_object_agg"),
-        *("json_populate_record", "json_populate_recordset", "json_to_record"),
-        *("json_to_recordset", "json_to_tsvector", "jsonb_agg", "jsonb_build_array"),
-        *("jsonb_build_object", "jsonb_object_agg", "jsonb_path_exists_tz"),
-        *("jsonb_path_match_tz", "jsonb_path_query_array_tz", "jsonb_path_query_first_tz"),
-        *("jsonb_path_query_tz", "jsonb_populate_record", "jsonb_populate_recordset"),
-        *("jsonb_to_record", "jsonb_to_recordset", "jsonb_to_tsvector", "length"),
-        *("make_timestamptz", "money", "now", "numeric", "overlaps", "phraseto_tsquery"),
-        *("plainto_tsquery", "quote_literal", "quote_nullable", "row_to_json"),
-        *("statement_timestamp", "time", "timestamp", "timestamptz", "timetz", "timezone"),
-        *("to_char", "to_date", "to_json", "to_jsonb", "to_number", "to_timestamp"),
-        *("to_tsquery", "to_tsvector", "transaction_timestamp", "ts_headline"),
-        *("websearch_to_tsquery",),
-    }
-)
-# The other functions of these families read files, settings, the catalog or SQL texts.
-_POSTGRES_PURE = frozenset({"pg_size_bytes", "pg_size_pretty", "pg_typeof"})
-_POSTGRES_READERS = re.compile(
-    r"pg_|lo_|dblink|currtid|binary_upgrade|current_setting$|set_config$"
-    r"|(query|table|schema|database|cursor)_to_xml"
-)
-_UNICODE_NAME = re.compile(r"\bu&\s*\"", re.IGNORECASE)
-_DATA_CHANGES = frozenset({"COMMAND", "COPY", "DELETE", "INSERT", "MERGE", "UPDATE"})
-
-
-def postgres_calls(sql: str) -> frozenset[str]:
-    """The names in a SELECT that PostgreSQL may read as a function's.
-
-    A name before a bracket is one, and `row.name` is read as `name(row)` where no column has
-    that name.
-    """
-    return frozenset(name for name, _ in _postgres_calls(sql))
-
-
-def _postgres_calls(sql: str) -> Iterator[tuple[str, int]]:
-    try:
-        tokens = sqlglot.tokenize(sql, read="postgres")
-    except TokenError:
-        return
-    for place, token in enumerate(tokens):
-        name = token.text.lower()
-        if token.token_type.name in ("STRING", "NUMBER") or not re.fullmatch(r"\w+", name):
-            continue
-        following = tokens[place + 1].token_type.name if place + 1 < len(tokens) else ""
-        before = tokens[place - 1].token_type.name if place else ""
-        if following == "L_PAREN" or (before == "DOT" and _POSTGRES_READERS.match(name)):
-            yield name, token.start
-
-
-def postgres_violations(sql: str, listed: list[tuple[Any, ...]]) -> tuple[Violation, ...]:
-    """What PostgreSQL would do for this SELECT beyond computing rows from tables.
-
-    Args:
-        sql: The SELECT.
-        listed: Name and class of each function in it that the server has: 2 for immutable ones, 1
-            for stable ones of the server itself, 0 for all others.
-    """
-    if unicode_name := _UNICODE_NAME.search(sql):
-        message = 'A name of the form U&"…" is not allowed in a model'
-        return (Violation(message=message, offset=unicode_name.start()),)
-    classes = {str(name): int(kind) for name, kind in listed}
-    found = [
-        Violation(message=_refusal(name), offset=offset)
-        for name, offset in _postgres_calls(sql)
-        if not _is_postgres_pure(name, classes.get(name))
-    ]
-    for token in sqlglot.tokenize(sql, read="postgres"):
-        if token.token_type.name in _DATA_CHANGES:
-            message = f"{token.text.upper()} is not a SELECT"
-            found.append(Violation(message=message, offset=token.start))
-    return tuple(sorted(found, key=lambda violation: violation.offset))
-
-
-def _is_postgres_pure(name: str, kind: int | None) -> bool:
-    if _POSTGRES_READERS.match(name):
-        return name in _POSTGRES_PURE
-    # The server has no function of this name: it is a type, a keyword or a table.
-    return kind is None or kind == 2 or (kind == 1 and name in POSTGRES_STABLE)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import sqlglot
 from sqlglot import exp
@@ -69,6 +69,8 @@ class TableName:
 
 
 Binding = TableName | exp.Query
+# A statement that creates a table from a SELECT has two parts: the empty table, and its rows.
+Part = Literal["layout", "rows"]
 # Bound to a table, it leaves a marker for the text of a query.
 OPEN = TableName(None, "\x1e")
 
@@ -81,9 +83,12 @@ def statement(
     tables: Mapping[str, Binding] | None = None,
     columns: Mapping[str, Sequence[Column]] | None = None,
     column: Column | None = None,
+    part: Part | None = None,
     **values: Any,
 ) -> str:
     """The statement `subject/name` of `sql/`, bound and rendered for a dialect.
+
+    `part` is the part of a statement that creates a table from a SELECT; None is the whole.
 
     Raises:
         StatementInvalid: The name has several statements, or a placeholder is not bound.
@@ -93,7 +98,7 @@ def statement(
     lists = {list_: tuple(of) for list_, of in (columns or {}).items() if list_ in named}
     queries = {t: binding for t, binding in bound.items() if not isinstance(binding, TableName)}
     left_open = tuple((t, None if t in queries else binding) for t, binding in bound.items())
-    pieces = _pieces(name, dialect, left_open, tuple(lists.items()), column)
+    pieces = _pieces(name, dialect, left_open, tuple(lists.items()), column, part)
     return "".join(_filled(name, dialect, pieces, queries, values))
 
 
@@ -104,6 +109,7 @@ def _pieces(
     tables: tuple[tuple[str, TableName | None], ...],
     columns: tuple[tuple[str, tuple[Column, ...]], ...],
     column: Column | None,
+    part: Part | None,
 ) -> tuple[str | None, ...]:
     """A statement rendered once for all values and queries: its text, split at each of them.
 
@@ -111,8 +117,39 @@ def _pieces(
     """
     bound = {table: name or OPEN for table, name in tables}
     gaps = _Gaps(name, dialect, bound, dict(columns), None)
-    tree = gaps.fill(_the_one(name, dialect), column)
+    tree = _part(gaps.fill(_the_one(name, dialect), column), part)
     return tuple(_MARKED.split(tree.sql(dialect=dialect, comments=False, copy=False)))
+
+
+def _part(tree: exp.Expr, part: Part | None) -> exp.Expr:
+    if part is None:
+        return tree
+    rows = tree.expression
+    if part == "rows":
+        return exp.Insert(this=tree.this, expression=rows)
+    properties = tree.args["properties"].expressions
+    tree.args["properties"].set("expressions", [*properties, exp.WithDataProperty(no=True)])
+    return tree
+
+
+def creates_temporary_table(name: str, dialect: str) -> bool:
+    """Whether the statement `subject/name` creates a temporary table from a SELECT."""
+    (tree, *others) = _parsed(name, dialect)
+    return (
+        not others
+        and isinstance(tree, exp.Create)
+        and tree.kind == "TABLE"
+        and isinstance(tree.expression, exp.Query)
+        and tree.find(exp.TemporaryProperty) is not None
+    )
+
+
+def runs_read_only(name: str, dialect: str) -> bool:
+    """Whether the statement `subject/name` only reads, or writes to temporary tables only."""
+    (tree, *_) = _parsed(name, dialect)
+    if isinstance(tree, exp.Create):
+        return creates_temporary_table(name, dialect)
+    return isinstance(tree, exp.Query) or not name.startswith("ledger/")
 
 
 def _filled(
