@@ -40,6 +40,7 @@
       - SalesforceFault
       - AnswerUnreadable
       - AnswerBeyondLimit
+      - NoAnswer
     + QuotaSpent
     + ExtractIncomplete
       - ObjectNotVisible
@@ -363,6 +364,10 @@ class AnswerBeyondLimit(ServiceFailed):
     """An answer is larger, or takes longer, than allowed."""
 
     hint = "Raise answer_bytes_max or answer_seconds_max if the answer is right."
+
+
+class NoAnswer(ServiceFailed):
+    """A connection broke before the answer was complete."""
 
 
 class QuotaSpent(TryAgain):

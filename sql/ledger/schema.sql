@@ -141,6 +141,25 @@ ALTER TABLE runs ADD COLUMN details TEXT;
 ALTER TABLE audience_runs ADD COLUMN funnel TEXT;
 ALTER TABLE extracts ADD COLUMN seconds DOUBLE;
 
+-- name: version_7
+-- Describes of Salesforce objects, and the ingest jobs that write records.
+CREATE TABLE described_objects (
+  object TEXT NOT NULL,
+  described TEXT NOT NULL,
+  described_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE write_jobs (
+  run_seq BIGINT NOT NULL,
+  sync_key TEXT NOT NULL,
+  job_id TEXT NOT NULL,
+  first_seq BIGINT NOT NULL,
+  last_seq BIGINT NOT NULL,
+  row_count BIGINT NOT NULL,
+  state TEXT NOT NULL,
+  created_at TIMESTAMPTZ NOT NULL,
+  finished_at TIMESTAMPTZ
+);
+
 -- name: runs_before_version_6
 -- The table runs with the columns of version 6, for a ledger that is opened read-only.
 SELECT r.*, CAST(NULL AS TEXT) AS details FROM runs AS r

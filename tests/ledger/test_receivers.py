@@ -89,7 +89,8 @@ def test_a_ledger_of_an_older_version_is_bound_by_its_next_run(shop: Shop) -> No
     with shop.connection() as connection:
         connection.execute(
             "DROP TABLE tailrace.receivers; DROP TABLE tailrace.audience_inputs;"
-            "DROP TABLE tailrace.generations;"
+            "DROP TABLE tailrace.generations; DROP TABLE tailrace.described_objects;"
+            "DROP TABLE tailrace.write_jobs;"
             "ALTER TABLE tailrace.audience_runs RENAME COLUMN sync_key TO audience;"
             "ALTER TABLE tailrace.acks RENAME COLUMN sync_key TO audience;"
             "ALTER TABLE tailrace.rejections RENAME COLUMN sync_key TO audience;"

@@ -9,7 +9,9 @@ from __future__ import annotations
 from tailrace.clock import Clock
 from tailrace.ledger.audiences import AudienceRuns
 from tailrace.ledger.deliveries import Deliveries
+from tailrace.ledger.descriptions import Descriptions
 from tailrace.ledger.extracts import Extracts
+from tailrace.ledger.jobs import Jobs
 from tailrace.ledger.runs import Runs
 from tailrace.ledger.tables import LedgerTables
 from tailrace.warehouse.connection import Warehouse
@@ -24,3 +26,5 @@ class Ledger(LedgerTables):
         self.extracts = Extracts(self)
         self.audiences = AudienceRuns(self)
         self.deliveries = Deliveries(self)
+        self.descriptions = Descriptions(self)
+        self.jobs = Jobs(self)

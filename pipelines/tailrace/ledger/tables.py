@@ -12,7 +12,7 @@ from tailrace.errors import LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-VERSION = 6
+VERSION = 7
 # The version that renamed columns; commands that only read show older tables under the new names.
 SYNC_KEY_VERSION = 4
 # The version that added what the page shows of a run.
@@ -28,6 +28,8 @@ TABLES = (
     "receivers",
     "generations",
     "audience_inputs",
+    "described_objects",
+    "write_jobs",
     "lock",
 )
 

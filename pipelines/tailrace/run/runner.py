@@ -185,6 +185,9 @@ class Runner:
             before_replacing=self._distrust,
         )
         errors = []
+        self.ledger.descriptions.save(
+            {facts.object: facts.described for facts in landed.objects if facts.described}
+        )
         for facts in landed.objects:
             self._record(facts)
             if facts.error is not None:

@@ -29,6 +29,7 @@ from tailrace.errors import (
     AnswerUnreadable,
     CredentialRefused,
     InvalidConfigValue,
+    NoAnswer,
     QuotaSpent,
     SalesforceFault,
     ServiceFailed,
@@ -168,6 +169,36 @@ class Api:
     def patch(self, path: str, body: Mapping[str, Any]) -> None:
         """A PATCH whose answer is not needed."""
         self._session.request("PATCH", self._path(path), json=body)
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        attempts_max: int = 1,
+    ) -> requests.Response:
+        """A call that changes records, made once: the caller knows whether it may be repeated.
+
+        Args:
+            body: Bytes, or a file that is read from its start.
+            timeout: In seconds, where the usual one is too short.
+
+        Raises:
+            NoAnswer: The call may have been carried out; its outcome is unknown.
+        """
+        response: requests.Response = self._session.request(
+            method,
+            self._path(path),
+            data=body,
+            headers=headers,
+            timeout=timeout,
+            attempts_max=attempts_max,
+            checks_json=False,
+        )
+        return response
 
     def read(self, path: str, into: Callable[[requests.Response], Any], **params: Any) -> Any:
         """Stream a GET into a function; an incomplete body is requested again from its start.
@@ -419,7 +450,8 @@ class _Session(requests.Session):
         """The response with its body read; or what `into` returns, where it is given."""
         api = self.api
         into = kwargs.pop("into", None)
-        for attempt in api.attempts():
+        checks_json = kwargs.pop("checks_json", str(method).upper() != "PATCH")
+        for attempt in api.attempts(kwargs.pop("attempts_max", None)):
             started = api.clock.monotonic()
             try:
                 response = self._signed(str(method), str(url), **kwargs)
@@ -428,7 +460,7 @@ class _Session(requests.Session):
                         return into(response)
                     self._read(response, started)
                 if response.status_code < 300:
-                    if str(method).upper() != "PATCH":
+                    if checks_json:
                         parse_json(response.content, f"{method} {urlsplit(str(url)).path}")
                     return response
             except AnswerUnreadable:
@@ -517,7 +549,7 @@ class _Session(requests.Session):
                 f"Salesforce cannot be reached at {host}: {reason}",
                 hint="Check sources.salesforce.credentials.instance_url and the network.",
             )
-        return ServiceFailed(f"Answers of Salesforce keep breaking off: {reason}")
+        return NoAnswer(f"Answers of Salesforce keep breaking off: {reason}")
 
 
 def _at(host: str, url: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -51,6 +51,12 @@ ARROW_OF_KIND: dict[Kind, pa.DataType] = {
 # Name and Opportunity.Fiscal, have values of their own.
 COMPOUND_TYPES = frozenset({"address", "location"})
 NOT_LANDED_TYPES = COMPOUND_TYPES | {"base64"}
+_OBJECT_KEYS = ("name", "label", "createable", "updateable", "deletable")
+_FIELD_KEYS = (
+    *("name", "type", "label", "length", "precision", "scale", "nillable", "createable"),
+    *("updateable", "calculated", "defaultedOnCreate", "restrictedPicklist", "picklistValues"),
+    *("externalId", "idLookup", "unique", "caseSensitive", "relationshipName", "referenceTo"),
+)
 CURSORS = ("SystemModstamp", "LastModifiedDate", "CreatedDate", "LoginTime")
 ALWAYS_LANDED = ("Id", "IsDeleted", "MasterRecordId")
 
@@ -97,6 +103,7 @@ class SObject:
         visible: Every field name that describe shows, landed or not.
         cursor: The field that says when a row changed; without one, every extract reads all rows.
         formulas: Calculated fields: formulas and roll-ups, which change without moving the cursor.
+        described: What describe says about reading and writing the object; see `compact_describe`.
     """
 
     name: str
@@ -107,6 +114,7 @@ class SObject:
     replicateable: bool
     queryable: bool
     formula: Formula
+    described: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -165,8 +173,8 @@ def read_describe(
     name = as_text(described.get("name"), "name of a describe")
     listed = as_records(described.get("fields"), f"fields of {name}")
     entries = {as_text(entry.get("name"), f"a field's name of {name}"): entry for entry in listed}
-    for field, entry in entries.items():
-        as_text(entry.get("type"), f"type of {name}.{field}")
+    for field_name, entry in entries.items():
+        as_text(entry.get("type"), f"type of {name}.{field_name}")
     if "Id" not in entries:
         raise AnswerUnreadable(f"Salesforce describes {name} without a field Id")
     policy = settings.formula or formula
@@ -196,7 +204,27 @@ def read_describe(
         replicateable=bool(described.get("replicateable")),
         queryable=bool(described.get("queryable", True)),
         formula=policy,
+        described=compact_describe(described),
     )
+
+
+def compact_describe(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a describe that says what may be written, in the same form.
+
+    Values that are the usual ones are left out: null, false, 0 and empty lists.
+    """
+    fields = [
+        {key: entry[key] for key in _FIELD_KEYS if entry.get(key) or key == "nillable"}
+        for entry in described.get("fields") or ()
+    ]
+    for entry in fields:
+        if "picklistValues" in entry:
+            entry["picklistValues"] = [
+                {"value": one.get("value")}
+                for one in entry["picklistValues"]
+                if isinstance(one, Mapping) and one.get("active", True)
+            ]
+    return {**{key: described.get(key) for key in _OBJECT_KEYS}, "fields": fields}
 
 
 def _field(entry: Mapping[str, Any]) -> Field:

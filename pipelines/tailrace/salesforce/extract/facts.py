@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -36,6 +37,7 @@ class ObjectFacts:
         duplicates: Rows of a first load that Salesforce sent twice.
         quarantined: Values that did not fit their fields and landed as NULL.
         seconds: How long its rows took to be read; None if they were not.
+        described: What describe says about the object; see `compact_describe`.
         drift: Fields whose column holds other values than before: vanished, or of another kind.
     """
 
@@ -55,6 +57,9 @@ class ObjectFacts:
     drift: tuple[FieldDrift, ...] = ()
     api: ApiName = "rest"
     seconds: float | None = None
+    described: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
     error: TailraceError | None = None
 
 
@@ -123,6 +128,7 @@ def _with_extracted(facts: ObjectFacts, extracted: ExtractedObject) -> ObjectFac
         retyped_fields=layout.retyped,
         drift=tuple(drift for drift in layout.drift if drift.changes_values),
         api=extracted.api,
+        described=extracted.sobject.described,
         seconds=extracted.seconds,
     )
 
