@@ -47,8 +47,10 @@ def columns_of(query: exp.Query, known: Known, *, dialect: str = "duckdb") -> Co
     nothing = Columns(names=None, types={}, tree=None)
     if query.meta.get("opaque") or query.find(exp.Pivot, exp.Columns) or _unpacks(query):
         return nothing
+    # Only the models that the SELECT names: sqlglot prepares every table of the schema.
+    read = {node.name.lower() for node in query.find_all(exp.Table)}
     schema: dict[str, object] = {
-        name: dict(columns.types) for name, columns in known.items() if columns.names
+        name: dict(known[name].types) for name in read & known.keys() if known[name].names
     }
     try:
         tree = qualify(

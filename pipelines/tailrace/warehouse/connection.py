@@ -119,6 +119,7 @@ class Warehouse:
         self._transaction_check: Callable[[], None] | None = None
         self._described = count()
         self._confined = False
+        self._functions: frozenset[str] | None = None
         # The run's session, if this is a second one that only reads.
         self._primary: Warehouse | None = None
 
@@ -439,10 +440,12 @@ class Warehouse:
             schemas=frozenset({settings.dataset, settings.model_dataset}),
         )
 
-    @cached_property
     def _stored_functions(self) -> frozenset[str]:
         """The functions of the DuckDB warehouse that are not built in, in lower case."""
-        return frozenset(str(name) for (name,) in self.run("warehouse/stored_functions"))
+        if self._functions is None:
+            listed = self.run("warehouse/stored_functions")
+            self._functions = frozenset(str(name) for (name,) in listed)
+        return self._functions
 
     def describe(self, query: Binding) -> tuple[Column, ...]:
         """The columns of a query, without running it.

@@ -187,9 +187,17 @@ def _path(parts: list[Any]) -> tuple[str, ...]:
     return tuple(str(part).lower() for part in parts if part)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _ListedFunctions:
+    """The functions that DuckDB lists. Whether a macro is refused depends on its definition."""
+
+    names: frozenset[str]
+    refused: frozenset[str]
+    macros: tuple[tuple[str, str], ...]
+
+
 @cache
-def duckdb_functions() -> tuple[frozenset[str], frozenset[str]]:
-    """The functions that DuckDB lists, and those of them that a model may call."""
+def _listed_functions() -> _ListedFunctions:
     with _engine().cursor() as cursor:
         listed = cursor.execute(
             "SELECT lower(function_name), function_type, stability, has_side_effects,"
@@ -208,12 +216,29 @@ def duckdb_functions() -> tuple[frozenset[str], frozenset[str]]:
             continue
         elif side_effects or name.startswith("__") or name in _READERS | unstable:
             refused.add(name)
+    return _ListedFunctions(names=names, refused=frozenset(refused), macros=tuple(macros))
+
+
+@cache
+def duckdb_functions() -> tuple[frozenset[str], frozenset[str]]:
+    """The functions that DuckDB lists, and those of them that a model may call."""
+    listed = _listed_functions()
+    refused = set(listed.refused)
     # A macro may call another one, so the search goes on until it adds nothing.
     known = 0
     while known != len(refused):
         known = len(refused)
-        refused |= {name for name, body in macros if not _is_pure_macro(body, refused)}
-    return names, names - refused
+        refused |= {name for name, body in listed.macros if not _is_pure_macro(body, refused)}
+    return listed.names, listed.names - refused
+
+
+@cache
+def _is_allowed(name: str) -> bool:
+    """Whether a model may call a function. Macros are only read for the name of one."""
+    listed = _listed_functions()
+    if any(name == macro for macro, _ in listed.macros):
+        return name in duckdb_functions()[1]
+    return name in listed.names and name not in listed.refused
 
 
 def _is_pure_macro(definition: str, refused: set[str]) -> bool:
@@ -232,13 +257,16 @@ def _is_pure_macro(definition: str, refused: set[str]) -> bool:
     return True
 
 
-def duckdb_violations(sql: str, *, stored: frozenset[str] = frozenset()) -> tuple[Violation, ...]:
+def duckdb_violations(
+    sql: str, *, stored: Callable[[], frozenset[str]] = frozenset
+) -> tuple[Violation, ...]:
     """What DuckDB would do for this SELECT beyond computing rows from tables.
 
     Args:
         sql: The SELECT.
-        stored: Functions that are stored in the warehouse, such as macros. None may be called: a
-            stored one takes precedence over a built-in one of its name.
+        stored: Gives the functions that are stored in the warehouse, such as macros. None may be
+            called: a stored one takes precedence over a built-in one of its name. Listing them
+            takes as long as a small query, so they are asked for if the SELECT calls a function.
     """
     references = duckdb_references(sql)
     if references is None:
@@ -272,8 +300,7 @@ def _unreadable(sql: str) -> Violation:
     return Violation(message="The statement is not a SELECT", offset=0)
 
 
-def _violation(reference: Reference, stored: frozenset[str]) -> Violation | None:
-    names, allowed = duckdb_functions()
+def _violation(reference: Reference, stored: Callable[[], frozenset[str]]) -> Violation | None:
     name = reference.path[-1] if reference.path else ""
     offset = max(reference.offset, 0)
     if reference.kind == "statement":
@@ -281,14 +308,15 @@ def _violation(reference: Reference, stored: frozenset[str]) -> Violation | None
         return Violation(message=f"{word} is not a SELECT", offset=offset)
     if reference.kind in ("function", "table_function"):
         is_table = reference.kind == "table_function"
-        if name in stored:
+        if name in stored():
             message = f"{name}() is stored in the warehouse, and a model calls built-in ones only"
             return Violation(message=message, offset=offset, kind="unknown")
-        if name not in names:
+        if name not in _listed_functions().names:
+            _, allowed = duckdb_functions()
             similar = did_you_mean(name, sorted(TABLE_FUNCTIONS if is_table else allowed))
             message = f"DuckDB has no built-in function {name}().{similar}"
             return Violation(message=message, offset=offset, kind="unknown")
-        if name not in (TABLE_FUNCTIONS if is_table else allowed):
+        if not (name in TABLE_FUNCTIONS if is_table else _is_allowed(name)):
             return Violation(message=refusal(name), offset=offset)
     is_word = reference.kind == "column" and len(reference.path) == 1
     if is_word and name in _CATALOG_WORDS:
