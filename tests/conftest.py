@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from command_server import CommandServer
+from fork_server import ForkServer
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ class Command(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, default=150, help="how many random histories to play")
-    parser.addoption("--kills", type=int, default=100, help="how often to kill a large run")
+    parser.addoption("--kills", type=int, default=40, help="how often to kill a large run")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
 
@@ -94,21 +94,21 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def command_server() -> Iterator[CommandServer]:
-    """One process for each test worker, from which commands are forked."""
-    server = CommandServer()
+def fork_server() -> Iterator[ForkServer]:
+    """One process for each test worker, from which processes are forked."""
+    server = ForkServer()
     yield server
     server.close()
 
 
 @pytest.fixture
-def command(tmp_path: Path, command_server: CommandServer) -> Command:
+def command(tmp_path: Path, fork_server: ForkServer) -> Command:
     """The command line in a process of its own, in an otherwise clean environment."""
 
     def run(
         *arguments: str, cwd: Path | None = None, **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        return command_server.run(
+        return fork_server.run(
             list(arguments),
             cwd=cwd or tmp_path,
             environ={k: v for k, v in os.environ.items() if not _leaks(k)} | environ,

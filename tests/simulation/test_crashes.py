@@ -1,27 +1,28 @@
-"""Killed at every statement and at every request, a run is finished by the next one."""
+"""Killed at every statement that writes and at every request, a run is finished by the next one."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fork_server import ForkServer
 from shop import PEOPLE, Shop
 from simulation.receiver import Profile, profiles
+from simulation.victim import LIVE
 
 from tailrace.testing.http.faults import Fault
 from tailrace.testing.segment.simulator import SegmentSimulator
 
-VICTIM = Path(__file__).with_name("victim.py")
-STATEMENTS_MAX = 400
-# Each statement costs two runs; a limit for a hang, not a promise about speed.
+BATCH_EVENTS = "4"
+KILLED = -signal.SIGKILL
+# A run writes more often than this.
+DEATHS_MIN, DEATHS_MAX = 15, 100
+# Each death costs two runs; a limit for a hang, not a promise about speed.
 pytestmark = pytest.mark.timeout(1_500)
 REQUESTS_MAX = 20
 
@@ -59,8 +60,8 @@ SCENARIOS = [_first_delivery, _everything_moves, _new_column_and_definition]
 class Scene:
     """A scenario prepared once; each death starts from a copy of its warehouse."""
 
-    def __init__(self, folder: Path, scenario: Callable[[Shop], None]) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, server: ForkServer, scenario: Callable[[Shop], None]) -> None:
+        self.folder, self.server = folder, server
         with SegmentSimulator() as segment:
             shop = Shop(folder, segment)
             shop.audience(PEOPLE)
@@ -70,34 +71,20 @@ class Scene:
         with shop.connection() as connection:
             connection.execute("DELETE FROM tailrace.receivers")
         shutil.copy(shop.file, folder / "prepared.duckdb")
+        shutil.copytree(folder / ".tailrace", folder / "prepared.tailrace")
 
     def rewind(self) -> None:
-        """The warehouse as it was before the run that dies."""
+        """The warehouse and the project's state as they were before the run that dies."""
+        shutil.rmtree(self.folder / ".tailrace")
+        shutil.copytree(self.folder / "prepared.tailrace", self.folder / ".tailrace")
         wal = self.folder / "warehouse.duckdb.wal"
         wal.unlink(missing_ok=True)
         shutil.copy(self.folder / "prepared.duckdb", self.folder / "warehouse.duckdb")
 
-    @contextmanager
-    def process(self, segment: SegmentSimulator) -> Iterator[Callable[[str], str]]:
-        """The victim, as a function from a line to its answer."""
+    def run(self, segment: SegmentSimulator, *, die_before: int | None = None) -> int:
+        """One run, in a process of its own: its exit code, or -9 if it was killed."""
         where = (str(self.folder), segment.url, segment.write_key)
-        command = [sys.executable, str(VICTIM), *where, "4"]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            stdin, stdout = process.stdin, process.stdout
-
-            def ask(line: str) -> str:
-                stdin.write(line + "\n")
-                stdin.flush()
-                return stdout.readline().strip()
-
-            try:
-                yield ask
-            finally:
-                stdin.close()
-                process.wait(timeout=30)
+        return self.server.call(LIVE, *where, BATCH_EVENTS, die_before, cwd=self.folder)
 
     def check(self, segment: SegmentSimulator, control: set[str], death: str) -> None:
         """Every id of the undisturbed run arrived, and no other; the ledger adds up."""
@@ -118,28 +105,30 @@ def _held(known: dict[str, Profile]) -> set[str]:
     return {user for user, profile in known.items() if profile.member}
 
 
-def _undisturbed(scene: Scene, ask: Callable[[str], str], segment: SegmentSimulator) -> set[str]:
+def _undisturbed(scene: Scene, segment: SegmentSimulator) -> set[str]:
     scene.rewind()
-    assert ask("run") == "exit 0"
+    assert scene.run(segment) == 0
     ids = {event["messageId"] for event in segment.events}
     segment.inbox.clear()
     return ids
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_killed_at_every_statement(scenario: Callable[[Shop], None], tmp_path: Path) -> None:
+def test_killed_at_every_statement(
+    scenario: Callable[[Shop], None], tmp_path: Path, fork_server: ForkServer
+) -> None:
     """Whatever statement is the last, the next run sends what is missing under the same ids."""
-    scene = Scene(tmp_path, scenario)
-    with SegmentSimulator() as segment, scene.process(segment) as ask:
-        control = _undisturbed(scene, ask, segment)
-        for statement in range(1, STATEMENTS_MAX):
+    scene = Scene(tmp_path, fork_server, scenario)
+    with SegmentSimulator() as segment:
+        control = _undisturbed(scene, segment)
+        for death in range(1, DEATHS_MAX):
             scene.rewind()
-            ended = ask(f"statement {statement}")
-            if ended != "killed":
-                assert ended == "exit 0"
+            ended = scene.run(segment, die_before=death)
+            if ended != KILLED:
+                assert ended == 0 and death > DEATHS_MIN
                 break
-            assert ask("run") == "exit 0"
-            scene.check(segment, control, f"before statement {statement}")
+            assert scene.run(segment) == 0
+            scene.check(segment, control, f"death {death}")
             segment.inbox.clear()
         else:
             pytest.fail("the run has more statements than the test is ready for")
@@ -148,12 +137,12 @@ def test_killed_at_every_statement(scenario: Callable[[Shop], None], tmp_path: P
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @pytest.mark.parametrize("cut", ["before", "after"])
 def test_killed_at_every_request(
-    scenario: Callable[[Shop], None], cut: str, tmp_path: Path
+    scenario: Callable[[Shop], None], cut: str, tmp_path: Path, fork_server: ForkServer
 ) -> None:
     """Whether Segment had taken the batch or not, it has all of them in the end, each once."""
-    scene = Scene(tmp_path, scenario)
-    with SegmentSimulator() as segment, scene.process(segment) as ask:
-        control = _undisturbed(scene, ask, segment)
+    scene = Scene(tmp_path, fork_server, scenario)
+    with SegmentSimulator() as segment:
+        control = _undisturbed(scene, segment)
 
         def kill(_: object) -> bool:
             os.kill(int((tmp_path / "victim.pid").read_text()), signal.SIGKILL)
@@ -169,14 +158,14 @@ def test_killed_at_every_request(
                 segment.faults.append(counted)
             else:
                 segment.faults.append(Fault(path="/v1/batch", nth=request, cut="after", times=99))
-            ended = ask("run")
+            ended = scene.run(segment)
             segment.faults.clear()
-            if ended == "exit 0" and cut == "before":
+            if ended == 0 and cut == "before":
                 break
-            assert ask("run") == "exit 0"
+            assert scene.run(segment) == 0
             scene.check(segment, control, f"at request {request}, {cut}")
             segment.inbox.clear()
-            if ended == "exit 0":
+            if ended == 0:
                 break
 
 

@@ -6,20 +6,18 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from fork_server import ForkServer
 from shop import PEOPLE, Shop
+from simulation.victim import LIVE
 
 from tailrace.testing import Fault, SegmentSimulator
 
-VICTIM = Path(__file__).with_name("victim.py")
+KILLED = -signal.SIGKILL
 ROWS = 50_000
 BATCH_EVENTS = "500"
 # Deaths come early enough that several of them fall into one delivery.
@@ -32,8 +30,9 @@ TRACK_ONLY = PEOPLE.partition("identify:")[0] + (
 class Victim:
     """A project whose runs are processes that can be killed."""
 
-    def __init__(self, root: Path, segment: SegmentSimulator) -> None:
+    def __init__(self, root: Path, segment: SegmentSimulator, server: ForkServer) -> None:
         self.segment = segment
+        self.server = server
         self.shop = Shop(root, segment)
         self.shop.audience(TRACK_ONLY)
         self.shop.land([])
@@ -56,47 +55,25 @@ class Victim:
         shutil.copy(self.shop.root / "prepared.duckdb", self.shop.file)
         self.segment.inbox.clear()
 
-    @contextmanager
-    def process(self) -> Iterator[subprocess.Popen[str]]:
-        """The process that every run is forked from."""
-        with subprocess.Popen(
-            [
-                *(sys.executable, str(VICTIM), str(self.shop.root)),
-                *(self.segment.url, self.segment.write_key, BATCH_EVENTS),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as process:
-            try:
-                yield process
-            finally:
-                assert process.stdin is not None
-                process.stdin.close()
-                process.wait(timeout=30)
-
-    def run(self, process: subprocess.Popen[str], *, die_after: float | None) -> str:
-        """One run: `exit 0`, or `killed` when so many seconds were over before."""
-        assert process.stdin is not None
-        assert process.stdout is not None
+    def run(self, *, die_after: float | None) -> int:
+        """One run's exit code, or -9 when so many seconds were over before."""
         self.pid_file.unlink(missing_ok=True)
         ended = threading.Event()
         killer = threading.Thread(target=self._kill, args=(die_after, ended))
-        process.stdin.write("run\n")
-        process.stdin.flush()
         if die_after is not None:
             killer.start()
-        answer = process.stdout.readline().strip()
+        where = (str(self.shop.root), self.segment.url, self.segment.write_key)
+        code = self.server.call(LIVE, *where, BATCH_EVENTS, None, cwd=self.shop.root)
         ended.set()
         if die_after is not None:
             killer.join()
-        return answer
+        return code
 
-    def undisturbed(self, process: subprocess.Popen[str]) -> float:
+    def undisturbed(self) -> float:
         """The seconds of a run that is not killed."""
         self.rewind()
         started = time.monotonic()
-        assert "exit 0" == self.run(process, die_after=None)
+        assert 0 == self.run(die_after=None)
         return time.monotonic() - started
 
     def _kill(self, after: float, ended: threading.Event) -> None:
@@ -114,39 +91,40 @@ class Victim:
 
 
 def test_nothing_is_lost_whenever_a_run_is_killed(
-    tmp_path: Path, request: pytest.FixtureRequest
+    tmp_path: Path, request: pytest.FixtureRequest, fork_server: ForkServer
 ) -> None:
     """Every message of an undisturbed run arrives, none else, and repetitions are identical."""
     chance = random.Random(20261122)
     left = request.config.getoption("--kills")
     with SegmentSimulator(keep=False) as segment:
-        victim = Victim(tmp_path / "shop", segment)
+        victim = Victim(tmp_path / "shop", segment, fork_server)
         victim.land(ROWS)
-        with victim.process() as process:
-            whole_run = min(victim.undisturbed(process) for _ in range(2))
-            expected = segment.inbox.ids()
-            assert ROWS == len(expected)
-            while left:
-                victim.rewind()
-                ended = "killed"
-                while ended == "killed":
-                    moment = chance.uniform(0.0, REACH * whole_run) if left else None
-                    ended = victim.run(process, die_after=moment)
-                    left -= ended == "killed"
-                assert "exit 0" == ended
-                assert expected == segment.inbox.ids()
-                assert [] == segment.inbox.clashes
-                assert [] == victim.gaps()
-                ((live,),) = victim.shop.query(
-                    "SELECT count(*) FROM tailrace.snapshot__people WHERE NOT _gone"
-                )
-                assert ROWS == live
+        whole_run = min(victim.undisturbed() for _ in range(2))
+        expected = segment.inbox.ids()
+        assert ROWS == len(expected)
+        while left:
+            victim.rewind()
+            ended = KILLED
+            while ended == KILLED:
+                moment = chance.uniform(0.0, REACH * whole_run) if left else None
+                ended = victim.run(die_after=moment)
+                left -= ended == KILLED
+            assert 0 == ended
+            assert expected == segment.inbox.ids()
+            assert [] == segment.inbox.clashes
+            assert [] == victim.gaps()
+            ((live,),) = victim.shop.query(
+                "SELECT count(*) FROM tailrace.snapshot__people WHERE NOT _gone"
+            )
+            assert ROWS == live
 
 
-def test_one_poison_row_among_100_000_costs_one_row(tmp_path: Path) -> None:
+def test_one_poison_row_among_100_000_costs_one_row(
+    tmp_path: Path, fork_server: ForkServer
+) -> None:
     """Its batch is split until it stands alone; all others arrive."""
     with SegmentSimulator(keep=False) as segment:
-        victim = Victim(tmp_path / "shop", segment)
+        victim = Victim(tmp_path / "shop", segment, fork_server)
         victim.land(100_000)
         segment.faults.append(Fault(path="/v1/batch", poison={"userId": "c77777"}, status=400))
         done = victim.shop.sync()

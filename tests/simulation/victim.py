@@ -1,51 +1,53 @@
-"""A process that runs `sync` again and again, and is killed each time at another point.
+"""A run that is killed: at a statement, or by a signal from outside.
 
-Imported once, forked for each death: `python victim.py ROOT HOST KEY BATCH` reads one line a run,
-`statement N` to die before the N-th statement or `run` to live, and answers how it ended:
-`killed`, or `done` and the number of statements.
+The fork server calls `live` in a process of its own for each run.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.run import job
-from tailrace.warehouse import statements
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.sql_files import all_statements
+
+LIVE = "simulation.victim:live"
+# Reads, settings, and the tables of the session alone.
+LEAVES_FILES = re.compile(
+    r'(SELECT|SET|CREATE TEMPORARY) |(INSERT INTO|DROP (TABLE|VIEW)( IF EXISTS)?) "temp"\.'
+)
 
 
-def parse_statements() -> None:
-    """Parse every statement of the engine, so that the forks need not."""
-    for name in all_statements():
-        statements._parsed(name, "duckdb")
+def die_before(death: int) -> None:
+    """Let this process be killed, really, before the n-th statement that may change the files.
 
-
-def die_before(statement: int) -> None:
-    """Let this process be killed, really, before its n-th statement."""
-    execute, seen = Warehouse.execute, 0
+    These are the statements that write, and the first one after each of them: before any other
+    one, the files are as they were at the death before.
+    """
+    execute, deaths, wrote = Warehouse.execute, 0, False
 
     def counted(self: Warehouse, sql: str, name: str = "") -> list[tuple[Any, ...]]:
-        nonlocal seen
-        seen += 1
-        if seen == statement:
+        nonlocal deaths, wrote
+        writes = not LEAVES_FILES.match(sql)
+        deaths += writes or wrote
+        wrote = writes
+        if deaths == death:
             os.kill(os.getpid(), signal.SIGKILL)
         return execute(self, sql, name)
 
     Warehouse.execute = counted  # type: ignore[method-assign]
 
 
-def live(root: Path, host: str, key: str, batch: str, statement: int | None) -> None:
-    """One run in this process, with batches of so many events."""
-    (root / "victim.pid").write_text(str(os.getpid()))
-    if statement is not None:
-        die_before(statement)
+def live(root: str, host: str, key: str, batch: str, death: int | None) -> int:
+    """One run in this process, with batches of so many events; its exit code."""
+    (Path(root) / "victim.pid").write_text(str(os.getpid()))
+    if death is not None:
+        die_before(death)
     environ = {
         "DESTINATION__SEGMENT__HOST": host,
         "DESTINATION__SEGMENT__WRITE_KEY": key,
@@ -54,26 +56,4 @@ def live(root: Path, host: str, key: str, batch: str, statement: int | None) -> 
         "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": batch,
         "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
     }
-    done = job.sync(load_project(root, environ=environ), clock=SystemClock())
-    os._exit(done.exit_code)
-
-
-def main(root: Path, host: str, key: str, batch: str) -> None:
-    """Serve one run a line."""
-    parse_statements()
-    for line in sys.stdin:
-        point, _, number = line.strip().partition(" ")
-        child = os.fork()
-        if child == 0:
-            try:
-                live(root, host, key, batch, int(number) if point == "statement" else None)
-            except BaseException as error:
-                print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-                os._exit(1)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        print("killed" if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}", flush=True)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), *sys.argv[2:5])
+    return job.sync(load_project(Path(root), environ=environ), clock=SystemClock()).exit_code

@@ -1,13 +1,15 @@
-"""Runs `tailrace` in processes forked from one that has imported everything already.
+"""Runs `tailrace`, or a function of a test, in processes forked from one that is warm already.
 
 A test that runs the command needs a process of its own: its own folder, environment, streams and
-exit code. Most of the time of such a process goes into imports, so they are made once for each
-test worker, in a server process without threads that forks for each command. What a command
-imports, and how it starts, is tested with plain processes in `cli/test_app.py`.
+exit code. Most of the time of such a process goes into imports and into parsing the engine's SQL,
+so both are done once for each test worker, in a server process without threads that forks for
+each request. What a command imports, and how it starts, is tested with plain processes in
+`cli/test_app.py`.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -16,27 +18,25 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
+COMMAND_LINE = "tailrace.cli.app:main"
+# Not imported by the run that warms up the server, but by many commands.
 IMPORTED_FIRST = (
-    "dlt",
-    "duckdb",
-    "pyarrow",
-    "pyarrow.parquet",
-    "requests",
     "rich.table",
     "simple_salesforce",
-    "sqlglot",
     "tailrace.cli.app",
+    "tailrace.cli.json",
     "tailrace.cli.text",
-    "tailrace.run.job",
+    "tailrace.run.replay",
     "tailrace.salesforce.extract.source",
 )
 
 
-class CommandServer:
-    """Starts the server when first asked, and runs one command at a time."""
+class ForkServer:
+    """Starts the server when it is first used, and runs one request at a time."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
@@ -50,9 +50,47 @@ class CommandServer:
         Raises:
             subprocess.TimeoutExpired: It took too long, and was killed.
         """
+        return self._request(
+            COMMAND_LINE, [], arguments, cwd=cwd, environ=environ, timeout_seconds=timeout_seconds
+        )
+
+    def call(
+        self, function: str, *parameters: str | int | None, cwd: Path, timeout_seconds: float = 120
+    ) -> int:
+        """Call `module:function` in a process of its own, and return how the process ended.
+
+        Returns:
+            What the function returned, as the exit code; a negative number is a signal.
+
+        Raises:
+            subprocess.TimeoutExpired: It took too long, and was killed.
+        """
+        done = self._request(
+            function,
+            list(parameters),
+            [],
+            cwd=cwd,
+            environ=os.environ,
+            timeout_seconds=timeout_seconds,
+        )
+        sys.stderr.write(done.stderr)
+        return done.returncode
+
+    def _request(
+        self,
+        function: str,
+        parameters: list[str | int | None],
+        arguments: list[str],
+        *,
+        cwd: Path,
+        environ: Mapping[str, str],
+        timeout_seconds: float,
+    ) -> subprocess.CompletedProcess[str]:
         with tempfile.TemporaryDirectory() as folder:
             out, err = Path(folder) / "out", Path(folder) / "err"
             request = {
+                "function": function,
+                "parameters": parameters,
                 "arguments": arguments,
                 "cwd": str(cwd),
                 "environ": dict(environ),
@@ -80,7 +118,7 @@ class CommandServer:
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, "the command server has died"
+        assert answer, "the fork server has died"
         return answer
 
     def close(self) -> None:
@@ -94,12 +132,39 @@ class CommandServer:
 TIMED_OUT = 1_000
 
 
+def warm_up() -> None:
+    """Import what a run imports and fill the caches that it fills, then end every thread.
+
+    One small audience is delivered to a simulator, the engine's other statements are parsed, and
+    DuckDB's functions are listed. No connection stays open: DuckDB's threads do not survive a fork.
+    """
+    from shop import PEOPLE, Shop
+
+    from tailrace.testing.segment.simulator import SegmentSimulator
+    from tailrace.warehouse import sandbox, statements
+    from tailrace.warehouse.sql_files import all_statements
+
+    for name in IMPORTED_FIRST:
+        __import__(name)
+    with tempfile.TemporaryDirectory() as folder, SegmentSimulator() as segment:
+        shop = Shop(Path(folder), segment)
+        shop.audience(PEOPLE)
+        shop.land([{"id": "c1", "email": "c1@example.com", "city": "Oslo"}])
+        shop.sync()
+    for name in all_statements():
+        statements._parsed(name, "duckdb")
+    sandbox.duckdb_functions()
+    sandbox._engine().close()
+    sandbox._engine.cache_clear()
+    assert [threading.main_thread()] == threading.enumerate()
+    # The garbage collector would write to every object, and so copy it for each fork.
+    gc.collect()
+    gc.freeze()
+
+
 def serve(lines: IO[str], answers: IO[str]) -> None:
     """Fork for each line, and answer with the exit code."""
-    for name in IMPORTED_FIRST:
-        # A module that has moved only makes the first commands slower.
-        with suppress(ImportError):
-            __import__(name)
+    warm_up()
     for line in lines:
         print(_run(json.loads(line)), file=answers, flush=True)
 
@@ -127,7 +192,7 @@ def _run(request: dict[str, object]) -> int:
 
 
 def _become(request: dict[str, object]) -> None:
-    """Be the command: its folder, environment and streams, then its exit code."""
+    """Be the requested process: its folder, environment and streams, then its exit code."""
     code = 70
     try:
         environ = request["environ"]
@@ -142,13 +207,12 @@ def _become(request: dict[str, object]) -> None:
         sys.stdin = os.fdopen(0, "r", closefd=False)
         sys.stdout = os.fdopen(1, "w", closefd=False)
         sys.stderr = os.fdopen(2, "w", closefd=False)
-        arguments = request["arguments"]
-        assert isinstance(arguments, list)
+        arguments, parameters = request["arguments"], request["parameters"]
+        assert isinstance(arguments, list) and isinstance(parameters, list)
         sys.argv = ["tailrace", *arguments]
-        from tailrace.cli.app import main
-
+        module, _, function = str(request["function"]).partition(":")
         try:
-            main()
+            code = int(getattr(import_module(module), function)(*parameters) or 0)
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
         sys.stdout.flush()
