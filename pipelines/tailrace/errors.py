@@ -395,11 +395,11 @@ class DestinationFailed(DeliveryIncomplete):
 
 
 class ResendRefused(DeliveryIncomplete):
-    """What a run left behind is older than what Segment remembers: it could arrive twice."""
+    """What a run left behind is older than what the receiver remembers: it could arrive twice."""
 
 
 class EventsMissing(DeliveryIncomplete):
-    """Segment says that it received less than it acknowledged."""
+    """The receiver says that it received less than it acknowledged."""
 
 
 class WarehouseFailed(TryAgain):

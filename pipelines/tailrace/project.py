@@ -473,12 +473,11 @@ class Project:
         """
         from tailrace.audience.yaml import raise_all
         from tailrace.config.check import check_settings
-        from tailrace.destinations.segment.tracking_plan import TrackingPlan
-        from tailrace.models.loader import load_models
+        from tailrace.destinations.registry import check_destinations, project_models
         from tailrace.reporting.binding import bind_to_landed_tables
         from tailrace.run import notices
 
-        models = load_models(self.config.models_folder, objects=self.config.salesforce().objects)
+        models = project_models(self.config)
         # Errors of files that are not selected are left for a `validate` of all.
         with self._former_audiences():
             chosen = models.select(select, exclude)
@@ -492,8 +491,8 @@ class Project:
         }
         if not models.broken:
             self.config.refuse_unused_destinations(destinations)
-        check_settings(self.config, destinations=destinations or ("segment",))
-        TrackingPlan.read(self.config.tracking_plan_file)
+        check_settings(self.config)
+        check_destinations(self.config, destinations)
         unbound = bind_to_landed_tables(self.config, models, chosen, clock=self.clock)
         warnings = unbound + [
             warning.as_dict()
@@ -558,9 +557,9 @@ class Project:
         return Result(command="tracking-plan", exit_code=code, data=data, errors=selected.errors)
 
     def _models(self) -> Models:
-        from tailrace.models.loader import load_models
+        from tailrace.destinations.registry import project_models
 
-        return load_models(self.config.models_folder, objects=self.config.salesforce().objects)
+        return project_models(self.config)
 
     def _objects(self, select: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:
         from tailrace.models.objects import select_objects

@@ -22,21 +22,23 @@ FROM transitions AS t
 LEFT JOIN snapshot AS s ON EVERY_COLUMN(keys, s._ = t._)
 
 -- name: summary
--- The numbers of transitions by the facts that decide their messages; see TransitionGroup.
+-- The numbers of transitions by the facts that decide their messages; see TransitionGroup. The groups
+-- of columns are those of Audience.column_groups, in their order.
 SELECT
   t.op, t.reason, t._send, COALESCE(t._stays, FALSE) AS stays,
-  t._blind OR ANY_COLUMN(track, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS track_changed,
-  t._blind OR ANY_COLUMN(identify, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS identify_changed,
-  t._blind OR ANY_COLUMN(grouped, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS group_changed,
-  NOT t._blind AND ANY_COLUMN(consent, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS consent_changed,
+  t._blind,
+  NOT t._blind AND ANY_COLUMN(group_1, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS changed_1,
+  NOT t._blind AND ANY_COLUMN(group_2, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS changed_2,
+  NOT t._blind AND ANY_COLUMN(group_3, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS changed_3,
+  NOT t._blind AND ANY_COLUMN(group_4, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS changed_4,
   NOT t._blind AND ANY_COLUMN(identity, t._ IS DISTINCT FROM t.old___) AS user_changed,
   ANY_COLUMN(identity, t.old___ IS NOT NULL) AS had_user,
-  EVERY_COLUMN(group_id, t._ IS NOT NULL) AS has_group,
+  EVERY_COLUMN(conditions, t._ IS NOT NULL) AS complete,
   t.op = 'entered' AND t.base_v = :first_version AS is_new,
   ANY_COLUMN(ids, t._ IS NOT NULL) AS has_id,
   COUNT(*) AS members
 FROM transitions AS t
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 
 -- name: rows
 -- The number of rows of a model.

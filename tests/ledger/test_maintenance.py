@@ -63,7 +63,7 @@ def test_an_audience_that_returns_has_new_message_ids(shop: Shop) -> None:
     shop.land(ROWS[:2])
     job.retire(shop.project, "people", clock=shop.clock)
     shop.arrived()
-    assert 2 == shop.plan().segment()["new_users"]
+    assert 2 == shop.plan().totals()["new_users"]
     shop.sync()
     assert ["c1", "c2"] == entered(shop)
     shop.land(ROWS)

@@ -58,7 +58,7 @@ def test_the_planned_requests_are_those_that_segment_receives(
     shop.environ |= {f"DESTINATION__SEGMENT__{name}": value for name, value in settings.items()}
     shop.audience(text)
     fill(shop, rows)
-    planned = shop.plan().segment()
+    planned = shop.plan().totals()
     sent = shop.sync()
     assert shop.segment is not None
     received = sum(exchange.request.path == "/v1/batch" for exchange in shop.segment.requests)
@@ -73,5 +73,5 @@ def test_a_plan_without_a_write_key_uses_the_configured_rate(shop: Shop) -> None
     shop.environ["DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX"] = "10"
     shop.audience(EVENTS)
     fill(shop, 50)
-    planned = shop.plan().segment()
+    planned = shop.plan().totals()
     assert (50, 5, 5.0) == (planned["calls"], planned["batches"], planned["seconds"])

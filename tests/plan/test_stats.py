@@ -32,7 +32,7 @@ def shop(tmp_path: Path) -> Iterator[Shop]:
 def new_users(shop: Shop) -> tuple[int, int]:
     """As the plan counts them, and as the sum of its audiences would."""
     plan = shop.plan()
-    return plan.segment()["new_users"], sum(each.new_users for each in plan.audiences)
+    return plan.totals()["new_users"], sum(each.new_users for each in plan.audiences)
 
 
 def test_a_user_of_several_audiences_counts_once(shop: Shop) -> None:

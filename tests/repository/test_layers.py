@@ -115,3 +115,34 @@ def imported_from(package: str) -> set[str]:
             for found in re.findall(rf"from {re.escape(package)} import ([^\n(]+|\([^)]*\))", text):
                 names |= set(re.findall(r"\w+", found))
     return names
+
+
+CORE = ("plan", "ledger", "run")
+# A message kind or a header key of one type, read from an audience.
+OF_ONE_TYPE = re.compile(r"audience\.(?:track|identify|group|consent|payload|block)\b")
+
+
+def core_files() -> list[Path]:
+    """The modules and statements that work for every destination."""
+    package = ROOT / "pipelines" / "tailrace"
+    modules = [path for name in CORE for path in (package / name).glob("*.py")]
+    modules += [path for path in (package / "destinations").glob("*.py") if path.stem != "registry"]
+    statements = [*(ROOT / "sql" / "plan").glob("*.sql"), *(ROOT / "sql" / "ledger").glob("*.sql")]
+    return sorted([*modules, *statements, ROOT / "sql" / "outbox.sql", ROOT / "sql" / "replay.sql"])
+
+
+def names_of_destinations(text: str) -> list[str]:
+    """What a text says about a single destination type; Salesforce is also the source."""
+    imports = re.findall(r"tailrace\.destinations\.(?:segment|salesforce|webhook)\b.*", text)
+    names = re.findall(r"(?i)\b(?:segment|webhook)\b", text)
+    return [*imports, *names, *OF_ONE_TYPE.findall(text)]
+
+
+@pytest.mark.parametrize("path", core_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_core_names_no_destination(path: Path) -> None:
+    assert [] == names_of_destinations(path.read_text(encoding="utf-8"))
+
+
+def test_a_name_of_a_destination_is_found() -> None:
+    planted = "from tailrace.destinations.webhook.http import send\naudience.track.timestamp\n"
+    assert 4 == len(names_of_destinations(planted + "if kind == 'segment':"))

@@ -1,4 +1,4 @@
-"""What an audience is: who it is keyed by, and which of its columns become which Segment calls.
+"""What an audience is: what it is keyed by, and which of its columns are sent as what.
 
 An `Audience` is made from a header, travels into the ledger as plain JSON with each run, and
 comes back from there to finish a run that died. It knows columns by name only.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
+
+from tailrace.audience.blocks import DEFAULT_TYPE, Block
 
 Initial = Literal["send", "skip"]
 Payload = Literal["plain", "engage"]
@@ -18,7 +20,7 @@ OnDefinitionChange = Literal["send", "hold", "rebaseline"]
 OnMappingChange = Literal["send", "hold", "absorb"]
 
 # The section of the configuration that an audience goes to when its header names none.
-DEFAULT_DESTINATION = "segment"
+DEFAULT_DESTINATION = DEFAULT_TYPE
 # A ledger key is part of table names, and PostgreSQL truncates names after 63 characters.
 LEDGER_KEY_CHARACTERS_MAX = 50
 
@@ -81,6 +83,15 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calls:
+    """The calls of an audience at one destination, where they differ from those of the others."""
+
+    track: Track | None = None
+    identify: Identify | None = None
+    group: Group | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Consent:
     """The columns that suppress members without consent, and the consent categories."""
 
@@ -134,6 +145,11 @@ class Audience:
     destination: str | None = None
     # Set if the header names several; each of the `syncs` has one of them as `destination`.
     destinations: tuple[str, ...] = ()
+    # What the audience becomes at its destination, if that has another type than the default one.
+    block: Block | None = None
+    # The blocks and the transformed calls of its destinations, by section; empty in a sync.
+    blocks: Mapping[str, Block] = field(default_factory=dict)
+    calls: Mapping[str, Calls] = field(default_factory=dict)
     # Set only by a retirement, which sends the audience's trait as null.
     retiring: bool = False
     file: str | None = field(default=None, compare=False)
@@ -145,23 +161,64 @@ class Audience:
         return self.destination or DEFAULT_DESTINATION
 
     @property
+    def destination_type(self) -> str:
+        """The type of its destination."""
+        return self.block.type if self.block else DEFAULT_TYPE
+
+    @property
     def ledger_key(self) -> str:
         """The ledger's key for the audience at its destination; part of table names."""
         return ledger_key(self.name, self.destination_name)
 
     @property
     def identity_column(self) -> str | None:
-        """The column that identifies a person: the user ID, else the anonymous ID."""
-        return self.user_id or self.anonymous_id
+        """The column that identifies a person: the user ID, else the anonymous ID.
+
+        Changes with the same value are sent in order. A block may have another such column.
+        """
+        return self.block.identity if self.block else self.user_id or self.anonymous_id
+
+    @property
+    def person_columns(self) -> tuple[str, ...]:
+        """The columns by which a person is looked up: the key and the ids."""
+        return _distinct(*self.key, self.user_id, self.anonymous_id, self.identity_column)
 
     def syncs(self) -> tuple[Audience, ...]:
         """The audience once for each destination, each with its own ledger key."""
         return tuple(map(self.for_destination, self.destinations or (self.destination_name,)))
 
     def for_destination(self, destination: str) -> Audience:
-        """The audience at one destination."""
+        """The audience at one destination, with what it becomes there and nothing else."""
         section = None if destination == DEFAULT_DESTINATION else destination
-        return replace(self, destinations=(), destination=section)
+        here = replace(self, destinations=(), destination=section, blocks={}, calls={})
+        block = self.blocks.get(destination, self.block)
+        if block is None:
+            own = self.calls.get(destination)
+            if own is not None:
+                here = replace(here, track=own.track, identify=own.identify, group=own.group)
+            return here
+        return replace(
+            here,
+            block=block,
+            user_id=None,
+            anonymous_id=None,
+            external_ids={},
+            track=None,
+            identify=None,
+            group=None,
+            payload="plain",
+            context={},
+            integrations={},
+            consent=Consent(suppress_when=self.suppress_when) if self.suppress_when else None,
+        )
+
+    def with_columns(self, columns: Sequence[str]) -> Audience:
+        """The audience with the columns of its SELECT, which a block may send all of."""
+        block = self.block
+        if block is None or not block.every_column:
+            return self
+        kinds = dict.fromkeys(block.message_columns, tuple(columns))
+        return replace(self, block=replace(block, columns=tuple(columns), message_columns=kinds))
 
     @property
     def suppress_when(self) -> str | None:
@@ -171,6 +228,8 @@ class Audience:
     @property
     def mapped_columns(self) -> tuple[str, ...]:
         """Every column whose value is sent, or decides an id or a time."""
+        if self.block is not None:
+            return _distinct(*self.block.columns, self.block.identity)
         track = self.track
         return _distinct(
             *self._id_columns(),
@@ -187,12 +246,40 @@ class Audience:
 
         A time or a messageId alone says nothing new, unless it is sent as a value as well.
         """
-        values = _distinct(
-            *self.track_columns, *self.identify_columns, *self.group_columns, *self._id_columns()
-        )
-        categories = tuple(self.consent.categories.values()) if self.consent else ()
-        wanted = {*values, *categories} - set(self.key)
-        return tuple(column for column in self.mapped_columns if column in wanted)
+        groups = self.column_groups.values()
+        wanted = {column for columns in groups for column in columns}
+        wanted |= set(() if self.block else self._id_columns())
+        return tuple(c for c in self.mapped_columns if c in wanted - set(self.key))
+
+    @property
+    def column_groups(self) -> Mapping[str, tuple[str, ...]]:
+        """The columns whose change repeats the messages of a kind, by the name of the group."""
+        if self.block is not None:
+            return self.block.message_columns
+        return {
+            "track": self.track_columns,
+            "identify": self.identify_columns,
+            "group": self.group_columns,
+            "consent": tuple(self.consent.categories.values()) if self.consent else (),
+        }
+
+    @property
+    def condition_columns(self) -> tuple[str, ...]:
+        """The columns without whose values some kind of message is left out."""
+        return (self.group.group_id,) if self.group else ()
+
+    @property
+    def message_id_column(self) -> str | None:
+        """A column with message ids of its own, for the messages of entering and changing."""
+        track = self.track
+        if track is None or (track.entered or track.changed) is None:
+            return None
+        return track.message_id
+
+    @property
+    def skips_initial(self) -> bool:
+        """Whether members of the first delivery enter without an event."""
+        return self.track is not None and self.track.initial == "skip"
 
     @property
     def track_columns(self) -> tuple[str, ...]:
@@ -220,13 +307,17 @@ class Audience:
         """Equal for two headers that make the same calls of the same rows."""
         delivered = {name: _set(getattr(self, name)) for name in DELIVERED}
         delivered["name"] = self.ledger_key
+        if self.block is not None:
+            # The columns follow from the values, or are those of the SELECT.
+            delivered["block"] = [self.block.type, self.block.values, self.block.identity]
         text = json.dumps(delivered, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def mapping(self) -> dict[str, Any]:
         """The audience as JSON values, enough to restore it; the line marks stay behind."""
         plain = asdict(self)
-        del plain["header_lines"]
+        for name in ("header_lines", "blocks", "calls", *(() if self.block else ("block",))):
+            del plain[name]
         plain["key"], plain["tags"] = list(self.key), list(self.tags)
         plain["destinations"] = list(self.destinations)
         plain["guards"]["explicit"] = sorted(self.guards.explicit)
@@ -240,6 +331,8 @@ class Audience:
         values["name"] = mapping.get("called") or mapping["name"]
         values["key"], values["tags"] = tuple(mapping["key"]), tuple(mapping.get("tags", ()))
         values["destinations"] = tuple(mapping.get("destinations", ()))
+        block = mapping.get("block")
+        values["block"] = Block.from_mapping(block) if block else None
         for name, shape in (("track", Track), ("identify", Identify), ("group", Group)):
             values[name] = _restored_calls(shape, mapping.get(name))
         consent = mapping.get("consent")
@@ -249,7 +342,7 @@ class Audience:
 
     def references(self) -> tuple[tuple[str, str], ...]:
         """Every place in the header that names a column, as (dotted path, column)."""
-        return tuple(_references(self))
+        return tuple(dict.fromkeys(_references(self)))
 
     def line(self, path: str) -> int | None:
         """The line of a dotted path in the header, or of what is around it."""
@@ -335,6 +428,8 @@ def _references(audience: Audience) -> Iterator[tuple[str, str]]:
     if audience.consent:
         named += [("consent.suppress_when", audience.consent.suppress_when)]
         named += _under("consent.categories", audience.consent.categories)
+    for block in (audience.block, *audience.blocks.values()):
+        named += block.references.items() if block else ()
     return ((path, column) for path, column in named if column is not None)
 
 

@@ -7,10 +7,12 @@ has no effect.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from tailrace.audience.audience import (
     Audience,
+    Calls,
     Consent,
     Field,
     Group,
@@ -20,8 +22,20 @@ from tailrace.audience.audience import (
     Payload,
     Track,
 )
-from tailrace.audience.yaml import Header, check, raise_all
+from tailrace.audience.blocks import (
+    DEFAULT_TYPE,
+    Block,
+    BlockTypes,
+    DefaultType,
+    Transformation,
+    refuse_unknown_names,
+)
+from tailrace.audience.yaml import Header, check, raise_all, suggest
 from tailrace.errors import HeaderInvalid, ModelError
+
+# The keys of a header that belong to a destination type, each with a block of its name.
+BLOCKS = ("salesforce", "webhook")
+CALLS = ("track", "identify", "group")
 
 PLAIN_EVENTS = ("Segment Entered", "Segment Exited")
 ENGAGE_EVENTS = ("Audience Entered", "Audience Exited")
@@ -31,8 +45,15 @@ RESERVED_PROPERTIES = frozenset({"audience_key", "previous"})
 RESERVED_CONTEXT = {"externalIds": "external_ids", "consent": "consent.categories"}
 
 
-def read_audience(header: Header, *, default_name: str) -> Audience:
+def read_audience(
+    header: Header, *, default_name: str, types: BlockTypes | None = None
+) -> Audience:
     """Make an audience of a header, and report all errors in it at once.
+
+    Args:
+        header: The header as it was written.
+        default_name: The audience's name if the header gives none.
+        types: The destination types of the project, which compile their blocks.
 
     Raises:
         HeaderInvalid: One thing is wrong; its file and line are given.
@@ -41,7 +62,6 @@ def read_audience(header: Header, *, default_name: str) -> Audience:
     raise_all(check(header, "audience"))
     values = {name: value for name, value in header.values.items() if value is not None}
     payload: Payload = values.get("payload", "plain")
-    destination = values.get("destination")
     audience = Audience(
         name=values.get("audience", default_name),
         description=values.get("description", ""),
@@ -62,13 +82,150 @@ def read_audience(header: Header, *, default_name: str) -> Audience:
         on_definition_change=values.get("on_definition_change"),
         on_mapping_change=values.get("on_mapping_change"),
         on_new_column=values.get("on_new_column"),
-        destination=destination if isinstance(destination, str) else None,
-        destinations=tuple(destination) if isinstance(destination, list) else (),
         file=header.file,
         header_lines={".".join(path): line for path, line in header.lines.items()},
     )
-    raise_all(list(_contradictions(audience)))
+    audience = _with_destinations(audience, header, values, types or DefaultType())
+    errors = list(_contradictions(audience))
+    for section in audience.calls:
+        # A transformation may give names that contradict each other.
+        errors += _contradictions(audience.for_destination(section))
+    raise_all(_distinct(errors))
     return audience
+
+
+def _distinct(errors: Sequence[ModelError]) -> list[ModelError]:
+    """Each error once: a block may be compiled for several destinations."""
+    flat = [entry for error in errors for entry in error.flattened()]
+    return list({(entry.line, entry.message): cast(ModelError, entry) for entry in flat}.values())
+
+
+def _with_destinations(
+    audience: Audience, header: Header, values: Mapping[str, Any], types: BlockTypes
+) -> Audience:
+    """The audience with its destinations, and what it becomes at each of them.
+
+    Raises:
+        HeaderInvalid: A destination's type has no block in the header, or a block is wrong.
+        SeveralModelErrors: Several of these.
+    """
+    errors: list[ModelError] = []
+    sections = _sections(header, values, types, errors)
+    transformations = {
+        name: Transformation(
+            drop=tuple(written.get("drop") or ()),
+            rename=written.get("rename") or {},
+            track=written.get("track") or {},
+        )
+        for name, written in (values.get("destinations") or {}).items()
+    }
+    for name in transformations:
+        if name not in sections:
+            message = f'destinations.{name}: the audience is not sent to "{name}"'
+            errors.append(
+                HeaderInvalid(
+                    suggest(message, name, sections),
+                    hint=f"It is sent to: {', '.join(sections)}",
+                    file=header.file,
+                    line=header.line(("destinations", name)),
+                )
+            )
+    blocks: dict[str, Block] = {}
+    calls: dict[str, Calls] = {}
+    for section, type_name in sections.items():
+        transformation = transformations.get(section, Transformation())
+        try:
+            if type_name != DEFAULT_TYPE:
+                blocks[section] = types.compile(type_name, header, section, transformation)
+            elif section in transformations:
+                calls[section] = _transformed(audience, header, section, transformation)
+        except ModelError as error:
+            errors.append(error)
+    raise_all(_distinct(errors))
+    names = tuple(sections)
+    one = names[0] if len(names) == 1 else None
+    return replace(
+        audience,
+        destination=None if one == DEFAULT_TYPE else one,
+        destinations=names if len(names) > 1 else (),
+        blocks=blocks,
+        calls=calls,
+    )
+
+
+def _sections(
+    header: Header, values: Mapping[str, Any], types: BlockTypes, errors: list[ModelError]
+) -> dict[str, str]:
+    """The sections that the audience goes to, each with its type."""
+    has_calls = any(values.get(name, False) is not False for name in CALLS)
+    blocks = [name for name in BLOCKS if name in values]
+    written = values.get("destination")
+    if written is None:
+        named = [*([DEFAULT_TYPE] if has_calls or not blocks else []), *blocks]
+    else:
+        named = [written] if isinstance(written, str) else list(written)
+    sections = {section: types.type_of(section) for section in named}
+    for place, (section, type_name) in enumerate(sections.items()):
+        has_block = has_calls if type_name == DEFAULT_TYPE else type_name in blocks
+        if has_block or not (has_calls or blocks):
+            continue
+        wanted = ", ".join(CALLS) if type_name == DEFAULT_TYPE else type_name
+        path = ("destination", str(place)) if isinstance(written, list) else ("destination",)
+        errors.append(
+            HeaderInvalid(
+                f"[destination.{section}] is of type {type_name}, and the header has no {wanted}",
+                hint=f"Add {wanted}: to the header, or set type under [destination.{section}].",
+                file=header.file,
+                line=header.line(path if written is not None else (section,)),
+            )
+        )
+    raise_all(errors)
+    return sections
+
+
+def _transformed(
+    audience: Audience, header: Header, section: str, transformation: Transformation
+) -> Calls:
+    """The calls of an audience as they go to one destination.
+
+    Raises:
+        HeaderInvalid: A transformation names what the calls do not have.
+    """
+    track, identify, group = audience.track, audience.identify, audience.group
+    names = [
+        *(track.properties if track else ()),
+        *(identify.traits if identify else ()),
+        *(group.traits if group else ()),
+    ]
+    refuse_unknown_names(header, section, transformation, names)
+    if transformation.track and track is None:
+        raise HeaderInvalid(
+            f"destinations.{section}.track: the header has no track",
+            file=header.file,
+            line=header.line(("destinations", section, "track")),
+        )
+    if track is not None:
+        defaults = ENGAGE_EVENTS if audience.payload == "engage" else PLAIN_EVENTS
+        events: dict[str, Any] = {
+            op: _event(name, getattr(track, op) or defaults[op == "exited"])
+            for op, name in transformation.track.items()
+        }
+        track = replace(track, properties=_renamed(track.properties, transformation), **events)
+    if identify is not None:
+        identify = replace(identify, traits=_renamed(identify.traits, transformation))
+    if group is not None:
+        group = replace(group, traits=_renamed(group.traits, transformation))
+    return Calls(track=track, identify=identify, group=group)
+
+
+def _renamed(mapped: Mapping[str, Field], transformation: Transformation) -> dict[str, Field]:
+    """The mapping without the dropped names, under the new ones, sorted by name."""
+    renamed = {
+        transformation.rename.get(name, name): field
+        for name, field in mapped.items()
+        if name not in transformation.drop
+    }
+    return {name: renamed[name] for name in sorted(renamed)}
 
 
 def _track(written: Any, payload: Payload) -> Track | None:
@@ -177,8 +334,10 @@ def _contradictions(audience: Audience) -> Iterator[ModelError]:
 def _about_calls(audience: Audience) -> Iterator[tuple[str, str, str]]:
     track, identify = audience.track, audience.identify
     if not (track or identify or audience.group):
-        yield "key", "The audience sends nothing", "Add track: true, or identify: or group:."
-    elif not (audience.identity_column):
+        if not (audience.blocks or audience.block):
+            hint = "Add track: true, or identify:, group: or webhook:."
+            yield "key", "The audience sends nothing", hint
+    elif not (audience.user_id or audience.anonymous_id):
         yield (
             "key",
             "Neither user_id nor anonymous_id is there, and Segment takes no call without one",

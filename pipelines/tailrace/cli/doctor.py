@@ -90,9 +90,9 @@ def _failed(name: str, error: TailraceError) -> Iterator[Check]:
 
 
 def _models(project: ProjectConfig, objects: tuple[str, ...]) -> Iterator[Check]:
-    from tailrace.models.loader import load_models
+    from tailrace.destinations.registry import project_models
 
-    models = load_models(project.models_folder, objects=objects)
+    models = project_models(project)
     errors = {id(error): error for broken in models.broken.values() for error in broken.errors}
     for error in errors.values():
         yield from _failed("models", error)
@@ -205,11 +205,11 @@ def _duration(seconds: float) -> str:
 
 
 def _columns_read(project: ProjectConfig) -> dict[str, dict[str, tuple[str, ...]]]:
+    from tailrace.destinations.registry import project_models
     from tailrace.models.lineage import columns_read
-    from tailrace.models.loader import load_models
 
     # The check of the models reports the files that cannot be read.
-    return columns_read(load_models(project.models_folder))
+    return columns_read(project_models(project))
 
 
 def _segment(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
@@ -222,9 +222,9 @@ def _segment(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
 
 
 def _destinations(project: ProjectConfig) -> list[str]:
-    from tailrace.models.loader import load_models
+    from tailrace.destinations.registry import project_models
 
-    models = load_models(project.models_folder, objects=project.salesforce().objects)
+    models = project_models(project)
     audiences = [model.audience for model in models.audiences() if model.audience]
     audiences += [broken.audience for broken in models.broken.values() if broken.audience]
     syncs = [sync for audience in audiences for sync in audience.syncs()]

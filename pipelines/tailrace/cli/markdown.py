@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tailrace.cli import escape
-from tailrace.cli.text import Output, called, changes_of, left_over, reasons_of, size_of, summary
+from tailrace.cli.summary import summary
+from tailrace.cli.text import Output, called, changes_of, left_over, reasons_of, size_of
 
 MARKDOWN_BYTES_MAX = 64_000
 DETAILS_MAX = 50

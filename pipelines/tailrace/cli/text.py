@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from tailrace.cli.summary import counted, summary
 from tailrace.cli.table import Line, Table, table_lines, wrapped
 
 Output = Mapping[str, Any]
@@ -523,33 +524,6 @@ def reasons_of(audience: Output) -> str:
     )
 
 
-def summary(result: Output) -> str:
-    """What was sent, or would be, in a sentence."""
-    segment, audiences = result.get("segment", {}), result["audiences"]
-    calls, batches = segment.get("calls", 0), segment.get("batches", 0)
-    work = f"{counted(calls, 'call')} in {counted(batches, 'batch')}"
-    if result["command"] == "plan":
-        if not calls:
-            return "Nothing else to send." if result.get("unfinished") else "Nothing to send."
-        used = result.get("salesforce", {}).get("calls", 0)
-        cost = f" The last extract used {counted(used, 'Salesforce API call')}." if used else ""
-        new = segment.get("new_users", 0)
-        users = counted(new, "user")
-        to = f", for up to {users} new to this source (may count towards MTU)" if new else ""
-        drain = f"about {segment.get('seconds', 0):,.1f} s"
-        return f"Would send Segment {work}, {drain}{to}.{cost} Nothing was sent."
-    if any(entry["status"] == "failed" for entry in audiences):
-        return "Not finished: see the errors. The next run sends the rest."
-    if not calls and (result["errors"] or any(entry["held"] for entry in audiences)):
-        return "Nothing was sent."
-    rejected = sum(entry["rejected"] for entry in audiences)
-    rows = f" Rejected: {counted(rejected, 'row')}; see: tailrace rejected" if rejected else ""
-    if not calls:
-        return rows.strip() or "Nothing to send: Segment is up to date."
-    # Batches and seconds are the plan's: of what an earlier run had planned it knows none.
-    return f"Segment acknowledged {work if batches else counted(calls, 'call')}.{rows}"
-
-
 def number(value: Any) -> str:
     """1204 as `1,204`; an empty text for None; a share or a word as it is.
 
@@ -559,16 +533,6 @@ def number(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def counted(count: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "batch"), counted(2_000, "batch")
-    ('1 batch', '2,000 batches')
-    """
-    ending = "" if count == 1 else "es" if noun.endswith("ch") else "s"
-    return f"{count:,} {noun}{ending}"
 
 
 def to_second(value: Any) -> str:

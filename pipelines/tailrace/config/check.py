@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
 
 from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig
@@ -30,19 +29,17 @@ DRIVERS = {
 }
 
 
-def check_settings(project: ProjectConfig, *, destinations: Iterable[str]) -> None:
+def check_settings(project: ProjectConfig) -> None:
     """Check the type and range of every setting and the name of the warehouse.
 
-    Credentials are not asked for: a pull request's checks have none.
+    The sections of destinations are checked by their types. Credentials are not asked for: a pull
+    request's checks have none.
 
     Raises:
         ConfigurationError: A setting is wrong; it names the file and the key.
     """
     project.salesforce()
     project.alerts()
-    for name in destinations:
-        if project.destination_type(name) == "segment":
-            project.segment_limits(name)
     check_warehouse(project.settings.warehouse)
     if project.settings.warehouse == "duckdb":
         # Raises if the setting names no file.

@@ -22,13 +22,14 @@ from urllib.parse import SplitResult, urlsplit
 
 from tailrace.config.convert import convert
 from tailrace.config.sections import (
-    did_you_mean as did_you_mean,
-)
-from tailrace.config.sections import (
+    RECEIVERS,
     refuse_unknown_keys,
     refuse_unknown_sections,
     refuse_unused_destinations,
     table_of,
+)
+from tailrace.config.sections import (
+    did_you_mean as did_you_mean,
 )
 from tailrace.config.settings import (
     AlertSettings,
@@ -163,9 +164,38 @@ class ProjectConfig:
         return found
 
     def destination_type(self, destination: str) -> str:
-        """`type` of `[destination.NAME]`; `segment` if it is not set."""
+        """`type` of `[destination.NAME]`.
+
+        If it is not set: the type that the section is named after, else `segment`.
+        """
         entry = self._lookup(f"destination.{destination}", "type")
-        return str(entry[0]) if entry is not None else "segment"
+        if entry is not None:
+            return str(entry[0])
+        return destination if destination in RECEIVERS else RECEIVERS[0]
+
+    def destination(self, destination: str, shape: type[S], *, secrets: bool = True) -> S:
+        """The section `[destination.NAME]` as the settings of its type.
+
+        Args:
+            destination: The name of the section.
+            shape: The dataclass with the settings of the type.
+            secrets: Read the secrets too. Plans need the limits and no secrets.
+
+        Raises:
+            UnknownConfigKey: There is no such section, or it has a key that nothing reads.
+            MissingCredential: A required secret is missing.
+        """
+        section = f"destination.{destination}"
+        if section not in SECTIONS:
+            if secrets:
+                self._require_section(section)
+            refuse_unknown_keys(self.layers, self.environ, {section: shape})
+        return self._section(section, shape, secrets=secrets)
+
+    def place_of(self, section: str, key: str) -> str | None:
+        """The file or environment variable that sets a key; None if nothing does."""
+        entry = self._lookup(section, key)
+        return None if entry is None else entry[1]
 
     def segment(self, destination: str = "segment") -> SegmentSettings:
         """`[destination.segment]`, or another Segment source by its name.
@@ -175,21 +205,14 @@ class ProjectConfig:
             MissingCredential: There is no write key.
             InsecureHost: The host is http:// and not on this machine.
         """
-        section = f"destination.{destination}"
-        if section not in SECTIONS:
-            self._require_section(section)
-            refuse_unknown_keys(self.layers, self.environ, {section: SegmentSettings})
-        settings = self._section(section, SegmentSettings)
-        require_tls(settings.host, f"{section}.host")
+        settings = self.destination(destination, SegmentSettings)
+        require_tls(settings.host, f"destination.{destination}.host")
         return settings
 
     def segment_limits(self, destination: str = "segment") -> SegmentSettings:
         """The same without credentials: a plan reads limits and needs no write key."""
-        section = f"destination.{destination}"
-        if section not in SECTIONS:
-            refuse_unknown_keys(self.layers, self.environ, {section: SegmentSettings})
-        settings = self._section(section, SegmentSettings, secrets=False)
-        require_tls(settings.host, f"{section}.host")
+        settings = self.destination(destination, SegmentSettings, secrets=False)
+        require_tls(settings.host, f"destination.{destination}.host")
         return settings
 
     def refuse_unused_destinations(self, used: Iterable[str], *, exempt: str | None = None) -> None:
@@ -214,8 +237,8 @@ class ProjectConfig:
             known = {key for _, layer in self.layers for key in table_of(layer, parent)}
             raise UnknownConfigKey(
                 f"[{section}] is not configured.{did_you_mean(name, known)}",
-                hint=f"Put its write_key under [{section}] in .dlt/secrets.toml, and what else "
-                "differs in .dlt/config.toml.",
+                hint=f"Put its settings under [{section}] in .dlt/config.toml, and its secrets, "
+                "such as write_key, in .dlt/secrets.toml.",
             )
 
     def dlt_context(self) -> AbstractContextManager[None]:

@@ -47,6 +47,8 @@ DESTINATIONS_OF_DLT = frozenset(
         *("credentials", "create_indexes", "replace_strategy", "type"),
     }
 )
+# The destination types. A section with one of these names and no `type` has that type; others have
+# the first one.
 RECEIVERS = ("segment", "salesforce", "webhook")
 # Without one of these, nothing can be sent to a destination.
 CREDENTIAL_KEYS = frozenset({"type", "write_key", "url", "credentials"})

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from tailrace.config.settings import BatchLimits
 from tailrace.destinations.messages import MemberMessages, Message
 
-# Bytes that a request adds around its messages, at most. Segment's are `{"batch":[`, `sentAt` and
-# the write key.
+# Bytes that a request adds around its messages, at most: brackets, a time, a key of the account.
 REQUEST_OVERHEAD_BYTES = 256
 # Transitions without messages add no bytes, so that their number is limited too.
 BATCH_MEMBERS_MAX = 10_000
@@ -90,6 +89,7 @@ class _OpenBatch:
         self.members: list[MemberMessages] = []
         self._messages = 0
         self._bytes = REQUEST_OVERHEAD_BYTES
+        self._route = ""
         self._user: str | None = None
         self._user_starts_at = 0
 
@@ -104,6 +104,10 @@ class _OpenBatch:
             count > limits.messages_max or size > limits.bytes_max or members >= BATCH_MEMBERS_MAX
         ):
             return False
+        if messages and messages[0].route != self._route:
+            if self._messages:
+                return False
+            self._route = messages[0].route
         if user != self._user and messages:
             self._user = user
             self._user_starts_at = members

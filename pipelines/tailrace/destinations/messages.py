@@ -42,12 +42,14 @@ class Message(NamedTuple):
         kind: The destination's name for it, for example `track`.
         body: The JSON as it is sent, without a trailing newline.
         event: The event name, for messages that have one.
+        route: Where and how it is sent. Messages of different routes are never in one request.
     """
 
     kind: str
     message_id: str
     body: bytes
     event: str = ""
+    route: str = ""
 
 
 class MemberMessages(NamedTuple):

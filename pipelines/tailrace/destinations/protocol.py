@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Protocol
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import Block, Transformation
+from tailrace.audience.yaml import Header
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SendLimits
@@ -33,7 +34,7 @@ class Connection(Protocol):
 
     Attributes:
         name: The host name, for messages.
-        section: The section of the configuration, for example `destination.segment`.
+        section: The section of the configuration, for example `destination.eu`.
         address_key: The setting that holds the address, for hints.
         clock_offset_seconds: How far this machine's clock is ahead of the receiver's; None until
             an answer has shown it.
@@ -71,10 +72,13 @@ class Connection(Protocol):
 class MessageTemplates:
     """The messages of an audience as templates that the warehouse fills in.
 
-    `lists` holds the columns of each template, labelled with the text before them; `ends` holds
-    the text after the last column, or None for a message that is not sent.
+    `statement` is the statement of `sql/` that fills them in. Its rows have the number, whether it
+    was rendered, the operation, the user, the hash key, and the content of each of the mapper's
+    `message_kinds`. `lists` holds the columns of each template, labelled with the text before them;
+    `ends` holds the text after the last column, or None for a message that is not sent.
     """
 
+    statement: str
     identity: Column
     lists: Mapping[str, tuple[Column, ...]]
     ends: Mapping[str, str | bool | None]
@@ -92,6 +96,31 @@ class ValueWarning:
     hint: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TransitionFacts:
+    """What decides how many messages a transition has.
+
+    Attributes:
+        op: entered, changed or exited.
+        reason: Why; `initial` for the first delivery.
+        changed: The groups of `Audience.column_groups` in which a value changed.
+        no_previous: The old values are unknown, so that every message is sent.
+        moved: The user changed.
+        leaves: The old user of a moved member gets an exit.
+        stays: An exit of a user who remains a member through another row.
+        complete: All of `Audience.condition_columns` have a value.
+    """
+
+    op: str
+    reason: str
+    changed: frozenset[str] = frozenset()
+    no_previous: bool = False
+    moved: bool = False
+    leaves: bool = True
+    stays: bool = False
+    complete: bool = True
+
+
 class MessageMapper(Protocol):
     """The compiled header of one audience.
 
@@ -99,41 +128,21 @@ class MessageMapper(Protocol):
         sends_own_time: Messages carry times from the rows, so that a wrong clock would shift them.
         message_kinds: The kinds of messages in the order in which a transition sends them.
         message_bytes_max: The largest message that may be sent.
+        batch_messages_max: The most messages in a request, if less than the destination's limit.
     """
 
     audience: Audience
     sends_own_time: bool
     message_kinds: tuple[str, ...]
     message_bytes_max: int
+    batch_messages_max: int | None
 
     def messages(self, transition: Transition) -> tuple[list[Message], list[Refusal], str]:
         """The messages of a transition, or why it has none, and the user that receives them."""
         ...
 
-    def message_counts(
-        self,
-        op: str,
-        reason: str,
-        *,
-        track_changed: bool = True,
-        identify_changed: bool = True,
-        group_changed: bool = True,
-        consent_changed: bool = False,
-        moved: bool = False,
-        leaves: bool = True,
-        stays: bool = False,
-        grouped: bool = True,
-    ) -> Mapping[str, int]:
-        """How many messages of each kind a transition has, without building them.
-
-        Args:
-            track_changed: One of the audience's `track_columns` changed; likewise the columns of
-                identify, group and consent.
-            moved: The user changed.
-            leaves: The old user of a moved member gets an exit.
-            stays: An exit of a user who remains a member through another row.
-            grouped: The row has a group.
-        """
+    def message_counts(self, facts: TransitionFacts) -> Mapping[str, int]:
+        """How many messages of each kind a transition has, without building them."""
         ...
 
     def templates(
@@ -183,8 +192,10 @@ class Receipt:
     Attributes:
         missing: Acknowledged messages that it has not received, by kind and event name.
         dropped: Messages that it dropped after the acknowledgement, by reason.
+        place: Where a person can look it up.
     """
 
+    place: str
     missing: Mapping[tuple[str, str], int]
     dropped: Mapping[str, int]
 
@@ -207,9 +218,31 @@ class DestinationSettings(Protocol):
 
 
 class DestinationType(Protocol):
-    """One kind of receiver, the value of `type` in a destination's section."""
+    """One kind of receiver, the value of `type` in a destination's section.
+
+    Attributes:
+        name: The value of `type`, and the name of its block in headers.
+        label: What messages for people call the receiver.
+        message_kinds: The kinds of messages in the order in which a transition sends them.
+    """
 
     name: str
+    label: str
+    message_kinds: tuple[str, ...]
+
+    def compile_block(self, header: Header, section: str, transformation: Transformation) -> Block:
+        """Compile its block of a header, whose JSON Schema has been checked.
+
+        Args:
+            header: The header with the lines of its values.
+            section: The name of the destination's section.
+            transformation: What the header says under `destinations:` about it.
+
+        Raises:
+            HeaderInvalid: Something in the block is wrong; with file and line.
+            SeveralModelErrors: Several things are.
+        """
+        ...
 
     def settings(self, project: ProjectConfig, destination: str) -> DestinationSettings:
         """The section `[destination.NAME]`.
@@ -220,7 +253,7 @@ class DestinationType(Protocol):
         """
         ...
 
-    def project_rules(self, file: Path) -> Any:
+    def project_rules(self, project: ProjectConfig) -> Any:
         """Rules of the project that every message has to follow, such as a tracking plan."""
         ...
 

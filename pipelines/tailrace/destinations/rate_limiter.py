@@ -28,7 +28,7 @@ class Stopped(Exception):
 def backoff_seconds(retry: int, random_source: random.Random) -> float:
     """The pause before a retry, numbered from 1: 0, 0.5, 1, 2 … 60 s, plus up to 10 % jitter.
 
-    These are the pauses of Segment's own libraries (segment-analytics-python 2.4.0, consumer.py).
+    The pauses are those of analytics-python 2.4.0, consumer.py.
     """
     if retry <= 1:
         return 0.0

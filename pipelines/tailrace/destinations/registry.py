@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from tailrace.audience.blocks import DEFAULT_TYPE, Block, Transformation
+from tailrace.audience.yaml import Header
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.protocol import DestinationType
 from tailrace.errors import InvalidConfigValue
-
-DEFAULT_TYPE = "segment"
+from tailrace.models.loader import Models, load_models
 
 
 def _segment() -> DestinationType:
@@ -42,3 +43,45 @@ def type_of(project: ProjectConfig, destination: str) -> DestinationType:
         InvalidConfigValue: The section has an unknown type.
     """
     return destination_type(project.destination_type(destination))
+
+
+class ProjectTypes:
+    """The destination types of a project, for its headers; implements `BlockTypes`."""
+
+    def __init__(self, project: ProjectConfig) -> None:
+        self._project = project
+
+    def type_of(self, section: str) -> str:
+        """The type of a section.
+
+        Raises:
+            InvalidConfigValue: The section has an unknown type.
+        """
+        return type_of(self._project, section).name
+
+    def compile(
+        self, type_name: str, header: Header, section: str, transformation: Transformation
+    ) -> Block:
+        """See `DestinationType.compile_block`."""
+        return destination_type(type_name).compile_block(header, section, transformation)
+
+
+def project_models(project: ProjectConfig) -> Models:
+    """The models of a project; errors of files are in `broken`, see `load_models`."""
+    objects = project.salesforce().objects
+    return load_models(project.models_folder, objects=objects, types=ProjectTypes(project))
+
+
+def check_destinations(project: ProjectConfig, names: Iterable[str]) -> None:
+    """Check the sections of destinations and the rules of their types, without credentials.
+
+    Raises:
+        ConfigurationError: A setting or a rule is wrong.
+    """
+    kinds = {DEFAULT_TYPE: destination_type()}
+    for name in tuple(names) or (DEFAULT_TYPE,):
+        kind = type_of(project, name)
+        kind.limits(project, name)
+        kinds[kind.name] = kind
+    for kind in kinds.values():
+        kind.project_rules(project)

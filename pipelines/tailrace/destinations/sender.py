@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from typing import Self
 
@@ -69,9 +70,18 @@ class Sender:
         """Check the credentials before anything is sent; see `Connection.check`."""
         self.connection.check()
 
-    def batches(self, members: Iterable[MemberMessages]) -> Iterator[Batch]:
-        """Cut a stream of transitions into batches within the limits."""
-        return batches(members, self._limits.batch)
+    def batches(
+        self, members: Iterable[MemberMessages], *, messages_max: int | None = None
+    ) -> Iterator[Batch]:
+        """Cut a stream of transitions into batches within the limits.
+
+        Args:
+            messages_max: A lower limit of the messages in a request, for this stream.
+        """
+        limits = self._limits.batch
+        if messages_max is not None:
+            limits = replace(limits, messages_max=min(messages_max, limits.messages_max))
+        return batches(members, limits)
 
     def flow(self, batches: Iterable[Batch], *, own_time: bool = False) -> Flow:
         """Start to deliver batches; see `Flow`.

@@ -1,7 +1,7 @@
 """What the ledger keeps of a message that was refused: its shape, with every value masked.
 
-Names that the header or Segment's spec gives stay readable. What else is a name came from the
-data, as the keys of a map do, and is masked like a value.
+Names that the header or the destination's format gives stay readable. What else is a name came from
+the data, as the keys of a map do, and is masked like a value.
 """
 
 from __future__ import annotations
@@ -41,19 +41,22 @@ class Masker:
         named |= {step for name in constants for step in (name, *name.split("."))}
         named |= {audience.name, (identify and identify.membership_trait) or audience.name}
         named |= {*audience.context, *audience.integrations, *audience.mapped_columns}
-        self._names = frozenset({*named, *SPEC_NAMES.split(), *audience.key, "Salesforce"})
+        block = audience.block
+        # A block's own format says whose values come from the header.
+        self._plain_names = PLAIN_NAMES if block is None else block.plain_names
+        spec_names = SPEC_NAMES.split() if block is None else block.names
+        self._names = frozenset({*named, *spec_names, *audience.key, "Salesforce"})
 
     def message(self, body: bytes) -> str:
         """A refused message."""
         message = orjson.loads(body)
         masked = self._masked(message)
-        return _written(
-            {**masked, **{name: message[name] for name in PLAIN_NAMES if name in message}}
-        )
+        plain = {name: message[name] for name in self._plain_names if name in message}
+        return _written({**masked, **plain}, plain)
 
     def row(self, kind: str, values: Mapping[str, Any]) -> str:
         """A row from which no message could be built."""
-        return _written({"type": kind, "row": self._masked(dict(values))})
+        return _written({"type": kind, "row": self._masked(dict(values))}, {"type": kind})
 
     def _masked(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -69,9 +72,9 @@ class Masker:
         return name if name in self._names else mask_sample(name) or "null"
 
 
-def _written(document: Mapping[str, Any]) -> str:
+def _written(document: Mapping[str, Any], plain: Mapping[str, Any]) -> str:
+    """A masked message as JSON; of one that is too large, only its plain values and its size."""
     text = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
     if len(text) > PAYLOAD_BYTES_MAX:
-        kept = {name: document[name] for name in PLAIN_NAMES if name in document}
-        text = orjson.dumps({**kept, "bytes": len(text)})
+        text = orjson.dumps({**plain, "bytes": len(text)})
     return text.decode()

@@ -20,7 +20,7 @@ from tailrace.models.file import NAME_HINT, is_name
 from tailrace.warehouse.connection import open_warehouse
 from tailrace.warehouse.statements import Binding, TableName
 
-# Segment drops a messageId that it took in the last 24 hours.
+# A receiver may drop a message id that it took in the last 24 hours.
 REMEMBERED_HOURS = 24
 
 
@@ -81,7 +81,7 @@ def purge(
     """
     now = clock.now()
     before = now - older_than
-    # With a tombstone, a member that returns gets a messageId that Segment has not seen.
+    # With a tombstone, a member that returns gets a message id that the receiver has not seen.
     left_before = min(before, now - timedelta(hours=REMEMBERED_HOURS))
     with _locked(project, "purge", clock=clock) as ledger:
         forgotten = _purge(ledger, before=before, left_before=left_before, dry_run=dry_run)

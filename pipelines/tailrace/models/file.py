@@ -11,6 +11,7 @@ from typing import Literal
 from sqlglot import exp
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import BlockTypes
 from tailrace.audience.header import read_audience
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
@@ -93,8 +94,13 @@ def _spoken(path: Path, folder: Path) -> str:
     return (Path(folder.name) / path.relative_to(folder)).as_posix()
 
 
-def read_model(path: Path, folder: Path) -> Model:
+def read_model(path: Path, folder: Path, *, types: BlockTypes | None = None) -> Model:
     """Read one SQL file and its header; what it reads from is not looked at yet.
+
+    Args:
+        path: The file.
+        folder: The project's `models/`.
+        types: The destination types of the project; see `read_audience`.
 
     Raises:
         ModelError: One thing is wrong; its file and line are given.
@@ -111,7 +117,7 @@ def read_model(path: Path, folder: Path) -> Model:
     errors: list[ModelError] = []
     audience: Audience | None = None
     try:
-        audience = _audience(header, path, file, in_audiences=in_audiences)
+        audience = _audience(header, path, file, in_audiences=in_audiences, types=types)
     except ModelError as error:
         errors.append(error)
     values = header.values if header else {}
@@ -147,14 +153,16 @@ def read_model(path: Path, folder: Path) -> Model:
     )
 
 
-def read_broken_audience(path: Path, folder: Path) -> Audience | None:
+def read_broken_audience(
+    path: Path, folder: Path, *, types: BlockTypes | None = None
+) -> Audience | None:
     """The audience in a file whose SQL cannot be read; None if its header cannot be read either."""
     file = _spoken(path, folder)
     try:
         taken = split(path.read_text(encoding="utf-8-sig"), file=file)
         header = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
         in_audiences = AUDIENCES_FOLDER in path.relative_to(folder).parts[:-1]
-        return _audience(header, path, file, in_audiences=in_audiences)
+        return _audience(header, path, file, in_audiences=in_audiences, types=types)
     except (ModelError, UnicodeDecodeError):
         return None
 
@@ -227,7 +235,12 @@ def _unseen_tables(query: exp.Query, sql: str, file: str) -> Iterator[ModelError
 
 
 def _audience(
-    header: Header | None, path: Path, file: str, *, in_audiences: bool
+    header: Header | None,
+    path: Path,
+    file: str,
+    *,
+    in_audiences: bool,
+    types: BlockTypes | None,
 ) -> Audience | None:
     """The audience that the header describes, or None for another model's header."""
     if header is None:
@@ -241,7 +254,7 @@ def _audience(
         )
     own_keys = set(schema("audience")["properties"]) - set(schema("model")["properties"])
     if in_audiences or own_keys & set(header.values):
-        return read_audience(header, default_name=path.stem)
+        return read_audience(header, default_name=path.stem, types=types)
     raise_all(check(header, "model"))
     return None
 

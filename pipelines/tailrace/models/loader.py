@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlglot import exp
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import BlockTypes
 from tailrace.audience.yaml import raise_all, suggest
 from tailrace.errors import (
     HeaderInvalid,
@@ -186,26 +187,32 @@ def landed_name(object_name: str) -> str:
     return name.lower()
 
 
-def read_models(folder: Path, *, objects: Sequence[str] | None = None) -> Models:
+def read_models(
+    folder: Path, *, objects: Sequence[str] | None = None, types: BlockTypes | None = None
+) -> Models:
     """Read every model under a folder and check all that can be known without a warehouse.
 
     Args:
         folder: The project's `models/`.
         objects: The Salesforce objects that are extracted; given, a table that none of them
             lands in is an error.
+        types: The destination types of the project. Without them, every destination has the
+            default type.
 
     Raises:
         ModelError: One thing is wrong; its file and line are given.
         SeveralModelErrors: Several things are; all of them are given.
     """
-    models = load_models(folder, objects=objects)
+    models = load_models(folder, objects=objects, types=types)
     # A model that reads a broken one has its errors as well; each is raised once.
     errors = {id(error): error for broken in models.broken.values() for error in broken.errors}
     raise_all(list(errors.values()))
     return models
 
 
-def load_models(folder: Path, *, objects: Sequence[str] | None = None) -> Models:
+def load_models(
+    folder: Path, *, objects: Sequence[str] | None = None, types: BlockTypes | None = None
+) -> Models:
     """Read every model under a folder, as `read_models`, and keep the errors in `broken`."""
     paths, file_errors = sql_files(folder)
     errors: dict[str, list[ModelError]] = {}
@@ -216,9 +223,9 @@ def load_models(folder: Path, *, objects: Sequence[str] | None = None) -> Models
     unreadable: set[str] = set()
     for path in paths:
         try:
-            model = read_model(path, folder)
+            model = read_model(path, folder, types=types)
         except ModelError as error:
-            audience = read_broken_audience(path, folder)
+            audience = read_broken_audience(path, folder, types=types)
             name = audience.name if audience else declared_name(path)
             errors.setdefault(name, []).append(error)
             unreadable |= {name, path.stem}

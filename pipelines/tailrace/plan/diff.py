@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import MESSAGE_KINDS_MAX
+from tailrace.destinations.protocol import TransitionFacts
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
@@ -22,6 +24,8 @@ from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, s
 from tailrace.warehouse.statements import Binding, Column, TableName
 
 BAD_KEY_SAMPLES_MAX = 3
+# The lists of `plan/summary` that hold the columns of each kind of message.
+COLUMN_GROUPS = tuple(f"group_{number}" for number in range(1, MESSAGE_KINDS_MAX + 1))
 
 # Distinct values that collide in DuckDB's hash(): NULL, an empty list and a struct of NULLs; and a
 # 128-bit number and the one with its halves swapped, such as 0 and -1. A list of plain values is
@@ -42,23 +46,45 @@ _TEMPORARY_TABLES = {
 }
 
 
-class TransitionGroup(NamedTuple):
-    """Members whose transitions make the same messages; the fields of `plan/summary` in order."""
+@dataclass(frozen=True, kw_only=True)
+class TransitionGroup:
+    """Members whose transitions make the same messages."""
 
-    op: str
-    reason: str
+    facts: TransitionFacts
     send: bool
-    stays: bool
-    track_changed: bool
-    identify_changed: bool
-    group_changed: bool
-    consent_changed: bool
-    user_changed: bool
-    had_user: bool
-    has_group: bool
     is_new: bool
     has_id: bool
     members: int
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any], column_groups: Sequence[str]) -> TransitionGroup:
+        """The group of a row of `plan/summary`.
+
+        Args:
+            row: The row.
+            column_groups: The names of `Audience.column_groups`, in their order.
+        """
+        op, reason, send, stays, no_previous, *more = row
+        changed, (user_changed, had_user, complete, is_new, has_id, members) = more[:-6], more[-6:]
+        facts = TransitionFacts(
+            op=op,
+            reason=reason,
+            changed=frozenset(
+                name for name, flag in zip(column_groups, changed, strict=False) if flag
+            ),
+            no_previous=bool(no_previous),
+            moved=bool(user_changed),
+            leaves=bool(had_user),
+            stays=bool(stays),
+            complete=bool(complete),
+        )
+        return cls(
+            facts=facts,
+            send=bool(send),
+            is_new=bool(is_new),
+            has_id=bool(has_id),
+            members=int(members),
+        )
 
 
 class BadKey(NamedTuple):
@@ -228,7 +254,7 @@ class _Comparison:
             shared_message_ids=shared,
             shared_message_id_keys=shared_keys,
             groups=tuple(
-                TransitionGroup._make(row)
+                TransitionGroup.from_row(row, tuple(self.request.audience.column_groups))
                 for row in self._run("summary", first_version=self.first_version)
             ),
             schema_change=self.schema_change,
@@ -301,8 +327,8 @@ class _Comparison:
 
         compared = among(audience.compared_columns)
         recorded = tuple(column for column in compared if column.name not in new)
-        group_id = audience.group.group_id if audience.group else None
-        message_id = audience.track.message_id if audience.track else None
+        groups = tuple(map(among, audience.column_groups.values()))
+        message_id = audience.message_id_column
         return {
             **shape.lists,
             "recorded_columns": tuple(c for c in shape.columns if c.name not in new),
@@ -313,14 +339,10 @@ class _Comparison:
             "accepted_columns": tuple(c for c in shape.columns if c.name in new - unsent),
             "unsent_columns": tuple(c for c in shape.columns if c.name in unsent),
             "resend_columns": tuple(c for c in compared if c.name in unsent),
-            "track": among(audience.track_columns),
-            "identify": among(audience.identify_columns),
-            "grouped": among(audience.group_columns),
-            "consent": among(
-                tuple(audience.consent.categories.values()) if audience.consent else ()
-            ),
+            **dict.fromkeys(COLUMN_GROUPS, ()),
+            **dict(zip(COLUMN_GROUPS, groups, strict=False)),
+            "conditions": among(audience.condition_columns),
             "identity": among((audience.identity_column,)),
-            "group_id": among((group_id,)),
             "ids": tuple(
                 column
                 for column in (*shape.keys, *shape.columns)
@@ -408,10 +430,10 @@ class _Comparison:
         Returns:
             Their number, and a few of their keys.
         """
-        track = self.request.audience.track
-        if track is None or track.message_id is None or (track.entered or track.changed) is None:
+        audience = self.request.audience
+        if audience.message_id_column is None:
             return 0, ()
-        if track.initial == "skip" and self.request.delivered is None:
+        if audience.skips_initial and self.request.delivered is None:
             return 0, ()
         self._run("shared_message_ids")
         ((shared,),) = self._run("count_shared_message_ids")

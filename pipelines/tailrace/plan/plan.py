@@ -7,13 +7,13 @@ which wait in temporary tables of the warehouse session.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import DEFAULT_TYPE
 from tailrace.destinations.batching import REQUEST_OVERHEAD_BYTES
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import destination_type
@@ -53,6 +53,7 @@ class AudiencePlan:
     exited: int = 0
     by_reason: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     calls: Mapping[str, int] = field(default_factory=dict)
+    batch_messages_max: int | None = None
     new_users: int = 0
     bytes_per_call: float = 0.0
     rejected_before: int = 0
@@ -92,7 +93,7 @@ class AudiencePlan:
         row. `silent` are changes, exits included, that are recorded without being sent.
         """
         diff = self.diff
-        identified = self.audience.identity_column is not None
+        identified = bool(self.audience.user_id or self.audience.anonymous_id)
         return {
             "rows": diff.rows_seen + self.suppressed,
             "null_keys": diff.null_keys,
@@ -101,7 +102,7 @@ class AudiencePlan:
             "without_id": sum(
                 group.members
                 for group in diff.groups
-                if identified and group.send and not group.has_id and group.op != "exited"
+                if identified and group.send and not group.has_id and group.facts.op != "exited"
             ),
             "shared_message_ids": diff.shared_message_ids,
             "silent": sum(group.members for group in diff.groups if not group.send),
@@ -183,7 +184,9 @@ class AudienceFailure:
             "quarantined": 0,
             "by_reason": {},
             "guards": [],
-            "calls": {"identify": 0, "group": 0, "track": 0},
+            "calls": dict.fromkeys(
+                destination_type(self.audience.destination_type).message_kinds, 0
+            ),
             "new_users": 0,
             "rejected_before": 0,
             "definition_changed": False,
@@ -252,26 +255,42 @@ class Plan:
             return self.failure_exit_code
         return 3 if any(audience.status == "held" for audience in self.audiences) else 0
 
-    def segment(self) -> dict[str, Any]:
-        """Messages, batches and seconds to send them, of the audiences that are not held.
+    def totals(self) -> dict[str, Any]:
+        """Messages, batches and seconds of the destinations of the default type together.
 
         Destinations are sent to in parallel: the time is that of the slowest.
         """
-        sending = [audience for audience in self.audiences if audience.status == "ok"]
-        calls: Counter[str] = Counter()
-        for audience in sending:
-            calls[audience.destination] += sum(audience.calls.values())
-        rates = {
-            name: settings.send_limits().messages_per_second_max
-            for name, settings in self.destinations.items()
-        }
-        seconds = [n / rates[name] for name, n in calls.items() if rates.get(name)]
+        default = [t for t in self.by_destination().values() if t["type"] == DEFAULT_TYPE]
         return {
-            "calls": calls.total(),
-            "batches": sum(self._batches(audience) for audience in sending),
-            "seconds": round(max(seconds, default=0.0), 1),
+            "calls": sum(total["calls"] for total in default),
+            "batches": sum(total["batches"] for total in default),
+            "seconds": max((total["seconds"] for total in default), default=0.0),
             "new_users": self.new_users,
         }
+
+    def by_destination(self) -> dict[str, dict[str, Any]]:
+        """Messages, batches and seconds to send them, of the audiences that are not held."""
+        totals: dict[str, dict[str, Any]] = {}
+        for plan in self.audiences:
+            start = {"type": plan.audience.destination_type, "calls": 0, "batches": 0}
+            total = totals.setdefault(plan.destination, start)
+            if plan.status == "ok":
+                total["calls"] += sum(plan.calls.values())
+                total["batches"] += self._batches(plan)
+        for name, total in totals.items():
+            total["seconds"] = round(self._seconds(name, total["calls"], total["batches"]), 1)
+        return totals
+
+    def _seconds(self, destination: str, messages: int, requests: int) -> float:
+        """The least time that the rates of a destination allow."""
+        if destination not in self.destinations:
+            return 0.0
+        limits = self.destinations[destination].send_limits()
+        counts = (
+            (messages, limits.messages_per_second_max),
+            (requests, limits.requests_per_second_max),
+        )
+        return max((count / rate for count, rate in counts if rate), default=0.0)
 
     def _batches(self, audience: AudiencePlan) -> int:
         """Requests for the messages of an audience, by their mean number a member and mean size."""
@@ -279,9 +298,12 @@ class Plan:
         if not calls:
             return 0
         settings = self.destinations.get(audience.destination)
-        limits = (settings.send_limits() if settings else destination_type().default_limits()).batch
+        kind = destination_type(audience.audience.destination_type)
+        limits = (settings.send_limits() if settings else kind.default_limits()).batch
         bytes_max = limits.bytes_max - REQUEST_OVERHEAD_BYTES
         fitting = min(limits.messages_max, int(bytes_max // (audience.bytes_per_call + 1)))
+        if audience.batch_messages_max is not None:
+            fitting = min(fitting, audience.batch_messages_max)
         # The messages of a member are never split over two requests.
         per_member = max(1, math.ceil(calls / max(audience.planned, 1)))
         return math.ceil(calls / max(fitting - fitting % per_member, per_member))
@@ -293,7 +315,8 @@ class Plan:
                 *(audience.as_dict() for audience in self.audiences),
                 *(failure.as_dict() for failure in self.failures),
             ],
-            "segment": self.segment(),
+            DEFAULT_TYPE: self.totals(),
+            "destinations": self.by_destination(),
             "salesforce": {"calls": self.salesforce_calls},
             "orphans": list(self.orphans),
             "unfinished": [

@@ -13,7 +13,7 @@ from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.destinations.protocol import DestinationSettings, MapperOptions, MessageMapper
-from tailrace.destinations.registry import type_of
+from tailrace.destinations.registry import destination_type
 from tailrace.errors import (
     MemoryShort,
     ModelDoesNotBind,
@@ -69,7 +69,8 @@ class Planner:
         run_seq: The run that makes the plan; without one, the plan is for the next run.
         build: What this run has built of the models.
         memory_limit: The memory limit of the session, which a first plan lowers.
-        rules: The project's rules, which may reject a message that the plan shows.
+        rules: The project's rules by destination type, which may reject a message that the plan
+            shows.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Planner:
         run_seq: int | None = None,
         build: BuildResult | None = None,
         memory_limit: MemoryLimit | None = None,
-        rules: Any = None,
+        rules: Mapping[str, Any] | None = None,
     ) -> None:
         self.ledger = ledger
         self.warehouse = ledger.warehouse
@@ -94,7 +95,7 @@ class Planner:
         self.run_seq = ledger.runs.next_seq() if run_seq is None else run_seq
         self.build = build or BuildResult()
         self.memory_limit = memory_limit
-        self.rules = rules
+        self.rules = rules or {}
         # The fingerprint of each compiled text.
         self._fingerprints: dict[str, str] = {}
 
@@ -216,7 +217,7 @@ class Planner:
             delivered=delivered,
             policy=self._policy(audience),
             guards=guards,
-            calls={"identify": 0, "group": 0, "track": 0},
+            calls=dict.fromkeys(destination_type(audience.destination_type).message_kinds, 0),
             digest="nothing",
             skipped="inputs unchanged",
         )
@@ -328,6 +329,7 @@ class Planner:
         bound = self._bound(run_text, audience)
         columns = self._describe(bound, model)
         check_columns(model, [column.name for column in columns])
+        audience = audience.with_columns([column.name for column in columns])
         shape = shape_of(
             columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
         )
@@ -480,7 +482,10 @@ class Planner:
             exited=counts["exited"],
             by_reason=stats.by_reason(result),
             calls=stats.calls(result, mapper),
-            new_users=sum(group.members for group in result.groups if group.is_new),
+            new_users=sum(group.members for group in result.groups if group.is_new)
+            if request.audience.identity_column
+            else 0,
+            batch_messages_max=mapper.batch_messages_max,
             bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper),
             rejected_before=result.rejections,
             suppressed=self._suppressed(request, result),
@@ -502,9 +507,9 @@ class Planner:
             namespace=self.ledger.namespace or "plan",
             planned_at=self.now,
             salt=self.warehouse.project.settings.salt,
-            rules=self.rules,
+            rules=self.rules.get(audience.destination_type),
         )
-        return type_of(self.warehouse.project, audience.destination_name).mapper(audience, options)
+        return destination_type(audience.destination_type).mapper(audience, options)
 
     def _preview(self, request: DiffRequest, result: Diff) -> tuple[PreviewRow, ...]:
         """The transitions that `--show` asks for, with the messages that a run would send."""

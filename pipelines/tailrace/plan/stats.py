@@ -29,11 +29,11 @@ REASONS = ("initial", "data", "definition", "mapping", "upstream")
 
 
 def members(diff: Diff, **conditions: Any) -> int:
-    """How many members of a diff have these values of `TransitionGroup`."""
+    """How many members of a diff have these values of `TransitionFacts`."""
     return sum(
         group.members
         for group in diff.groups
-        if all(getattr(group, name) == value for name, value in conditions.items())
+        if all(getattr(group.facts, name) == value for name, value in conditions.items())
     )
 
 
@@ -74,19 +74,7 @@ def calls(diff: Diff, mapper: MessageMapper) -> dict[str, int]:
     for group in diff.groups:
         if not group.send:
             continue
-        per_member = mapper.message_counts(
-            group.op,
-            group.reason,
-            track_changed=group.track_changed,
-            identify_changed=group.identify_changed,
-            group_changed=group.group_changed,
-            consent_changed=group.consent_changed,
-            moved=group.user_changed,
-            leaves=group.had_user,
-            stays=group.stays,
-            grouped=group.has_group,
-        )
-        for kind, count in per_member.items():
+        for kind, count in mapper.message_counts(group.facts).items():
             counted[kind] += count * group.members
     return counted
 
@@ -148,7 +136,7 @@ def unfinished(ledger: Ledger) -> Mapping[str, int]:
     return {name: count for name, count in sorted(pending.items()) if count}
 
 
-# New users. Segment bills the users that it tracks. A user that enters several audiences is counted
+# New users, which some destinations bill. A user that enters several audiences is counted
 # once, and a user who was ever sent to the destination is not new. Other sources may have sent a
 # user before, so the count is an upper bound.
 

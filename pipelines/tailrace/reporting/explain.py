@@ -11,9 +11,10 @@ from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock
+from tailrace.destinations.registry import project_models
 from tailrace.errors import ModelNotRun, TailraceError
 from tailrace.ledger.ledger import Ledger
-from tailrace.models.loader import Model, load_models
+from tailrace.models.loader import Model
 from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.warehouse.statements import Column, TableName
@@ -30,7 +31,7 @@ class Today:
         self._warehouse = ledger.warehouse
         self._person = person
         # A file with errors keeps its history; `validate` reports what is wrong with it.
-        self.models = load_models(self._warehouse.project.models_folder)
+        self.models = project_models(self._warehouse.project)
         self._planner = Planner(
             ledger, self.models, options=PlanOptions(), destinations=None, now=clock.now()
         )
@@ -136,7 +137,7 @@ class Today:
     def _rows_of(self, model: Model, sync: Audience) -> tuple[int, bool]:
         """How many rows the SELECT returns, and whether consent suppresses all of them."""
         columns = self._planner.columns_of(model)
-        wanted = {*sync.key, sync.user_id, sync.anonymous_id}
+        wanted = set(sync.person_columns)
         names = [column for column in columns if column.name in wanted]
         whole, members = self._planner.bound(model, sync)
         rows = self._count(whole, names)

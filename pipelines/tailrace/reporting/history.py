@@ -11,7 +11,7 @@ from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.protocol import MapperOptions
-from tailrace.destinations.registry import type_of
+from tailrace.destinations.registry import destination_type
 from tailrace.encoding.transforms import mask_sample
 from tailrace.encoding.values import Encoder
 from tailrace.errors import NothingLanded, NothingSelected, UnsupportedValue
@@ -265,7 +265,7 @@ def _traced(ledger: Ledger, name: str, person: str, *, show_values: bool) -> dic
     shape, audience = _shape(ledger, name)
     if not shape.keys:
         return {"membership": None, "events": []}
-    ids = {*audience.key, audience.user_id, audience.anonymous_id}
+    ids = audience.person_columns
     names = [c for c in (*shape.keys, *shape.columns) if c.name in ids]
     tables = {
         **ledger.tables,
@@ -306,7 +306,7 @@ def _events(
         # The message ids are those of the mapping of that run, if its columns are still recorded.
         mapped = then if recorded_columns.issuperset(then.mapped_columns) else audience
         options = MapperOptions(namespace=ledger.namespace, planned_at=planned_at, salt=salt)
-        kind = type_of(ledger.warehouse.project, mapped.destination_name)
+        kind = destination_type(mapped.destination_type)
         calls = kind.mapper(mapped, options).messages(transition)[0] if send else []
         fate = "delivered" if send else "recorded silently"
         if refused_for is not None:

@@ -9,8 +9,9 @@ from typing import Any
 
 from tailrace.audience.yaml import raise_all
 from tailrace.config.project import ProjectConfig, did_you_mean
+from tailrace.destinations.registry import project_models
 from tailrace.errors import ModelError, NothingSelected
-from tailrace.models.loader import Model, Models, load_models
+from tailrace.models.loader import Model, Models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ def select_usable(
         NothingSelected: A name matches nothing, or nothing is left.
         ModelError, SeveralModelErrors: No selected model can be used.
     """
-    models = load_models(project.models_folder, objects=project.salesforce().objects)
+    models = project_models(project)
     chosen = models.select(select, exclude)
     broken = models.select_broken(select, exclude)
     # A model that reads a broken one has its errors as well.

@@ -40,10 +40,13 @@ UNWRITTEN_SECONDS_MAX = 0.25
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What applies to every message of a project; see `MapperOptions`."""
+    """What applies to every message of a project; see `MapperOptions`.
+
+    `rules` are those of each destination type, by its name.
+    """
 
     salt: str | None = None
-    rules: Any = None
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,7 @@ class DeliveryResult:
     sync_key: str
     audience: str
     destination: str
+    destination_type: str
     run_seq: int
     sent: int
     rejected: int
@@ -206,7 +210,7 @@ class AudienceDelivery:
             namespace=ledger.namespace,
             planned_at=delivery.planned_at,
             salt=terms.salt,
-            rules=terms.rules,
+            rules=terms.rules.get(kind.name),
         )
         self.mapper = kind.mapper(delivery.audience, options)
         self._members = OutboxMessages(
@@ -229,7 +233,7 @@ class AudienceDelivery:
         """
         if not self.delivery.planned:
             return
-        batches = self.sender.batches(self._members)
+        batches = self.sender.batches(self._members, messages_max=self.mapper.batch_messages_max)
         self.flow = self.sender.flow(
             self.names.of_batches(batches) if self.names else batches,
             own_time=self.mapper.sends_own_time,
@@ -265,6 +269,7 @@ class AudienceDelivery:
             sync_key=self.sync_key,
             audience=delivery.audience.name,
             destination=delivery.destination,
+            destination_type=delivery.audience.destination_type,
             run_seq=delivery.run_seq,
             sent=sent,
             rejected=rejected,

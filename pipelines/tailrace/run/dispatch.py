@@ -14,7 +14,7 @@ from typing import Self
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import type_of
 from tailrace.destinations.sender import Sender, Wakeup, wait
-from tailrace.errors import DestinationFailed, MemoryShort, TailraceError
+from tailrace.errors import DestinationFailed, MemoryShort, ReceiverChanged, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.receivers import check_receivers, receivers_of
 from tailrace.run.delivery import AudienceDelivery, Delivery, DeliveryResult, Progress, Terms
@@ -166,6 +166,14 @@ class Dispatch:
             self._checked.add(name)
         kind = type_of(self._ledger.warehouse.project, name)
         for delivery in queue:
+            planned_for = delivery.audience.destination_type
+            if planned_for != kind.name:
+                raise ReceiverChanged(
+                    f"{delivery.audience.name}: a pending delivery to [destination.{name}] was "
+                    f"planned for the type {planned_for}, and its type is now {kind.name}",
+                    hint=f'Set type = "{planned_for}" under [destination.{name}], run: tailrace '
+                    "sync, then give the new receiver a section of its own.",
+                )
             delivering = AudienceDelivery(
                 self._ledger,
                 sender,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from tailrace.audience.yaml import raise_all, suggest
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.protocol import DestinationSettings
-from tailrace.destinations.registry import destination_type, type_of
+from tailrace.destinations.registry import project_models, type_of
 from tailrace.errors import HeaderInvalid, MissingCredential, NothingLanded, NothingSelected
 from tailrace.ledger.generations import WAYS_OUT, record_generation, signs_of_a_copy
 from tailrace.ledger.ledger import Ledger
@@ -30,7 +30,7 @@ from tailrace.ledger.receivers import (
     receivers_of,
     remember_receivers,
 )
-from tailrace.models.loader import Model, Models, load_models
+from tailrace.models.loader import Model, Models
 from tailrace.plan.guards import NAMES
 from tailrace.plan.plan import Plan
 from tailrace.plan.planner import Planner, syncs_of
@@ -92,7 +92,7 @@ def plan(
     chosen = replace(options or PlanOptions(), digests=out is not None)
     models, selected = _selected(project, select, exclude)
     _check_allowed(chosen, models)
-    segments = _limits(project, selected)
+    limits = _limits(project, selected)
     shows = chosen.show_rows_max > 0
     wait_seconds_max = WAIT_SECONDS_MAX if wait else None
     with open_warehouse(
@@ -104,9 +104,9 @@ def plan(
             ledger,
             models,
             options=chosen,
-            destinations=segments,
+            destinations=limits,
             now=clock.now(),
-            rules=destination_type().project_rules(project.tracking_plan_file) if shows else None,
+            rules=_rules(project, limits) if shows else {},
         )
         result = planner.plan(selected)
         if out is not None and not result.errors:
@@ -237,7 +237,7 @@ def prepare(project: ProjectConfig, job: Job) -> Work:
         destinations={
             name: type_of(project, name).settings(project, name) for name in destinations
         },
-        rules=destination_type().project_rules(project.tracking_plan_file) if job.deliver else None,
+        rules=_rules(project, (*destinations, DEFAULT_DESTINATION)) if job.deliver else {},
     )
 
 
@@ -320,7 +320,7 @@ def _selected(
     *,
     replayed_to: str | None = None,
 ) -> tuple[Models, Sequence[Model]]:
-    models = load_models(project.models_folder, objects=project.salesforce().objects)
+    models = project_models(project)
     seen: dict[str, Audience] = {}
     for _, audience in syncs_of(models.audiences()):
         other = seen.setdefault(audience.ledger_key, audience)
@@ -362,6 +362,12 @@ def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
     """The destinations of the selected audiences; without any, the default one."""
     names = [audience.destination_name for _, audience in syncs_of(selected)]
     return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
+
+
+def _rules(project: ProjectConfig, destinations: Iterable[str]) -> dict[str, Any]:
+    """The project's rules for messages, by destination type."""
+    kinds = {kind.name: kind for kind in (type_of(project, name) for name in destinations)}
+    return {name: kind.project_rules(project) for name, kind in kinds.items()}
 
 
 def _with_credentials(

@@ -94,7 +94,7 @@ class OutboxMessages:
         self, templates: MessageTemplates, first: int, last: int
     ) -> Iterator[pa.RecordBatch]:
         return self._ledger.warehouse.stream(
-            "outbox/rendered_page",
+            templates.statement,
             piece_rows=BATCH_ROWS,
             tables={"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
             columns=templates.lists,
@@ -125,16 +125,17 @@ class OutboxMessages:
         }
         # A NamedTuple's own constructor takes as long as the rest of the loop.
         new = tuple.__new__
-        for seq, rendered, op, user, hash_key, identify, group, track in zip(*columns, strict=True):
+        # The contents of a row's messages, one column for each kind.
+        contents = zip(*columns[5:], strict=True)
+        for seq, rendered, op, user, hash_key, bodies in zip(*columns[:5], contents, strict=True):
             if not rendered:
                 yield mapped[seq]
                 continue
-            identify_of, group_of, track_of = builders[op]
-            messages: tuple[Message, ...] = ()
-            if track is not None:
-                messages = (track_of(hash_key, track),)
-            if group is not None:
-                messages = (group_of(hash_key, group), *messages)
-            if identify is not None:
-                messages = (identify_of(hash_key, identify), *messages)
+            messages: tuple[Message, ...] = tuple(
+                [
+                    build(hash_key, body)
+                    for build, body in zip(builders[op], bodies, strict=True)
+                    if body is not None
+                ]
+            )
             yield new(MemberMessages, (seq, user, messages))

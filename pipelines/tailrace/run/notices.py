@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.protocol import MessageMapper
+from tailrace.destinations.protocol import HeaderAdvice, MessageMapper
 from tailrace.destinations.registry import destination_type
 
 
@@ -32,9 +32,19 @@ class Notice:
         }
 
 
+def _advice(audience: Audience) -> list[HeaderAdvice]:
+    """The advice of each destination's type, each entry once."""
+    advice = [
+        entry
+        for sync in audience.syncs()
+        for entry in destination_type(sync.destination_type).header_advice(sync)
+    ]
+    return list({(entry.path, entry.message): entry for entry in advice}.values())
+
+
 def of_header(audience: Audience) -> Iterator[Notice]:
     """The advice on a header, each entry with its line."""
-    for advice in destination_type().header_advice(audience):
+    for advice in _advice(audience):
         yield Notice(
             message=f"{advice.path}: {advice.message}",
             audience=audience.name,
@@ -46,7 +56,7 @@ def of_header(audience: Audience) -> Iterator[Notice]:
 def of_headers(audiences: Iterable[Audience | None]) -> Iterator[Notice]:
     """One line with the number of header warnings for each audience, for scheduled runs."""
     for audience in filter(None, audiences):
-        count = len(destination_type().header_advice(audience))
+        count = len(_advice(audience))
         if count:
             yield Notice(
                 message=f"{audience.name}: {count} warnings about the header"

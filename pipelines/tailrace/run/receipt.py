@@ -1,7 +1,7 @@
 """Compares the acknowledged messages with those that the destination reports as received.
 
-Status 200 means that a batch was accepted, not that its messages were kept. If a token for
-Segment's Public API is configured, a run fails if its messages are missing there.
+An acknowledgement means that a batch was accepted, not that its messages were kept. If the receiver
+can be asked what it kept, a run fails if its messages are missing there.
 """
 
 from __future__ import annotations
@@ -44,33 +44,33 @@ def verify_receipt(
             message = f"{destination}: the receipt could not be verified: {error.message}"
             notices.append(Notice(message=message, hint=error.hint))
             continue
-        notices += _dropped(destination, receipt)
+        notices += _dropped(destination, kind.label, receipt)
         if receipt.missing:
-            errors.append(_missing(destination, receipt, sum(expected.values())))
+            errors.append(_missing(destination, kind.label, receipt, sum(expected.values())))
     return notices, errors
 
 
-def _dropped(destination: str, receipt: Receipt) -> list[Notice]:
+def _dropped(destination: str, label: str, receipt: Receipt) -> list[Notice]:
     """Messages that were acknowledged and then dropped; may include those of other senders."""
     return [
         Notice(
-            message=f"{destination}: Segment dropped {count:,} messages on ingest since this run "
+            message=f"{destination}: {label} dropped {count:,} messages on ingest since this run "
             f"began: {reason}",
-            hint="See the source's Delivery Overview in Segment.",
+            hint=f"See {receipt.place}.",
         )
         for reason, count in sorted(receipt.dropped.items())
         if count
     ]
 
 
-def _missing(destination: str, receipt: Receipt, sent: int) -> EventsMissing:
+def _missing(destination: str, label: str, receipt: Receipt, sent: int) -> EventsMissing:
     messages = [
         f"{count:,} {kind} {event}".rstrip()
         for (kind, event), count in sorted(receipt.missing.items())
     ]
     return EventsMissing(
-        f"{destination}: of {sent:,} acknowledged messages, Segment has not received "
+        f"{destination}: of {sent:,} acknowledged messages, {label} has not received "
         f"{', '.join(messages)}",
-        hint="See the source's Delivery Overview. If it still does not show them, send the "
+        hint=f"See {receipt.place}. If it still does not show them, send the "
         "audience again: tailrace reset AUDIENCE --send",
     )

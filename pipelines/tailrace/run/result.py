@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import DEFAULT_TYPE
 from tailrace.clock import format_utc
 from tailrace.errors import TailraceError
 from tailrace.plan.plan import Plan
@@ -25,7 +26,8 @@ class RunResult:
     command: str
     exit_code: int
     audiences: tuple[Mapping[str, Any], ...] = ()
-    segment: Mapping[str, Any] = field(default_factory=dict)
+    totals: Mapping[str, Any] = field(default_factory=dict)
+    destinations: Mapping[str, Any] = field(default_factory=dict)
     objects: tuple[Mapping[str, Any], ...] = ()
     salesforce: Mapping[str, Any] = field(default_factory=dict)
     orphans: tuple[str, ...] = ()
@@ -36,7 +38,8 @@ class RunResult:
         return {
             "run_id": self.run_id,
             "audiences": [dict(audience) for audience in self.audiences],
-            "segment": dict(self.segment),
+            DEFAULT_TYPE: dict(self.totals),
+            "destinations": dict(self.destinations),
             "objects": [dict(entry) for entry in self.objects],
             "salesforce": dict(self.salesforce),
             "orphans": list(self.orphans),
@@ -83,7 +86,8 @@ class Progressing:
             command=self.command,
             exit_code=self._exit_code(audiences),
             audiences=audiences,
-            segment=_segment(self.plan, self.deliveries),
+            totals=_totals(self.plan, self.deliveries),
+            destinations=_by_destination(self.plan, self.deliveries),
             objects=self.objects,
             salesforce=self.salesforce,
             orphans=self.plan.orphans if self.plan else (),
@@ -164,11 +168,27 @@ def _unchanged(audience: str, destination: str) -> dict[str, Any]:
     }
 
 
-def _segment(plan: Plan | None, deliveries: Sequence[DeliveryResult]) -> dict[str, Any]:
-    """The plan's figures, with the numbers of messages and requests that were really sent."""
-    planned = plan.segment() if plan else {"seconds": 0.0}
+def _totals(plan: Plan | None, deliveries: Sequence[DeliveryResult]) -> dict[str, Any]:
+    """The plan's totals, with the numbers of messages and requests that were really sent."""
+    planned = plan.totals() if plan else {"seconds": 0.0}
+    return planned | _sent([d for d in deliveries if d.destination_type == DEFAULT_TYPE])
+
+
+def _by_destination(
+    plan: Plan | None, deliveries: Sequence[DeliveryResult]
+) -> dict[str, dict[str, Any]]:
+    """The same for each destination."""
+    totals = plan.by_destination() if plan else {}
+    for delivery in deliveries:
+        totals.setdefault(delivery.destination, {"type": delivery.destination_type, "seconds": 0.0})
     return {
-        **planned,
+        name: total | _sent([d for d in deliveries if d.destination == name])
+        for name, total in totals.items()
+    }
+
+
+def _sent(deliveries: Sequence[DeliveryResult]) -> dict[str, int]:
+    return {
         "calls": sum(result.calls for result in deliveries),
         "batches": sum(result.batches for result in deliveries),
         "requests": sum(result.requests for result in deliveries),

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import DEFAULT_TYPE
 from tailrace.config.project import did_you_mean
 from tailrace.config.settings import SalesforceCredentials
 from tailrace.destinations.protocol import DestinationSettings
@@ -70,7 +71,7 @@ class Work:
     selected: tuple[Model, ...]
     salesforce: SalesforceCredentials | None
     destinations: Mapping[str, DestinationSettings]
-    rules: Any
+    rules: Mapping[str, Any]
 
 
 class Runner:
@@ -92,7 +93,7 @@ class Runner:
         self.begun = run
         self.memory_limit = memory_limit
         self.progress = progress
-        # Segment received the accepted messages of a resumed delivery at the time of that attempt.
+        # The accepted messages of a resumed delivery were received at the time of that attempt.
         self.since = run.started_at
         self.done = Progressing(run_id=run.id, command=work.job.command)
         self.phases = Phases(run.id, work.job.command, ledger.clock)
@@ -133,6 +134,7 @@ class Runner:
         return result
 
     def _finish(self, *, exit_code: int, error: BaseException | None) -> None:
+        result = self.done.result()
         self.ledger.runs.finish(
             self.begun,
             exit_code=exit_code,
@@ -141,7 +143,8 @@ class Runner:
             details={
                 "phases": self.phases.seconds,
                 "salesforce": dict(self.done.salesforce),
-                "segment": dict(self.done.result().segment),
+                DEFAULT_TYPE: dict(result.totals),
+                "destinations": dict(result.destinations),
             },
         )
 
@@ -386,7 +389,8 @@ class Runner:
         hours = age.total_seconds() / 3_600
         return ResendRefused(
             f"{delivery.audience.name}: a run of {hours:,.0f} hours ago was not finished, and up "
-            f"to {pending:,} of its members may have reached Segment, which has deleted their ids",
+            f"to {pending:,} of its members may have reached {delivery.destination}, which no "
+            "longer recognises their ids",
             hint="Send them, with possible duplicates, with: --resend",
         )
 

@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 
 from tailrace.audience.audience import Audience, Consent, Field, Group, Identify, Track
 from tailrace.destinations.messages import Transition
+from tailrace.destinations.protocol import TransitionFacts
 from tailrace.destinations.segment.mapper import Mapper
 from tailrace.encoding.values import equal_when_sent, same
 from tailrace.errors import HeaderInvalid
@@ -560,13 +561,18 @@ def test_any_payload_holds_to_the_spec_and_is_counted_beforehand(
     before = made.read_ids(old) if old else (None, None)
     if op == "changed" and not any(before):
         return
-    counted = made.message_counts(op, reason, **flags(audience, made, new, old))
+    counted = made.message_counts(facts(op, reason, audience, made, new, old))
     assert +Counter(counted) == Counter(call.kind for call in calls)
 
 
-def flags(
-    audience: Audience, made: Mapper, new: dict[str, Any], old: dict[str, Any]
-) -> dict[str, bool]:
+def facts(
+    op: str,
+    reason: str,
+    audience: Audience,
+    made: Mapper,
+    new: dict[str, Any],
+    old: dict[str, Any],
+) -> TransitionFacts:
     """What changed between two rows; values that are sent as the same JSON are equal."""
 
     def moved(columns: tuple[str, ...]) -> bool:
@@ -575,17 +581,16 @@ def flags(
             for name in columns
         )
 
-    categories = tuple(audience.consent.categories.values()) if audience.consent else ()
     one, other = (made.read_ids(old) if old else (None, None)), made.read_ids(new)
     together = one[0] == other[0] if one[0] and other[0] else one[1] and one[1] == other[1]
-    return {
-        "track_changed": moved(audience.track_columns),
-        "identify_changed": moved(audience.identify_columns),
-        "group_changed": moved(audience.group_columns),
-        "consent_changed": moved(categories),
-        "moved": bool(old) and not together,
-        "grouped": bool(str(new["grp"]).strip()) and new["grp"] is not None,
-    }
+    groups = audience.column_groups.items()
+    return TransitionFacts(
+        op=op,
+        reason=reason,
+        changed=frozenset(name for name, columns in groups if moved(columns)),
+        moved=bool(old) and not together,
+        complete=bool(str(new["grp"]).strip()) and new["grp"] is not None,
+    )
 
 
 def test_a_decimal_and_its_float_are_no_change() -> None:

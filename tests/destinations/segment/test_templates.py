@@ -131,7 +131,7 @@ def written(desk: Desk, delivery: Delivery, mapper: Mapper) -> Counter[str]:
     if texts is None:
         return Counter()
     found = desk.warehouse.stream(
-        "outbox/rendered_page",
+        "segment/rendered_page",
         piece_rows=1_000,
         tables={"outbox": desk.ledger.outbox(delivery.audience.ledger_key)},
         columns=texts.lists,

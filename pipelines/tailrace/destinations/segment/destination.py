@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import DEFAULT_TYPE, Transformation
+from tailrace.audience.yaml import Header
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SegmentSettings, SendLimits
 from tailrace.destinations.protocol import HeaderAdvice, MapperOptions, Receipt
-from tailrace.destinations.segment.mapper import Mapper
+from tailrace.destinations.segment.mapper import KINDS, Mapper
 from tailrace.destinations.segment.spec import advice
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
+from tailrace.errors import InternalError
 
 if TYPE_CHECKING:
     from tailrace.destinations.segment.http import SegmentClient
@@ -23,19 +25,27 @@ if TYPE_CHECKING:
 class SegmentDestination:
     """Implements `DestinationType`."""
 
-    name = "segment"
+    name = DEFAULT_TYPE
+    label = "Segment"
+    message_kinds: tuple[str, ...] = KINDS
+
+    def compile_block(
+        self, header: Header, section: str, transformation: Transformation
+    ) -> NoReturn:
+        """Segment's keys are fields of `Audience`, and not a block."""
+        raise InternalError(f"{self.name} has no block of its own")
 
     def settings(self, project: ProjectConfig, destination: str) -> SegmentSettings:
         """The section `[destination.NAME]`; see `ProjectConfig.segment`."""
         return project.segment(destination)
 
-    def project_rules(self, file: Path) -> TrackingPlan | None:
+    def project_rules(self, project: ProjectConfig) -> TrackingPlan | None:
         """The project's tracking plan; None without a file.
 
         Raises:
             TrackingPlanInvalid: The file is not a tracking plan.
         """
-        return TrackingPlan.read(file)
+        return TrackingPlan.read(project.tracking_plan_file)
 
     def mapper(self, audience: Audience, options: MapperOptions) -> Mapper:
         """Compile an audience's header."""
@@ -90,4 +100,8 @@ class SegmentDestination:
             clock=clock,
             wait_seconds_max=settings.overview_seconds_max,
         )
-        return Receipt(missing=overview.missing(sent), dropped=overview.failed)
+        return Receipt(
+            place="the source's Delivery Overview in Segment",
+            missing=overview.missing(sent),
+            dropped=overview.failed,
+        )

@@ -25,7 +25,12 @@ import orjson
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
 from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
-from tailrace.destinations.protocol import MessageBuilder, MessageTemplates, ValueWarning
+from tailrace.destinations.protocol import (
+    MessageBuilder,
+    MessageTemplates,
+    TransitionFacts,
+    ValueWarning,
+)
 from tailrace.destinations.segment.context import (
     Context,
     MessageStart,
@@ -63,6 +68,7 @@ class Mapper:
 
     message_kinds: tuple[str, ...] = KINDS
     message_bytes_max = MESSAGE_BYTES_MAX
+    batch_messages_max: int | None = None
 
     def __init__(
         self,
@@ -104,7 +110,7 @@ class Mapper:
         self.timestamp_column = track.timestamp if track else None
         self.sends_own_time = self.timestamp_column is not None
         # `track.initial: skip`: the members of the first run enter without an event.
-        self.skips_initial = track is not None and track.initial == "skip"
+        self.skips_initial = audience.skips_initial
         self._key_columns = tuple(
             (index, column) for index, column in enumerate(audience.key) if column in mapped
         )
@@ -139,7 +145,7 @@ class Mapper:
 
         def build(hash_key: bytes, content: bytes) -> Message:
             message_id, body = with_message_id(digest, hash_key, content, layout)
-            return new(Message, (kind, message_id, body, event))
+            return new(Message, (kind, message_id, body, event, ""))
 
         return build
 
@@ -173,41 +179,35 @@ class Mapper:
                 hint="The rule's action is flag; see tracking_plan.yaml.",
             )
 
-    def message_counts(
-        self,
-        op: str,
-        reason: str,
-        *,
-        track_changed: bool = True,
-        identify_changed: bool = True,
-        group_changed: bool = True,
-        consent_changed: bool = False,
-        moved: bool = False,
-        leaves: bool = True,
-        stays: bool = False,
-        grouped: bool = True,
-    ) -> dict[str, int]:
+    def message_counts(self, facts: TransitionFacts) -> dict[str, int]:
         """See `MessageMapper.message_counts`."""
-        audience = self.audience
+        audience, op = self.audience, facts.op
         identify, left = int(audience.identify is not None), int(self.objects.left is not None)
-        group = int(audience.group is not None and grouped)
-        skipped = reason == "initial" and self.skips_initial
+        group = int(audience.group is not None and facts.complete)
+        skipped = facts.reason == "initial" and self.skips_initial
         entered = int("entered" in self.heads and not skipped)
         exited = int("exited" in self.heads)
         if op == "entered":
             return {"identify": identify, "group": group, "track": entered}
         if op == "exited":
-            spared = stays and audience.payload == "engage"
-            return {"identify": left * (not stays), "group": 0, "track": exited * (not spared)}
-        consent = int(consent_changed and bool(self.consent_columns))
-        if moved:
-            tracks = exited * leaves + entered + consent
-            return {"identify": left * leaves + identify, "group": group, "track": tracks}
-        changed = int("changed" in self.heads and track_changed)
+            spared = facts.stays and audience.payload == "engage"
+            return {
+                "identify": left * (not facts.stays),
+                "group": 0,
+                "track": exited * (not spared),
+            }
+        consent = int("consent" in facts.changed and not facts.no_previous)
+        if facts.moved:
+            tracks = exited * facts.leaves + entered + consent
+            return {"identify": left * facts.leaves + identify, "group": group, "track": tracks}
+
+        def repeats(name: str) -> bool:
+            return facts.no_previous or name in facts.changed
+
         return {
-            "identify": identify * identify_changed,
-            "group": group * group_changed,
-            "track": changed + consent,
+            "identify": identify * repeats("identify"),
+            "group": group * repeats("group"),
+            "track": int("changed" in self.heads and repeats("track")) + consent,
         }
 
     def _row(self, values: Row, key: tuple[Any, ...]) -> Row:

@@ -1,7 +1,7 @@
 """Message templates: the warehouse fills in the values of a whole page of rows.
 
 The messages of an audience's rows differ only in their values. If the warehouse writes the values
-as exactly the JSON that the encoder writes, the statement `outbox/rendered_page` renders the
+as exactly the JSON that the encoder writes, the statement `segment/rendered_page` renders the
 messages, and no row becomes Python objects. Everything else is mapped row by row
 (`Mapper.messages`): audiences with hashes, consent or their own messageId; and single rows, for
 example with an infinite number or with a changed user. Both write the same bytes.
@@ -21,7 +21,7 @@ from tailrace.destinations.segment.tracking_plan import TrackingPlan
 from tailrace.encoding.values import Encoder
 from tailrace.warehouse.statements import Column
 
-# The types that `outbox/rendered_page` can write, by the name of their column list.
+# The types that `segment/rendered_page` can write, by the name of their column list.
 FAMILIES = {
     "texts": re.compile(r"VARCHAR(\[\])?"),
     "booleans": re.compile(r"BOOLEAN"),
@@ -156,7 +156,10 @@ class _Renderer:
             "track_held": self._columns_with_old_values(header.track_columns),
         }
         return MessageTemplates(
-            identity=Column(identity), lists={**lists, **self.lists}, ends=self.ends
+            statement="segment/rendered_page",
+            identity=Column(identity),
+            lists={**lists, **self.lists},
+            ends=self.ends,
         )
 
     def _add(self, name: str, head: str, start: Parts, carried: Mapped | None) -> None:

@@ -1,0 +1,73 @@
+"""What a plan or a run sends, in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+Output = Mapping[str, Any]
+
+_DEFAULT = "segment"
+# What a destination type is called; others are called by the name of their section.
+_LABELS = {_DEFAULT: "Segment"}
+
+
+def summary(result: Output) -> str:
+    """What was sent, or would be, in a sentence."""
+    audiences, work = result["audiences"], dict(_work(result))
+    if result["command"] == "plan":
+        if not work:
+            return "Nothing else to send." if result.get("unfinished") else "Nothing to send."
+        used = result.get("salesforce", {}).get("calls", 0)
+        cost = f" The last extract used {counted(used, 'Salesforce API call')}." if used else ""
+        new = result.get(_DEFAULT, {}).get("new_users", 0)
+        users = counted(new, "user")
+        to = f", for up to {users} new to this source (may count towards MTU)" if new else ""
+        sent = " and ".join(
+            f"{name} {messages}, about {total.get('seconds', 0):,.1f} s"
+            for name, (messages, total) in work.items()
+        )
+        return f"Would send {sent}{to}.{cost} Nothing was sent."
+    if any(entry["status"] == "failed" for entry in audiences):
+        return "Not finished: see the errors. The next run sends the rest."
+    if not work and (result["errors"] or any(entry["held"] for entry in audiences)):
+        return "Nothing was sent."
+    rejected = sum(entry["rejected"] for entry in audiences)
+    rows = f" Rejected: {counted(rejected, 'row')}; see: tailrace rejected" if rejected else ""
+    if not work:
+        names = " and ".join(dict.fromkeys(_labels(result))) or _LABELS[_DEFAULT]
+        verb = "are" if " and " in names else "is"
+        return rows.strip() or f"Nothing to send: {names} {verb} up to date."
+    return " ".join(f"{name} acknowledged {done}." for name, (done, _) in work.items()) + rows
+
+
+def _labels(result: Output) -> Iterable[str]:
+    """What the destinations of a result are called: the type's label, or the section's name."""
+    for name, total in result.get("destinations", {}).items():
+        yield _LABELS.get(total["type"], name)
+
+
+def _work(result: Output) -> Iterable[tuple[str, tuple[str, Output]]]:
+    """Messages and batches of each destination that has any; the default type's are added up."""
+    totals = [(_LABELS[_DEFAULT], "call", result.get(_DEFAULT, {}))]
+    totals += [
+        (name, "message", total)
+        for name, total in result.get("destinations", {}).items()
+        if total["type"] != _DEFAULT
+    ]
+    for name, noun, total in totals:
+        messages, batches = total.get("calls", 0), total.get("batches", 0)
+        if messages:
+            # Batches are unknown for what an earlier run planned.
+            in_batches = f" in {counted(batches, 'batch')}" if batches else ""
+            yield name, (f"{counted(messages, noun)}{in_batches}", total)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "batch"), counted(2_000, "batch")
+    ('1 batch', '2,000 batches')
+    """
+    ending = "" if count == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{count:,} {noun}{ending}"
