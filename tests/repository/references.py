@@ -30,6 +30,7 @@ from tailrace.config.settings import (
     SegmentSettings,
     WarehouseSettings,
 )
+from tailrace.destinations.salesforce.settings import SalesforceWriteSettings
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pipelines" / "tailrace"
@@ -44,6 +45,7 @@ SETTINGS: dict[str, type] = {
     "sources.salesforce.object.<Name>": ObjectSettings,
     "sources.salesforce.credentials": SalesforceCredentials,
     "destination.segment": SegmentSettings,
+    "destination.salesforce": SalesforceWriteSettings,
 }
 # The unit of a setting is the end of its name.
 UNITS = {

@@ -146,15 +146,23 @@ class ProjectConfig:
         values = {f.name: getattr(settings, f.name) for f in fields(settings)}
         return SalesforceSettings(**{**values, "per_object": types.MappingProxyType(per_object)})
 
-    def salesforce_credentials(self) -> SalesforceCredentials:
+    def salesforce_credentials(self, destination: str | None = None) -> SalesforceCredentials:
         """How to log in to Salesforce.
+
+        Args:
+            destination: Prefer the credentials of `[destination.NAME]` if it has its own.
 
         Raises:
             MissingCredential: There is no instance URL, or nothing to log in with.
             InsecureHost: The instance URL is http:// and not on this machine.
         """
-        found = self._section("sources.salesforce.credentials", SalesforceCredentials)
-        require_tls(found.instance_url, "sources.salesforce.credentials.instance_url")
+        section = "sources.salesforce.credentials"
+        own = f"destination.{destination}.credentials"
+        if destination is not None and self.has_section(own):
+            section = own
+            refuse_unknown_keys(self.layers, self.environ, {own: SalesforceCredentials})
+        found = self._section(section, SalesforceCredentials)
+        require_tls(found.instance_url, f"{section}.instance_url")
         if found.private_key_file and not found.private_key:
             key = (self.root / found.private_key_file).expanduser()
             if not key.is_file():
@@ -229,10 +237,14 @@ class ProjectConfig:
             self.layers, self.environ, used=used, exempt=exempt, warehouse=self.settings.warehouse
         )
 
-    def _require_section(self, section: str) -> None:
+    def has_section(self, section: str) -> bool:
+        """Whether a file or the environment sets a key of the section."""
         prefix = section.replace(".", "__").upper() + "__"
         here = any(table_of(layer, section) for _, layer in self.layers)
-        if not here and not any(name.startswith(prefix) for name in self.environ):
+        return here or any(name.startswith(prefix) for name in self.environ)
+
+    def _require_section(self, section: str) -> None:
+        if not self.has_section(section):
             parent, _, name = section.rpartition(".")
             known = {key for _, layer in self.layers for key in table_of(layer, parent)}
             raise UnknownConfigKey(

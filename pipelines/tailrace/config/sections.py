@@ -176,6 +176,7 @@ def refuse_unknown_keys(
     """
     for section, shape in sections.items():
         known = {f.name for f in fields(shape)} | KEYS_OF_OTHERS.get(section, set())
+        known |= set(getattr(shape, "SUBSECTIONS", ()))
         for where, layer in layers:
             for key in table_of(layer, section):
                 if key not in known:

@@ -14,7 +14,7 @@ stand in `sender`, `retry`, `rate_limiter` and `batching`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -24,9 +24,13 @@ from tailrace.audience.yaml import Header
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SendLimits
+from tailrace.destinations.ingest import IngestJobs
 from tailrace.destinations.messages import Message, Refusal, Transition
 from tailrace.destinations.outcome import SendOutcome
 from tailrace.warehouse.statements import Column
+
+# Describes of a receiver's objects, by name in lower case.
+Described = Mapping[str, Mapping[str, Any]]
 
 
 class Connection(Protocol):
@@ -55,12 +59,31 @@ class Connection(Protocol):
         """
         ...
 
+    def prepare(self, audience: Audience, stored: Described) -> Described:
+        """Check an audience's header against the receiver, before its first message is sent.
+
+        Args:
+            audience: The audience at this destination.
+            stored: What the ledger knows of the receiver's objects, by name in lower case.
+
+        Returns:
+            What the mapper needs to know of them; see `MapperOptions.described`.
+
+        Raises:
+            HeaderInvalid: The receiver does not have, or does not accept, what the header names.
+        """
+        ...
+
     def measure_clock(self) -> None:
         """Find out `clock_offset_seconds`, without sending messages."""
         ...
 
     def send(self, messages: Sequence[Message], *, retries: int) -> SendOutcome:
         """Send one request. `retries` counts the earlier attempts of the same messages."""
+        ...
+
+    def jobs(self, audience: Audience, rows: int) -> IngestJobs | None:
+        """The jobs of an audience that has so many rows to send; None if requests send them."""
         ...
 
     def close(self) -> None:
@@ -177,12 +200,14 @@ class MapperOptions:
         planned_at: The time of messages that have none of their own.
         salt: The project's salt for hashed values.
         rules: What `DestinationType.project_rules` has read.
+        described: What is known of the receiver's objects.
     """
 
     namespace: str
     planned_at: datetime
     salt: str | None = None
     rules: Any = None
+    described: Described = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,17 @@ def _segment() -> DestinationType:
     return SegmentDestination()
 
 
+def _salesforce() -> DestinationType:
+    from tailrace.destinations.salesforce.destination import SalesforceDestination
+
+    return SalesforceDestination()
+
+
 # Imported when first used: each type brings the libraries of its service.
-_TYPES: dict[str, Callable[[], DestinationType]] = {DEFAULT_TYPE: _segment}
+_TYPES: dict[str, Callable[[], DestinationType]] = {
+    DEFAULT_TYPE: _segment,
+    "salesforce": _salesforce,
+}
 
 
 def destination_type(name: str = DEFAULT_TYPE) -> DestinationType:

@@ -16,7 +16,7 @@ from typing import Any
 from tailrace.audience.audience import Audience
 from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
 from tailrace.destinations.messages import Refusal, Transition
-from tailrace.destinations.protocol import DestinationType, MapperOptions
+from tailrace.destinations.protocol import Described, DestinationType, MapperOptions
 from tailrace.destinations.sender import Flow, Sender
 from tailrace.encoding.masking import Masker
 from tailrace.errors import TailraceError
@@ -28,6 +28,7 @@ from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
 from tailrace.plan.snapshot_schema import align
 from tailrace.run import notices
+from tailrace.run.job_delivery import InBackground, JobDelivery
 from tailrace.run.member_messages import OutboxMessages
 from tailrace.run.notices import Notice
 
@@ -189,6 +190,8 @@ class AudienceDelivery:
         *,
         kind: DestinationType,
         terms: Terms,
+        in_background: InBackground,
+        described: Described | None = None,
         by_name: bool = False,
         progress: Progress | None = None,
     ) -> None:
@@ -211,7 +214,9 @@ class AudienceDelivery:
             planned_at=delivery.planned_at,
             salt=terms.salt,
             rules=terms.rules.get(kind.name),
+            described=described or {},
         )
+        self._in_background = in_background
         self.mapper = kind.mapper(delivery.audience, options)
         self._members = OutboxMessages(
             ledger,
@@ -233,6 +238,7 @@ class AudienceDelivery:
         """
         if not self.delivery.planned:
             return
+        yield from self._send_jobs()
         batches = self.sender.batches(self._members, messages_max=self.mapper.batch_messages_max)
         self.flow = self.sender.flow(
             self.names.of_batches(batches) if self.names else batches,
@@ -251,6 +257,23 @@ class AudienceDelivery:
         finally:
             self.flow.cancel()
         self._save_verdicts()
+
+    def _send_jobs(self) -> Iterator[bool]:
+        """Deliver the transitions that go as ingest jobs, and finish those of a crashed run."""
+        delivery = self.delivery
+        jobs = self.sender.connection.jobs(delivery.audience, delivery.planned)
+        if jobs is None:
+            return
+        yield from JobDelivery(
+            self.ledger,
+            jobs,
+            run_seq=delivery.run_seq,
+            sync_key=self.sync_key,
+            folder=self.ledger.warehouse.project.state_folder / "jobs",
+            members=self._members,
+            take=self._take,
+            save=self._save_verdicts,
+        ).steps(self._in_background)
 
     def drain(self) -> None:
         """On interrupt, persist the verdicts that still arrive."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Self
+from functools import partial
+from typing import Self, TypeVar
 
-from tailrace.destinations.protocol import DestinationSettings
+from tailrace.destinations.protocol import Described, DestinationSettings
 from tailrace.destinations.registry import type_of
 from tailrace.destinations.sender import Sender, Wakeup, wait
 from tailrace.errors import DestinationFailed, MemoryShort, ReceiverChanged, TailraceError
@@ -20,6 +21,8 @@ from tailrace.ledger.receivers import check_receivers, receivers_of
 from tailrace.run.delivery import AudienceDelivery, Delivery, DeliveryResult, Progress, Terms
 from tailrace.run.notices import Notice
 from tailrace.warehouse.memory import MemoryLimit
+
+T = TypeVar("T")
 
 # The threshold of Python's garbage collector for new objects during a delivery.
 COLLECTED_AFTER = 50_000
@@ -174,12 +177,17 @@ class Dispatch:
                     hint=f'Set type = "{planned_for}" under [destination.{name}], run: tailrace '
                     "sync, then give the new receiver a section of its own.",
                 )
+            described: Described = {}
+            if delivery.planned:
+                described = yield from self._prepared(sender, delivery)
             delivering = AudienceDelivery(
                 self._ledger,
                 sender,
                 delivery,
                 kind=kind,
                 terms=self._terms,
+                described=described,
+                in_background=partial(_in_background, wakeup=self._wakeup),
                 by_name=kind.can_verify_receipt(self.settings(name)),
                 progress=self._progress,
             )
@@ -193,15 +201,26 @@ class Dispatch:
                 yield from delivering.steps()
             yield self._memory_limit.run_low_memory(delivering.advance)
 
+    def _prepared(self, sender: Sender, delivery: Delivery) -> Generator[bool, None, Described]:
+        """Check a header against its receiver; returns what is known of the receiver's objects."""
+        stored = self._ledger.descriptions.all()
+        described = yield from _in_background(
+            lambda: sender.connection.prepare(delivery.audience, stored), self._wakeup
+        )
+        # Later plans check rows and headers without a call.
+        self._ledger.descriptions.save({str(known["name"]): known for known in described.values()})
+        return described
 
-def _in_background(check: Callable[[], None], wakeup: Wakeup) -> Iterator[bool]:
-    """Run a check on its own thread; yields False until it has ended, then raises its error."""
+
+def _in_background(call: Callable[[], T], wakeup: Wakeup) -> Generator[bool, None, T]:
+    """Run a call on its own thread; yields False until it has ended, then returns its result."""
+    returned: list[T] = []
     raised: list[Exception] = []
     ended = threading.Event()
 
     def run() -> None:
         try:
-            check()
+            returned.append(call())
         except Exception as error:
             raised.append(error)
         finally:
@@ -213,3 +232,4 @@ def _in_background(check: Callable[[], None], wakeup: Wakeup) -> Iterator[bool]:
         yield False
     if raised:
         raise raised[0]
+    return returned[0]

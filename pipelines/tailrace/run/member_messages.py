@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # size of messages close to the limit.
 ID_AND_TIME_BYTES = 256
 
+# The numbers of these rows are compared with each row of their range.
+ROWS_BY_NUMBER_MAX = 500
+
 Refuse = Callable[[Transition, Refusal], None]
 
 
@@ -70,6 +73,16 @@ class OutboxMessages:
                 size += sum(len(message.body) for message in member.messages)
                 yield member
             rows.learn(last - first + 1, size)
+
+    def rows(self, seqs: Collection[int]) -> Iterator[MemberMessages]:
+        """The transitions with some numbers, in order."""
+        ordered = sorted(seqs)
+        changes = bool(ordered) and outbox.has_changes(
+            self._ledger, self._run_seq, self._mapper.audience
+        )
+        for start in range(0, len(ordered), ROWS_BY_NUMBER_MAX):
+            chosen = ordered[start : start + ROWS_BY_NUMBER_MAX]
+            yield from self._mapped(chosen[0], chosen[-1], changes=changes, only=chosen)
 
     def _mapped(
         self, first: int, last: int, *, changes: bool, only: Collection[int] | None = None

@@ -17,6 +17,7 @@ import requests
 from isal import igzip
 from segment.analytics.version import VERSION
 
+from tailrace.audience.audience import Audience
 from tailrace.clock import Clock, format_utc
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.http import (
@@ -30,6 +31,7 @@ from tailrace.destinations.http import (
 )
 from tailrace.destinations.messages import Message
 from tailrace.destinations.outcome import SendOutcome, fatal
+from tailrace.destinations.protocol import Described
 from tailrace.destinations.segment.oauth import Tokens, TokenUnavailable
 from tailrace.destinations.segment.responses import answer_outcome
 from tailrace.destinations.segment.write_key import check_write_key
@@ -97,6 +99,13 @@ class SegmentClient:
             self._tokens.current()
         except TokenUnavailable as error:
             raise Unreachable(str(error)) from None
+
+    def prepare(self, audience: Audience, stored: Described) -> Described:
+        """Nothing: Segment takes any name."""
+        return {}
+
+    def jobs(self, audience: Audience, rows: int) -> None:
+        """None: Segment has requests only."""
 
     def measure_clock(self) -> None:
         """Read the host's `Date`; a host that does not answer leaves the offset unknown."""

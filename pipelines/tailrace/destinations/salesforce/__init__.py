@@ -1,0 +1,1 @@
+"""Salesforce as a destination: members become records, campaign members or platform events."""

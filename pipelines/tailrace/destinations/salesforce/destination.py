@@ -1,0 +1,145 @@
+"""Salesforce as a destination: `type = "salesforce"`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from tailrace.audience.audience import Audience
+from tailrace.audience.blocks import Block, Transformation, refuse_unknown_names
+from tailrace.audience.yaml import Header, raise_all
+from tailrace.clock import Clock
+from tailrace.config.project import ProjectConfig
+from tailrace.config.settings import SendLimits
+from tailrace.destinations.protocol import HeaderAdvice, MapperOptions, Receipt
+from tailrace.destinations.salesforce.header import WriteBack
+from tailrace.destinations.salesforce.settings import (
+    OrgSettings,
+    SalesforceWriteSettings,
+    read_section,
+    read_settings,
+)
+from tailrace.errors import HeaderInvalid, InternalError
+
+if TYPE_CHECKING:
+    from tailrace.destinations.salesforce.connection import SalesforceConnection
+    from tailrace.destinations.salesforce.mapper import WriteMapper
+
+# In the order in which a transition sends them: the old record's exit comes first.
+MESSAGE_KINDS = ("clear", "set", "delete", "upsert", "update", "member", "publish")
+
+
+class SalesforceDestination:
+    """Implements `DestinationType`."""
+
+    name = "salesforce"
+    label = "Salesforce"
+    message_kinds: tuple[str, ...] = MESSAGE_KINDS
+
+    def compile_block(self, header: Header, section: str, transformation: Transformation) -> Block:
+        """Compile the block `salesforce:`, with what the header drops or renames for the section.
+
+        Raises:
+            HeaderInvalid: Keys of the block contradict each other.
+            SeveralModelErrors: Several do.
+        """
+        written = header.values["salesforce"]
+        fields = written.get("fields") or {}
+        refuse_unknown_names(header, section, transformation, list(fields))
+        renamed = {
+            transformation.rename.get(name, name): source
+            for name, source in fields.items()
+            if name not in transformation.drop
+        }
+        values = {**written, "fields": {name: renamed[name] for name in sorted(renamed)}}
+        write_back = WriteBack(values)
+        raise_all(
+            [
+                HeaderInvalid(
+                    message,
+                    hint=hint,
+                    file=header.file,
+                    line=header.line(("salesforce", *_keys(path))),
+                )
+                for path, message, hint in write_back.problems()
+            ]
+        )
+        match = next(iter(write_back.match.values()), None)
+        if write_back.is_campaign_member:
+            match = next(c for n, c in write_back.match.items() if n.lower() != "campaignid")
+        return Block(
+            type=self.name,
+            values=values,
+            references={f"salesforce.{path}": column for path, column in write_back.references()},
+            columns=write_back.columns,
+            message_columns={"record": write_back.compared_columns},
+            identity=match,
+            names=_names(write_back),
+            plain_names=("attributes", "type"),
+        )
+
+    def settings(self, project: ProjectConfig, destination: str) -> OrgSettings:
+        """The section with its login; see `read_settings`."""
+        return read_settings(project, destination)
+
+    def project_rules(self, project: ProjectConfig) -> None:
+        """None: an org has its own rules."""
+        return
+
+    def mapper(self, audience: Audience, options: MapperOptions) -> WriteMapper:
+        """Compile an audience's header."""
+        from tailrace.destinations.salesforce.mapper import WriteMapper
+
+        return WriteMapper(audience, namespace=options.namespace, described=options.described)
+
+    def limits(self, project: ProjectConfig, destination: str) -> SalesforceWriteSettings:
+        """The section without its login, for plans."""
+        return read_section(project, destination)
+
+    def default_limits(self) -> SendLimits:
+        """The limits of a section without settings."""
+        return SalesforceWriteSettings().send_limits()
+
+    def header_advice(self, audience: Audience) -> Sequence[HeaderAdvice]:
+        """What to reconsider in a header."""
+        return ()
+
+    def connect(
+        self, settings: OrgSettings, *, clock: Clock, destination: str
+    ) -> SalesforceConnection:
+        """Open a connection."""
+        # Plans and checks need no HTTP client, and work offline without importing one.
+        from tailrace.destinations.salesforce.connection import SalesforceConnection
+
+        return SalesforceConnection(settings, clock=clock, destination=destination)
+
+    def can_verify_receipt(self, settings: OrgSettings) -> bool:
+        """False: every record's result is part of the answer."""
+        return False
+
+    def verify_receipt(
+        self,
+        settings: Any,
+        sent: Mapping[tuple[str, str], int],
+        *,
+        since: datetime,
+        clock: Clock,
+    ) -> Receipt:
+        """Not called; see `can_verify_receipt`."""
+        raise InternalError("Salesforce reports the result of each record at once")
+
+
+def _keys(path: str) -> list[str]:
+    """The keys of a path in the block; names of fields may have a dot.
+
+    >>> _keys("fields.Account.Key__c"), _keys("on_exit.set.Account.Key__c")
+    (['fields', 'Account.Key__c'], ['on_exit', 'set', 'Account.Key__c'])
+    """
+    return path.split(".", 2 if path.startswith("on_exit.") else 1)
+
+
+def _names(write_back: WriteBack) -> tuple[str, ...]:
+    """The names in records that come from the header."""
+    names = {*write_back.match, *write_back.fields, *write_back.exit_fields}
+    return tuple(sorted({step for name in names for step in (name, *name.split("."))}))
