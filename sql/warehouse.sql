@@ -58,6 +58,10 @@ ORDER BY a.attnum
 -- Creates a view of a query, so that the engine binds the query without running it.
 CREATE TEMPORARY VIEW described AS SELECT * FROM query AS q
 
+-- name: query_columns
+-- The columns of a query, which the engine binds without running it.
+DESCRIBE SELECT * FROM query AS q
+
 -- name: disable_external_access
 -- Denies files, extensions and logs to the SQL of models.
 SET allow_community_extensions = FALSE;

@@ -120,6 +120,8 @@ class Warehouse:
         self._described = count()
         self._confined = False
         self._functions: frozenset[str] | None = None
+        # The temporary tables that this session may have.
+        self._temporaries: set[str] = set()
         # The run's session, if this is a second one that only reads.
         self._primary: Warehouse | None = None
 
@@ -163,6 +165,7 @@ class Warehouse:
             "tables": tables, "columns": columns, "column": column, **values
         }  # fmt: skip
         runs_model = runs_query(name, self.dialect, tables)
+        log.debug("statement %s", name)
         try:
             if runs_model and self._confines(name):
                 return self._run_confined(name, bindings)
@@ -361,8 +364,13 @@ class Warehouse:
         return TableName(self.engine.temporary, name)
 
     def drop_temporary(self, table: TableName) -> None:
-        """Drop a temporary table if it exists."""
-        self.run("warehouse/drop_temporary", tables={"dropped": table})
+        """Drop a temporary table of an earlier step, before it is created again.
+
+        The first call for a table has nothing to drop, since no other session can create it.
+        """
+        if table.name in self._temporaries:
+            self.run("warehouse/drop_temporary", tables={"dropped": table})
+        self._temporaries.add(table.name)
 
     def columns_of(self, table: TableName) -> tuple[Column, ...]:
         """The columns of a table in their order; empty if the table does not exist."""
@@ -455,16 +463,22 @@ class Warehouse:
             NotAllowedInModel: It does more than compute rows from tables.
         """
         self.admit(query)
-        view = self.temporary(f"described_{next(self._described)}")
-        # Older versions of DuckDB accept only an unqualified name for a new temporary view.
-        unqualified = TableName(None, view.name)
         try:
-            self.run("warehouse/describe", tables={"described": unqualified, "query": query})
+            if self.engine.describes_queries:
+                rows = self.run("warehouse/query_columns", tables={"query": query})
+                return tuple(Column(str(name).lower(), str(type_)) for name, type_, *_ in rows)
+            return self._describe_by_view(query)
         except StatementRefused as error:
-            message = error.message.removeprefix("warehouse/describe: ")
+            _, _, message = error.message.partition(": ")
             unbound = ModelDoesNotBind(message, hint=ModelDoesNotBind.hint)
             unbound.detail = error.detail
             raise unbound from None
+
+    def _describe_by_view(self, query: Binding) -> tuple[Column, ...]:
+        view = self.temporary(f"described_{next(self._described)}")
+        # PostgreSQL creates a temporary view under an unqualified name only.
+        unqualified = TableName(None, view.name)
+        self.run("warehouse/describe", tables={"described": unqualified, "query": query})
         columns = self.columns_of(view)
         refused = self._refused_names(view) if self.dialect == "postgres" else ()
         self.run("warehouse/drop_described", tables={"described": view})

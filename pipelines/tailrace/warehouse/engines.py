@@ -22,6 +22,7 @@ class Engine:
             temporary tables.
         confines_transactions: Statements that run a model are read-only transactions, which may
             write to temporary tables only.
+        describes_queries: A statement gives the columns of a query without running it.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
     """
 
@@ -29,11 +30,14 @@ class Engine:
     embedded: bool = False
     loses_sessions: bool = False
     confines_transactions: bool = False
+    describes_queries: bool = False
     writes_messages: bool = False
 
 
 ENGINES: Mapping[str, Engine] = {
-    "duckdb": Engine(temporary="temp", embedded=True, writes_messages=True),
+    "duckdb": Engine(
+        temporary="temp", embedded=True, describes_queries=True, writes_messages=True
+    ),
     "postgres": Engine(temporary="pg_temp", loses_sessions=True, confines_transactions=True),
     "redshift": Engine(loses_sessions=True),
 }

@@ -34,7 +34,7 @@ from tailrace.warehouse.sql_files import WRITTEN_IN, named_statement
 # The prefix of each alias in a statement. No column of an audience may begin with it.
 ALIAS_PREFIX = "tr__"
 # The place of a value or of a query in rendered text. No statement contains these characters.
-_MARKED = re.compile("'\x1f(\\w+)\x1f'|\x1e(\\w+)\x1e")
+_MARKED = re.compile("'\x1f(\\w+)\x1f'|\x02(\\w+)\x02")
 
 
 # Types with values that JSON has no number for.
@@ -71,8 +71,8 @@ class TableName:
 Binding = TableName | exp.Query
 # A statement that creates a table from a SELECT has two parts: the empty table, and its rows.
 Part = Literal["layout", "rows"]
-# Bound to a table, it leaves a marker for the text of a query.
-OPEN = TableName(None, "\x1e")
+# Bound to a table, it leaves a marker for the text of a table's name or of a query.
+OPEN = TableName(None, "\x02")
 
 
 def statement(
@@ -96,27 +96,25 @@ def statement(
     named = _names_in(name, dialect)
     bound = {table: binding for table, binding in (tables or {}).items() if table in named}
     lists = {list_: tuple(of) for list_, of in (columns or {}).items() if list_ in named}
-    queries = {t: binding for t, binding in bound.items() if not isinstance(binding, TableName)}
-    left_open = tuple((t, None if t in queries else binding) for t, binding in bound.items())
-    pieces = _pieces(name, dialect, left_open, tuple(lists.items()), column, part)
-    return "".join(_filled(name, dialect, pieces, queries, values))
+    pieces = _pieces(name, dialect, frozenset(bound), tuple(lists.items()), column, part)
+    return "".join(_filled(name, dialect, pieces, bound, values))
 
 
 @lru_cache(maxsize=2048)
 def _pieces(
     name: str,
     dialect: str,
-    tables: tuple[tuple[str, TableName | None], ...],
+    tables: frozenset[str],
     columns: tuple[tuple[str, tuple[Column, ...]], ...],
     column: Column | None,
     part: Part | None,
 ) -> tuple[str | None, ...]:
-    """A statement rendered once for all values and queries: its text, split at each of them.
+    """A statement rendered once for all values, tables and queries: its text, split at each.
 
-    Text, a value's name, a query's name, text, and so on; one of the two names is None.
+    Text, a value's name, a table's name, text, and so on; one of the two names is None. Audiences
+    whose columns have the same names and types share it.
     """
-    bound = {table: name or OPEN for table, name in tables}
-    gaps = _Gaps(name, dialect, bound, dict(columns), None)
+    gaps = _Gaps(name, dialect, dict.fromkeys(tables, OPEN), dict(columns), None)
     tree = _part(gaps.fill(_the_one(name, dialect), column), part)
     return tuple(_MARKED.split(tree.sql(dialect=dialect, comments=False, copy=False)))
 
@@ -156,7 +154,7 @@ def _filled(
     name: str,
     dialect: str,
     pieces: Sequence[str | None],
-    queries: Mapping[str, Any],
+    tables: Mapping[str, Binding],
     values: Mapping[str, Any],
 ) -> Iterator[str]:
     for place, piece in enumerate(pieces):
@@ -165,11 +163,22 @@ def _filled(
         if place % 3 == 0:
             yield piece
         elif place % 3 == 2:
-            yield f"({query_text(queries[piece], dialect)})"
+            yield _binding_text(tables[piece], dialect)
         elif piece not in values:
             raise StatementInvalid(f"{name} needs a value for :{piece}")
         else:
             yield _literal_text(values[piece], dialect)
+
+
+def _binding_text(binding: Binding, dialect: str) -> str:
+    if isinstance(binding, TableName):
+        return _table_text(binding, dialect)
+    return f"({query_text(binding, dialect)})"
+
+
+@lru_cache(maxsize=1024)
+def _table_text(table: TableName, dialect: str) -> str:
+    return table.node().sql(dialect=dialect)
 
 
 class _Same:
@@ -374,7 +383,7 @@ class _Gaps:
             return
         alias = table.alias
         if isinstance(binding, TableName):
-            mark = exp.Table(this=exp.to_identifier(f"\x1e{table.name}\x1e", quoted=False))
+            mark = exp.Table(this=exp.to_identifier(f"\x02{table.name}\x02", quoted=False))
             node: exp.Expr = mark if binding is OPEN else binding.node()
             if alias or isinstance(table.parent, exp.From | exp.Join):
                 node = exp.alias_(node, alias or table.name, table=True)
