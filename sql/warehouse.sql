@@ -54,6 +54,30 @@ WHERE c.relname = :name
   AND NOT a.attisdropped
 ORDER BY a.attnum
 
+-- name: columns_in
+-- The columns of every table and view of a dataset in their order.
+SELECT table_name, column_name, data_type
+FROM information_schema.columns
+WHERE table_schema = :dataset
+ORDER BY table_name, ordinal_position
+
+-- name: columns_in (duckdb)
+-- The columns of every table and view of a dataset in their order.
+SELECT table_name, column_name, data_type
+FROM DUCKDB_COLUMNS()
+WHERE schema_name = :dataset AND database_name = CURRENT_DATABASE()
+ORDER BY table_name, column_index
+
+-- name: columns_in (postgres)
+-- The columns of every table and view of a dataset in their order, with full types.
+SELECT c.relname, a.attname, FORMAT_TYPE(a.atttypid, a.atttypmod)
+FROM pg_catalog.pg_attribute AS a
+JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = :dataset AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
+  AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY c.relname, a.attnum
+
 -- name: describe
 -- Creates a view of a query, so that the engine binds the query without running it.
 CREATE TEMPORARY VIEW described AS SELECT * FROM query AS q

@@ -32,6 +32,18 @@ WHERE sync_key = :sync_key AND phase = 'done'
 ORDER BY run_seq DESC
 LIMIT 1
 
+-- name: all_last_delivered
+-- The latest delivered run of each audience.
+SELECT a.sync_key, a.run_seq, a.definition, a.definition_fingerprint, a.mapping,
+       a.mapping_fingerprint, a.model_fingerprint, a.rows_seen, a.rejected
+FROM audience_runs AS a
+JOIN (
+  SELECT n.sync_key, MAX(n.run_seq) AS run_seq
+  FROM audience_runs AS n
+  WHERE n.phase = 'done'
+  GROUP BY n.sync_key
+) AS latest ON latest.sync_key = a.sync_key AND latest.run_seq = a.run_seq
+
 -- name: latest_audience_runs
 -- The latest run of each audience.
 SELECT a.sync_key, a.run_seq, a.phase, a.size_before, a.size_after, a.entered, a.changed, a.exited,
@@ -59,6 +71,16 @@ SELECT
   (SELECT COUNT(*) FROM rejections WHERE sync_key = :sync_key AND resolved_at IS NULL),
   (SELECT COUNT(*) FROM unconfirmed WHERE sync_key = :sync_key)
 
+-- name: all_unresolved_counts
+-- The numbers of open rejections and unconfirmed keys of each sync that has any.
+SELECT u.sync_key, SUM(u.rejections) AS rejections, SUM(u.keys) AS keys
+FROM (
+  SELECT r.sync_key, 1 AS rejections, 0 AS keys FROM rejections AS r WHERE r.resolved_at IS NULL
+  UNION ALL
+  SELECT d.sync_key, 0 AS rejections, 1 AS keys FROM unconfirmed AS d
+) AS u
+GROUP BY u.sync_key
+
 -- name: finish_audience_run
 -- Completes an audience run with its final numbers.
 UPDATE audience_runs
@@ -71,6 +93,13 @@ WHERE run_seq = :run AND sync_key = :sync_key
 SELECT COALESCE(MAX(CASE WHEN phase = 'retired' THEN run_seq END), 0)
 FROM audience_runs
 WHERE name = :name AND destination = :destination
+
+-- name: released_names
+-- The last run that released each name, by retiring or renaming its audience.
+SELECT a.name, a.destination, MAX(a.run_seq) AS run_seq
+FROM audience_runs AS a
+WHERE a.phase = 'retired'
+GROUP BY a.name, a.destination
 
 -- name: release_name
 -- Releases the name of an audience. Another audience that takes the name gets messageIds of its own.

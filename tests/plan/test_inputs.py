@@ -15,6 +15,7 @@ from tailrace.plan.inputs import Inputs
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
+from tailrace.plan.recorded import Definitions, Recorded
 from tailrace.run.delivery import save_plan
 from tailrace.testing.segment.simulator import SegmentSimulator
 
@@ -93,7 +94,13 @@ def skipped(desk: Desk) -> set[str]:
 def unchanged(desk: Desk) -> set[str]:
     """The audiences whose inputs equal those of their last delivery; no model is run."""
     models = desk.models()
-    inputs = Inputs(desk.ledger, models, models.audiences())
+    inputs = Inputs(
+        desk.ledger,
+        models,
+        models.audiences(),
+        recorded=Recorded(desk.ledger),
+        definitions=Definitions(models, dialect=desk.ledger.warehouse.dialect),
+    )
     return {
         audience.name
         for model, audience in syncs_of(models.audiences())

@@ -125,6 +125,16 @@ class AudienceRuns:
             return _DeliveredRow(*row).delivered()
         return None
 
+    def all_last_delivered(self) -> dict[str, Delivered]:
+        """`last_delivered` of every sync that was delivered, by its key."""
+        rows = self._tables.run("all_last_delivered") if self._tables.installed else []
+        return {str(key): _DeliveredRow(*row).delivered() for key, *row in rows}
+
+    def released_names(self) -> dict[tuple[str, str], int]:
+        """`name_released_at` of every name and destination that has one."""
+        rows = self._tables.run("released_names") if self._tables.installed else []
+        return {(str(name), str(at)): int(run_seq) for name, at, run_seq in rows}
+
     def name_released_at(self, name: str, destination: str) -> int:
         """The last run that released the name of an audience, 0 if there was none."""
         if not self._tables.installed:

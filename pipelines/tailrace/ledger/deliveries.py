@@ -68,6 +68,11 @@ class Deliveries:
         ((rejections, unconfirmed),) = self._tables.run("unresolved_counts", sync_key=sync_key)
         return (int(rejections), int(unconfirmed))
 
+    def all_unresolved_counts(self) -> dict[str, tuple[int, int]]:
+        """`unresolved_counts` of every sync that has any, by its key."""
+        rows = self._tables.run("all_unresolved_counts") if self._tables.installed else []
+        return {str(key): (int(rejections), int(keys)) for key, rejections, keys in rows}
+
     def acknowledge(
         self, run_seq: int, sync_key: str, *, first_seq: int, last_seq: int, calls: int
     ) -> None:

@@ -20,6 +20,7 @@ from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.plan.policy import Intent, ResolvedPolicy
+from tailrace.plan.recorded import Recorded
 from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
 from tailrace.warehouse.statements import Binding, Column, TableName
 
@@ -163,14 +164,14 @@ class Diff:
     first_version: int = 0
 
 
-def diff(ledger: Ledger, request: DiffRequest) -> Diff:
+def diff(ledger: Ledger, request: DiffRequest, *, recorded: Recorded) -> Diff:
     """Compare an audience with its snapshot.
 
     Raises:
         KeyTypeChanged: The delivered members have another key, or one of another type.
         StatementRefused: The model fails on a row.
     """
-    return _Comparison(ledger, request).run()
+    return _Comparison(ledger, request, recorded).run()
 
 
 def hash_complements(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
@@ -186,9 +187,10 @@ def hash_complements(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]
 class _Comparison:
     """The steps of one diff, over the temporary tables that it creates."""
 
-    def __init__(self, ledger: Ledger, request: DiffRequest) -> None:
+    def __init__(self, ledger: Ledger, request: DiffRequest, recorded: Recorded) -> None:
         self.warehouse = ledger.warehouse
         self.ledger = ledger
+        self.recorded = recorded
         self.request = request
         name = request.audience.ledger_key
         self.names = {
@@ -204,12 +206,12 @@ class _Comparison:
         self.schema_change = SchemaChange()
         self.reset_columns: frozenset[str] = frozenset()
         self.restart = False
-        self.rejections, self.unconfirmed = ledger.deliveries.unresolved_counts(name)
+        self.rejections, self.unconfirmed = recorded.unresolved_counts(name)
         # A former audience of this name already sent `entered` for these keys, so those messageIds
         # are used up.
         audience = request.audience
         destination = audience.destination_name
-        self.first_version = -ledger.audiences.name_released_at(audience.name, destination)
+        self.first_version = -recorded.name_released_at(audience.name, destination)
 
     def run(self) -> Diff:
         self._find_snapshot()
@@ -275,7 +277,7 @@ class _Comparison:
             self.warehouse.drop_temporary(table)
         delivered, shape = self.request.delivered, self.request.shape
         snapshot = self.ledger.snapshot(self.request.audience.ledger_key)
-        snapshot_columns = self.warehouse.columns_of(snapshot)
+        snapshot_columns = self.recorded.columns_of(snapshot)
         if delivered is None or not snapshot_columns:
             # A run that stopped before its plan was saved may have left a table with another key.
             restart = bool(snapshot_columns) and not has_keys(snapshot_columns, shape.keys)
@@ -529,7 +531,7 @@ class _Comparison:
     def _attempt_lists(self) -> Mapping[str, Sequence[Column]]:
         """The columns whose attempted values can be read; the outbox has the types of its day."""
         outbox = self.ledger.outbox(self.request.audience.ledger_key)
-        types = {column.name: column.type for column in self.warehouse.columns_of(outbox)}
+        types = {column.name: column.type for column in self.recorded.columns_of(outbox)}
         readable = [
             column
             for column in self._lists()["recorded_columns"]

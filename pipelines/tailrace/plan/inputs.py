@@ -12,15 +12,14 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
 
 from tailrace.audience.audience import Audience
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
-from tailrace.models.compile import compiled_sql, definition_fingerprint
 from tailrace.models.determinism import reads_clock
 from tailrace.models.loader import Model, Models
 from tailrace.plan.diff import hash_complements
+from tailrace.plan.recorded import Definitions, Recorded
 from tailrace.warehouse.statements import TableName
 
 # A table is hashed if so many of the selected audiences read it.
@@ -30,8 +29,17 @@ READERS_MIN = 2
 class Inputs:
     """The inputs of the selected audiences; each table and each definition is looked at once."""
 
-    def __init__(self, ledger: Ledger, models: Models, selected: Sequence[Model]) -> None:
-        self._ledger = ledger
+    def __init__(
+        self,
+        ledger: Ledger,
+        models: Models,
+        selected: Sequence[Model],
+        *,
+        recorded: Recorded,
+        definitions: Definitions,
+    ) -> None:
+        self._recorded = recorded
+        self._definitions = definitions
         self._warehouse = ledger.warehouse
         self._models = models
         self._readers = Counter(
@@ -42,7 +50,6 @@ class Inputs:
             for _ in model.audience.syncs()
         )
         self._tables: dict[str, str | None] = {}
-        self._definitions: dict[str, str] = {}
 
     def fingerprint(self, model: Model, audience: Audience) -> str | None:
         """Equal for two runs only if the audience's SELECT gives the same rows in both.
@@ -61,7 +68,7 @@ class Inputs:
         text = "\n".join(
             (
                 self._warehouse.engine_version,
-                self._definition(model),
+                self._definition(model, audience),
                 audience.mapping_fingerprint,
                 *(f"{table} {part}" for table, part in zip(tables, parts, strict=True)),
             )
@@ -70,28 +77,20 @@ class Inputs:
 
     def unchanged_since(self, model: Model, audience: Audience) -> Delivered | None:
         """The last delivery of an audience, if it was planned from the same inputs; else None."""
-        if not any(key == audience.ledger_key for key, _ in self._recorded):
-            return None
-        delivered = self._ledger.audiences.last_delivered(audience.ledger_key)
+        delivered = self._recorded.delivered(audience.ledger_key)
         if delivered is None:
             return None
-        recorded = self._recorded.get((audience.ledger_key, delivered.run_seq))
+        recorded = self._recorded.inputs.get((audience.ledger_key, delivered.run_seq))
         if recorded is None or recorded != self.fingerprint(model, audience):
             return None
         return delivered
 
-    @cached_property
-    def _recorded(self) -> dict[tuple[str, int], str]:
-        return self._ledger.audiences.saved_inputs()
-
-    def _definition(self, model: Model) -> str:
-        if model.name not in self._definitions:
-            # The text as well: two texts that run differently may have one fingerprint.
-            text = compiled_sql(self._models, model.name, dialect=self._warehouse.dialect)
-            fingerprint = definition_fingerprint(self._models, model.name)
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            self._definitions[model.name] = f"{fingerprint} {digest}"
-        return self._definitions[model.name]
+    def _definition(self, model: Model, audience: Audience) -> str:
+        # The text as well: two texts that run differently may have one fingerprint.
+        text = self._definitions.text(model.name)
+        delivered = self._recorded.delivered(audience.ledger_key)
+        fingerprint = self._definitions.fingerprint(model.name, delivered)
+        return f"{fingerprint} {hashlib.sha256(text.encode()).hexdigest()}"
 
     def _table(self, name: str) -> str | None:
         """A hash of a landed table's columns and rows; None if there is none."""

@@ -28,7 +28,7 @@ from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.extracts import Extracted
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
-from tailrace.models.compile import bind, compiled_sql, definition_fingerprint
+from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.determinism import ModelWarning
 from tailrace.models.lineage import fields_read
 from tailrace.models.loader import (
@@ -45,6 +45,7 @@ from tailrace.plan.inputs import Inputs
 from tailrace.plan.plan import AudienceFailure, AudiencePlan, BuildResult, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
 from tailrace.plan.preview import PreviewRow, preview
+from tailrace.plan.recorded import Definitions, Recorded
 from tailrace.plan.snapshot_schema import check_names, shape_of
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.statements import Binding, Column, TableName, query
@@ -96,6 +97,8 @@ class Planner:
         self.build = build or BuildResult()
         self.memory_limit = memory_limit
         self.rules = rules or {}
+        self._recorded = Recorded(ledger)
+        self._definitions = Definitions(models, dialect=self.warehouse.dialect)
         # The fingerprint of each compiled text.
         self._fingerprints: dict[str, str] = {}
 
@@ -111,7 +114,13 @@ class Planner:
         """
         failures, model_errors = self._failed()
         requests, skipped = [], []
-        inputs = Inputs(self.ledger, self.models, selected)
+        inputs = Inputs(
+            self.ledger,
+            self.models,
+            selected,
+            recorded=self._recorded,
+            definitions=self._definitions,
+        )
         fingerprints: dict[str, str | None] = {}
         # All models are bound before the first one runs, so that an error is reported early.
         for model, audience in syncs_of(selected):
@@ -138,7 +147,7 @@ class Planner:
             audiences=audiences,
             failures=tuple(failures.values()),
             model_errors=(*self.build.errors.values(), *model_errors),
-            new_users=stats.count_new_users(self.ledger, audiences),
+            new_users=stats.count_new_users(self.ledger, audiences, recorded=self._recorded),
             warnings=self._warnings(selected),
             orphans=self._orphans(),
             unfinished=stats.unfinished(self.ledger),
@@ -183,7 +192,7 @@ class Planner:
         if (
             delivered is None
             or delivered.rejected
-            or self.ledger.deliveries.unresolved_counts(key) != (0, 0)
+            or self._recorded.unresolved_counts(key) != (0, 0)
         ):
             return None
         size = self.ledger.size(key)
@@ -318,14 +327,16 @@ class Planner:
         delivered = {
             sync_key
             for sync_key, status in rows
-            if status != "held" or self.ledger.audiences.last_delivered(sync_key)
+            if status != "held" or self._recorded.delivered(sync_key)
         }
         return tuple(sorted(delivered - in_files))
 
     def _request(self, model: Model, audience: Audience) -> tuple[DiffRequest, str]:
-        text = self._compiled(model.name)
+        text = self._definitions.text(model.name)
         # Tables that this run built are read instead of inlined; the recorded text inlines all.
-        run_text = self._compiled(model.name, tables_built=self.build.tables)
+        run_text = text
+        if self.build.tables:
+            run_text = self._compiled(model.name, tables_built=self.build.tables)
         bound = self._bound(run_text, audience)
         columns = self._describe(bound, model)
         check_columns(model, [column.name for column in columns])
@@ -334,8 +345,8 @@ class Planner:
             columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
         )
         check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
-        delivered = self.ledger.audiences.last_delivered(audience.ledger_key)
-        fingerprint = definition_fingerprint(self.models, model.name)
+        delivered = self._recorded.delivered(audience.ledger_key)
+        fingerprint = self._definitions.fingerprint(model.name, delivered)
         self._fingerprints[text] = fingerprint
         edited = delivered is not None and delivered.definition_fingerprint != fingerprint
         remapped = delivered is not None and (
@@ -449,7 +460,7 @@ class Planner:
         return self.memory_limit.run_low_memory(lambda: self._plan(request, text))
 
     def _plan(self, request: DiffRequest, text: str) -> AudiencePlan:
-        result = diff(self.ledger, request)
+        result = diff(self.ledger, request, recorded=self._recorded)
         counts = stats.counts(result)
         guard_input = GuardInput(
             size_before=result.size_before,

@@ -18,6 +18,7 @@ from tailrace.ledger.outbox import transition_reader
 from tailrace.ledger.tables import Shape
 from tailrace.plan.diff import Diff, DiffRequest
 from tailrace.plan.plan import AudiencePlan
+from tailrace.plan.recorded import Recorded
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName
 
@@ -149,12 +150,17 @@ class _Entering:
     identity: Column
 
 
-def count_new_users(ledger: Ledger, plans: Iterable[AudiencePlan]) -> int:
+def count_new_users(ledger: Ledger, plans: Iterable[AudiencePlan], *, recorded: Recorded) -> int:
     """How many users are new to their destination, over the audiences that are not held."""
     entering = list(_entering(plans))
     destinations = sorted({entry.plan.destination for entry in entering})
     return sum(
-        _new_users_of(ledger, name, [entry for entry in entering if entry.plan.destination == name])
+        _new_users_of(
+            ledger,
+            name,
+            [entry for entry in entering if entry.plan.destination == name],
+            recorded=recorded,
+        )
         for name in destinations
     )
 
@@ -169,8 +175,10 @@ def _entering(plans: Iterable[AudiencePlan]) -> Iterator[_Entering]:
                 yield _Entering(plan=plan, identity=column)
 
 
-def _new_users_of(ledger: Ledger, destination: str, entering: Sequence[_Entering]) -> int:
-    snapshots = list(_user_snapshots(ledger, destination))
+def _new_users_of(
+    ledger: Ledger, destination: str, entering: Sequence[_Entering], *, recorded: Recorded
+) -> int:
+    snapshots = list(_user_snapshots(ledger, destination, recorded=recorded))
     first = entering[0]
     alone = {name for name, *_ in snapshots} <= {first.plan.ledger_key} and len(entering) == 1
     if alone and first.plan.audience.key == (first.identity.name,):
@@ -197,14 +205,16 @@ def _new_users_of(ledger: Ledger, destination: str, entering: Sequence[_Entering
     return int(users)
 
 
-def _user_snapshots(ledger: Ledger, destination: str) -> Iterator[tuple[str, TableName, Column]]:
+def _user_snapshots(
+    ledger: Ledger, destination: str, *, recorded: Recorded
+) -> Iterator[tuple[str, TableName, Column]]:
     """The snapshots of a destination, each with the column that identifies the user."""
     for row in ledger.audiences.statuses():
-        delivered = ledger.audiences.last_delivered(str(row["sync"]))
+        delivered = recorded.delivered(str(row["sync"]))
         if row["destination"] != destination or delivered is None:
             continue
         mapping = Audience.from_mapping(delivered.mapping)
         snapshot = ledger.snapshot(str(row["sync"]))
-        for column in ledger.warehouse.columns_of(snapshot):
+        for column in recorded.columns_of(snapshot):
             if column.name == (mapping.identity_column):
                 yield str(row["sync"]), snapshot, column

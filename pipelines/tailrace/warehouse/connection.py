@@ -377,6 +377,13 @@ class Warehouse:
         rows = self.run("warehouse/columns", name=table.name, dataset=table.dataset)
         return tuple(Column(str(name).lower(), str(type_)) for name, type_ in rows)
 
+    def columns_in(self, dataset: str) -> dict[str, tuple[Column, ...]]:
+        """The columns of every table and view of a dataset, by its name."""
+        columns: dict[str, list[Column]] = {}
+        for table, name, type_ in self.run("warehouse/columns_in", dataset=dataset):
+            columns.setdefault(str(table), []).append(Column(str(name).lower(), str(type_)))
+        return {table: tuple(listed) for table, listed in columns.items()}
+
     def tables_in(self, dataset: str) -> frozenset[str]:
         """The names of the tables and views of a dataset."""
         return frozenset(str(row[0]) for row in self.run("warehouse/tables", dataset=dataset))

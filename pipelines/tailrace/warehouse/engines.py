@@ -35,9 +35,7 @@ class Engine:
 
 
 ENGINES: Mapping[str, Engine] = {
-    "duckdb": Engine(
-        temporary="temp", embedded=True, describes_queries=True, writes_messages=True
-    ),
+    "duckdb": Engine(temporary="temp", embedded=True, describes_queries=True, writes_messages=True),
     "postgres": Engine(temporary="pg_temp", loses_sessions=True, confines_transactions=True),
     "redshift": Engine(loses_sessions=True),
 }
