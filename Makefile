@@ -11,10 +11,10 @@ BIN := .venv/bin
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
 
-.PHONY: help setup demo test check docs duckdb-1.5 postgres bench lock clean
+.PHONY: help setup demo test check docs duckdb-1.5 postgres chromium bench lock clean
 
 help:
-	@echo "make demo    the whole main job on the sandbox, no account needed"
+	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
@@ -33,7 +33,7 @@ setup: .venv/ready
 	@touch $@
 
 demo: setup
-	@$(BIN)/tailrace demo
+	@$(BIN)/tailrace demo --report tailrace-demo-report.html
 
 check: setup
 	$(BIN)/ruff format --check .
@@ -47,7 +47,7 @@ docs: setup
 	@$(BIN)/pytest -q --write-docs tests/repository/test_docs_run.py
 
 # The full suite runs last, so that the output ends with its closing line.
-test: check postgres duckdb-1.5
+test: check postgres chromium duckdb-1.5
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 # The tests of what touches the warehouse, again on the oldest DuckDB that is supported.
@@ -57,6 +57,19 @@ duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 $(OLDER_DUCKDB)/ready: constraints-duckdb-1.5.txt
 	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(OLDER_DUCKDB) -r $<
 	@touch $@
+
+# Tests of the page drive a browser. Where none is installed and nothing may be, they are skipped.
+chromium:
+	@if ! { command -v chromium && command -v chromedriver; } >/dev/null; then \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			echo "Installing Chromium for the tests ..."; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null \
+				|| echo "Chromium cannot be installed: its tests will be skipped."; \
+		else \
+			echo "No Chromium here: the tests of the page in a browser will be skipped."; \
+		fi; \
+	fi
 
 # Tests of the second warehouse start a server of their own. Where none is installed and nothing
 # may be, they are skipped and say so.

@@ -34,6 +34,7 @@
     + ReceiverChanged
     + NothingLanded
     + PlanUnreadable
+    + ReportNotWritten
   x TryAgain                        exit 1: the same command may work later
     + Unreachable
     + ServiceFailed
@@ -319,6 +320,12 @@ class PlanUnreadable(UserError):
     """The file is not a plan that Tailrace wrote."""
 
     hint = "Write one with: tailrace plan --out plan.json"
+
+
+class ReportNotWritten(UserError):
+    """The file of a report cannot be written."""
+
+    hint = "Choose a file in a folder that exists, with: --out FILE"
 
 
 class TryAgain(TailraceError):

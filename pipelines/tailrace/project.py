@@ -399,6 +399,27 @@ class Project:
         code = unknown.exit_code
         return Result(command="trace", exit_code=code, data=data, errors=(unknown,))
 
+    def report(
+        self, out: Path | str | None = None, *, plan_file: Path | str | None = None
+    ) -> Result:
+        """Write one HTML file about the runs, the audiences and what became of their rows.
+
+        Args:
+            out: The file (default: `tailrace-report.html` in the working directory).
+            plan_file: A saved plan, to show what the next run would do.
+
+        Raises:
+            tailrace.errors.NothingLanded: There is no warehouse yet.
+            tailrace.errors.PlanUnreadable: `plan_file` is not a saved plan.
+            tailrace.errors.ReportNotWritten: The file cannot be written.
+        """
+        from tailrace.reporting.page.report import write_report
+
+        return Result(
+            command="report",
+            data=write_report(self.config, clock=self.clock, out=out, plan_file=plan_file),
+        )
+
     def history(self, audience: str, *, at: datetime | None = None) -> Result:
         """An audience's size over time, or the keys of its members at a time.
 

@@ -10,7 +10,8 @@ from typing import Any
 def test_two_days_move_members_by_name_and_the_third_run_sends_nothing(
     command: Any, tmp_path: Path
 ) -> None:
-    done = command("demo", TMPDIR=str(tmp_path))
+    report = tmp_path.with_suffix(".html")
+    done = command("demo", "--report", str(report), TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     first, second, third = re.split(r"^── Day \d.*\n", done.stdout, flags=re.MULTILINE)[1:]
 
@@ -21,5 +22,6 @@ def test_two_days_move_members_by_name_and_the_third_run_sends_nothing(
         assert re.search(rf"^  {move}: \w", second, re.MULTILINE)
     assert '"event": "Segment Exited"' in second
     assert [] == re.findall("entered|changed|exited", third)
-    assert third.endswith("Nothing to send: Segment is up to date.\n\n")
+    assert third.endswith(f"Nothing to send: Segment is up to date.\n\nReport: {report}\n")
+    assert ">vip_contacts</a>" in report.read_text()
     assert [] == list(tmp_path.iterdir())

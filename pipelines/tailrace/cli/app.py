@@ -21,6 +21,7 @@ from tailrace.cli import (
     destination_commands,
     json,
     ledger_commands,
+    page_commands,
     project_commands,
 )
 from tailrace.cli.json import Output
@@ -98,6 +99,7 @@ for _command in (
     *project_commands.COMMANDS,
     *delivery_commands.COMMANDS,
     *ledger_commands.COMMANDS,
+    *page_commands.COMMANDS,
     *delivery_commands.CORRECTIONS,
     *ledger_commands.MAINTENANCE,
     *destination_commands.COMMANDS,

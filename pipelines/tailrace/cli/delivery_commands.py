@@ -23,6 +23,7 @@ from tailrace.cli.options import (
     resending,
     selection,
 )
+from tailrace.cli.page_commands import with_report
 from tailrace.errors import LockHeld
 
 if TYPE_CHECKING:
@@ -174,16 +175,31 @@ def sync(
 @selection
 @planning
 @resending
-def run(options: Options, chosen: Selection, plan_options: PlanOptions, resend: bool) -> Result:
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page about the runs and audiences to FILE when the run has ended.",
+)
+def run(
+    options: Options,
+    chosen: Selection,
+    plan_options: PlanOptions,
+    resend: bool,
+    report_file: Path | None,
+) -> Result:
     """Extract, then sync: the main job."""
+    project = options.project()
     with progress_line(options) as progress:
-        return options.project().run(
+        result = project.run(
             select=chosen.select,
             exclude=chosen.exclude,
             options=plan_options,
             resend=resend,
             progress=progress,
         )
+    return with_report(project, result, report_file)
 
 
 @click.command()

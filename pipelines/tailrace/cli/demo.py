@@ -45,8 +45,11 @@ class Chapter:
     example: Mapping[str, Any] | None
 
 
-def story() -> Iterator[Chapter]:
-    """Run the main job three times; each run is yielded when it has ended."""
+def story(report: Path | None = None) -> Iterator[Chapter]:
+    """Run the main job three times; each run is yielded when it has ended.
+
+    With `report`, a page about the three runs is written to this file at the end.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailrace-demo-")))
         salesforce = stack.enter_context(SalesforceSimulator())
@@ -58,6 +61,8 @@ def story() -> Iterator[Chapter]:
         salesforce.org.advance_day()
         yield narrator.run("Day 2: deals were won and lost, people came, went and changed")
         yield narrator.run("Day 2, once more: nothing has happened since")
+        if report is not None:
+            project.report(report)
 
 
 def _project(folder: Path, salesforce: Any, segment: Any, clock: SandboxClock) -> Project:

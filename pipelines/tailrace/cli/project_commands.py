@@ -25,7 +25,13 @@ def init(_: Options, directory: Path) -> Result:
 
 @click.command()
 @common
-def demo(options: Options) -> Answer:
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write a page about the three runs to FILE.",
+)
+def demo(options: Options, report: Path | None) -> Answer:
     """Run a demo against local simulators, no account needed.
 
     It runs the main job three times, over two simulated days, and takes about 20 seconds.
@@ -35,15 +41,21 @@ def demo(options: Options) -> Answer:
 
     chapters = []
     click.echo("Starting a Salesforce org and a Segment source on this machine ...\n", err=True)
-    for chapter in story():
+    for chapter in story(report):
         details = {"title": chapter.title, "who": chapter.who, "example": chapter.example}
         chapters.append(chapter.result | {"command": "demo"} | details)
         if not options.as_json:
             text.show(chapters[-1], sys.stdout, plain=options.plain)
     code = max(chapter["exit_code"] for chapter in chapters)
     errors = [entry for chapter in chapters for entry in chapter["errors"]]
-    output = Result(command="demo", exit_code=code, data={"runs": chapters}).as_dict()
-    return Answer(options, output | {"errors": errors}, text=None if options.as_json else "")
+    data: dict[str, object] = {"runs": chapters}
+    text_at_end = ""
+    if report is not None:
+        data["report"] = str(report.absolute())
+        text_at_end = f"Report: {data['report']}\n"
+    output = Result(command="demo", exit_code=code, data=data).as_dict()
+    shown = None if options.as_json else text_at_end
+    return Answer(options, output | {"errors": errors}, text=shown)
 
 
 @click.command()

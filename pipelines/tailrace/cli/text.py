@@ -75,6 +75,7 @@ def blocks(result: Output) -> Iterable[str | Table]:
         "history": _history,
         "trace": _trace,
         "rename": _rename,
+        "report": _report,
         "purge": _purge,
         "doctor": _doctor,
         "demo": _demo,
@@ -319,6 +320,10 @@ def _trace(result: Output) -> Iterable[str | Table]:
                 yield f"    {', '.join(values)}"
 
 
+def _report(result: Output) -> Iterable[str | Table]:
+    yield f"Report written to {result['file']} ({result['bytes'] / 1_000:,.0f} kB)."
+
+
 def _rename(result: Output) -> Iterable[str | Table]:
     renamed = result["renamed"]
     yield f"{renamed['from']} is now {renamed['to']}. No member enters or exits."
@@ -383,6 +388,8 @@ def _run(result: Output) -> Iterable[str | Table]:
         yield from _preview(audience)
     yield ""
     yield summary(result)
+    if result.get("report"):
+        yield f"Report: {result['report']}"
 
 
 def _preview(audience: Output) -> Iterable[str]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
+from sqlglot.lineage import lineage
 from sqlglot.optimizer.pushdown_projections import pushdown_projections
 from sqlglot.optimizer.qualify import qualify
-from sqlglot.optimizer.scope import traverse_scope
+from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 
 from tailrace.errors import ModelDoesNotBind
 from tailrace.models.compile import canonical_sql
@@ -95,3 +97,103 @@ def fields_read(
             if isinstance(source, exp.Table) and source.db.lower() == LANDED:
                 read.setdefault(source.name.lower(), set()).add(column.name.lower())
     return {table: frozenset(names) for table, names in read.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceField:
+    """A landed field that a model's column is computed from: `Contact.Email`."""
+
+    name: str
+    personal: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """Where a model's columns come from.
+
+    Attributes:
+        columns: The landed fields that each column is computed from.
+        filters: The other landed fields that the model reads: they decide which rows it returns.
+    """
+
+    columns: Mapping[str, tuple[SourceField, ...]] = field(default_factory=dict)
+    filters: tuple[str, ...] = ()
+
+
+def lineage_of(
+    models: Models,
+    name: str,
+    *,
+    columns: Sequence[str],
+    landed: Mapping[str, Mapping[str, Sequence[object]]],
+    objects: Mapping[str, str],
+) -> Lineage:
+    """The landed fields that some of a model's columns are computed from.
+
+    Args:
+        models: All models.
+        name: The model.
+        columns: The model's columns to explain.
+        landed: The columns of each landed table: for each, the field's API name, its Salesforce
+            type, and whether it is personal data.
+        objects: The API name of each landed table's object.
+
+    Returns:
+        Columns without sources, where the SQL is beyond the optimizer.
+    """
+    unknown = Lineage(columns=dict.fromkeys(columns, ()))
+    if any(models.by_name[read].query.meta.get("opaque") for read in (*models.under(name), name)):
+        return unknown
+    tables = {table: dict.fromkeys(names, "unknown") for table, names in landed.items()}
+    try:
+        wanted = [exp.column(column, quoted=True) for column in columns]
+        rows = parse(canonical_sql(models, name)).subquery("sent_rows")
+        tree = qualify(
+            exp.select(*wanted).from_(rows),
+            schema={LANDED: tables},
+            dialect="duckdb",
+            quote_identifiers=False,
+        )
+        scope = build_scope(pushdown_projections(tree))
+        if scope is None:
+            return unknown
+        sources = {column: dict.fromkeys(_sources(column, scope)) for column in columns}
+    except (ModelDoesNotBind, SqlglotError, KeyError, ValueError):
+        return unknown
+
+    def named(table: str, column: str) -> SourceField:
+        hints = landed.get(table, {}).get(column)
+        name = f"{objects.get(table, table)}.{hints[0] if hints else column}"
+        return SourceField(name=name, personal=bool(hints and hints[2]))
+
+    selected = {source for several in sources.values() for source in several}
+    filters = _landed_columns(scope) - selected
+    return Lineage(
+        columns={
+            column: tuple(named(table, name) for table, name in several)
+            for column, several in sources.items()
+        },
+        filters=tuple(sorted(named(table, name).name for table, name in filters)),
+    )
+
+
+def _sources(column: str, scope: Scope) -> Iterator[tuple[str, str]]:
+    """The landed table and column of each field that a column of the query is computed from."""
+    root = lineage(
+        column, scope.expression, scope=scope, dialect="duckdb", trim_selects=False, copy=False
+    )
+    for node in root.walk():
+        table = node.source
+        if isinstance(table, exp.Table) and table.db.lower() == LANDED:
+            yield table.name.lower(), node.name.rpartition(".")[2].strip('"').lower()
+
+
+def _landed_columns(scope: Scope) -> set[tuple[str, str]]:
+    """All columns of landed tables that a query and its parts name."""
+    return {
+        (source.name.lower(), column.name.lower())
+        for inner in scope.traverse()
+        for column in inner.columns
+        if isinstance(source := inner.sources.get(column.table), exp.Table)
+        and source.db.lower() == LANDED
+    }

@@ -18,6 +18,7 @@ from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import LockHeld, ReadStopped, TailraceError
 from tailrace.reporting import history, rejections
+from tailrace.reporting.ledger_facts import ledger_facts
 from tailrace.reporting.status import status
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.endpoint_file import EndpointAddress, find_endpoint
@@ -94,6 +95,7 @@ READS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "rejected": _rejected,
     "recorded": _recorded,
     "audience_names": _audience_names,
+    "ledger_facts": ledger_facts,
 }
 
 

@@ -1,0 +1,101 @@
+-- name: runs
+-- The latest runs with their phases and budgets.
+SELECT run_seq, run_id, command, phase, started_at, finished_at, exit_code, error, salesforce_calls, details
+FROM runs
+ORDER BY run_seq DESC
+LIMIT :rows_max
+
+-- name: audience_runs
+-- The latest runs of each audience at each destination, oldest first, without their SQL.
+SELECT a.run_seq, r.run_id, a.sync_key, a.name, a.destination, a.phase, a.planned_at, a.finished_at,
+       a.rows_seen, a.size_before, a.size_after, a.entered, a.changed, a.exited, a.quarantined, a.held,
+       a.sent, a.rejected, a.calls, a.by_reason, a.guards, a.funnel
+FROM (
+  SELECT b.*, ROW_NUMBER() OVER (PARTITION BY b.sync_key ORDER BY b.run_seq DESC) AS _place
+  FROM audience_runs AS b
+) AS a
+JOIN runs AS r ON r.run_seq = a.run_seq
+WHERE a._place <= :rows_max
+ORDER BY a.sync_key, a.run_seq
+
+-- name: definitions
+-- The two latest definitions of each audience, each with the last run that has it, and the last one
+-- that was delivered with it.
+SELECT d.sync_key, d.definition, d.definition_fingerprint, d.mapping, d._delivered_seq, r.run_id
+FROM (
+  SELECT e.*, ROW_NUMBER() OVER (PARTITION BY e.sync_key ORDER BY e.run_seq DESC) AS _order
+  FROM (
+    SELECT
+      a.*,
+      ROW_NUMBER() OVER (
+        PARTITION BY a.sync_key, a.definition_fingerprint ORDER BY a.run_seq DESC
+      ) AS _place,
+      MAX(CASE WHEN a.phase = 'done' THEN a.run_seq END) OVER (
+        PARTITION BY a.sync_key, a.definition_fingerprint
+      ) AS _delivered_seq
+    FROM audience_runs AS a
+    WHERE a.phase <> 'retired'
+  ) AS e
+  WHERE e._place = 1
+) AS d
+JOIN runs AS r ON r.run_seq = d.run_seq
+WHERE d._order <= 2
+ORDER BY d.sync_key, d._order
+
+-- name: rejections_of_runs
+-- The rejected changes of the latest run of each audience, by reason.
+SELECT x.run_seq, x.sync_key, x.reason, COUNT(DISTINCT x.seq)
+FROM rejections AS x
+WHERE x.run_seq = (SELECT MAX(a.run_seq) FROM audience_runs AS a WHERE a.sync_key = x.sync_key)
+GROUP BY x.run_seq, x.sync_key, x.reason
+ORDER BY x.sync_key, x.reason
+
+-- name: acknowledged
+-- How many changes of the pending deliveries are acknowledged.
+SELECT k.run_seq, k.sync_key, SUM(k.last_seq - k.first_seq + 1)
+FROM acks AS k
+JOIN audience_runs AS a ON a.run_seq = k.run_seq AND a.sync_key = k.sync_key
+WHERE a.phase = 'delivering'
+GROUP BY k.run_seq, k.sync_key
+ORDER BY k.sync_key, k.run_seq
+
+-- name: extracts
+-- The latest extract of each object.
+SELECT e.object, e.table_name, e.rows_landed, e.complete, e.empty, e.quarantined, e.vanished_fields, e.error,
+       e.finished_at, e.seconds, e.watermark
+FROM extracts AS e
+WHERE NOT EXISTS (
+  SELECT 1 FROM extracts AS later
+  WHERE later.table_name = e.table_name
+    AND (later.run_seq > e.run_seq
+         OR (later.run_seq = e.run_seq AND later.finished_at > e.finished_at))
+)
+ORDER BY e.object
+
+-- name: landed_counts
+-- The rows of a landed table, and those that are deleted in Salesforce.
+SELECT COUNT(*), COALESCE(SUM(CASE WHEN o.is_deleted THEN 1 ELSE 0 END), 0) FROM landed AS o
+
+-- name: stored_schema
+-- The latest schema of the landed tables, as dlt stores it.
+SELECT v.schema FROM stored_schemas AS v WHERE v.schema_name = :schema_name ORDER BY v.inserted_at DESC LIMIT 1
+
+-- name: recent_changes
+-- The first changes of each operation in a run, with their outcome.
+SELECT
+  k.acked_at, x.reason AS refused_for,
+  o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
+  EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(columns, o.old___)
+FROM outbox AS o
+JOIN (
+  SELECT n.seq, ROW_NUMBER() OVER (PARTITION BY n.op ORDER BY n.seq) AS _place
+  FROM outbox AS n
+  WHERE n.run_seq = :run
+) AS s ON s.seq = o.seq
+LEFT JOIN acks AS k
+  ON k.sync_key = :sync_key AND k.run_seq = o.run_seq
+  AND o.seq >= k.first_seq AND o.seq <= k.last_seq
+LEFT JOIN rejections AS x
+  ON x.sync_key = :sync_key AND x.run_seq = o.run_seq AND x.seq = o.seq
+WHERE o.run_seq = :run AND s._place <= :rows_max
+ORDER BY o.op, o.seq
