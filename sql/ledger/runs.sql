@@ -43,6 +43,20 @@ WHERE NOT EXISTS (
          OR (later.run_seq = e.run_seq AND later.finished_at > e.finished_at))
 )
 
+-- name: deliveries_since_extract
+-- The number of deliveries to a destination that the landed rows of an object may not show.
+SELECT COUNT(*)
+FROM audience_runs AS a
+WHERE a.destination = :destination
+  AND (a.sent > 0 OR a.rejected > 0 OR a.phase = 'delivering')
+  AND (
+    a.finished_at IS NULL
+    OR a.finished_at >= COALESCE(
+      (SELECT MAX(e.watermark) FROM extracts AS e WHERE e.object = :object AND e.complete),
+      TIMESTAMPTZ '1970-01-01 00:00:00+00'
+    )
+  )
+
 -- name: last_salesforce_calls
 -- The API calls that the last extract used.
 SELECT r.salesforce_calls

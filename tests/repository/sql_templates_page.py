@@ -26,6 +26,7 @@ PLACEHOLDERS = (
     ("`_`", "inside these calls, the column"),
     ("`old___`", "inside these calls, the column whose name is prefixed by `old__`"),
     ("`_TYPE`", "inside these calls, the column's type: `CAST(NULL AS _TYPE)`"),
+    ("`_PAIR`", "inside these calls, the other column that the caller gives for the column"),
     ("`'_LABEL'`", "inside these calls, the text that the caller gives for the column"),
     ("`AS_SENT(t._)`", "the value as JSON can have it: NaN and infinity are NULL"),
     ("`INSERT INTO t (keys, old__columns)`", "the names of the columns of these lists"),

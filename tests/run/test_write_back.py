@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from salesforce_org import SIZES
-from write_back import HEADER, WriteBackShop
+from write_back import CONFIG, HEADER, WriteBackShop
 
+from tailrace.destinations.registry import project_models
 from tailrace.errors import ModelError
-from tailrace.testing import BulkSettings, Fault, SalesforceSimulator
+from tailrace.run import job
+from tailrace.testing import BulkSettings, Fault, JobFault, SalesforceSimulator
 from tailrace.testing.org.editions import enable_write_back
 from tailrace.testing.org.org import Org
 from tailrace.testing.salesforce.write_settings import RowFault, WriteSettings
@@ -171,6 +173,50 @@ def test_contradictions_in_the_header(shop: WriteBackShop, block: str, message: 
     assert caught.value.line
 
 
+BAD_ROWS = (
+    {"tier": "platinum"},
+    {"tier": ""},
+    {"health": 1000.0},
+    {"health": 999.96},
+    {"health": float("nan")},
+    {"health": -1000.0},
+    {"offer": "x" * 41},
+    {"offer": "x" * 40},
+    {"offer": "\U0001f600" * 21},
+    {"offer": "ä" * 40},
+    {"offer": None},
+)
+
+
+def test_refusals_are_foretold(shop: WriteBackShop) -> None:
+    """The plan knows them without a call; the run rejects the same rows for the same reasons."""
+    block = HEADER.replace("Health__c: health", "Health__c: health, Next_Offer__c: offer")
+    shop.header(block)
+    shop.people([person(1)])
+    assert shop.sync().exit_code == 0, "describes the object"
+    rows = [person(place, **values) for place, values in enumerate(BAD_ROWS, start=10)]
+    shop.people([person(1), *rows, person(30, crm_key=None, id="x")])
+    shop.requests()
+    plan = shop.plan()
+    (audience,) = plan.as_dict()["audiences"]
+    assert audience["refused_by_reason"] == {
+        "Crm_Key__c is NULL, and identifies the record": 1,
+        "Health__c has more than 3 digits before the decimal point": 3,
+        "Next_Offer__c is longer than 40 characters": 2,
+        "Plan_Tier__c is not a value of the restricted picklist": 1,
+    }
+    assert (plan.exit_code, shop.requests()) == (0, [])
+    result = shop.sync()
+    rejected = shop.query(
+        "SELECT path || ' ' || reason, COUNT(*) FROM tailrace.rejections"
+        " WHERE resolved_at IS NULL GROUP BY 1 ORDER BY 1"
+    )
+    assert dict(rejected) == audience["refused_by_reason"]
+    assert result.exit_code == 4
+    assert result.as_dict()["audiences"][0]["refused"] == audience["refused"] == 7
+    assert shop.requests() == [UPSERT], "the refused rows are not sent"
+
+
 @pytest.mark.parametrize("count", [2_001])
 def test_many_rows_go_as_a_job(shop: WriteBackShop, count: int) -> None:
     """Above 2,000 rows: one job. The rows that Salesforce refuses keep their codes."""
@@ -183,3 +229,212 @@ def test_many_rows_go_as_a_job(shop: WriteBackShop, count: int) -> None:
     codes = {reason for reason, _ in shop.rejections()}
     assert codes == {"REQUIRED_FIELD_MISSING"}, "contacts that do not exist have no LastName"
     assert shop.query("SELECT state FROM tailrace.write_jobs") == [("done",)]
+
+
+CURRENT = """/* ---
+audience: people
+key: id
+salesforce:
+  object: Contact
+  match: {Crm_Key__c: crm_key}
+  fields:
+    Plan_Tier__c: tier
+    Is_VIP__c: {value: true}
+    Next_Offer__c: {column: offer, on_null: keep}
+  on_exit: clear
+--- */
+SELECT id, crm_key__c AS crm_key, 'gold' AS tier, CAST(NULL AS VARCHAR) AS offer
+FROM salesforce.contact
+WHERE crm_key__c IN ('c-0020', 'c-0021', 'c-0022')
+"""
+
+
+def test_records_that_are_current_are_not_written(shop: WriteBackShop) -> None:
+    """Their landed record has all mapped values; they are members all the same."""
+    org = shop.simulator.org
+    (shop.root / ".dlt" / "config.toml").write_text(CONFIG.replace('"Account"', '"Contact"'))
+    shop.audience(CURRENT)
+    for key in ("c-0020", "c-0021"):
+        values = {"Plan_Tier__c": "gold", "Is_VIP__c": True, "Next_Offer__c": "kept"}
+        org.update("Contact", shop.record(key)["Id"], values)
+    org.update("Contact", shop.record("c-0022")["Id"], {"Plan_Tier__c": "gold"})
+    job.extract(shop.project, clock=shop.clock)
+    (audience,) = shop.plan().as_dict()["audiences"]
+    assert (audience["current"], audience["entered"], audience["calls"]["upsert"]) == (2, 3, 1)
+    result = shop.sync()
+    assert (result.exit_code, result.as_dict()["audiences"][0]["current"]) == (0, 2)
+    assert len(shop.simulator.writer.writes) == 1
+    assert shop.record("c-0022")["Is_VIP__c"] is True
+    # The landed rows are older than the delivery now, and prove nothing any more.
+    org.update("Contact", shop.record("c-0020")["Id"], {"Plan_Tier__c": "bronze"})
+    shop.simulator.writer.writes.clear()
+    shop.audience(CURRENT.replace("'c-0020', ", ""))
+    assert shop.sync().exit_code == 0
+    shop.audience(CURRENT)
+    assert shop.sync().exit_code == 0
+    assert shop.record("c-0020")["Plan_Tier__c"] == "gold"
+
+
+LOOP = """/* ---
+audience: people
+key: id
+salesforce:
+  object: Contact
+  match: {Crm_Key__c: crm_key}
+  fields:
+    Plan_Tier__c: tier
+    Account.Crm_Key__c: parent
+--- */
+"""
+
+
+@pytest.mark.parametrize(
+    ("sql", "line"),
+    [
+        (
+            "SELECT id, crm_key__c AS crm_key, 'x' AS tier, '' AS parent FROM salesforce.contact",
+            None,
+        ),
+        ("SELECT id, id AS crm_key, plan_tier__c AS tier, '' AS parent FROM salesforce.contact", 8),
+        (
+            "SELECT id, id AS crm_key, 'x' AS tier, '' AS parent FROM salesforce.contact"
+            " WHERE plan_tier__c IS NULL",
+            8,
+        ),
+        (
+            "SELECT c.id, c.id AS crm_key, 'x' AS tier, '' AS parent FROM salesforce.contact AS c"
+            " JOIN salesforce.account AS a ON a.id = c.account_id",
+            9,
+        ),
+        (
+            "WITH c AS (SELECT *, 'x' AS tier, '' AS parent, id AS crm_key FROM salesforce.contact)"
+            " SELECT id, crm_key, tier, parent FROM c",
+            None,
+        ),
+        ("SELECT id, id AS crm_key, name AS tier, '' AS parent FROM salesforce.account", None),
+    ],
+)
+def test_a_model_that_reads_what_it_writes(shop: WriteBackShop, sql: str, line: int | None) -> None:
+    """Refused offline with the line of the field, unless the header allows it."""
+    config = CONFIG.replace('"Account"', '"Contact", "Account"')
+    (shop.root / ".dlt" / "config.toml").write_text(config)
+    shop.audience(LOOP + sql)
+    broken = project_models(shop.project).broken
+    if line is None:
+        assert not broken
+        return
+    (error,) = broken["people"].errors
+    assert (error.file, error.line) == ("models/audiences/people.sql", line)
+    assert "loop: allow" in error.hint
+    shop.audience(LOOP.replace("  object:", "  loop: allow\n  object:") + sql)
+    assert not project_models(shop.project).broken
+
+
+MEMBERS = """
+object: CampaignMember
+match: {CampaignId: parent, ContactId: crm_key}
+fields: {Status: tier}
+"""
+
+
+@pytest.mark.parametrize(
+    ("on_exit", "left"), [("delete", []), ("{set: {Status: {value: Sent}}}", ["Sent"])]
+)
+def test_campaign_members(shop: WriteBackShop, on_exit: str, left: list[str]) -> None:
+    """Added, updated where they are members already, and removed or set to another status."""
+    org = shop.simulator.org
+    shop.header(f"{MEMBERS}on_exit: {on_exit}\n")
+    campaign = next(iter(org.rows("Campaign").ids()))
+    people = [shop.record(f"c-{place:04d}")["Id"] for place in (100, 101)]
+    present = {"CampaignId": campaign, "ContactId": people[1], "Status": "Sent"}
+    org.insert("CampaignMember", present)
+    try:
+        rows = [{"crm_key": key, "parent": campaign, "tier": "Responded"} for key in people]
+        shop.people(rows)
+        assert shop.sync().exit_code == 0
+        assert statuses(shop) == dict.fromkeys(people, "Responded")
+        shop.people(rows[:1])
+        assert shop.sync().exit_code == 0
+        assert statuses(shop) == {
+            people[0]: "Responded",
+            **dict(zip(people[1:], left, strict=False)),
+        }
+    finally:
+        for member in list(org.rows("CampaignMember").ids()):
+            org.delete("CampaignMember", member)
+
+
+def statuses(shop: WriteBackShop) -> dict[str, str]:
+    rows = shop.simulator.org.rows("CampaignMember").records()
+    return {row["ContactId"]: row["Status"] for row in rows if not row.get("IsDeleted")}
+
+
+def test_platform_events(shop: WriteBackShop) -> None:
+    """Published once a change; an exit may publish another one."""
+    shop.header(
+        "object: Vip_Change__e\nfields: {Email__c: crm_key, Tier__c: tier}\n"
+        "on_exit: {publish: {Email__c: crm_key, Tier__c: {value: none}}}\n"
+    )
+    shop.people([person(1), person(2)])
+    assert shop.sync().exit_code == 0
+    shop.people([person(1, tier="silver")])
+    assert shop.sync().exit_code == 0
+    published = [
+        (event.values["Email__c"], event.values["Tier__c"])
+        for event in shop.simulator.writer.events
+    ]
+    assert sorted(published[:2]) == [("c-0001", "gold"), ("c-0002", "gold")]
+    assert sorted(published[2:]) == [("c-0001", "silver"), ("c-0002", "none")]
+
+
+def test_parents_by_their_external_id(shop: WriteBackShop) -> None:
+    """A lookup is set by the parent's key, and cleared by NULL."""
+    shop.header(HEADER.replace("health}", "health, Account.Crm_Key__c: parent}"))
+    shop.people([person(110, parent="a-0002"), person(111), person(112, parent="nowhere")])
+    assert shop.sync().exit_code == 4
+    account = shop.record("a-0002", "Account")["Id"]
+    assert shop.record("c-0110")["AccountId"] == account
+    assert shop.record("c-0111")["AccountId"] is None
+    assert [reason for reason, _ in shop.rejections()] == ["INVALID_FIELD: AccountId"]
+
+
+def test_an_interrupted_job_is_asked_first(shop: WriteBackShop) -> None:
+    """A run that died after the upload is finished from the job's results; no row is sent again."""
+    shop.header(HEADER + "api: bulk\n")
+    shop.people([person(120), person(121), person(122, health=9.0)])
+    refused = RowFault(
+        code="FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        when=lambda values: values["Health__c"] == 9,
+        times=None,
+    )
+    shop.simulator.writer.row_faults.append(refused)
+    shop.simulator.faults.append(Fault(path="*/jobs/ingest/*", method="GET", status=500, times=50))
+    (shop.root / ".dlt" / "config.toml").write_text(CONFIG)
+    assert shop.sync().exit_code == 1
+    assert len(shop.simulator.writer.writes) == 2
+    shop.simulator.faults.clear()
+    shop.requests()
+    result = shop.sync()
+    assert result.exit_code == 4
+    assert len(shop.simulator.writer.writes) == 2
+    assert shop.rejections() == [("FIELD_CUSTOM_VALIDATION_EXCEPTION", 1)]
+
+
+def test_a_failed_job_leaves_rows_to_requests(shop: WriteBackShop) -> None:
+    """The rows that a job did not process are sent by the next job or by requests."""
+    shop.header(HEADER + "api: bulk\n")
+    shop.people([person(place) for place in range(130, 136)])
+    shop.simulator.ingest.faults.append(JobFault(after_rows=2, message="InternalServerError"))
+    assert shop.sync().exit_code == 0
+    assert len(shop.simulator.writer.writes) == 6
+    states = shop.query("SELECT state FROM tailrace.write_jobs ORDER BY created_at")
+    assert states[0] == ("failed",)
+
+
+def test_no_right_to_the_bulk_api(shop: WriteBackShop) -> None:
+    """Without batches left today, `api: auto` uses requests."""
+    shop.simulator.writer.settings.ingest_batches_max = 0
+    shop.many(2_001)
+    assert shop.sync().exit_code == 4
+    assert not shop.simulator.ingest.jobs
+    assert ("PATCH", UPSERT[1]) in shop.requests()

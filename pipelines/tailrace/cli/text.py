@@ -505,6 +505,11 @@ def changes_of(audience: Output) -> Iterable[str]:
     rejected = audience.get("rejected_before", 0)
     if rejected:
         yield f"retrying {counted(rejected, 'rejected row')}"
+    for reason, rows in audience.get("refused_by_reason", {}).items():
+        yield f"{counted(rows, 'row')} will be refused: {reason}"
+    current = audience.get("current", 0)
+    if current:
+        yield f"{counted(current, 'row')} not sent: the record has these values already"
     for what, columns in (("unmapped columns", "dropped"), ("type changed", "retyped")):
         if audience.get(f"{columns}_columns"):
             yield f"{what}: {', '.join(audience[f'{columns}_columns'])}"

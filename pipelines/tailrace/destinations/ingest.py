@@ -67,8 +67,8 @@ class IngestJobs(Protocol):
         """An empty file for a job."""
         ...
 
-    def create(self) -> str:
-        """Create a job without rows; returns its id."""
+    def create(self) -> str | None:
+        """Create a job without rows; returns its id, or None if requests have to send the rows."""
         ...
 
     def upload(self, job_id: str, file: Path) -> None:

@@ -27,6 +27,7 @@ from tailrace.config.settings import SendLimits
 from tailrace.destinations.ingest import IngestJobs
 from tailrace.destinations.messages import Message, Refusal, Transition
 from tailrace.destinations.outcome import SendOutcome
+from tailrace.destinations.row_checks import RowChecks
 from tailrace.warehouse.statements import Column
 
 # Describes of a receiver's objects, by name in lower case.
@@ -284,6 +285,26 @@ class DestinationType(Protocol):
 
     def mapper(self, audience: Audience, options: MapperOptions) -> MessageMapper:
         """Compile an audience's header."""
+        ...
+
+    def written_fields(self, audience: Audience) -> Mapping[str, Mapping[str, str]]:
+        """The fields of Salesforce that an audience writes and that its SQL must not read.
+
+        Returns:
+            For each object, the fields with their paths in the header.
+        """
+        ...
+
+    def row_checks(
+        self, audience: Audience, described: Described, columns: Sequence[Column]
+    ) -> RowChecks | None:
+        """What is known of an audience's rows without a call; None if nothing is.
+
+        Args:
+            audience: The audience at this destination.
+            described: What is known of the receiver's objects.
+            columns: The key and the mapped columns, with their types.
+        """
         ...
 
     def limits(self, project: ProjectConfig, destination: str) -> DestinationSettings:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
+from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import DEFAULT_TYPE, Block, Transformation
 from tailrace.audience.yaml import Header
 from tailrace.config.project import ProjectConfig, did_you_mean
+from tailrace.destinations.loops import without_loops
 from tailrace.destinations.protocol import DestinationType
 from tailrace.errors import InvalidConfigValue
 from tailrace.models.loader import Models, load_models
@@ -78,7 +80,12 @@ class ProjectTypes:
 def project_models(project: ProjectConfig) -> Models:
     """The models of a project; errors of files are in `broken`, see `load_models`."""
     objects = project.salesforce().objects
-    return load_models(project.models_folder, objects=objects, types=ProjectTypes(project))
+    models = load_models(project.models_folder, objects=objects, types=ProjectTypes(project))
+    return without_loops(models, _written_fields)
+
+
+def _written_fields(audience: Audience) -> Mapping[str, Mapping[str, str]]:
+    return destination_type(audience.destination_type).written_fields(audience)
 
 
 def check_destinations(project: ProjectConfig, names: Iterable[str]) -> None:

@@ -65,6 +65,15 @@ class Extracts:
         rows = [_ExtractRow(*row) for row in self._tables.run("last_extracts")]
         return {row.table: row.extracted() for row in rows}
 
+    def covers_deliveries(self, object_name: str, destination: str) -> bool:
+        """Whether the landed rows of an object are newer than all deliveries to a destination."""
+        if not self._tables.installed:
+            return False
+        ((later,),) = self._tables.run(
+            "deliveries_since_extract", object=object_name, destination=destination
+        )
+        return not later
+
     def last_salesforce_calls(self) -> int:
         """The API calls that the last extract used."""
         rows = self._tables.run("last_salesforce_calls") if self._tables.installed else []

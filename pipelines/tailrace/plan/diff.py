@@ -7,7 +7,7 @@ read. Reasons, resends and suppressed transitions are added to that table afterw
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -121,6 +121,8 @@ class DiffRequest:
     remapped: bool = False
     policy: ResolvedPolicy = field(default_factory=ResolvedPolicy)
     intent: Intent = "changes"
+    # Turns off the sending of changes whose values the receiver has; returns how many.
+    mark_current: Callable[[TableName], int] | None = None
     # All rows of the model, if consent keeps some of them out of `model`.
     regardless_of_consent: Binding | None = None
 
@@ -141,7 +143,8 @@ class Diff:
 
     `unconverted` counts the members whose value differs in a column with another type than before,
     to which its recorded values cannot be converted; `on_new_column` decides what is sent of them.
-    `first_version` is the base version of a member that the snapshot never had.
+    `first_version` is the base version of a member that the snapshot never had. `current` counts
+    the changes that are not sent because the receiver has their values already.
     """
 
     transitions: TableName
@@ -162,6 +165,7 @@ class Diff:
     restart: bool = False
     unchanged: bool = False
     first_version: int = 0
+    current: int = 0
 
 
 def diff(ledger: Ledger, request: DiffRequest, *, recorded: Recorded) -> Diff:
@@ -240,6 +244,8 @@ class _Comparison:
         if quarantined:
             # The steps above may have added transitions of a bad key.
             self._run("quarantine")
+        mark_current = self.request.mark_current
+        current = mark_current(self.names["transitions"]) if mark_current else 0
         growth = moves.entered - moves.exited
         if self.request.intent == "retry":
             ((growth,),) = self._run("growth")
@@ -264,6 +270,7 @@ class _Comparison:
             unconverted=unconverted,
             restart=self.restart,
             first_version=self.first_version,
+            current=current,
         )
 
     def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:

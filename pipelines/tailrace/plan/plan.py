@@ -36,7 +36,8 @@ class AudiencePlan:
     by type.
 
     `inputs` is a fingerprint of everything that the plan was computed from; None if it cannot be
-    compared with a later one. `skipped` says why the model was not run.
+    compared with a later one. `skipped` says why the model was not run. `refused` counts the rows
+    that the destination would refuse, by reason.
     """
 
     audience: Audience
@@ -58,6 +59,7 @@ class AudiencePlan:
     bytes_per_call: float = 0.0
     rejected_before: int = 0
     suppressed: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
     samples: tuple[Mapping[str, str], ...] = ()
     rows: tuple[PreviewRow, ...] = ()
     digest: str = ""
@@ -137,6 +139,9 @@ class AudiencePlan:
             "exited": self.exited,
             "sent": 0,
             "rejected": 0,
+            "refused": sum(self.refused.values()),
+            "refused_by_reason": dict(self.refused),
+            "current": self.diff.current,
             "held": held,
             "quarantined": self.diff.quarantined,
             "by_reason": {reason: dict(ops) for reason, ops in self.by_reason.items()},
@@ -180,6 +185,9 @@ class AudienceFailure:
             "destination": self.audience.destination_name,
             "status": "failed",
             **dict.fromkeys(counts, 0),
+            "refused": 0,
+            "refused_by_reason": {},
+            "current": 0,
             "held": 0,
             "quarantined": 0,
             "by_reason": {},

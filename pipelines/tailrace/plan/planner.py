@@ -12,8 +12,14 @@ from functools import cached_property
 from typing import Any
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.protocol import DestinationSettings, MapperOptions, MessageMapper
+from tailrace.destinations.protocol import (
+    Described,
+    DestinationSettings,
+    MapperOptions,
+    MessageMapper,
+)
 from tailrace.destinations.registry import destination_type
+from tailrace.destinations.row_checks import RowChecks
 from tailrace.errors import (
     MemoryShort,
     ModelDoesNotBind,
@@ -37,7 +43,7 @@ from tailrace.models.loader import (
     check_columns,
     landed_name,
 )
-from tailrace.plan import stats
+from tailrace.plan import record_checks, stats
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
 from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
@@ -369,6 +375,15 @@ class Planner:
             if audience.suppress_when
             else None,
         )
+        checks = self._row_checks(request)
+        if checks is not None and checks.landed is not None:
+            landed = checks.landed
+            request = replace(
+                request,
+                mark_current=lambda transitions: record_checks.mark_current(
+                    self.ledger, audience, landed, transitions=transitions
+                ),
+            )
         return request, text
 
     def _policy(self, audience: Audience) -> ResolvedPolicy:
@@ -500,9 +515,33 @@ class Planner:
             bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper),
             rejected_before=result.rejections,
             suppressed=self._suppressed(request, result),
+            refused=self._refused(request, result),
             samples=stats.samples(self.warehouse, request.shape, result),
             rows=self._preview(request, result),
             digest=self._digest(request, result) if self.options.digests else "",
+        )
+
+    @cached_property
+    def _described(self) -> Described:
+        return self.ledger.descriptions.all()
+
+    def _row_checks(self, request: DiffRequest) -> RowChecks | None:
+        """What the destination knows of the rows without a call."""
+        audience, shape = request.audience, request.shape
+        kind = destination_type(audience.destination_type)
+        return kind.row_checks(audience, self._described, (*shape.keys, *shape.columns))
+
+    def _refused(self, request: DiffRequest, result: Diff) -> Mapping[str, int]:
+        """The rows that the destination would refuse, by reason."""
+        checks = self._row_checks(request)
+        if checks is None or not result.groups:
+            return {}
+        return record_checks.refusals(
+            self.ledger,
+            self._mapper(request.audience),
+            checks,
+            shape=request.shape,
+            transitions=result.transitions,
         )
 
     def _suppressed(self, request: DiffRequest, result: Diff) -> int:
@@ -519,6 +558,7 @@ class Planner:
             planned_at=self.now,
             salt=self.warehouse.project.settings.salt,
             rules=self.rules.get(audience.destination_type),
+            described=self._described,
         )
         return destination_type(audience.destination_type).mapper(audience, options)
 

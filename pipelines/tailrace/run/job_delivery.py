@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 ROWS_PER_STEP = 2_000
 # A job that processed nothing would process nothing again.
 JOBS_WITHOUT_PROGRESS_MAX = 2
+# So many rows without a result are sent by requests; more of them by another job.
+LEFT_TO_REQUESTS_MAX = 2_000
 
 T = TypeVar("T")
 
@@ -127,9 +129,10 @@ class JobDelivery:
                 resolved = yield from self._send(rows, file, in_background)
             finally:
                 file.delete()
-            without_progress = 0 if resolved else without_progress + 1
-            if resolved and not rows.full:
+            left = len(rows.seqs)
+            if resolved is None or (resolved and not rows.full and left <= LEFT_TO_REQUESTS_MAX):
                 return
+            without_progress = 0 if resolved else without_progress + 1
 
     def _file(self) -> JobFile:
         return self._jobs.new_file(self._folder / f"job-{uuid.uuid4().hex}.csv")
@@ -146,9 +149,11 @@ class JobDelivery:
 
     def _send(
         self, rows: JobRows, file: JobFile, in_background: InBackground
-    ) -> Generator[bool, None, int]:
-        """Hand a file over as a job; returns the number of rows with a result."""
+    ) -> Generator[bool, None, int | None]:
+        """Hand a file over as a job; returns the number of rows with a result, None without job."""
         job_id = yield from in_background(self._jobs.create)
+        if job_id is None:
+            return None
         job = WriteJob(job_id, rows.first_seq, rows.last_seq, file.rows)
         self._ledger.jobs.save(self._run_seq, self._sync_key, job)
         log.info("%s: %d rows go to job %s", self._sync_key, file.rows, job_id)

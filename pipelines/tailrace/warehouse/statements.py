@@ -9,8 +9,9 @@ three kinds of placeholders:
   expression a column of the list `keys`, with `_` as the column and `_TYPE` as its type; in a
   SELECT each keeps the column's name, after an optional prefix: `EACH_COLUMN(columns, s._, old__)`.
   `EVERY_COLUMN(keys, c._ = p._)` joins by AND, `ANY_COLUMN(…)` by OR. A column that was given a
-  prefix is `old___`, and `'_LABEL'` is the text that goes with the column. In an INSERT's column
-  list a bare `keys` stands for its columns, and `old__columns` for the prefixed ones.
+  prefix is `old___`; `_PAIR` is another column that goes with the column, and `'_LABEL'` a text.
+  In an INSERT's column list a bare `keys` stands for its columns, and `old__columns` for the
+  prefixed ones.
   `AS_SENT(c._)` is the value as JSON can carry it: NaN and infinity are NULL.
 """
 
@@ -46,12 +47,13 @@ _DECIMAL = re.compile(r"(?i)(NUMERIC|DECIMAL)(\([\d, ]+\))?")
 class Column:
     """A column of a table or of a query: its name in lower case and its type as SQL.
 
-    `label` replaces `'_LABEL'` in the same expression.
+    `label` replaces `'_LABEL'` in the same expression, and `pair` the column `_PAIR`.
     """
 
     name: str
     type: str = "VARCHAR"
     label: str = ""
+    pair: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +410,8 @@ def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
             continue
         if name.name == "_":
             name.replace(_identifier(column.name))
+        elif name.name == "_PAIR":
+            name.replace(_identifier(column.pair))
         elif name.name.endswith("___"):
             name.replace(_identifier(name.name.removesuffix("_") + column.name))
     for text in list(holder.find_all(exp.Literal)):

@@ -12,8 +12,10 @@ from tailrace.audience.yaml import Header, raise_all
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SendLimits
-from tailrace.destinations.protocol import HeaderAdvice, MapperOptions, Receipt
+from tailrace.destinations.protocol import Described, HeaderAdvice, MapperOptions, Receipt
+from tailrace.destinations.row_checks import RowChecks
 from tailrace.destinations.salesforce.header import WriteBack
+from tailrace.destinations.salesforce.rules import target
 from tailrace.destinations.salesforce.settings import (
     OrgSettings,
     SalesforceWriteSettings,
@@ -21,6 +23,7 @@ from tailrace.destinations.salesforce.settings import (
     read_settings,
 )
 from tailrace.errors import HeaderInvalid, InternalError
+from tailrace.warehouse.statements import Column
 
 if TYPE_CHECKING:
     from tailrace.destinations.salesforce.connection import SalesforceConnection
@@ -93,6 +96,28 @@ class SalesforceDestination:
 
         return WriteMapper(audience, namespace=options.namespace, described=options.described)
 
+    def written_fields(self, audience: Audience) -> Mapping[str, Mapping[str, str]]:
+        """The fields of the object, unless the header allows a loop."""
+        assert audience.block is not None
+        write_back = WriteBack(audience.block.values)
+        if write_back.allows_loop:
+            return {}
+        paths = {name: f"salesforce.fields.{name}" for name in write_back.fields}
+        kind = write_back.exit_kind
+        paths |= {name: f"salesforce.on_exit.{kind}.{name}" for name in write_back.exit_fields}
+        return {write_back.object: {_id_field(name): path for name, path in paths.items()}}
+
+    def row_checks(
+        self, audience: Audience, described: Described, columns: Sequence[Column]
+    ) -> RowChecks | None:
+        """What describe and the landed records say of the rows."""
+        from tailrace.destinations.salesforce.describe import WritableObject
+        from tailrace.destinations.salesforce.row_checks import row_checks
+
+        assert audience.block is not None
+        objects = {name: WritableObject.of(known) for name, known in described.items()}
+        return row_checks(WriteBack(audience.block.values), objects, columns)
+
     def limits(self, project: ProjectConfig, destination: str) -> SalesforceWriteSettings:
         """The section without its login, for plans."""
         return read_section(project, destination)
@@ -137,6 +162,11 @@ def _keys(path: str) -> list[str]:
     (['fields', 'Account.Key__c'], ['on_exit', 'set', 'Account.Key__c'])
     """
     return path.split(".", 2 if path.startswith("on_exit.") else 1)
+
+
+def _id_field(name: str) -> str:
+    """The field that a name writes: a parent's external id writes the lookup."""
+    return target(name, None, {}).cleared_as
 
 
 def _names(write_back: WriteBack) -> tuple[str, ...]:

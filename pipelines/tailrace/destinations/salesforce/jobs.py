@@ -8,6 +8,7 @@ with the uploaded rows by the external id (or Id) alone.
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,9 @@ from tailrace.errors import AnswerUnreadable, SalesforceFault, ServiceFailed
 from tailrace.salesforce.answers import as_mapping, as_text, parse_json
 from tailrace.salesforce.bounded_http import read_body
 from tailrace.salesforce.client import Api
+from tailrace.salesforce.faults import BULK_LIMIT_CODES
+
+log = logging.getLogger(__name__)
 
 # 150 MB after base64, which is how Salesforce counts an upload.
 FILE_BYTES_MAX = 100_000_000
@@ -37,6 +41,8 @@ POLL_SECONDS_MAX = 30.0
 UPLOAD_SECONDS_MAX = 600.0
 RESULT_FILES = ("failedResults/", "unprocessedrecords/", "successfulResults/")
 _DONE = frozenset({"JobComplete", "Failed", "Aborted"})
+# The org takes no job of this object today, or not at all.
+_NO_JOBS = BULK_LIMIT_CODES | {"INVALIDJOB", "FEATURENOTENABLED", "INVALIDENTITY"}
 _GONE = frozenset({"NOT_FOUND", "404", "INVALID_ID_FIELD"})
 
 
@@ -156,11 +162,12 @@ class IngestJobs:
             bytes_max=self._file_bytes_max,
         )
 
-    def create(self) -> str:
-        """Create a job; returns its id.
+    def create(self) -> str | None:
+        """Create a job; returns its id, or None if requests have to send the rows.
 
         Raises:
-            SalesforceFault: The org has no more batches today, or the object takes no jobs.
+            SalesforceFault: The org has no more batches today, or the object takes no jobs, and
+                the header asks for the Bulk API.
         """
         body: dict[str, Any] = {
             "object": self._object,
@@ -171,7 +178,13 @@ class IngestJobs:
         }
         if not self._write_back.by_id:
             body["externalIdFieldName"] = self._key.name
-        answer = self._call("POST", "jobs/ingest", body)
+        try:
+            answer = self._call("POST", "jobs/ingest", body)
+        except SalesforceFault as fault:
+            if self._write_back.api == "bulk" or fault.code not in _NO_JOBS:
+                raise
+            log.warning("%s: no Bulk job (%s); rows go by requests", self._object, fault.code)
+            return None
         return as_text(answer.get("id"), "the id of an ingest job")
 
     def upload(self, job_id: str, file: Path) -> None:

@@ -102,7 +102,8 @@ class WriteMapper:
         """How many messages of each kind a transition has, without building them."""
         counts = dict.fromkeys(self.message_kinds, 0)
         moved = facts.op == "changed" and facts.moved
-        leaves = (facts.op == "exited" and not facts.stays) or (moved and facts.leaves)
+        stays = facts.stays and bool(self._match)
+        leaves = (facts.op == "exited" and not stays) or (moved and facts.leaves)
         if leaves and self.exit_kind != "leave":
             counts[self.exit_kind] += 1
         if facts.op == "entered" or (
@@ -159,7 +160,8 @@ class WriteMapper:
 
     def _exit(self, transition: Transition, row: Mapping[str, Any]) -> list[Message]:
         kind = self.exit_kind
-        if kind == "leave" or transition.stays:
+        # Without a match there is no record that another row could keep.
+        if kind == "leave" or (transition.stays and self._match):
             return []
         record = self._record(row)
         if kind == "clear":

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, time
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import orjson
@@ -151,9 +151,16 @@ def _flag(value: Any, field: WritableField) -> bool:
 
 def _number(value: Any, field: WritableField) -> Any:
     number = _decimal(value)
-    if field.precision and abs(number) >= Decimal(10) ** field.digits_max:
+    if field.precision and _rounded(number, field.scale) >= Decimal(10) ** field.digits_max:
         raise ValueRefused(f"has more than {field.digits_max} digits before the decimal point")
     return _number_text(number)
+
+
+def _rounded(number: Decimal, scale: int) -> Decimal:
+    """The absolute value with the digits that Salesforce keeps: 999.96 becomes 1000.0."""
+    if number.adjusted() > 30:
+        return abs(number)
+    return abs(number).quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
 
 
 def _whole_number(value: Any, field: WritableField) -> int:

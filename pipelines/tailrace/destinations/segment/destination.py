@@ -12,11 +12,12 @@ from tailrace.audience.yaml import Header
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SegmentSettings, SendLimits
-from tailrace.destinations.protocol import HeaderAdvice, MapperOptions, Receipt
+from tailrace.destinations.protocol import Described, HeaderAdvice, MapperOptions, Receipt
 from tailrace.destinations.segment.mapper import KINDS, Mapper
 from tailrace.destinations.segment.spec import advice
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
 from tailrace.errors import InternalError
+from tailrace.warehouse.statements import Column
 
 if TYPE_CHECKING:
     from tailrace.destinations.segment.http import SegmentClient
@@ -56,6 +57,15 @@ class SegmentDestination:
             salt=options.salt,
             tracking_plan=options.rules,
         )
+
+    def written_fields(self, audience: Audience) -> Mapping[str, Mapping[str, str]]:
+        """Nothing: Segment writes nothing to Salesforce; `integrations` sees to that."""
+        return {}
+
+    def row_checks(
+        self, audience: Audience, described: Described, columns: Sequence[Column]
+    ) -> None:
+        """None: Segment takes any value."""
 
     def limits(self, project: ProjectConfig, destination: str) -> SegmentSettings:
         """The section without its credentials, for plans."""

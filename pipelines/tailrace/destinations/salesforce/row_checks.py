@@ -1,0 +1,199 @@
+"""Which values a field may refuse, and which records are current, as lists of columns."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Literal, cast
+
+from tailrace.destinations.row_checks import LandedRecords, RowChecks
+from tailrace.destinations.salesforce.describe import (
+    NUMBER_TYPES,
+    WHOLE_TYPES,
+    WritableField,
+    WritableObject,
+)
+from tailrace.destinations.salesforce.header import FieldSource, WriteBack
+from tailrace.destinations.salesforce.rules import Target, target
+from tailrace.destinations.salesforce.values import WHOLE_DIGITS_MAX, ValueRefused, cell_of, json_of
+from tailrace.warehouse.statements import Column
+
+Family = Literal["text", "flag", "number", "day", "moment", "other"]
+# The texts of numbers, dates and booleans are not longer than this.
+SHORT_TEXT_MIN = 40
+SEPARATOR = "|"
+
+_FAMILIES: tuple[tuple[re.Pattern[str], Family], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), cast("Family", name))
+    for pattern, name in (
+        (r"VARCHAR(\(\d+\))?|TEXT|CHARACTER VARYING(\(\d+\))?", "text"),
+        (r"BOOLEAN", "flag"),
+        (r"U?(TINY|SMALL|BIG)INT|U?INTEGER|DOUBLE( PRECISION)?|FLOAT[48]?|REAL", "number"),
+        (r"(DECIMAL|NUMERIC)(\([\d, ]+\))?", "number"),
+        (r"DATE", "day"),
+        (r"TIMESTAMP[\w ()]*", "moment"),
+    )
+)
+
+
+def family(column_type: str) -> Family:
+    """The family of a column type of the warehouse.
+
+    >>> family("VARCHAR"), family("DECIMAL(18,2)"), family("VARCHAR[]")
+    ('text', 'number', 'other')
+    """
+    return next((f for pattern, f in _FAMILIES if pattern.fullmatch(column_type)), "other")
+
+
+def row_checks(
+    write_back: WriteBack, described: Mapping[str, WritableObject], columns: Sequence[Column]
+) -> RowChecks | None:
+    """The checks of an audience's rows; None if the object is not described.
+
+    Args:
+        described: Described objects by name in lower case.
+        columns: The columns of the model, with their types.
+    """
+    sobject = described.get(write_back.object.lower())
+    if sobject is None:
+        return None
+    types = {column.name: column for column in columns}
+    checks = _Checks()
+    match = {name: FieldSource(column=column) for name, column in write_back.match.items()}
+    for name, source in (*match.items(), *write_back.fields.items()):
+        if source.column is None or source.column not in types:
+            continue
+        resolved = target(name, sobject, described)
+        checks.add(resolved, source, types[source.column], is_key=name in match)
+    return RowChecks(
+        suspects=checks.lists(),
+        every_row=checks.every_row,
+        landed=_landed(write_back, sobject, described, types),
+    )
+
+
+class _Checks:
+    """The columns by the condition that makes their rows suspects."""
+
+    def __init__(self) -> None:
+        self.every_row = False
+        self._lists: dict[str, list[Column]] = defaultdict(list)
+
+    def lists(self) -> dict[str, tuple[Column, ...]]:
+        return {name: tuple(columns) for name, columns in self._lists.items()}
+
+    def add(self, resolved: Target, source: FieldSource, column: Column, *, is_key: bool) -> None:
+        field = resolved.field
+        if field is None:
+            self.every_row = self.every_row or family(column.type) == "other"
+            return
+        holder = resolved.lookup or field
+        cannot_be_null = holder.type == "boolean" or not (holder.nillable or holder.defaulted)
+        if is_key or (cannot_be_null and not source.keep):
+            self._put("required", column)
+        kind = family(column.type)
+        if field.is_text:
+            self._add_text(field, column, kind)
+        elif field.type in NUMBER_TYPES | WHOLE_TYPES and kind == "number":
+            digits = WHOLE_DIGITS_MAX.get(field.type, field.digits_max)
+            if digits > 0:
+                # One less: a value is rounded to the field's scale before it is compared.
+                self._put("numbers", column, str(10**digits - 1))
+            self.every_row = self.every_row or field.type in WHOLE_TYPES
+        elif field.type in ("date", "datetime") and kind in ("day", "moment"):
+            self._put("days" if kind == "day" else "moments", column)
+        elif not (field.type == "boolean" and kind == "flag"):
+            self.every_row = True
+
+    def _add_text(self, field: WritableField, column: Column, kind: Family) -> None:
+        if kind == "other" or field.type == "multipicklist":
+            self.every_row = True
+        elif kind != "text":
+            short = 0 < field.length < SHORT_TEXT_MIN
+            self.every_row = self.every_row or field.restricted or short
+        elif field.restricted and any(SEPARATOR in value for value in field.values):
+            self.every_row = True
+        elif field.restricted:
+            values = SEPARATOR.join(field.values)
+            self._put("picklists", column, f"{SEPARATOR}{values}{SEPARATOR}")
+        elif field.length:
+            self._put("long_texts", column, str(field.length))
+
+    def _put(self, name: str, column: Column, label: str = "") -> None:
+        self._lists[name].append(Column(column.name, column.type, label))
+
+
+def _landed(
+    write_back: WriteBack,
+    sobject: WritableObject,
+    described: Mapping[str, WritableObject],
+    types: Mapping[str, Column],
+) -> LandedRecords | None:
+    """How transitions are compared with landed records; None if some value cannot be."""
+    lists: dict[str, list[Column]] = defaultdict(list)
+    for name, column in write_back.match.items():
+        field = sobject.find(name)
+        if field is None or column not in types or family(types[column].type) != "text":
+            return None
+        by_id = field.type in ("id", "reference")
+        kind = "keys_by_id" if by_id else "keys_exact" if field.case_sensitive else "keys_folded"
+        lists[kind].append(Column(column, "VARCHAR", pair=field.name))
+    for name, source in write_back.fields.items():
+        field = target(name, sobject, described).field
+        if field is None or "." in name:
+            return None
+        if not _add_compared(lists, field, source, types):
+            return None
+    if not write_back.match:
+        return None
+    return LandedRecords(
+        object=sobject.name, lists={name: tuple(columns) for name, columns in lists.items()}
+    )
+
+
+def _add_compared(
+    lists: dict[str, list[Column]],
+    field: WritableField,
+    source: FieldSource,
+    types: Mapping[str, Column],
+) -> bool:
+    if source.column is None:
+        return _add_constant(lists, field, source)
+    column = types.get(source.column)
+    kinds = {"text": "texts", "number": "numbers", "flag": "flags", "day": "days"}
+    wanted = _family_of_field(field)
+    if column is None or family(column.type) != wanted or wanted not in kinds:
+        return False
+    name = f"kept_{kinds[wanted]}" if source.keep else kinds[wanted]
+    lists[name].append(Column(column.name, column.type, pair=field.name))
+    return True
+
+
+def _add_constant(
+    lists: dict[str, list[Column]], field: WritableField, source: FieldSource
+) -> bool:
+    try:
+        value = json_of(source.value, field)
+    except ValueRefused:
+        return False
+    wanted = _family_of_field(field)
+    if value is None:
+        lists["constant_nulls"].append(Column(field.name))
+    elif wanted in ("text", "flag"):
+        lists["constant_texts"].append(Column(field.name, label=cell_of(value)))
+    elif wanted == "number":
+        lists["constant_numbers"].append(Column(field.name, label=cell_of(value)))
+    else:
+        return False
+    return True
+
+
+def _family_of_field(field: WritableField) -> Family:
+    if field.type in NUMBER_TYPES | WHOLE_TYPES:
+        return "number"
+    if field.type == "date":
+        return "day"
+    if field.type == "boolean":
+        return "flag"
+    return "text" if field.is_text and field.type != "multipicklist" else "other"

@@ -1,0 +1,96 @@
+"""What a destination knows of a plan's rows without a call: refusals, and records that are current.
+
+The warehouse finds the rows that may be refused, and the mapper of the run decides about them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from tailrace.audience.audience import Audience
+from tailrace.destinations.protocol import MessageMapper
+from tailrace.destinations.row_checks import CURRENT_LISTS, SUSPECT_LISTS, LandedRecords, RowChecks
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.outbox import transition_reader
+from tailrace.ledger.tables import Shape
+from tailrace.models.loader import landed_name
+from tailrace.warehouse.statements import Column, TableName
+
+PAGE_ROWS = 50_000
+
+
+def mark_current(
+    ledger: Ledger, audience: Audience, landed: LandedRecords, *, transitions: TableName
+) -> int:
+    """Record without sending what the landed records have already; returns how many rows.
+
+    A landed record says nothing about a write that is newer than its extract.
+    """
+    warehouse = ledger.warehouse
+    table = TableName(warehouse.project.settings.dataset, landed_name(landed.object))
+    existing = {column.name for column in warehouse.columns_of(table)}
+    lists = {name: _landed(name, landed.lists.get(name, ())) for name in CURRENT_LISTS}
+    wanted = {
+        column.name if name.startswith("constant_") else column.pair
+        for name, columns in lists.items()
+        for column in columns
+    }
+    if not {"is_deleted", *wanted} <= existing:
+        return 0
+    if not ledger.extracts.covers_deliveries(landed.object, audience.destination_name):
+        return 0
+    tables = {"transitions": transitions, "landed": table}
+    ((before,),) = warehouse.run("plan/count_sent", tables=tables)
+    if before:
+        warehouse.run("plan/mark_current", tables=tables, columns=lists)
+    ((after,),) = warehouse.run("plan/count_sent", tables=tables)
+    return int(before) - int(after)
+
+
+def refusals(
+    ledger: Ledger,
+    mapper: MessageMapper,
+    checks: RowChecks,
+    *,
+    shape: Shape,
+    transitions: TableName,
+) -> Mapping[str, int]:
+    """How many rows the run would refuse, by reason."""
+    lists = {
+        **shape.lists,
+        **{name: checks.suspects.get(name, ()) for name in SUSPECT_LISTS},
+        "identity": _identity(mapper.audience, shape),
+    }
+    read = transition_reader(shape)
+    counts: Counter[str] = Counter()
+    offset = 0
+    while True:
+        rows = ledger.warehouse.run(
+            "plan/suspects",
+            tables={"transitions": transitions},
+            columns=lists,
+            every=checks.every_row,
+            rows_max=PAGE_ROWS,
+            skipped=offset,
+        )
+        for row in rows:
+            _, refused, _ = mapper.messages(read(row)[0])
+            if refused:
+                counts[f"{refused[0].path} {refused[0].rule}"] += 1
+        if len(rows) < PAGE_ROWS:
+            return dict(sorted(counts.items()))
+        offset += PAGE_ROWS
+
+
+def _landed(name: str, columns: Sequence[Column]) -> tuple[Column, ...]:
+    """The columns with the names that the object's fields have in the landed table."""
+    if name.startswith("constant_"):
+        return tuple(replace(column, name=landed_name(column.name)) for column in columns)
+    return tuple(replace(column, pair=landed_name(column.pair)) for column in columns)
+
+
+def _identity(audience: Audience, shape: Shape) -> tuple[Column, ...]:
+    identity = audience.identity_column
+    return tuple(c for c in (*shape.keys, *shape.columns) if c.name == identity)

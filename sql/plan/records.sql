@@ -1,0 +1,56 @@
+-- name: suspects
+-- Transitions with a value that a field may refuse; the mapper decides. `every` returns all.
+SELECT
+  0, t.op, t.reason, t.base_v, t._blind, t._send, COALESCE(t._stays, FALSE), t._at,
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+FROM transitions AS t
+WHERE t._send AND (
+  :every
+  OR ANY_COLUMN(required, t._ IS NULL
+    OR LOWER(CAST(t._ AS VARCHAR)) IN ('', 'nan', 'inf', '-inf', 'infinity', '-infinity'))
+  -- A character beyond U+FFFF counts twice.
+  OR ANY_COLUMN(long_texts, 2 * LENGTH(t._) > CAST('_LABEL' AS BIGINT))
+  OR ANY_COLUMN(picklists, t._ <> '' AND STRPOS('_LABEL', CONCAT('|', t._, '|')) = 0)
+  OR ANY_COLUMN(numbers, ABS(CAST(t._ AS DOUBLE)) >= CAST('_LABEL' AS DOUBLE))
+  OR ANY_COLUMN(days, NOT t._ BETWEEN DATE '1700-01-01' AND DATE '4000-12-31')
+  OR ANY_COLUMN(moments, NOT CAST(t._ AS TIMESTAMP)
+    BETWEEN TIMESTAMP '1700-01-02 00:00:00' AND TIMESTAMP '4000-12-30 00:00:00')
+)
+ORDER BY EACH_COLUMN(identity, t._), EACH_COLUMN(keys, t._)
+LIMIT :rows_max OFFSET :skipped
+
+-- name: mark_current
+-- Transitions whose landed record has all mapped values already are recorded without being sent.
+UPDATE transitions AS t SET _send = FALSE
+WHERE t._send AND NOT t._blind AND t.op <> 'exited'
+  AND (
+    SELECT COUNT(*)
+    FROM landed AS l
+    WHERE NOT l.is_deleted
+      AND EVERY_COLUMN(keys_folded, LOWER(l._PAIR) = LOWER(t._))
+      AND EVERY_COLUMN(keys_exact, l._PAIR = t._)
+      AND EVERY_COLUMN(keys_by_id, LEFT(l._PAIR, 15) = LEFT(t._, 15))
+  ) = 1
+  AND EXISTS (
+    SELECT 1
+    FROM landed AS l
+    WHERE NOT l.is_deleted
+      AND EVERY_COLUMN(keys_folded, LOWER(l._PAIR) = LOWER(t._))
+      AND EVERY_COLUMN(keys_exact, l._PAIR = t._)
+      AND EVERY_COLUMN(keys_by_id, LEFT(l._PAIR, 15) = LEFT(t._, 15))
+      AND EVERY_COLUMN(texts, NULLIF(l._PAIR, '') IS NOT DISTINCT FROM NULLIF(t._, ''))
+      AND EVERY_COLUMN(numbers, CAST(l._PAIR AS DOUBLE) IS NOT DISTINCT FROM CAST(t._ AS DOUBLE))
+      AND EVERY_COLUMN(flags, l._PAIR IS NOT DISTINCT FROM t._)
+      AND EVERY_COLUMN(days, l._PAIR IS NOT DISTINCT FROM t._)
+      AND EVERY_COLUMN(kept_texts, t._ IS NULL OR t._ = '' OR l._PAIR IS NOT DISTINCT FROM t._)
+      AND EVERY_COLUMN(kept_numbers, t._ IS NULL OR CAST(l._PAIR AS DOUBLE) = CAST(t._ AS DOUBLE))
+      AND EVERY_COLUMN(kept_flags, t._ IS NULL OR l._PAIR = t._)
+      AND EVERY_COLUMN(kept_days, t._ IS NULL OR l._PAIR = t._)
+      AND EVERY_COLUMN(constant_texts, CAST(l._ AS VARCHAR) = '_LABEL')
+      AND EVERY_COLUMN(constant_numbers, CAST(l._ AS DOUBLE) = CAST('_LABEL' AS DOUBLE))
+      AND EVERY_COLUMN(constant_nulls, l._ IS NULL)
+  )
+
+-- name: count_sent
+-- The number of transitions that are sent.
+SELECT COUNT(*) FROM transitions AS t WHERE t._send
