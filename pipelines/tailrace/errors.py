@@ -16,6 +16,7 @@
       - SqlDoesNotParse
       - HeaderInvalid
         . UnknownHeaderKey
+      - ModelTestInvalid
       - UnknownColumn
       - UnknownModel
       - ModelCycle
@@ -180,6 +181,12 @@ class HeaderInvalid(ModelError):
 
 class UnknownHeaderKey(HeaderInvalid):
     """The audience header has a key that does not exist."""
+
+
+class ModelTestInvalid(ModelError):
+    """A file of tests of a model is not valid."""
+
+    hint = "Correct the file, then run: tailrace test"
 
 
 class UnknownColumn(ModelError):

@@ -492,40 +492,28 @@ class Project:
         Raises:
             tailrace.errors.UserError: Something is wrong; it names the file and the line.
         """
-        from tailrace.audience.yaml import raise_all
-        from tailrace.config.check import check_settings
-        from tailrace.destinations.registry import check_destinations, project_models
-        from tailrace.reporting.binding import bind_to_landed_tables
-        from tailrace.run import notices
+        from tailrace.run.validation import validate
 
-        models = project_models(self.config)
-        # Errors of files that are not selected are left for a `validate` of all.
         with self._former_audiences():
-            chosen = models.select(select, exclude)
-        broken = models.select_broken(select, exclude)
-        raise_all(list({id(e): e for model in broken for e in model.errors}.values()))
-        destinations = {
-            sync.destination_name: None
-            for model in models.audiences()
-            if model.audience is not None
-            for sync in model.audience.syncs()
-        }
-        if not models.broken:
-            self.config.refuse_unused_destinations(destinations)
-        check_settings(self.config)
-        check_destinations(self.config, destinations)
-        unbound = bind_to_landed_tables(self.config, models, chosen, clock=self.clock)
-        warnings = unbound + [
-            warning.as_dict()
-            for model in chosen
-            for warning in (
-                *model.warnings,
-                *(notices.of_header(model.audience) if model.audience else ()),
-            )
-        ]
-        audiences = sum(model.audience is not None for model in chosen)
-        data = {"models": len(chosen), "audience_count": audiences, "warnings": warnings}
+            data = validate(self.config, select=select, exclude=exclude, clock=self.clock)
         return Result(command="validate", data=data)
+
+    def test(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
+        """Run the tests of models, `NAME.test.yml` beside `NAME.sql`, without a network.
+
+        Args:
+            select: As of `plan`.
+            exclude: As of `plan`.
+
+        Returns:
+            Exit code 1 if a test fails, and 2 if a file of tests or a model is wrong.
+        """
+        from tailrace.model_tests.runner import test_models
+
+        done = test_models(self.config, select=select, exclude=exclude, clock=self.clock)
+        return Result(
+            command="test", exit_code=done.exit_code, data=done.as_dict(), errors=done.errors
+        )
 
     def ls(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
         """The models in the order in which they are built, and the errors of the others.

@@ -31,7 +31,7 @@ from tailrace.plan.policy import PlanOptions
 from tailrace.run.delivery import Delivery, save_plan
 from tailrace.run.dispatch import COLLECTED_AFTER
 from tailrace.run.member_messages import OutboxMessages
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.opening import open_warehouse
 
 ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "60_000" if quick() else "300_000"))
 TRIES = 1 if quick() else 3

@@ -31,7 +31,8 @@ from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
 from tailrace.run.delivery import save_plan
-from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.opening import open_warehouse
 
 ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "500_000" if quick() else "10_000_000"))
 MEMORY = os.environ.get("TAILRACE_BENCH_MEMORY")

@@ -13,7 +13,7 @@ from tailrace.clock import SystemClock
 from tailrace.ledger.jobs import WriteJob
 from tailrace.ledger.ledger import Ledger
 from tailrace.salesforce.describe import compact_describe
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.opening import open_warehouse
 
 
 @pytest.fixture(scope="module")

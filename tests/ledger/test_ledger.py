@@ -26,7 +26,7 @@ from tailrace.ledger.tables import TABLES, VERSION
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import delivery
 from tailrace.warehouse import sql_files, statements
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import TableName
 
 PEOPLE = """/* ---

@@ -19,8 +19,8 @@ from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.ledger import outbox, outbox_stream
 from tailrace.ledger.outbox_stream import BATCHES_AHEAD, read_ahead, stream_in_order
 from tailrace.testing.segment.simulator import SegmentSimulator
-from tailrace.warehouse import connection
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse import opening
+from tailrace.warehouse.opening import open_warehouse
 
 WIDE_ROWS = 1_500
 WIDE_CHARACTERS = 28_000
@@ -181,7 +181,7 @@ def test_wide_rows_are_written_down_on_a_small_machine(
     """Rows that need no order are not sorted, which would hold all of them."""
     container = tmp_path / "memory.max"
     container.write_text(str(SMALL_MACHINE_BYTES))
-    monkeypatch.setattr(connection, "CONTAINER_MEMORY", container)
+    monkeypatch.setattr(opening, "CONTAINER_MEMORY", container)
     shop = Shop(tmp_path / "shop", segment)
     shop.audience(ONLY_RECORDED)
     with shop.connection() as con:

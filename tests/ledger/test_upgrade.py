@@ -19,7 +19,7 @@ from tailrace.clock import SystemClock
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import VERSION
 from tailrace.run.delivery import unfinished_deliveries
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.opening import open_warehouse
 
 RECORDED = (Path(__file__).parent / "ledgers" / "version_1.sql").read_text(encoding="utf-8")
 PEOPLE = """/* ---

@@ -21,7 +21,7 @@ from tailrace.errors import NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan import guards
 from tailrace.testing.segment.simulator import SegmentSimulator
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.opening import open_warehouse
 
 SCHEMA_FILE = Path(guards.__file__).parent / "schemas" / "plan.schema.json"
 SCHEMA = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))

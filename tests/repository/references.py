@@ -80,6 +80,7 @@ def pages() -> dict[str, Callable[[], str]]:
     return {
         "audience-header.md": audience_header,
         "model-header.md": model_header,
+        "model-tests.md": model_tests,
         "settings.md": settings,
         "commands.md": commands,
         "exit-codes.md": exit_codes,
@@ -226,6 +227,18 @@ def _then(field: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 # Settings -----------------------------------------------------------------------------------------
+
+
+def model_tests() -> str:
+    """Every key of a file of tests, from its JSON Schema."""
+    schema = _schema("audience/schemas/tests.schema.json")
+    return page(
+        "Tests of a model",
+        "`NAME.test.yml` beside `NAME.sql` holds the tests of that model; "
+        "[Test a model](../how-to/test-a-model.md) shows how to write them. Keys that stand above "
+        "`tests` apply to every test of the file.",
+        _key_table(schema, schema),
+    )
 
 
 def settings() -> str:

@@ -28,9 +28,9 @@ from tailrace.run import job, read_endpoint
 from tailrace.run.read_endpoint import serve_reads
 from tailrace.testing import Fault, SegmentSimulator
 from tailrace.warehouse import connection
-from tailrace.warehouse.connection import open_warehouse
 from tailrace.warehouse.endpoint_file import EndpointAddress, endpoint_file, published
 from tailrace.warehouse.memory import MemoryLimit
+from tailrace.warehouse.opening import open_warehouse
 
 MEMBERS = 40
 WAIT_SECONDS_MAX = 60

@@ -19,7 +19,8 @@ from tailrace.run.job import Job, carry_out, prepare
 from tailrace.run.result import RunResult
 from tailrace.testing.http.faults import Fault
 from tailrace.testing.segment.simulator import SegmentSimulator
-from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.opening import open_warehouse
 
 KEYS = [f"c{n}" for n in range(8)]
 CITIES = [None, "Oslo", "Bergen", "Tromsø"]

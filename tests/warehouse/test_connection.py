@@ -27,7 +27,8 @@ from tailrace.errors import (
     WarehouseFailed,
 )
 from tailrace.warehouse import connection
-from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import Column, TableName, statement
 
 TYPES = {

@@ -11,8 +11,9 @@ from shop import PEOPLE, Shop
 from tailrace.clock import SystemClock
 from tailrace.errors import MemoryShort, StatementRefused
 from tailrace.testing.segment.simulator import SegmentSimulator
-from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.memory import LOW_MEGABYTES, LOW_THREADS, MemoryLimit
+from tailrace.warehouse.opening import open_warehouse
 
 # A list is held whole: no disk helps.
 HELD_WHOLE = "SELECT LEN(LIST(i)) FROM RANGE(12000000) AS r(i)"

@@ -14,8 +14,9 @@ from warehouses.stores import WAREHOUSES, Store, store_on
 
 from tailrace.clock import SystemClock
 from tailrace.errors import ModelDoesNotBind, NotAllowedInModel, WarehouseFailed
-from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.driver_errors import without_values
+from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.postgres_sandbox import POSTGRES_STABLE, postgres_violations
 from tailrace.warehouse.sandbox import TABLE_FUNCTIONS, duckdb_functions, duckdb_violations
 

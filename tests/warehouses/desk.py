@@ -26,7 +26,8 @@ from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
 from tailrace.run.delivery import Delivery, save_plan
-from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.opening import open_warehouse
 
 NOBODY: Collection[str] = frozenset()
 

@@ -48,11 +48,15 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """A header as it was written: plain values, and the line that each stands on."""
+    """A header as it was written: plain values, and the line that each stands on.
+
+    `called` is what messages call the text: `header`, or `file` for a file that is YAML throughout.
+    """
 
     values: Mapping[str, Any]
     lines: Mapping[tuple[str, ...], int]
     file: str
+    called: str = "header"
 
     def line(self, path: Sequence[str]) -> int:
         """The line of a value, or of the nearest thing around it."""
@@ -98,22 +102,29 @@ def split(text: str, *, file: str) -> Split:
     )
 
 
-def read_header(text: str, *, file: str, first_line: int = 1) -> Header:
-    """Read YAML into plain values with line marks.
+def read_header(
+    text: str,
+    *,
+    file: str,
+    first_line: int = 1,
+    called: str = "header",
+    bytes_max: int = HEADER_BYTES_MAX,
+) -> Header:
+    """Read YAML into plain values with line marks. Errors name the text as `called`.
 
     Raises:
         HeaderInvalid: It is not YAML, not a mapping, or holds what a header must not.
         SeveralModelErrors: More than one of these.
     """
     offset = first_line - 1
-    if len(text.encode()) > HEADER_BYTES_MAX:
+    if len(text.encode()) > bytes_max:
         raise HeaderInvalid(
-            f"The header is larger than {HEADER_BYTES_MAX} bytes", file=file, line=first_line
+            f"The {called} is larger than {bytes_max} bytes", file=file, line=first_line
         )
     jinja = _JINJA.search(text)
     if jinja:
         raise HeaderInvalid(
-            f"{jinja.group()} stands in the header; models are plain SQL and YAML, without Jinja",
+            f"{jinja.group()} stands in the {called}; models are plain SQL and YAML, without Jinja",
             hint="Write the value itself; other tools would run what is in these brackets.",
             file=file,
             line=first_line + text.count("\n", 0, jinja.start()),
@@ -121,12 +132,14 @@ def read_header(text: str, *, file: str, first_line: int = 1) -> Header:
     try:
         node = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise _not_yaml(error, file=file, offset=offset) from None
+        raise _not_yaml(error, file=file, offset=offset, called=called) from None
     except RecursionError:
-        raise HeaderInvalid("The header is nested too deep", file=file, line=first_line) from None
+        raise HeaderInvalid(
+            f"The {called} is nested too deep", file=file, line=first_line
+        ) from None
     if node is not None and not isinstance(node, yaml.MappingNode):
         raise HeaderInvalid(
-            "The header must be keys with values, such as: description: Live contacts",
+            f"The {called} must be keys with values, such as: description: Live contacts",
             file=file,
             line=first_line,
         )
@@ -134,7 +147,7 @@ def read_header(text: str, *, file: str, first_line: int = 1) -> Header:
     reading.lines[()] = first_line
     values = reading.value(node, ()) if node is not None else {}
     raise_all(reading.errors)
-    return Header(values=values, lines=reading.lines, file=file)
+    return Header(values=values, lines=reading.lines, file=file, called=called)
 
 
 def raise_all(errors: Sequence[ModelError]) -> None:
@@ -208,19 +221,11 @@ class _Reading:
         return found
 
     def _plain(self, node: yaml.Node, path: tuple[str, ...]) -> Any:
-        text: str = node.value
-        if text in _WORDS:
-            return _WORDS[text]
-        if _INTEGER.fullmatch(text):
-            return int(text)
-        if _FLOAT.fullmatch(text):
-            number = float(text)
-            if math.isfinite(number):
-                return number
-        elif not _NOT_FINITE.fullmatch(text):
-            return text
-        self._refuse(f"{dotted(path)} is not a finite number", node)
-        return None
+        try:
+            return plain_value(node.value)
+        except ValueError:
+            self._refuse(f"{dotted(path)} is not a finite number", node)
+            return None
 
     def _line(self, node: yaml.Node) -> int:
         return int(node.start_mark.line) + 1 + self.offset
@@ -229,7 +234,26 @@ class _Reading:
         self.errors.append(HeaderInvalid(message, file=self.file, line=self._line(node)))
 
 
-def _not_yaml(error: yaml.YAMLError, *, file: str, offset: int) -> HeaderInvalid:
+def plain_value(text: str) -> Any:
+    """The value of a word without quotes: null, true, false, a number or the text itself.
+
+    Raises:
+        ValueError: It is not a finite number.
+    """
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        number = float(text)
+        if math.isfinite(number):
+            return number
+    elif not _NOT_FINITE.fullmatch(text):
+        return text
+    raise ValueError(text)
+
+
+def _not_yaml(error: yaml.YAMLError, *, file: str, offset: int, called: str) -> HeaderInvalid:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     problem = _PLAINLY.get(problem, problem)
@@ -239,12 +263,12 @@ def _not_yaml(error: yaml.YAMLError, *, file: str, offset: int) -> HeaderInvalid
     if "cannot start any token" in problem:
         hint = "A text that begins with @, ` or % must be in quotes; indent with spaces, not tabs."
     line = offset + 1 + (mark.line if mark else 0)
-    return HeaderInvalid(f"The header is not YAML: {problem}", hint=hint, file=file, line=line)
+    return HeaderInvalid(f"The {called} is not YAML: {problem}", hint=hint, file=file, line=line)
 
 
 @cache
 def schema(name: str) -> Mapping[str, Any]:
-    """The JSON Schema (draft-07) of a header: `audience` or `model`."""
+    """The JSON Schema (draft-07) of a header, `audience` or `model`, or of `tests`."""
     path = Path(__file__).parent / "schemas" / f"{name}.schema.json"
     loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return loaded
@@ -279,7 +303,7 @@ def _explained(
     error: Any, path: tuple[str, ...], node: Mapping[str, Any], header: Header
 ) -> Iterator[ModelError]:
     kind = error.kind
-    where = dotted(path)
+    where = dotted(path) if path else f"the {header.called}"
     if kind.name == "additionalProperties":
         for key in kind.unexpected:
             yield UnknownHeaderKey(
@@ -332,8 +356,8 @@ def _at(tree: Any, path: Sequence[Any]) -> Any:
 
 
 def dotted(path: Sequence[str]) -> str:
-    """A path as people write it: `track.properties.ltv`; the empty one is the header itself."""
-    return ".".join(path) or "the header"
+    """A path as people write it: `track.properties.ltv`."""
+    return ".".join(path)
 
 
 def _shown(value: Any) -> str:

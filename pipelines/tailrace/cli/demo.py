@@ -19,7 +19,7 @@ from tailrace.clock import SystemClock
 from tailrace.ledger.ledger import Ledger
 from tailrace.project import Project
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import Column
 
 

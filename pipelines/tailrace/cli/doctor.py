@@ -102,7 +102,7 @@ def _models(project: ProjectConfig, objects: tuple[str, ...]) -> Iterator[Check]
 
 
 def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
-    from tailrace.warehouse.connection import open_warehouse
+    from tailrace.warehouse.opening import open_warehouse
 
     try:
         with open_warehouse(project, clock=clock, read_only=True) as warehouse:

@@ -81,6 +81,14 @@ def validate(options: Options, chosen: Selection) -> Result:
 @click.command()
 @common
 @selection
+def test(options: Options, chosen: Selection) -> Result:
+    """Run the tests of models (NAME.test.yml), offline."""
+    return options.project().test(select=chosen.select, exclude=chosen.exclude)
+
+
+@click.command()
+@common
+@selection
 def ls(options: Options, chosen: Selection) -> Result:
     """List models with their columns and dependencies."""
     return options.project().ls(select=chosen.select, exclude=chosen.exclude)
@@ -103,4 +111,4 @@ def tracking_plan(options: Options, chosen: Selection, out: Path | None) -> Answ
 
 
 # In the order in which `tailrace --help` lists them.
-COMMANDS = (init, demo, doctor, validate, ls, tracking_plan)
+COMMANDS = (init, demo, doctor, validate, test, ls, tracking_plan)

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from tailrace.cli.model_tests import tests_blocks
 from tailrace.cli.summary import counted, summary
 from tailrace.cli.table import Line, Table, table_lines, wrapped
 
@@ -19,7 +20,7 @@ Output = Mapping[str, Any]
 # Guards whose limit is a number of members; the messages of the others say it all.
 COUNTING_GUARDS = frozenset({"max_exited", "max_entered", "max_changed", "min_rows", "first_run"})
 # The keys that every result has.
-ENVELOPE = frozenset({"schema_version", "command", "exit_code", "errors"})
+COMMON_KEYS = frozenset({"schema_version", "command", "exit_code", "errors"})
 _ORIGINS = {"flag": "set by a flag", "header": "set in its header", "default": "the default"}
 
 
@@ -60,13 +61,14 @@ def blocks(result: Output) -> Iterable[str | Table]:
     if result.get("dry_run"):
         yield from _dry_run(result)
         return
-    if result.get("errors") and set(result) <= ENVELOPE:
+    if result.get("errors") and set(result) <= COMMON_KEYS:
         # An error before anything started: it is logged, and there is nothing to show.
         return
     shapes = {
         "destinations": _rebind,
         "init": _init,
         "validate": _validate,
+        "test": tests_blocks,
         "ls": _ls,
         "tracking-plan": _tracking_plan,
         "extract": _extract,

@@ -17,7 +17,7 @@ from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
 from tailrace.ledger.runs import Run
 from tailrace.models.file import NAME_HINT, is_name
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import Binding, TableName
 
 # A receiver may drop a message id that it took in the last 24 hours.

@@ -75,15 +75,21 @@ def sql_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
             errors.append(
                 HeaderInvalid("A sidecar is a .yml file", hint=hint, file=_spoken(path, folder))
             )
-        elif path.suffix == ".yml" and not path.with_suffix(".sql").is_file():
+        elif path.suffix == ".yml" and not _described(path).is_file():
             errors.append(
                 HeaderInvalid(
-                    f"There is no {path.stem}.sql beside it",
-                    hint="A .yml in models/ is the header of the .sql of the same name.",
+                    f"There is no {_described(path).name} beside it",
+                    hint="A .yml in models/ is the header of the .sql of the same name, and a "
+                    ".test.yml its tests.",
                     file=_spoken(path, folder),
                 )
             )
     return [path for path in paths if path.suffix == ".sql"], errors
+
+
+def _described(path: Path) -> Path:
+    """The .sql file that a .yml is the header of, or a .test.yml the tests of."""
+    return path.with_name(path.name.removesuffix(".yml").removesuffix(".test") + ".sql")
 
 
 def _hidden(path: Path, folder: Path) -> bool:

@@ -23,7 +23,8 @@ from tailrace.ledger.tables import Shape
 from tailrace.plan.snapshot_schema import shape_of
 from tailrace.reporting.explain import Today, held_by
 from tailrace.reporting.status import running_run
-from tailrace.warehouse.connection import Warehouse, open_to_read
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.opening import open_to_read
 from tailrace.warehouse.statements import Binding, Column, query
 
 RUNS_SUGGESTED_MAX = 100

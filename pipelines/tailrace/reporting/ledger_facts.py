@@ -25,7 +25,8 @@ from tailrace.ledger.outbox import transition_reader
 from tailrace.ledger.tables import Shape
 from tailrace.plan.snapshot_schema import shape_of
 from tailrace.reporting.status import status
-from tailrace.warehouse.connection import Warehouse, open_to_read
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.opening import open_to_read
 from tailrace.warehouse.statements import TableName
 
 RUNS_MAX = 90

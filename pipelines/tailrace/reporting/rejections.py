@@ -13,7 +13,8 @@ from tailrace.encoding.transforms import mask_sample
 from tailrace.errors import NothingSelected
 from tailrace.ledger import maintenance
 from tailrace.ledger.ledger import Ledger
-from tailrace.warehouse.connection import Warehouse, open_to_read
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.opening import open_to_read
 from tailrace.warehouse.statements import Column
 
 

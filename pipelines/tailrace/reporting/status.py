@@ -10,7 +10,8 @@ from tailrace.clock import Clock, format_utc, parse_utc
 from tailrace.config.project import ProjectConfig
 from tailrace.ledger import lock
 from tailrace.ledger.ledger import Ledger
-from tailrace.warehouse.connection import Warehouse, open_to_read
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.opening import open_to_read
 
 RUNS_MAX = 10
 # The rate is that of the acknowledgements of this time.

@@ -14,7 +14,7 @@ from tailrace.models.loader import Model, Models
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
 from tailrace.reporting.selection import Selected
-from tailrace.warehouse.connection import open_warehouse
+from tailrace.warehouse.opening import open_warehouse
 
 
 def draft_of(project: ProjectConfig, selected: Selected, *, clock: Clock) -> dict[str, Any]:

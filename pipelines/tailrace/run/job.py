@@ -42,8 +42,9 @@ from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
 from tailrace.run.replay import Replay, source_of
 from tailrace.run.result import RunResult
 from tailrace.run.runner import Job, Runner, Work
-from tailrace.warehouse.connection import Warehouse, open_warehouse
+from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.memory import MemoryLimit
+from tailrace.warehouse.opening import open_warehouse
 
 log = logging.getLogger(__name__)
 

@@ -7,34 +7,23 @@ connection is opened here and lent to dlt: the file has a single writer, and it 
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
 from functools import cached_property
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dlt
-from dlt.common.configuration.exceptions import ConfigFieldMissingException
-from dlt.common.destination.exceptions import UnknownDestinationModule
-from dlt.common.exceptions import MissingDependencyException
 from dlt.destinations.exceptions import DatabaseException
 
-from tailrace.clock import Clock
-from tailrace.config.installation import install_command
-from tailrace.config.project import ProjectConfig, did_you_mean
+from tailrace.config.project import ProjectConfig
 from tailrace.errors import (
-    ConfigurationError,
-    LockHeld,
     MemoryShort,
-    MissingCredential,
     ModelDoesNotBind,
     ModelNotRun,
     NotAllowedInModel,
-    NothingLanded,
     ReadStopped,
     StatementRefused,
     WarehouseFailed,
@@ -63,37 +52,20 @@ from tailrace.warehouse.statements import (
 )
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
     from dlt.destinations.sql_client import SqlClientBase
 
 log = logging.getLogger(__name__)
 
 PIPELINE = "tailrace"
-# The pause between two attempts to open a DuckDB file that another process has open.
-OPEN_PAUSE_SECONDS = 0.2
 # DuckDB stores a table in groups of this many rows.
 ROW_GROUP_ROWS = 122_880
-# A table is rewritten when deleted rows are more than this share of it.
-DELETED_SHARE_MAX = 0.25
-VACUUM_TASKS_MAX = 100
 # The most rows of one statement in a second session during a run, since they are kept in memory.
 READ_ROWS_MAX = 100_000
 # The part of a streamed result that DuckDB buffers.
 STREAMING_BUFFER = "1MiB"
-CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
-NO_PERMISSION = re.compile(r"Permission denied|Read-only file system")
-# The form of `credentials` for the warehouses that take a URL.
-CREDENTIALS = {
-    "postgres": "postgresql://user:password@host:5432/database",
-    "redshift": "redshift://user:password@host:5439/database",
-    "snowflake": "snowflake://user:password@account/database?warehouse=NAME&role=NAME",
-    "mssql": "mssql://user:password@host:1433/database",
-    "synapse": "synapse://user:password@host:1433/database",
-    "clickhouse": "clickhouse://user:password@host:9000/database",
-}
 NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
 MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the same command again."
 
@@ -492,183 +464,3 @@ class Warehouse:
         if refused:
             raise NotAllowedInModel(refused[0])
         return columns
-
-
-@contextmanager
-def open_to_read(source: ProjectConfig | Warehouse, *, clock: Clock) -> Iterator[Warehouse]:
-    """The warehouse of a project, opened read-only; an open warehouse is yielded as it is.
-
-    Raises:
-        LockHeld: As of `open_warehouse`.
-        NothingLanded: As of `open_warehouse`.
-        ConfigurationError: As of `open_warehouse`.
-    """
-    if isinstance(source, Warehouse):
-        yield source
-        return
-    with open_warehouse(source, clock=clock, read_only=True) as warehouse:
-        yield warehouse
-
-
-@contextmanager
-def open_warehouse(
-    project: ProjectConfig,
-    *,
-    clock: Clock,
-    read_only: bool = False,
-    wait_seconds_max: float | None = None,
-) -> Iterator[Warehouse]:
-    """Open the project's warehouse; on DuckDB, no other process can open the file meanwhile.
-
-    Args:
-        project: The project.
-        clock: The time source.
-        read_only: Open it to read only.
-        wait_seconds_max: How long to wait for another process that has the DuckDB file open
-            (default: `lock_wait_seconds_max`).
-
-    Raises:
-        LockHeld: Another process has the DuckDB file open.
-        NothingLanded: `read_only`, and there is no file yet.
-        ConfigurationError: The destination is unknown or its credentials do not work.
-    """
-    if wait_seconds_max is None:
-        wait_seconds_max = project.settings.lock_wait_seconds_max
-    opened = _open(project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max)
-    with project.dlt_context(), opened as warehouse:
-        yield warehouse
-
-
-@contextmanager
-def _open(
-    project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
-) -> Iterator[Warehouse]:
-    if project.settings.warehouse == "duckdb":
-        connection = _open_duckdb(
-            project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
-        )
-        try:
-            warehouse = _connected(project, dlt.destinations.duckdb(connection))
-            yield warehouse
-            # It may fail while another connection is open. The next run tries again.
-            with suppress(WarehouseFailed):
-                if not read_only:
-                    _compact(warehouse)
-        finally:
-            connection.close()
-        return
-    warehouse = _connected(project, None)
-    try:
-        yield warehouse
-    finally:
-        warehouse.client.close_connection()
-
-
-def _compact(warehouse: Warehouse) -> None:
-    """Rewrite tables in which the share of deleted rows exceeds the limit, to free their space."""
-    for dataset, name, stored in warehouse.run("warehouse/large_tables", rows_min=ROW_GROUP_ROWS):
-        table = {"counted": TableName(dataset, name)}
-        ((rows,),) = warehouse.run("warehouse/count_rows", tables=table)
-        if stored - rows > stored * DELETED_SHARE_MAX:
-            warehouse.run("warehouse/set_vacuum", tasks_max=VACUUM_TASKS_MAX)
-            warehouse.run("warehouse/checkpoint")
-            return
-
-
-def _connected(project: ProjectConfig, destination: Any) -> Warehouse:
-    name = project.settings.warehouse
-    try:
-        if destination is None:
-            # The project raises its own error first, since dlt does not read a target's files.
-            destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
-        warehouse = Warehouse(project, destination)
-    except Exception as error:
-        raise _cannot_connect(name, error) from None
-    warehouse.set_session()
-    return warehouse
-
-
-def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
-    if isinstance(error, UnknownDestinationModule):
-        suggestion = did_you_mean(name, dlt.destinations.__all__)
-        return ConfigurationError(f'dlt knows no warehouse "{name}".{suggestion}')
-    if isinstance(error, ConfigFieldMissingException):
-        return MissingCredential(
-            f"destination.{name}.credentials is missing or incomplete",
-            hint=f"Put credentials under [destination.{name}] in .dlt/secrets.toml{_example(name)}",
-        )
-    if isinstance(error, MissingDependencyException):
-        missing = ", ".join(error.dependencies)
-        command = install_command(name) if name == "postgres" else f'pip install "dlt[{name}]"'
-        return ConfigurationError(
-            f"The warehouse {name} needs a package that is not installed: {missing}",
-            hint=f"Install it with: {command}",
-        )
-    said = str(error).strip().splitlines()
-    # A server's own message about a connection contains the host, the user and the database.
-    reason = (
-        said[0] if said and said[0].startswith("connection to server") else describe_error(error)
-    )
-    return ConfigurationError(f"The warehouse {name} cannot be opened: {reason}")
-
-
-def _example(name: str) -> str:
-    if name in CREDENTIALS:
-        return f', such as: "{CREDENTIALS[name]}".'
-    return f". The keys are on https://dlthub.com/docs/dlt-ecosystem/destinations/{name}"
-
-
-def _open_duckdb(
-    project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
-) -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    file = project.duckdb_file
-    if read_only and not file.exists():
-        raise NothingLanded(f"There is no {file.name} yet: nothing has landed in the warehouse")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    config: dict[str, str | bool | int | float | list[str]] = {
-        # DuckDB 1.5 can open a file with this storage version too.
-        "storage_compatibility_version": "v1.5.0",
-        "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
-        "preserve_insertion_order": False,
-        # Otherwise each checkpoint rewrites the end of a table where a run changed a few rows.
-        "max_vacuum_tasks": 0,
-        "autoinstall_known_extensions": False,
-    }
-    deadline = clock.monotonic() + wait_seconds_max
-    waits = False
-    while True:
-        try:
-            return duckdb.connect(str(file), read_only=read_only, config=config)
-        except duckdb.IOException as error:
-            if "lock" not in str(error):
-                raise _cannot_open(file, error) from None
-            if clock.monotonic() >= deadline:
-                owner = re.search(r"PID \d+", str(error))
-                held = f" (held by {owner.group()})" if owner else ""
-                raise LockHeld(f"Another process has {file.name} open{held}") from None
-            if not waits:
-                log.info("waiting for the process that has %s open", file.name)
-                waits = True
-            clock.sleep(OPEN_PAUSE_SECONDS)
-        except duckdb.Error as error:
-            raise _cannot_open(file, error) from None
-
-
-def _memory_bytes() -> int:
-    """The memory of this machine, or the limit of its container if that is lower."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        allowed = int(CONTAINER_MEMORY.read_text())
-    except (OSError, ValueError):
-        return physical
-    return min(physical, allowed)
-
-
-def _cannot_open(file: Path, error: Exception) -> ConfigurationError:
-    reason = str(error).splitlines()[0]
-    hint = None
-    if NO_PERMISSION.search(reason):
-        hint = f"Give this user the right to write {file.name} and its folder."
-    return ConfigurationError(f"{file.name} cannot be opened as a DuckDB file: {reason}", hint=hint)

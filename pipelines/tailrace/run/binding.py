@@ -28,7 +28,7 @@ def bind_to_landed_tables(
         return []
     # A project without a warehouse is checked without importing dlt.
     from tailrace.plan.faults import binding_errors
-    from tailrace.warehouse.connection import open_warehouse
+    from tailrace.warehouse.opening import open_warehouse
 
     try:
         with open_warehouse(config, clock=clock, read_only=True, wait_seconds_max=0) as warehouse:
