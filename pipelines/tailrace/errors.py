@@ -8,6 +8,7 @@
       - MissingCredential
       - CredentialRefused
       - InsecureHost
+      - PrivateAddress
       - OtherOrg
       - TableNameTaken
       - NotAProject
@@ -51,6 +52,7 @@
       - DestinationFailed
       - ResendRefused
       - EventsMissing
+      - ReceiverGone
     + WarehouseFailed
       - StatementRefused
       - MemoryShort
@@ -143,6 +145,10 @@ class InsecureHost(ConfigurationError):
     """Plain http:// is accepted for loopback hosts only."""
 
     hint = "Use https:// in the configured host."
+
+
+class PrivateAddress(ConfigurationError):
+    """A host has an address inside a network, and the setting does not allow it."""
 
 
 class OtherOrg(ConfigurationError):
@@ -406,6 +412,10 @@ class DeliveryIncomplete(TryAgain):
 
 class DestinationFailed(DeliveryIncomplete):
     """One of several destinations failed; the others have theirs."""
+
+
+class ReceiverGone(DeliveryIncomplete):
+    """The receiver says that it is gone for good; nothing is sent until it is resumed."""
 
 
 class ResendRefused(DeliveryIncomplete):

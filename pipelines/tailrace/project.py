@@ -458,6 +458,13 @@ class Project:
         data = maintenance.rename(self.config, old_name, new_name, clock=self.clock)
         return Result(command="rename", data=data)
 
+    def resume(self, destination: str) -> Result:
+        """Send to `[destination.NAME]` again, which stopped because its receiver was gone."""
+        from tailrace.run import job
+
+        data = job.resume(self.config, destination, clock=self.clock)
+        return Result(command="destinations", data=data)
+
     def rebind(self, destination: str) -> Result:
         """Accept a destination's rotated credential as the same receiver.
 

@@ -10,6 +10,18 @@ DELETE FROM receivers WHERE destination = :destination
 -- Saves the receiver of a destination.
 INSERT INTO receivers (destination, fingerprint, bound_at) VALUES (:destination, :fingerprint, :now)
 
+-- name: stopped_destinations
+-- The destinations that receive nothing until they are resumed, and why.
+SELECT destination, reason, stopped_at FROM stopped_destinations
+
+-- name: stop_destination
+-- Saves that a destination receives nothing until it is resumed.
+INSERT INTO stopped_destinations (destination, reason, stopped_at) VALUES (:destination, :reason, :now)
+
+-- name: resume_destination
+-- Forgets that a destination is stopped.
+DELETE FROM stopped_destinations WHERE destination = :destination
+
 -- name: was_delivered
 -- One row if a destination has accepted or rejected any change.
 SELECT 1 AS delivered

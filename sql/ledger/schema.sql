@@ -160,6 +160,14 @@ CREATE TABLE write_jobs (
   finished_at TIMESTAMPTZ
 );
 
+-- name: version_8
+-- The destinations that receive nothing until they are resumed.
+CREATE TABLE stopped_destinations (
+  destination TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  stopped_at TIMESTAMPTZ NOT NULL
+);
+
 -- name: runs_before_version_6
 -- The table runs with the columns of version 6, for a ledger that is opened read-only.
 SELECT r.*, CAST(NULL AS TEXT) AS details FROM runs AS r

@@ -31,6 +31,7 @@ from tailrace.config.settings import (
     WarehouseSettings,
 )
 from tailrace.destinations.salesforce.settings import SalesforceWriteSettings
+from tailrace.destinations.webhook.settings import WebhookSettings
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pipelines" / "tailrace"
@@ -46,9 +47,11 @@ SETTINGS: dict[str, type] = {
     "sources.salesforce.credentials": SalesforceCredentials,
     "destination.segment": SegmentSettings,
     "destination.salesforce": SalesforceWriteSettings,
+    "destination.webhook": WebhookSettings,
 }
 # The unit of a setting is the end of its name.
 UNITS = {
+    r"requests_per_second_max$": "requests per second",
     r"per_second_max$": "messages per second",
     r"_seconds(_max)?$": "seconds",
     r"_hours(_max)?$": "hours",
@@ -318,6 +321,8 @@ def _type_name(hint: Any, name: str) -> str:
     inner = [argument for argument in get_args(hint) if argument is not type(None)]
     if get_origin(hint) is tuple:
         return "list of names"
+    if get_origin(hint) is Mapping:
+        return "table of texts"
     if inner:
         return _type_name(inner[0], name)
     least = "≥ 0" if name in MAY_BE_ZERO else "> 0"

@@ -217,8 +217,9 @@ class Audience:
         block = self.block
         if block is None or not block.every_column:
             return self
-        kinds = dict.fromkeys(block.message_columns, tuple(columns))
-        return replace(self, block=replace(block, columns=tuple(columns), message_columns=kinds))
+        sent = tuple(column for column in columns if column not in block.excluded)
+        kinds = dict.fromkeys(block.message_columns, sent)
+        return replace(self, block=replace(block, columns=sent, message_columns=kinds))
 
     @property
     def suppress_when(self) -> str | None:

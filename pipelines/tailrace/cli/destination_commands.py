@@ -28,4 +28,12 @@ def rebind(options: Options, destination: str) -> Result:
     return options.project().rebind(destination)
 
 
+@destinations.command()
+@common
+@click.argument("destination", metavar="NAME")
+def resume(options: Options, destination: str) -> Result:
+    """Send to [destination.NAME] again, which answered 410 Gone."""
+    return options.project().resume(destination)
+
+
 COMMANDS = (destinations,)

@@ -9,7 +9,6 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,6 @@ from tailrace.audience.audience import DEFAULT_DESTINATION
 from tailrace.clock import Clock
 from tailrace.config.check import check_warehouse
 from tailrace.config.project import ProjectConfig, did_you_mean, load_project
-from tailrace.config.settings import SegmentSettings
 from tailrace.errors import LockHeld, NothingLanded, TailraceError
 
 LIBRARIES = ("dlt", "duckdb", "sqlglot", "segment-analytics-python", "simple-salesforce")
@@ -61,7 +59,7 @@ def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tupl
         ("models", lambda: _models(project, settings.objects)),
         ("warehouse", lambda: _warehouse(project, clock)),
         ("salesforce", lambda: _salesforce(project, clock)),
-        ("segment", lambda: _segment(project, clock)),
+        ("segment", lambda: _receivers(project, clock)),
     )
     for name, checks_of_subject in subjects:
         try:
@@ -212,11 +210,14 @@ def _columns_read(project: ProjectConfig) -> dict[str, dict[str, tuple[str, ...]
     return columns_read(project_models(project))
 
 
-def _segment(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
-    """The sources that audiences go to, by the names of their sections."""
+def _receivers(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
+    """The destinations that audiences go to, by the names of their sections."""
+    from tailrace.destinations.registry import type_of
+
     for name in _destinations(project):
         try:
-            yield _source(name, project.segment(name), clock)
+            checked, found = type_of(project, name).examine(project, name, clock=clock)
+            yield Check(check=name, status="ok" if checked else "skipped", found=found)
         except TailraceError as error:
             yield from _failed(name, error)
 
@@ -229,21 +230,3 @@ def _destinations(project: ProjectConfig) -> list[str]:
     audiences += [broken.audience for broken in models.broken.values() if broken.audience]
     syncs = [sync for audience in audiences for sync in audience.syncs()]
     return list(dict.fromkeys(sync.destination_name for sync in syncs)) or [DEFAULT_DESTINATION]
-
-
-def _source(name: str, settings: SegmentSettings, clock: Clock) -> Check:
-    """Whether the source accepts the write key, if it can be asked."""
-    from tailrace.destinations.segment.http import SegmentClient
-    from tailrace.destinations.segment.write_key import settings_host
-
-    with closing(SegmentClient(settings, clock=clock)) as client:
-        client.check()
-    host = settings_host(settings)
-    if host:
-        return Check(check=name, status="ok", found=f"{settings.host}: {host} knows the write key")
-    why = "check_write_key is off" if not settings.check_write_key else "no settings_host is known"
-    return Check(
-        check=name,
-        status="skipped",
-        found=f"{settings.host}: the write key is not checked ({why} for this host)",
-    )

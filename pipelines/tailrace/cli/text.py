@@ -102,6 +102,9 @@ def _dry_run(result: Output) -> Iterable[str | Table]:
 
 
 def _rebind(result: Output) -> Iterable[str]:
+    if result.get("resumed"):
+        yield f"[destination.{result['destination']}] is resumed. The next run sends the rest."
+        return
     yield f"The ledger of [destination.{result['destination']}] accepts its credential."
 
 

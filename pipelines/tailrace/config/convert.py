@@ -42,6 +42,9 @@ def _converted(value: Any, hint: Any) -> Any:
         if value not in get_args(hint):
             raise ValueError(value)
         return value
+    if origin is Mapping:
+        # Read as a whole by `ProjectConfig.merged_table`.
+        return {}
     if origin is tuple:
         items = json.loads(value) if isinstance(value, str) and value.startswith("[") else value
         if isinstance(items, Mapping):

@@ -9,6 +9,7 @@ know vaults.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -199,6 +200,36 @@ class ProjectConfig:
                 self._require_section(section)
             refuse_unknown_keys(self.layers, self.environ, {section: shape})
         return self._section(section, shape, secrets=secrets)
+
+    def value_of(self, section: str, key: str) -> Any:
+        """A key as it is written; None if nothing sets it."""
+        entry = self._lookup(section, key)
+        return None if entry is None else entry[0]
+
+    def merged_table(self, section: str, key: str) -> dict[str, str]:
+        """A table of texts, merged from all files; the environment's is a JSON object.
+
+        Raises:
+            InvalidConfigValue: It is not a table of texts.
+        """
+        merged: dict[str, Any] = {}
+        layers = [(where, table_of(layer, section)) for where, layer in reversed(self.layers)]
+        variable = f"{section}.{key}".replace(".", "__").upper()
+        if variable in self.environ:
+            try:
+                layers.append((f"${variable}", {key: json.loads(self.environ[variable])}))
+            except ValueError:
+                layers.append((f"${variable}", {key: None}))
+        for where, layer in layers:
+            table = layer.get(key, {})
+            texts = isinstance(table, Mapping) and all(isinstance(v, str) for v in table.values())
+            if not texts:
+                raise InvalidConfigValue(
+                    f"{section}.{key} (in {where}) is not a table of texts",
+                    hint=f'Write it as {key} = {{Name = "value"}} under [{section}].',
+                )
+            merged |= table
+        return merged
 
     def place_of(self, section: str, key: str) -> str | None:
         """The file or environment variable that sets a key; None if nothing does."""

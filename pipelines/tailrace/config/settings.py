@@ -27,6 +27,7 @@ MAY_BE_ZERO = frozenset(
         "lock_wait_seconds_max",
         "quota_share_max",
         "reconcile_days",
+        "requests_per_second_max",
         "resend_hours_max",
         "retry_seconds_max",
     }

@@ -12,7 +12,8 @@ import http.client
 import io
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -24,7 +25,12 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NameResolutionError,
+    NewConnectionError,
+)
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import is_loopback
@@ -53,16 +59,29 @@ class Answer:
         return self.content.decode("utf-8-sig", "replace")
 
 
-def new_session(*, in_flight_max: int, answer_seconds_max: float) -> requests.Session:
+# Raises if a host may not be connected to at this address, both as text.
+AddressCheck = Callable[[str, str], None]
+
+
+def new_session(
+    *, in_flight_max: int, answer_seconds_max: float, check_address: AddressCheck | None = None
+) -> requests.Session:
     """A session of its own for one connection.
 
     Args:
         in_flight_max: Connections that are kept open.
         answer_seconds_max: Time from the request to the last byte of the answer.
+        check_address: Called with the host and each of its addresses before a connection is
+            opened. The connection goes to a checked address, so that the name cannot resolve to
+            another one in between. Not called for a proxy, which resolves names itself.
     """
     session = _Session()
     session.trust_env = False
-    adapter = _Adapter(in_flight_max=in_flight_max, answer_seconds_max=answer_seconds_max)
+    adapter = _Adapter(
+        in_flight_max=in_flight_max,
+        answer_seconds_max=answer_seconds_max,
+        check_address=check_address,
+    )
     for prefix in ("https://", "http://"):
         session.mount(prefix, adapter)
     # It logs the URLs of requests, and a URL may hold a key.
@@ -197,8 +216,11 @@ class _Session(requests.Session):
 class _Adapter(HTTPAdapter):
     """An adapter whose connections end an answer that takes too long."""
 
-    def __init__(self, *, in_flight_max: int, answer_seconds_max: float) -> None:
-        self._pool_classes = _pool_classes(answer_seconds_max)
+    def __init__(
+        self, *, in_flight_max: int, answer_seconds_max: float, check_address: AddressCheck | None
+    ) -> None:
+        self._pool_classes = _pool_classes(answer_seconds_max, check_address)
+        self._proxy_pool_classes = _pool_classes(answer_seconds_max, None)
         super().__init__(pool_maxsize=in_flight_max)
 
     def init_poolmanager(self, *args: Any, **more: Any) -> None:
@@ -207,20 +229,28 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **more: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **more)
-        manager.pool_classes_by_scheme = self._pool_classes
+        manager.pool_classes_by_scheme = self._proxy_pool_classes
         return manager
 
 
-def _pool_classes(answer_seconds_max: float) -> dict[str, type[HTTPConnectionPool]]:
+def _pool_classes(
+    answer_seconds_max: float, check_address: AddressCheck | None
+) -> dict[str, type[HTTPConnectionPool]]:
     """urllib3's pools with `_TimedResponse` as the class of their responses."""
     response_class: Any = staticmethod(
         partial(_TimedResponse, answer_seconds_max=answer_seconds_max)
     )
 
-    class TimedConnection(HTTPConnection):
+    class CheckedConnection(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            if check_address is None:
+                return super()._new_conn()
+            return _connect_checked(self, super()._new_conn, check_address)
+
+    class TimedConnection(CheckedConnection):
         pass
 
-    class TimedSecureConnection(HTTPSConnection):
+    class TimedSecureConnection(CheckedConnection, HTTPSConnection):
         pass
 
     class TimedPool(HTTPConnectionPool):
@@ -232,6 +262,39 @@ def _pool_classes(answer_seconds_max: float) -> dict[str, type[HTTPConnectionPoo
     for connection_class in (TimedConnection, TimedSecureConnection):
         connection_class.response_class = response_class
     return {"http": TimedPool, "https": TimedSecurePool}
+
+
+def _connect_checked(
+    connection: HTTPConnection, connect: Callable[[], socket.socket], check_address: AddressCheck
+) -> socket.socket:
+    """Connect to the first address of a host that answers, after all of them are checked."""
+    host = connection.host
+    try:
+        addresses = addresses_of(host, connection.port)
+    except socket.gaierror as error:
+        raise NameResolutionError(host, connection, error) from error
+    for address in addresses:
+        check_address(host, address)
+    try:
+        for address in addresses[:-1]:
+            connection._dns_host = address
+            with suppress(NewConnectionError, ConnectTimeoutError):
+                return connect()
+        connection._dns_host = addresses[-1]
+        return connect()
+    finally:
+        # The name stays that of the certificate and of the Host header.
+        connection._dns_host = host
+
+
+def addresses_of(host: str, port: int) -> list[str]:
+    """The addresses that a name resolves to.
+
+    Raises:
+        socket.gaierror: It does not resolve.
+    """
+    entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 class _TimedResponse(http.client.HTTPResponse):

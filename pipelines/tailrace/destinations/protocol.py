@@ -323,6 +323,19 @@ class DestinationType(Protocol):
         """Open a connection."""
         ...
 
+    def examine(
+        self, project: ProjectConfig, destination: str, *, clock: Clock
+    ) -> tuple[bool, str]:
+        """Whether a destination can be reached with its credentials, without sending anything.
+
+        Returns:
+            Whether it could be checked, and what was found.
+
+        Raises:
+            TailraceError: It cannot be used.
+        """
+        ...
+
     def can_verify_receipt(self, settings: Any) -> bool:
         """Whether the receiver can be asked what it received."""
         ...

@@ -26,10 +26,17 @@ def _salesforce() -> DestinationType:
     return SalesforceDestination()
 
 
+def _webhook() -> DestinationType:
+    from tailrace.destinations.webhook.destination import WebhookDestination
+
+    return WebhookDestination()
+
+
 # Imported when first used: each type brings the libraries of its service.
 _TYPES: dict[str, Callable[[], DestinationType]] = {
     DEFAULT_TYPE: _segment,
     "salesforce": _salesforce,
+    "webhook": _webhook,
 }
 
 

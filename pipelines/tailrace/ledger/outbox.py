@@ -73,7 +73,7 @@ def enqueue(
     planned = count(transitions)
     if planned <= SORTED_ROWS_MAX:
         number("enqueue", transitions)
-    elif identity == shape.keys:
+    elif not identity or identity == shape.keys:
         number("enqueue_distinct", transitions)
     else:
         users = bound("shared_users")

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.errors import ReceiverChanged
@@ -87,6 +88,30 @@ def bind_receiver(ledger: Ledger, destination: str, receiver: Receiver) -> None:
             fingerprint=receiver.fingerprint(ledger.namespace),
             now=ledger.clock.now(),
         )
+
+
+def stopped_destinations(ledger: Ledger) -> dict[str, tuple[str, datetime]]:
+    """The destinations that receive nothing until they are resumed: why, and since when."""
+    if not ledger.has_table("stopped_destinations"):
+        return {}
+    rows = ledger.warehouse.run("ledger/stopped_destinations", tables=ledger.tables)
+    return {str(destination): (str(reason), at) for destination, reason, at in rows}
+
+
+def stop_destination(ledger: Ledger, destination: str, reason: str) -> None:
+    """Send nothing to a destination until it is resumed. Called under the lock."""
+    ledger.warehouse.run(
+        "ledger/stop_destination",
+        tables=ledger.tables,
+        destination=destination,
+        reason=reason,
+        now=ledger.clock.now(),
+    )
+
+
+def resume_destination(ledger: Ledger, destination: str) -> None:
+    """Send to a destination again. Called under the lock."""
+    ledger.warehouse.run("ledger/resume_destination", tables=ledger.tables, destination=destination)
 
 
 def _known(ledger: Ledger) -> dict[str, str]:

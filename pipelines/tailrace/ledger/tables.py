@@ -12,7 +12,7 @@ from tailrace.errors import LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-VERSION = 7
+VERSION = 8
 # The version that renamed columns; commands that only read show older tables under the new names.
 SYNC_KEY_VERSION = 4
 # The version that added what the page shows of a run.
@@ -26,6 +26,7 @@ TABLES = (
     "unconfirmed",
     "extracts",
     "receivers",
+    "stopped_destinations",
     "generations",
     "audience_inputs",
     "described_objects",

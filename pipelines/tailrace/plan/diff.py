@@ -501,6 +501,8 @@ class _Comparison:
         """
         shape, audience = self.request.shape, self.request.audience
         user_column = audience.identity_column
+        if user_column is None:
+            return
         users = [column for column in (*shape.keys, *shape.columns) if column.name == user_column]
         if [column.name for column in users] == [key.name for key in shape.keys]:
             return

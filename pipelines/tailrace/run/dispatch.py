@@ -12,12 +12,24 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Self, TypeVar
 
+from tailrace.clock import format_utc
 from tailrace.destinations.protocol import Described, DestinationSettings
 from tailrace.destinations.registry import type_of
 from tailrace.destinations.sender import Sender, Wakeup, wait
-from tailrace.errors import DestinationFailed, MemoryShort, ReceiverChanged, TailraceError
+from tailrace.errors import (
+    DestinationFailed,
+    MemoryShort,
+    ReceiverChanged,
+    ReceiverGone,
+    TailraceError,
+)
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.receivers import check_receivers, receivers_of
+from tailrace.ledger.receivers import (
+    check_receivers,
+    receivers_of,
+    stop_destination,
+    stopped_destinations,
+)
 from tailrace.run.delivery import AudienceDelivery, Delivery, DeliveryResult, Progress, Terms
 from tailrace.run.notices import Notice
 from tailrace.warehouse.memory import MemoryLimit
@@ -46,7 +58,14 @@ class Dispatch:
         memory_limit: MemoryLimit,
         progress: Progress | None = None,
     ) -> None:
-        self.failures: dict[str, TailraceError] = {}
+        self.failures: dict[str, TailraceError] = {
+            name: ReceiverGone(
+                f"{reason} (since {format_utc(since)})",
+                hint=f"When it receives again: tailrace destinations resume {name}. The unsent "
+                "changes stay in the outbox.",
+            )
+            for name, (reason, since) in stopped_destinations(ledger).items()
+        }
         self._ledger = ledger
         self._settings = dict(settings)
         self._terms = terms
@@ -86,6 +105,8 @@ class Dispatch:
                         step = next(steps[name], None)
                     except TailraceError as error:
                         self.failures[name], step = error, None
+                        if isinstance(error, ReceiverGone):
+                            stop_destination(self._ledger, name, error.message)
                     if step is None:
                         del steps[name]
                     elif isinstance(step, DeliveryResult):
@@ -104,11 +125,17 @@ class Dispatch:
 
     def errors(self) -> list[TailraceError]:
         """The failures as errors of the run; with several destinations, each names its own."""
+        failures = {
+            name: error
+            for name, error in self.failures.items()
+            # A stopped destination that nothing goes to is no failure of this run.
+            if name in self._settings or not isinstance(error, ReceiverGone)
+        }
         if len(self._settings) <= 1:
-            return list(self.failures.values())
+            return list(failures.values())
         return [
             DestinationFailed(f"{name}: {error.message}", hint=error.hint)
-            for name, error in self.failures.items()
+            for name, error in failures.items()
         ]
 
     def notices(self) -> Iterator[Notice]:

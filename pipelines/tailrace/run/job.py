@@ -29,6 +29,8 @@ from tailrace.ledger.receivers import (
     check_receivers,
     receivers_of,
     remember_receivers,
+    resume_destination,
+    stopped_destinations,
 )
 from tailrace.models.loader import Model, Models
 from tailrace.plan.guards import NAMES
@@ -284,6 +286,24 @@ def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[st
         UnknownConfigKey: The configuration has no such destination.
         NothingLanded: There is no ledger yet.
     """
+    return _bind(project, destination, clock=clock, command="destinations rebind")
+
+
+def resume(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[str, Any]:
+    """Send to a stopped destination again, at its current address.
+
+    Raises:
+        UnknownConfigKey: The configuration has no such destination.
+        NothingLanded: There is no ledger yet.
+        NothingSelected: The destination is not stopped.
+    """
+    return _bind(project, destination, clock=clock, command="destinations resume")
+
+
+def _bind(
+    project: ProjectConfig, destination: str, *, clock: Clock, command: str
+) -> dict[str, Any]:
+    """Bind a destination to its current receiver, as a run of its own."""
     receivers = receivers_of(
         {destination: type_of(project, destination).settings(project, destination)}
     )
@@ -292,12 +312,23 @@ def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[st
         if not ledger.installed:
             raise NothingLanded("There is no ledger yet: nothing was delivered")
         suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
-        with lock(ledger, owner=owner, run_id=f"rebind-{suffix}", clock=clock):
+        resumes = command.endswith("resume")
+        with lock(ledger, owner=owner, run_id=f"{command.split()[-1]}-{suffix}", clock=clock):
             ledger.upgrade()
-            run = ledger.runs.start("destinations rebind", suffix=suffix, allowed=[destination])
-            bind_receiver(ledger, destination, receivers[destination])
+            stopped = stopped_destinations(ledger)
+            if resumes and destination not in stopped:
+                raise NothingSelected(
+                    f'The destination "{destination}" is not stopped.'
+                    f"{did_you_mean(destination, stopped)}",
+                    hint=f"Stopped are: {', '.join(sorted(stopped)) or 'none'}",
+                )
+            run = ledger.runs.start(command, suffix=suffix, allowed=[destination])
+            if destination in receivers:
+                bind_receiver(ledger, destination, receivers[destination])
+            if resumes:
+                resume_destination(ledger, destination)
             ledger.runs.finish(run, exit_code=0, error=None, salesforce_calls=0)
-            return {"destination": destination, "run_id": run.id}
+            return {"destination": destination, "run_id": run.id, "resumed": resumes}
 
 
 def _check_names(ledger: Ledger, job: Job) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -384,9 +383,9 @@ class Runner:
             delivery.run_seq, delivery.audience.ledger_key, delivery.planned
         )
         age = self.ledger.clock.now() - delivery.written_at
-        if not pending or age <= timedelta(hours=settings.resend_hours_max):
-            return None
         hours = age.total_seconds() / 3_600
+        if not pending or hours <= settings.resend_hours_max:
+            return None
         return ResendRefused(
             f"{delivery.audience.name}: a run of {hours:,.0f} hours ago was not finished, and up "
             f"to {pending:,} of its members may have reached {delivery.destination}, which no "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +139,15 @@ class SalesforceDestination:
         from tailrace.destinations.salesforce.connection import SalesforceConnection
 
         return SalesforceConnection(settings, clock=clock, destination=destination)
+
+    def examine(
+        self, project: ProjectConfig, destination: str, *, clock: Clock
+    ) -> tuple[bool, str]:
+        """Log in to the org, without writing a record."""
+        settings = self.settings(project, destination)
+        with closing(self.connect(settings, clock=clock, destination=destination)) as connection:
+            connection.check()
+            return True, f"{connection.name}: logged in"
 
     def can_verify_receipt(self, settings: OrgSettings) -> bool:
         """False: every record's result is part of the answer."""

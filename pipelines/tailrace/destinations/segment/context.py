@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from tailrace.audience.audience import Audience, Field
-from tailrace.destinations.segment.properties import LEFT_OUT, Getter, Mapped, Row, getter
+from tailrace.destinations.fields import LEFT_OUT, Getter, Row, getter
+from tailrace.destinations.segment.properties import Mapped
 from tailrace.destinations.segment.spec import CONSENT_EVENT, event_rule
 from tailrace.encoding.values import Encoder
 from tailrace.errors import UnsupportedValue

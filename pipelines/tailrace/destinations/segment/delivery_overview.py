@@ -17,6 +17,7 @@ import requests
 
 from tailrace.clock import Clock, format_utc
 from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.answers import WAIT_SECONDS_MAX, requested_wait_seconds
 from tailrace.destinations.http import (
     Answer,
     environment_of,
@@ -27,7 +28,6 @@ from tailrace.destinations.http import (
     request_problem,
 )
 from tailrace.destinations.outcome import safe_text
-from tailrace.destinations.segment.responses import WAIT_SECONDS_MAX, requested_wait_seconds
 from tailrace.errors import CredentialRefused, MissingCredential, ServiceFailed, Unreachable
 from tailrace.retry import RetryPolicy, retrying
 

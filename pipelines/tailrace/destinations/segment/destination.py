@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn
 
@@ -87,6 +88,22 @@ class SegmentDestination:
         from tailrace.destinations.segment.http import SegmentClient
 
         return SegmentClient(settings, clock=clock, destination=destination)
+
+    def examine(
+        self, project: ProjectConfig, destination: str, *, clock: Clock
+    ) -> tuple[bool, str]:
+        """Whether the source accepts the write key, if it can be asked."""
+        from tailrace.destinations.segment.write_key import settings_host
+
+        settings = self.settings(project, destination)
+        with closing(self.connect(settings, clock=clock, destination=destination)) as client:
+            client.check()
+        host = settings_host(settings)
+        if host:
+            return True, f"{settings.host}: {host} knows the write key"
+        off = not settings.check_write_key
+        why = "check_write_key is off" if off else "no settings_host is known"
+        return False, f"{settings.host}: the write key is not checked ({why} for this host)"
 
     def can_verify_receipt(self, settings: SegmentSettings) -> bool:
         """Whether a token for the Public API is configured."""

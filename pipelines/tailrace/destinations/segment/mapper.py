@@ -24,6 +24,7 @@ import orjson
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
+from tailrace.destinations.fields import Row
 from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
 from tailrace.destinations.protocol import (
     MessageBuilder,
@@ -41,7 +42,7 @@ from tailrace.destinations.segment.context import (
     other_user,
     read_id,
 )
-from tailrace.destinations.segment.properties import Mapped, Row
+from tailrace.destinations.segment.properties import Mapped
 from tailrace.destinations.segment.spec import MESSAGE_BYTES_MAX, MESSAGE_ID_CHARACTERS_MAX
 from tailrace.destinations.segment.templates import message_templates
 from tailrace.destinations.segment.tracking_plan import TrackingPlan

@@ -12,18 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailrace.audience.audience import Field
-from tailrace.encoding.transforms import transformation
+from tailrace.destinations.fields import LEFT_OUT, Getter, Row, constant, getter, is_plain
 from tailrace.encoding.values import PLAIN, Encoder, equal_when_sent, same
 from tailrace.errors import HeaderInvalid, UnsupportedValue
 
-Row = Mapping[str, Any]
-Getter = Callable[[Row], Any]
 Builder = Callable[[Row], dict[str, Any]]
 # A path, its column (None for a constant) and the function that reads a row.
 Leaf = tuple[tuple[str, ...], str | None, Getter]
-
-# Returned by a getter for a null field with `drop_if_null`.
-LEFT_OUT = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +48,10 @@ class Mapped:
             for name, field in mapped.items()
         ]
         self._leaves += [
-            ((name,), None, _constant(value)) for name, value in (constants or {}).items()
+            ((name,), None, constant(value)) for name, value in (constants or {}).items()
         ]
         self._leaves.sort(key=lambda leaf: leaf[0])
-        plain = {_path(name) for name, field in mapped.items() if _is_plain(field)}
+        plain = {_path(name) for name, field in mapped.items() if is_plain(field)}
         self._encoder = encoder
         self._members = _tree(self._leaves)
         self.build: Builder = _builder(self._members, plain, encoder)
@@ -88,12 +83,6 @@ class Mapped:
         return changed
 
 
-def _is_plain(field: Field) -> bool:
-    return field.column is not None and not (
-        field.hash or field.normalize or field.mask or field.drop_if_null
-    )
-
-
 def _path(name: str) -> tuple[str, ...]:
     steps = tuple(name.split("."))
     return steps if all(steps) else (name,)
@@ -106,40 +95,6 @@ def _at(path: tuple[str, ...], built: dict[str, Any]) -> Any:
         if value is LEFT_OUT:
             break
     return value
-
-
-def _constant(value: Any) -> Getter:
-    return lambda row: value
-
-
-def getter(name: str, field: Field, encoder: Encoder, salt: str | None) -> Getter:
-    """A function that reads a field from a row. The name may decide the normalization."""
-    if field.column is None:
-        return _constant(encoder.encode(field.value))
-    column, drop = field.column, field.drop_if_null
-    change = transformation(
-        name.rpartition(".")[2],
-        hash=field.hash,
-        normalize=field.normalize,
-        mask_it=field.mask,
-        salt=salt,
-    )
-    if change is None:
-        if not drop:
-            return lambda row: encoder.encode(row[column])
-
-        def present(row: Row) -> Any:
-            value = encoder.encode(row[column])
-            return LEFT_OUT if value is None else value
-
-        return present
-
-    def changed(row: Row) -> Any:
-        text = encoder.text(row[column])
-        value = None if text is None else change(text)
-        return LEFT_OUT if drop and value is None else value
-
-    return changed
 
 
 def _tree(leaves: list[Leaf]) -> dict[str, Any]:

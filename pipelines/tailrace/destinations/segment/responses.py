@@ -8,27 +8,24 @@ mean yes counts as accepted.
 from __future__ import annotations
 
 import codecs
-import math
-from collections.abc import Mapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import orjson
 
-from tailrace.clock import SystemClock
+from tailrace.destinations.answers import (
+    REASON_BYTES_MAX,
+    host_of_location,
+    requested_wait_seconds,
+    response_reason,
+)
 from tailrace.destinations.http import Answer
 from tailrace.destinations.outcome import (
     SendOutcome,
     describe_response,
     fatal,
-    safe_text,
-    without_values,
 )
 from tailrace.errors import CredentialRefused, ServiceFailed
-from tailrace.retry import retry_after_seconds
 
-# The cap of Segment's own libraries on Retry-After.
-WAIT_SECONDS_MAX = 300.0
 RETRIED = frozenset({408, 410, 429, 460})
 REFUSED = frozenset({400, 413, 422})
 # The answers of collectors: Segment and Jitsu answer with an object, RudderStack with `OK`.
@@ -39,7 +36,6 @@ STATE_KEYS = ("status", "result", "message")
 NO_KEYS = ("error", "errors")
 # How servers name a body that they could not decompress; 0x1f is the first byte of gzip.
 COMPRESSION_WORDS = ("gzip", "encoding", "compress", "\\x1f", "\\u001f")
-REASON_BYTES_MAX = 2_000
 
 
 class _Client(Protocol):
@@ -57,7 +53,7 @@ def answer_outcome(answer: Answer, client: _Client) -> SendOutcome:
     if 200 <= status < 300:
         return _success_outcome(answer, client)
     if 300 <= status < 400:
-        target = _host_of_location(answer.headers.get("Location", ""))
+        target = host_of_location(answer.headers.get("Location", ""))
         return fatal(
             ServiceFailed(
                 f"{client.name} redirects to {target}: nothing was delivered",
@@ -151,53 +147,6 @@ def _is_yes(document: Any) -> bool:
     )
 
 
-def _host_of_location(location: str) -> str:
-    """The host that a redirect names, to be shown."""
-    try:
-        host = urlsplit(location).hostname
-    except ValueError:
-        host = None
-    return safe_text(host or "elsewhere")
-
-
 def _is_about_compression(answer: Answer) -> bool:
     text = answer.text[:REASON_BYTES_MAX].lower()
     return any(word in text for word in COMPRESSION_WORDS) or "\x1f" in text
-
-
-def requested_wait_seconds(headers: Mapping[str, str]) -> float | None:
-    """Seconds from Retry-After, else from X-RateLimit-Reset; None if neither gives any."""
-    now_seconds = SystemClock().now().timestamp()
-    seconds = retry_after_seconds(headers.get("Retry-After"), now_seconds=now_seconds)
-    if not seconds:
-        try:
-            seconds = float(headers.get("X-RateLimit-Reset", ""))
-        except ValueError:
-            return None
-    return min(seconds, WAIT_SECONDS_MAX) if math.isfinite(seconds) and seconds > 0 else None
-
-
-def response_reason(answer: Answer) -> str:
-    """The service's own reason, without what it may quote from the messages."""
-    text = answer.text[:REASON_BYTES_MAX]
-    try:
-        document = orjson.loads(answer.content.removeprefix(codecs.BOM_UTF8))
-    except orjson.JSONDecodeError:
-        document = None
-    if isinstance(document, dict):
-        parts = [document.get(key) for key in ("code", "error", "message", "errors")]
-        shown = (_short(part) for part in parts if part)
-        text = ": ".join(part for part in shown if part) or answer.reason
-    elif isinstance(document, list) or text.lstrip("\ufeff \r\n\t").startswith("<"):
-        text = answer.reason
-    return without_values(text)
-
-
-def _short(part: Any) -> str:
-    """A part of a reason as text, cut to a length; empty for values that are nested too deeply."""
-    if isinstance(part, str):
-        return part
-    try:
-        return orjson.dumps(part)[:REASON_BYTES_MAX].decode("utf-8", "ignore")
-    except orjson.JSONEncodeError:
-        return ""
