@@ -8,6 +8,8 @@ UV ?= uv
 # One more than the cores that are counted on: a test often waits for a process or a socket.
 WORKERS ?= 3
 BIN := .venv/bin
+# Each worker and each command would compile the tests and the package again.
+unexport PYTHONDONTWRITEBYTECODE
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
 
@@ -50,7 +52,7 @@ docs: setup
 test: check postgres chromium duckdb-1.5
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
-# The tests of what touches the warehouse, again on the oldest DuckDB that is supported.
+# What may differ between versions of the engine, again on the oldest DuckDB that is supported.
 duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m older_duckdb -k "not postgres" --duckdb-version 1.5
 

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
+from fork_server import ForkServer
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^( *)```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -100,6 +101,7 @@ class Runner:
     Attributes:
         urls: URL of each simulator by its kind; they replace the ports that a document names.
         environ: Variables of the commands; `export` adds to them.
+        server: Runs the commands that need a process of their own.
         output: What the last `sh` block wrote.
         errors: What the last `tailrace` command wrote to stderr.
     """
@@ -107,6 +109,7 @@ class Runner:
     folder: Path
     urls: Mapping[str, str]
     environ: dict[str, str]
+    server: ForkServer
     output: str = ""
     errors: str = ""
     replaced: dict[str, str] = field(default_factory=dict)
@@ -156,11 +159,7 @@ class Runner:
         argv = shlex.split(arguments, comments=True)
         # dlt keeps the first target of a process.
         in_process = not {"-t", "--target", "demo"} & set(argv)
-        code, output, errors = (
-            self._answer(argv)
-            if in_process
-            else self._subprocess([sys.executable, "-m", "tailrace", *argv])
-        )
+        code, output, errors = self._answer(argv) if in_process else self._forked(argv)
         if target:
             (self.folder / target.strip()).write_text(output, encoding="utf-8")
             output = ""
@@ -183,11 +182,13 @@ class Runner:
             os.environ.update(before)
         return code, output.getvalue(), errors.getvalue()
 
-    def _process(self, argv: list[str]) -> tuple[int, str]:
-        code, output, errors = self._subprocess(argv)
-        return code, output + errors
+    def _forked(self, argv: list[str]) -> tuple[int, str, str]:
+        done = self.server.run(
+            argv, cwd=self.folder, environ={**os.environ, **self.environ}, timeout_seconds=120
+        )
+        return done.returncode, done.stdout, done.stderr
 
-    def _subprocess(self, argv: list[str]) -> tuple[int, str, str]:
+    def _process(self, argv: list[str]) -> tuple[int, str]:
         done = subprocess.run(
             argv,
             cwd=self.folder,
@@ -196,7 +197,7 @@ class Runner:
             text=True,
             timeout=120,
         )
-        return done.returncode, done.stdout, done.stderr
+        return done.returncode, done.stdout + done.stderr
 
     def _text(self, block: Block) -> None:
         real = {shape(line) for line in self.output.splitlines()}

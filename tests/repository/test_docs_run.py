@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fork_server import ForkServer
 from repository.documents import ROOT, Runner, blocks, documents, name_of, with_output
 
 from tailrace.clock import SystemClock
@@ -37,7 +38,7 @@ class Sandbox:
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def sandbox(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Sandbox]:
     folder = tmp_path_factory.mktemp("documents")
     org = Org(start=SystemClock().now())
     with SalesforceSimulator(org=org) as salesforce, SegmentSimulator() as segment:
@@ -52,7 +53,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
             "COLUMNS": "100",
         }
         urls = {"salesforce": salesforce.url, "segment": segment.url}
-        runner = Runner(folder=folder, urls=urls, environ=environ)
+        runner = Runner(folder=folder, urls=urls, environ=environ, server=fork_server)
         for command in ("init shop", "run --project-dir shop"):
             code, output = runner.tailrace(command)
             assert 0 == code, output
@@ -70,6 +71,7 @@ def test_a_document_runs_from_top_to_bottom(
     document: Path,
     sandbox: Sandbox,
     stack: ExitStack,
+    fork_server: ForkServer,
     tmp_path: Path,
     pytestconfig: pytest.Config,
 ) -> None:
@@ -80,7 +82,7 @@ def test_a_document_runs_from_top_to_bottom(
         # A document that starts an org sees no change that another document made.
         own = stack.enter_context(SalesforceSimulator(org=Org(start=SystemClock().now())))
         urls["salesforce"] = own.url
-    runner = Runner(folder=folder, urls=urls, environ=dict(sandbox.environ))
+    runner = Runner(folder=folder, urls=urls, environ=dict(sandbox.environ), server=fork_server)
     write = pytestconfig.getoption("--write-docs")
     moved = 0
     for block in blocks(text):
@@ -105,14 +107,18 @@ def test_what_is_not_executed_is_counted() -> None:
     assert NOT_RUN == {name: count for name, count in counts.items() if count}
 
 
-def test_the_example_audiences_are_valid(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_example_audiences_are_valid(
+    sandbox: Sandbox, fork_server: ForkServer, tmp_path: Path
+) -> None:
     """Without an error or a warning, and the SQL runs on the landed tables."""
     folder = Path(shutil.copytree(sandbox.project, tmp_path / "shop"))
     examples = sorted((ROOT / "docs" / "examples").glob("*.sql"))
     assert len(examples) >= 3
     for example in examples:
         shutil.copy(example, folder / "models" / "audiences")
-    runner = Runner(folder=folder, urls=sandbox.urls, environ=dict(sandbox.environ))
+    runner = Runner(
+        folder=folder, urls=sandbox.urls, environ=dict(sandbox.environ), server=fork_server
+    )
     names = ["accounts_with_open_cases", "first_campaign_response", "enterprise_contacts"]
     selected = " ".join(f"-s {name}" for name in names)
     code, output = runner.tailrace(f"validate {selected}")

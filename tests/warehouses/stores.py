@@ -21,7 +21,7 @@ from warehouses.postgres_server import PostgresServer
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 WAREHOUSES = (
-    pytest.param("duckdb", marks=pytest.mark.older_duckdb),
+    "duckdb",
     pytest.param("postgres", marks=pytest.mark.postgres),
 )
 
