@@ -13,13 +13,14 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
 
-.PHONY: help setup demo test check docs duckdb-1.5 postgres chromium bench lock clean
+.PHONY: help setup demo test check docs duckdb-1.5 postgres chromium fuzz bench lock clean
 
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
+	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
 	@echo "make bench   one line a figure; ONLY=NAME,... runs some, QUICK=1 fewer rows"
 	@echo "make lock    resolve the locked packages anew (needs uv)"
 	@echo "make clean   remove the environments and caches"
@@ -85,6 +86,9 @@ postgres:
 			echo "No PostgreSQL server here: its tests will be skipped."; \
 		fi; \
 	fi
+
+fuzz: setup
+	$(BIN)/pytest -n $(WORKERS) --fuzz-inputs 10000 tests/fuzz
 
 bench: setup
 	@QUICK=$(QUICK) $(BIN)/python tests/benchmarks $(ONLY)

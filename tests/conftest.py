@@ -47,6 +47,7 @@ class Command(Protocol):
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, default=60, help="how many random histories to play")
     parser.addoption("--kills", type=int, default=40, help="how often to kill a large run")
+    parser.addoption("--fuzz-inputs", type=int, default=160, help="how many inputs to break")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
 import shlex
@@ -12,7 +13,11 @@ from pathlib import Path
 import pytest
 from shop import PEOPLE, Shop
 
+from tailrace import errors
 from tailrace.cli import app
+from tailrace.config import project as config_project
+from tailrace.config import settings as config_settings
+from tailrace.plan.guards import NAMES as GUARDS
 from tailrace.testing import SegmentSimulator
 
 PACKAGE = Path(app.__file__).parents[1]
@@ -104,3 +109,74 @@ def test_every_hinted_command_runs(
 def test_the_hints_are_found() -> None:
     assert len(hinted()) > 15
     assert {"validate", "reset {} --send", "retire {}"} <= set(hinted())
+
+
+def modules() -> Iterator[tuple[Path, ast.AST]]:
+    """The modules of the package, without the simulators."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "testing" not in path.parts:
+            yield path, ast.parse(path.read_text(encoding="utf-8"))
+
+
+def hints() -> Iterator[str]:
+    """Every text that is a part of a hint: of a class, of an error, or of a named constant."""
+    for _, tree in modules():
+        for node in ast.walk(tree):
+            values: list[ast.expr] = []
+            if isinstance(node, ast.Call):
+                values = [word.value for word in node.keywords if word.arg == "hint"]
+            elif isinstance(node, ast.Assign) and "hint" in ast.unparse(node.targets[0]).lower():
+                values = [node.value]
+            for value in values:
+                for part in ast.walk(value):
+                    if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                        yield part.value
+
+
+def test_every_error_has_a_hint() -> None:
+    """Of its class, or where it is raised; an error that gathers others has theirs."""
+    classes = {
+        name: kind
+        for name, kind in vars(errors).items()
+        if isinstance(kind, type) and issubclass(kind, errors.TailraceError)
+    }
+    assert len(classes) > 40
+    without = []
+    for path, tree in modules():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            kind = classes.get(ast.unparse(call.func).rpartition(".")[2])
+            given = any(word.arg == "hint" for word in call.keywords)
+            gathers = kind in (errors.SeveralUnknown, errors.SeveralModelErrors)
+            if kind is not None and not (given or kind.hint or gathers):
+                without.append(f"{path.name}:{call.lineno}")
+    assert [] == without
+
+
+def test_every_setting_and_every_option_in_a_hint_exists() -> None:
+    settings_modules = (config_settings, config_project)
+    names = {
+        field.name
+        for module in settings_modules
+        for kind in vars(module).values()
+        if isinstance(kind, type) and dataclasses.is_dataclass(kind)
+        for field in dataclasses.fields(kind)
+    }
+    for schema in PACKAGE.rglob("*.json"):
+        names |= set(re.findall(r'"([a-z_]+)":', schema.read_text(encoding="utf-8")))
+    options = {
+        option
+        for command in app.tailrace.commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    # Names of guards, of a file, and of columns and a project in examples.
+    known = names | options | set(GUARDS) | {"tracking_plan", "contact_id", "account_id"}
+    known |= {"my_project"}
+    words = {
+        word
+        for text in hints()
+        if " " in text.strip()
+        for word in re.findall(r"(?<![\w-])(?:--[a-z][a-z-]+|[a-z]+(?:_[a-z]+)+)\b", text)
+    }
+    assert {"--full-refresh", "instance_url", "api_version"} <= words
+    assert set() == words - known

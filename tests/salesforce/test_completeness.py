@@ -208,6 +208,14 @@ def test_an_invalid_locator_that_lasts_is_one_objects_error(landing: Landing) ->
     assert 1 == contact.error.exit_code and "Contact" in contact.error.message
 
 
+def test_a_list_of_pages_that_fails_for_good_is_replaced_by_locators(reader: Reader) -> None:
+    reader.sf.faults.append(Fault(path="*/resultPages", status=500))
+
+    read = reader.read(attempts_max=2, **SMALL_PAGES)
+
+    assert ("bulk", 200, 200, 1) == (read.api, read.rows, len(read.ids), jobs(reader))
+
+
 def test_an_empty_answer_to_results_is_requested_again(reader: Reader) -> None:
     reader.sf.faults.append(named_fault("results_no_content"))
 

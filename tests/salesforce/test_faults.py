@@ -192,6 +192,17 @@ def test_a_lasting_fault_names_the_object_and_what_to_change(
     assert (200, True) == (contact.rows, contact.complete)
 
 
+def test_an_unreadable_answer_names_the_object(landing: Landing) -> None:
+    landing.sf.faults.append(
+        Fault(path="*/queryAll", contains="FROM+Account", unexpected_body="html")
+    )
+
+    account, contact = landing.extract("Account", "Contact", attempts_max=2).objects
+
+    assert account.error is not None and account.error.message.startswith("Account: ")
+    assert contact.complete
+
+
 def test_an_object_that_landed_and_is_hidden_is_its_own_failure(landing: Landing) -> None:
     landing.extract("Account", "Contact")
     landing.sf.faults.append(named_fault("result_pages_not_found", path="*/Account/describe"))

@@ -144,19 +144,29 @@ def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:
 
 def _salesforce(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
     from tailrace.models.loader import landed_name
+    from tailrace.salesforce.answers import (
+        as_count,
+        as_mapping,
+        as_records,
+        as_text,
+        readable_answers,
+    )
     from tailrace.salesforce.client import Api
     from tailrace.salesforce.extract.field_access import hidden_fields
 
     settings = project.salesforce()
     api = Api(project.salesforce_credentials(), settings, clock=clock)
     try:
-        daily = api.get("limits")["DailyApiRequests"]
-        known = {entry["name"] for entry in api.get("sobjects")["sobjects"]}
-        hidden = list(hidden_fields(api, settings, _columns_read(project), normalize=landed_name))
+        with readable_answers("the org"):
+            daily = as_mapping(api.get("limits")["DailyApiRequests"], "DailyApiRequests")
+            left, most = (as_count(daily[name], name) for name in ("Remaining", "Max"))
+            listed = as_records(api.get("sobjects")["sobjects"], "sobjects")
+            known = {as_text(entry["name"], "name of an object") for entry in listed}
+            columns = _columns_read(project)
+            hidden = list(hidden_fields(api, settings, columns, normalize=landed_name))
     finally:
         api.close()
     yield Check(check="salesforce", status="ok", found=f"logged in by {api.login_kind}")
-    left, most = daily["Remaining"], daily["Max"]
     yield Check(
         check="salesforce API",
         status="ok" if left >= API_SHARE_LOW * most else "warning",

@@ -47,9 +47,9 @@ class TextLines(logging.Formatter):
         values = vars(record)
         place = "".join(f"{printable(values[key])}:" for key in ("file", "line") if values.get(key))
         text = f"{record.levelname.lower()}: {place}{' ' if place else ''}{message}"
-        details = [*str(values.get("excerpt") or "").splitlines(), values.get("hint") or ""]
-        if values.get("detail"):
-            details += f"The warehouse said: {values['detail']}".splitlines()
+        detail = f"The warehouse said: {values['detail']}" if values.get("detail") else ""
+        texts = (values.get("excerpt") or "", values.get("hint") or "", detail)
+        details = [line for text in texts for line in str(text).splitlines()]
         return "\n  ".join((text, *(printable(line) for line in details if line)))
 
 

@@ -168,8 +168,15 @@ class ProjectConfig:
             key = (self.root / found.private_key_file).expanduser()
             if not key.is_file():
                 raise MissingCredential(f"The private key file {found.private_key_file} is missing")
+            try:
+                text = key.read_text()
+            except (OSError, UnicodeDecodeError):
+                raise MissingCredential(
+                    f"The private key file {found.private_key_file} cannot be read as text",
+                    hint="private_key_file is the path of a PEM file that this user may read.",
+                ) from None
             values = {f.name: getattr(found, f.name) for f in fields(found)}
-            found = SalesforceCredentials(**{**values, "private_key": key.read_text()})
+            found = SalesforceCredentials(**{**values, "private_key": text})
         return found
 
     def destination_type(self, destination: str) -> str:

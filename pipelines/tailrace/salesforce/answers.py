@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from tailrace.errors import AnswerUnreadable
 
+log = logging.getLogger(__name__)
+
 INTEGER_MAX = 2**53
+# What Python, pyarrow and the parsers raise for a value of another shape.
+SHAPE_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    NotImplementedError,
+    pa.lib.ArrowException,
+)
+
+
+@contextmanager
+def readable_answers(about: str) -> Iterator[None]:
+    """Report an answer of an unforeseen shape as the service's failure.
+
+    Shapes are checked where answers are read. What such a check overlooks is still not a defect of
+    Tailrace, and not the end of the other objects.
+
+    Args:
+        about: What is asked about, such as an object.
+
+    Raises:
+        AnswerUnreadable: An answer has another shape than the code expects.
+    """
+    try:
+        yield
+    except SHAPE_ERRORS as error:
+        log.debug("%s: an answer cannot be read", about, exc_info=True)
+        raise AnswerUnreadable(
+            f"{about}: an answer of Salesforce cannot be read ({type(error).__name__})"
+        ) from error
 
 
 def parse_json(body: bytes, what: str) -> Any:

@@ -376,8 +376,14 @@ class Api:
 
         Args:
             base: The path of the answer that holds the link.
+
+        Raises:
+            AnswerUnreadable: The link is not an address.
         """
-        parts = urlsplit(link.strip())
+        try:
+            parts = urlsplit(link.strip())
+        except ValueError:
+            raise AnswerUnreadable("A link in Salesforce's answer is not an address") from None
         path = parts.path
         if re.match(r"/?(jobs|query|queryAll|sobjects)/", path):
             path = f"{self.data_path}/{path.lstrip('/')}"
@@ -445,6 +451,9 @@ class _Session(requests.Session):
         self.mount("http://", bounded_adapter(api.settings.answer_seconds_max))
         self.headers["Accept-Encoding"] = "gzip"
         self.headers["User-Agent"] = "tailrace"
+
+    def get_redirect_target(self, resp: Any) -> None:
+        """None: a redirect is never followed, and its address is not even parsed."""
 
     def request(self, method: Any, url: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         """The response with its body read; or what `into` returns, where it is given."""

@@ -44,6 +44,11 @@ _OBJECT_HINTS = {
     "QUERY_TOO_COMPLICATED": "Leave out formula fields: set formula or exclude under"
     " [sources.salesforce.object.{object}].",
 }
+# For codes without a hint of their own; the same request is refused again.
+_REFUSED_HINT = (
+    "Salesforce refuses the request; its REST API guide explains the code. To go on without"
+    " {object}, take it out of objects under [sources.salesforce]."
+)
 _SAME_HINT = {
     "API_CURRENTLY_DISABLED": "API_DISABLED_FOR_ORG",
     "FUNCTIONALITY_NOT_ENABLED": "API_DISABLED_FOR_ORG",
@@ -103,6 +108,9 @@ def named(fault: SalesforceFault, object_name: str) -> SalesforceFault:
     """The fault with the object's name in its message, and a hint for faults that last."""
     key = _SAME_HINT.get(fault.code, fault.code)
     hint = _OBJECT_HINTS.get(key, "").format(object=object_name) or fault.hint
+    is_lasting = 400 <= fault.status < 500 and fault.status not in TRANSIENT_STATUSES
+    if hint == SalesforceFault.hint and is_lasting and fault.code not in TRANSIENT_CODES:
+        hint = _REFUSED_HINT.format(object=object_name)
     message = fault.message
     if not message.startswith(f"{object_name}:"):
         message = f"{object_name}: {message}"

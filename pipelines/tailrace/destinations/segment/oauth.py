@@ -22,6 +22,17 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 CLAIM_AGE_SECONDS = 5
 CLAIM_SECONDS = 60
 
+# What the library raises for an answer of an unforeseen shape, such as a lifetime that is no
+# number; RuntimeError is from its timer.
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+)
+
 
 class TokenUnavailable(requests.ConnectionError):
     """There is no OAuth token at the moment; the batch itself was not sent."""
@@ -70,7 +81,7 @@ class Tokens:
         """
         with self._lock:
             try:
-                token: str = self._manager.get_token()
+                token: object = self._manager.get_token()
             except request.APIError as error:
                 if error.status in (400, 401, 403, 415):
                     raise CredentialRefused(
@@ -80,10 +91,13 @@ class Tokens:
                         "oauth_auth_server.",
                     ) from None
                 raise TokenUnavailable(f"{self.server} answered {error.status}") from None
-            except (FatalError, ValueError, RecursionError):
+            except (FatalError, *UNREADABLE):
                 raise TokenUnavailable(
                     f"{self.server} cannot be reached, or gives no token"
                 ) from None
+        if not isinstance(token, str) or not token.isprintable() or not token.isascii():
+            self._manager.clear_token()
+            raise TokenUnavailable(f"{self.server} gives something else than a token")
         return token
 
     def forget(self) -> None:

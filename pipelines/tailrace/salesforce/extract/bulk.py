@@ -186,7 +186,12 @@ class QueryJob:
         params: dict[str, Any] = {}
         seen: set[tuple[str, str]] = set()
         while path is not None:
-            answer = as_mapping(self.api.get(path, **params), "/resultPages")
+            try:
+                answer = as_mapping(self.api.get(path, **params), "/resultPages")
+            except ServiceFailed as failure:
+                # The pages can still be read one after the other.
+                message = f"the list of a job's pages cannot be read: {failure.message}"
+                raise PagesIncomplete(message) from None
             for link in _links_in(answer):
                 page_path, page_params = self.api.resolve(link, path)
                 address = (page_path, str(sorted(page_params.items())))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,13 +17,13 @@ from dlt.extract.items import DataItemWithMeta
 
 from tailrace.config.settings import SalesforceSettings
 from tailrace.errors import (
-    AnswerUnreadable,
     ConfigurationError,
     OtherOrg,
     TableNameTaken,
     TailraceError,
     Unreachable,
 )
+from tailrace.salesforce.answers import readable_answers
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.describe import (
     ARROW_OF_KIND,
@@ -116,6 +117,12 @@ class ExtractContext:
             )
         return self.described[name]
 
+    def fail(self, name: str, error: TailraceError) -> None:
+        """Record the failure of an object; its message names the object."""
+        if not re.search(rf"\b{re.escape(name)}\b", error.message):
+            error.message = f"{name}: {error.message}"
+        self.errors[name] = error
+
     def resource(self, name: str, normalize: Callable[[str], str]) -> DltResource:
         """The dlt resource of one object."""
         table = normalize(name)
@@ -137,13 +144,13 @@ class ExtractContext:
             org_id = self.api.org_id()
             check_org(source_state, org_id, is_full_refresh=self.full_refresh)
             check_table_name(state, name, table)
-            extracted, reconciliation = self._read(name, state, schema)
+            extracted, reconciliation = self.read(name, state, schema)
         except FATAL_ERRORS:
             raise
         except TailraceError as error:
             if not self.continue_on_error:
                 raise
-            self.errors[name] = error
+            self.fail(name, error)
             return
         extracted.seconds = round(self.api.clock.monotonic() - started, 3)
         self.extracted[name] = extracted
@@ -159,10 +166,15 @@ class ExtractContext:
         self._record_drift(state, extracted, table)
         record_reconciliation(state, extracted, reconciliation, deleted=self.settings.deleted)
 
-    def _read(
+    def read(
         self, name: str, state: Mapping[str, Any], schema: dlt.Schema
     ) -> tuple[ExtractedObject, Reconciliation]:
-        try:
+        """Read an object's window, and what its window cannot show.
+
+        Raises:
+            TailraceError: It could not be read completely.
+        """
+        with readable_answers(name):
             sobject = self.describe(name)
             with ThreadPoolExecutor(1) as worker:
                 asked = worker.submit(definitions, self.api, sobject, state)
@@ -178,13 +190,6 @@ class ExtractContext:
             reconciliation = read_reconciliation(
                 self.extractor, extracted, state, reconcile=name in self.reconcile
             )
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            # The answers' shapes are checked where they are read. What such a check overlooks is
-            # still this object's fault, and not the end of the run.
-            log.debug("%s: an answer cannot be read", name, exc_info=True)
-            raise AnswerUnreadable(
-                f"{name}: an answer of Salesforce cannot be read ({type(error).__name__})"
-            ) from error
         return extracted, reconciliation
 
     def _state_to_read_by(self, name: str, state: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -46,6 +46,7 @@ from tailrace.errors import (
     UserError,
     all_of,
 )
+from tailrace.salesforce.answers import readable_answers
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.extract.facts import ExtractResult, ObjectFacts, facts_of, warnings_of
 from tailrace.salesforce.extract.load import (
@@ -264,7 +265,7 @@ def _extract(
     # The session is closed before the thread ends, so that a login that still waits gives up.
     with capabilities_once(pipeline), ThreadPoolExecutor(1) as worker, closing(context.api):
         # Salesforce describes the objects while the warehouse restores the state.
-        asked = worker.submit(_ask, context, wanted)
+        asked = worker.submit(ask, context, wanted)
         start_from_destination(pipeline)
         (Path(pipeline.working_dir) / "pages").mkdir()
         apply_corrections(pipeline, deleted=settings.deleted)
@@ -291,14 +292,19 @@ def _extract(
         return facts_of(pipeline, context, names, corrections)
 
 
-def _ask(
+def ask(
     context: ExtractContext, wanted: Sequence[str]
 ) -> tuple[list[str], dict[str, TailraceError], str | None]:
-    """Log in, and ask for the budget, the objects and the org's id."""
-    context.api.token()
-    context.api.ask_limits()
-    names, unknown = describe_all(context, wanted)
-    return names, unknown, context.api.org_id()
+    """Log in, and ask for the budget, the objects and the org's id.
+
+    Returns:
+        The API names, the errors of names that Salesforce does not know, and the org's id.
+    """
+    with readable_answers("the org"):
+        context.api.token()
+        context.api.ask_limits()
+        names, unknown = describe_all(context, wanted)
+        return names, unknown, context.api.org_id()
 
 
 def describe_all(
@@ -313,7 +319,8 @@ def describe_all(
 
     def described(name: str) -> str:
         try:
-            sobject = context.describe(name)
+            with readable_answers(name):
+                sobject = context.describe(name)
         except (UnknownObject, UnknownField, SeveralUnknown) as error:
             unknown[name] = error
             return name
@@ -321,7 +328,7 @@ def describe_all(
             raise
         except TailraceError as error:
             # The service failed for this object; the others go on.
-            context.errors[name] = error
+            context.fail(name, error)
             return name
         context.described[sobject.name] = sobject
         return sobject.name
