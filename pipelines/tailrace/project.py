@@ -6,8 +6,8 @@ the offline methods do not import dlt or DuckDB.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
-from tailrace.errors import ModelNotRun, NothingLanded, NothingSelected, TailraceError
+from tailrace.errors import NothingLanded, TailraceError
 from tailrace.results import Result, listed_model
 
 if TYPE_CHECKING:
@@ -386,18 +386,10 @@ class Project:
         data = self._read("trace", person=person, show_values=show_values)
         if data.pop("known"):
             return Result(command="trace", data=data)
-        message = f"No landed object, no model and no audience has the person {data['person']}"
-        if data["models_not_run"]:
-            message += f"; not run: {', '.join(data['models_not_run'])}"
-        unknown: TailraceError = NothingSelected(
-            message,
-            hint="Give a key, a userId or an anonymousId, e.g. an 18-character Salesforce id.",
-        )
-        if data["warnings"]:
-            # A model that was not run may have the person.
-            unknown = ModelNotRun(message, hint=data["warnings"].pop()["hint"])
-        code = unknown.exit_code
-        return Result(command="trace", exit_code=code, data=data, errors=(unknown,))
+        from tailrace.reporting.explain import unknown_person
+
+        error = unknown_person(data)
+        return Result(command="trace", exit_code=error.exit_code, data=data, errors=(error,))
 
     def report(
         self, out: Path | str | None = None, *, plan_file: Path | str | None = None
@@ -445,16 +437,9 @@ class Project:
                 of the new name, or a model's header still has the old name.
         """
         from tailrace.ledger import maintenance
-        from tailrace.reporting.selection import audience_files
+        from tailrace.reporting.selection import refuse_old_name
 
-        for file in audience_files(self._models(), old_name):
-            raise NothingSelected(
-                f'This file still declares the audience "{old_name}": the next run would send an '
-                "entry for every member",
-                hint=f"Write `audience: {new_name}` in its header, then run: "
-                f"tailrace rename {old_name} {new_name}",
-                file=file,
-            )
+        refuse_old_name(self._models(), old_name, new_name)
         data = maintenance.rename(self.config, old_name, new_name, clock=self.clock)
         return Result(command="rename", data=data)
 
@@ -554,21 +539,12 @@ class Project:
             out: Write the YAML to this file. A `tracking_plan.yaml` in the project is enforced.
         """
         from tailrace.reporting.selection import select_usable
-        from tailrace.reporting.tracking_plan_draft import as_yaml, draft_of, incomplete
+        from tailrace.reporting.tracking_plan_draft import draft
 
         with self._former_audiences():
             selected = select_usable(self.config, select, exclude)
-        plan = draft_of(self.config, selected, clock=self.clock)
-        text = as_yaml(plan)
         file = None if out is None else Path(out).absolute()
-        if file is not None:
-            file.write_text(text, encoding="utf-8")
-        data = {
-            "tracking_plan": plan,
-            "yaml": text,
-            "file": None if file is None else str(file),
-            "warnings": incomplete(selected.errors) if file else [],
-        }
+        data = draft(self.config, selected, file=file, clock=self.clock)
         code = int(bool(selected.errors))
         return Result(command="tracking-plan", exit_code=code, data=data, errors=selected.errors)
 
@@ -589,17 +565,11 @@ class Project:
 
         return read(self.config, name, clock=self.clock, **arguments)
 
-    @contextmanager
-    def _former_audiences(self) -> Iterator[None]:
+    def _former_audiences(self) -> AbstractContextManager[None]:
         """Say so if a selected name is an audience of the ledger whose file was deleted."""
-        from tailrace.reporting.selection import with_ledger_names
+        from tailrace.reporting.selection import former_audiences_named
 
-        try:
-            yield
-        except NothingSelected as error:
-            if error.unknown is None:
-                raise
-            raise with_ledger_names(error, self._names_in_ledger()) from None
+        return former_audiences_named(self._names_in_ledger)
 
     def _names_in_ledger(self) -> frozenset[str]:
         with suppress(TailraceError):

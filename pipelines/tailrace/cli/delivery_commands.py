@@ -294,7 +294,7 @@ def retire(options: Options, audience: str, resend: bool, yes: bool, dry_run: bo
     if dry_run:
         return preview
     exits = preview.data["would_exit"]
-    remains = "".join(f" {warning['message']}." for warning in preview.warnings)
+    remains = "".join(f" {w['file']}: {w['message']}." for w in preview.warnings)
     question = f"This sends {exits:,} exits of {audience} and stops tracking it.{remains}"
     confirm(options, question, yes=yes)
     with progress_line(options) as progress:

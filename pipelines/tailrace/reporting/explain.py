@@ -12,7 +12,7 @@ from typing import Any
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock
 from tailrace.destinations.registry import project_models
-from tailrace.errors import ModelNotRun, TailraceError
+from tailrace.errors import ModelNotRun, NothingSelected, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.loader import Model
 from tailrace.plan.planner import Planner, syncs_of
@@ -152,6 +152,24 @@ class Today:
             person=self._person,
         )
         return int(rows)
+
+
+def unknown_person(traced: Mapping[str, Any]) -> TailraceError:
+    """The error for a person of whom nothing is known.
+
+    Args:
+        traced: The result of `history.trace`. A warning in it becomes the error.
+    """
+    message = f"No landed object, no model and no audience has the person {traced['person']}"
+    if traced["models_not_run"]:
+        message += f"; not run: {', '.join(traced['models_not_run'])}"
+    if traced["warnings"]:
+        # A model that was not run may have the person.
+        return ModelNotRun(message, hint=traced["warnings"].pop()["hint"])
+    return NothingSelected(
+        message,
+        hint="Give a key, a userId or an anonymousId, e.g. an 18-character Salesforce id.",
+    )
 
 
 def _located(error: TailraceError) -> str:

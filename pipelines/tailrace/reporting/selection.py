@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -46,6 +47,21 @@ def select_usable(
     if not chosen:
         raise_all(list(errors))
     return Selected(models=models, chosen=chosen, errors=errors)
+
+
+@contextmanager
+def former_audiences_named(names: Callable[[], Collection[str]]) -> Iterator[None]:
+    """In errors about unknown names, say which are audiences of the ledger without a file.
+
+    Args:
+        names: Reads the names of the audiences that the ledger has.
+    """
+    try:
+        yield
+    except NothingSelected as error:
+        if error.unknown is None:
+            raise
+        raise with_ledger_names(error, names()) from None
 
 
 def with_ledger_names(error: NothingSelected, names: Collection[str]) -> NothingSelected:
@@ -100,12 +116,28 @@ def audience_files(models: Models, audience: str) -> Iterator[str]:
             yield file
 
 
+def refuse_old_name(models: Models, old_name: str, new_name: str) -> None:
+    """Refuse to rename an audience that a file still declares by its old name.
+
+    Raises:
+        NothingSelected: It names the file.
+    """
+    for file in audience_files(models, old_name):
+        raise NothingSelected(
+            f'This file still declares the audience "{old_name}": the next run would send an '
+            "entry for every member",
+            hint=f"Write `audience: {new_name}` in its header, then run: "
+            f"tailrace rename {old_name} {new_name}",
+            file=file,
+        )
+
+
 def files_remaining(models: Models, audience: str) -> list[dict[str, Any]]:
     """A warning for each file that still declares an audience that is retired."""
     return [
         {
-            "message": f"{file} still declares {audience}: the next run sends an entry for every "
-            "member",
+            "message": f"This file still declares {audience}: the next run sends an entry for "
+            "every member",
             "hint": f"Delete {file} to retire the audience for good.",
             "audience": audience,
             "file": file,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
-from tailrace.destinations.segment.tracking_plan import draft
+from tailrace.destinations.segment.tracking_plan import draft as draft_rules
 from tailrace.errors import ModelDoesNotBind, NothingLanded, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.loader import Model, Models
@@ -17,6 +18,22 @@ from tailrace.reporting.selection import Selected
 from tailrace.warehouse.opening import open_warehouse
 
 
+def draft(
+    project: ProjectConfig, selected: Selected, *, file: Path | None, clock: Clock
+) -> dict[str, Any]:
+    """The result of `tailrace tracking-plan`; with a file, the plan is written to it."""
+    plan = draft_of(project, selected, clock=clock)
+    text = as_yaml(plan)
+    if file is not None:
+        file.write_text(text, encoding="utf-8")
+    return {
+        "tracking_plan": plan,
+        "yaml": text,
+        "file": None if file is None else str(file),
+        "warnings": _incomplete(selected.errors) if file else [],
+    }
+
+
 def draft_of(project: ProjectConfig, selected: Selected, *, clock: Clock) -> dict[str, Any]:
     """A tracking plan of the selected audiences. Columns of models that do not run have no type."""
     chosen = [model for model in selected.chosen if model.audience is not None]
@@ -24,10 +41,10 @@ def draft_of(project: ProjectConfig, selected: Selected, *, clock: Clock) -> dic
         types = _column_types(project, selected.models, chosen, clock=clock)
     except NothingLanded:
         types = {}
-    return draft([model.audience for model in chosen if model.audience], column_types=types)
+    return draft_rules([model.audience for model in chosen if model.audience], column_types=types)
 
 
-def incomplete(errors: Sequence[TailraceError]) -> list[dict[str, Any]]:
+def _incomplete(errors: Sequence[TailraceError]) -> list[dict[str, Any]]:
     """A warning for a plan that lacks the audiences of files with errors."""
     if not errors:
         return []
