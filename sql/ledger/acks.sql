@@ -20,6 +20,10 @@ WHERE o.run_seq = :run
     WHERE r.run_seq = :run AND r.sync_key = :sync_key AND r.seq = o.seq
   )
 
+-- name: planned_transitions
+-- All transitions of a run, none of which was rejected.
+SELECT o.* FROM outbox AS o WHERE o.run_seq = :run
+
 -- name: delete_replaced_members
 -- Deletes the snapshot rows of the keys that a run delivered.
 DELETE FROM snapshot AS s

@@ -9,9 +9,14 @@ VALUES (
   :now, :now
 )
 
--- name: count_rejected
--- The number of rejected transitions of an audience run.
-SELECT COUNT(DISTINCT seq) FROM rejections WHERE run_seq = :run AND sync_key = :sync_key
+-- name: count_rejections
+-- The numbers of rejected transitions of an audience run, of open rejections of earlier runs, and of
+-- unconfirmed keys.
+SELECT
+  (SELECT COUNT(DISTINCT seq) FROM rejections WHERE run_seq = :run AND sync_key = :sync_key),
+  (SELECT COUNT(*) FROM rejections
+   WHERE sync_key = :sync_key AND run_seq < :run AND resolved_at IS NULL),
+  (SELECT COUNT(*) FROM unconfirmed WHERE sync_key = :sync_key)
 
 -- name: carry_rejections
 -- A transition that is rejected again keeps the time of its first rejection and adds its attempts.

@@ -352,14 +352,12 @@ def test_the_snapshot_advances_only_after_the_whole_delivery(desk: Desk) -> None
     desk.acknowledge(written, 1, 1)
     desk.acknowledge(written, 3, 3)
     with pytest.raises(LedgerGap, match="people: 3 planned, 2 delivered or rejected") as raised:
-        desk.ledger.deliveries.advance(written.run_seq, "people", written.shape, planned=3)
+        desk.advance(written)
     assert 1 == raised.value.exit_code
     assert [] == members(desk)
     assert 1 == desk.ledger.deliveries.pending_count(written.run_seq, "people", 3)
     desk.acknowledge(written, 2, 3)
-    assert (3, 0) == desk.ledger.deliveries.advance(
-        written.run_seq, "people", written.shape, planned=3
-    )
+    assert (3, 0, 4) == desk.advance(written)
     assert 3 == len(members(desk))
 
 
@@ -372,9 +370,9 @@ def test_an_advance_that_fails_moves_nothing(desk: Desk) -> None:
     before = contents(desk)
     broken = replace(written.shape, columns=(*written.shape.columns, written.shape.keys[0]))
     with pytest.raises(WarehouseFailed):
-        desk.ledger.deliveries.advance(written.run_seq, "people", broken, planned=3)
+        desk.advance(replace(written, shape=broken))
     assert before == contents(desk)
-    desk.ledger.deliveries.advance(written.run_seq, "people", written.shape, planned=3)
+    desk.advance(written)
     assert {"Hamar"} == {row[1] for row in members(desk)}
 
 
@@ -389,7 +387,7 @@ def test_a_run_that_died_is_known_with_its_mapping(desk: Desk) -> None:
     assert written.shape == left.shape
     assert ["c1", "c3"] == [each.key[0] for each, _ in desk.transitions(left)]
     desk.acknowledge(left, 1, 3)
-    desk.ledger.deliveries.advance(left.run_seq, "people", left.shape, planned=left.planned)
+    desk.advance(left)
     assert [] == delivery.unfinished_deliveries(desk.ledger)
     assert 3 == len(members(desk))
 

@@ -13,7 +13,14 @@ from tailrace.audience.audience import Audience
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
 from tailrace.ledger.tables import Shape
 from tailrace.plan.policy import PlanOptions
-from tailrace.plan.snapshot_schema import SchemaChange, align, check_names, schema_change, shape_of
+from tailrace.plan.snapshot_schema import (
+    Alignment,
+    SchemaChange,
+    align,
+    check_names,
+    schema_change,
+    shape_of,
+)
 from tailrace.warehouse.statements import Column
 
 PEOPLE = """/* ---
@@ -250,14 +257,13 @@ def test_a_run_that_died_between_columns_and_plan_is_made_up_for(desk: Desk) -> 
     desk.deliver()
     people(desk, properties="city: city, score: score")
     asked = desk.plan(options=PlanOptions(on_new_column="send"))
-    align(
-        desk.ledger,
-        asked.audience,
-        asked.model,
-        asked.shape,
+    alignment = Alignment(
+        audience=asked.audience,
+        model=asked.model,
+        shape=asked.shape,
         reset_columns=asked.diff.reset_columns,
-        backfill=False,
     )
+    align(desk.ledger, [alignment])
     again = desk.plan(options=PlanOptions(on_new_column="send"))
     assert {"mapping": {"entered": 0, "changed": 2, "exited": 0}} == again.by_reason
     assert 0 == desk.plan().planned
@@ -268,14 +274,10 @@ def test_a_run_that_died_between_columns_and_plan_is_made_up_for(desk: Desk) -> 
 def test_a_first_run_that_died_leaves_no_key_behind(desk: Desk) -> None:
     """No member was delivered, so the key can still be changed."""
     asked = desk.plan()
-    align(
-        desk.ledger,
-        asked.audience,
-        asked.model,
-        asked.shape,
-        reset_columns=frozenset(),
-        backfill=True,
+    alignment = Alignment(
+        audience=asked.audience, model=asked.model, shape=asked.shape, backfill=True
     )
+    align(desk.ledger, [alignment])
     people(desk, key="email")
     assert 2 == desk.deliver().entered
     assert 0 == desk.plan().planned

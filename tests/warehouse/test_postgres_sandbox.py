@@ -13,11 +13,10 @@ from warehouses.stores import PostgresStore
 
 from tailrace.clock import SystemClock
 from tailrace.errors import ModelDoesNotBind, ModelError, NotAllowedInModel, WarehouseFailed
-from tailrace.models.splice import verbatim
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.postgres_sandbox import POSTGRES_STABLE
-from tailrace.warehouse.statements import Column, TableName
+from tailrace.warehouse.statements import Column, TableName, verbatim
 
 pytestmark = pytest.mark.postgres
 LANDED = """

@@ -18,6 +18,7 @@ from warehouses.stores import Store, store_on
 
 from tailrace.clock import SystemClock
 from tailrace.destinations.messages import Transition
+from tailrace.ledger.deliveries import Advanced
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import pending_transitions
 from tailrace.ledger.runs import Run
@@ -138,9 +139,17 @@ class Desk:
                     unconfirmed=key in unconfirmed,
                 )
         self.acknowledge(delivery, 1, delivery.planned)
-        self.ledger.deliveries.advance(
-            delivery.run_seq, delivery.audience.ledger_key, delivery.shape, planned=delivery.planned
-        )
+        self.advance(delivery)
+
+    def advance(self, delivery: Delivery) -> Advanced:
+        """Apply a delivery whose outcomes are saved to the snapshot."""
+        with self.warehouse.transaction():
+            return self.ledger.deliveries.advance(
+                delivery.run_seq,
+                delivery.audience.ledger_key,
+                delivery.shape,
+                planned=delivery.planned,
+            )
 
     def acknowledge(self, delivery: Delivery, first: int, last: int) -> None:
         """Save the outcome of a range of the outbox."""

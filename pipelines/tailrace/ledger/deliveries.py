@@ -10,16 +10,20 @@ from typing import Any, NamedTuple
 
 from tailrace.errors import LedgerGap
 from tailrace.ledger.tables import LedgerTables, Shape
-from tailrace.warehouse.statements import query
+from tailrace.warehouse.statements import Binding, query
 
-# Applied in this order when every transition of an audience run is delivered or rejected.
-ADVANCE_STATEMENTS = (
-    "delete_replaced_members",
-    "insert_delivered_members",
-    "carry_rejections",
-    "delete_confirmed",
-    "insert_unconfirmed",
-)
+# Applied in this order when every transition of an audience run is delivered or rejected; the
+# second ones only where something was ever rejected or is unconfirmed.
+ADVANCE_STATEMENTS = ("delete_replaced_members", "insert_delivered_members")
+REJECTION_STATEMENTS = ("carry_rejections", "delete_confirmed", "insert_unconfirmed")
+
+
+class Advanced(NamedTuple):
+    """What an advance applied: delivered and rejected transitions, and acknowledged messages."""
+
+    sent: int
+    rejected: int
+    calls: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +114,10 @@ class Deliveries:
             **values,
         )
 
-    def advance(
-        self, run_seq: int, sync_key: str, shape: Shape, *, planned: int
-    ) -> tuple[int, int]:
-        """Apply the delivered transitions of an audience run to the snapshot, in one transaction.
+    def advance(self, run_seq: int, sync_key: str, shape: Shape, *, planned: int) -> Advanced:
+        """Apply the delivered transitions of an audience run to the snapshot.
 
-        Returns:
-            The numbers of delivered and of rejected transitions.
+        Called inside a transaction.
 
         Raises:
             LedgerGap: A planned transition is neither delivered nor rejected.
@@ -125,41 +126,43 @@ class Deliveries:
         covered = _covered(ranges)
         if covered != planned:
             raise LedgerGap(f"{sync_key}: {planned} planned, {covered} delivered or rejected")
-        ((rejected,),) = self._tables.run("count_rejected", run=run_seq, sync_key=sync_key)
-        tables = {
-            **self._tables.tables,
-            "snapshot": self._tables.snapshot(sync_key),
-            "outbox": self._tables.outbox(sync_key),
-        }
         names: dict[str, Any] = {
             "run": run_seq,
             "sync_key": sync_key,
             "now": self._tables.clock.now(),
         }
-        tables["delivered"] = query(
-            "ledger/delivered_transitions",
-            self._tables.warehouse.dialect,
-            tables=tables,
-            run=run_seq,
-            sync_key=sync_key,
-        )
-        with self._tables.warehouse.transaction():
-            for name in ADVANCE_STATEMENTS if planned else ():
-                self._tables.warehouse.run(
-                    f"ledger/{name}", tables=tables, columns=shape.lists, **names
-                )
+        ((rejected, earlier, unconfirmed),) = self._tables.run("count_rejections", **names)
+        if planned:
+            has_rejections = bool(rejected or earlier or unconfirmed)
+            self._apply(sync_key, shape, names, has_rejections=has_rejections)
+        if earlier:
             self._tables.run("resolve_rejections", **names)
-            self._tables.run(
-                "finish_audience_run",
-                **names,
-                phase="done",
-                # A rejected member is as before.
-                size_after=self._tables.size(sync_key) if rejected else None,
-                sent=planned - rejected,
-                rejected=rejected,
-                calls=sum(calls for _, _, calls in ranges),
-            )
-        return planned - int(rejected), int(rejected)
+        calls = sum(calls for _, _, calls in ranges)
+        self._tables.run(
+            "finish_audience_run",
+            **names,
+            phase="done",
+            # A rejected member is as before.
+            size_after=self._tables.size(sync_key) if rejected else None,
+            sent=planned - rejected,
+            rejected=rejected,
+            calls=calls,
+        )
+        return Advanced(sent=planned - rejected, rejected=int(rejected), calls=calls)
+
+    def _apply(
+        self, sync_key: str, shape: Shape, names: Mapping[str, Any], *, has_rejections: bool
+    ) -> None:
+        warehouse = self._tables.warehouse
+        tables: dict[str, Binding] = {
+            **self._tables.tables,
+            "snapshot": self._tables.snapshot(sync_key),
+            "outbox": self._tables.outbox(sync_key),
+        }
+        source = "delivered_transitions" if has_rejections else "planned_transitions"
+        tables["delivered"] = query(f"ledger/{source}", warehouse.dialect, tables=tables, **names)
+        for name in (*ADVANCE_STATEMENTS, *(REJECTION_STATEMENTS if has_rejections else ())):
+            warehouse.run(f"ledger/{name}", tables=tables, columns=shape.lists, **names)
 
 
 def _covered(ranges: Sequence[tuple[int, int, int]]) -> int:

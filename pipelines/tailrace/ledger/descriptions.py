@@ -14,20 +14,24 @@ class Descriptions:
 
     def __init__(self, tables: LedgerTables) -> None:
         self._tables = tables
+        # Only the run that holds the lock writes them, so they are read once.
+        self._stored: dict[str, Mapping[str, Any]] | None = None
 
     def all(self) -> dict[str, Mapping[str, Any]]:
         """The describe of each object, by its name in lower case."""
         if not self._tables.has_table("described_objects"):
             return {}
-        rows = self._tables.run("described_objects")
-        return {str(name).lower(): json.loads(text) for name, text in rows}
+        if self._stored is None:
+            rows = self._tables.run("described_objects")
+            self._stored = {str(name).lower(): json.loads(text) for name, text in rows}
+        return dict(self._stored)
 
     def save(self, described: Mapping[str, Mapping[str, Any]]) -> None:
         """Save describes by object name; those that are stored already are not written again."""
-        stored = self.all()
         for name, description in described.items():
-            if stored.get(name.lower()) == description:
+            if self.all().get(name.lower()) == description:
                 continue
+            self._stored = None
             text = json.dumps(description, sort_keys=True, separators=(",", ":"))
             with self._tables.warehouse.transaction():
                 self._tables.run("forget_description", object=name)

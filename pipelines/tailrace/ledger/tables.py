@@ -65,10 +65,12 @@ class LedgerTables:
         self.namespace = ""
         self.installed = False
         self.version = 0
+        self._existing: frozenset[str] = frozenset()
         self._look()
 
     def _look(self) -> None:
-        if "installation" not in self.warehouse.tables_in(self.dataset):
+        self._existing = self.warehouse.tables_in(self.dataset)
+        if "installation" not in self._existing:
             return
         for namespace, version in self.run("read_installation"):
             if version > VERSION:
@@ -87,7 +89,7 @@ class LedgerTables:
 
     def has_table(self, name: str) -> bool:
         """Whether the ledger has a table yet: one of an older version lacks the newer ones."""
-        return self.installed and name in self.warehouse.tables_in(self.dataset)
+        return self.installed and name in self._existing
 
     def ever_delivered(self) -> bool:
         """Whether any change may have reached any destination."""
@@ -112,6 +114,7 @@ class LedgerTables:
                 self.run("upgrade", version=VERSION)
             self.version = VERSION
             self.tables = self._own_tables()
+            self._existing |= set(TABLES)
 
     def _run_versions(self) -> None:
         tables = self._own_tables() | {

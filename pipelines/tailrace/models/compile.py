@@ -29,11 +29,11 @@ from tailrace.models.splice import (
     clock_edits,
     edited,
     qualifier_edits,
-    verbatim,
     with_clauses,
     without_semicolon,
 )
 from tailrace.models.transpile import refuse_silent_differences, transpile
+from tailrace.warehouse.statements import verbatim
 
 if TYPE_CHECKING:
     from tailrace.models.file import Model

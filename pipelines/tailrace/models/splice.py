@@ -53,11 +53,6 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
     return "".join((*parts, text[at:]))
 
 
-def verbatim(text: str) -> exp.Query:
-    """A query that sqlglot writes as it is. A line break ends a comment at the end of the text."""
-    return exp.Subquery(this=exp.Var(this=f"{text}\n"))
-
-
 def without_semicolon(text: str, dialect: str) -> str:
     """The text without white space around it and without the semicolons at its end."""
     edits = []

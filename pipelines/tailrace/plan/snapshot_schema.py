@@ -6,8 +6,10 @@ its type does not make every member "changed": it is added and backfilled, dropp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
@@ -15,6 +17,9 @@ from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import ALIAS_PREFIX, Binding, Column, TableName
+
+# Runs one statement.
+_Step = Callable[[], object]
 
 # The longest prefix of a table that is named after an audience.
 TABLE_PREFIX = "transitions__"
@@ -129,102 +134,106 @@ def schema_change(
     )
 
 
-def align(
-    ledger: Ledger,
-    audience: Audience,
-    model: Binding,
-    shape: Shape,
-    *,
-    reset_columns: frozenset[str],
-    backfill: bool,
-    restart: bool = False,
-) -> None:
-    """Create the audience's tables, or alter them to the shape, in one transaction.
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """The shape that an audience's tables need.
 
-    Columns in `reset_columns` lose their recorded values, which are not what the receiver has.
-    With `restart` the whole audience is dropped first.
+    Columns in `reset_columns` lose their recorded values, which are not what the receiver has. With
+    `backfill` a new column gets the members' values of today. With `restart` the whole audience is
+    dropped first.
     """
-    warehouse = ledger.warehouse
-    outbox = ledger.outbox(audience.ledger_key)
+
+    audience: Audience
+    model: Binding
+    shape: Shape
+    reset_columns: frozenset[str] = frozenset()
+    backfill: bool = False
+    restart: bool = False
+
+
+def align(ledger: Ledger, alignments: Iterable[Alignment]) -> None:
+    """Create the audiences' tables, or alter them to their shapes, in one transaction."""
+    existing = ledger.warehouse.columns_in(ledger.dataset)
+    steps = [step for alignment in alignments for step in _steps(ledger, alignment, existing)]
+    if steps:
+        with ledger.warehouse.transaction():
+            for step in steps:
+                step()
+
+
+def _steps(
+    ledger: Ledger, alignment: Alignment, existing: Mapping[str, Sequence[Column]]
+) -> Iterator[_Step]:
+    """The statements that align an audience's tables, to be run in this order."""
+    run, shape, sync_key = ledger.warehouse.run, alignment.shape, alignment.audience.ledger_key
+    snapshot, outbox = ledger.snapshot(sync_key), ledger.outbox(sync_key)
+    snapshot_columns, outbox_columns = existing.get(snapshot.name), existing.get(outbox.name)
+    if alignment.restart:
+        yield partial(run, "ledger/drop_table", tables={"dropped": snapshot})
+        snapshot_columns = None
     # The outbox remains after an audience is retired; a new audience of the same name may have
     # another key.
-    foreign = not has_keys(warehouse.columns_of(outbox) or shape.keys, shape.keys)
-    stale = () if restart or foreign else _stale(warehouse, outbox, shape)
-    with warehouse.transaction():
-        if restart:
-            warehouse.run(
-                "ledger/drop_table", tables={"dropped": ledger.snapshot(audience.ledger_key)}
-            )
-        if restart or foreign:
-            warehouse.run("ledger/drop_table", tables={"dropped": outbox})
-            warehouse.run(
-                "ledger/delete_unconfirmed", tables=ledger.tables, sync_key=audience.ledger_key
-            )
-        _align_snapshot(
-            ledger, audience, model, shape, reset_columns=reset_columns, backfill=backfill
-        )
-        for column in stale:
-            _alter(warehouse, "drop", outbox, column)
-        _align_outbox(warehouse, outbox, shape)
+    if alignment.restart or not has_keys(outbox_columns or shape.keys, shape.keys):
+        yield partial(run, "ledger/drop_table", tables={"dropped": outbox})
+        yield partial(run, "ledger/delete_unconfirmed", tables=ledger.tables, sync_key=sync_key)
+        outbox_columns = None
+    created: dict[str, Any] = {"columns": shape.lists}
+    if snapshot_columns:
+        yield from _snapshot_steps(ledger, alignment, snapshot, snapshot_columns)
+    else:
+        tables = {"snapshot": snapshot, "model": alignment.model}
+        yield partial(run, "ledger/create_snapshot", tables=tables, **created)
+    if outbox_columns:
+        yield from _outbox_steps(ledger.warehouse, outbox, shape, outbox_columns)
+    else:
+        tables = {"outbox": outbox, "model": alignment.model}
+        yield partial(run, "ledger/create_outbox", tables=tables, **created)
 
 
-def _align_snapshot(
-    ledger: Ledger,
-    audience: Audience,
-    model: Binding,
-    shape: Shape,
-    *,
-    reset_columns: frozenset[str],
-    backfill: bool,
-) -> None:
-    warehouse = ledger.warehouse
-    existing = warehouse.tables_in(ledger.dataset)
-    snapshot, outbox = ledger.snapshot(audience.ledger_key), ledger.outbox(audience.ledger_key)
-    for name, table in (("snapshot", snapshot), ("outbox", outbox)):
-        if table.name not in existing:
-            warehouse.run(
-                f"ledger/create_{name}", tables={name: table, "model": model}, columns=shape.lists
-            )
-    snapshot_columns = warehouse.columns_of(snapshot)
-    change = schema_change(snapshot_columns, shape, audience=audience, keys=audience.key)
-    reset = tuple(column for column in shape.columns if column.name in reset_columns)
+def _snapshot_steps(
+    ledger: Ledger, alignment: Alignment, snapshot: TableName, columns: Sequence[Column]
+) -> Iterator[_Step]:
+    audience, shape = alignment.audience, alignment.shape
+    alter = partial(_alter, ledger.warehouse)
+    change = schema_change(columns, shape, audience=audience, keys=audience.key)
+    reset = tuple(column for column in shape.columns if column.name in alignment.reset_columns)
     for column in (*change.dropped, *reset):
-        _alter(warehouse, "drop", snapshot, column)
+        yield partial(alter, "drop", snapshot, column)
     for column in change.retyped:
         if column not in reset:
-            _alter(warehouse, "retype", snapshot, column)
+            yield partial(alter, "retype", snapshot, column)
     for column in (*change.added, *reset):
-        _alter(warehouse, "add", snapshot, column)
-        if backfill:
-            warehouse.run(
+        yield partial(alter, "add", snapshot, column)
+        if alignment.backfill:
+            yield partial(
+                ledger.warehouse.run,
                 "ledger/backfill",
-                tables={"snapshot": snapshot, "model": model},
+                tables={"snapshot": snapshot, "model": alignment.model},
                 columns={"keys": shape.keys},
                 column=column,
             )
 
 
-def _stale(warehouse: Warehouse, outbox: TableName, shape: Shape) -> Sequence[Column]:
-    """Columns of the outbox whose recorded values cannot be cast to the type of the shape."""
-    types = {column.name: column.type for column in warehouse.columns_of(outbox)}
-    return [
-        wanted
-        for column in shape.columns
-        for wanted in (column, Column(f"old__{column.name}", column.type))
-        if types.get(wanted.name, wanted.type) != wanted.type
-        and not is_castable(warehouse, outbox, wanted)
-    ]
+def _outbox_steps(
+    warehouse: Warehouse, outbox: TableName, shape: Shape, columns: Sequence[Column]
+) -> Iterator[_Step]:
+    """Columns of earlier mappings remain; only columns that today's transitions need are changed.
 
-
-def _align_outbox(warehouse: Warehouse, outbox: TableName, shape: Shape) -> None:
-    # Columns of earlier mappings remain; only columns that today's transitions need are changed.
-    types = {column.name: column.type for column in warehouse.columns_of(outbox)}
+    A column whose recorded values cannot be cast to its type of today is dropped and added.
+    """
+    alter = partial(_alter, warehouse)
+    types = {column.name: column.type for column in columns}
     for column in shape.columns:
         for wanted in (column, Column(f"old__{column.name}", column.type)):
             if wanted.name not in types:
-                _alter(warehouse, "add", outbox, wanted)
-            elif types[wanted.name] != wanted.type:
-                _alter(warehouse, "retype", outbox, wanted)
+                yield partial(alter, "add", outbox, wanted)
+            elif types[wanted.name] == wanted.type:
+                continue
+            elif is_castable(warehouse, outbox, wanted):
+                yield partial(alter, "retype", outbox, wanted)
+            else:
+                yield partial(alter, "drop", outbox, wanted)
+                yield partial(alter, "add", outbox, wanted)
 
 
 def is_castable(warehouse: Warehouse, table: Binding, column: Column) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,7 +26,7 @@ from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import Shape
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
-from tailrace.plan.snapshot_schema import align
+from tailrace.plan.snapshot_schema import Alignment, align
 from tailrace.run import notices
 from tailrace.run.job_delivery import InBackground, JobDelivery
 from tailrace.run.member_messages import OutboxMessages
@@ -37,6 +37,9 @@ Progress = Callable[[str, int, int], None]
 # Acknowledgements are saved together, at least this often: an embedded database commits a few
 # hundred times a second, and sending waits for each commit.
 UNWRITTEN_SECONDS_MAX = 0.25
+# Members of the plans that are saved in one transaction: the engine keeps their rows in memory
+# until the commit.
+SAVED_TOGETHER_MEMBERS_MAX = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,52 +99,82 @@ class DeliveryResult:
 
 
 def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOptions) -> Delivery:
-    """Commit an audience's plan: its outbox and its row in the ledger, in one transaction."""
+    """Commit an audience's plan; see `save_plans`."""
+    (delivery,) = save_plans(ledger, run, [plan], options=options)
+    return delivery
+
+
+def save_plans(
+    ledger: Ledger, run: Run, plans: Sequence[AudiencePlan], *, options: PlanOptions
+) -> list[Delivery]:
+    """Commit plans: the outbox of each and its row in the ledger, all in one transaction.
+
+    Their tables are created or altered before it, in a transaction of their own.
+    """
+    align(ledger, [_alignment(plan) for plan in plans if plan.status != "held"])
+    with ledger.warehouse.transaction():
+        return [_save(ledger, run, plan, options) for plan in plans]
+
+
+def saved_together(plans: Iterable[AudiencePlan]) -> Iterator[list[AudiencePlan]]:
+    """Group plans that may share a transaction; a large one has its own."""
+    group: list[AudiencePlan] = []
+    members = 0
+    for plan in plans:
+        members += plan.planned
+        if group and members > SAVED_TOGETHER_MEMBERS_MAX:
+            yield group
+            group, members = [], plan.planned
+        group.append(plan)
+    if group:
+        yield group
+
+
+def _alignment(plan: AudiencePlan) -> Alignment:
+    return Alignment(
+        audience=plan.audience,
+        model=plan.model,
+        shape=plan.shape,
+        reset_columns=plan.diff.reset_columns,
+        backfill=plan.policy.on_new_column == "accept",
+        restart=plan.diff.restart,
+    )
+
+
+def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) -> Delivery:
+    """Save a plan's outbox and its row, inside a transaction."""
     held = plan.status == "held"
     definition, fingerprint = _recorded_definition(plan, options)
     whole = options.intent != "retry" and not plan.diff.quarantined
-    if not held:
-        align(
-            ledger,
-            plan.audience,
-            plan.model,
-            plan.shape,
-            reset_columns=plan.diff.reset_columns,
-            backfill=plan.policy.on_new_column == "accept",
-            restart=plan.diff.restart,
-        )
-    with ledger.warehouse.transaction():
-        if plan.planned and not held:
-            transitions = plan.diff.transitions
-            enqueue(ledger, run.seq, plan.audience, transitions=transitions, shape=plan.shape)
-        ledger.audiences.save(
-            run,
-            plan.ledger_key,
-            name=plan.audience.name,
-            destination=plan.destination,
-            phase="held" if held else "delivering",
-            definition=definition,
-            definition_fingerprint=fingerprint,
-            mapping=json.dumps(plan.audience.mapping(), sort_keys=True),
-            mapping_fingerprint=plan.audience.mapping_fingerprint,
-            model_fingerprint=plan.diff.fingerprint if whole else None,
-            planned_at=run.started_at,
-            finished_at=ledger.clock.now() if held else None,
-            rows_seen=plan.diff.rows_seen,
-            size_before=plan.diff.size_before,
-            size_after=plan.diff.size_after,
-            entered=plan.entered,
-            changed=plan.changed,
-            exited=plan.exited,
-            quarantined=plan.diff.quarantined,
-            held=plan.planned if held else 0,
-            by_reason=json.dumps(plan.by_reason),
-            guards=json.dumps([guard.as_dict() for guard in plan.guards]),
-            funnel=json.dumps(plan.funnel()),
-        )
-        ledger.audiences.save_inputs(
-            run, plan.ledger_key, plan.inputs if whole and not held else None
-        )
+    if plan.planned and not held:
+        transitions = plan.diff.transitions
+        enqueue(ledger, run.seq, plan.audience, transitions=transitions, shape=plan.shape)
+    ledger.audiences.save(
+        run,
+        plan.ledger_key,
+        name=plan.audience.name,
+        destination=plan.destination,
+        phase="held" if held else "delivering",
+        definition=definition,
+        definition_fingerprint=fingerprint,
+        mapping=json.dumps(plan.audience.mapping(), sort_keys=True),
+        mapping_fingerprint=plan.audience.mapping_fingerprint,
+        model_fingerprint=plan.diff.fingerprint if whole else None,
+        planned_at=run.started_at,
+        finished_at=ledger.clock.now() if held else None,
+        rows_seen=plan.diff.rows_seen,
+        size_before=plan.diff.size_before,
+        size_after=plan.diff.size_after,
+        entered=plan.entered,
+        changed=plan.changed,
+        exited=plan.exited,
+        quarantined=plan.diff.quarantined,
+        held=plan.planned if held else 0,
+        by_reason=json.dumps(plan.by_reason),
+        guards=json.dumps([guard.as_dict() for guard in plan.guards]),
+        funnel=json.dumps(plan.funnel()),
+    )
+    ledger.audiences.save_inputs(run, plan.ledger_key, plan.inputs if whole and not held else None)
     return Delivery(
         run_seq=run.seq,
         audience=plan.audience,
@@ -256,7 +289,9 @@ class AudienceDelivery:
             raise
         finally:
             self.flow.cancel()
-        self._save_verdicts()
+        if self.delivery.planned > SAVED_TOGETHER_MEMBERS_MAX:
+            # Those of a smaller delivery are saved by `advance`, which follows at once.
+            self._save_verdicts()
 
     def _send_jobs(self) -> Iterator[bool]:
         """Deliver the transitions that go as ingest jobs, and finish those of a crashed run."""
@@ -282,25 +317,31 @@ class AudienceDelivery:
         self._save_verdicts()
 
     def advance(self) -> DeliveryResult:
-        """Apply the delivered transitions to the snapshot."""
+        """Save the last verdicts and apply the delivered transitions to the snapshot."""
         delivery = self.delivery
-        sent, rejected = self.ledger.deliveries.advance(
-            delivery.run_seq, self.sync_key, delivery.shape, planned=delivery.planned
-        )
-        ranges = self.ledger.deliveries.acknowledged(delivery.run_seq, self.sync_key)
+        try:
+            with self.ledger.warehouse.transaction():
+                written = self._write_verdicts()
+                advanced = self.ledger.deliveries.advance(
+                    delivery.run_seq, self.sync_key, delivery.shape, planned=delivery.planned
+                )
+        except TailraceError:
+            self._save_verdicts()
+            raise
+        self._forget_verdicts(written)
         return DeliveryResult(
             sync_key=self.sync_key,
             audience=delivery.audience.name,
             destination=delivery.destination,
             destination_type=delivery.audience.destination_type,
             run_seq=delivery.run_seq,
-            sent=sent,
-            rejected=rejected,
-            calls=sum(calls for _, _, calls in ranges),
+            sent=advanced.sent,
+            rejected=advanced.rejected,
+            calls=advanced.calls,
             resumed=delivery.resumed,
             batches=self.batches,
             requests=self.requests,
-            size_after=self.ledger.size(self.sync_key) if rejected else None,
+            size_after=self.ledger.size(self.sync_key) if advanced.rejected else None,
             moves=delivery.moves,
             notices=tuple(notices.of_mapping(self.mapper)),
             by_name=self.names.acknowledged if self.names else {},
@@ -346,22 +387,33 @@ class AudienceDelivery:
         """Save acknowledged ranges and their rejections in one transaction."""
         if not self.answered:
             return
-        written: list[int] = []
         with self.ledger.warehouse.transaction():
-            for first, last, calls in joined(self.answered):
-                refused = [seq for seq in self.rejected if first <= seq <= last]
-                written += refused
-                for seq in refused:
-                    self.ledger.deliveries.reject(
-                        self.delivery.run_seq, self.sync_key, seq=seq, **self.rejected[seq]
-                    )
-                self.ledger.deliveries.acknowledge(
-                    self.delivery.run_seq,
-                    self.sync_key,
-                    first_seq=first,
-                    last_seq=last,
-                    calls=calls,
+            written = self._write_verdicts()
+        self._forget_verdicts(written)
+
+    def _write_verdicts(self) -> list[int]:
+        """Write them inside a transaction; returns the numbers of the rejected transitions."""
+        written: list[int] = []
+        for first, last, calls in joined(self.answered):
+            refused = [seq for seq in self.rejected if first <= seq <= last]
+            written += refused
+            for seq in refused:
+                self.ledger.deliveries.reject(
+                    self.delivery.run_seq, self.sync_key, seq=seq, **self.rejected[seq]
                 )
+            self.ledger.deliveries.acknowledge(
+                self.delivery.run_seq,
+                self.sync_key,
+                first_seq=first,
+                last_seq=last,
+                calls=calls,
+            )
+        return written
+
+    def _forget_verdicts(self, written: Sequence[int]) -> None:
+        """Forget the verdicts that are committed."""
+        if not self.answered:
+            return
         for seq in written:
             del self.rejected[seq]
         self.delivered += sum(ack.last_seq - ack.first_seq + 1 for ack in self.answered)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tailrace.destinations.messages import OPS, MemberMessages, Message, Refusal, Transition
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
@@ -63,8 +63,8 @@ class OutboxMessages:
             keys, columns = self._shape.keys, self._shape.columns
             templates = self._mapper.templates(columns, keys=keys, changes=changes)
         if templates is not None:
-            for batch in read_ahead(stream_in_order(partial(self._render, templates), ranges)):
-                yield from self._rendered(batch, changes=changes)
+            for rendered in self._columns(templates, ranges):
+                yield from self._rendered(rendered, changes=changes)
             return
         rows = outbox.PageRows()
         for first, last in outbox.pages(ranges, rows=rows):
@@ -103,25 +103,43 @@ class OutboxMessages:
                 self._refuse(transition, refusals[0])
             yield MemberMessages(transition.seq, user, tuple(messages))
 
+    def _columns(
+        self, templates: MessageTemplates, ranges: Iterable[tuple[int, int]]
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """The rows that the warehouse rendered, as columns in the order of the numbers."""
+        if self._planned > BATCH_ROWS:
+            for batch in read_ahead(stream_in_order(partial(self._render, templates), ranges)):
+                yield [column.to_pylist() for column in batch.columns]
+            return
+        # A second session and a thread would cost more than the rows.
+        for first, last in ranges:
+            bindings = self._page(templates, first, last)
+            rows = self._ledger.warehouse.run(templates.statement, **bindings)
+            yield [*zip(*sorted(rows), strict=True)]
+
     def _render(
         self, templates: MessageTemplates, first: int, last: int
     ) -> Iterator[pa.RecordBatch]:
-        return self._ledger.warehouse.stream(
-            templates.statement,
-            piece_rows=BATCH_ROWS,
-            tables={"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
-            columns=templates.lists,
-            column=templates.identity,
-            **templates.ends,
-            bytes_max=self._mapper.message_bytes_max - ID_AND_TIME_BYTES,
-            run=self._run_seq,
-            first_seq=first,
-            last_seq=last,
-        )
+        bindings = self._page(templates, first, last)
+        return self._ledger.warehouse.stream(templates.statement, piece_rows=BATCH_ROWS, **bindings)
 
-    def _rendered(self, batch: pa.RecordBatch, *, changes: bool) -> Iterator[MemberMessages]:
+    def _page(self, templates: MessageTemplates, first: int, last: int) -> dict[str, Any]:
+        """The bindings of the statement that renders the rows between two numbers."""
+        return {
+            "tables": {"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
+            "columns": templates.lists,
+            "column": templates.identity,
+            **templates.ends,
+            "bytes_max": self._mapper.message_bytes_max - ID_AND_TIME_BYTES,
+            "run": self._run_seq,
+            "first_seq": first,
+            "last_seq": last,
+        }
+
+    def _rendered(
+        self, columns: Sequence[Sequence[Any]], *, changes: bool
+    ) -> Iterator[MemberMessages]:
         """Rows that the warehouse rendered; those that it left out are built by the mapper."""
-        columns = [column.to_pylist() for column in batch.columns]
         seqs, is_rendered = columns[:2]
         fallback_rows = [
             seq for seq, rendered in zip(seqs, is_rendered, strict=True) if not rendered

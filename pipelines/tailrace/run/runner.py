@@ -28,7 +28,14 @@ from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import notices, review
 from tailrace.run.build import build
-from tailrace.run.delivery import Delivery, Progress, Terms, save_plan, unfinished_deliveries
+from tailrace.run.delivery import (
+    Delivery,
+    Progress,
+    Terms,
+    save_plans,
+    saved_together,
+    unfinished_deliveries,
+)
 from tailrace.run.dispatch import Dispatch
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Phases
@@ -349,15 +356,12 @@ class Runner:
     def _carry_out(self, dispatch: Dispatch, plan: Plan) -> None:
         self.done = replace(self.done, plan=plan)
         changed = [audience for audience in plan.audiences if not audience.skipped]
-        saved = [
-            self.memory_limit.run_low_memory(partial(self._save_plan, audience))
-            for audience in changed
-        ]
+        save = partial(save_plans, self.ledger, self.begun, options=self.job.options)
+        saved: list[Delivery] = []
+        for together in saved_together(changed):
+            saved += self.memory_limit.run_low_memory(partial(save, together))
         held = {audience.ledger_key for audience in plan.audiences if audience.status == "held"}
         self._deliver(dispatch, [d for d in saved if d.audience.ledger_key not in held])
-
-    def _save_plan(self, plan: AudiencePlan) -> Delivery:
-        return save_plan(self.ledger, self.begun, plan, options=self.job.options)
 
     def _finish_earlier_runs(self, dispatch: Dispatch) -> set[str]:
         """Resume pending deliveries. Returns the audiences whose delivery is refused as too old."""

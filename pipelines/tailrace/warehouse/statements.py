@@ -237,11 +237,10 @@ def query(
     **values: Any,
 ) -> exp.Query:
     """The SELECT `subject/name` of `sql/`, bound, for use as a table of another statement."""
-    gaps = _Gaps(name, dialect, dict(tables or {}), dict(columns or {}), values)
-    tree = gaps.fill(_the_one(name, dialect), column)
-    if not isinstance(tree, exp.Query):
+    if not isinstance(_parsed(name, dialect)[0], exp.Query):
         raise StatementInvalid(f"{name} is not a SELECT")
-    return tree
+    text = statement(name, dialect, tables=tables, columns=columns, column=column, **values)
+    return verbatim(text)
 
 
 def script(
@@ -259,6 +258,11 @@ def script(
         gaps.fill(tree.copy()).sql(dialect=dialect, comments=False, copy=False)
         for tree in _parsed(name, dialect)
     )
+
+
+def verbatim(text: str) -> exp.Query:
+    """A query that sqlglot writes as it is. A line break ends a comment at the end of the text."""
+    return exp.Subquery(this=exp.Var(this=f"{text}\n"))
 
 
 def rendered(query: exp.Query, dialect: str) -> str:
