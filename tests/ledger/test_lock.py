@@ -188,7 +188,7 @@ def test_of_many_that_try_at_once_one_gets_the_lock(shared: Desk) -> None:
     for thread in threads:
         thread.join()
     for each in beside:
-        each.client.close_connection()
+        each.close()
     (winner,) = [outcome for outcome in outcomes if outcome != "held"]
     assert winner == read_lock(shared.ledger).owner
 
@@ -250,7 +250,7 @@ def test_a_transaction_keeps_the_lock_until_its_end(shared: Desk) -> None:
             thread.join(timeout=0.3)
             assert thread.is_alive(), "the other one waits for the end of the transaction"
         thread.join(timeout=10)
-    beside.client.close_connection()
+    beside.close()
     assert ["held"] == seen
 
 

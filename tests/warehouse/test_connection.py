@@ -171,7 +171,7 @@ def test_a_transaction_is_all_or_nothing(warehouse: Warehouse) -> None:
     try:
         assert ["kept", "later"] == ids(beside)
     finally:
-        beside.client.close_connection()
+        beside.close()
 
 
 def test_a_statement_that_fails_undoes_its_transaction(warehouse: Warehouse) -> None:
@@ -199,7 +199,7 @@ def test_instants_are_in_utc_whatever_the_server_and_the_machine_think(
     try:
         assert before == beside.execute(said)
     finally:
-        beside.client.close_connection()
+        beside.close()
 
 
 def test_an_attempt_costs_the_session_nothing(warehouse: Warehouse) -> None:
@@ -222,7 +222,7 @@ def test_a_warehouse_that_is_gone_refuses_nothing(store: Store) -> None:
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         else:
-            warehouse.client.native_connection.close()
+            warehouse.session.native.close()
         with pytest.raises(WarehouseFailed) as raised:
             warehouse.describe(bound(warehouse, "SELECT 1 AS id"))
     assert WarehouseFailed is type(raised.value)

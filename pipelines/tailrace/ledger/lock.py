@@ -152,7 +152,7 @@ def _heartbeat(ledger: Ledger, *, owner: str, clock: Clock) -> Iterator[None]:
     finally:
         ended.set()
         thread.join(timeout=ENDS_WITHIN_SECONDS)
-        connection.client.close_connection()
+        connection.close()
 
 
 def _is_alive(process: int) -> bool:

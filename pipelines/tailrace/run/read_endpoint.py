@@ -66,7 +66,7 @@ def serve_reads(
         return
     with ExitStack() as stack:
         beside = warehouse.beside()
-        stack.callback(beside.client.close_connection)
+        stack.callback(beside.close)
         reader = _Reader(
             beside=beside, reads=reads, run=run, memory_limit=memory_limit, clock=clock
         )

@@ -182,17 +182,18 @@ class Runner:
     def _extract(self, credentials: SalesforceCredentials) -> None:
         from tailrace.salesforce.extract.source import extract as extract_objects
 
-        landed = extract_objects(
-            self.ledger.warehouse.pipeline,
-            self.project.salesforce(),
-            credentials,
-            clock=self.ledger.clock,
-            objects=self.job.objects,
-            reconcile=self.job.reconcile,
-            full_refresh=self.job.full_refresh,
-            progress=_rows_of(self.progress),
-            before_replacing=self._distrust,
-        )
+        with self.ledger.warehouse.landing() as pipeline:
+            landed = extract_objects(
+                pipeline,
+                self.project.salesforce(),
+                credentials,
+                clock=self.ledger.clock,
+                objects=self.job.objects,
+                reconcile=self.job.reconcile,
+                full_refresh=self.job.full_refresh,
+                progress=_rows_of(self.progress),
+                before_replacing=self._distrust,
+            )
         errors = []
         self.ledger.descriptions.save(
             {facts.object: facts.described for facts in landed.objects if facts.described}

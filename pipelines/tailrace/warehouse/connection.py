@@ -1,4 +1,4 @@
-"""The warehouse: the one place that runs SQL, through dlt's `sql_client`.
+"""The warehouse: the one place that runs SQL.
 
 One connection a run, so that temporary tables and transactions are the run's own. On DuckDB the
 connection is opened here and lent to dlt: the file has a single writer, and it is this process.
@@ -9,14 +9,11 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from functools import cached_property
 from itertools import count
 from typing import TYPE_CHECKING, Any
-
-import dlt
-from dlt.destinations.exceptions import DatabaseException
 
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import (
@@ -38,6 +35,7 @@ from tailrace.warehouse.postgres_sandbox import (
 )
 from tailrace.warehouse.postgres_times import register_times
 from tailrace.warehouse.sandbox import duckdb_violations
+from tailrace.warehouse.session import PIPELINE, Session
 from tailrace.warehouse.statements import (
     Binding,
     Column,
@@ -52,12 +50,11 @@ from tailrace.warehouse.statements import (
 )
 
 if TYPE_CHECKING:
+    import dlt
     import pyarrow as pa
-    from dlt.destinations.sql_client import SqlClientBase
 
 log = logging.getLogger(__name__)
 
-PIPELINE = "tailrace"
 # DuckDB stores a table in groups of this many rows.
 ROW_GROUP_ROWS = 122_880
 # The most rows of one statement in a second session during a run, since they are kept in memory.
@@ -78,15 +75,10 @@ class Warehouse:
         engine: How the engine behaves.
     """
 
-    def __init__(self, project: ProjectConfig, destination: Any):
+    def __init__(self, project: ProjectConfig, session: Session):
         self.project = project
-        self.destination = destination
-        # dlt's stored schema is not needed here, and reading it takes as long as a small run.
-        schema = dlt.Schema(PIPELINE)
-        dataset = dlt.dataset(destination, project.settings.dataset, schema=schema)
-        self.client: SqlClientBase[Any] = dataset.sql_client
-        self.client.open_connection()
-        self.dialect = str(self.client.capabilities.sqlglot_dialect)
+        self.session = session
+        self.dialect = session.dialect
         self.engine = engine_of(self.dialect)
         self._transaction_check: Callable[[], None] | None = None
         self._described = count()
@@ -97,15 +89,23 @@ class Warehouse:
         # The run's session, if this is a second one that only reads.
         self._primary: Warehouse | None = None
 
-    @cached_property
-    def pipeline(self) -> dlt.Pipeline:
-        """The dlt pipeline that lands objects over the same connection."""
-        return dlt.pipeline(
-            PIPELINE,
-            pipelines_dir=str(self.project.state_folder / "pipelines"),
-            destination=self.destination,
-            dataset_name=self.project.settings.dataset,
-        )
+    @contextmanager
+    def landing(self) -> Iterator[dlt.Pipeline]:
+        """The dlt pipeline that lands objects over the same connection.
+
+        dlt works in the project's folder while the context is open.
+        """
+        import dlt
+
+        # A session of dlt's own works in it already.
+        context = self.project.dlt_context() if self.engine.embedded else nullcontext()
+        with context:
+            yield dlt.pipeline(
+                PIPELINE,
+                pipelines_dir=str(self.project.state_folder / "pipelines"),
+                destination=self.session.destination(),
+                dataset_name=self.project.settings.dataset,
+            )
 
     @cached_property
     def engine_version(self) -> str:
@@ -116,7 +116,7 @@ class Warehouse:
     @property
     def name_bytes_max(self) -> int:
         """The length limit of names. Some engines truncate longer ones without an error."""
-        return int(self.client.capabilities.max_identifier_length)
+        return self.session.name_bytes_max
 
     def run(
         self,
@@ -156,7 +156,7 @@ class Warehouse:
 
     @property
     def _in_transaction(self) -> bool:
-        return not getattr(self.client.native_connection, "autocommit", True)
+        return not getattr(self.session.native, "autocommit", True)
 
     def _run_confined(self, name: str, bindings: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         """Run a statement in a transaction that writes to temporary tables only.
@@ -186,7 +186,7 @@ class Warehouse:
         """
         sql = statement(name, self.dialect, **bindings)
         try:
-            with self.client.native_connection.cursor() as beside:
+            with self.session.native.cursor() as beside:
                 beside.execute(statement("warehouse/keep_order", self.dialect))
                 buffered = statement(
                     "warehouse/set_streaming_buffer", self.dialect, buffer_size=STREAMING_BUFFER
@@ -213,9 +213,9 @@ class Warehouse:
         """Run rendered SQL; `name` is its name in errors."""
         try:
             if self._primary is None:
-                rows = self.client.execute_sql(sql)
+                rows = self.session.execute(sql)
             else:
-                rows = self.client.native_connection.execute(sql).fetchmany(READ_ROWS_MAX + 1)
+                rows = self.session.native.execute(sql).fetchmany(READ_ROWS_MAX + 1)
         except Exception as error:
             raise self._refused(error, name) from None
         if self._primary is not None and len(rows or ()) > READ_ROWS_MAX:
@@ -224,10 +224,8 @@ class Warehouse:
 
     def _refused(self, error: Exception, name: str) -> Exception:
         """The error to raise for an error of a statement: the same, unless the engine raised it."""
-        engines = ("duckdb", "_duckdb", "psycopg2")
-        from_engine = isinstance(error, DatabaseException) or type(error).__module__.startswith(
-            engines
-        )
+        engines = ("duckdb", "_duckdb", "psycopg2", "dlt.destinations")
+        from_engine = type(error).__module__.startswith(engines)
         if not from_engine and not streamed_error_class(error):
             return error
         if self.engine.loses_sessions:
@@ -243,9 +241,9 @@ class Warehouse:
     def set_session(self) -> None:
         """Read and compare timestamps in UTC, whatever the time zone of machine and server."""
         with suppress(Exception):
-            self.client.execute_sql(statement("warehouse/set_utc", self.dialect))
+            self.session.execute(statement("warehouse/set_utc", self.dialect))
         if self.dialect == "postgres":
-            register_times(self.client.native_connection)
+            register_times(self.session.native)
 
     def attempt(self, name: str, /, **bindings: Any) -> bool:
         """Whether a statement succeeds. It runs in a second session if a failure would drop the
@@ -266,11 +264,11 @@ class Warehouse:
         try:
             yield beside
         finally:
-            beside.client.close_connection()
+            beside.close()
 
     def another(self) -> Warehouse:
         """A second connection to the same warehouse, which does not wait for this one."""
-        warehouse = Warehouse(self.project, self.destination)
+        warehouse = Warehouse(self.project, self.session.another())
         warehouse.set_session()
         return warehouse
 
@@ -291,9 +289,13 @@ class Warehouse:
         warehouse.project = project
         return warehouse
 
+    def close(self) -> None:
+        """Close the session."""
+        self.session.close()
+
     def interrupt(self) -> None:
         """Abort the statement that another thread runs in this session; for DuckDB only."""
-        self.client.native_connection.interrupt()
+        self.session.native.interrupt()
 
     @contextmanager
     def check_transactions(self, check: Callable[[], None]) -> Iterator[None]:
@@ -317,7 +319,7 @@ class Warehouse:
             WarehouseFailed: The engine could not commit.
         """
         try:
-            with self.client.begin_transaction():
+            with self.session.transaction():
                 try:
                     if self._transaction_check is not None:
                         self._transaction_check()
@@ -325,11 +327,14 @@ class Warehouse:
                 except Exception:
                     raise
                 except BaseException:
-                    # dlt leaves the transaction open after a signal, so later writes would be lost.
-                    self.client.rollback_transaction()
+                    # After a signal the transaction would stay open, and later writes be lost.
+                    self.session.rollback()
                     raise
-        except DatabaseException as error:
-            raise self._refused(error, "a transaction") from None
+        except Exception as error:
+            refused = self._refused(error, "a transaction")
+            if refused is error:
+                raise
+            raise refused from None
 
     def temporary(self, name: str) -> TableName:
         """A temporary table, which only this session can see."""
@@ -363,8 +368,7 @@ class Warehouse:
     def create_dataset(self, dataset: str) -> None:
         """Create a dataset unless it exists."""
         if not self.run("warehouse/dataset", dataset=dataset):
-            with self.client.with_alternative_dataset_name(dataset):
-                self.client.create_dataset()
+            self.session.create_dataset(dataset)
 
     def confine_models(self) -> None:
         """Restrict an embedded engine before it runs the SQL of a model.

@@ -8,12 +8,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import dlt
-from dlt.common.configuration.exceptions import ConfigFieldMissingException
-from dlt.common.destination.exceptions import UnknownDestinationModule
-from dlt.common.exceptions import MissingDependencyException
+from typing import TYPE_CHECKING
 
 from tailrace.clock import Clock
 from tailrace.config.installation import install_command
@@ -27,6 +22,7 @@ from tailrace.errors import (
 )
 from tailrace.warehouse.connection import ROW_GROUP_ROWS, Warehouse
 from tailrace.warehouse.driver_errors import describe_error
+from tailrace.warehouse.session import DltSession, DuckdbSession
 from tailrace.warehouse.statements import TableName
 
 if TYPE_CHECKING:
@@ -95,7 +91,7 @@ def open_warehouse(
     if wait_seconds_max is None:
         wait_seconds_max = project.settings.lock_wait_seconds_max
     opened = _open(project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max)
-    with project.dlt_context(), opened as warehouse:
+    with opened as warehouse:
         yield warehouse
 
 
@@ -112,10 +108,9 @@ def open_in_memory(project: ProjectConfig) -> Iterator[Warehouse]:
     }
     connection = duckdb.connect(":memory:", config=config)
     try:
-        with project.dlt_context():
-            warehouse = Warehouse(project, dlt.destinations.duckdb(connection))
-            warehouse.set_session()
-            yield warehouse
+        warehouse = Warehouse(project, DuckdbSession(connection))
+        warehouse.set_session()
+        yield warehouse
     finally:
         connection.close()
 
@@ -129,7 +124,8 @@ def _open(
             project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
         )
         try:
-            warehouse = _connected(project, dlt.destinations.duckdb(connection))
+            warehouse = Warehouse(project, DuckdbSession(connection))
+            warehouse.set_session()
             yield warehouse
             # It may fail while another connection is open. The next run tries again.
             with suppress(WarehouseFailed):
@@ -138,11 +134,12 @@ def _open(
         finally:
             connection.close()
         return
-    warehouse = _connected(project, None)
-    try:
-        yield warehouse
-    finally:
-        warehouse.client.close_connection()
+    with project.dlt_context():
+        warehouse = _connected(project)
+        try:
+            yield warehouse
+        finally:
+            warehouse.close()
 
 
 def _compact(warehouse: Warehouse) -> None:
@@ -156,13 +153,14 @@ def _compact(warehouse: Warehouse) -> None:
             return
 
 
-def _connected(project: ProjectConfig, destination: Any) -> Warehouse:
+def _connected(project: ProjectConfig) -> Warehouse:
+    import dlt
+
     name = project.settings.warehouse
     try:
-        if destination is None:
-            # The project raises its own error first, since dlt does not read a target's files.
-            destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
-        warehouse = Warehouse(project, destination)
+        # The project raises its own error first, since dlt does not read a target's files.
+        destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
+        warehouse = Warehouse(project, DltSession(destination, project.settings.dataset))
     except Exception as error:
         raise _cannot_connect(name, error) from None
     warehouse.set_session()
@@ -170,6 +168,11 @@ def _connected(project: ProjectConfig, destination: Any) -> Warehouse:
 
 
 def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
+    import dlt
+    from dlt.common.configuration.exceptions import ConfigFieldMissingException
+    from dlt.common.destination.exceptions import UnknownDestinationModule
+    from dlt.common.exceptions import MissingDependencyException
+
     if isinstance(error, UnknownDestinationModule):
         suggestion = did_you_mean(name, dlt.destinations.__all__)
         return ConfigurationError(f'dlt knows no warehouse "{name}".{suggestion}')

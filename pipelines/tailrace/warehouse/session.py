@@ -1,0 +1,154 @@
+"""Sessions with a warehouse: DuckDB's own connection, and dlt's for every other engine.
+
+A DuckDB file is opened by Tailrace and lent to dlt while objects land. Every other command works
+without importing dlt, which takes longer than a small plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sqlglot import exp
+
+if TYPE_CHECKING:
+    import duckdb
+
+PIPELINE = "tailrace"
+# DuckDB itself has no limit; this is dlt's for it.
+DUCKDB_NAME_BYTES_MAX = 65_536
+
+
+class Session(Protocol):
+    """One connection: temporary tables and transactions are its own.
+
+    Attributes:
+        dialect: sqlglot's name of the engine's dialect.
+        name_bytes_max: The length limit of names.
+    """
+
+    dialect: str
+    name_bytes_max: int
+
+    @property
+    def native(self) -> Any:
+        """The driver's connection."""
+
+    def execute(self, sql: str) -> Sequence[Sequence[Any]] | None:
+        """Run a statement; after an error, the transaction is rolled back."""
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        """A transaction: commits at the end of the block, rolls back after an exception."""
+
+    def rollback(self) -> None:
+        """Roll back the transaction that is open."""
+
+    def create_dataset(self, name: str) -> None:
+        """Create a dataset."""
+
+    def another(self) -> Session:
+        """A second connection to the same warehouse."""
+
+    def destination(self) -> Any:
+        """The dlt destination that lands objects over the same connection."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class DuckdbSession:
+    """A cursor of an open DuckDB file; cursors have temporary tables of their own."""
+
+    dialect = "duckdb"
+    name_bytes_max = DUCKDB_NAME_BYTES_MAX
+
+    def __init__(self, opened: duckdb.DuckDBPyConnection) -> None:
+        self._opened = opened
+        self._cursor = opened.cursor()
+
+    @property
+    def native(self) -> duckdb.DuckDBPyConnection:
+        return self._cursor
+
+    def execute(self, sql: str) -> Sequence[Sequence[Any]] | None:
+        try:
+            self._cursor.execute(sql)
+            return self._cursor.fetchall() if self._cursor.description else None
+        except Exception:
+            self.rollback()
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._cursor.begin()
+        try:
+            yield
+            self._cursor.commit()
+        except Exception:
+            self.rollback()
+            raise
+
+    def rollback(self) -> None:
+        # DuckDB may have rolled it back already.
+        with suppress(Exception):
+            self._cursor.rollback()
+
+    def create_dataset(self, name: str) -> None:
+        schema = exp.to_identifier(name, quoted=True)
+        self.execute(exp.Create(this=schema, kind="SCHEMA", exists=True).sql(self.dialect))
+
+    def another(self) -> Session:
+        return DuckdbSession(self._opened)
+
+    def destination(self) -> Any:
+        import dlt
+
+        return dlt.destinations.duckdb(self._opened)
+
+    def close(self) -> None:
+        self._cursor.close()
+
+
+class DltSession:
+    """A connection of one of dlt's SQL destinations."""
+
+    def __init__(self, destination: Any, dataset: str) -> None:
+        import dlt
+
+        self._destination = destination
+        self._dataset = dataset
+        # dlt's stored schema is not needed here, and reading it takes as long as a small run.
+        opened = dlt.dataset(destination, dataset, schema=dlt.Schema(PIPELINE))
+        self._client: Any = opened.sql_client
+        self._client.open_connection()
+        self.dialect = str(self._client.capabilities.sqlglot_dialect)
+        self.name_bytes_max = int(self._client.capabilities.max_identifier_length)
+
+    @property
+    def native(self) -> Any:
+        return self._client.native_connection
+
+    def execute(self, sql: str) -> Sequence[Sequence[Any]] | None:
+        rows: Sequence[Sequence[Any]] | None = self._client.execute_sql(sql)
+        return rows
+
+    def transaction(self) -> AbstractContextManager[Any]:
+        transaction: AbstractContextManager[Any] = self._client.begin_transaction()
+        return transaction
+
+    def rollback(self) -> None:
+        self._client.rollback_transaction()
+
+    def create_dataset(self, name: str) -> None:
+        with self._client.with_alternative_dataset_name(name):
+            self._client.create_dataset()
+
+    def another(self) -> Session:
+        return DltSession(self._destination, self._dataset)
+
+    def destination(self) -> Any:
+        return self._destination
+
+    def close(self) -> None:
+        self._client.close_connection()
