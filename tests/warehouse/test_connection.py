@@ -26,7 +26,7 @@ from tailrace.errors import (
     StatementRefused,
     WarehouseFailed,
 )
-from tailrace.warehouse import connection
+from tailrace.warehouse import opening
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import Column, TableName, statement
@@ -386,7 +386,7 @@ def test_a_warehouse_that_cannot_be_opened_is_reported_without_a_secret(
 )
 def test_the_hint_for_missing_credentials_fits_the_warehouse(warehouse: str, example: str) -> None:
     missing = ConfigFieldMissingException(BaseConfiguration(), {"password": []})
-    assert example in connection._cannot_connect(warehouse, missing).hint
+    assert example in opening._cannot_connect(warehouse, missing).hint
 
 
 def test_a_folder_without_write_permission_is_named(tmp_path: Path) -> None:
