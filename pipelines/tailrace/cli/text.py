@@ -201,6 +201,9 @@ def _runs(result: Output) -> Iterable[str | Table]:
         yield _audiences(result)
     for audience in result.get("audiences", ()):
         yield from (note for note in _notes(audience) if " is held by " in note)
+    for stopped in result.get("stopped", ()):
+        name = stopped["destination"]
+        yield f"{stopped['reason']}. Send to it again with: tailrace destinations resume {name}"
     yield from _sending(result)
 
 

@@ -12,17 +12,20 @@ import http.client
 import io
 import logging
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 import requests
 from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
@@ -285,6 +288,42 @@ def _connect_checked(
     finally:
         # The name stays that of the certificate and of the Host header.
         connection._dns_host = host
+
+
+def connect_only(
+    url: str,
+    *,
+    verify: bool | str,
+    timeout_seconds: float,
+    check_address: AddressCheck | None = None,
+) -> None:
+    """Open a connection, with TLS for https, and close it without a request.
+
+    Args:
+        url: The URL.
+        verify: Check the certificate; or the file or folder of authorities to check it with.
+        timeout_seconds: Time to wait for each step.
+        check_address: As of `new_session`.
+
+    Raises:
+        OSError: There is no connection; `ssl.SSLError` if its certificate is not trusted.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    addresses = addresses_of(host, port)
+    if check_address is not None:
+        for address in addresses:
+            check_address(host, address)
+    with socket.create_connection((addresses[0], port), timeout_seconds) as connection:
+        if secure:
+            context = ssl.create_default_context()
+            if isinstance(verify, str):
+                is_folder = Path(verify).is_dir()
+                context.load_verify_locations(**{"capath" if is_folder else "cafile": verify})
+            elif verify:
+                context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+            context.wrap_socket(connection, server_hostname=host).close()
 
 
 def addresses_of(host: str, port: int) -> list[str]:

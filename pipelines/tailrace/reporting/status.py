@@ -10,6 +10,7 @@ from tailrace.clock import Clock, format_utc, parse_utc
 from tailrace.config.project import ProjectConfig
 from tailrace.ledger import lock
 from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.receivers import stopped_destinations
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_to_read
 
@@ -29,6 +30,7 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
         `runs`, the latest first; `audiences`, with `last_success_at`; and `sending`, which has an
         entry for each audience that the running run sends, or is about to. `sent` and `planned` are
         members, and `remaining_seconds` is null until the first acknowledgements are recorded.
+        `stopped` has the destinations that receive nothing until they are resumed.
     """
     with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
@@ -43,7 +45,13 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
             audience["last_success_at"] = format_utc(success) if success else None
             if (audience["audience"], audience["destination"]) in in_progress:
                 audience["status"] = "sending"
-        return {"runs": runs, "audiences": audiences, "running": running, "sending": sending}
+        return {
+            "runs": runs,
+            "audiences": audiences,
+            "running": running,
+            "sending": sending,
+            "stopped": _stopped(ledger),
+        }
 
 
 def problems(data: Mapping[str, Any], *, late_hours: float, now: datetime) -> list[dict[str, Any]]:
@@ -74,6 +82,13 @@ def problems(data: Mapping[str, Any], *, late_hours: float, now: datetime) -> li
         entry = {"audience": name, "destination": audience["destination"]}
         found.append({**entry, "problem": condition, "message": message})
     return found
+
+
+def _stopped(ledger: Ledger) -> list[dict[str, Any]]:
+    return [
+        {"destination": name, "reason": reason, "stopped_at": format_utc(at)}
+        for name, (reason, at) in sorted(stopped_destinations(ledger).items())
+    ]
 
 
 def _last_successes(ledger: Ledger) -> dict[str, datetime]:

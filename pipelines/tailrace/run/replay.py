@@ -15,6 +15,7 @@ from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.config.project import did_you_mean
+from tailrace.destinations.registry import type_of
 from tailrace.errors import NothingSelected
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
@@ -80,7 +81,8 @@ def source_of(ledger: Ledger, asked: Replay) -> str:
     """The ledger key of the audience at the destination that it is replayed from.
 
     Raises:
-        NothingSelected: The ledger has no such audience, or only at the asked destination.
+        NothingSelected: The ledger has no such audience, or only at the asked destination or at
+            destinations of other types.
     """
     sync_keys = [
         key
@@ -99,7 +101,22 @@ def source_of(ledger: Ledger, asked: Replay) -> str:
             f'The ledger has no audience "{asked.audience}".{did_you_mean(asked.audience, names)}',
             hint="List the audiences with: tailrace status",
         )
-    return asked.audience if asked.audience in sync_keys else sync_keys[0]
+    wanted = type_of(ledger.warehouse.project, asked.destination).name
+    of_type = [key for key in sync_keys if _type_delivered(ledger, key) in (None, wanted)]
+    if not of_type:
+        raise NothingSelected(
+            f"{asked.destination} is of type {wanted}, and {asked.audience} was not delivered to "
+            "another destination of this type",
+            hint=f"Name {asked.destination} under destination: in the header. The next run sends "
+            "every member as entering.",
+        )
+    return asked.audience if asked.audience in of_type else of_type[0]
+
+
+def _type_delivered(ledger: Ledger, sync_key: str) -> str | None:
+    """The type of the destination that a sync was delivered to; None if it never was."""
+    delivered = ledger.audiences.last_delivered(sync_key)
+    return Audience.from_mapping(delivered.mapping).destination_type if delivered else None
 
 
 def _target(ledger: Ledger, asked: Replay) -> str:

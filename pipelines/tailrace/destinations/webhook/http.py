@@ -16,6 +16,7 @@ from tailrace.destinations.http import (
     Answer,
     addresses_of,
     clock_offset_seconds,
+    connect_only,
     environment_of,
     exception_outcome,
     exchange,
@@ -102,27 +103,20 @@ class WebhookConnection:
         self.check()
         if self._org is not None or self._environment["proxies"]:
             return
-        adapter: Any = self._session.get_adapter(self.settings.url)
-        verify = self._environment["verify"]
-        request = requests.Request("GET", self.settings.url).prepare()
-        pool = adapter.get_connection_with_tls_context(request, verify, proxies={})
-        connection = pool._new_conn()
-        connection.timeout = self.settings.timeout_seconds
         try:
-            adapter.cert_verify(connection, self.settings.url, verify, None)
-            connection.connect()
-        except (OSError, ssl.SSLError, requests.RequestException) as error:
-            problem = (
-                "the certificate is not trusted"
-                if isinstance(error, ssl.SSLError)
-                else ("no connection")
+            connect_only(
+                self.settings.url,
+                verify=self._environment["verify"],
+                timeout_seconds=self.settings.timeout_seconds,
+                check_address=self._check_address,
             )
+        except OSError as error:
+            untrusted = isinstance(error, ssl.SSLError)
+            problem = "its certificate is not trusted" if untrusted else "no connection"
             raise Unreachable(
                 f"{self.name} cannot be reached: {problem}",
                 hint=f"Check the network and {self.address_key}.",
             ) from None
-        finally:
-            connection.close()
 
     def prepare(self, audience: Audience, stored: Mapping[str, Any]) -> Mapping[str, Any]:
         """Nothing: a URL does not describe what it takes."""
