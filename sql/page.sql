@@ -6,10 +6,13 @@ ORDER BY run_seq DESC
 LIMIT :rows_max
 
 -- name: audience_runs
--- The latest runs of each audience at each destination, oldest first, without their SQL.
+-- The latest runs of each audience at each destination, oldest first, without their SQL. Guards and
+-- funnel are those of the last one.
 SELECT a.run_seq, r.run_id, a.sync_key, a.name, a.destination, a.phase, a.planned_at, a.finished_at,
        a.rows_seen, a.size_before, a.size_after, a.entered, a.changed, a.exited, a.quarantined, a.held,
-       a.sent, a.rejected, a.calls, a.by_reason, a.guards, a.funnel
+       a.sent, a.rejected, a.calls, a.by_reason,
+       CASE WHEN a._place = 1 THEN a.guards ELSE '[]' END,
+       CASE WHEN a._place = 1 THEN a.funnel END
 FROM (
   SELECT b.*, ROW_NUMBER() OVER (PARTITION BY b.sync_key ORDER BY b.run_seq DESC) AS _place
   FROM audience_runs AS b
@@ -81,21 +84,17 @@ SELECT COUNT(*), COALESCE(SUM(CASE WHEN o.is_deleted THEN 1 ELSE 0 END), 0) FROM
 SELECT v.schema FROM stored_schemas AS v WHERE v.schema_name = :schema_name ORDER BY v.inserted_at DESC LIMIT 1
 
 -- name: recent_changes
--- The first changes of each operation in a run, with their outcome.
+-- The first change of each operation in a run, with its outcome.
 SELECT
   k.acked_at, x.reason AS refused_for,
   o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
   EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(columns, o.old___)
 FROM outbox AS o
-JOIN (
-  SELECT n.seq, ROW_NUMBER() OVER (PARTITION BY n.op ORDER BY n.seq) AS _place
-  FROM outbox AS n
-  WHERE n.run_seq = :run
-) AS s ON s.seq = o.seq
 LEFT JOIN acks AS k
   ON k.sync_key = :sync_key AND k.run_seq = o.run_seq
   AND o.seq >= k.first_seq AND o.seq <= k.last_seq
 LEFT JOIN rejections AS x
   ON x.sync_key = :sync_key AND x.run_seq = o.run_seq AND x.seq = o.seq
-WHERE o.run_seq = :run AND s._place <= :rows_max
+WHERE o.run_seq = :run
+  AND o.seq IN (SELECT MIN(n.seq) FROM outbox AS n WHERE n.run_seq = :run GROUP BY n.op)
 ORDER BY o.op, o.seq

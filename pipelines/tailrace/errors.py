@@ -37,6 +37,7 @@
     + NothingLanded
     + PlanUnreadable
     + ReportNotWritten
+    + PortTaken
   x TryAgain                        exit 1: the same command may work later
     + Unreachable
     + ServiceFailed
@@ -339,6 +340,12 @@ class ReportNotWritten(UserError):
     """The file of a report cannot be written."""
 
     hint = "Choose a file in a folder that exists, with: --out FILE"
+
+
+class PortTaken(UserError):
+    """A port of this machine cannot be used."""
+
+    hint = "Choose another one with: --port PORT, or leave it out for a free one"
 
 
 class TryAgain(TailraceError):

@@ -1,11 +1,17 @@
-"""The page of 40 audiences and 90 runs: processor seconds to write it, and its size."""
+"""The page: seconds to write it for 40 audiences and 90 runs, its size, and how fast it answers
+live while a run sends 200,000 messages."""
 
 from __future__ import annotations
 
+import http.client
+import os
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from figure import Figure, quick
@@ -13,19 +19,31 @@ from figure import Figure, quick
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from page_ledger import grow
-from shop import Shop
+from shop import PEOPLE, Shop
 
+from tailrace.clock import SystemClock
+from tailrace.errors import LockHeld
 from tailrace.project import Project
 from tailrace.reporting.page.render import render_report
 from tailrace.reporting.page.report import project_facts
+from tailrace.reporting.page.server import PageServer
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 WRITE_SECONDS_MAX = 0.5
 BYTES_MAX = 1_000_000
+ANSWER_SECONDS_MAX = 0.1
 TRIES = 3
+REQUESTS = 200
+# Two messages of each.
+MEMBERS = 100_000
 
 
 def figures() -> Iterator[Figure]:
+    yield from _written()
+    yield from _live()
+
+
+def _written() -> Iterator[Figure]:
     """`page_render` renders and writes facts that are gathered; `page_report` is all of it."""
     with tempfile.TemporaryDirectory() as folder, SegmentSimulator() as segment:
         shop = Shop(Path(folder) / "shop", segment)
@@ -44,3 +62,83 @@ def figures() -> Iterator[Figure]:
     yield Figure(name="page_render", figure=min(render), against=WRITE_SECONDS_MAX, goal=1.0)
     yield Figure(name="page_report", figure=min(whole), against=WRITE_SECONDS_MAX, goal=1.0)
     yield Figure(name="page_bytes", figure=size / 1e6, against=BYTES_MAX / 1e6, goal=1.0, unit="MB")
+
+
+def _live() -> Iterator[Figure]:
+    """The 95th of 100 answers, over pages and searches for a person, while the run sends."""
+    members = MEMBERS // 10 if quick() else MEMBERS
+    with tempfile.TemporaryDirectory() as folder, SegmentSimulator() as segment:
+        shop = Shop(Path(folder) / "shop", segment)
+        shop.audience(PEOPLE)
+        shop.land([])
+        with shop.connection() as connection:
+            connection.execute(
+                "INSERT INTO salesforce.contact SELECT 'c' || i, 'c' || i || '@shop.example', "
+                "'Bonn', i, FALSE FROM range(?) AS r(i)",
+                [members],
+            )
+        seconds: dict[str, list[float]] = {"page": [], "person": []}
+        with _serving(shop) as server, _sending(shop) as process:
+            for number in range(REQUESTS):
+                if process.poll() is not None:
+                    break
+                name = "person" if number % 2 else "page"
+                path = f"person?q=c{number * 97 % members}" if number % 2 else ""
+                started = time.perf_counter()
+                _get(server, server.links.root + path)
+                seconds[name].append(time.perf_counter() - started)
+                time.sleep(0.05)
+    for name, durations in seconds.items():
+        yield Figure(
+            name=f"page_live_{name}",
+            figure=sorted(durations)[int(len(durations) * 0.95)] if durations else float("inf"),
+            against=ANSWER_SECONDS_MAX,
+            goal=1.0,
+        )
+
+
+def _get(server: PageServer, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        assert response.status == 200, response.status
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _serving(shop: Shop) -> Iterator[PageServer]:
+    with PageServer(shop.project, clock=SystemClock()) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.close()
+            thread.join()
+
+
+@contextmanager
+def _sending(shop: Shop) -> Iterator[subprocess.Popen[bytes]]:
+    """A `sync` in a process of its own, from the first acknowledgement on."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tailrace", "sync", "--json"],
+        cwd=shop.root,
+        env={**os.environ, **shop.environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    project = Project(shop.project)
+    try:
+        while process.poll() is None:
+            try:
+                if any(entry["sent"] for entry in project.status().data["sending"]):
+                    break
+            except LockHeld:
+                pass
+            time.sleep(0.05)
+        yield process
+    finally:
+        process.wait()

@@ -8,15 +8,14 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sending_run import WAIT_SECONDS_MAX, sending
 from shop import PEOPLE, Shop
 
 from tailrace.cli.app import answer
@@ -26,14 +25,13 @@ from tailrace.project import Project
 from tailrace.reporting import reads
 from tailrace.run import job, read_endpoint
 from tailrace.run.read_endpoint import serve_reads
-from tailrace.testing import Fault, SegmentSimulator
+from tailrace.testing import SegmentSimulator
 from tailrace.warehouse import connection
 from tailrace.warehouse.endpoint_file import EndpointAddress, endpoint_file, published
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.opening import open_warehouse
 
 MEMBERS = 40
-WAIT_SECONDS_MAX = 60
 
 
 @pytest.fixture
@@ -56,45 +54,6 @@ def shop(tmp_path: Path, segment: SegmentSimulator) -> Shop:
         "DESTINATION__SEGMENT__REQUESTS_IN_FLIGHT_MAX": "1",
     }
     return shop
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-@contextmanager
-def sending(shop: Shop, segment: SegmentSimulator) -> Iterator[subprocess.Popen[str]]:
-    """A `sync` in a process of its own, whose second batch gets no answer until the block ends."""
-    released = threading.Event()
-    held: list[bool] = []
-
-    def hold(_request: Any) -> bool:
-        if len(segment.inbox.delivered) >= 20:
-            held.append(True)
-            released.wait(WAIT_SECONDS_MAX)
-        return False
-
-    segment.faults.append(Fault(path="/v1/batch", when=hold, status=500))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tailrace", "sync", "--json"],
-        cwd=shop.root,
-        env={**os.environ, **shop.environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        wait_until(lambda: bool(held) or process.poll() is not None)
-        project = Project(shop.project)
-        wait_until(lambda: project.status().data["sending"][0]["sent"] > 0)
-        yield process
-    finally:
-        released.set()
-        segment.faults.clear()
-        process.communicate(timeout=WAIT_SECONDS_MAX)
 
 
 def printed(

@@ -181,7 +181,13 @@ class Audience:
     @property
     def person_columns(self) -> tuple[str, ...]:
         """The columns by which a person is looked up: the key and the ids."""
-        return _distinct(*self.key, self.user_id, self.anonymous_id, self.identity_column)
+        return _distinct(
+            *self.key,
+            self.user_id,
+            self.anonymous_id,
+            *self.external_ids.values(),
+            self.identity_column,
+        )
 
     def syncs(self) -> tuple[Audience, ...]:
         """The audience once for each destination, each with its own ledger key."""

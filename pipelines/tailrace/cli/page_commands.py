@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tailrace.cli.options import Options, common
-from tailrace.errors import TailraceError
+from tailrace.cli import json
+from tailrace.cli.options import Answer, Options, common
+from tailrace.errors import PortTaken, TailraceError
+from tailrace.results import Result
 
 if TYPE_CHECKING:
     from tailrace.project import Project
-    from tailrace.results import Result
 
 
 @click.command()
@@ -36,6 +39,38 @@ def report(options: Options, out: Path | None, plan_file: Path | None) -> Result
     return options.project().report(out, plan_file=plan_file)
 
 
+@click.command()
+@common
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    metavar="PORT",
+    help="Port of 127.0.0.1 (default: a free one).",
+)
+def ui(options: Options, port: int) -> Answer:
+    """Serve the page on this machine, with a run as it sends and a search for one person.
+
+    It prints an address with a random token, reads only, and ends with Ctrl+C.
+    """
+    from tailrace.reporting.page.server import PageServer
+
+    project = options.project()
+    try:
+        server = PageServer(project.config, clock=project.clock, port=port)
+    except OSError as error:
+        raise PortTaken(f"Port {port} of 127.0.0.1 cannot be used: {error.strerror}") from error
+    output = Result(command="ui", data={"url": server.url}).as_dict()
+    text = f"{server.url}\n"
+    click.echo(json.render(output) if options.as_json else text, nl=options.as_json)
+    sys.stdout.flush()
+    if not (options.as_json or options.quiet):
+        click.echo("The address is for you alone. Stop with Ctrl+C.", err=True)
+    with server, suppress(KeyboardInterrupt):
+        server.serve_forever()
+    return Answer(options, output, text="")
+
+
 def with_report(project: Project, result: Result, out: Path | None) -> Result:
     """A run's result after its report is written, if one is asked for.
 
@@ -52,4 +87,4 @@ def with_report(project: Project, result: Result, out: Path | None) -> Result:
 
 
 # In the order in which `tailrace --help` lists them.
-COMMANDS = (report,)
+COMMANDS = (report, ui)

@@ -27,11 +27,9 @@ from tailrace.plan.snapshot_schema import shape_of
 from tailrace.reporting.status import status
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_to_read
-from tailrace.warehouse.statements import TableName
+from tailrace.warehouse.statements import Column, TableName
 
 RUNS_MAX = 90
-# Calls are shown for so many members of each audience and operation.
-CALLS_OF_OP_MAX = 1
 SALESFORCE_SCHEMA = "salesforce"
 SCHEMA_TABLE = "_dlt_version"
 
@@ -196,14 +194,13 @@ def _utc(value: datetime | None) -> str | None:
 def _objects(ledger: Ledger) -> Iterator[dict[str, Any]]:
     """The latest extract of each object, with the rows of its table as they are now."""
     dataset = ledger.warehouse.project.settings.dataset
-    landed = ledger.warehouse.tables_in(dataset)
+    landed = ledger.warehouse.columns_in(dataset)
     for values in _run(ledger, "extracts"):
         row = _ExtractRow(*values)
         total, deleted = 0, 0
         if row.table in landed:
             table = TableName(dataset, row.table)
-            names = {column.name for column in ledger.warehouse.columns_of(table)}
-            if "is_deleted" in names:
+            if "is_deleted" in {column.name for column in landed[row.table]}:
                 ((total, deleted),) = ledger.warehouse.run(
                     "page/landed_counts", tables={"landed": table}
                 )
@@ -220,13 +217,14 @@ def _objects(ledger: Ledger) -> Iterator[dict[str, Any]]:
 def _columns(warehouse: Warehouse) -> dict[str, dict[str, list[Any]]]:
     """The landed columns by table: API name, Salesforce type, whether it is personal data."""
     dataset = warehouse.project.settings.dataset
-    landed = [name for name in sorted(warehouse.tables_in(dataset)) if not name.startswith("_")]
-    if SCHEMA_TABLE not in warehouse.tables_in(dataset):
+    columns = warehouse.columns_in(dataset)
+    landed = [table for table in sorted(columns) if not table.startswith("_")]
+    if SCHEMA_TABLE not in columns:
         # Tables that another tool loaded have no descriptions of their fields.
         return {
             table: {
                 column.name: [column.name, "", _is_personal(table, column.name, {})]
-                for column in warehouse.columns_of(TableName(dataset, table))
+                for column in columns[table]
             }
             for table in landed
         }
@@ -279,18 +277,22 @@ def _calls(
         for row in rows
         if row.entered + row.changed + row.exited and row.phase in ("done", "delivering")
     }
-    outboxes = ledger.warehouse.tables_in(ledger.dataset)
+    columns = ledger.warehouse.columns_in(ledger.dataset)
     return {
-        sync_key: list(_calls_of(ledger, row, mappings[sync_key]))
+        sync_key: list(
+            _calls_of(ledger, row, mappings[sync_key], columns[ledger.outbox(sync_key).name])
+        )
         for sync_key, row in last.items()
-        if sync_key in mappings and ledger.outbox(sync_key).name in outboxes
+        if sync_key in mappings and ledger.outbox(sync_key).name in columns
     }
 
 
-def _calls_of(ledger: Ledger, row: _AudienceRunRow, mapping: str) -> Iterator[dict[str, Any]]:
+def _calls_of(
+    ledger: Ledger, row: _AudienceRunRow, mapping: str, columns: Sequence[Column]
+) -> Iterator[dict[str, Any]]:
     audience = Audience.from_mapping(json.loads(mapping))
     outbox = ledger.outbox(row.sync_key)
-    shape = _shape(ledger, outbox, audience)
+    shape = _shape(columns, audience)
     if shape is None:
         return
     project = ledger.warehouse.project
@@ -305,7 +307,6 @@ def _calls_of(ledger: Ledger, row: _AudienceRunRow, mapping: str) -> Iterator[di
         columns=shape.lists,
         run=row.run_seq,
         sync_key=row.sync_key,
-        rows_max=CALLS_OF_OP_MAX,
     ):
         transition, send = read(values)
         outcome = "accepted" if send else "recorded without sending"
@@ -330,9 +331,8 @@ def _shown_id(message_id: str) -> str:
     return message_id if message_id.startswith("tr1-") else mask_sample(message_id) or ""
 
 
-def _shape(ledger: Ledger, outbox: TableName, audience: Audience) -> Shape | None:
+def _shape(columns: Sequence[Column], audience: Audience) -> Shape | None:
     """The columns of the outbox that hold an audience's mapped values; None if one is missing."""
-    columns = ledger.warehouse.columns_of(outbox)
     names = {column.name for column in columns}
     if not names.issuperset((*audience.key, *audience.mapped_columns)):
         return None

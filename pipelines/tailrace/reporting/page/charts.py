@@ -1,8 +1,8 @@
 """Charts as inline SVG: pure functions from numbers to markup.
 
 Every chart has `role="img"` and a `<title>` that says in words what it shows. Colours come from the
-page's style sheet by class. Bars are strokes of one path for each colour, which keeps a page of 40
-audiences and 90 runs below a megabyte.
+page's style sheet by class. Bars are strokes of one path for each colour, in units of runs, which
+keeps a page of 40 audiences and 90 runs below a megabyte.
 """
 
 from __future__ import annotations
@@ -51,50 +51,51 @@ def svg(width: float, height: float, title: str, parts: Iterable[str], kind: str
 def sparkline(
     values: Sequence[int], *, title: str, width: int = SPARK_WIDTH, height: int = SPARK_HEIGHT
 ) -> Markup:
-    """A line over the values in their order, with a dot at the last one."""
+    """A line over the values in their order, with a dot at the last one.
+
+    The unit from left to right is a run, and the image is scaled to its width.
+    """
     if not values:
-        return svg(width, height, title, [], "spark")
-    points = [
-        f"{coordinate(x)},{coordinate(y)}" for x, y in _points(values, width=width, height=height)
-    ]
-    start, end = points[0].partition(",")[0], points[-1].partition(",")[0]
-    last_x, _, last_y = points[-1].partition(",")
-    line = " ".join(points)
-    return svg(
-        width,
-        height,
-        title,
-        [
-            f'<polygon class="area" points="{start},{height} {line} {end},{height}"/>',
-            f'<polyline class="line" points="{line}"/>',
-            f'<circle class="last" cx="{last_x}" cy="{last_y}" r="2.5"/>',
-        ],
-        "spark",
-    )
-
-
-def _points(values: Sequence[int], *, width: int, height: int) -> Iterable[tuple[float, float]]:
+        return _scaled(width, height, title, [], "spark", units=1)
     low, high = min(values), max(values)
-    step = (width - 6) / max(len(values) - 1, 1)
-    for place, value in enumerate(values):
-        share = (value - low) / (high - low) if high > low else 0.5
-        yield 3 + place * step, 4 + (1 - share) * (height - 8)
+    span = (high - low) or 1
+    tops = [round(4 + (1 - (value - low) / span) * (height - 8)) for value in values]
+    if high == low:
+        tops = [height // 2] * len(values)
+    line = "M0 " + "L".join(f"{place} {top}" for place, top in enumerate(tops)).removeprefix("0 ")
+    last = len(values) - 1
+    parts = [
+        f'<path class="area" d="{line}V{height}H0"/>' if height > SPARK_HEIGHT else "",
+        f'<path class="line" d="{line}"/>',
+        # A line without a length is drawn as a dot, whatever the image is scaled to.
+        f'<path class="last" d="M{last} {tops[-1]}h0"/>',
+    ]
+    return _scaled(width, height, title, parts, "spark", units=max(last, 1))
+
+
+def _scaled(
+    width: int, height: int, title: str, parts: Iterable[str], kind: str, *, units: int
+) -> Markup:
+    """An image of so many units from left to right, scaled to a width."""
+    return Markup(
+        f'<svg class="{kind}" role="img" viewBox="0 0 {units} {height}" width="{width}" '
+        f'height="{height}" preserveAspectRatio="none"><title>{escape(title)}</title>'
+        f"{''.join(parts)}</svg>"
+    )
 
 
 def mirrored_bars(above: Sequence[int], below: Sequence[int], *, most: int, title: str) -> Markup:
     """One bar up and one bar down for each run, on a common scale; bars above `most` are cut."""
-    middle = SPARK_HEIGHT / 2
+    middle = SPARK_HEIGHT // 2
     scale = (middle - 1) / max(most, 1)
-    above, below = ([min(value, most) for value in values] for values in (above, below))
-    lefts, width = _bar_places(len(above), SPARK_WIDTH)
-    up = _strokes(lefts, [(middle, middle - _height(value * scale)) for value in above])
-    down = _strokes(lefts, [(middle, middle + _height(value * scale)) for value in below])
+    up = _strokes([(middle, middle - _height(min(value, most), scale)) for value in above])
+    down = _strokes([(middle, middle + _height(min(value, most), scale)) for value in below])
     parts = [
-        f'<path class="up" stroke-width="{width}" d="{up}"/>' if up else "",
-        f'<path class="down" stroke-width="{width}" d="{down}"/>' if down else "",
-        f'<path class="axis" d="M0 {coordinate(middle)}H{SPARK_WIDTH}"/>',
+        f'<path class="up" d="{up}"/>' if up else "",
+        f'<path class="down" d="{down}"/>' if down else "",
+        f'<path class="axis" d="M0 {middle}H{2 * len(above)}"/>',
     ]
-    return svg(SPARK_WIDTH, SPARK_HEIGHT, title, parts, "bars")
+    return _scaled(SPARK_WIDTH, SPARK_HEIGHT, title, parts, "bars", units=2 * len(above) or 1)
 
 
 def stacked_bars(series: Mapping[str, Sequence[int]], *, most: int, title: str) -> Markup:
@@ -103,41 +104,39 @@ def stacked_bars(series: Mapping[str, Sequence[int]], *, most: int, title: str) 
     Bars above `most` are cut.
     """
     bars = max(map(len, series.values()), default=0)
+    base = CHART_HEIGHT - 1
     scale = (CHART_HEIGHT - 2) / max(most, 1)
-    lefts, width = _bar_places(bars, CHART_WIDTH)
-    reached = [float(CHART_HEIGHT - 1)] * bars
+    below = [0] * bars
     parts = []
     for name, values in series.items():
         spans = []
         for place, value in enumerate(values):
-            top = max(reached[place] - value * scale, 1.0)
-            spans.append((reached[place], top))
-            reached[place] = top
-        path = _strokes(lefts, spans)
+            bottom, top = (
+                _top(base, total * scale) for total in (below[place], below[place] + value)
+            )
+            spans.append((bottom, top))
+            below[place] += value
+        path = _strokes(spans)
         if path:
-            parts.append(f'<path class="{escape(name)}" stroke-width="{width}" d="{path}"/>')
-    base = CHART_HEIGHT - 1
-    parts.append(f'<path class="axis" d="M0 {base}H{CHART_WIDTH}"/>')
-    return svg(CHART_WIDTH, CHART_HEIGHT, title, parts, "stack")
+            parts.append(f'<path class="{escape(name)}" d="{path}"/>')
+    parts.append(f'<path class="axis" d="M0 {base}H{2 * bars}"/>')
+    return _scaled(CHART_WIDTH, CHART_HEIGHT, title, parts, "stack", units=2 * bars or 1)
 
 
-def _bar_places(bars: int, width: int) -> tuple[list[float], str]:
-    """The middle of each bar, and the width of all of them."""
-    step = width / max(bars, 1)
-    return [(place + 0.5) * step for place in range(bars)], coordinate(
-        max(min(step * 0.7, 18), 0.8)
-    )
+def _top(base: int, height: float) -> int:
+    """The upper end of a bar; one of a single member stays visible beside one of a million."""
+    return max(base - (max(round(height), 1) if height else 0), 1)
 
 
-def _height(value: float) -> float:
-    # A bar of one member stays visible beside one of a million.
-    return max(value, 1.0) if value else 0.0
+def _height(value: int, scale: float) -> int:
+    return max(round(value * scale), 1) if value else 0
 
 
-def _strokes(lefts: Sequence[float], spans: Sequence[tuple[float, float]]) -> str:
+def _strokes(spans: Sequence[tuple[int, int]]) -> str:
+    """Bars as vertical strokes, two units apart."""
     return "".join(
-        f"M{coordinate(left)} {coordinate(start)}V{coordinate(end)}"
-        for left, (start, end) in zip(lefts, spans, strict=True)
+        f"M{2 * place + 1} {start}V{end}"
+        for place, (start, end) in enumerate(spans)
         if start != end
     )
 
@@ -146,8 +145,7 @@ def share_bar(count: int, most: int, *, kind: str) -> Markup:
     """A bar as long as the share of a count in the largest one; decoration beside the number."""
     width = coordinate(max(count / most * FUNNEL_WIDTH, 1.5) if most and count > 0 else 0)
     return Markup(
-        f'<svg class="share" aria-hidden="true" viewBox="0 0 {FUNNEL_WIDTH} 16" '
-        f'preserveAspectRatio="none" width="{FUNNEL_WIDTH}" height="16">'
+        f'<svg class="share" aria-hidden="true" width="{FUNNEL_WIDTH}" height="16">'
         f'<rect class="rest" width="{FUNNEL_WIDTH}" height="16" rx="3"/>'
         f'<rect class="{escape(kind)}" width="{width}" height="16" rx="3"/></svg>'
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -33,6 +34,7 @@ DAY_SECONDS = 86_400
 # What marks a status beside its word, so that colour is never alone.
 MARKS = {
     "ok": "✓",
+    "member": "✓",
     "unchanged": "✓",
     "held": "‖",
     "rejected": "!",
@@ -84,6 +86,7 @@ def environment() -> Environment:
         "reason_rows": reason_rows,
         "seconds": seconds,
         "share": share,
+        "shown": shown,
         "shown_id": shown_id,
         "size_chart": size_chart,
         "size_range": size_range,
@@ -128,6 +131,11 @@ def state(page: PageFacts) -> str:
     if not page.runs:
         return " None"
     return f"{page.runs[0].run_id} {page.runs[0].exit_code}"
+
+
+def shown(value: Any) -> str:
+    """A value of a member as JSON writes it; letters beyond ASCII stay readable."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def shown_id(message_id: str, values: bool) -> str:
@@ -265,7 +273,8 @@ def _usual_most(audience: AudienceFacts) -> int:
 
 def cut_note(audience: AudienceFacts) -> str:
     """What the chart of reasons does not show in full."""
-    cut = [run for run in audience.runs if _changes(run) > _usual_most(audience)]
+    most = _usual_most(audience)
+    cut = [run for run in audience.runs if _changes(run) > most]
     if not cut:
         return ""
     total = sum(map(_changes, cut))
