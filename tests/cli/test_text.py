@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tailrace.cli import logs, markdown, text
+from tailrace.errors import MissingCredential
 
 
 def audience(name: str = "vip_contacts", **more: Any) -> dict[str, Any]:
@@ -84,6 +85,15 @@ def test_a_held_audience_says_what_was_seen_and_the_limit() -> None:
     said = shown(result("plan", audience(status="held", held=4000, guards=[guard])))
     assert "vip_contacts is held by max_exited: 4,000 seen; the limit is 240.\n" in said
     assert "override it once with --allow vip_contacts:max_exited\n" in said
+    guard["hint"] = "Fix it first. To send all the same: --allow vip_contacts:max_exited"
+    said = shown(result("plan", audience(status="held", held=4000, guards=[guard])))
+    assert 1 == said.count("--allow")
+
+
+def test_a_run_that_did_not_start_prints_only_its_errors() -> None:
+    refused = result("run", segment={"calls": 0, "batches": 0, "seconds": 0})
+    refused |= {"audiences": [], "errors": [MissingCredential().as_dict()]}
+    assert "" == shown(refused)
 
 
 def test_a_change_without_data_is_shown_with_the_setting_that_decided() -> None:

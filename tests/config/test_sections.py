@@ -56,6 +56,28 @@ def test_a_misspelt_section_is_refused(config: str, meant: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("SOURCE__SALESFORCE__OBJECTS", "SOURCES__"),
+        ("SOURCES__SALESFORC__OBJECTS", "SOURCES__SALESFORCE__"),
+        ("TAILRAC__DATASET", "TAILRACE__"),
+        ("DESTINATON__SEGMENT__HOST", "DESTINATION__"),
+        ("SOURCES__HUBSPOT__X", None),
+        ("SOURCEGRAPH__X", None),
+        ("DATA_WRITER__X", None),
+    ],
+)
+def test_a_misspelt_variable_is_refused(variable: str, meant: str | None, tmp_path: Path) -> None:
+    """A misspelt destination is refused where the audiences are known."""
+    if meant is None:
+        project(tmp_path, "", **{variable: "x"}).salesforce()
+        return
+    with pytest.raises(UnknownConfigKey) as raised:
+        project(tmp_path, "", **{variable: "x"})
+    assert variable in raised.value.message and f'"{meant}"' in raised.value.message
+
+
+@pytest.mark.parametrize(
     "config",
     [
         "[destination.segment_eu]\nwrite_key = 'k'\n",
@@ -85,6 +107,8 @@ def test_a_misspelt_destination_in_the_environment_is_refused(tmp_path: Path) ->
         ("[destination.segment]\nhost = 'http://eu.example.com'\n", "localhost only"),
         ("[sources.salesforce]\napi = 'soap'\n", "one of auto, rest, bulk"),
         ("[destination.duckdb]\ncredentials = ':memory:'\n", "no file"),
+        ("[sources.salesforce]\napi_version = '64'\n", "api_version is 64"),
+        ("[sources.salesforce]\nquota_share_max = 7\n", "quota_share_max .* ≤ 1"),
     ],
 )
 def test_validate_checks_every_setting_without_credentials(

@@ -135,6 +135,22 @@ def test_a_file_with_errors_does_not_stop_the_others(
     assert "1 objects loaded" in checks
 
 
+def test_validate_names_the_model_at_fault_before_those_that_read_it(shop: Shop) -> None:
+    """A misspelt column is missing in every model above, and is found in the warehouse."""
+    (shop.root / "models" / "staging").mkdir()
+    staged = "SELECT id, emial, city, score, is_deleted FROM salesforce.contact\n"
+    (shop.root / "models" / "staging" / "staged.sql").write_text(staged)
+    above = PEOPLE.replace("email, city", "s.email, city")
+    shop.audience(above.replace("FROM salesforce.contact", "FROM staged AS s"))
+
+    for select in ([], ["people"]):
+        with pytest.raises(errors.SeveralModelErrors) as raised:
+            project_of(shop).validate(select=select)
+        first, second = raised.value.errors
+        assert ("models/staging/staged.sql", 1) == (first.file, first.line)
+        assert "emial" in first.message and "people.sql" in str(second.file)
+
+
 def test_a_selection_of_broken_files_only_is_the_users_error(shop: Shop) -> None:
     shop.audience(BROKEN, "broken")
     for call in (project_of(shop).ls, project_of(shop).tracking_plan):

@@ -383,6 +383,9 @@ def _some(names: Sequence[str], names_max: int = 4) -> str:
 
 
 def _run(result: Output) -> Iterable[str | Table]:
+    if result.get("errors") and not (result["audiences"] or result.get("objects")):
+        # Nothing was extracted or planned: the errors say it all.
+        return
     if result.get("objects"):
         yield from _loaded(result)
         yield ""
@@ -474,10 +477,12 @@ def _notes(audience: Output) -> Iterable[str]:
             message = guard.get("message") or f"{seen} seen"
             bound = f"; the limit is {limit}" if guard["name"] in COUNTING_GUARDS else ""
             yield f"{name} is held by {guard['name']}: {message}{bound}."
-            if guard.get("hint"):
-                yield f"  {guard['hint']}"
-            pair = f"{audience['audience']}:{guard['name']}"
-            yield f"  If this is expected, override it once with --allow {pair}"
+            allow = f"--allow {audience['audience']}:{guard['name']}"
+            hint = guard.get("hint") or ""
+            if hint:
+                yield f"  {hint}"
+            if allow not in hint:
+                yield f"  If this is expected, override it once with {allow}"
         elif guard.get("allowed"):
             sign = "<" if guard["name"] == "min_rows" else ">"
             yield f"{name}: {guard['name']} ({seen} {sign} {limit}) overridden by --allow"

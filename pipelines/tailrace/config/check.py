@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 
 from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig
@@ -38,12 +39,25 @@ def check_settings(project: ProjectConfig) -> None:
     Raises:
         ConfigurationError: A setting is wrong; it names the file and the key.
     """
-    project.salesforce()
+    check_api_version(project.salesforce().api_version)
     project.alerts()
     check_warehouse(project.settings.warehouse)
     if project.settings.warehouse == "duckdb":
         # Raises if the setting names no file.
         _ = project.duckdb_file
+
+
+def check_api_version(version: str) -> None:
+    """Check that a version of Salesforce's API is written as `64.0`.
+
+    Raises:
+        InvalidConfigValue: It is not.
+    """
+    if not re.fullmatch(r"\d\d\.0", version, re.ASCII):
+        raise InvalidConfigValue(
+            f"sources.salesforce.api_version is {version}",
+            hint='Write it as Salesforce does: api_version = "64.0"',
+        )
 
 
 def check_warehouse(name: str) -> None:

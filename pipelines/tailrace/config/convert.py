@@ -24,12 +24,19 @@ def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
         converted = _converted(value, hint)
         if converted == 0 and not isinstance(converted, bool) and key not in MAY_BE_ZERO:
             raise ValueError
+        if _is_share(key) and converted is not None and converted > 1:
+            raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise InvalidConfigValue(
-            f"{section}.{key} (in {where}) is not {_described(hint, zero=key in MAY_BE_ZERO)}",
+            f"{section}.{key} (in {where}) is not {_described(hint, zero=key in MAY_BE_ZERO)}"
+            f"{' and ≤ 1' if _is_share(key) else ''}",
             hint=f"Correct {key} under [{section}].",
         ) from None
     return converted
+
+
+def _is_share(key: str) -> bool:
+    return "_share_" in key
 
 
 def _converted(value: Any, hint: Any) -> Any:

@@ -374,7 +374,7 @@ def load_project(
     folder = root / ".dlt"
     env = os.environ if environ is None else environ
     layers = tuple(_read_layers(folder, target))
-    refuse_unknown_sections(layers)
+    refuse_unknown_sections(layers, env)
     of_objects = (f"sources.salesforce.object.{name}" for name in _objects_configured(layers, env))
     refuse_unknown_keys(layers, env, {**SECTIONS, **dict.fromkeys(of_objects, ObjectSettings)})
     project = ProjectConfig(

@@ -7,7 +7,7 @@ like unknown keys. Sections of dlt are left alone.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -73,13 +73,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f' Did you mean "{close[0]}"?' if close else ""
 
 
-def refuse_unknown_sections(layers: Layers) -> None:
-    """Refuse sections at the top of a file and below `[sources]` that nothing reads.
+def refuse_unknown_sections(layers: Layers, environ: Mapping[str, str]) -> None:
+    """Refuse sections at the top of a file and below `[sources]` that nothing reads, and
+    environment variables whose first part is nearly the name of a section.
 
     Raises:
         UnknownConfigKey: It names the file, the section, and the one that may be meant.
     """
     known = {*OUR_SECTIONS, *SECTIONS_OF_DLT}
+    _refuse_misspelt_variables(environ, known)
     for file, layer in layers:
         for name, value in layer.items():
             if name not in known:
@@ -105,6 +107,19 @@ def refuse_unknown_sections(layers: Layers) -> None:
                         f'[destination.{name}] has no key "{key}". Did you mean "credentials"?',
                         file=file,
                     )
+
+
+def _refuse_misspelt_variables(environ: Mapping[str, str], known: Collection[str]) -> None:
+    for variable in environ:
+        section, separator, rest = variable.lower().partition("__")
+        meant = next((name for name in OUR_SECTIONS if _is_typo(section, name)), None)
+        if section == "sources" and _is_typo(rest.partition("__")[0], "salesforce"):
+            section, meant = variable.lower(), "sources__salesforce"
+        if separator and rest and meant and section not in known:
+            raise UnknownConfigKey(
+                f'Nothing reads the environment\'s {variable}. Did you mean "{meant.upper()}__"?',
+                hint="Correct the name of the variable, or unset it.",
+            )
 
 
 def refuse_unused_destinations(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tailrace.audience.yaml import raise_all
 from tailrace.clock import Clock
 from tailrace.config.check import check_settings
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.registry import check_destinations, project_models
-from tailrace.models.loader import Model, Models
+from tailrace.errors import ModelError, SeveralModelErrors, TailraceError
+from tailrace.models.loader import BrokenModel, Model, Models
 from tailrace.run import notices
 from tailrace.run.binding import bind_to_landed_tables
 
@@ -34,7 +34,9 @@ def validate(
     # Errors of files that are not selected are left for a `validate` of all.
     selected = models.select(select, exclude)
     broken = models.select_broken(select, exclude)
-    raise_all(list({id(e): e for model in broken for e in model.errors}.values()))
+    if broken:
+        errors = _errors_of(project, models, selected, broken, clock=clock)
+        raise errors[0] if len(errors) == 1 else SeveralModelErrors(errors)
     _check_settings(project, models)
     unbound = bind_to_landed_tables(project, models, selected, clock=clock)
     return {
@@ -42,6 +44,32 @@ def validate(
         "audience_count": sum(model.audience is not None for model in selected),
         "warnings": unbound + [warning for model in selected for warning in _warnings(model)],
     }
+
+
+def _errors_of(
+    project: ProjectConfig,
+    models: Models,
+    selected: Sequence[Model],
+    broken: Sequence[BrokenModel],
+    *,
+    clock: Clock,
+) -> list[ModelError]:
+    """The errors of broken models, after those of models below them that do not bind.
+
+    A column that is misspelt in one model is missing in all models that read it.
+    """
+    errors: list[ModelError] = []
+    below = (name for one in broken if one.model for name in one.model.depends_on)
+    usable = [models.by_name[name] for name in below if name in models.by_name]
+    try:
+        bind_to_landed_tables(project, models, [*usable, *selected], clock=clock)
+    except ModelError as error:
+        errors += [entry for entry in error.flattened() if isinstance(entry, ModelError)]
+    except TailraceError:
+        # The errors of the files can be shown without a warehouse.
+        pass
+    own = {id(error): error for one in broken for error in one.errors}
+    return [*errors, *sorted(own.values(), key=lambda error: (str(error.file), error.line or 0))]
 
 
 def _check_settings(project: ProjectConfig, models: Models) -> None:

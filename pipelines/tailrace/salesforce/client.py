@@ -23,6 +23,7 @@ import urllib3
 from simple_salesforce.api import Salesforce
 
 from tailrace.clock import Clock
+from tailrace.config.check import check_api_version
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
 from tailrace.errors import (
     AnswerBeyondLimit,
@@ -114,11 +115,7 @@ class Api:
         clock: Clock,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        if not re.fullmatch(r"\d\d\.0", settings.api_version, re.ASCII):
-            raise InvalidConfigValue(
-                f"sources.salesforce.api_version is {settings.api_version}",
-                hint='Write it as Salesforce does: api_version = "64.0"',
-            )
+        check_api_version(settings.api_version)
         self.credentials = credentials
         self.settings = settings
         self.clock = clock
