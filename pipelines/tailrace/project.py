@@ -6,7 +6,7 @@ the offline methods do not import dlt or DuckDB.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,9 +35,17 @@ class Project:
     3
     """
 
-    def __init__(self, config: ProjectConfig, *, clock: Clock | None = None) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: ProjectConfig,
+        *,
+        state: Path | str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.clock = clock or SystemClock()
+        self._manifest = None if state is None else Path(state).absolute()
+        selectors = {"state": self._by_state, "result": self._by_result}
+        self.config = replace(config, selectors=selectors)
 
     @classmethod
     def load(
@@ -46,6 +54,7 @@ class Project:
         *,
         target: str | None = None,
         environ: Mapping[str, str] | None = None,
+        state: Path | str | None = None,
         clock: Clock | None = None,
     ) -> Project:
         """Read the project in a folder.
@@ -55,12 +64,13 @@ class Project:
                 above it that has a `.dlt/config.toml`.
             target: Use the settings of `.dlt/<target>.*.toml`.
             environ: The environment variables to read settings from (default: the process's).
+            state: A manifest that `ls` has saved, for the selection `state:modified`.
             clock: The time source (default: the system's clock).
 
         Raises:
             tailrace.errors.ConfigurationError: The folder is not a project, or a setting is wrong.
         """
-        return cls(load_project(path, target=target, environ=environ), clock=clock)
+        return cls(load_project(path, target=target, environ=environ), state=state, clock=clock)
 
     def extract(
         self,
@@ -111,8 +121,10 @@ class Project:
         """Compute what `sync` would send. Sends nothing and writes nothing to the ledger.
 
         Args:
-            select: Models by name, glob, `tag:NAME` or `object:NAME`; all of them without it.
-            exclude: Models to leave out.
+            select: Patterns as of `--select`: names, globs, `tag:NAME`, `object:NAME`,
+                `path:FOLDER`, `owner:NAME`, `state:modified`, `result:failed`, with `+` for the
+                models below or above; all models without it.
+            exclude: Patterns of models to leave out.
             options: Guards to override, and what to do about changed SQL and mappings.
             out: Write the plan to this file, for `sync(plan_file=...)`.
             wait: Wait, for up to a day, for a run that has the DuckDB file open.
@@ -507,16 +519,30 @@ class Project:
             command="test", exit_code=done.exit_code, data=done.as_dict(), errors=done.errors
         )
 
-    def ls(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
+    def ls(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        manifest: Path | str | None = None,
+    ) -> Result:
         """The models in the order in which they are built, and the errors of the others.
+
+        Args:
+            select: As of `plan`.
+            exclude: As of `plan`.
+            manifest: Write the fingerprints of all models to this file, for `state:modified`.
 
         Raises:
             tailrace.errors.UserError: No model can be listed.
         """
+        from tailrace.models.manifest import write_manifest
         from tailrace.reporting.selection import select_usable
 
         with self._former_audiences():
             selected = select_usable(self.config, select, exclude)
+        if manifest is not None:
+            write_manifest(selected.models, Path(manifest).absolute())
         return Result(
             command="ls",
             exit_code=int(bool(selected.errors)),
@@ -547,6 +573,19 @@ class Project:
         data = draft(self.config, selected, file=file, clock=self.clock)
         code = int(bool(selected.errors))
         return Result(command="tracking-plan", exit_code=code, data=data, errors=selected.errors)
+
+    def _by_state(self, models: Models, value: str) -> Collection[str]:
+        from tailrace.models.manifest import select_by_state
+
+        return select_by_state(models, value, self._manifest)
+
+    def _by_result(self, models: Models, value: str) -> Collection[str]:
+        from tailrace.reporting.selection import select_by_result
+
+        audiences: Sequence[Mapping[str, Any]] = ()
+        with suppress(NothingLanded):
+            audiences = self._read("status")["audiences"]
+        return select_by_result(audiences, value)
 
     def _models(self) -> Models:
         from tailrace.destinations.registry import project_models

@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -34,7 +34,7 @@ TIMES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options that every command has."""
+    """The options that every command has; `state` is that of commands with a selection."""
 
     project_dir: Path | None
     target: str | None
@@ -42,6 +42,7 @@ class Options:
     plain: bool
     quiet: bool = False
     debug: bool = False
+    state: Path | None = None
 
     def project(self) -> Project:
         """The project that the command is about.
@@ -51,7 +52,7 @@ class Options:
         """
         from tailrace.project import Project
 
-        return Project.load(self.project_dir, target=self.target)
+        return Project.load(self.project_dir, target=self.target, state=self.state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,8 +164,11 @@ def common(body: Callable[..., Result | Answer]) -> Callable[..., Answer]:
 
 
 def selection(body: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--select` and `--exclude`."""
-    return _selection("Select by name, glob, tag:NAME or object:NAME. Repeatable.")(body)
+    """Give a command `--select`, `--exclude` and `--state`."""
+    return _selection(
+        "Select by name, glob, tag:, object:, path:, owner:, state:modified or result:failed; "
+        "+NAME adds what it reads, NAME+ what reads it. Repeatable."
+    )(body)
 
 
 def object_selection(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -191,11 +195,23 @@ def _selection(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             help="Exclude what matches. Repeatable.",
             shell_complete=_complete_names,
         )
+        @click.option(
+            "--state",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="For state:modified: a manifest written by ls --manifest FILE.",
+        )
         @wraps(body)
         def command(
-            *args: Any, select: tuple[str, ...], exclude: tuple[str, ...], **values: Any
+            options: Options,
+            *args: Any,
+            select: tuple[str, ...],
+            exclude: tuple[str, ...],
+            state: Path | None,
+            **values: Any,
         ) -> Any:
-            return body(*args, Selection(select=select, exclude=exclude), **values)
+            chosen = Selection(select=select, exclude=exclude)
+            return body(replace(options, state=state), *args, chosen, **values)
 
         return command
 

@@ -89,9 +89,15 @@ def test(options: Options, chosen: Selection) -> Result:
 @click.command()
 @common
 @selection
-def ls(options: Options, chosen: Selection) -> Result:
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the fingerprints of all models to FILE, for --select state:modified.",
+)
+def ls(options: Options, chosen: Selection, manifest: Path | None) -> Result:
     """List models with their columns and dependencies."""
-    return options.project().ls(select=chosen.select, exclude=chosen.exclude)
+    return options.project().ls(select=chosen.select, exclude=chosen.exclude, manifest=manifest)
 
 
 @click.command("tracking-plan")

@@ -129,6 +129,8 @@ def _tracking_plan(result: Output) -> Iterable[str | Table]:
 
 
 def _ls(result: Output) -> Iterable[str | Table]:
+    if not result["models"]:
+        yield "No model is selected."
     rows = []
     for model in result["models"]:
         reads = [*model["depends_on"], *(f"salesforce.{name}" for name in model["reads"])]

@@ -14,7 +14,7 @@ import os
 import re
 import tomllib
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -73,6 +73,10 @@ class ProjectConfig:
     # Both may hold secrets, and a project is printed where something goes wrong.
     layers: tuple[tuple[str, Mapping[str, Any]], ...] = field(repr=False)
     environ: Mapping[str, str] = field(repr=False)
+    # The methods of `--select` that need a manifest or the ledger; see `models.loader.Models`.
+    selectors: Mapping[str, Callable[[Any, str], Collection[str]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def models_folder(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import DEFAULT_TYPE, Block, Transformation
@@ -88,7 +89,7 @@ def project_models(project: ProjectConfig) -> Models:
     """The models of a project; errors of files are in `broken`, see `load_models`."""
     objects = project.salesforce().objects
     models = load_models(project.models_folder, objects=objects, types=ProjectTypes(project))
-    return without_loops(models, _written_fields)
+    return replace(without_loops(models, _written_fields), selectors=project.selectors)
 
 
 def _written_fields(audience: Audience) -> Mapping[str, Mapping[str, str]]:

@@ -6,10 +6,9 @@ an unqualified name is another model. Nothing here runs SQL or talks to a networ
 
 from __future__ import annotations
 
-import fnmatch
-import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from tailrace.errors import (
     HeaderInvalid,
     ModelCycle,
     ModelError,
-    NothingSelected,
     UnknownColumn,
     UnknownModel,
 )
@@ -36,6 +34,7 @@ from tailrace.models.file import (
     sql_files,
 )
 from tailrace.models.parse import TableRead, tables
+from tailrace.models.selection import ModelSet, landed_name
 
 __all__ = [
     "BrokenModel",
@@ -46,8 +45,6 @@ __all__ = [
     "load_models",
     "read_models",
 ]
-
-_CASE_BREAKS = (re.compile(r"([^_])([A-Z][a-z]+)"), re.compile(r"([a-z0-9])([A-Z])"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +70,10 @@ class Models:
     by_name: Mapping[str, Model]
     broken: Mapping[str, BrokenModel] = field(default_factory=dict)
     failed: tuple[BrokenModel, ...] = ()
+    # The methods of `--select` that need more than the models: `state` and `result`.
+    selectors: Mapping[str, Callable[[Models, str], Collection[str]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     def audiences(self) -> tuple[Model, ...]:
         """The models that are sent, by name."""
@@ -104,7 +105,7 @@ class Models:
     ) -> tuple[Model, ...]:
         """The models that any of the patterns names, without those that `exclude` names.
 
-        A pattern is a name, a glob (`vip_*`), `tag:x`, or `object:Contact`.
+        The patterns are described in `models.selection`.
 
         Raises:
             NothingSelected: A name matches nothing, or nothing is left.
@@ -120,71 +121,19 @@ class Models:
         return tuple(broken for name, broken in self.broken.items() if name in chosen)
 
     def _selected(self, patterns: Sequence[str], exclude: Sequence[str]) -> set[str]:
-        chosen = self._matching(patterns) if patterns else {*self.by_name, *self.broken}
-        chosen -= self._matching(exclude)
-        if not chosen and (patterns or exclude):
-            raise NothingSelected("The selection leaves no model")
-        return chosen
+        broken = {name: broken.model for name, broken in self.broken.items()}
+        return ModelSet(
+            models={**broken, **self.by_name},
+            objects=self._objects_known,
+            selectors={method: partial(of, self) for method, of in self.selectors.items()},
+        ).select(patterns, exclude)
 
-    def _matching(self, patterns: Sequence[str]) -> set[str]:
-        readable = {
-            **{name: broken.model for name, broken in self.broken.items() if broken.model},
-            **self.by_name,
-        }
-        matching: set[str] = set()
-        for pattern in patterns:
-            names = {*self.by_name, *self.broken}
-            matches = {name for name in names if self._matches(name, pattern, readable.get(name))}
-            if not matches:
-                known = [
-                    *sorted(names),
-                    *(f"tag:{tag}" for model in readable.values() for tag in model.tags),
-                    *(f"object:{table}" for model in readable.values() for table in model.reads),
-                ]
-                raise self._nothing(pattern, readable, known)
-            matching |= matches
-        return matching
-
-    def _nothing(
-        self, pattern: str, readable: Mapping[str, Model], known: Sequence[str]
-    ) -> NothingSelected:
-        """The error for a pattern that matches nothing, perhaps the name of a file."""
-        message = f'"{pattern}" matches no model'
-        for model in readable.values():
-            if model.path.stem == pattern.lower() and model.audience is not None:
-                return NothingSelected(
-                    f"{message}: this file declares the audience {model.name}",
-                    hint=f"Select it with: --select {model.name}",
-                    file=model.file,
-                    line=model.audience.line("audience"),
-                    unknown=pattern,
-                    known=[model.name],
-                )
-        message = suggest(message, pattern, known)
-        return NothingSelected(message, unknown=pattern, known=known)
-
-    def _matches(self, name: str, pattern: str, model: Model | None) -> bool:
-        method, colon, value = pattern.partition(":")
-        if colon and method == "tag":
-            tags = model.tags if model else ()
-            return any(fnmatch.fnmatchcase(tag, value) for tag in tags)
-        if colon and method == "object":
-            reads = model.reads if model else ()
-            tables = self.objects_read(name) if name in self.by_name else reads
-            return any(fnmatch.fnmatchcase(table, landed_name(value)) for table in tables)
-        return fnmatch.fnmatchcase(name, pattern.lower())
-
-
-def landed_name(object_name: str) -> str:
-    """The table that an object lands in, as dlt names it.
-
-    >>> landed_name("CampaignMember"), landed_name("campaign_member"), landed_name("My_Thing__c")
-    ('campaign_member', 'campaign_member', 'my_thing__c')
-    """
-    name = object_name
-    for pattern in _CASE_BREAKS:
-        name = pattern.sub(r"\1_\2", name)
-    return name.lower()
+    def _objects_known(self, name: str) -> Collection[str]:
+        """The landed tables that a model reads; of one with errors, those in its own SQL."""
+        if name in self.by_name:
+            return self.objects_read(name)
+        model = self.broken[name].model
+        return model.reads if model else ()
 
 
 def read_models(

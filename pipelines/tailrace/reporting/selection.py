@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -62,6 +62,34 @@ def former_audiences_named(names: Callable[[], Collection[str]]) -> Iterator[Non
         if error.unknown is None:
             raise
         raise with_ledger_names(error, names()) from None
+
+
+# The values of `result:`, and what each says of an audience's latest run.
+RESULTS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "failed": lambda audience: audience["status"] == "failed",
+    "held": lambda audience: audience["status"] == "held",
+    "rejected": lambda audience: int(audience["rejected"]) > 0,
+    "ok": lambda audience: audience["status"] in ("ok", "unchanged"),
+}
+
+
+def select_by_result(audiences: Iterable[Mapping[str, Any]], value: str) -> frozenset[str]:
+    """The audiences whose latest run ended in a way, at any of their destinations.
+
+    Args:
+        audiences: The entries of a status.
+        value: One of `RESULTS`.
+
+    Raises:
+        NothingSelected: There is no such result.
+    """
+    if value not in RESULTS:
+        known = [f"result:{name}" for name in RESULTS]
+        raise NothingSelected(
+            f'"result:{value}" is not a result.{did_you_mean(f"result:{value}", known)}',
+            hint=f"There are: {', '.join(known)}",
+        )
+    return frozenset(str(entry["audience"]) for entry in audiences if RESULTS[value](entry))
 
 
 def with_ledger_names(error: NothingSelected, names: Collection[str]) -> NothingSelected:
