@@ -33,7 +33,7 @@ from fork_server import ForkServer
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^( *)```([^\n]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 EXIT = re.compile(r"\s+# exits with (\d+)$")
-SIMULATOR = re.compile(r"python -m tailrace\.testing (salesforce|segment) --port (\d+)")
+SIMULATOR = re.compile(r"python -m tailrace\.testing (salesforce|segment|webhook) --port (\d+)")
 EXECUTED = {"sh", "sql", "toml", "yaml", "json", "python", "text"}
 
 

@@ -16,6 +16,7 @@ from repository.documents import ROOT, Runner, blocks, documents, name_of, with_
 from tailrace.clock import SystemClock
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
 from tailrace.testing.org.org import Org
+from tailrace.testing.webhook import WebhookReceiver
 
 # Blocks that are not executed: installation, schedulers, a second Segment source, a drawing.
 # The commands and options in them are checked by test_docs.
@@ -41,7 +42,10 @@ class Sandbox:
 def sandbox(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -> Iterator[Sandbox]:
     folder = tmp_path_factory.mktemp("documents")
     org = Org(start=SystemClock().now())
-    with SalesforceSimulator(org=org) as salesforce, SegmentSimulator() as segment:
+    with ExitStack() as started:
+        salesforce = started.enter_context(SalesforceSimulator(org=org))
+        segment = started.enter_context(SegmentSimulator())
+        webhook = started.enter_context(WebhookReceiver())
         environ = {
             "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
             "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID": salesforce.client_id,
@@ -52,7 +56,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -
             "RUNTIME__DLTHUB_TELEMETRY": "false",
             "COLUMNS": "100",
         }
-        urls = {"salesforce": salesforce.url, "segment": segment.url}
+        urls = {"salesforce": salesforce.url, "segment": segment.url, "webhook": webhook.url}
         runner = Runner(folder=folder, urls=urls, environ=environ, server=fork_server)
         for command in ("init shop", "run --project-dir shop"):
             code, output = runner.tailrace(command)
