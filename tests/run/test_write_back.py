@@ -11,7 +11,7 @@ from salesforce_org import SIZES
 from write_back import CONFIG, HEADER, WriteBackShop
 
 from tailrace.destinations.registry import project_models
-from tailrace.errors import ModelError
+from tailrace.errors import ModelError, UnknownConfigKey
 from tailrace.run import job
 from tailrace.testing import BulkSettings, Fault, JobFault, SalesforceSimulator
 from tailrace.testing.org.editions import enable_write_back
@@ -438,3 +438,50 @@ def test_no_right_to_the_bulk_api(shop: WriteBackShop) -> None:
     assert shop.sync().exit_code == 4
     assert not shop.simulator.ingest.jobs
     assert ("PATCH", UPSERT[1]) in shop.requests()
+
+
+def test_the_budget_of_calls(shop: WriteBackShop) -> None:
+    """The plan says what it needs; the ceiling stops cleanly, and the next run goes on."""
+    shop.many(450)
+    plan = shop.plan().as_dict()
+    assert plan["destinations"]["salesforce"]["api_calls"] == 3
+    shop.environ |= {
+        "DESTINATION__SALESFORCE__API_CALLS_MAX": "2",
+        "DESTINATION__SALESFORCE__REQUESTS_IN_FLIGHT_MAX": "1",
+    }
+    result = shop.sync()
+    assert (result.exit_code, [type(e).__name__ for e in result.errors]) == (1, ["QuotaSpent"])
+    assert "api_calls_max" in result.errors[0].message
+    written = len(shop.simulator.writer.writes)
+    assert 0 < written < 300
+    del shop.environ["DESTINATION__SALESFORCE__API_CALLS_MAX"]
+    assert shop.sync().exit_code == 4, "contacts that do not exist lack a LastName"
+    contacts = shop.simulator.org.rows("Contact").records()
+    assert len(shop.simulator.writer.writes) == sum(not row.get("IsDeleted") for row in contacts)
+
+
+def test_what_differs_at_a_destination(shop: WriteBackShop) -> None:
+    """Fields are dropped and renamed on the way to one destination."""
+    more = (
+        "destinations: {salesforce: {drop: [Health__c], rename: {Plan_Tier__c: Next_Offer__c}}}\n"
+    )
+    shop.header(more=more)
+    shop.people([person(140)])
+    assert shop.sync().exit_code == 0
+    (write,) = shop.simulator.writer.writes
+    assert write.values == {"Next_Offer__c": "gold"}
+
+
+def test_credentials_of_its_own(shop: WriteBackShop) -> None:
+    """The section may log in as another user than the extract."""
+    for name in [name for name in shop.environ if name.startswith("SOURCES__")]:
+        shop.environ[name.replace("SOURCES__", "DESTINATION__")] = shop.environ.pop(name)
+    shop.people([person(141)])
+    assert shop.sync().exit_code == 0
+    assert len(shop.simulator.writer.writes) == 1
+
+
+def test_a_key_that_no_setting_has(shop: WriteBackShop) -> None:
+    shop.environ["DESTINATION__SALESFORCE__BULK_ROWS"] = "1"
+    with pytest.raises(UnknownConfigKey, match="BULK_ROWS"):
+        shop.plan()

@@ -57,3 +57,17 @@ def live(root: str, host: str, key: str, batch: str, death: int | None) -> int:
         "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
     }
     return job.sync(load_project(Path(root), environ=environ), clock=SystemClock()).exit_code
+
+
+LIVE_WRITE_BACK = "simulation.victim:live_write_back"
+
+
+def live_write_back(root: str, url: str, token: str) -> int:
+    """One run that writes to a simulated org; its exit code."""
+    (Path(root) / "victim.pid").write_text(str(os.getpid()))
+    environ = {
+        "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": url,
+        "SOURCES__SALESFORCE__CREDENTIALS__ACCESS_TOKEN": token,
+        "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
+    }
+    return job.sync(load_project(Path(root), environ=environ), clock=SystemClock()).exit_code

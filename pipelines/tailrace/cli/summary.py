@@ -24,8 +24,7 @@ def summary(result: Output) -> str:
         users = counted(new, "user")
         to = f", for up to {users} new to this source (may count towards MTU)" if new else ""
         sent = " and ".join(
-            f"{name} {messages}, about {total.get('seconds', 0):,.1f} s"
-            for name, (messages, total) in work.items()
+            f"{name} {messages}, {_cost(total)}" for name, (messages, total) in work.items()
         )
         return f"Would send {sent}{to}.{cost} Nothing was sent."
     if any(entry["status"] == "failed" for entry in audiences):
@@ -39,6 +38,13 @@ def summary(result: Output) -> str:
         verb = "are" if " and " in names else "is"
         return rows.strip() or f"Nothing to send: {names} {verb} up to date."
     return " ".join(f"{name} acknowledged {done}." for name, (done, _) in work.items()) + rows
+
+
+def _cost(total: Output) -> str:
+    """The time that rates allow, or the calls that a daily budget has to cover."""
+    if "api_calls" in total:
+        return f"about {counted(total['api_calls'], 'API call')}"
+    return f"about {total.get('seconds', 0):,.1f} s"
 
 
 def _labels(result: Output) -> Iterable[str]:

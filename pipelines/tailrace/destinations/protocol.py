@@ -43,12 +43,18 @@ class Connection(Protocol):
         address_key: The setting that holds the address, for hints.
         clock_offset_seconds: How far this machine's clock is ahead of the receiver's; None until
             an answer has shown it.
+        api_calls: Calls so far out of the receiver's daily budget; None without a budget.
     """
 
     name: str
     section: str
     address_key: str
     clock_offset_seconds: float | None
+
+    @property
+    def api_calls(self) -> int | None:
+        """See the attributes."""
+        ...
 
     def check(self) -> None:
         """Check the credentials before the first message is sent.
@@ -292,6 +298,18 @@ class DestinationType(Protocol):
 
         Returns:
             For each object, the fields with their paths in the header.
+        """
+        ...
+
+    def api_calls(
+        self, audience: Audience, messages: Mapping[str, int], settings: DestinationSettings | None
+    ) -> int | None:
+        """The calls that messages take out of the receiver's daily budget; None without one.
+
+        Args:
+            audience: The audience at this destination.
+            messages: The messages by kind.
+            settings: The section, if it is configured.
         """
         ...
 

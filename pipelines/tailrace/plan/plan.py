@@ -60,6 +60,7 @@ class AudiencePlan:
     rejected_before: int = 0
     suppressed: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
+    api_calls: int | None = None
     samples: tuple[Mapping[str, str], ...] = ()
     rows: tuple[PreviewRow, ...] = ()
     digest: str = ""
@@ -280,9 +281,15 @@ class Plan:
         """Messages, batches and seconds to send them, of the audiences that are not held."""
         totals: dict[str, dict[str, Any]] = {}
         for plan in self.audiences:
-            start = {"type": plan.audience.destination_type, "calls": 0, "batches": 0}
+            start: dict[str, Any] = {
+                "type": plan.audience.destination_type,
+                "calls": 0,
+                "batches": 0,
+            }
             total = totals.setdefault(plan.destination, start)
             if plan.status == "ok":
+                if plan.api_calls is not None:
+                    total["api_calls"] = total.get("api_calls", 0) + plan.api_calls
                 total["calls"] += sum(plan.calls.values())
                 total["batches"] += self._batches(plan)
         for name, total in totals.items():

@@ -492,6 +492,7 @@ class Planner:
         )
         allowed = self.options.allowed(request.audience.name)
         mapper = self._mapper(request.audience)
+        messages = stats.calls(result, mapper)
         retires = request.intent == "retire"
         return AudiencePlan(
             audience=request.audience,
@@ -507,9 +508,14 @@ class Planner:
             changed=counts["changed"],
             exited=counts["exited"],
             by_reason=stats.by_reason(result),
-            calls=stats.calls(result, mapper),
+            calls=messages,
+            api_calls=destination_type(request.audience.destination_type).api_calls(
+                request.audience,
+                messages,
+                (self.destinations or {}).get(request.audience.destination_name),
+            ),
             new_users=sum(group.members for group in result.groups if group.is_new)
-            if request.audience.identity_column
+            if request.audience.identity_column and request.audience.block is None
             else 0,
             batch_messages_max=mapper.batch_messages_max,
             bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper),

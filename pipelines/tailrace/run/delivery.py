@@ -91,6 +91,8 @@ class DeliveryResult:
     resumed: bool
     batches: int = 0
     requests: int = 0
+    # Calls out of the receiver's daily budget; None without one.
+    api_calls: int | None = None
     # Set if a member was rejected: the size then differs from the planned one.
     size_after: int | None = None
     moves: Mapping[str, int] = field(default_factory=dict)
@@ -250,6 +252,7 @@ class AudienceDelivery:
             described=described or {},
         )
         self._in_background = in_background
+        self._calls_before = sender.connection.api_calls
         self.mapper = kind.mapper(delivery.audience, options)
         self._members = OutboxMessages(
             ledger,
@@ -329,6 +332,7 @@ class AudienceDelivery:
             self._save_verdicts()
             raise
         self._forget_verdicts(written)
+        used = self.sender.connection.api_calls
         return DeliveryResult(
             sync_key=self.sync_key,
             audience=delivery.audience.name,
@@ -341,6 +345,7 @@ class AudienceDelivery:
             resumed=delivery.resumed,
             batches=self.batches,
             requests=self.requests,
+            api_calls=None if used is None else used - (self._calls_before or 0),
             size_after=self.ledger.size(self.sync_key) if advanced.rejected else None,
             moves=delivery.moves,
             notices=tuple(notices.of_mapping(self.mapper)),

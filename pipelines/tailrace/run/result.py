@@ -188,7 +188,9 @@ def _by_destination(
 
 
 def _sent(deliveries: Sequence[DeliveryResult]) -> dict[str, int]:
+    used = [result.api_calls for result in deliveries if result.api_calls is not None]
     return {
+        **({"api_calls": sum(used)} if used else {}),
         "calls": sum(result.calls for result in deliveries),
         "batches": sum(result.batches for result in deliveries),
         "requests": sum(result.requests for result in deliveries),

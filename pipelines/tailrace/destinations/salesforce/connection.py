@@ -61,6 +61,11 @@ class SalesforceConnection:
         # Results of batches whose requests were not all answered, by the id of the first message.
         self._partial: dict[str, dict[str, RowResult]] = {}
 
+    @property
+    def api_calls(self) -> int:
+        """The calls to the org's API so far."""
+        return self.api.usage.calls
+
     def check(self) -> None:
         """Log in, before anything is written.
 

@@ -13,8 +13,15 @@ from tailrace.audience.yaml import Header, raise_all
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SendLimits
-from tailrace.destinations.protocol import Described, HeaderAdvice, MapperOptions, Receipt
+from tailrace.destinations.protocol import (
+    Described,
+    DestinationSettings,
+    HeaderAdvice,
+    MapperOptions,
+    Receipt,
+)
 from tailrace.destinations.row_checks import RowChecks
+from tailrace.destinations.salesforce.budget import calls_needed
 from tailrace.destinations.salesforce.header import WriteBack
 from tailrace.destinations.salesforce.rules import target
 from tailrace.destinations.salesforce.settings import (
@@ -79,7 +86,7 @@ class SalesforceDestination:
             columns=write_back.columns,
             message_columns={"record": write_back.compared_columns},
             identity=match,
-            names=_names(write_back),
+            names=("attributes", "type", "Id", *_names(write_back)),
             plain_names=("attributes", "type"),
         )
 
@@ -107,6 +114,15 @@ class SalesforceDestination:
         kind = write_back.exit_kind
         paths |= {name: f"salesforce.on_exit.{kind}.{name}" for name in write_back.exit_fields}
         return {write_back.object: {_id_field(name): path for name, path in paths.items()}}
+
+    def api_calls(
+        self, audience: Audience, messages: Mapping[str, int], settings: DestinationSettings | None
+    ) -> int:
+        """The calls of all requests or of one job, without those of retries."""
+        assert audience.block is not None
+        section = settings if isinstance(settings, SalesforceWriteSettings) else None
+        rows_min = (section or SalesforceWriteSettings()).bulk_rows_min
+        return calls_needed(WriteBack(audience.block.values), messages, bulk_rows_min=rows_min)
 
     def row_checks(
         self, audience: Audience, described: Described, columns: Sequence[Column]

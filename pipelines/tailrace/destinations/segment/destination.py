@@ -13,7 +13,13 @@ from tailrace.audience.yaml import Header
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SegmentSettings, SendLimits
-from tailrace.destinations.protocol import Described, HeaderAdvice, MapperOptions, Receipt
+from tailrace.destinations.protocol import (
+    Described,
+    DestinationSettings,
+    HeaderAdvice,
+    MapperOptions,
+    Receipt,
+)
 from tailrace.destinations.segment.mapper import KINDS, Mapper
 from tailrace.destinations.segment.spec import advice
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
@@ -62,6 +68,11 @@ class SegmentDestination:
     def written_fields(self, audience: Audience) -> Mapping[str, Mapping[str, str]]:
         """Nothing: Segment writes nothing to Salesforce; `integrations` sees to that."""
         return {}
+
+    def api_calls(
+        self, audience: Audience, messages: Mapping[str, int], settings: DestinationSettings | None
+    ) -> None:
+        """None: Segment has no daily budget of calls."""
 
     def row_checks(
         self, audience: Audience, described: Described, columns: Sequence[Column]

@@ -107,6 +107,10 @@ class SegmentClient:
     def jobs(self, audience: Audience, rows: int) -> None:
         """None: Segment has requests only."""
 
+    @property
+    def api_calls(self) -> None:
+        """None: Segment has no daily budget of calls."""
+
     def measure_clock(self) -> None:
         """Read the host's `Date`; a host that does not answer leaves the offset unknown."""
         timeout = self.settings.timeout_seconds
