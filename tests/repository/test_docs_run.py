@@ -15,6 +15,7 @@ from repository.documents import ROOT, Runner, blocks, documents, name_of, with_
 
 from tailrace.clock import SystemClock
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
+from tailrace.testing.org.editions import enable_write_back
 from tailrace.testing.org.org import Org
 from tailrace.testing.webhook import WebhookReceiver
 
@@ -84,7 +85,10 @@ def test_a_document_runs_from_top_to_bottom(
     urls = dict(sandbox.urls)
     if "tailrace.testing salesforce" in text:
         # A document that starts an org sees no change that another document made.
-        own = stack.enter_context(SalesforceSimulator(org=Org(start=SystemClock().now())))
+        org = Org(start=SystemClock().now())
+        if "--write-back" in text:
+            enable_write_back(org)
+        own = stack.enter_context(SalesforceSimulator(org=org))
         urls["salesforce"] = own.url
     runner = Runner(folder=folder, urls=urls, environ=dict(sandbox.environ), server=fork_server)
     write = pytestconfig.getoption("--write-docs")
