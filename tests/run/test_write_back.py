@@ -11,6 +11,7 @@ from salesforce_org import SIZES
 from write_back import CONFIG, HEADER, WriteBackShop
 
 from tailrace.destinations.registry import project_models
+from tailrace.destinations.salesforce.destination import SalesforceDestination
 from tailrace.errors import ModelError, UnknownConfigKey
 from tailrace.run import job
 from tailrace.testing import BulkSettings, Fault, JobFault, SalesforceSimulator
@@ -485,3 +486,33 @@ def test_a_key_that_no_setting_has(shop: WriteBackShop) -> None:
     shop.environ["DESTINATION__SALESFORCE__BULK_ROWS"] = "1"
     with pytest.raises(UnknownConfigKey, match="BULK_ROWS"):
         shop.plan()
+
+
+@pytest.mark.parametrize(
+    ("block", "found"),
+    [
+        (HEADER, "the user may write what the headers name (Contact)"),
+        (HEADER.replace("Health__c", "Score__c"), "Contact.Score__c is calculated"),
+        (HEADER.replace("Crm_Key__c", "Title"), "Contact.Title is not an external id"),
+        (HEADER.replace("Health__c", "CreatedDate"), "may not write Contact.CreatedDate"),
+        (HEADER.replace("Contact", "Kontact"), "no object Kontact"),
+        (HEADER + "on_exit: {set: {Is_VIP__c: {value: null}}}\n", "checkbox and cannot be empty"),
+        (HEADER + "on_exit: {set: {Next_Offer__c: {value: [a]}}}\n", "is a list"),
+        (HEADER.replace("Health__c", "Account.Name"), "Account.Name is not an external id"),
+        (HEADER.replace("Health__c", "LastName") + "on_exit: clear\n", "cannot clear"),
+    ],
+)
+def test_doctor_compares_the_header_with_the_org(
+    shop: WriteBackShop, block: str, found: str
+) -> None:
+    """Without a write: the login, the rights to the fields, and the external ids."""
+    shop.header(block)
+    kind = SalesforceDestination()
+    syncs = [s for m in project_models(shop.project).audiences() for s in m.audience.syncs()]
+    try:
+        _, answer = kind.examine(shop.project, "salesforce", syncs, clock=shop.clock)
+    except ModelError as error:
+        answer = error.message
+        assert error.line
+    assert found in answer
+    assert {method for method, _ in shop.requests()} == {"GET"}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tailrace import __version__
-from tailrace.audience.audience import DEFAULT_DESTINATION
+from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.clock import Clock
 from tailrace.config.check import check_warehouse
 from tailrace.config.project import ProjectConfig, did_you_mean, load_project
@@ -224,19 +224,24 @@ def _receivers(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
     """The destinations that audiences go to, by the names of their sections."""
     from tailrace.destinations.registry import type_of
 
-    for name in _destinations(project):
+    for name, audiences in _destinations(project).items():
         try:
-            checked, found = type_of(project, name).examine(project, name, clock=clock)
+            kind = type_of(project, name)
+            checked, found = kind.examine(project, name, audiences, clock=clock)
             yield Check(check=name, status="ok" if checked else "skipped", found=found)
         except TailraceError as error:
             yield from _failed(name, error)
 
 
-def _destinations(project: ProjectConfig) -> list[str]:
+def _destinations(project: ProjectConfig) -> dict[str, list[Audience]]:
+    """The audiences of each destination; without any audience, the default destination."""
     from tailrace.destinations.registry import project_models
 
     models = project_models(project)
     audiences = [model.audience for model in models.audiences() if model.audience]
     audiences += [broken.audience for broken in models.broken.values() if broken.audience]
-    syncs = [sync for audience in audiences for sync in audience.syncs()]
-    return list(dict.fromkeys(sync.destination_name for sync in syncs)) or [DEFAULT_DESTINATION]
+    destinations: dict[str, list[Audience]] = {}
+    for audience in audiences:
+        for sync in audience.syncs():
+            destinations.setdefault(sync.destination_name, []).append(sync)
+    return destinations or {DEFAULT_DESTINATION: []}

@@ -342,9 +342,20 @@ class DestinationType(Protocol):
         ...
 
     def examine(
-        self, project: ProjectConfig, destination: str, *, clock: Clock
+        self,
+        project: ProjectConfig,
+        destination: str,
+        audiences: Sequence[Audience],
+        *,
+        clock: Clock,
     ) -> tuple[bool, str]:
         """Whether a destination can be reached with its credentials, without sending anything.
+
+        Args:
+            project: The project.
+            destination: The name of the section.
+            audiences: The audiences that go there, whose headers it has to accept.
+            clock: For timeouts.
 
         Returns:
             Whether it could be checked, and what was found.

@@ -157,13 +157,22 @@ class SalesforceDestination:
         return SalesforceConnection(settings, clock=clock, destination=destination)
 
     def examine(
-        self, project: ProjectConfig, destination: str, *, clock: Clock
+        self,
+        project: ProjectConfig,
+        destination: str,
+        audiences: Sequence[Audience],
+        *,
+        clock: Clock,
     ) -> tuple[bool, str]:
-        """Log in to the org, without writing a record."""
+        """Log in, and compare the headers with what the org has and what the user may write."""
         settings = self.settings(project, destination)
         with closing(self.connect(settings, clock=clock, destination=destination)) as connection:
             connection.check()
-            return True, f"{connection.name}: logged in"
+            for audience in audiences:
+                connection.prepare(audience, {})
+            objects = ", ".join(sorted(connection.descriptions))
+            written = f"; the user may write what the headers name ({objects})" if objects else ""
+            return True, f"{connection.name}: logged in{written}"
 
     def can_verify_receipt(self, settings: OrgSettings) -> bool:
         """False: every record's result is part of the answer."""

@@ -101,7 +101,12 @@ class SegmentDestination:
         return SegmentClient(settings, clock=clock, destination=destination)
 
     def examine(
-        self, project: ProjectConfig, destination: str, *, clock: Clock
+        self,
+        project: ProjectConfig,
+        destination: str,
+        audiences: Sequence[Audience],
+        *,
+        clock: Clock,
     ) -> tuple[bool, str]:
         """Whether the source accepts the write key, if it can be asked."""
         from tailrace.destinations.segment.write_key import settings_host

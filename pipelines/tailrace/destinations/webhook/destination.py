@@ -13,7 +13,13 @@ from tailrace.audience.yaml import Header
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SendLimits
-from tailrace.destinations.protocol import Described, HeaderAdvice, MapperOptions, Receipt
+from tailrace.destinations.protocol import (
+    Described,
+    DestinationSettings,
+    HeaderAdvice,
+    MapperOptions,
+    Receipt,
+)
 from tailrace.destinations.webhook.header import KIND, NAME, compile_block
 from tailrace.destinations.webhook.settings import (
     WebhookSettings,
@@ -58,6 +64,11 @@ class WebhookDestination:
         """Nothing that is known: what a receiver does with an element is its own."""
         return {}
 
+    def api_calls(
+        self, audience: Audience, messages: Mapping[str, int], settings: DestinationSettings | None
+    ) -> None:
+        """None: a receiver has no daily budget of calls that is known."""
+
     def row_checks(
         self, audience: Audience, described: Described, columns: Sequence[Column]
     ) -> None:
@@ -85,7 +96,12 @@ class WebhookDestination:
         return WebhookConnection(settings, clock=clock, destination=destination)
 
     def examine(
-        self, project: ProjectConfig, destination: str, *, clock: Clock
+        self,
+        project: ProjectConfig,
+        destination: str,
+        audiences: Sequence[Audience],
+        *,
+        clock: Clock,
     ) -> tuple[bool, str]:
         """Connect without sending anything; see `DestinationType.examine`."""
         settings = self.settings(project, destination)

@@ -122,6 +122,10 @@ class WebhookConnection:
         """Nothing: a URL does not describe what it takes."""
         return {}
 
+    @property
+    def api_calls(self) -> None:
+        """None: a receiver has no daily budget of calls that is known."""
+
     def jobs(self, audience: Audience, rows: int) -> None:
         """None: elements go in requests."""
         return
