@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("tailrace", deadline=None)
 settings.load_profile("tailrace")
 
-pytest_plugins = ["warehouses.postgres_server"]
+pytest_plugins = ["warehouses.postgres_server", "state.s3_server"]
 
 # Names that a developer's shell may hold and that would change what a test sees.
 LEAKING_PREFIXES = ("SOURCES__", "DESTINATION__", "TAILRACE", "WORKSPACE__", "RUNTIME__", "DLT_")
@@ -48,6 +48,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, default=60, help="how many random histories to play")
     parser.addoption("--kills", type=int, default=40, help="how often to kill a large run")
     parser.addoption("--fuzz-inputs", type=int, default=160, help="how many inputs to break")
+    parser.addoption("--state-kills", type=int, default=8, help="how many operations to die at")
+    parser.addoption("--races", type=int, default=6, help="how many pairs of runs to race")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
 

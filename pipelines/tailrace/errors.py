@@ -13,6 +13,7 @@
       - TableNameTaken
       - NotAProject
       - TrackingPlanInvalid
+      - StateUnknown
     + ModelError
       - SqlDoesNotParse
       - HeaderInvalid
@@ -33,6 +34,7 @@
     + SeveralUnknown
     + UnsupportedValue
     + LedgerTooNew
+    + StateTooNew
     + ReceiverChanged
     + NothingLanded
     + PlanUnreadable
@@ -57,10 +59,14 @@
     + WarehouseFailed
       - StatementRefused
       - MemoryShort
+    + StateStoreFailed
+      - StateDamaged
+      - StateNotSaved
     + PlanChanged
     + ModelNotRun
     + ReadStopped
   x LockHeld                        exit 75
+    + LeaseLost
   x InternalError                          exit 1: a promise of ours does not hold
     + LedgerGap
     + StatementInvalid
@@ -170,6 +176,10 @@ class TrackingPlanInvalid(ConfigurationError):
     """The tracking plan cannot be used."""
 
     hint = "Correct tracking_plan.yaml, or draft another with: tailrace tracking-plan"
+
+
+class StateUnknown(ConfigurationError):
+    """The store of `state_url` and the DuckDB file here do not belong together."""
 
 
 class ModelError(UserError):
@@ -320,6 +330,10 @@ class LedgerTooNew(UserError):
     """The ledger was written by a newer Tailrace."""
 
 
+class StateTooNew(UserError):
+    """The state was written by a newer Tailrace or DuckDB."""
+
+
 class ReceiverChanged(UserError):
     """The ledger was delivered to another receiver."""
 
@@ -450,6 +464,23 @@ class MemoryShort(WarehouseFailed):
     hint = "Let it use more of the machine's: memory_share_max under [tailrace] in .dlt/config.toml"
 
 
+class StateStoreFailed(TryAgain):
+    """The store of `state_url` failed."""
+
+
+class StateDamaged(StateStoreFailed):
+    """A part of the state is missing or differs from its checksum."""
+
+    hint = (
+        "Restore the store from its own backup or object versions, or write a copy of the DuckDB "
+        "file to it: tailrace state push FILE"
+    )
+
+
+class StateNotSaved(StateStoreFailed):
+    """The state could not be stored."""
+
+
 class PlanChanged(TryAgain):
     """The data, the SQL or the ledger moved since the plan was reviewed."""
 
@@ -471,6 +502,10 @@ class LockHeld(TailraceError):
 
     exit_code = 75
     hint = "Wait for the other run to end, then run the same command again."
+
+
+class LeaseLost(LockHeld):
+    """Another run took the lease of the state."""
 
 
 class InternalError(TailraceError):

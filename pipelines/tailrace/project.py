@@ -6,6 +6,7 @@ the offline methods do not import dlt or DuckDB.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
-from tailrace.errors import NothingLanded, TailraceError
+from tailrace.errors import NothingLanded, NothingSelected, TailraceError
 from tailrace.results import Result, listed_model
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tailrace.plan.policy import PlanOptions
     from tailrace.run.read_endpoint import Reads
     from tailrace.run.result import RunResult
+    from tailrace.state.session import Opened
 
 Progress = Callable[[str, int, int], None]
 
@@ -355,6 +357,8 @@ class Project:
         data: dict[str, Any] = {"runs": [], "audiences": [], "running": None, "sending": []}
         with suppress(NothingLanded):
             data = self._read("status")
+        if self.config.settings.state_url is not None:
+            data = data | {"state": self._described_state()}
         if not check:
             return Result(command="status", data=data)
         found = problems(data, late_hours=self.config.alerts().late_hours, now=self.clock.now())
@@ -487,6 +491,72 @@ class Project:
         )
         return Result(command="purge", data=data)
 
+    def state(self) -> Result:
+        """The generation, the size and the lease of the state in `state_url`.
+
+        Raises:
+            tailrace.errors.NothingSelected: The project has no `state_url`.
+        """
+        self._require_state_url()
+        return Result(command="state", data=self._described_state())
+
+    def unlock_state(self) -> Result:
+        """Release the lease of another run, which then stops before its next batch.
+
+        Raises:
+            tailrace.errors.LockHeld: The lease was renewed or taken at the same moment.
+            tailrace.errors.NothingSelected: The project has no `state_url`.
+        """
+        from tailrace.state.lease import unlock
+        from tailrace.state.stores import open_store
+
+        self._require_state_url()
+        lease = unlock(open_store(self.config), clock=self.clock)
+        released = lease.as_dict(self.clock.now()) if lease is not None else None
+        return Result(command="state", data={"released": released})
+
+    def push_state(self, file: Path | str | None = None, *, dry_run: bool = False) -> Result:
+        """Write a DuckDB file to `state_url`, in place of the state that is there.
+
+        Args:
+            file: The file; without it, this machine's copy of the state, or else the file of
+                `[destination.duckdb] credentials`.
+            dry_run: Only return what would be replaced.
+
+        Raises:
+            tailrace.errors.LockHeld: A run holds the lease.
+            tailrace.errors.NothingLanded: There is no such file.
+            tailrace.errors.NothingSelected: The project has no `state_url`.
+        """
+        from tailrace.state.push import push
+        from tailrace.warehouse.opening import complete_duckdb_file
+
+        self._require_state_url()
+        source = None if file is None else Path(file).absolute()
+        data = push(self._opened_state(), source, complete=complete_duckdb_file, dry_run=dry_run)
+        return Result(command="state", data=data)
+
+    def pull_state(self, file: Path | str) -> Result:
+        """Write a copy of the state in `state_url` to a file, which may not exist.
+
+        Raises:
+            tailrace.errors.NothingLanded: The store has no state, or the file exists.
+            tailrace.errors.NothingSelected: The project has no `state_url`.
+        """
+        from tailrace.state.session import open_to_read
+
+        self._require_state_url()
+        target = Path(file).absolute()
+        if target.exists():
+            raise NothingLanded(
+                f"{target.name} exists", hint="Name a file that does not exist, or delete it."
+            )
+        with open_to_read(self._opened_state(), wait_seconds_max=0.0):
+            if not self.config.duckdb_file.exists():
+                raise NothingLanded(f"There is no state in {self.config.settings.state_url}")
+            shutil.copyfile(self.config.duckdb_file, target)
+        return Result(command="state", data={**self._described_state(), "file": str(target)})
+
     def validate(self, *, select: Sequence[str] = (), exclude: Sequence[str] = ()) -> Result:
         """Check the configuration, the models and the tracking plan, without Salesforce or Segment.
 
@@ -586,6 +656,24 @@ class Project:
         with suppress(NothingLanded):
             audiences = self._read("status")["audiences"]
         return select_by_result(audiences, value)
+
+    def _opened_state(self) -> Opened:
+        from tailrace.state.session import Opened
+        from tailrace.warehouse.opening import duckdb_engine
+
+        return Opened(project=self.config, clock=self.clock, engine=duckdb_engine())
+
+    def _described_state(self) -> dict[str, Any]:
+        from tailrace.state.session import describe
+
+        return describe(self.config, clock=self.clock)
+
+    def _require_state_url(self) -> None:
+        if self.config.settings.state_url is None:
+            raise NothingSelected(
+                "The project has no state_url",
+                hint="Set state_url under [tailrace] in .dlt/config.toml: docs/how-to/state.md",
+            )
 
     def _models(self) -> Models:
         from tailrace.destinations.registry import project_models

@@ -73,6 +73,8 @@ def runnable(line: str) -> list[str]:
     words = [EXAMPLES.get(word, word).replace("{}", "people") for word in shlex.split(line)]
     if words[0] == "destinations":
         words = [*words[:2], "segment"]
+    if words[:2] == ["state", "push"]:
+        return ["state", "push", "--dry-run"]
     if "object" in line or words[0] == "extract":
         words = ["Contact" if word == "people" else word for word in words]
     plain = {"status", "run", "validate", "ls", "doctor", "plan", "tracking-plan"}
@@ -97,6 +99,8 @@ def test_every_hinted_command_runs(
         shop.audience(PEOPLE)
         shop.land([{"id": "c1", "email": "a@example.com"}])
         shop.sync()
+        if line.startswith("state "):
+            monkeypatch.setenv("TAILRACE__STATE_URL", "file:store")
         monkeypatch.chdir(shop.root)
         app.answer([*runnable(line), "--json"])
     result = json.loads(capsys.readouterr().out)

@@ -23,6 +23,7 @@ from tailrace.cli import (
     ledger_commands,
     page_commands,
     project_commands,
+    state_commands,
 )
 from tailrace.cli.json import Output
 from tailrace.cli.options import Answer
@@ -103,6 +104,7 @@ for _command in (
     *delivery_commands.CORRECTIONS,
     *ledger_commands.MAINTENANCE,
     *destination_commands.COMMANDS,
+    *state_commands.COMMANDS,
 ):
     tailrace.add_command(_command)
 

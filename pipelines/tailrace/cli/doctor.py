@@ -57,6 +57,7 @@ def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tupl
     checks.append(Check(check="configuration", status="ok", found=names))
     subjects: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("models", lambda: _models(project, settings.objects)),
+        ("state", lambda: _state(project, clock)),
         ("warehouse", lambda: _warehouse(project, clock)),
         ("salesforce", lambda: _salesforce(project, clock)),
         ("segment", lambda: _receivers(project, clock)),
@@ -97,6 +98,26 @@ def _models(project: ProjectConfig, objects: tuple[str, ...]) -> Iterator[Check]
     found = f"{len(models.by_name)} models, {len(models.audiences())} of them audiences"
     if models.by_name or not errors:
         yield Check(check="models", status="ok", found=found)
+
+
+def _state(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
+    """The store of the state, if the project has one: whether it answers, and who writes it."""
+    if project.settings.state_url is None:
+        return
+    from tailrace.state.session import describe
+
+    state = describe(project, clock=clock)
+    found = f"{state['url']}: generation {state['generation']}, {state['bytes'] / 1e6:,.1f} MB"
+    yield Check(check="state", status="ok", found=found)
+    lease = state["lease"]
+    if lease is not None and lease["held"]:
+        held = f"process {lease['process']} on {lease['host']}, until {lease['expires_at']}"
+        yield Check(
+            check="state lease",
+            status="warning",
+            found=f"held by {held}",
+            hint=f"{LockHeld.hint} If that run is dead: tailrace state unlock",
+        )
 
 
 def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:

@@ -107,3 +107,12 @@ def _style(column: str, cell: str) -> str:
     if cell in ("0", ""):
         return ""
     return STATUS_STYLES.get(cell) or COLUMN_STYLES.get(column, "")
+
+
+def to_second(value: object) -> str:
+    """A time of a result, to the second.
+
+    >>> to_second("2026-11-22T05:00:00.000000Z")
+    '2026-11-22 05:00:00'
+    """
+    return "" if value is None else str(value)[:19].replace("T", " ")

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from tailrace.cli.model_tests import tests_blocks
+from tailrace.cli.state_text import state_lines, stored_state
 from tailrace.cli.summary import counted, summary
-from tailrace.cli.table import Line, Table, table_lines, wrapped
+from tailrace.cli.table import Line, Table, table_lines, to_second, wrapped
 
 Output = Mapping[str, Any]
 
@@ -72,6 +73,7 @@ def blocks(result: Output) -> Iterable[str | Table]:
         "ls": _ls,
         "tracking-plan": _tracking_plan,
         "extract": _extract,
+        "state": state_lines,
         "status": _status,
         "rejected": _rejected,
         "history": _history,
@@ -96,6 +98,10 @@ def _dry_run(result: Output) -> Iterable[str | Table]:
     elif command == "purge":
         yield f"Would delete these records of deliveries before {to_second(result['before'])}:"
         yield _counts(result["forgotten"])
+    elif command == "state":
+        replaced = result["replaces_generation"]
+        instead = "" if replaced is None else f", in place of generation {replaced}"
+        yield f"Would write {result['file']} to {result['url']}{instead}."
     else:
         yield from _run({**result, "command": "plan"})
     yield "Dry run: nothing was changed."
@@ -207,6 +213,9 @@ def _runs(result: Output) -> Iterable[str | Table]:
         name = stopped["destination"]
         yield f"{stopped['reason']}. Send to it again with: tailrace destinations resume {name}"
     yield from _sending(result)
+    if result.get("state"):
+        yield ""
+        yield from stored_state(result["state"])
 
 
 def _sending(result: Output) -> Iterable[str | Table]:
@@ -560,12 +569,3 @@ def number(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def to_second(value: Any) -> str:
-    """A time of a result, to the second.
-
-    >>> to_second("2026-11-22T05:00:00.000000Z")
-    '2026-11-22 05:00:00'
-    """
-    return "" if value is None else str(value)[:19].replace("T", " ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from urllib.parse import urlsplit
 
 from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig
@@ -28,6 +29,8 @@ DRIVERS = {
     "ducklake": "duckdb",
     "sqlalchemy": "sqlalchemy",
 }
+# The kinds of stores that can keep the state.
+STATE_SCHEMES = ("s3", "gs", "az", "file")
 
 
 def check_settings(project: ProjectConfig) -> None:
@@ -41,6 +44,9 @@ def check_settings(project: ProjectConfig) -> None:
     """
     check_api_version(project.salesforce().api_version)
     project.alerts()
+    project.state()
+    if project.settings.state_url is not None:
+        check_state_url(project)
     check_warehouse(project.settings.warehouse)
     if project.settings.warehouse == "duckdb":
         # Raises if the setting names no file.
@@ -80,6 +86,40 @@ def check_warehouse(name: str) -> None:
             hint=f"Install it with: {command}",
             file=".dlt/config.toml",
         )
+
+
+def check_state_url(project: ProjectConfig) -> str:
+    """`state_url` after the checks that need no network.
+
+    Raises:
+        InvalidConfigValue: It is not a URL of a known kind, or the warehouse is a server.
+    """
+    url = str(project.settings.state_url)
+    if project.settings.warehouse != "duckdb":
+        raise InvalidConfigValue(
+            f"tailrace.state_url keeps a DuckDB file, and the warehouse is "
+            f"{project.settings.warehouse}, which keeps the state itself",
+            hint="Remove state_url under [tailrace].",
+        )
+    parts = urlsplit(url)
+    if parts.scheme not in STATE_SCHEMES:
+        raise InvalidConfigValue(
+            f'tailrace.state_url is "{url}", which is not a URL of a store.'
+            f"{did_you_mean(parts.scheme, STATE_SCHEMES)}",
+            hint='Write state_url as "s3://bucket/prefix", "gs://bucket/prefix", '
+            '"az://container/prefix" or "file:///folder".',
+        )
+    if parts.scheme != "file" and not parts.netloc:
+        raise InvalidConfigValue(
+            f'tailrace.state_url is "{url}", which names no bucket',
+            hint=f'Write it as "{parts.scheme}://bucket/prefix".',
+        )
+    if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or not parts.path):
+        raise InvalidConfigValue(
+            f'tailrace.state_url is "{url}", which names no folder',
+            hint='Write it with three slashes: "file:///srv/tailrace/shop".',
+        )
+    return url
 
 
 def _is_installed(module: str) -> bool:

@@ -1,10 +1,13 @@
-"""How this copy of Tailrace was installed, for hints that name a pip command."""
+"""What this copy of Tailrace is: its ledger version, and how it was installed, for hints."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
 from urllib.parse import unquote, urlsplit
+
+# The version of the ledger's tables that this copy writes, and the newest one that it can read.
+LEDGER_VERSION = 8
 
 
 def install_command(extra: str = "") -> str:

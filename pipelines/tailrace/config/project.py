@@ -9,6 +9,7 @@ know vaults.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -38,6 +39,8 @@ from tailrace.config.settings import (
     SalesforceCredentials,
     SalesforceSettings,
     SegmentSettings,
+    StateCredentials,
+    StateSettings,
     WarehouseSettings,
 )
 from tailrace.errors import (
@@ -57,6 +60,8 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SECTIONS: dict[str, type] = {
     "tailrace": WarehouseSettings,
     "tailrace.alerts": AlertSettings,
+    "tailrace.state": StateSettings,
+    "tailrace.state.credentials": StateCredentials,
     "sources.salesforce.credentials": SalesforceCredentials,
     "sources.salesforce": SalesforceSettings,
     "destination.segment": SegmentSettings,
@@ -94,6 +99,24 @@ class ProjectConfig:
 
     @property
     def duckdb_file(self) -> Path:
+        """The DuckDB file that is opened: the configured one, or the copy of the state.
+
+        Raises:
+            InvalidConfigValue: As of `configured_duckdb_file`.
+        """
+        configured = self.configured_duckdb_file
+        if self.settings.state_url is None:
+            return configured
+        return self.state_copy_folder / configured.name
+
+    @property
+    def state_copy_folder(self) -> Path:
+        """Where the copy of the state is on this machine; a folder for each `state_url`."""
+        digest = hashlib.sha256(str(self.settings.state_url).encode()).hexdigest()
+        return self.root / ".tailrace" / f"state-{digest[:12]}"
+
+    @property
+    def configured_duckdb_file(self) -> Path:
         """The DuckDB file of `[destination.duckdb] credentials`, relative to the project.
 
         Raises:
@@ -129,6 +152,21 @@ class ProjectConfig:
     def alerts(self) -> AlertSettings:
         """`[tailrace.alerts]`."""
         return self._section("tailrace.alerts", AlertSettings)
+
+    def state(self) -> StateSettings:
+        """`[tailrace.state]`."""
+        return self._section("tailrace.state", StateSettings)
+
+    def state_credentials(self) -> StateCredentials:
+        """`[tailrace.state.credentials]`.
+
+        Raises:
+            InsecureHost: `endpoint_url` is http:// and not on this machine.
+        """
+        credentials = self._section("tailrace.state.credentials", StateCredentials)
+        if credentials.endpoint_url is not None:
+            require_tls(credentials.endpoint_url, "tailrace.state.credentials.endpoint_url")
+        return credentials
 
     def salesforce(self) -> SalesforceSettings:
         """`[sources.salesforce]` and its tables, one an object."""

@@ -62,6 +62,8 @@ class WarehouseSettings:
         first_run_members_max: Members that a first run into an empty ledger may send; 0 removes
             the limit.
         salt: Text put in front of each value before it is hashed (`hash: sha256`).
+        state_url: Where the DuckDB file is kept between runs on throw-away machines:
+            `s3://bucket/prefix`, `gs://`, `az://` or `file:///folder`.
     """
 
     warehouse: str = "duckdb"
@@ -73,6 +75,53 @@ class WarehouseSettings:
     lock_lease_seconds: float = 60.0
     first_run_members_max: int = 10_000
     salt: str | None = field(default=None, repr=False)
+    state_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateSettings:
+    """`[tailrace.state]`: how the state is transferred to and from `state_url`.
+
+    Attributes:
+        parts_in_flight_max: Parts of the file that are transferred at the same time.
+        timeout_seconds: Time that one request may take.
+        retry_seconds_max: Time to keep retrying one request.
+    """
+
+    parts_in_flight_max: int = 6
+    timeout_seconds: float = 60.0
+    retry_seconds_max: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateCredentials:
+    """`[tailrace.state.credentials]`: the login to the object store of `state_url`.
+
+    The keys are those of dlt's filesystem destination. What is left out is read from the
+    environment variables of the store (`AWS_ACCESS_KEY_ID`, `GOOGLE_SERVICE_ACCOUNT`,
+    `AZURE_STORAGE_ACCOUNT_NAME`) or from the machine's role.
+
+    Attributes:
+        endpoint_url: URL of an S3-compatible server.
+        region_name: Region of the S3 bucket.
+        aws_access_key_id: Access key of S3.
+        aws_secret_access_key: Secret of the access key.
+        aws_session_token: Token of a temporary access key.
+        service_account_file: JSON key file of Google Cloud, relative to the project.
+        azure_storage_account_name: Storage account of Azure.
+        azure_storage_account_key: Key of the storage account.
+        azure_storage_sas_token: Token for the storage account, instead of its key.
+    """
+
+    endpoint_url: str | None = None
+    region_name: str | None = None
+    aws_access_key_id: str | None = field(default=None, repr=False)
+    aws_secret_access_key: str | None = field(default=None, repr=False)
+    aws_session_token: str | None = field(default=None, repr=False)
+    service_account_file: str | None = field(default=None, repr=False)
+    azure_storage_account_name: str | None = None
+    azure_storage_account_key: str | None = field(default=None, repr=False)
+    azure_storage_sas_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,9 +69,12 @@ class Place:
 def signs_of_a_copy(ledger: Ledger) -> Iterator[str]:
     """Sentences that say why the open file may be a copy. Called before the run is recorded.
 
-    Other warehouses than DuckDB have one place, and yield nothing.
+    Other warehouses than DuckDB have one place, and yield nothing. A file in `state_url` is copied
+    for each run, and its store refuses a second sender.
     """
     if not ledger.warehouse.engine.embedded or not ledger.has_table("generations"):
+        return
+    if ledger.warehouse.project.settings.state_url is not None:
         return
     file = ledger.warehouse.project.duckdb_file
     previous = _previous_generation(ledger)

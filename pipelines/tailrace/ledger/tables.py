@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailrace.clock import Clock
+from tailrace.config.installation import LEDGER_VERSION as VERSION
 from tailrace.config.installation import upgrade_hint
 from tailrace.errors import LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-VERSION = 8
 # The version that renamed columns; commands that only read show older tables under the new names.
 SYNC_KEY_VERSION = 4
 # The version that added what the page shows of a run.

@@ -31,7 +31,9 @@ def bind_to_landed_tables(
     from tailrace.warehouse.opening import open_warehouse
 
     try:
-        with open_warehouse(config, clock=clock, read_only=True, wait_seconds_max=0) as warehouse:
+        with open_warehouse(
+            config, clock=clock, read_only=True, wait_seconds_max=0, refresh=False
+        ) as warehouse:
             raise_all(binding_errors(warehouse, models, chosen, now=clock.now()))
     except LockHeld:
         message = "A run has the warehouse open: columns of landed tables were not checked"

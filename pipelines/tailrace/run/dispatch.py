@@ -18,6 +18,7 @@ from tailrace.destinations.registry import type_of
 from tailrace.destinations.sender import Sender, Wakeup, wait
 from tailrace.errors import (
     DestinationFailed,
+    LeaseLost,
     MemoryShort,
     ReceiverChanged,
     ReceiverGone,
@@ -87,6 +88,9 @@ class Dispatch:
         """Deliver, those of one destination one after the other.
 
         A destination that fails is added to `failures`; its unsent messages stay in the outbox.
+
+        Raises:
+            LeaseLost: The state's lease was lost; nothing more is sent after the open requests.
         """
         queues: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
@@ -99,6 +103,7 @@ class Dispatch:
         gc.set_threshold(COLLECTED_AFTER, *thresholds[1:])
         try:
             while steps:
+                self._ledger.warehouse.require_lease()
                 progressed = False
                 for name in tuple(steps):
                     try:
@@ -114,7 +119,7 @@ class Dispatch:
                     progressed = progressed or step is not False
                 if not progressed:
                     wait(self._wakeup)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, LeaseLost):
             for delivering in self._active.values():
                 delivering.drain()
             raise

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.audience.yaml import raise_all, suggest
@@ -20,7 +20,15 @@ from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import project_models, type_of
-from tailrace.errors import HeaderInvalid, MissingCredential, NothingLanded, NothingSelected
+from tailrace.errors import (
+    HeaderInvalid,
+    LeaseLost,
+    MissingCredential,
+    NothingLanded,
+    NothingSelected,
+    StateStoreFailed,
+    TailraceError,
+)
 from tailrace.ledger.generations import WAYS_OUT, record_generation, signs_of_a_copy
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
@@ -47,6 +55,10 @@ from tailrace.run.runner import Job, Runner, Work
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.opening import open_warehouse
+
+if TYPE_CHECKING:
+    from tailrace.state.session import StateSession
+    from tailrace.state.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -215,8 +227,50 @@ def _carry_out(
 ) -> RunResult:
     # Errors that need no warehouse are raised before it is opened.
     work = prepare(project, job)
-    with open_warehouse(project, clock=clock) as warehouse:
-        return carry_out(warehouse, work, clock=clock, progress=progress, reads=reads)
+    return open_and_carry_out(project, work, clock=clock, progress=progress, reads=reads)
+
+
+def open_and_carry_out(
+    project: ProjectConfig,
+    work: Work,
+    *,
+    clock: Clock,
+    progress: Progress | None = None,
+    reads: Reads = NO_READS,
+    store: Store | None = None,
+    before: Callable[[Warehouse], None] | None = None,
+) -> RunResult:
+    """Open the warehouse, carry out a job, and store the state if the project has a `state_url`.
+
+    Args:
+        project: The project.
+        work: The job.
+        clock: The time source.
+        progress: As of `sync`.
+        reads: As of `carry_out`.
+        store: As of `open_warehouse`.
+        before: Called with the open warehouse before the run.
+
+    Returns:
+        The result. A state that could not be stored at the end is one of its errors.
+    """
+    result: RunResult | None = None
+    session: StateSession | None = None
+    failed: TailraceError | None = None
+    try:
+        with open_warehouse(project, clock=clock, store=store) as warehouse:
+            session = warehouse.state
+            if before is not None:
+                before(warehouse)
+            result = carry_out(warehouse, work, clock=clock, progress=progress, reads=reads)
+    except (StateStoreFailed, LeaseLost) as error:
+        # The run has ended, and its result is known; only the state could not be stored.
+        if result is None:
+            raise
+        failed = None if any(isinstance(e, type(error)) for e in result.errors) else error
+    if session is not None:
+        result = result.with_state(session.as_dict(), failed)
+    return result
 
 
 def prepare(project: ProjectConfig, job: Job) -> Work:

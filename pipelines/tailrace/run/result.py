@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import DEFAULT_TYPE
 from tailrace.clock import format_utc
-from tailrace.errors import TailraceError
+from tailrace.errors import LeaseLost, TailraceError
 from tailrace.plan.plan import Plan
 from tailrace.run.delivery import DeliveryResult
 from tailrace.run.notices import Notice
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """A finished run. `exit_code` is the first of 2, 1, 3, 4, 0 that applies; 3 means held."""
+    """A finished run. `exit_code` is the first of 2, 75, 1, 3, 4, 0 that applies; 3 means held."""
 
     run_id: str
     command: str
@@ -33,8 +33,18 @@ class RunResult:
     orphans: tuple[str, ...] = ()
     notices: tuple[Notice, ...] = ()
     errors: tuple[TailraceError, ...] = ()
+    # Where `state_url` keeps the DuckDB file; empty without it.
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_state(self, state: Mapping[str, Any], error: TailraceError | None) -> RunResult:
+        """The result with the stored state, and with the error that kept it from being stored."""
+        if error is None:
+            return replace(self, state=state)
+        exit_code = 2 if self.exit_code == 2 else error.exit_code
+        return replace(self, state=state, errors=(*self.errors, error), exit_code=exit_code)
 
     def as_dict(self) -> dict[str, Any]:
+        state = {"state": dict(self.state)} if self.state else {}
         return {
             "run_id": self.run_id,
             "audiences": [dict(audience) for audience in self.audiences],
@@ -43,6 +53,7 @@ class RunResult:
             "objects": [dict(entry) for entry in self.objects],
             "salesforce": dict(self.salesforce),
             "orphans": list(self.orphans),
+            **state,
             "warnings": [notice.as_dict() for notice in self.notices],
             "errors": [entry.as_dict() for error in self.errors for entry in error.flattened()],
         }
@@ -99,8 +110,9 @@ class Progressing:
         codes = {error.exit_code for error in self.errors}
         if self.plan is not None and self.plan.failure_exit_code:
             codes.add(self.plan.failure_exit_code)
-        if 2 in codes:
-            return 2
+        for code in (2, LeaseLost.exit_code):
+            if code in codes:
+                return code
         statuses = {audience["status"] for audience in audiences}
         if codes or "failed" in statuses:
             return 1

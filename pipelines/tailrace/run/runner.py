@@ -401,6 +401,8 @@ class Runner:
     def _deliver(self, dispatch: Dispatch, deliveries: Sequence[Delivery]) -> None:
         if not deliveries:
             return
+        # What leaves now is planned in the stored state, so that every machine can finish it.
+        self.ledger.warehouse.save_state()
         with self.phases.phase("deliver") as counts, self.memory_limit.low_memory():
             counts |= {"members": 0, "messages": 0, "rejected": 0}
             for result in dispatch.deliver(deliveries):

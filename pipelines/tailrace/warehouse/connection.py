@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from functools import cached_property
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.config.project import ProjectConfig
@@ -23,6 +24,7 @@ from tailrace.errors import (
     NotAllowedInModel,
     ReadStopped,
     StatementRefused,
+    StateNotSaved,
     WarehouseFailed,
 )
 from tailrace.warehouse.driver_errors import describe_error, error_class, streamed_error_class
@@ -53,8 +55,13 @@ if TYPE_CHECKING:
     import dlt
     import pyarrow as pa
 
+    from tailrace.state.session import StateSession
+
 log = logging.getLogger(__name__)
 
+# How long a checkpoint may be delayed by sessions that read.
+CHECKPOINT_SECONDS_MAX = 30.0
+CHECKPOINT_PAUSE_SECONDS = 0.05
 # DuckDB stores a table in groups of this many rows.
 ROW_GROUP_ROWS = 122_880
 # The most rows of one statement in a second session during a run, since they are kept in memory.
@@ -88,6 +95,8 @@ class Warehouse:
         self._temporaries: set[str] = set()
         # The run's session, if this is a second one that only reads.
         self._primary: Warehouse | None = None
+        # Set while this process has the lease of the state in `state_url`.
+        self.state: StateSession | None = None
 
     @contextmanager
     def landing(self) -> Iterator[dlt.Pipeline]:
@@ -335,6 +344,39 @@ class Warehouse:
             if refused is error:
                 raise
             raise refused from None
+
+    def save_state(self) -> None:
+        """Store the DuckDB file in `state_url`, if the project has one.
+
+        Called by the thread that writes, outside of a transaction. Other sessions may read.
+
+        Raises:
+            LeaseLost: Another run took the lease or stored a newer state.
+            StateNotSaved: The store or the checkpoint failed.
+        """
+        if self.state is None:
+            return
+        log_file = Path(f"{self.project.duckdb_file}.wal")
+        clock = self.state.clock
+        deadline = clock.monotonic() + CHECKPOINT_SECONDS_MAX
+        while True:
+            with suppress(WarehouseFailed):
+                self.run("warehouse/checkpoint")
+            if not log_file.exists() or log_file.stat().st_size == 0:
+                break
+            if clock.monotonic() >= deadline:
+                raise StateNotSaved("The DuckDB file could not be completed by a checkpoint")
+            clock.sleep(CHECKPOINT_PAUSE_SECONDS)
+        self.state.save()
+
+    def require_lease(self) -> None:
+        """Check that this run still has the lease of the state; without a `state_url`, nothing.
+
+        Raises:
+            LeaseLost: Another run may write the state now.
+        """
+        if self.state is not None:
+            self.state.lease.require()
 
     def temporary(self, name: str) -> TableName:
         """A temporary table, which only this session can see."""

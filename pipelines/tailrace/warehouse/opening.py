@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,10 @@ from tailrace.warehouse.statements import TableName
 
 if TYPE_CHECKING:
     import duckdb
+
+    from tailrace.state.manifest import Engine
+    from tailrace.state.session import StateSession
+    from tailrace.state.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +78,13 @@ def open_warehouse(
     clock: Clock,
     read_only: bool = False,
     wait_seconds_max: float | None = None,
+    refresh: bool = True,
+    store: Store | None = None,
 ) -> Iterator[Warehouse]:
     """Open the project's warehouse; on DuckDB, no other process can open the file meanwhile.
+
+    With a `state_url`, the newest state is pulled first. A writer holds its lease, and stores the
+    file at the end of the block.
 
     Args:
         project: The project.
@@ -82,17 +92,81 @@ def open_warehouse(
         read_only: Open it to read only.
         wait_seconds_max: How long to wait for another process that has the DuckDB file open
             (default: `lock_wait_seconds_max`).
+        refresh: With a `state_url`: pull the newest state. Without it, a reader reads the copy of
+            this machine and needs no network.
+        store: Where the state is kept (default: the store of `state_url`).
 
     Raises:
-        LockHeld: Another process has the DuckDB file open.
+        LockHeld: Another process has the DuckDB file open, or another run has the state's lease.
         NothingLanded: `read_only`, and there is no file yet.
         ConfigurationError: The destination is unknown or its credentials do not work.
+        StateNotSaved: The block ended, and the state could not be stored.
     """
     if wait_seconds_max is None:
         wait_seconds_max = project.settings.lock_wait_seconds_max
-    opened = _open(project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max)
-    with opened as warehouse:
+    with ExitStack() as stack:
+        state: StateSession | None = None
+        if project.settings.state_url is not None:
+            # Other projects do not pay for importing it.
+            from tailrace.state import session
+
+            opened = session.Opened(
+                project=project, clock=clock, engine=duckdb_engine(), store=store
+            )
+            if read_only:
+                stack.enter_context(
+                    session.open_to_read(opened, wait_seconds_max=wait_seconds_max, refresh=refresh)
+                )
+            else:
+                state = stack.enter_context(
+                    session.open_to_write(opened, wait_seconds_max=wait_seconds_max)
+                )
+        warehouse = stack.enter_context(
+            _open(project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max)
+        )
+        if state is not None:
+            warehouse.state, state.is_opened = state, True
         yield warehouse
+
+
+def duckdb_engine() -> Engine:
+    """The version of DuckDB, and of the files that it can read."""
+    import duckdb
+
+    from tailrace.state.manifest import Engine
+
+    return Engine(version=duckdb.__version__, storage_version_max=_storage_version_max)
+
+
+def complete_duckdb_file(file: Path) -> None:
+    """Write the log of a DuckDB file that no process has open into the file.
+
+    Raises:
+        LockHeld: Another process has it open.
+        ConfigurationError: It is not a DuckDB file.
+    """
+    import duckdb
+
+    try:
+        duckdb.connect(str(file)).close()
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise LockHeld(f"Another process has {file.name} open") from None
+        raise _cannot_open(file, error) from None
+    except duckdb.Error as error:
+        raise _cannot_open(file, error) from None
+
+
+def _storage_version_max() -> int:
+    """The storage version of a file that DuckDB creates in its newest format."""
+    import duckdb
+
+    from tailrace.state.manifest import storage_version_of
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "newest.duckdb"
+        duckdb.connect(str(file), config={"storage_compatibility_version": "latest"}).close()
+        return storage_version_of(file.read_bytes()[:64])
 
 
 @contextmanager

@@ -1,0 +1,76 @@
+"""Commands about the state in `state_url`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tailrace.cli.options import Options, common, confirm, confirming
+
+if TYPE_CHECKING:
+    from tailrace.results import Result
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def state(context: click.Context) -> None:
+    """Show and maintain the state in state_url."""
+    # The options of the main group reach the commands of this one.
+    context.default_map = dict.fromkeys(state.commands, context.default_map or {})
+
+
+@state.command()
+@common
+def show(options: Options) -> Result:
+    """Show the generation, the size and the lease of the state."""
+    return options.project().state()
+
+
+@state.command()
+@common
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+def unlock(options: Options, yes: bool) -> Result:
+    """Release the lease of a run that is dead.
+
+    A run that is still active stops before its next batch. No message is lost, and none is sent
+    with another messageId.
+    """
+    project = options.project()
+    lease = project.state().data.get("lease")
+    if lease and lease["held"]:
+        holder = f"process {lease['process']} on {lease['host']}"
+        confirm(options, f"This releases the lease of {holder}.", yes=yes)
+    return project.unlock_state()
+
+
+@state.command()
+@common
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@confirming
+def push(options: Options, file: Path | None, yes: bool, dry_run: bool) -> Result:
+    """Write a DuckDB FILE to state_url: to begin with it, or to restore a backup.
+
+    Without FILE, this machine's copy of the state, or else the configured DuckDB file.
+    """
+    project = options.project()
+    planned = project.push_state(file, dry_run=True)
+    if dry_run:
+        return planned
+    replaced = planned.data["replaces_generation"]
+    if replaced is not None:
+        name = Path(planned.data["file"]).name
+        confirm(options, f"This replaces generation {replaced} of the state by {name}.", yes=yes)
+    return project.push_state(file)
+
+
+@state.command()
+@common
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def pull(options: Options, file: Path) -> Result:
+    """Write a copy of the state to FILE, as a backup or to query it."""
+    return options.project().pull_state(file)
+
+
+COMMANDS = (state,)
