@@ -13,6 +13,7 @@ from tailrace.errors import LeaseLost, LockHeld, StateDamaged
 from tailrace.state import lease as lease_module
 from tailrace.state.folder import FolderStore
 from tailrace.state.lease import LEASE, HeldLease, Lease, read_lease, unlock
+from tailrace.state.store import StoreConflict
 
 SECONDS = 60.0
 
@@ -29,6 +30,19 @@ def store(tmp_path: Path) -> FolderStore:
 
 def holder(store: FolderStore, clock: SteppedClock, **environ: str) -> HeldLease:
     return HeldLease(store, clock=clock, lease_seconds=SECONDS, environ=environ)
+
+
+def take(store: FolderStore, owner: str) -> None:
+    """Write a lease of another owner between two renewals."""
+    while True:
+        stored = store.get(LEASE)
+        assert stored is not None
+        taken = replace(Lease.from_bytes(stored.body), owner=owner, nonce="1")
+        try:
+            store.replace(LEASE, taken.to_bytes(), stored.version)
+        except StoreConflict:
+            continue
+        return
 
 
 def test_a_second_run_is_refused_and_the_holder_is_named(
@@ -65,9 +79,7 @@ def test_a_lease_that_was_taken_is_lost_at_the_next_renewal(
     first.acquire(wait_seconds_max=0)
     woken = []
     first.on_loss = lambda: woken.append(True)
-    held = read_lease(store)
-    assert held is not None
-    store.put(LEASE, replace(held, owner="another", nonce="1").to_bytes())
+    take(store, "another")
     assert first._thread is not None
     first._thread.join(timeout=10)
     assert woken
