@@ -620,6 +620,24 @@ class Project:
             errors=selected.errors,
         )
 
+    def deploy(self, *, force: bool = False, dry_run: bool = False) -> Result:
+        """Write the workflows of GitHub Actions: a scheduled run, and the plan of a pull request.
+
+        Args:
+            force: Overwrite workflows that Tailrace has not written.
+            dry_run: Only return what would be written.
+
+        Raises:
+            tailrace.errors.ConfigurationError: A workflow is there that Tailrace has not written.
+        """
+        from tailrace.deploy.files import changed_files, deployment_of, repository_of
+
+        deployment = deployment_of(self.config)
+        root = repository_of(self.config.root)
+        changed = changed_files(deployment, root, force=force, write=not dry_run)
+        data = {"dry_run": dry_run, **deployment.as_dict(), "changed": list(changed)}
+        return Result(command="deploy", data=data)
+
     def tracking_plan(
         self,
         *,

@@ -18,6 +18,7 @@ import click
 from tailrace import __version__
 from tailrace.cli import (
     delivery_commands,
+    deploy_commands,
     destination_commands,
     json,
     ledger_commands,
@@ -105,6 +106,7 @@ for _command in (
     *ledger_commands.MAINTENANCE,
     *destination_commands.COMMANDS,
     *state_commands.COMMANDS,
+    *deploy_commands.COMMANDS,
 ):
     tailrace.add_command(_command)
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from tailrace.cli.deploy_commands import deploy_blocks
 from tailrace.cli.model_tests import tests_blocks
 from tailrace.cli.state_text import state_lines, stored_state
 from tailrace.cli.summary import counted, summary
@@ -59,7 +60,7 @@ def _write(lines: Iterable[Line], out: IO[str], *, styled: bool) -> None:
 
 def blocks(result: Output) -> Iterable[str | Table]:
     """The tables and paragraphs of a result, from top to bottom."""
-    if result.get("dry_run"):
+    if result.get("dry_run") and result["command"] != "deploy":
         yield from _dry_run(result)
         return
     if result.get("errors") and set(result) <= COMMON_KEYS:
@@ -68,6 +69,7 @@ def blocks(result: Output) -> Iterable[str | Table]:
     shapes = {
         "destinations": _rebind,
         "init": _init,
+        "deploy": deploy_blocks,
         "validate": _validate,
         "test": tests_blocks,
         "ls": _ls,

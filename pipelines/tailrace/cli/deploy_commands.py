@@ -1,0 +1,47 @@
+"""`tailrace deploy`: workflows that run a project on a schedule and plan its pull requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import click
+
+from tailrace.cli.options import Options, common
+from tailrace.results import Result
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def deploy(context: click.Context) -> None:
+    """Write workflows that run the project on a schedule."""
+    # The options of the main group reach the commands of this one.
+    context.default_map = dict.fromkeys(deploy.commands, context.default_map or {})
+
+
+@deploy.command("github-actions")
+@common
+@click.option("--force", is_flag=True, help="Overwrite workflows that Tailrace has not written.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
+def github_actions(options: Options, force: bool, dry_run: bool) -> Result:
+    """Write a scheduled run and a plan of pull requests for GitHub Actions.
+
+    Also lists the secrets and variables that the repository needs, with the commands that set them.
+    """
+    return options.project().deploy(force=force, dry_run=dry_run)
+
+
+def deploy_blocks(result: Mapping[str, Any]) -> Iterable[str]:
+    """What was written, what the repository needs, and the commands that set it."""
+    verb = "would write" if result["dry_run"] else "wrote"
+    for name in result["files"]:
+        yield f"{verb}  {name}" if name in result["changed"] else f"unchanged  {name}"
+    yield ""
+    yield "The repository needs these secrets and variables. Each command asks for the value:"
+    yield from (f"  {command}" for command in result["commands"])
+    for note in result["notes"]:
+        yield ""
+        yield note
+
+
+COMMANDS = (deploy,)

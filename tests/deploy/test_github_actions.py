@@ -1,0 +1,236 @@
+"""`tailrace deploy github-actions`: the workflows, linted, and their shell steps executed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from shop import PEOPLE, Shop
+
+from tailrace import Project
+from tailrace.deploy.github_actions import PLAN_FILE, RUN_FILE, github_actions
+from tailrace.errors import ConfigurationError
+from tailrace.testing import SalesforceSimulator, SegmentSimulator
+
+SECRETS = """
+[sources.salesforce.credentials]
+instance_url = "https://shop.example"
+username = "robot"
+client_id = "id-of-the-app"
+private_key_file = "key.pem"
+[destination.segment]
+write_key = "key-of-the-source"
+[tailrace]
+salt = "salt-of-the-shop"
+"""
+# Answers as GitHub's command does, and notes what it was asked.
+GH = """#!/bin/sh
+echo "$@" >> "$GH_LOG"
+case "$*" in
+  *--paginate*) cat "$GH_COMMENTS" 2>/dev/null ;;
+  *) echo '{"id": 1}' ;;
+esac
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """A project in the folder `shop` of a repository."""
+    (tmp_path / ".git").mkdir()
+    shop = Shop(tmp_path / "shop")
+    (shop.root / ".dlt" / "secrets.toml").write_text(SECRETS)
+    shop.audience(PEOPLE)
+    return shop
+
+
+def deploy(shop: Shop, **options: Any) -> dict[str, Any]:
+    return dict(Project.load(shop.root, environ={}).deploy(**options).data)
+
+
+def workflow(shop: Shop, file: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load((shop.root.parent / file).read_text())
+    return loaded
+
+
+def test_a_deployment_names_every_secret_and_no_value(shop: Shop) -> None:
+    data = deploy(shop)
+    assert data["changed"] == data["files"] == [RUN_FILE, PLAN_FILE]
+    assert data["commands"] == [
+        "gh secret set DESTINATION__SEGMENT__WRITE_KEY",
+        "gh secret set SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID",
+        "gh variable set SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL",
+        "gh secret set SOURCES__SALESFORCE__CREDENTIALS__PRIVATE_KEY",
+        "gh variable set SOURCES__SALESFORCE__CREDENTIALS__USERNAME",
+        "gh secret set TAILRACE__SALT",
+    ]
+    written = "".join((shop.root.parent / name).read_text() for name in data["files"]) + str(data)
+    for value in ("shop.example", "robot", "id-of-the-app", "key-of-the-source", "salt-of"):
+        assert value not in written
+    # A DuckDB file does not outlive the machine of a run.
+    assert "state_url" in data["notes"][0]
+
+
+def test_a_project_without_secrets_gets_the_usual_ones(shop: Shop) -> None:
+    (shop.root / ".dlt" / "secrets.toml").unlink()
+    assert deploy(shop, dry_run=True)["secrets"] == [
+        "DESTINATION__SEGMENT__WRITE_KEY",
+        "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID",
+        "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_SECRET",
+    ]
+    assert not (shop.root.parent / ".github").exists()
+
+
+def test_a_workflow_of_somebody_else_is_kept(shop: Shop) -> None:
+    file = shop.root.parent / RUN_FILE
+    file.parent.mkdir(parents=True)
+    file.write_text("name: mine\n")
+    with pytest.raises(ConfigurationError, match="has not written it") as raised:
+        deploy(shop)
+    assert "--force" in raised.value.hint
+    assert not (shop.root.parent / PLAN_FILE).exists()
+    assert deploy(shop, force=True)["changed"] == [RUN_FILE, PLAN_FILE]
+    assert deploy(shop)["changed"] == []
+
+
+def test_runs_do_not_overlap_and_do_not_start_at_minute_0(shop: Shop) -> None:
+    deploy(shop)
+    run = workflow(shop, RUN_FILE)
+    # YAML 1.1 reads the key `on` as true.
+    minute = run[True]["schedule"][0]["cron"].split()[0]
+    assert 1 <= int(minute) <= 59
+    assert run["concurrency"]["cancel-in-progress"] is False
+    assert run["permissions"] == {}
+    assert run["jobs"]["run"]["timeout-minutes"] > 0
+
+
+def test_a_pull_request_from_a_fork_gets_no_secret(shop: Shop) -> None:
+    deploy(shop)
+    jobs = workflow(shop, PLAN_FILE)["jobs"]
+    assert "env" not in jobs["check"]
+    assert "secrets." not in str(jobs["check"])
+    assert "head.repo.full_name == github.repository" in jobs["plan"]["if"]
+
+
+@pytest.mark.parametrize("state_url", [None, "s3://bucket/shop", "gs://bucket/shop", "az://b/s"])
+def test_the_workflows_pass_the_linters(tmp_path: Path, state_url: str | None) -> None:
+    deployment = github_actions(
+        variables=(), folder="shop", install="pip install x", target="prod", state_url=state_url
+    )
+    files = []
+    for name, text in deployment.files.items():
+        files.append(tmp_path / name)
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        files[-1].write_text(text)
+    binaries = Path(sys.executable).parent
+    for linter in (
+        [binaries / "zizmor", "--offline", "--quiet", *files],
+        [binaries / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files],
+    ):
+        done = subprocess.run(list(map(str, linter)), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+    uses_oidc = "id-token: write" in deployment.files[RUN_FILE]
+    assert uses_oidc is (state_url == "s3://bucket/shop")
+
+
+class Runner:
+    """Executes the shell steps of a job as GitHub does: `bash -e`, in the repository."""
+
+    def __init__(self, root: Path, environ: dict[str, str]) -> None:
+        binaries = root / "bin"
+        binaries.mkdir()
+        for name, text in {
+            "gh": GH,
+            "tailrace": f'#!/bin/sh\nexec {sys.executable} -m tailrace "$@"\n',
+        }.items():
+            (binaries / name).write_text(text)
+            (binaries / name).chmod(0o755)
+        self.root = root
+        self.comments = root / "comments.tsv"
+        self.log = root / "gh.log"
+        self.summary = root / "summary.md"
+        inherited = {key: os.environ[key] for key in ("HOME", "LANG") if key in os.environ}
+        self.environ = inherited | {
+            "PATH": f"{binaries}:{os.environ['PATH']}",
+            "GH_LOG": str(self.log),
+            "GH_COMMENTS": str(self.comments),
+            "GITHUB_REPOSITORY": "acme/shop",
+            "GITHUB_STEP_SUMMARY": str(self.summary),
+            "PULL_REQUEST": "7",
+            "TAILRACE_PROJECT_DIR": "shop",
+            **environ,
+        }
+
+    def run(self, job: dict[str, Any], *names: str) -> None:
+        for step in job["steps"]:
+            if step.get("name") in names:
+                done = subprocess.run(
+                    ["bash", "-e", "-c", step["run"]],
+                    cwd=self.root,
+                    env=self.environ,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert done.returncode == 0, f"{step['name']}: {done.stdout}{done.stderr}"
+
+
+def test_the_steps_of_a_pull_request(shop: Shop, tmp_path: Path) -> None:
+    deploy(shop)
+    shop.land([{"id": f"c{n}", "score": n} for n in range(5)])
+    base = tmp_path / ".tailrace" / "base" / "shop"
+    (base / "models" / "audiences").mkdir(parents=True)
+    (base / ".dlt").mkdir()
+    (base / ".dlt" / "config.toml").write_text((shop.root / ".dlt" / "config.toml").read_text())
+    (base / "models" / "audiences" / "people.sql").write_text(PEOPLE)
+    changed = PEOPLE.replace("audience: people", "audience: rich").replace(
+        "membership_trait: people", "membership_trait: rich"
+    )
+    shop.audience(changed.replace("NOT is_deleted", "score > 2"), name="rich")
+    jobs = workflow(shop, PLAN_FILE)["jobs"]
+    runner = Runner(tmp_path, shop.environ)
+    runner.run(jobs["check"], "Check the settings and the models", "Run the tests of the models")
+    steps = (
+        "Plan the audiences that the pull request changes",
+        "Comment, or update the comment",
+    )
+    runner.run(jobs["plan"], *steps)
+    comment = (tmp_path / "comment.md").read_text()
+    assert "rich" in comment
+    assert "people" not in comment
+    assert runner.summary.read_text() == comment
+    assert "-X POST repos/acme/shop/issues/7/comments" in runner.log.read_text()
+    # The second push finds the comment of the first, beside one by a person.
+    runner.log.unlink()
+    runner.comments.write_text(f"11\tLooks good\n12\t{comment.splitlines()[0]}\n")
+    runner.run(jobs["plan"], *steps)
+    assert "-X PATCH repos/acme/shop/issues/comments/12" in runner.log.read_text()
+
+
+def test_the_steps_of_a_run(shop: Shop, tmp_path: Path) -> None:
+    deploy(shop)
+    with SalesforceSimulator() as salesforce, SegmentSimulator() as segment:
+        (shop.root / ".dlt" / "secrets.toml").unlink()
+        credentials = "SOURCES__SALESFORCE__CREDENTIALS__"
+        shop.audience(
+            "/* ---\nkey: id\nuser_id: id\nidentify: {traits: {name: name}}\n--- */\n"
+            "SELECT id, last_name AS name FROM salesforce.contact"
+        )
+        runner = Runner(
+            tmp_path,
+            {
+                f"{credentials}INSTANCE_URL": salesforce.url,
+                f"{credentials}CLIENT_ID": salesforce.client_id,
+                f"{credentials}CLIENT_SECRET": salesforce.client_secret,
+                "SOURCES__SALESFORCE__OBJECTS": '["Contact"]',
+                "DESTINATION__SEGMENT__HOST": segment.url,
+                "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
+            },
+        )
+        runner.run(workflow(shop, RUN_FILE)["jobs"]["run"], "Extract, plan and send", "Summary")
+        assert len(segment.inbox.delivered) > 0
+    assert '"exit_code": 0' in (tmp_path / "result.json").read_text()
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert "people" in runner.summary.read_text()
