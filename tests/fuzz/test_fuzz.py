@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_server import CommandServer
+from fork_server import ForkServer
 
 from .service_answers import SalesforceAnswers, SegmentAnswers
 from .user_inputs import UserInputs
@@ -57,8 +57,8 @@ def test_no_input_of_a_user_is_a_defect(tmp_path: Path, inputs: int) -> None:
 
 @pytest.mark.timeout(3_600)
 def test_no_damage_to_the_warehouse_is_a_defect(
-    tmp_path: Path, inputs: int, command_server: CommandServer
+    tmp_path: Path, inputs: int, fork_server: ForkServer
 ) -> None:
     """A file that is cut, or overwritten in places."""
     with closing(UserInputs(tmp_path)) as user:
-        play(inputs, DAMAGED_SHARE, lambda choose: user.play_damaged(choose, command_server))
+        play(inputs, DAMAGED_SHARE, lambda choose: user.play_damaged(choose, fork_server))
