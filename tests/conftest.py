@@ -49,7 +49,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=40, help="how often to kill a large run")
     parser.addoption("--fuzz-inputs", type=int, default=160, help="how many inputs to break")
     parser.addoption("--state-kills", type=int, default=8, help="how many operations to die at")
-    parser.addoption("--races", type=int, default=6, help="how many pairs of runs to race")
+    parser.addoption("--races", type=int, default=4, help="how many pairs of runs to race")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
 
