@@ -2,13 +2,6 @@
 -- The number of members in the snapshot.
 SELECT COUNT(*) FROM snapshot AS s WHERE NOT s._gone
 
--- name: count_moves
--- The numbers of keys that entered and exited.
-SELECT
-  COALESCE(SUM(CASE WHEN t.op = 'entered' THEN 1 ELSE 0 END), 0),
-  COALESCE(SUM(CASE WHEN t.op = 'exited' THEN 1 ELSE 0 END), 0)
-FROM transitions AS t
-
 -- name: growth
 -- The growth of the audience in members. Keys that enter as members or exit as former ones count 0.
 SELECT COALESCE(SUM(

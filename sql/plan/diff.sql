@@ -41,7 +41,7 @@ SELECT
     WHEN COALESCE(c._p, 0) = 0 THEN 'exited'
     ELSE 'changed'
   END AS op,
-  CAST('data' AS TEXT) AS reason,
+  CAST(:reason AS TEXT) AS reason,
   COALESCE(p._v, :first_version) AS base_v,
   FALSE AS _blind,
   TRUE AS _send,
@@ -86,7 +86,7 @@ WHERE
 -- on both sides, NULL for a former member; values are fetched for the few keys that changed.
 CREATE TEMPORARY TABLE transitions AS
 SELECT
-  d.op, CAST('data' AS TEXT) AS reason, COALESCE(s._v, :first_version) AS base_v, FALSE AS _blind,
+  d.op, CAST(:reason AS TEXT) AS reason, COALESCE(s._v, :first_version) AS base_v, FALSE AS _blind,
   TRUE AS _send, FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at,
   CASE WHEN d.op = 'changed' THEN s._since ELSE CAST(:now AS TIMESTAMPTZ) END AS _since,
   EACH_COLUMN(keys, d._),

@@ -2,16 +2,22 @@
 -- Computes every column of every row, so that errors in values appear while planning.
 SELECT COUNT(*), EACH_COLUMN(columns, MAX(LENGTH(CAST(m._ AS TEXT)))) FROM model AS m
 
--- name: count_bad_keys
--- Among the transitions: rows whose key has a NULL, and keys that occur more than once.
+-- name: count_keys
+-- Among the transitions: the numbers of entries and exits, of rows whose key has a NULL, and of keys
+-- that occur more than once. A group is a key, its exits apart.
 SELECT
-  COALESCE(SUM(CASE WHEN NOT EVERY_COLUMN(keys, g._ IS NOT NULL) THEN g._times ELSE 0 END), 0),
-  COALESCE(SUM(CASE WHEN g._times > 1 THEN 1 ELSE 0 END), 0)
+  COALESCE(SUM(g._p), 0),
+  COALESCE(SUM(CASE WHEN g._gone THEN g._times ELSE 0 END), 0),
+  COALESCE(SUM(
+    CASE WHEN NOT g._gone AND NOT EVERY_COLUMN(keys, g._ IS NOT NULL) THEN g._times ELSE 0 END
+  ), 0),
+  COALESCE(SUM(CASE WHEN NOT g._gone AND g._times > 1 THEN 1 ELSE 0 END), 0)
 FROM (
-  SELECT EACH_COLUMN(keys, t._), COUNT(*) AS _times
+  SELECT
+    EACH_COLUMN(keys, t._), t.op = 'exited' AS _gone, COUNT(*) AS _times,
+    SUM(CASE WHEN t.op = 'entered' THEN 1 ELSE 0 END) AS _p
   FROM transitions AS t
-  WHERE t.op <> 'exited'
-  GROUP BY EACH_COLUMN(keys, t._)
+  GROUP BY EACH_COLUMN(keys, t._), t.op = 'exited'
 ) AS g
 
 -- name: bad_keys

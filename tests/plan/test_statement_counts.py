@@ -13,7 +13,7 @@ from warehouses.stores import store_on
 from tailrace.plan.plan import Plan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
-from tailrace.run.delivery import save_plan
+from tailrace.run.delivery import save_plan, save_plans
 
 AUDIENCE = """/* ---
 key: id
@@ -86,3 +86,16 @@ def test_an_audience_without_changes_takes_three_statements(
     assert {"unchanged"} == {audience.status for audience in plan.audiences}
     expected = ("warehouse/query_columns", "plan/measure", "plan/members")
     assert dict.fromkeys(expected, 1) == statements_per_audience(counted)
+
+
+def test_saving_an_audience_without_changes_takes_three_statements_and_finishes_it(
+    desk: Desk, counted: pytest.LogCaptureFixture
+) -> None:
+    plans = planned(desk, skip_unchanged=False).audiences
+    run = desk.start_run()
+    counted.clear()
+    deliveries = save_plans(desk.ledger, run, plans, options=PlanOptions())
+    expected = ("ledger/save_audience_run", "ledger/delete_inputs", "ledger/save_inputs")
+    assert dict.fromkeys(expected, 1) == statements_per_audience(counted)
+    assert {True} == {delivery.finished for delivery in deliveries}
+    assert [] == desk.ledger.deliveries.pending()

@@ -24,6 +24,7 @@ from tailrace.warehouse.sql_files import (
 from tailrace.warehouse.statements import (
     Column,
     TableName,
+    _pieces,
     literal,
     query,
     rendered,
@@ -49,7 +50,7 @@ NASTY = [
     "back\\slash \\' \\n",
     "line\nbreak\ttab\rreturn",
     "/* not a comment */ -- neither",
-    "\x1fnow\x1f \x1emodel\x1e",
+    "\x1fnow\x1f \x02model\x02",
     "Ünïcödé 東京 🗼 \u202e",
     "$$dollar$$ E'x' \"q\" `b` [a]",
 ]
@@ -237,3 +238,20 @@ def test_names_are_quoted_wherever_they_stand() -> None:
         seqs="",
     )
     assert 'tr__o."a""b", tr__o."select", tr__o."old__select"' in text
+
+
+def test_a_statement_is_rendered_once_for_all_audiences_of_a_shape() -> None:
+    """Tables, labels and values are filled into the rendered text."""
+
+    def page(audience: str) -> str:
+        bound = bindings("outbox/page", "duckdb")
+        bound["tables"] = {"outbox": TableName("ledger", f"outbox__{audience}")}
+        bound["columns"] |= {"dates": (Column("born", "DATE", f"{audience},"),)}
+        return statement("outbox/page", "duckdb", **bound)
+
+    first = page("once")
+    misses = _pieces.cache_info().misses
+    second = page("it's")
+    assert misses == _pieces.cache_info().misses
+    assert first.replace("outbox__once", "outbox__it's").replace("'once,'", "'it''s,'") == second
+    assert second != first

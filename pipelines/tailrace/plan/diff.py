@@ -155,6 +155,7 @@ class Diff:
     quarantined: int
     null_keys: int = 0
     rejections: int = 0
+    unconfirmed: int = 0
     bad_keys: tuple[BadKey, ...] = ()
     shared_message_ids: int = 0
     shared_message_id_keys: tuple[tuple[Any, ...], ...] = ()
@@ -220,7 +221,7 @@ class _Comparison:
     def run(self) -> Diff:
         self._find_snapshot()
         rows_seen, fingerprint = self._measure()
-        ((size_before,),) = self._run("members")
+        size_before = self._count_members()
         if self._is_unchanged(fingerprint):
             return Diff(
                 transitions=self.names["transitions"],
@@ -232,8 +233,13 @@ class _Comparison:
                 unchanged=True,
             )
         unconverted = self._count_unconverted()
-        self._run("transitions", now=self.request.now, first_version=self.first_version)
-        moves, quarantined, null_keys, bad_keys = self._check_keys(rows_seen, int(size_before))
+        self._run(
+            "transitions",
+            now=self.request.now,
+            first_version=self.first_version,
+            reason="initial" if self.request.delivered is None else "data",
+        )
+        moves, quarantined, null_keys, bad_keys = self._check_keys(rows_seen, size_before)
         shared, shared_keys = self._check_message_ids()
         if shared:
             moves = self._count_moves()
@@ -254,10 +260,11 @@ class _Comparison:
             rows_seen=rows_seen,
             fingerprint=fingerprint,
             size_before=size_before,
-            size_after=int(size_before + growth),
+            size_after=size_before + int(growth),
             quarantined=quarantined + shared,
             null_keys=null_keys,
             rejections=self.rejections,
+            unconfirmed=self.unconfirmed,
             bad_keys=bad_keys,
             shared_message_ids=shared,
             shared_message_id_keys=shared_keys,
@@ -420,8 +427,8 @@ class _Comparison:
             The counts of the remaining transitions, the number of quarantined rows, how many of
             them have a NULL in the key, and samples of their keys.
         """
-        moves = self._count_moves()
-        ((nulls, repeated),) = self._run("count_bad_keys")
+        ((entered, exited, nulls, repeated),) = self._run("count_keys")
+        moves = MoveCounts(int(entered), int(exited))
         if rows_seen == size_before + moves.entered - moves.exited and not nulls and not repeated:
             return moves, 0, 0, ()
         self._run("bad_keys")
@@ -452,15 +459,20 @@ class _Comparison:
         self._run("quarantine_shared_message_ids")
         return int(shared), tuple(map(tuple, rows))
 
+    def _count_members(self) -> int:
+        if self.tables["snapshot"] == self.names["empty_snapshot"]:
+            return 0
+        ((members,),) = self._run("members")
+        return int(members)
+
     def _count_moves(self) -> MoveCounts:
-        ((entered, exited),) = self._run("count_moves")
+        ((entered, exited, *_),) = self._run("count_keys")
         return MoveCounts(int(entered), int(exited))
 
     def _set_reasons(self) -> None:
         """Give every transition its reason."""
         request = self.request
         if request.delivered is None:
-            self._run("set_reason", op="entered", reason="initial")
             return
         if request.earlier is not None:
             self._attribute(request.earlier)

@@ -82,6 +82,11 @@ class AudiencePlan:
         return self.entered + self.changed + self.exited
 
     @property
+    def is_finished(self) -> bool:
+        """Whether nothing is to be delivered: no transition, and none to be resolved."""
+        return not self.planned and not self.diff.rejections and not self.diff.unconfirmed
+
+    @property
     def status(self) -> Status:
         if any(guard.held for guard in self.guards):
             return "held"

@@ -6,9 +6,11 @@ Planning reads the ledger and writes nothing to it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 from tailrace.audience.audience import Audience
@@ -55,6 +57,9 @@ from tailrace.plan.recorded import Definitions, Recorded
 from tailrace.plan.snapshot_schema import check_names, shape_of
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.statements import Binding, Column, TableName, query
+
+# An audience's model, what is to be compared, and the compiled text of the model.
+_Request = tuple[Model, DiffRequest, str]
 
 
 def syncs_of(models: Iterable[Model]) -> Iterator[tuple[Model, Audience]]:
@@ -239,12 +244,12 @@ class Planner:
 
     def _plan_all(
         self,
-        requests: Sequence[tuple[Model, DiffRequest, str]],
+        requests: Sequence[_Request],
         failures: dict[str, AudienceFailure],
     ) -> tuple[AudiencePlan, ...]:
         """The plans of the requests; those that fail are added to `failures`."""
         plans = []
-        for place, (model, request, text) in enumerate(requests):
+        for place, (model, request, text) in enumerate(self._in_memory(requests)):
             try:
                 plans.append(self._plan_in_memory(request, text))
             except (ModelError, StatementRefused, MemoryShort) as error:
@@ -256,6 +261,13 @@ class Planner:
                     others = [*requests[:place], *requests[place + 1 :]]
                     return self._plan_all(others, failures)
         return tuple(plans)
+
+    def _in_memory(self, requests: Sequence[_Request]) -> Iterator[_Request]:
+        """The requests; while first plans follow each other, the memory limit stays lowered."""
+        for is_first, together in groupby(requests, key=lambda request: not request[1].delivered):
+            lowered = self.memory_limit.low_memory() if self.memory_limit and is_first else None
+            with lowered or nullcontext():
+                yield from together
 
     def _guard_first_run(self, audiences: tuple[AudiencePlan, ...]) -> tuple[AudiencePlan, ...]:
         """Add the guard on a first run to the audiences that would send."""

@@ -65,6 +65,7 @@ class Delivery:
     resumed: bool
     written_at: datetime | None = None
     moves: Mapping[str, int] = field(default_factory=dict)
+    finished: bool = False
 
     @property
     def destination(self) -> str:
@@ -98,6 +99,21 @@ class DeliveryResult:
     moves: Mapping[str, int] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     by_name: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+    @classmethod
+    def of_nothing(cls, delivery: Delivery) -> DeliveryResult:
+        """The result of a delivery without transitions."""
+        return cls(
+            sync_key=delivery.audience.ledger_key,
+            audience=delivery.audience.name,
+            destination=delivery.destination,
+            destination_type=delivery.audience.destination_type,
+            run_seq=delivery.run_seq,
+            sent=0,
+            rejected=0,
+            calls=0,
+            resumed=False,
+        )
 
 
 def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOptions) -> Delivery:
@@ -146,6 +162,7 @@ def _alignment(plan: AudiencePlan) -> Alignment:
 def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) -> Delivery:
     """Save a plan's outbox and its row, inside a transaction."""
     held = plan.status == "held"
+    finished = not held and plan.is_finished
     definition, fingerprint = _recorded_definition(plan, options)
     whole = options.intent != "retry" and not plan.diff.quarantined
     if plan.planned and not held:
@@ -156,14 +173,14 @@ def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) ->
         plan.ledger_key,
         name=plan.audience.name,
         destination=plan.destination,
-        phase="held" if held else "delivering",
+        phase="held" if held else "done" if finished else "delivering",
         definition=definition,
         definition_fingerprint=fingerprint,
         mapping=json.dumps(plan.audience.mapping(), sort_keys=True),
         mapping_fingerprint=plan.audience.mapping_fingerprint,
         model_fingerprint=plan.diff.fingerprint if whole else None,
         planned_at=run.started_at,
-        finished_at=ledger.clock.now() if held else None,
+        finished_at=ledger.clock.now() if held or finished else None,
         rows_seen=plan.diff.rows_seen,
         size_before=plan.diff.size_before,
         size_after=plan.diff.size_after,
@@ -184,6 +201,7 @@ def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) ->
         planned_at=run.started_at,
         planned=plan.planned,
         resumed=False,
+        finished=finished,
     )
 
 

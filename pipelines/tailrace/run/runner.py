@@ -30,6 +30,7 @@ from tailrace.run import notices, review
 from tailrace.run.build import build
 from tailrace.run.delivery import (
     Delivery,
+    DeliveryResult,
     Progress,
     Terms,
     save_plans,
@@ -362,7 +363,11 @@ class Runner:
         for together in saved_together(changed):
             saved += self.memory_limit.run_low_memory(partial(save, together))
         held = {audience.ledger_key for audience in plan.audiences if audience.status == "held"}
-        self._deliver(dispatch, [d for d in saved if d.audience.ledger_key not in held])
+        for delivery in saved:
+            if delivery.finished:
+                self.done = self.done.with_delivery(DeliveryResult.of_nothing(delivery))
+        pending = [delivery for delivery in saved if not delivery.finished]
+        self._deliver(dispatch, [d for d in pending if d.audience.ledger_key not in held])
 
     def _finish_earlier_runs(self, dispatch: Dispatch) -> set[str]:
         """Resume pending deliveries. Returns the audiences whose delivery is refused as too old."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -98,8 +98,32 @@ def statement(
     named = _names_in(name, dialect)
     bound = {table: binding for table, binding in (tables or {}).items() if table in named}
     lists = {list_: tuple(of) for list_, of in (columns or {}).items() if list_ in named}
-    pieces = _pieces(name, dialect, frozenset(bound), tuple(lists.items()), column, part)
-    return "".join(_filled(name, dialect, pieces, bound, values))
+    opened, labels = _open_labels(lists)
+    pieces = _pieces(name, dialect, frozenset(bound), opened, column, part)
+    return "".join(_filled(name, dialect, pieces, bound, values | labels))
+
+
+def _open_labels(
+    lists: Mapping[str, tuple[Column, ...]],
+) -> tuple[tuple[tuple[str, tuple[Column, ...]], ...], dict[str, str]]:
+    """The column lists with a marker for each label, and the labels by the names in the markers."""
+    labels = {
+        f"{name}_{place}": column.label
+        for name, columns in lists.items()
+        for place, column in enumerate(columns)
+        if column.label
+    }
+    opened = tuple(
+        (
+            name,
+            tuple(
+                replace(column, label=f"\x1f{name}_{place}\x1f") if column.label else column
+                for place, column in enumerate(columns)
+            ),
+        )
+        for name, columns in lists.items()
+    )
+    return opened, labels
 
 
 @lru_cache(maxsize=2048)
@@ -111,7 +135,7 @@ def _pieces(
     column: Column | None,
     part: Part | None,
 ) -> tuple[str | None, ...]:
-    """A statement rendered once for all values, tables and queries: its text, split at each.
+    """A statement rendered once for all values, labels, tables and queries, split at each.
 
     Text, a value's name, a table's name, text, and so on; one of the two names is None. Audiences
     whose columns have the same names and types share it.
