@@ -219,7 +219,12 @@ class ModelCycle(ModelError):
 
 
 class ModelDoesNotBind(ModelError):
-    """The warehouse cannot run the model on the tables it has."""
+    """The warehouse cannot run the model on the tables it has.
+
+    `construct` is the text in the model that is not translated to the warehouse's dialect.
+    """
+
+    construct: str = ""
 
 
 class NonDeterministicModel(ModelError):

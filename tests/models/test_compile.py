@@ -287,12 +287,13 @@ def test_a_model_in_another_dialect_becomes_duckdb_s(
     """`dialect:` says how to read the file; definitions are always DuckDB's."""
     project = models(
         tmp_path,
-        here="/* --- dialect: bigquery --- */ SELECT id, SAFE_CAST(email AS INT64) AS `n`,"
-        " DATE_ADD(d, INTERVAL 1 MONTH) AS later FROM salesforce.contact WHERE id = '1'",
+        here="/* --- dialect: bigquery --- */ SELECT id, COALESCE(email, 'none') AS `n`,"
+        " CASE WHEN d IS NULL THEN 1 END AS later FROM salesforce.contact WHERE id = '1'",
         top="SELECT * FROM here",
     )
     bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
-    assert ("1", None) == warehouse.execute(bound).fetchall()[0][:2]
+    (email,) = warehouse.execute("SELECT email FROM salesforce.contact WHERE id = '1'").fetchone()
+    assert ("1", email or "none") == warehouse.execute(bound).fetchall()[0][:2]
     assert ("id", "n", "later") == project.by_name["top"].columns
 
 
@@ -352,5 +353,5 @@ def test_what_sqlglot_parses_and_cannot_write_has_a_fingerprint(tmp_path: Path) 
         read = fields_read(project, "top", columns=["v"], landed=landed)
         assert {"contact": frozenset({"id", "doc"})} == read
     assert digests[0] == digests[1] != digests[2]
-    with pytest.raises(ModelDoesNotBind, match="cannot be translated"):
+    with pytest.raises(ModelDoesNotBind, match=r"json_extract\(\) may mean something else"):
         compiled_sql(project, "top", dialect="postgres")

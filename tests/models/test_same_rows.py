@@ -416,6 +416,24 @@ def test_clocks_are_frozen_and_nothing_else_is_touched() -> None:
     ) == bound
 
 
+@pytest.mark.parametrize(
+    "clock", ["current_date", "CURRENT_TIMESTAMP", "now()", "today()", "localtimestamp"]
+)
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT greatest(d, {}) FROM salesforce.contact WHERE (n > 1)",
+        "SELECT id FROM salesforce.contact WHERE (d < {}) AND (n > 1)",
+        "SELECT (d - {}), (SELECT max({}) FROM salesforce.contact) FROM salesforce.contact",
+        "SELECT id FROM salesforce.contact WHERE d IN ({}) OR n IN (1, (2))",
+    ],
+)
+def test_a_clock_is_frozen_wherever_brackets_follow(clock: str, sql: str) -> None:
+    bound = bind(sql.replace("{}", clock), dataset="crm", now=NOW).sql("duckdb")
+    assert sql.count("{}") == bound.count("CAST('2026-11-22")
+    assert clock not in bound
+
+
 def test_what_only_duckdb_parses_is_read_by_its_own_tree() -> None:
     """The tables are told by the engine where sqlglot cannot parse the text."""
     sql = "SELECT x: n, salesforce.contact.id FROM salesforce.contact ANTI JOIN below USING (id)"

@@ -489,7 +489,7 @@ def main_job(kind: str, folder: Path, url: str | None) -> list[list[Any]]:
         told = []
         for _ in range(2):
             done = job.run(project, clock=SandboxClock(salesforce.org))
-            assert (0, ()) == (done.exit_code, done.errors)
+            assert (0, ()) == (done.exit_code, done.errors), done.errors
             told.append([counts(done), calls(segment.inbox.delivered)])
             segment.inbox.clear()
             salesforce.org.advance_day()

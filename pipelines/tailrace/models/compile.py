@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -22,7 +22,8 @@ from sqlglot.errors import SqlglotError
 
 from tailrace.errors import ModelDoesNotBind
 from tailrace.models.determinism import freeze_clock
-from tailrace.models.parse import LANDED, parse, read_select, tables
+from tailrace.models.dialects import refuse_constructs, refuse_tokens
+from tailrace.models.parse import LANDED, line_of, parse, read_select, tables
 from tailrace.models.splice import (
     SPLICED,
     Edit,
@@ -32,7 +33,8 @@ from tailrace.models.splice import (
     with_clauses,
     without_semicolon,
 )
-from tailrace.models.transpile import refuse_silent_differences, transpile
+from tailrace.models.transpile import HINT, Refusal, translated, transpile, unportable
+from tailrace.models.types import ColumnTypes
 from tailrace.warehouse.statements import verbatim
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ def compiled_sql(
     *,
     tables_built: Collection[str] = (),
     dialect: str = "duckdb",
+    columns: ColumnTypes | None = None,
 ) -> str:
     """The model's SELECT with the models under it as WITH clauses.
 
@@ -62,15 +65,17 @@ def compiled_sql(
         name: The model to compile.
         tables_built: Models that exist as tables; they are read, not inlined.
         dialect: The warehouse's dialect.
+        columns: The columns of the landed tables; None offline.
 
     Raises:
         ModelDoesNotBind: The model is written in another dialect, and something in it has no
-            counterpart.
+            counterpart or may mean something else.
     """
     under = [read for read in models.under(name) if read not in tables_built]
     closure = [models.by_name[each] for each in (*under, name)]
     if dialect not in SPLICED or any(model.dialect != dialect for model in closure):
-        return canonical_sql(models, name, tables_built=tables_built, strict=True)
+        refuse_differences(closure, dialect, columns=columns)
+        return canonical_sql(models, name, tables_built=tables_built)
     prefix = _free_prefix([model.query for model in closure])
     inlined = {read: f"{prefix}{read}" for read in under}
     texts = {model.name: _inlined_text(model, inlined) for model in closure}
@@ -78,6 +83,38 @@ def compiled_sql(
         texts[name], {f"{prefix}{read}": texts[read] for read in under}, dialect=dialect
     )
     return whole if dialect == "duckdb" else f"-- dialect: {dialect}\n{whole}"
+
+
+def refuse_differences(
+    closure: Sequence[Model], dialect: str, *, columns: ColumnTypes | None = None
+) -> None:
+    """Refuse what may mean something else once models are translated to the warehouse's dialect.
+
+    Args:
+        closure: Models, each after those that it reads.
+        dialect: The warehouse's dialect.
+        columns: The columns of the landed tables; None offline.
+
+    Raises:
+        ModelDoesNotBind: With the file and the line.
+    """
+    types: dict[str, Mapping[str, exp.DataType]] = {}
+    for model in closure:
+        if model.dialect == dialect and all(other.dialect == dialect for other in closure):
+            continue
+        try:
+            if model.query.meta.get("opaque"):
+                raise Refusal("Syntax of DuckDB alone", model.query, hint=HINT)
+            refuse_tokens(model.source, model.dialect)
+            if model.dialect != "duckdb":
+                types[model.name] = refuse_constructs(
+                    model.query, model.dialect, columns=columns, models=types
+                )
+            elif dialect == "postgres":
+                translated(model.query.copy(), None)
+        except Refusal as refusal:
+            line = line_of(refusal.node, default=line_of(model.query))
+            raise unportable(refusal, dialect, file=model.file, line=line) from None
 
 
 def _inlined_text(model: Model, inlined: Mapping[str, str]) -> str:
@@ -101,23 +138,16 @@ def _quoted(name: str) -> str:
     return exp.to_identifier(name.lower(), quoted=True).sql("duckdb")
 
 
-def canonical_sql(
-    models: Models, name: str, *, tables_built: Collection[str] = (), strict: bool = False
-) -> str:
+def canonical_sql(models: Models, name: str, *, tables_built: Collection[str] = ()) -> str:
     """The same in DuckDB's dialect as sqlglot writes it, without comments.
 
-    Fingerprints are computed from it, so what it gives for a model must not change. `strict`
-    refuses what sqlglot knows that it cannot translate.
+    Fingerprints are computed from it, so what it gives for a model must not change.
 
     Raises:
         ModelDoesNotBind: sqlglot parses something in the model and cannot write it.
     """
     under = [each for each in models.under(name) if each not in tables_built]
     trees = {each: models.by_name[each].query.copy() for each in (*under, name)}
-    if strict:
-        for each, tree in trees.items():
-            model = models.by_name[each]
-            refuse_silent_differences(tree, model.dialect, "duckdb", file=model.file)
     prefix = _free_prefix(trees.values())
     for tree in trees.values():
         _point_at(tree, inlined={each: f"{prefix}{each}" for each in under})
@@ -168,6 +198,7 @@ def bind(
     catalog: str | None = None,
     model_dataset: str | None = None,
     file: str | None = None,
+    columns: ColumnTypes | None = None,
 ) -> exp.Query:
     """Point a compiled text at the tables of a warehouse and the time of a run.
 
@@ -179,6 +210,7 @@ def bind(
         catalog: The database that holds the datasets, where it must be named.
         model_dataset: Where models are built as tables; needed when the text reads one.
         file: The model's file, for errors.
+        columns: The columns of the tables that it reads; needed where it is translated.
 
     Raises:
         ModelDoesNotBind: Something in it has no counterpart in the dialect.
@@ -187,9 +219,10 @@ def bind(
     written_in = _MARK.match(text)
     if (written_in[1] if written_in else "duckdb") == dialect and dialect in SPLICED:
         return verbatim(_bound_text(text, datasets, now, dialect=dialect, catalog=catalog))
-    tree = parse(text)
+    tree = freeze_clock(parse(text), now)
     if dialect != "duckdb":
         _fold_names(tree, dialect)
+    tree = transpile(tree, dialect, columns=columns, file=file)
     for node in list(tree.find_all(exp.Table)):
         where = datasets.get(node.db.lower())
         if where is not None and isinstance(node.this, exp.Identifier) and not node.catalog:
@@ -198,7 +231,7 @@ def bind(
             node.set("this", _cased(node.name.lower(), dialect))
             node.set("db", _cased(where, dialect))
             node.set("catalog", _cased(catalog, dialect) if catalog else None)
-    return transpile(freeze_clock(tree, now), dialect, file=file)
+    return tree
 
 
 def _bound_text(

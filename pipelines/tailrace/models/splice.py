@@ -113,6 +113,8 @@ def _frozen(kind: str, moment: datetime, *, digits: str = "") -> str:
 
 def _closing(tokens: Sequence[Any], opening: int) -> int | None:
     """The place of the bracket that closes the one at `opening`; None if there is none."""
+    if opening >= len(tokens) or tokens[opening].token_type is not TokenType.L_PAREN:
+        return None
     depth = 0
     for place in range(opening, len(tokens)):
         kind = tokens[place].token_type

@@ -21,6 +21,9 @@ from tailrace.errors import (
 )
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.loader import Model, Models, check_columns
+from tailrace.models.parse import line_of
+from tailrace.models.transpile import construct_text
+from tailrace.plan.column_types import column_types
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column
 
@@ -77,6 +80,8 @@ def binding_fault(
     warehouse: Warehouse, models: Models, model: Model, error: ModelDoesNotBind, *, now: datetime
 ) -> ModelDoesNotBind:
     """The error of a model that does not bind, with the file and the line at fault."""
+    if error.construct:
+        return _translation_fault(models, model, error)
     landed = warehouse.tables_in(warehouse.project.settings.dataset)
     for candidate in _inside_out(models, model):
         missing = sorted(set(candidate.reads) - landed)
@@ -96,6 +101,23 @@ def binding_fault(
     unlocated = ModelDoesNotBind(error.message, hint=error.hint, file=model.file)
     unlocated.detail = error.detail
     return unlocated
+
+
+def _translation_fault(models: Models, model: Model, error: ModelDoesNotBind) -> ModelDoesNotBind:
+    """The error of a construct that is not translated, with the file and the line that has it."""
+    if error.line is not None:
+        return error
+    for candidate in _inside_out(models, model):
+        for node in candidate.query.walk():
+            if construct_text(node) == error.construct:
+                located_error = ModelDoesNotBind(
+                    error.message, hint=error.hint, file=candidate.file, line=line_of(node)
+                )
+                located_error.construct = error.construct
+                return located_error
+    return ModelDoesNotBind(
+        error.message, hint=error.hint, file=model.file, line=_first_line(model)
+    )
 
 
 def refusal_fault(
@@ -195,13 +217,15 @@ def _inside_out(models: Models, model: Model) -> Iterator[Model]:
 
 def _bound(warehouse: Warehouse, models: Models, model: Model, *, now: datetime) -> Binding:
     settings = warehouse.project.settings
+    types = column_types(warehouse)
     return bind(
-        compiled_sql(models, model.name, dialect=warehouse.dialect),
+        compiled_sql(models, model.name, dialect=warehouse.dialect, columns=types),
         dataset=settings.dataset,
         now=now,
         dialect=warehouse.dialect,
         model_dataset=settings.model_dataset,
         file=model.file,
+        columns=types,
     )
 
 

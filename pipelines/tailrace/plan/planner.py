@@ -45,7 +45,9 @@ from tailrace.models.loader import (
     check_columns,
     landed_name,
 )
+from tailrace.models.types import ColumnTypes
 from tailrace.plan import record_checks, stats
+from tailrace.plan.column_types import column_types
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
 from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
@@ -412,6 +414,7 @@ class Planner:
             dialect=self.warehouse.dialect,
             model_dataset=self.warehouse.project.settings.model_dataset,
             file=audience.file,
+            columns=self._types,
         )
         if audience.suppress_when is None:
             return bound
@@ -434,7 +437,13 @@ class Planner:
 
     def _compiled(self, name: str, *, tables_built: Collection[str] = ()) -> str:
         dialect = self.warehouse.dialect
-        return compiled_sql(self.models, name, tables_built=tables_built, dialect=dialect)
+        return compiled_sql(
+            self.models, name, tables_built=tables_built, dialect=dialect, columns=self._types
+        )
+
+    @cached_property
+    def _types(self) -> ColumnTypes:
+        return column_types(self.warehouse)
 
     def _describe(self, bound: Binding, model: Model) -> tuple[Column, ...]:
         try:

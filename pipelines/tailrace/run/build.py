@@ -8,6 +8,7 @@ from datetime import datetime
 from tailrace.errors import MemoryShort, ModelError, StatementRefused, TailraceError
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.loader import Model, Models
+from tailrace.plan.column_types import column_types
 from tailrace.plan.faults import located, not_landed
 from tailrace.plan.plan import BuildResult
 from tailrace.warehouse.connection import Warehouse
@@ -37,7 +38,10 @@ def build(
         try:
             for table in sorted(set(model.reads) - landed):
                 raise not_landed(model, table)
-            text = compiled_sql(models, name, tables_built=tables, dialect=warehouse.dialect)
+            types = column_types(warehouse)
+            text = compiled_sql(
+                models, name, tables_built=tables, dialect=warehouse.dialect, columns=types
+            )
             bound = bind(
                 text,
                 dataset=warehouse.project.settings.dataset,
@@ -45,6 +49,7 @@ def build(
                 dialect=warehouse.dialect,
                 model_dataset=dataset,
                 file=model.file,
+                columns=types,
             )
             if warehouse.dialect == "postgres":
                 # The server resolves the names before they are checked.
