@@ -33,7 +33,8 @@ from tailrace.models.splice import (
     with_clauses,
     without_semicolon,
 )
-from tailrace.models.transpile import HINT, Refusal, translated, transpile, unportable
+from tailrace.models.translation import HINT, Refusal, unportable
+from tailrace.models.transpile import translated, transpile
 from tailrace.models.types import ColumnTypes
 from tailrace.warehouse.statements import verbatim
 

@@ -15,7 +15,8 @@ from sqlglot import exp
 from sqlglot.errors import TokenError
 
 from tailrace.models.patterns import portable_pattern
-from tailrace.models.transpile import PARTS, SAME, Refusal
+from tailrace.models.translation import INTERVAL_UNITS, Refusal, construct_name
+from tailrace.models.transpile import PARTS, SAME
 from tailrace.models.types import (
     BOOLEANS,
     DATES,
@@ -40,7 +41,6 @@ _PATH_FUNCTIONS = frozenset(
 )
 _TYPE_WORDS = frozenset({"DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "INTERVAL", "JSON", "UUID"})
 _EXTRACTED = frozenset({"YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DOW", "ISODOW", "DOY"})
-_INTERVAL_UNITS = frozenset({"YEAR", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND"})
 _CASTS = frozenset(
     {
         *(Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.DECIMAL, Kind.DOUBLE, Kind.BOOLEAN),
@@ -123,20 +123,12 @@ def refuse_constructs(
             continue
         check = checks.get(type(node))
         if check is None:
-            raise Refusal(_name(node), node, hint=_HINT)
+            raise Refusal(construct_name(node), node, hint=_HINT)
         check(node, columns is not None)
     return types
 
 
 _HINT = "Write the model in the warehouse's own dialect, or with other functions."
-
-
-def _name(node: exp.Expr) -> str:
-    if isinstance(node, exp.Anonymous):
-        return f"{node.name.lower()}()"
-    if isinstance(node, exp.Func):
-        return f"{node.sql_name().lower()}()"
-    return type(node).__name__.upper()
 
 
 def _require(node: exp.Expr, what: str, kinds: frozenset[exp.DType], *, strict: bool) -> None:
@@ -189,7 +181,7 @@ def _arithmetic(node: exp.Expr, strict: bool) -> None:
 def _numbers(node: exp.Expr, strict: bool) -> None:
     operands = [node.this, node.expression] if isinstance(node, exp.Binary) else [node.this]
     for operand in operands:
-        _require(operand, _name(node), NUMBERS, strict=strict)
+        _require(operand, construct_name(node), NUMBERS, strict=strict)
 
 
 def _division(node: exp.Expr, strict: bool) -> None:
@@ -218,13 +210,13 @@ def _texts(node: exp.Expr, strict: bool) -> None:
 
 
 def _of_text(node: exp.Expr, strict: bool) -> None:
-    _require(node.this, _name(node), TEXTS, strict=strict)
+    _require(node.this, construct_name(node), TEXTS, strict=strict)
 
 
 def _edge(node: exp.Expr, strict: bool) -> None:
     _of_text(node, strict)
     if not isinstance(node.expression, exp.Literal):
-        raise Refusal(f"{_name(node)} with a length that is computed", node, hint=_HINT)
+        raise Refusal(f"{construct_name(node)} with a length that is computed", node, hint=_HINT)
 
 
 def _substring(node: exp.Expr, strict: bool) -> None:
@@ -277,7 +269,7 @@ _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([ T]|$)")
 def _interval(node: exp.Expr, strict: bool) -> None:
     unit = str(node.args.get("unit") or "").upper().rstrip("S")
     amount = node.this.name if isinstance(node.this, exp.Literal) else ""
-    if unit not in _INTERVAL_UNITS or not amount.lstrip("-").isdigit():
+    if unit not in INTERVAL_UNITS or not amount.lstrip("-").isdigit():
         hint = "Write a whole number and a unit, such as: INTERVAL '3 months'"
         raise Refusal("INTERVAL of something else than a number and a unit", node, hint=hint)
 
@@ -290,7 +282,7 @@ def _extract(node: exp.Expr, strict: bool) -> None:
 
 def _date_trunc(node: exp.Expr, strict: bool) -> None:
     unit = str(node.args.get("unit") or "").upper().strip("'")
-    if unit not in _INTERVAL_UNITS | {"QUARTER"}:
+    if unit not in INTERVAL_UNITS | {"QUARTER"}:
         raise Refusal(f"date_trunc() to {unit.lower()}", node, hint=_HINT)
     _require(node.this, "date_trunc()", TIMESTAMPS | INSTANTS, strict=strict)
 
@@ -308,7 +300,7 @@ def _average(node: exp.Expr, strict: bool) -> None:
 
 def _no_distinct(node: exp.Expr, strict: bool) -> None:
     if node.find(exp.Distinct):
-        raise Refusal(f"{_name(node)} of DISTINCT values", node, hint=_HINT)
+        raise Refusal(f"{construct_name(node)} of DISTINCT values", node, hint=_HINT)
 
 
 def _pattern(node: exp.Expr, strict: bool) -> None:

@@ -48,57 +48,50 @@ def portable_pattern(pattern: str, *, extracts: bool = False) -> str | None:
     """
     if not pattern or not pattern.isascii() or not pattern.isprintable():
         return None
+    if _EMPTY_PART.search(pattern) or (extracts and "|" in pattern):
+        return None
     parts: list[str] = []
-    place = 0
+    place = depth = 0
     repeatable = False
-    depth = 0
     while place < len(pattern):
-        char = pattern[place]
-        taken = 1
-        text = char
-        if char == "\\":
-            written = _escape(pattern[place + 1 : place + 2])
-            if written is None:
-                return None
-            text, taken, repeatable = written, 2, True
-        elif char == "[":
-            bracket = _bracket(pattern, place)
-            if bracket is None:
-                return None
-            text, taken = bracket
-            repeatable = True
-        elif char == ".":
-            text, repeatable = r"[^\n]", True
-        elif char in "*+?{":
-            repeat = _REPEAT.match(pattern, place) if char == "{" else None
-            if not repeatable or (char == "{" and repeat is None):
-                return None
-            text = repeat[0] if repeat else char
-            taken, repeatable = len(text), False
-            if pattern[place + taken : place + taken + 1] in ("?", "+", "*", "{"):
-                return None
-        elif char == "(":
-            if pattern[place + 1 : place + 2] in ("?", "*", "+", ")"):
-                return None
-            depth += 1
-            repeatable = False
-        elif char == ")":
-            depth -= 1
-            repeatable = True
-        elif char in "^$|":
-            repeatable = False
-            if char == "|" and extracts:
-                return None
-        elif char in "]}":
+        part = _part(pattern, place, repeatable=repeatable)
+        if part is None:
             return None
-        else:
-            repeatable = True
-        parts.append(text)
-        place += taken
+        text, taken, repeatable = part
+        depth += (text == "(") - (text == ")")
         if depth < 0:
             return None
-    has_empty_part = re.search(r"\|\||^\||\|$|\(\||\|\)", pattern)
-    return None if depth or has_empty_part else "".join(parts)
+        parts.append(text)
+        place += taken
+    return None if depth else "".join(parts)
+
+
+_EMPTY_PART = re.compile(r"\|\||^\||\|$|\(\||\|\)")
+
+
+def _part(pattern: str, place: int, *, repeatable: bool) -> tuple[str, int, bool] | None:
+    """The part at a place: its text for PostgreSQL, its length, and whether it may be repeated."""
+    char, following = pattern[place], pattern[place + 1 : place + 2]
+    if char == "\\":
+        written = _escape(following)
+        return None if written is None else (written, 2, True)
+    if char == "[":
+        bracket = _bracket(pattern, place)
+        return None if bracket is None else (*bracket, True)
+    if char == ".":
+        return r"[^\n]", 1, True
+    if char in "*+?{":
+        repeat = _REPEAT.match(pattern, place) if char == "{" else None
+        text = repeat[0] if repeat else char
+        again = pattern[place + len(text) : place + len(text) + 1] in ("?", "+", "*", "{")
+        if not repeatable or again or (char == "{" and repeat is None):
+            return None
+        return text, len(text), False
+    if char == "(":
+        return None if following in ("?", "*", "+", ")") else (char, 1, False)
+    if char in "^$|":
+        return char, 1, False
+    return None if char in "]}" else (char, 1, True)
 
 
 def _escape(char: str) -> str | None:

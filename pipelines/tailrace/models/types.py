@@ -87,30 +87,7 @@ def annotate(
         node.meta[_TAG] = number
         node.type = None
     schema = _schema(tree, columns, models or {})
-    copy = tree.copy()
-    for table in copy.find_all(exp.Table):
-        if not table.db and table.name.lower() in (models or {}):
-            table.set("db", exp.to_identifier(_MODELS))
-    for literal in list(copy.find_all(exp.Literal)):
-        if not literal.is_string and "." in literal.name and "e" not in literal.name.lower():
-            # The optimizer takes 1.5 for a double; both engines read an exact number.
-            exact = exp.cast(literal.copy(), "DECIMAL")
-            exact.meta.update(literal.meta)
-            literal.replace(exact)
-    try:
-        typed: exp.Expr = qualify(
-            copy,
-            schema=schema,
-            dialect=dialect,
-            validate_qualify_columns=False,
-            allow_partial_qualification=True,
-            quote_identifiers=False,
-            isolate_tables=False,
-        )
-        typed = annotate_types(typed, schema, _metadata(dialect), dialect=dialect)
-    except (SqlglotError, AttributeError, KeyError, TypeError, ValueError, IndexError):
-        # The optimizer does not know every construct; then only literals have types.
-        typed = annotate_types(copy, None, _metadata(dialect), dialect=dialect)
+    typed = _typed(tree.copy(), schema, models or {}, dialect)
     for node in typed.walk():
         place = node.meta.get(_TAG)
         if place is not None and node.type is not None:
@@ -123,6 +100,38 @@ def annotate(
         for column in own
         if column.type is not None and not column.is_star
     }
+
+
+def _typed(
+    copy: exp.Query,
+    schema: dict[str, object],
+    models: Mapping[str, Mapping[str, exp.DataType]],
+    dialect: str,
+) -> exp.Expr:
+    """A copy with every column under its table and every expression with its type."""
+    for table in copy.find_all(exp.Table):
+        if not table.db and table.name.lower() in models:
+            table.set("db", exp.to_identifier(_MODELS))
+    for literal in list(copy.find_all(exp.Literal)):
+        if not literal.is_string and "." in literal.name and "e" not in literal.name.lower():
+            # The optimizer takes 1.5 for a double; both engines read an exact number.
+            exact = exp.cast(literal.copy(), "DECIMAL")
+            exact.meta.update(literal.meta)
+            literal.replace(exact)
+    try:
+        qualified = qualify(
+            copy,
+            schema=schema,
+            dialect=dialect,
+            validate_qualify_columns=False,
+            allow_partial_qualification=True,
+            quote_identifiers=False,
+            isolate_tables=False,
+        )
+        return annotate_types(qualified, schema, _metadata(dialect), dialect=dialect)
+    except (SqlglotError, AttributeError, KeyError, TypeError, ValueError, IndexError):
+        # The optimizer does not know every construct; then only literals have types.
+        return annotate_types(copy, None, _metadata(dialect), dialect=dialect)
 
 
 def _schema(

@@ -19,11 +19,11 @@ from tailrace.errors import (
     StatementRefused,
     TailraceError,
 )
+from tailrace.models.column_types import column_types
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.parse import line_of
-from tailrace.models.transpile import construct_text
-from tailrace.plan.column_types import column_types
+from tailrace.models.translation import construct_text
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column
 

@@ -36,6 +36,7 @@ from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.extracts import Extracted
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
+from tailrace.models.column_types import column_types
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.determinism import ModelWarning
 from tailrace.models.lineage import fields_read
@@ -47,7 +48,6 @@ from tailrace.models.loader import (
 )
 from tailrace.models.types import ColumnTypes
 from tailrace.plan import record_checks, stats
-from tailrace.plan.column_types import column_types
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
 from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tailrace.errors import MemoryShort, ModelError, StatementRefused, TailraceError
+from tailrace.models.column_types import column_types
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.loader import Model, Models
-from tailrace.plan.column_types import column_types
 from tailrace.plan.faults import located, not_landed
 from tailrace.plan.plan import BuildResult
 from tailrace.warehouse.connection import Warehouse

@@ -1,0 +1,137 @@
+"""What the rules of a translation have in common: refusals, operands of known types, names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from tailrace.errors import ModelDoesNotBind
+from tailrace.models.types import (
+    BOOLEANS,
+    DATES,
+    DECIMALS,
+    INSTANTS,
+    INTEGERS,
+    NUMBERS,
+    TEXTS,
+    TIMESTAMPS,
+    Kind,
+    kind_of,
+)
+
+HINT = (
+    "Write it with other functions, or write the model in PostgreSQL's dialect and put "
+    "dialect: postgres into its header."
+)
+
+
+_TYPE_HINT = "Cast it, such as: CAST({} AS {})"
+
+
+class Refusal(Exception):
+    """A construct that is not translated: what it is, the node, and what to write instead."""
+
+    def __init__(self, what: str, node: exp.Expr, *, hint: str = HINT, known: bool = False) -> None:
+        super().__init__(what)
+        self.what = what
+        self.node = node
+        self.hint = hint
+        # It has no counterpart at all, rather than another meaning.
+        self.known = known
+
+    def message(self, target: str) -> str:
+        problem = "has no counterpart" if self.known else "may mean something else"
+        return f"{self.what} {problem} in {target}"
+
+
+class Operands:
+    """What is known of the operands: strictly once the landed tables are known, else loosely."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self.strict = strict
+
+    def require(self, node: exp.Expr, what: str, *kinds: frozenset[exp.DType], like: str) -> None:
+        """Refuse an operand that is not of one of these types."""
+        kind = kind_of(node)
+        if kind is Kind.NULL or any(kind in each for each in kinds):
+            return
+        if kind is None and not self.strict:
+            return
+        name = "an unknown type" if kind is None else f"type {kind.value}"
+        shown = construct_text(node)
+        operand = shown if len(shown) <= 40 else "x"
+        raise Refusal(f"{what} of {name}", node, hint=_TYPE_HINT.format(operand, like))
+
+    def is_text(self, node: exp.Expr, what: str) -> bool:
+        """Whether a value that is ordered is text. PostgreSQL orders text by its collation."""
+        kind = kind_of(node)
+        if kind in (None, Kind.NULL):
+            if kind is None and self.strict:
+                raise Refusal(
+                    f"{what} of an unknown type",
+                    node,
+                    hint=_TYPE_HINT.format(construct_text(node)[:40], "VARCHAR"),
+                )
+            return False
+        if kind in TEXTS:
+            return True
+        if kind in NUMBERS | DATES | TIMESTAMPS | INSTANTS | BOOLEANS or kind in _ORDERED_ALIKE:
+            return False
+        assert kind is not None
+        raise Refusal(f"{what} of type {kind.value}", node)
+
+
+_ORDERED_ALIKE = frozenset({Kind.TIME, Kind.UUID, Kind.INTERVAL})
+
+
+Rule = Callable[[exp.Expr, Operands], exp.Expr]
+
+
+# Types whose texts are the same in both engines.
+SAME_TEXT = (TEXTS, INTEGERS, DECIMALS, DATES, TIMESTAMPS, INSTANTS, BOOLEANS)
+
+
+def unportable(
+    refusal: Refusal, target: str, *, file: str | None, line: int | None = None
+) -> ModelDoesNotBind:
+    """The error for a construct that is not translated. It remembers the construct's text."""
+    error = ModelDoesNotBind(refusal.message(target), hint=refusal.hint, file=file, line=line)
+    error.construct = construct_text(refusal.node)
+    return error
+
+
+def construct_text(node: exp.Expr) -> str:
+    """The text by which a construct is found again in an author's tree."""
+    try:
+        return node.sql("duckdb").lower()
+    except (SqlglotError, ValueError, TypeError, AttributeError, LookupError):
+        # sqlglot parses some constructs that it cannot write.
+        return repr(node).lower()
+
+
+def construct_name(node: exp.Expr) -> str:
+    if isinstance(node, exp.Anonymous):
+        return f"{node.name.lower()}()"
+    if isinstance(node, exp.Func):
+        return f"{node.sql_name().lower()}()"
+    return type(node).__name__.upper()
+
+
+def by_bytes(node: exp.Expr) -> exp.Expr:
+    """Text in the order of its bytes, which is DuckDB's order."""
+    operand = node if isinstance(node, exp.Column | exp.Func | exp.Paren) else exp.paren(node)
+    collated = exp.Collate(this=operand, expression=exp.to_identifier("C", quoted=True))
+    collated.type = node.type
+    return collated
+
+
+INTERVAL_UNITS = frozenset({"YEAR", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "SECOND"})
+
+
+def no_counterpart(what: str) -> Rule:
+    def refuse(node: exp.Expr, types: Operands) -> exp.Expr:
+        raise Refusal(what, node, known=True)
+
+    return refuse
