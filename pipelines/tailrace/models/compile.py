@@ -111,7 +111,7 @@ def refuse_differences(
                 types[model.name] = refuse_constructs(
                     model.query, model.dialect, columns=columns, models=types
                 )
-            elif dialect == "postgres":
+            elif dialect in SPLICED:
                 translated(model.query.copy(), None)
         except Refusal as refusal:
             line = line_of(refusal.node, default=line_of(model.query))

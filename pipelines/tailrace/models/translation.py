@@ -112,6 +112,7 @@ def construct_text(node: exp.Expr) -> str:
 
 
 def construct_name(node: exp.Expr) -> str:
+    """What a message calls a construct: a function with brackets, or a word in capitals."""
     if isinstance(node, exp.Anonymous):
         return f"{node.name.lower()}()"
     if isinstance(node, exp.Func):
@@ -131,6 +132,8 @@ INTERVAL_UNITS = frozenset({"YEAR", "MONTH", "WEEK", "DAY", "HOUR", "MINUTE", "S
 
 
 def no_counterpart(what: str) -> Rule:
+    """A rule that refuses a construct which the other engine does not have."""
+
     def refuse(node: exp.Expr, types: Operands) -> exp.Expr:
         raise Refusal(what, node, known=True)
 
