@@ -71,3 +71,28 @@ def test_a_server_that_is_not_reached_is_a_warning(store: PostgresStore) -> None
     (warning,) = project(store).validate().as_dict()["warnings"]
     assert "columns of landed tables were not checked" in warning["message"]
     assert "tailrace" in warning["hint"] and "u:p" not in warning["message"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("substr(name, -2)", "position that may be 0 or negative"),
+        ("name || x", "Text of type DOUBLE"),
+        ("regexp_matches(name, '\\bx')", "pattern of regexp_matches"),
+    ],
+)
+def test_what_may_mean_something_else_is_named_by_validate_and_plan(
+    store: PostgresStore, expression: str, message: str
+) -> None:
+    """In the model that has it, with its line; whether the types of columns decide or not."""
+    store.script("CREATE TABLE salesforce.account (id TEXT, name TEXT, x DOUBLE)")
+    staging = store.root / "models" / "staging"
+    staging.mkdir()
+    (staging / "below.sql").write_text(f"SELECT id,\n  {expression} AS n\nFROM salesforce.account")
+    store.audience(HEADER + "SELECT id, n FROM below")
+    with pytest.raises(ModelDoesNotBind, match=message) as raised:
+        project(store).validate()
+    assert ("models/staging/below.sql", 2) == (raised.value.file, raised.value.line)
+    assert raised.value.hint
+    (failure,) = store.plan().failures
+    assert ("models/staging/below.sql", 2) == (failure.error.file, failure.error.line)

@@ -65,6 +65,8 @@ def located(
     warehouse: Warehouse, models: Models, model: Model, error: TailraceError, *, now: datetime
 ) -> TailraceError:
     """An error about a model, with the file and the line at fault: a model under it, or itself."""
+    if isinstance(error, ModelError) and error.line is not None:
+        return error
     if isinstance(error, ModelDoesNotBind):
         return binding_fault(warehouse, models, model, error, now=now)
     if isinstance(error, NotAllowedInModel):

@@ -40,12 +40,7 @@ from tailrace.models.column_types import column_types
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.determinism import ModelWarning
 from tailrace.models.lineage import fields_read
-from tailrace.models.loader import (
-    Model,
-    Models,
-    check_columns,
-    landed_name,
-)
+from tailrace.models.loader import Model, Models, check_columns, landed_name
 from tailrace.models.types import ColumnTypes
 from tailrace.plan import record_checks, stats
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
@@ -148,7 +143,8 @@ class Planner:
             try:
                 requests.append((model, *self._request(model, audience)))
             except ModelError as error:
-                failures[audience.ledger_key] = AudienceFailure(audience=audience, error=error)
+                fault = located(self.warehouse, self.models, model, error, now=self.now)
+                failures[audience.ledger_key] = AudienceFailure(audience=audience, error=fault)
         planned = self._guard_first_run(self._plan_all(requests, failures))
         audiences = (
             *skipped,
