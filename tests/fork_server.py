@@ -17,19 +17,31 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO
 
 COMMAND_LINE = "tailrace.cli.app:main"
-# Not imported by the run that warms up the server, but by many commands.
+# What many commands import and the runs that warm up the server do not.
 IMPORTED_FIRST = (
+    "dlt.common.libs.pyarrow",
+    "dlt.destinations.impl.duckdb.duck",
+    "dlt.sources.helpers.requests",
+    "pendulum.locales.en.locale",
     "rich.table",
     "simple_salesforce",
     "tailrace.cli.app",
+    "tailrace.cli.doctor",
     "tailrace.cli.json",
+    "tailrace.cli.logs",
+    "tailrace.cli.progress",
     "tailrace.cli.text",
+    "tailrace.ledger.maintenance",
+    "tailrace.project",
+    "tailrace.reporting.explain",
+    "tailrace.reporting.history",
+    "tailrace.reporting.selection",
     "tailrace.run.replay",
     "tailrace.salesforce.extract.source",
 )
@@ -135,22 +147,35 @@ TIMED_OUT = 1_000
 def warm_up() -> None:
     """Import what a run imports and fill the caches that it fills, then end every thread.
 
-    One small audience is delivered to a simulator, the engine's other statements are parsed, and
-    DuckDB's functions are listed. No connection stays open: DuckDB's threads do not survive a fork.
+    A small audience and those of a new project are delivered to a simulator, the engine's other
+    statements are parsed, and DuckDB's functions are listed. No connection stays open: DuckDB's
+    threads do not survive a fork.
     """
     from shop import PEOPLE, Shop
 
-    from tailrace.testing.segment.simulator import SegmentSimulator
+    from tailrace.cli.init import scaffold
+    from tailrace.project import Project
+    from tailrace.testing import SalesforceSimulator, SegmentSimulator
     from tailrace.warehouse import sandbox, statements
     from tailrace.warehouse.sql_files import all_statements
 
     for name in IMPORTED_FIRST:
-        __import__(name)
-    with tempfile.TemporaryDirectory() as folder, SegmentSimulator() as segment:
-        shop = Shop(Path(folder), segment)
+        import_module(name)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        salesforce = stack.enter_context(SalesforceSimulator())
+        segment = stack.enter_context(SegmentSimulator())
+        shop = Shop(folder / "people", segment)
         shop.audience(PEOPLE)
         shop.land([{"id": "c1", "email": "c1@example.com", "city": "Oslo"}])
         shop.sync()
+        environ = shop.environ | {
+            "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
+            "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID": salesforce.client_id,
+            "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_SECRET": salesforce.client_secret,
+        }
+        done = Project.load(scaffold(folder / "starter").root, environ=environ).run()
+        assert done.exit_code == 0
     for name in all_statements():
         statements._parsed(name, "duckdb")
     sandbox.duckdb_functions()
@@ -229,3 +254,5 @@ def _become(request: dict[str, object]) -> None:
 
 if __name__ == "__main__":
     serve(sys.stdin, sys.stdout)
+    # Without the reports of extension modules about what is still alive.
+    os._exit(0)
