@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import pty
+import re
 from typing import Any
 
 import pytest
@@ -59,6 +60,8 @@ def shown(made: dict[str, Any]) -> str:
 
 def test_a_plan_reads_as_a_table() -> None:
     assert (
+        "Ready: 3 entered, 1 changed, 2 exited in 1 audience.\n"
+        "\n"
         "audience      status           size  entered  changed  exited  held  quarantined\n"
         "vip_contacts  ok      1,200 → 1,201        3        1       2     0            0\n"
         "\n"
@@ -229,3 +232,79 @@ def test_a_run_ends_in_one_true_sentence(
     made = result("sync", *(audience(**each) for each in audiences))
     made["segment"]["calls"] = calls
     assert said in shown(made)
+
+
+def wide(width: int, made: dict[str, Any]) -> list[str]:
+    """The lines on a terminal of this width."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    text.show(made, out, plain=True, width=width)
+    return out.getvalue().splitlines()
+
+
+GUARD = {"name": "max_exited", "seen": 4000, "limit": 240, "held": True, "message": "4,000 exits"}
+STATUS = result(
+    "status",
+    *[audience(name, rejected=rejected) for name, rejected in (("vip_contacts", 0), ("mail", 7))],
+    verdict={
+        "status": "held",
+        "word": "Held by a guard",
+        "sentence": "vip_contacts is held by max_exited: 4,000 of 12,000 would have exited.",
+        "command": "tailrace plan --show 5 --select vip_contacts",
+    },
+    runs=[
+        {
+            "run_id": "2026-11-22T05:00:00Z-4f2a",
+            "command": "run",
+            "phase": "done",
+            "started_at": "2026-11-22T05:00:00.000000Z",
+            "finished_at": "2026-11-22T05:00:09.000000Z",
+            "exit_code": 3,
+            "error": None,
+        }
+    ],
+    running=None,
+    sending=[],
+)
+HELD = result("plan", audience(status="held", held=6, guards=[GUARD]), audience("mail"))
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 140, 200])
+@pytest.mark.parametrize("made", [STATUS, HELD], ids=["status", "plan"])
+def test_lines_fit_the_terminal_and_no_word_is_broken(made: dict[str, Any], width: int) -> None:
+    lines = wide(width, made)
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("Held by a guard: vip_contacts")
+    # The words are those of a file, whose lines have no limit, without columns that are left out.
+    assert {word.rstrip(",") for line in lines for word in line.split()} <= {
+        word.rstrip(",") for word in shown(made).split()
+    }
+    # An option and its value stay together.
+    for pair in ("--select vip_contacts", "--allow vip_contacts:max_exited"):
+        option = pair.split()[0]
+        found = [line for line in lines if option in line]
+        assert all(pair in line for line in found)
+
+
+def test_a_narrow_table_leaves_out_what_is_zero_and_never_what_is_not() -> None:
+    narrow = "\n".join(wide(70, HELD))
+    assert "quar" not in narrow and "  held" in narrow
+    narrow = "\n".join(wide(60, STATUS))
+    assert "started" not in narrow
+    assert re.search(r"mail\n(  .*\n)* .*rejected 7\b", narrow)
+
+
+def test_a_zero_has_no_colour_and_a_status_has_its_own() -> None:
+    from tailrace.cli.table import Table, table_lines
+
+    rows = (("vip", "held", "0", "7"), ("mail", "some rejected (4)", "3", "0"))
+    lines = table_lines(Table(("audience", "status", "entered", "rejected"), rows, first_number=2))
+    styles = [{part.strip(): style for part, style in line} for line in lines]
+    assert ("yellow", "", "red") == tuple(styles[1][part] for part in ("held", "0", "7"))
+    assert ("yellow", "green", "") == tuple(
+        styles[2][part] for part in ("some rejected (4)", "3", "0")
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tailrace.cli.table import Headline
+
 Output = Mapping[str, Any]
 
 _DEFAULT = "segment"
@@ -45,6 +47,29 @@ def _cost(total: Output) -> str:
     if "api_calls" in total:
         return f"about {counted(total['api_calls'], 'API call')}"
     return f"about {total.get('seconds', 0):,.1f} s"
+
+
+def plan_headline(result: Output) -> Headline:
+    """What a plan comes to: the audiences that fail or are held, else the changes."""
+    audiences = result["audiences"]
+    failed = [str(entry["audience"]) for entry in audiences if entry["status"] == "failed"]
+    if failed:
+        return Headline("Failed", "failed", f"{', '.join(failed)} cannot be planned.")
+    held = [_held(entry) for entry in audiences if entry["status"] == "held"]
+    counts = {
+        op: sum(int(entry[op]) for entry in audiences) for op in ("entered", "changed", "exited")
+    }
+    if not any(counts.values()):
+        return Headline("No change", "ok", f"{counted(len(audiences), 'audience')} up to date.")
+    changes = ", ".join(f"{count:,} {op}" for op, count in counts.items())
+    if held:
+        return Headline("Held by a guard", "held", f"{', '.join(held)}. In all: {changes}.")
+    return Headline("Ready", "ok", f"{changes} in {counted(len(audiences), 'audience')}.")
+
+
+def _held(audience: Output) -> str:
+    guards = ", ".join(str(guard["name"]) for guard in audience["guards"] if guard["held"])
+    return f"{audience['audience']} by {guards}"
 
 
 def _labels(result: Output) -> Iterable[str]:

@@ -14,8 +14,8 @@ from typing import IO, Any
 from tailrace.cli.deploy_commands import deploy_blocks
 from tailrace.cli.model_tests import tests_blocks
 from tailrace.cli.state_text import state_lines, stored_state
-from tailrace.cli.summary import counted, summary
-from tailrace.cli.table import Line, Table, table_lines, to_second, wrapped
+from tailrace.cli.summary import counted, plan_headline, summary
+from tailrace.cli.table import Headline, Line, Table, table_lines, to_second, wrapped
 
 Output = Mapping[str, Any]
 
@@ -41,6 +41,8 @@ def show(result: Output, out: IO[str], *, plain: bool, width: int | None = None)
     for block in blocks(result):
         if isinstance(block, Table):
             lines = table_lines(block, width)
+        elif isinstance(block, Headline):
+            lines = block.lines(width)
         else:
             lines = [[(line, "")] for line in wrapped(block, width)]
         _write(lines, out, styled=terminal and not plain)
@@ -192,6 +194,11 @@ def _runs(result: Output) -> Iterable[str | Table]:
     if not runs:
         yield "No run yet. Start with: tailrace run"
         return
+    if result.get("verdict"):
+        last = result["verdict"]
+        yield Headline(last["word"], last["status"], last["sentence"])
+        yield f"Next: {last['command']}"
+        yield ""
     rows = tuple(
         (
             run["run_id"],
@@ -202,7 +209,11 @@ def _runs(result: Output) -> Iterable[str | Table]:
         )
         for run in runs
     )
-    yield Table(("run", "command", "result", "started", "finished"), rows)
+    yield Table(
+        ("run", "command", "result", "started", "finished"),
+        rows,
+        optional=("finished", "started", "command"),
+    )
     for run in runs:
         if run.get("error"):
             yield f"  {run['run_id']}: {run['error']}"
@@ -399,6 +410,9 @@ def _run(result: Output) -> Iterable[str | Table]:
     if result.get("errors") and not (result["audiences"] or result.get("objects")):
         # Nothing was extracted or planned: the errors say it all.
         return
+    if result["command"] == "plan" and result["audiences"]:
+        yield plan_headline(result)
+        yield ""
     if result.get("objects"):
         yield from _loaded(result)
         yield ""
@@ -445,6 +459,7 @@ def _loaded(result: Output) -> Iterable[str]:
 
 
 def _audiences(result: Output) -> Table:
+    entries = result.get("audiences", ())
     numbers = (
         ("entered", "changed", "exited", "held", "quarantined")
         if result["command"] == "plan"
@@ -457,9 +472,15 @@ def _audiences(result: Output) -> Table:
             size_of(entry),
             *(number(entry.get(name)) for name in numbers),
         )
-        for entry in result.get("audiences", ())
+        for entry in entries
     )
-    return Table(("audience", "status", "size", *numbers), rows, first_number=2)
+    zero = {name for name in numbers if not any(entry.get(name) for entry in entries)}
+    return Table(
+        ("audience", "status", "size", *numbers),
+        rows,
+        first_number=2,
+        optional=tuple(name for name in reversed(numbers) if name in zero),
+    )
 
 
 def size_of(audience: Output) -> str:

@@ -67,6 +67,7 @@ def ledger_facts(
         state = status(warehouse, clock=clock)
         facts: dict[str, Any] = {
             "dialect": warehouse.dialect,
+            "verdict": state["verdict"],
             "running": state["running"],
             "sending": state["sending"],
             "last_success": {row["sync"]: row["last_success_at"] for row in state["audiences"]},

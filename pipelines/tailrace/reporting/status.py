@@ -10,7 +10,9 @@ from tailrace.clock import Clock, format_utc, parse_utc
 from tailrace.config.project import ProjectConfig
 from tailrace.ledger import lock
 from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.maintenance import rejected_by_reason
 from tailrace.ledger.receivers import stopped_destinations
+from tailrace.reporting.verdict import verdict
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_to_read
 
@@ -27,10 +29,11 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
         clock: The time source.
 
     Returns:
-        `runs`, the latest first; `audiences`, with `last_success_at`; and `sending`, which has an
-        entry for each audience that the running run sends, or is about to. `sent` and `planned` are
-        members, and `remaining_seconds` is null until the first acknowledgements are recorded.
-        `stopped` has the destinations that receive nothing until they are resumed.
+        `verdict`, in one line; `runs`, the latest first; `audiences`, with `last_success_at`; and
+        `sending`, which has an entry for each audience that the running run sends, or is about to.
+        `sent` and `planned` are members, and `remaining_seconds` is null until the first
+        acknowledgements are recorded. `stopped` has the destinations that receive nothing until
+        they are resumed.
     """
     with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
@@ -45,7 +48,12 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
             audience["last_success_at"] = format_utc(success) if success else None
             if (audience["audience"], audience["destination"]) in in_progress:
                 audience["status"] = "sending"
+        rejected = sum(int(entry["rows"]) for entry in rejected_by_reason(ledger))
+        last = verdict(
+            runs=runs, audiences=audiences, running=running, sending=sending, rejected=rejected
+        )
         return {
+            "verdict": last.as_dict(),
             "runs": runs,
             "audiences": audiences,
             "running": running,

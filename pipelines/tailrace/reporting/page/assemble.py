@@ -21,7 +21,6 @@ from tailrace.models.loader import Model, Models
 from tailrace.plan.guards import EXITED_FLOOR_ROWS, EXITED_SHARE_MAX
 from tailrace.plan.planner import syncs_of
 from tailrace.reporting.page.facts import (
-    OPS,
     AudienceFacts,
     AudienceRunFacts,
     Budget,
@@ -35,22 +34,13 @@ from tailrace.reporting.page.facts import (
     RejectionFacts,
     RunFacts,
     SavedPlan,
-    Verdict,
 )
 from tailrace.reporting.page.funnel import funnel_of
 from tailrace.reporting.page.header import header_lines
+from tailrace.reporting.verdict import OPS, Verdict
 
 DIFF_CONTEXT_LINES = 3
-# Commands that deliver or extract; the verdict is about the latest of them.
-JOBS = frozenset({"run", "sync", "extract", "retry", "reset", "retire", "replay"})
 OUTCOMES = {0: "ok", 3: "held", 4: "rejected"}
-WORDS = {
-    "ok": "Healthy",
-    "held": "Held by a guard",
-    "rejected": "Some rows rejected",
-    "failed": "Failed",
-    "running": "Running",
-}
 
 
 def page_facts(
@@ -80,7 +70,7 @@ def page_facts(
         target=target,
         written_at=now,
         read_from_run=raw.get("read_from_run"),
-        verdict=verdict(runs, audiences, rejections, raw["sending"]),
+        verdict=Verdict(**raw["verdict"]),
         runs=runs,
         audiences=audiences,
         rejections=rejections,
@@ -494,59 +484,3 @@ def _budgets(runs: Iterable[RunFacts]) -> Iterator[Budget]:
             note="at most; they may count towards Segment's MTU",
         )
         break
-
-
-def verdict(
-    runs: Sequence[RunFacts],
-    audiences: Sequence[AudienceFacts],
-    rejections: Sequence[RejectionFacts],
-    sending: Sequence[Mapping[str, Any]],
-) -> Verdict:
-    """The outcome of the latest run and the state of the audiences, in one line."""
-    run = next((run for run in runs if run.command in JOBS), None)
-    if run is None:
-        return _verdict("ok", "No run yet.", "tailrace run", word="Nothing has run")
-    about = f"Run {run.run_id}"
-    if run.outcome == "running":
-        sent = sum(int(entry["sent"]) for entry in sending)
-        planned = sum(int(entry["planned"]) for entry in sending)
-        progress = f" and has sent {sent:,} of {planned:,} members" if planned else ""
-        return _verdict("running", f"{about} is running{progress}.", "tailrace status")
-    if run.outcome == "crashed":
-        sentence = f"{about} did not finish. The next run sends the rest."
-        return _verdict("failed", sentence, "tailrace run")
-    if run.outcome == "failed":
-        sentence = f"{about} failed{f' with {run.error}' if run.error else ''}."
-        return _verdict(
-            "failed", sentence, "tailrace doctor" if run.exit_code == 2 else "tailrace run"
-        )
-    held = [audience for audience in audiences if audience.status == "held"]
-    if held:
-        return _verdict("held", *_held(held))
-    failed = [audience.title for audience in audiences if audience.status == "failed"]
-    if failed:
-        return _verdict("failed", f"{', '.join(failed)} did not finish.", "tailrace run")
-    if rejections:
-        count = sum(rejection.count for rejection in rejections)
-        sentence = f"{about} finished; {count:,} {'row is' if count == 1 else 'rows are'} rejected."
-        return _verdict("rejected", sentence, "tailrace rejected")
-    duration = f" in {run.seconds:,.0f} s" if run.seconds is not None else ""
-    moved = ", ".join(f"{getattr(run, op):,} {op}" for op in OPS)
-    return _verdict("ok", f"{about} finished{duration}: {moved}.", "tailrace plan")
-
-
-def _held(held: Sequence[AudienceFacts]) -> tuple[str, str]:
-    parts = []
-    for audience in held:
-        guards = [guard for guard in audience.guards if guard.held]
-        why = ", ".join(
-            f"{guard.name}: {guard.message or f'{guard.seen:,} seen, {guard.limit:,} allowed'}"
-            for guard in guards
-        )
-        parts.append(f"{audience.title} is held by {why}")
-    names = "".join(f" --select {audience.name}" for audience in held)
-    return f"{'; '.join(parts)}.", "tailrace plan --show 5" + names
-
-
-def _verdict(status: str, sentence: str, command: str, *, word: str = "") -> Verdict:
-    return Verdict(status=status, word=word or WORDS[status], sentence=sentence, command=command)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-OPS = ("entered", "changed", "exited")
+from tailrace.reporting.verdict import Verdict
+
 REASONS = ("initial", "data", "definition", "mapping", "upstream")
 
 
@@ -236,19 +237,6 @@ class SavedPlan:
     planned_at: datetime
     command: str
     audiences: tuple[PlannedFacts, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The outcome of the last run in one line, and the next command to copy.
-
-    `status` is ok, held, rejected, failed or running.
-    """
-
-    status: str
-    word: str
-    sentence: str
-    command: str
 
 
 @dataclass(frozen=True, kw_only=True)

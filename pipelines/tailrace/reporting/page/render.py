@@ -19,13 +19,13 @@ from tailrace.encoding.transforms import mask_sample
 from tailrace.reporting.ledger_facts import RUNS_MAX
 from tailrace.reporting.page import charts
 from tailrace.reporting.page.facts import (
-    OPS,
     REASONS,
     AudienceFacts,
     AudienceRunFacts,
     FunnelStep,
     PageFacts,
 )
+from tailrace.reporting.verdict import OPS
 
 TEMPLATES = Path(__file__).parent / "templates"
 REASON_RUNS_MAX = 12
