@@ -141,7 +141,7 @@ def test_reading_ahead_ends_with_its_reader() -> None:
 def test_what_fails_beside_is_raised_here() -> None:
     def pieces() -> Generator[pa.RecordBatch]:
         yield pa.record_batch([pa.array([1])], names=["seq"])
-        raise WarehouseFailed("segment/rendered_page")
+        raise WarehouseFailed("outbox/rendered_page")
 
     ahead = read_ahead(pieces())
     next(ahead)

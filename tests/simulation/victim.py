@@ -17,6 +17,7 @@ from tailrace.run import job
 from tailrace.warehouse.connection import Warehouse
 
 LIVE = "simulation.victim:live"
+LIVE_WITH = "simulation.victim:live_with"
 # Reads, settings, and the tables of the session alone.
 LEAVES_FILES = re.compile(
     r'(SELECT|SET|CREATE TEMPORARY) |(INSERT INTO|DROP (TABLE|VIEW)( IF EXISTS)?) "temp"\.'
@@ -70,4 +71,12 @@ def live_write_back(root: str, url: str, token: str) -> int:
         "SOURCES__SALESFORCE__CREDENTIALS__ACCESS_TOKEN": token,
         "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
     }
+    return job.sync(load_project(Path(root), environ=environ), clock=SystemClock()).exit_code
+
+
+def live_with(root: str, environ: dict[str, str], death: int | None) -> int:
+    """One run in this process, with the settings of an environment; its exit code."""
+    (Path(root) / "victim.pid").write_text(str(os.getpid()))
+    if death is not None:
+        die_before(death)
     return job.sync(load_project(Path(root), environ=environ), clock=SystemClock()).exit_code

@@ -18,11 +18,12 @@ from warehouses.stores import Store, store_on
 
 from tailrace.clock import SystemClock
 from tailrace.destinations.messages import Transition
+from tailrace.destinations.registry import project_models
 from tailrace.ledger.deliveries import Advanced
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import pending_transitions
 from tailrace.ledger.runs import Run
-from tailrace.models.loader import Models, read_models
+from tailrace.models.loader import Models
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
@@ -72,7 +73,7 @@ class Desk:
         return self.warehouse.execute(text)
 
     def models(self) -> Models:
-        return read_models(self.store.project.models_folder)
+        return project_models(self.store.project)
 
     def plan(
         self, name: str = "people", *, options: PlanOptions | None = None, run: Run | None = None

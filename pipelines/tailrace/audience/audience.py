@@ -179,6 +179,11 @@ class Audience:
         return self.block.identity if self.block else self.user_id or self.anonymous_id
 
     @property
+    def counts_users(self) -> bool:
+        """Whether its members are users of the destination, which may bill them."""
+        return self.block is None and self.identity_column is not None
+
+    @property
     def person_columns(self) -> tuple[str, ...]:
         """The columns by which a person is looked up: the key and the ids."""
         return _distinct(

@@ -103,12 +103,14 @@ class MessageTemplates:
     """The messages of an audience as templates that the warehouse fills in.
 
     `statement` is the statement of `sql/` that fills them in. Its rows have the number, whether it
-    was rendered, the operation, the user, the hash key, and the content of each of the mapper's
-    `message_kinds`. `lists` holds the columns of each template, labelled with the text before them;
-    `ends` holds the text after the last column, or None for a message that is not sent.
+    was rendered, the operation, the user, the hash key, and the content of each of `kinds`; a kind
+    without a name is never sent. `lists` holds the columns of each template, labelled with the text
+    before them; `ends` holds the text after the last column, or None for a message that is not
+    sent.
     """
 
     statement: str
+    kinds: tuple[str, ...]
     identity: Column
     lists: Mapping[str, tuple[Column, ...]]
     ends: Mapping[str, str | bool | None]

@@ -532,7 +532,7 @@ class Planner:
                 (self.destinations or {}).get(request.audience.destination_name),
             ),
             new_users=sum(group.members for group in result.groups if group.is_new)
-            if request.audience.identity_column and request.audience.block is None
+            if request.audience.counts_users
             else 0,
             batch_messages_max=mapper.batch_messages_max,
             bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper),

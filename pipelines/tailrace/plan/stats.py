@@ -167,7 +167,7 @@ def count_new_users(ledger: Ledger, plans: Iterable[AudiencePlan], *, recorded: 
 
 def _entering(plans: Iterable[AudiencePlan]) -> Iterator[_Entering]:
     for plan in plans:
-        if plan.status != "ok" or not plan.new_users:
+        if plan.status != "ok" or not plan.new_users or not plan.audience.counts_users:
             continue
         user_column = plan.audience.identity_column
         for column in (*plan.shape.keys, *plan.shape.columns):

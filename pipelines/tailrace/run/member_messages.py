@@ -64,7 +64,7 @@ class OutboxMessages:
             templates = self._mapper.templates(columns, keys=keys, changes=changes)
         if templates is not None:
             for rendered in self._columns(templates, ranges):
-                yield from self._rendered(rendered, changes=changes)
+                yield from self._rendered(rendered, templates.kinds, changes=changes)
             return
         rows = outbox.PageRows()
         for first, last in outbox.pages(ranges, rows=rows):
@@ -137,7 +137,7 @@ class OutboxMessages:
         }
 
     def _rendered(
-        self, columns: Sequence[Sequence[Any]], *, changes: bool
+        self, columns: Sequence[Sequence[Any]], kinds: Sequence[str], *, changes: bool
     ) -> Iterator[MemberMessages]:
         """Rows that the warehouse rendered; those that it left out are built by the mapper."""
         seqs, is_rendered = columns[:2]
@@ -151,13 +151,13 @@ class OutboxMessages:
             mapped = {member.seq: member for member in members}
         mapper = self._mapper
         builders = {
-            op: tuple(mapper.message_builder(kind, op) for kind in mapper.message_kinds)
-            for op in OPS
+            op: tuple(mapper.message_builder(kind, op) for kind in kinds if kind) for op in OPS
         }
         # A NamedTuple's own constructor takes as long as the rest of the loop.
         new = tuple.__new__
         # The contents of a row's messages, one column for each kind.
-        contents = zip(*columns[5:], strict=True)
+        bodies_of = [body for kind, body in zip(kinds, columns[5:], strict=True) if kind]
+        contents = zip(*bodies_of, strict=True)
         for seq, rendered, op, user, hash_key, bodies in zip(*columns[:5], contents, strict=True):
             if not rendered:
                 yield mapped[seq]

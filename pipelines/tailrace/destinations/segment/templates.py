@@ -1,7 +1,7 @@
 """Message templates: the warehouse fills in the values of a whole page of rows.
 
 The messages of an audience's rows differ only in their values. If the warehouse writes the values
-as exactly the JSON that the encoder writes, the statement `segment/rendered_page` renders the
+as exactly the JSON that the encoder writes, the statement `outbox/rendered_page` renders the
 messages, and no row becomes Python objects. Everything else is mapped row by row
 (`Mapper.messages`): audiences with hashes, consent or their own messageId; and single rows, for
 example with an infinite number or with a changed user. Both write the same bytes.
@@ -9,29 +9,17 @@ example with an infinite number or with a changed user. Both write the same byte
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from tailrace.audience.audience import Audience
+from tailrace.destinations.families import FAMILIES, columns_of
 from tailrace.destinations.protocol import MessageTemplates
 from tailrace.destinations.segment.context import Context, MessageStart, Objects
 from tailrace.destinations.segment.properties import Mapped, Placeholder
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
 from tailrace.encoding.values import Encoder
 from tailrace.warehouse.statements import Column
-
-# The types that `segment/rendered_page` can write, by the name of their column list.
-FAMILIES = {
-    "texts": re.compile(r"VARCHAR(\[\])?"),
-    "booleans": re.compile(r"BOOLEAN"),
-    "wholes": re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT)|HUGEINT|DECIMAL\(\d+,0\)"),
-    "doubles": re.compile(r"DOUBLE|FLOAT"),
-    "decimals": re.compile(r"DECIMAL\(\d+,[1-9]\d*\)"),
-    "dates": re.compile(r"DATE"),
-    "moments": re.compile(r"TIMESTAMP( WITH TIME ZONE)?"),
-    "uuids": re.compile(r"UUID"),
-}
 
 Parts = Iterable[bytes | Placeholder]
 
@@ -72,7 +60,7 @@ def message_templates(
         return None
     old = [Column(f"old__{column.name}", column.type) for column in columns] if changes else []
     stored = (*keys, *columns, *old)
-    families = {name: _columns_of(stored, name) for name in FAMILIES}
+    families = {name: columns_of(stored, name) for name in FAMILIES}
     types = {column.name: column.type for column in stored}
     identity = header.audience.identity_column or ""
     group = header.audience.group
@@ -111,10 +99,6 @@ def _previous_is_flat(header: CompiledHeader) -> bool:
         return True
     paths = [path for path, _ in header.objects.properties.placeholders()]
     return all(len(path) == 1 and path != ("previous",) for path in paths)
-
-
-def _columns_of(columns: Iterable[Column], family: str) -> tuple[Column, ...]:
-    return tuple(column for column in columns if FAMILIES[family].fullmatch(column.type))
 
 
 class _Renderer:
@@ -156,7 +140,8 @@ class _Renderer:
             "track_held": self._columns_with_old_values(header.track_columns),
         }
         return MessageTemplates(
-            statement="segment/rendered_page",
+            statement="outbox/rendered_page",
+            kinds=("identify", "group", "track"),
             identity=Column(identity),
             lists={**lists, **self.lists},
             ends=self.ends,

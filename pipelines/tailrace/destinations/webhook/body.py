@@ -14,6 +14,7 @@ from tailrace.audience.blocks import Transformation
 from tailrace.destinations.fields import LEFT_OUT, Row, getter, is_plain
 from tailrace.encoding.values import PLAIN, Encoder, equal_when_sent, same
 from tailrace.errors import UnsupportedValue
+from tailrace.warehouse.statements import Column
 
 Template = Mapping[str, Any]
 Path = tuple[str, ...]
@@ -109,6 +110,14 @@ def columns_in(template: Template, path: Path) -> Iterator[tuple[str, str]]:
         yield ".".join(path), template["field"]["column"]
 
 
+def _fields(template: Template) -> Iterator[Field]:
+    """The fields of a template."""
+    for inner in (*template.get("object", {}).values(), *template.get("list", ())):
+        yield from _fields(inner)
+    if "field" in template:
+        yield Field(**template["field"])
+
+
 class Body:
     """A compiled template.
 
@@ -119,6 +128,7 @@ class Body:
     """
 
     def __init__(self, template: Template, *, encoder: Encoder, salt: str | None) -> None:
+        self._template = template
         self._encoder = encoder
         self._salt = salt
         self._build = self._builder(template, "")
@@ -148,6 +158,44 @@ class Body:
                 place = place.setdefault(step, {})
             place[path[-1]] = None if before is LEFT_OUT else before
         return previous
+
+    def text(self) -> Iterator[bytes | Column]:
+        """The object as JSON with a column in place of each of its values; only if it is plain."""
+        return self._text(self._template)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether every value is its column's JSON value, or a constant."""
+        return all(is_plain(field) or field.column is None for field in _fields(self._template))
+
+    @property
+    def flat_columns(self) -> dict[str, str] | None:
+        """The columns of the object's members by name; None if it has nested columns."""
+        members: dict[str, str] = {}
+        for path, columns, _ in self._leaves:
+            if len(path) > 1 or "list" in self._template["object"][path[0]]:
+                return None
+            members[path[0]] = columns[0]
+        return members
+
+    def _text(self, template: Template) -> Iterator[bytes | Column]:
+        if "field" in template:
+            field = Field(**template["field"])
+            constant = self._encoder.dumps(self._encoder.encode(field.value))
+            yield Column(field.column) if field.column else constant
+            return
+        dumps = self._encoder.dumps
+        is_object = "object" in template
+        parts = (
+            [(dumps(name) + b":", inner) for name, inner in template["object"].items()]
+            if is_object
+            else [(b"", inner) for inner in template["list"]]
+        )
+        yield b"{" if is_object else b"["
+        for place, (label, inner) in enumerate(parts):
+            yield (b"," if place else b"") + label
+            yield from self._text(inner)
+        yield b"}" if is_object else b"]"
 
     def _leaves_of(
         self, template: Template, path: Path

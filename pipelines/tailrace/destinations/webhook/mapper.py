@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
@@ -26,6 +26,7 @@ from tailrace.destinations.protocol import (
 )
 from tailrace.destinations.webhook.body import Body, Template
 from tailrace.destinations.webhook.header import KIND
+from tailrace.destinations.webhook.templates import element_templates
 from tailrace.encoding.values import Encoder
 from tailrace.errors import InternalError, UnsupportedValue
 from tailrace.warehouse.statements import Column
@@ -80,7 +81,7 @@ class WebhookMapper:
         user = ""
         try:
             key = [self.encoder.encode(part) for part in transition.key]
-            user = self.encoder.dumps(key).decode()
+            user = self._user(key)
             message = self._message(transition, key)
         except UnsupportedValue as error:
             return [], [Refusal(KIND, error.rule, error.path)], user
@@ -137,12 +138,43 @@ class WebhookMapper:
     def templates(
         self, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool
     ) -> MessageTemplates | None:
-        """None: elements are mapped row by row."""
-        return None
+        """The elements as templates for the warehouse; None if rows are mapped one by one."""
+        return element_templates(
+            self._body,
+            ops=self._send,
+            wrapped=not self._is_template,
+            with_previous="previous" in self._adds,
+            encoder=self.encoder,
+            columns=columns,
+            keys=keys,
+            changes=changes,
+        )
 
     def message_builder(self, kind: str, op: str) -> MessageBuilder:
-        """Not called without templates."""
-        raise InternalError("elements have no templates")
+        """A function from a rendered version and key, and the content, to the element."""
+        digest, route, new = self._digests[cast(Op, op)], self._format, tuple.__new__
+        # The id and the key are the only parts that differ between rows.
+        mark = "\x1f"
+        start = self._start(cast(Op, op), mark, [mark], None).replace(b"%", b"%%")
+        layout = b"{" + start.replace(b'"\\u001f"', b"%b") + b"%b"
+
+        has_id, has_key = "id" in self._adds, "key" in self._adds
+
+        def build(hash_key: bytes, content: bytes) -> Message:
+            own = digest.copy()
+            own.update(hash_key)
+            own.update(content)
+            message_id = ID_PREFIX + own.hexdigest()
+            # `[version,key]`: a version is a number.
+            key = hash_key[hash_key.index(b",") + 1 : -1]
+            parts = (
+                *((b'"' + message_id.encode() + b'"',) if has_id else ()),
+                *((key,) if has_key else ()),
+                content[1:],
+            )
+            return new(Message, (KIND, message_id, layout % parts, "", route))
+
+        return build
 
     def value_warnings(self) -> Iterator[ValueWarning]:
         """What was changed in the values of the elements so far."""
@@ -156,6 +188,11 @@ class WebhookMapper:
             yield ValueWarning(
                 message=f"{self.encoder.repaired:,} values with half a character, sent as U+FFFD"
             )
+
+    def _user(self, key: list[Any]) -> str:
+        """The key as text; the warehouse renders the text of a single one."""
+        single = len(key) == 1 and isinstance(key[0], str)
+        return key[0] if single else self.encoder.dumps(key).decode()
 
     def _row(self, values: Row, key: tuple[Any, ...]) -> Row:
         """The values with the key's columns, if those are mapped and not among the values."""
