@@ -164,3 +164,32 @@ def test_the_audience_of_a_broken_file_is_not_called_deleted(shop: Shop) -> None
     (audience,) = project_of(shop).trace("c1").data["audiences"]
     assert "member" == audience["membership"]
     assert "the model cannot be run: models/audiences/people.sql:12" in audience["why_not"]
+
+
+def test_a_file_that_cannot_be_read_is_the_error_of_its_audience(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Of a model, a sidecar, the settings, and the tracking plan."""
+    # It is a file, and no user can read it.
+    unreadable = Path("/proc/self/mem")
+    assert unreadable.is_file()
+    audiences = shop.root / "models" / "audiences"
+    (audiences / "locked.sql").symlink_to(unreadable)
+    (audiences / "other.sql").write_text("SELECT id FROM salesforce.contact")
+    (audiences / "other.yml").symlink_to(unreadable)
+
+    listed = project_of(shop).ls()
+    assert (1, ["people"]) == (listed.exit_code, [m["name"] for m in listed.data["models"]])
+    files = ["models/audiences/locked.sql", "models/audiences/other.yml"]
+    assert files == sorted(str(error.file) for error in listed.errors)
+    assert all("cannot be read: " in error.message for error in listed.errors)
+
+    (shop.root / "tracking_plan.yaml").symlink_to(unreadable)
+    for name in ("locked.sql", "other.sql", "other.yml"):
+        (audiences / name).unlink()
+    with pytest.raises(errors.TrackingPlanInvalid, match="cannot be read"):
+        project_of(shop).validate()
+    (shop.root / ".dlt" / "secrets.toml").symlink_to(unreadable)
+    with pytest.raises(errors.InvalidConfigValue, match="cannot be read") as raised:
+        project_of(shop)
+    assert ".dlt/secrets.toml" == raised.value.file

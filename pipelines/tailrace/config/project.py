@@ -513,6 +513,12 @@ def _read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mappin
             yield f".dlt/{name}", tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except UnicodeDecodeError:
             raise InvalidConfigValue("Not a text in UTF-8", file=f".dlt/{name}") from None
+        except OSError as error:
+            raise InvalidConfigValue(
+                f"The file cannot be read: {error.strerror}",
+                hint="Give this user the right to read the file.",
+                file=f".dlt/{name}",
+            ) from None
         except tomllib.TOMLDecodeError as error:
             # The parser's message may quote the line, and the line may hold a secret.
             place = str(error).rpartition("(")[2].rstrip(")")

@@ -113,11 +113,7 @@ def read_model(path: Path, folder: Path, *, types: BlockTypes | None = None) -> 
         SeveralModelErrors: Several things are; all of them are given.
     """
     file = _spoken(path, folder)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ModelError("The file is not UTF-8 text", file=file) from None
-    taken = split(text, file=file)
+    taken = split(_text_of(path, file), file=file)
     header = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
     in_audiences = AUDIENCES_FOLDER in path.relative_to(folder).parts[:-1]
     errors: list[ModelError] = []
@@ -165,19 +161,35 @@ def read_broken_audience(
     """The audience in a file whose SQL cannot be read; None if its header cannot be read either."""
     file = _spoken(path, folder)
     try:
-        taken = split(path.read_text(encoding="utf-8-sig"), file=file)
+        taken = split(_text_of(path, file), file=file)
         header = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
         in_audiences = AUDIENCES_FOLDER in path.relative_to(folder).parts[:-1]
         return _audience(header, path, file, in_audiences=in_audiences, types=types)
-    except (ModelError, UnicodeDecodeError):
+    except ModelError:
         return None
+
+
+def _text_of(path: Path, file: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ModelError("The file is not UTF-8 text", file=file) from None
+    except OSError as error:
+        raise ModelError(
+            f"The file cannot be read: {error.strerror}",
+            hint="Give this user the right to read the file.",
+            file=file,
+        ) from None
 
 
 def declared_name(path: Path) -> str:
     """The name that a file gives its model, although its header cannot be read."""
     for file in (path.with_suffix(".yml"), path):
         if file.is_file():
-            text = file.read_text(encoding="utf-8-sig", errors="replace")
+            try:
+                text = file.read_text(encoding="utf-8-sig", errors="replace")
+            except OSError:
+                continue
             if declared := _DECLARED.search(text):
                 return declared[1]
     return path.stem
@@ -278,10 +290,7 @@ def _header(path: Path, file: str, *, yaml: str | None, yaml_line: int) -> Heade
             file=file,
             line=yaml_line,
         )
-    try:
-        return read_header(sidecar.read_text(encoding="utf-8-sig"), file=beside)
-    except UnicodeDecodeError:
-        raise HeaderInvalid("The file is not UTF-8 text", file=beside) from None
+    return read_header(_text_of(sidecar, beside), file=beside)
 
 
 def is_name(text: str) -> bool:

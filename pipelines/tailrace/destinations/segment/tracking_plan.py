@@ -132,6 +132,12 @@ class TrackingPlan:
                 file=file,
                 line=mark.line + 1 if mark else None,
             ) from None
+        except OSError as error:
+            raise TrackingPlanInvalid(
+                f"The tracking plan cannot be read: {error.strerror}",
+                hint="Give this user the right to read the file.",
+                file=file,
+            ) from None
         return cls(plan, file=str(file))
 
     def check(self, message: Mapping[str, Any]) -> tuple[Violation, ...]:
