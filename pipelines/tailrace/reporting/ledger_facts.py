@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -15,9 +16,10 @@ from tailrace.audience.audience import Audience
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.protocol import MapperOptions
-from tailrace.destinations.registry import type_of
+from tailrace.destinations.registry import destination_type
 from tailrace.encoding.masking import Masker
 from tailrace.encoding.transforms import mask_sample
+from tailrace.errors import TailraceError
 from tailrace.ledger.audiences import STATUSES
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.maintenance import rejected_by_reason
@@ -279,13 +281,14 @@ def _calls(
         if row.entered + row.changed + row.exited and row.phase in ("done", "delivering")
     }
     columns = ledger.warehouse.columns_in(ledger.dataset)
-    return {
-        sync_key: list(
-            _calls_of(ledger, row, mappings[sync_key], columns[ledger.outbox(sync_key).name])
-        )
-        for sync_key, row in last.items()
-        if sync_key in mappings and ledger.outbox(sync_key).name in columns
-    }
+    calls: dict[str, list[dict[str, Any]]] = {}
+    for sync_key, row in last.items():
+        outbox = columns.get(ledger.outbox(sync_key).name)
+        if outbox and sync_key in mappings:
+            # Messages are computed again; a mapping of an older version may no longer allow it.
+            with suppress(TailraceError):
+                calls[sync_key] = list(_calls_of(ledger, row, mappings[sync_key], outbox))
+    return calls
 
 
 def _calls_of(
@@ -300,7 +303,8 @@ def _calls_of(
     options = MapperOptions(
         namespace=ledger.namespace, planned_at=row.planned_at, salt=project.settings.salt
     )
-    mapper = type_of(project, audience.destination_name).mapper(audience, options)
+    # The section of the destination may be gone from the configuration.
+    mapper = destination_type(audience.destination_type).mapper(audience, options)
     masker, read = Masker(audience), transition_reader(shape)
     for acked_at, refused_for, *values in ledger.warehouse.run(
         "page/recent_changes",

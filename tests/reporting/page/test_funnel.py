@@ -44,7 +44,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
 
 def audience_of(desk: Desk) -> AudienceFacts:
     """The one audience of the page."""
-    raw = ledger_facts(desk.warehouse, clock=desk.clock, with_calls=False)
+    raw = ledger_facts(desk.warehouse, clock=desk.clock)
     page = page_facts(raw, Models(by_name={}), project="shop", target=None, now=desk.clock.now())
     (audience,) = page.audiences
     return audience

@@ -20,6 +20,7 @@ from tailrace.project import Project
 from tailrace.reporting.page.facts import PageFacts
 from tailrace.reporting.page.render import render_report
 from tailrace.reporting.page.report import project_facts
+from tailrace.testing import WebhookReceiver
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 NOW = datetime(2026, 11, 27, 9, 30, tzinfo=UTC)
@@ -192,3 +193,27 @@ def test_a_folder_that_cannot_be_written_to_is_named(shop: Shop, tmp_path: Path)
     shop.sync()
     with pytest.raises(ReportNotWritten, match="absent"):
         project(shop).report(tmp_path / "absent" / "report.html")
+
+
+def test_audiences_of_other_destinations_are_shown(shop: Shop, tmp_path: Path) -> None:
+    """Also after the section of the destination is gone from the configuration."""
+    hook = PEOPLE.split("track:")[0] + (
+        "webhook: {body: {mail: email, at: city}}\n--- */\n"
+        "SELECT id, email, city FROM salesforce.contact"
+    )
+    with WebhookReceiver() as receiver:
+        shop.environ["DESTINATION__WEBHOOK__URL"] = receiver.url
+        shop.environ["DESTINATION__WEBHOOK__TYPE"] = "webhook"
+        shop.audience(hook.replace("audience: people", "audience: hooked"), "hooked")
+        assert 0 == shop.sync().exit_code
+        hooked, _ = facts(shop).audiences
+        assert ("hooked", "webhook") == (hooked.name, hooked.destination)
+        assert [6] * 7 == [step.count for step in hooked.funnel]
+        assert {"body mail", "body at", "key"} <= {edge.target for edge in hooked.lineage}
+        assert any(subject == "Sent as webhook" for subject, _ in hooked.header)
+        assert hooked.calls and "ada" not in hooked.calls[0].body
+    del shop.environ["DESTINATION__WEBHOOK__URL"], shop.environ["DESTINATION__WEBHOOK__TYPE"]
+    shop.forget_audience("hooked")
+    hooked, _ = facts(shop).audiences
+    assert hooked.calls
+    assert "hooked" in render_report(facts(shop))

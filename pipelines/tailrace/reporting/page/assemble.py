@@ -378,8 +378,8 @@ def _diff(before: str, after: str) -> str:
 
 
 def _lineage(models: Models, model: Model, raw: Mapping[str, Any]) -> Lineage:
-    audience = model.audience
-    mapped = (*audience.key, *audience.mapped_columns) if audience else ()
+    syncs = model.audience.syncs() if model.audience else ()
+    mapped = [column for sync in syncs for column in (*sync.key, *sync.mapped_columns)]
     return lineage_of(
         models,
         model.name,
@@ -396,6 +396,9 @@ def _edges(audience: Audience, lineage: Lineage) -> Iterator[LineageEdge]:
         if name and name not in targets.setdefault(column, []):
             targets[column].append(name)
     for column, sources in lineage.columns.items():
+        if column not in (*audience.key, *audience.mapped_columns):
+            # Another destination receives it.
+            continue
         personal = any(source.personal for source in sources)
         for target in targets.get(column) or [""]:
             for source in sources:
@@ -412,6 +415,9 @@ def target_name(path: str) -> str:
     >>> target_name("track.properties.ltv"), target_name("key"), target_name("user_id")
     ('property ltv', 'key', 'user id')
     """
+    if re.search(r"\.(drop|rename)\.", path):
+        # Names that are left out or called otherwise are no values.
+        return ""
     block, _, rest = path.partition(".")
     known = {
         r"track\.properties\.(.+)": "property {}",
@@ -421,6 +427,7 @@ def target_name(path: str) -> str:
         r"salesforce\.fields\.(.+)": "field {}",
         r"salesforce\.match\.(.+)": "match {}",
         r"consent\.categories\.(.+)": "consent {}",
+        r"webhook\.body\.(.+)": "body {}",
     }
     for pattern, words in known.items():
         match = re.fullmatch(pattern, path)
