@@ -22,6 +22,10 @@ def test_two_days_move_members_by_name_and_the_third_run_sends_nothing(
         assert re.search(rf"^  {move}: \w", second, re.MULTILINE)
     assert '"event": "Segment Exited"' in second
     assert [] == re.findall("entered|changed|exited", third)
-    assert third.endswith(f"Nothing to send: Segment is up to date.\n\nReport: {report}\n")
+    assert '"op": "exited"' in second
+    assert re.search(r"^contact_tiers → salesforce: 0 → \d+ members", first, re.MULTILINE)
+    assert re.search(r"^vip_alerts → webhook: 0 → \d+ members", first, re.MULTILINE)
+    up_to_date = "Nothing to send: Segment, salesforce and webhook are up to date."
+    assert third.endswith(f"{up_to_date}\n\nReport: {report}\n")
     assert ">vip_contacts</a>" in report.read_text()
     assert [] == list(tmp_path.iterdir())

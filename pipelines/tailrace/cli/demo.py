@@ -1,7 +1,8 @@
 """`tailrace demo`: the whole main job against the sandbox, over two days and a quiet third run.
 
-The simulators are HTTP servers on this machine, and the project is a temporary folder that is
-deleted at the end. The people in it are made up.
+Beside the audiences of the starter project, which go to Segment, one is written back to contacts
+and one is posted to a webhook. The simulators are HTTP servers on this machine, and the project is
+a temporary folder that is deleted at the end. The people in it are made up.
 """
 
 from __future__ import annotations
@@ -14,13 +15,52 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tailrace.audience.audience import ledger_key
 from tailrace.cli.init import scaffold
 from tailrace.clock import SystemClock
 from tailrace.ledger.ledger import Ledger
 from tailrace.project import Project
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
+from tailrace.testing.org.editions import enable_write_back
+from tailrace.testing.webhook import WebhookReceiver
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import Column
+
+AUDIENCES = {
+    "contact_tiers": """/* ---
+audience: contact_tiers
+description: The tier of each customer's contacts, written to their records
+key: contact_id
+salesforce:
+  object: Contact
+  match: {Id: contact_id}
+  mode: update
+  fields: {Plan_Tier__c: tier}
+--- */
+SELECT
+    contacts.contact_id,
+    CASE WHEN account_sales.won_last_year > 50000 THEN 'gold' ELSE 'silver' END AS tier
+FROM contacts
+JOIN account_sales ON account_sales.account_id = contacts.account_id
+WHERE account_sales.deals_won > 0
+""",
+    "vip_alerts": """/* ---
+audience: vip_alerts
+description: Contacts whose account won more than 50k in the last year, posted to a webhook
+key: contact_id
+webhook:
+  body: {contact: contact_id, account: account_name, ltv: ltv_usd, source: {value: demo}}
+--- */
+SELECT
+    contacts.contact_id,
+    accounts.account_name,
+    account_sales.won_last_year AS ltv_usd
+FROM contacts
+JOIN accounts ON accounts.account_id = contacts.account_id
+JOIN account_sales ON account_sales.account_id = accounts.account_id
+WHERE account_sales.won_last_year > 50000
+""",
+}
 
 
 class SandboxClock(SystemClock):
@@ -43,6 +83,7 @@ class Chapter:
     result: dict[str, Any]
     who: Mapping[str, Mapping[str, list[str]]]
     example: Mapping[str, Any] | None
+    element: Mapping[str, Any] | None
 
 
 def story(report: Path | None = None) -> Iterator[Chapter]:
@@ -54,9 +95,19 @@ def story(report: Path | None = None) -> Iterator[Chapter]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailrace-demo-")))
         salesforce = stack.enter_context(SalesforceSimulator())
         clock = SandboxClock(salesforce.org)
+        enable_write_back(salesforce.org)
         segment = stack.enter_context(SegmentSimulator(clock=clock))
-        project = _project(folder / "shop", salesforce, segment, clock)
-        narrator = _Narrator(project, segment.inbox)
+        webhook = stack.enter_context(WebhookReceiver(verdicts="element", clock=clock))
+        settings = {
+            "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
+            "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID": salesforce.client_id,
+            "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_SECRET": salesforce.client_secret,
+            "DESTINATION__SEGMENT__HOST": segment.url,
+            "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
+            "DESTINATION__WEBHOOK__URL": webhook.url,
+        }
+        project = _project(folder / "shop", settings, clock)
+        narrator = _Narrator(project, segment.inbox, webhook)
         yield narrator.run("Day 1: everything is new")
         salesforce.org.advance_day()
         yield narrator.run("Day 2: deals were won and lost, people came, went and changed")
@@ -65,33 +116,33 @@ def story(report: Path | None = None) -> Iterator[Chapter]:
             project.report(report)
 
 
-def _project(folder: Path, salesforce: Any, segment: Any, clock: SandboxClock) -> Project:
+def _project(folder: Path, settings: Mapping[str, str], clock: SandboxClock) -> Project:
     root = scaffold(folder).root
-    settings = {
-        "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
-        "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID": salesforce.client_id,
-        "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_SECRET": salesforce.client_secret,
-        "DESTINATION__SEGMENT__HOST": segment.url,
-        "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
-    }
+    for name, text in AUDIENCES.items():
+        (root / "models" / "audiences" / f"{name}.sql").write_text(text, encoding="utf-8")
     return Project.load(root, environ=settings, clock=clock)
 
 
 class _Narrator:
     """Runs the job, and reads the moves from the ledger and the messages from the simulator."""
 
-    def __init__(self, project: Project, segment: Any) -> None:
+    def __init__(self, project: Project, segment: Any, webhook: WebhookReceiver) -> None:
         self.project = project
         self.segment = segment
+        self.webhook = webhook
         self.clock: Any = project.clock
 
     def run(self, title: str) -> Chapter:
-        before = len(self.segment.received)
+        before, elements_before = len(self.segment.received), len(self.webhook.elements)
         done = self.project.run()
         with open_warehouse(self.project.config, clock=self.clock, read_only=True) as warehouse:
             ledger = Ledger(warehouse, clock=self.clock)
             names = {
-                audience.audience: self._moved(ledger, str(done.run_id), audience.audience)
+                audience.audience: self._moved(
+                    ledger,
+                    str(done.run_id),
+                    ledger_key(audience.audience, audience.destination),
+                )
                 for audience in done.audiences.values()
                 if audience.entered + audience.changed + audience.exited
             }
@@ -101,12 +152,13 @@ class _Narrator:
             result=done.as_dict(),
             who=names,
             example=_exit_event(self.segment.received[before:]),
+            element=_exit_element(self.webhook.elements[elements_before:]),
         )
 
-    def _moved(self, ledger: Ledger, run_id: str, audience: str) -> dict[str, list[str]]:
+    def _moved(self, ledger: Ledger, run_id: str, sync_key: str) -> dict[str, list[str]]:
         rows = ledger.warehouse.run(
             "reporting/run_transitions",
-            tables={"outbox": ledger.outbox(audience), "runs": ledger.tables["runs"]},
+            tables={"outbox": ledger.outbox(sync_key), "runs": ledger.tables["runs"]},
             columns={"keys": (Column("contact_id"),)},
             run_id=run_id,
         )
@@ -127,3 +179,8 @@ def _exit_event(messages: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | No
     """A track event of an exit, as it was received."""
     exits = (m for m in messages if m["type"] == "track" and m["event"] == "Segment Exited")
     return next(exits, None)
+
+
+def _exit_element(elements: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """An element of an exit, as the webhook received it."""
+    return next((element for element in elements if element["op"] == "exited"), None)

@@ -40,9 +40,14 @@ def demo(options: Options, report: Path | None) -> Answer:
     from tailrace.cli.demo import story
 
     chapters = []
-    click.echo("Starting a Salesforce org and a Segment source on this machine ...\n", err=True)
+    click.echo("Starting Salesforce, Segment and a webhook on this machine ...\n", err=True)
     for chapter in story(report):
-        details = {"title": chapter.title, "who": chapter.who, "example": chapter.example}
+        details = {
+            "title": chapter.title,
+            "who": chapter.who,
+            "example": chapter.example,
+            "element": chapter.element,
+        }
         chapters.append(chapter.result | {"command": "demo"} | details)
         if not options.as_json:
             text.show(chapters[-1], sys.stdout, plain=options.plain)

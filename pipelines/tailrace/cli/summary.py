@@ -36,8 +36,9 @@ def summary(result: Output) -> str:
     rejected = sum(entry["rejected"] for entry in audiences)
     rows = f" Rejected: {counted(rejected, 'row')}; see: tailrace rejected" if rejected else ""
     if not work:
-        names = " and ".join(dict.fromkeys(_labels(result))) or _LABELS[_DEFAULT]
-        verb = "are" if " and " in names else "is"
+        *others, last = dict.fromkeys(_labels(result)) or (_LABELS[_DEFAULT],)
+        names = f"{', '.join(others)} and {last}" if others else last
+        verb = "are" if others else "is"
         return rows.strip() or f"Nothing to send: {names} {verb} up to date."
     return " ".join(f"{name} acknowledged {done}." for name, (done, _) in work.items()) + rows
 

@@ -386,7 +386,7 @@ def _demo(result: Output) -> Iterable[str | Table]:
         names = result["who"].get(audience["audience"], {})
         if result["who"]:
             yield ""
-        yield f"{audience['audience']}: {size_of(audience)} members"
+        yield f"{called(audience)}: {size_of(audience)} members"
         for op, sign in (("entered", "+"), ("changed", "~"), ("exited", "-")):
             if op in names:
                 yield f"  {sign} {audience[op]:,} {op}: {_some(names[op])}"
@@ -395,6 +395,10 @@ def _demo(result: Output) -> Iterable[str | Table]:
         yield ""
         yield "The event that Segment received for a member who exited:"
         yield json.dumps({key: result["example"][key] for key in keys}, indent=2)
+    if result["element"]:
+        yield ""
+        yield "The element that the webhook received for a member who exited:"
+        yield json.dumps(result["element"], indent=2)
     yield ""
     yield summary(result)
     yield ""
