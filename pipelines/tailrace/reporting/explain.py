@@ -75,7 +75,9 @@ class Today:
             rows, suppressed = self._rows_of(model, sync)
         except ModelNotRun as error:
             self.not_run[sync.name] = error
-            return f"not known: {error.message}"
+            is_member = traced["membership"] == "member"
+            what = "whether the next run sends an exit" if is_member else "why"
+            return f"{what} is not known: {error.message}"
         except TailraceError as error:
             self.not_run[sync.name] = error
             return f"the model cannot be run: {_located(error)}"
