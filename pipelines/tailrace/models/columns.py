@@ -42,11 +42,19 @@ class Columns:
 Known = Mapping[str, Columns]
 
 
-def columns_of(query: exp.Query, known: Known, *, dialect: str = "duckdb") -> Columns:
-    """Follow the columns of a SELECT through the models that it reads."""
+def columns_of(
+    query: exp.Query, known: Known, *, dialect: str = "duckdb", typed: bool = True
+) -> Columns:
+    """Follow the columns of a SELECT through the models that it reads.
+
+    Without `typed`, types and tree are left out where they cannot show an error: following them
+    takes longer than parsing the SELECT.
+    """
     nothing = Columns(names=None, types={}, tree=None)
     if query.meta.get("opaque") or query.find(exp.Pivot, exp.Columns) or _unpacks(query):
         return nothing
+    if not typed and _reads_landed_tables_alone(query):
+        return Columns(names=_names_of(query), types={}, tree=None)
     # Only the models that the SELECT names: sqlglot prepares every table of the schema.
     read = {node.name.lower() for node in query.find_all(exp.Table)}
     schema: dict[str, object] = {
@@ -68,16 +76,34 @@ def columns_of(query: exp.Query, known: Known, *, dialect: str = "duckdb") -> Co
         return nothing
     if not isinstance(tree, exp.Query) or not tree.selects:
         return nothing
-    if any(each.is_star for each in tree.selects) or "*" in tree.named_selects:
+    names = _names_of(tree)
+    if names is None:
         return Columns(names=None, types={}, tree=tree)
-    names = [name.lower() for name in tree.named_selects]
-    names = [name for name in names if name and not _INVENTED.fullmatch(name)]
     types = dict.fromkeys(names, UNKNOWN_TYPE)
     if isinstance(tree, exp.Select):
         types |= {
             n: _type(each) for each in tree.selects if (n := each.output_name.lower()) in types
         }
-    return Columns(names=tuple(names), types=types, tree=tree)
+    return Columns(names=names, types=types, tree=tree)
+
+
+def _names_of(query: exp.Query) -> tuple[str, ...] | None:
+    if any(each.is_star for each in query.selects) or "*" in query.named_selects:
+        return None
+    names = [name.lower() for name in query.named_selects]
+    return tuple(name for name in names if name and not _INVENTED.fullmatch(name))
+
+
+def _reads_landed_tables_alone(query: exp.Query) -> bool:
+    """Whether a SELECT has no part of its own and reads no model.
+
+    Only the warehouse knows the columns of its tables.
+    """
+    return (
+        isinstance(query, exp.Select)
+        and not query.find(exp.CTE, exp.Subquery, exp.SetOperation)
+        and all(node.db for node in query.find_all(exp.Table))
+    )
 
 
 def unknown_columns(

@@ -284,6 +284,11 @@ def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarni
     return tuple(found.values())
 
 
+def may_sum(query: exp.Query) -> bool:
+    """Whether `double_sums` may find anything in a SELECT."""
+    return query.find(*_SUMS, *_MOMENTS, exp.Anonymous) is not None
+
+
 def _arguments(node: exp.Expr) -> list[exp.Expr]:
     if isinstance(node, exp.Anonymous):
         return node.expressions

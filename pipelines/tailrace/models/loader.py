@@ -25,7 +25,7 @@ from tailrace.errors import (
     UnknownModel,
 )
 from tailrace.models.columns import Columns, columns_of, unknown_columns
-from tailrace.models.determinism import double_sums, group_columns, warnings, with_aliases
+from tailrace.models.determinism import double_sums, group_columns, may_sum, warnings, with_aliases
 from tailrace.models.file import (
     Model,
     declared_name,
@@ -196,13 +196,15 @@ def load_models(
     columns: dict[str, Columns] = {}
     unique: dict[str, frozenset[str]] = {}
     grouped: dict[str, frozenset[str]] = {}
+    read_by_others = {read for model in models.values() for read in model.depends_on}
     for name in _in_order(models, errors):
         query, below = models[name].query, models[name].depends_on
         unique[name] = with_aliases(query, {"id"}.union(*(unique.get(n, ()) for n in below)))
         groups = group_columns(query).union(*(grouped.get(n, ()) for n in below))
         grouped[name] = with_aliases(query, groups)
         models[name] = _with_warnings(models[name], unique[name], grouped[name])
-        models[name], columns[name], found = _with_columns(models[name], columns)
+        typed = name in read_by_others or may_sum(models[name].query)
+        models[name], columns[name], found = _with_columns(models[name], columns, typed=typed)
         errors.setdefault(name, []).extend(found)
     return _models(models, columns, audiences, errors)
 
@@ -220,10 +222,10 @@ def _with_warnings(model: Model, unique: Collection[str], grouped: Collection[st
 
 
 def _with_columns(
-    model: Model, known: Mapping[str, Columns]
+    model: Model, known: Mapping[str, Columns], *, typed: bool
 ) -> tuple[Model, Columns, list[ModelError]]:
     """A model with its columns and warnings, as far as its SQL tells, and errors about columns."""
-    columns = columns_of(model.query, known, dialect=model.dialect)
+    columns = columns_of(model.query, known, dialect=model.dialect, typed=typed)
     sums = double_sums(columns.tree, file=model.file) if columns.tree else ()
     every = tuple(sorted((*model.warnings, *sums), key=lambda warning: warning.line or 0))
     model = replace(model, columns=columns.names, warnings=every)
