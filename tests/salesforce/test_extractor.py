@@ -71,6 +71,24 @@ def test_a_cursor_that_cannot_be_filtered_by_is_not_taken(landing: Landing) -> N
     assert "WHERE LastModifiedDate <" in jobs(landing)[0]
 
 
+def test_the_watermark_of_another_cursor_is_not_used(landing: Landing) -> None:
+    """A row may be stamped by the new cursor before the watermark of the old one."""
+    org = landing.sf.org
+    landing.one("Contact", api="bulk")
+    org.change_type("Contact", "SystemModstamp", "datetime", filterable=False)
+    missed = landing.value("SELECT min(id) FROM salesforce.contact")
+    landing.connection.execute("DELETE FROM salesforce.contact WHERE id = ?", [missed])
+
+    landing.one("Contact", api="bulk")
+    org.advance_day()
+    landing.one("Contact", api="bulk")
+
+    _, changed, next_one = jobs(landing)
+    assert re.search(r" WHERE LastModifiedDate < \S+Z$", changed)
+    assert [(1,)] == landing.rows(f"SELECT count(*) FROM salesforce.contact WHERE id = '{missed}'")
+    assert re.search(r" WHERE LastModifiedDate >= \S+Z AND LastModifiedDate < \S+Z$", next_one)
+
+
 def test_a_change_of_this_very_second_lands(landing: Landing) -> None:
     """The window ends after the second that Salesforce's clock shows."""
     new = landing.sf.org.insert("Contact", {"LastName": "Sudden"})
