@@ -24,7 +24,7 @@ SELECT
   NOT t._blind AND ANY_COLUMN(group_2, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS changed_2,
   NOT t._blind AND ANY_COLUMN(group_3, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS changed_3,
   NOT t._blind AND ANY_COLUMN(group_4, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS changed_4,
-  NOT t._blind AND ANY_COLUMN(identity, t._ IS DISTINCT FROM t.old___) AS user_changed,
+  NOT t._blind AND ANY_COLUMN(identity, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___)) AS user_changed,
   ANY_COLUMN(identity, t.old___ IS NOT NULL) AS had_user,
   EVERY_COLUMN(conditions, t._ IS NOT NULL) AS complete,
   t.op = 'entered' AND t.base_v = :first_version AS is_new,

@@ -111,7 +111,7 @@ FROM (
       1 AS _p,
       HASH(
         1, EACH_COLUMN(compared, AS_SENT(m._)),
-        EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(m._ AS TEXT)),
+        EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(AS_SENT(m._) AS TEXT)),
         EACH_COLUMN(wide, CAST(m._ AS DOUBLE))
       ) AS _h,
       EACH_COLUMN(keys, m._), EACH_COLUMN(recorded_columns, m._), EACH_COLUMN(new_columns, m._)
@@ -124,7 +124,7 @@ FROM (
         WHEN NOT n._gone THEN HASH(
           1, EACH_COLUMN(compared, AS_SENT(CAST(n._ AS _TYPE))),
           EACH_COLUMN(listed, LEN(CAST(n._ AS _TYPE))),
-          EACH_COLUMN(hollow, CAST(CAST(n._ AS _TYPE) AS TEXT)),
+          EACH_COLUMN(hollow, CAST(AS_SENT(CAST(n._ AS _TYPE)) AS TEXT)),
           EACH_COLUMN(wide, CAST(CAST(n._ AS _TYPE) AS DOUBLE))
         )
       END AS _h,

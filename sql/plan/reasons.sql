@@ -9,7 +9,7 @@ WHERE t.op = 'changed' AND NOT ANY_COLUMN(compared, AS_SENT(t._) IS DISTINCT FRO
 -- user remains a member.
 UPDATE transitions AS t
 SET _stays = TRUE
-WHERE t.op = 'exited' AND EXISTS (SELECT 1 FROM model AS m WHERE EVERY_COLUMN(users, m._ = t._))
+WHERE t.op = 'exited' AND EXISTS (SELECT 1 FROM model AS m WHERE EVERY_COLUMN(users, AS_SENT(m._) = AS_SENT(t._)))
 
 -- name: keep_former_user
 -- A row changes its user, and another row has the former one: the new user enters and the former user
@@ -17,8 +17,8 @@ WHERE t.op = 'exited' AND EXISTS (SELECT 1 FROM model AS m WHERE EVERY_COLUMN(us
 UPDATE transitions AS t
 SET EACH_COLUMN(identity, old___ = NULL)
 WHERE t.op = 'changed' AND NOT t._blind
-  AND ANY_COLUMN(identity, t._ IS DISTINCT FROM t.old___)
-  AND EXISTS (SELECT 1 FROM model AS m WHERE EVERY_COLUMN(identity, m._ = t.old___))
+  AND ANY_COLUMN(identity, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___))
+  AND EXISTS (SELECT 1 FROM model AS m WHERE EVERY_COLUMN(identity, AS_SENT(m._) = AS_SENT(t.old___)))
 
 -- name: suppress
 -- Transitions of this reason are recorded as delivered without being sent.

@@ -23,13 +23,13 @@ SELECT
   CASE WHEN d.op = 'exited' THEN 'entered' ELSE 'changed' END,
   'data',
   CASE
-    WHEN d.op = 'changed' AND d._blind AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM m._)
+    WHEN d.op = 'changed' AND d._blind AND EVERY_COLUMN(columns, AS_SENT(d._) IS NOT DISTINCT FROM AS_SENT(m._))
       THEN d.base_v
     ELSE d._epoch
   END,
   TRUE, TRUE,
   CASE
-    WHEN d.op = 'changed' AND d._blind AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM m._)
+    WHEN d.op = 'changed' AND d._blind AND EVERY_COLUMN(columns, AS_SENT(d._) IS NOT DISTINCT FROM AS_SENT(m._))
       THEN d._at
   END,
   CAST(:now AS TIMESTAMPTZ),
@@ -61,15 +61,15 @@ UPDATE transitions AS t
 SET
   _send = TRUE,
   _blind = CASE
-    WHEN d.op = t.op AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM t._) THEN d._blind
+    WHEN d.op = t.op AND EVERY_COLUMN(columns, AS_SENT(d._) IS NOT DISTINCT FROM AS_SENT(t._)) THEN d._blind
     ELSE TRUE
   END,
   base_v = CASE
-    WHEN d.op = t.op AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM t._) THEN d.base_v
+    WHEN d.op = t.op AND EVERY_COLUMN(columns, AS_SENT(d._) IS NOT DISTINCT FROM AS_SENT(t._)) THEN d.base_v
     ELSE d._epoch
   END,
   _at = CASE
-    WHEN d.op = t.op AND EVERY_COLUMN(columns, d._ IS NOT DISTINCT FROM t._) THEN d._at
+    WHEN d.op = t.op AND EVERY_COLUMN(columns, AS_SENT(d._) IS NOT DISTINCT FROM AS_SENT(t._)) THEN d._at
   END
 FROM last_attempts AS d
 WHERE EVERY_COLUMN(keys, d._ = t._)

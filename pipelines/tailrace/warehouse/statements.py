@@ -12,7 +12,7 @@ three kinds of placeholders:
   prefix is `old___`; `_PAIR` is another column that goes with the column, and `'_LABEL'` a text.
   In an INSERT's column list a bare `keys` stands for its columns, and `old__columns` for the
   prefixed ones.
-  `AS_SENT(c._)` is the value as JSON can carry it: NaN and infinity are NULL.
+  `AS_SENT(c._)` is the value as JSON can carry it (see `as_sent`): NaN and infinity are NULL.
 """
 
 from __future__ import annotations
@@ -30,17 +30,13 @@ from sqlglot import exp
 
 from tailrace.clock import format_utc
 from tailrace.errors import StatementInvalid
+from tailrace.warehouse.as_sent import as_sent
 from tailrace.warehouse.sql_files import WRITTEN_IN, named_statement
 
 # The prefix of each alias in a statement. No column of an audience may begin with it.
 ALIAS_PREFIX = "tr__"
 # The place of a value or of a query in rendered text. No statement contains these characters.
 _MARKED = re.compile("'\x1f(\\w+)\x1f'|\x02(\\w+)\x02")
-
-
-# Types with values that JSON has no number for.
-_FLOATING = re.compile(r"(?i)DOUBLE( PRECISION)?|FLOAT[48]?|REAL")
-_DECIMAL = re.compile(r"(?i)(NUMERIC|DECIMAL)(\([\d, ]+\))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,29 +447,10 @@ def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
     for call in list(holder.find_all(exp.Anonymous)):
         if call.name.upper() == "AS_SENT":
             (value,) = call.expressions
-            call.replace(_as_sent(value, column, dialect))
+            call.replace(as_sent(value, column.type, dialect))
     result: exp.Expr = holder.this
     result.pop()
     return result
-
-
-def _as_sent(value: exp.Expr, column: Column, dialect: str) -> exp.Expr:
-    """The value, or NULL if it is NaN or infinite; the engines order NaN above infinity."""
-    if _FLOATING.fullmatch(column.type):
-        low, high = (
-            exp.cast(exp.Literal.string(text), _type(column.type, dialect).copy())
-            for text in ("-Infinity", "Infinity")
-        )
-        finite = exp.and_(
-            exp.GT(this=value.copy(), expression=low), exp.LT(this=value.copy(), expression=high)
-        )
-    elif dialect == "postgres" and _DECIMAL.fullmatch(column.type):
-        # An infinite NUMERIC exists since PostgreSQL 14, and with a precision not at all.
-        names = exp.convert(("NaN", "Infinity", "-Infinity"))
-        finite = exp.not_(exp.cast(value.copy(), "TEXT").isin(*names.expressions))
-    else:
-        return value
-    return exp.Case().when(finite, value)
 
 
 def _named(

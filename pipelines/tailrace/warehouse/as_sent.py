@@ -1,0 +1,129 @@
+"""`AS_SENT`: a value as JSON can carry it, so that values which are equal when sent are equal.
+
+NaN and infinity become NULL, also inside lists, structs and maps. PostgreSQL's json, which has no
+equality, becomes jsonb.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+# Types with values that JSON has no number for.
+_FLOATING = re.compile(r"(?i)DOUBLE( PRECISION)?|FLOAT[48]?|REAL")
+_DECIMAL = re.compile(r"(?i)(NUMERIC|DECIMAL)(\([\d, ]+\))?")
+_NESTED_FLOAT = re.compile(r"(?i)\b(DOUBLE|FLOAT|REAL)\b")
+_NESTED = re.compile(r"\]$|^STRUCT\(|^MAP\(")
+_POSTGRES_NUMBERS = re.compile(r"(double precision|real|numeric)(\([\d,]+\))?\[\]")
+_POSTGRES_JSON = re.compile(r"json(\[\])*")
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+
+
+def as_sent(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
+    """The expression of a value as JSON can carry it.
+
+    Args:
+        value: The value.
+        type_: The engine's name of its type.
+        dialect: The engine's dialect.
+    """
+    if _FLOATING.fullmatch(type_):
+        return _finite(value, exp.DataType.build(type_, dialect=dialect))
+    if dialect == "postgres":
+        return _in_postgres(value, type_)
+    if dialect == "duckdb" and _NESTED.search(type_) and _NESTED_FLOAT.search(type_):
+        parsed = _parsed(type_)
+        return value if parsed is None else _nested(value, parsed, 0)
+    return value
+
+
+def _finite(value: exp.Expr, type_: exp.DataType) -> exp.Expr:
+    """NULL if it is NaN or infinite; the engines order NaN above infinity."""
+    low, high = (
+        exp.cast(exp.Literal.string(end), type_.copy()) for end in ("-Infinity", "Infinity")
+    )
+    finite = exp.and_(
+        exp.GT(this=value.copy(), expression=low), exp.LT(this=value.copy(), expression=high)
+    )
+    return exp.Case().when(finite, value)
+
+
+def _in_postgres(value: exp.Expr, type_: str) -> exp.Expr:
+    if _DECIMAL.fullmatch(type_):
+        # An infinite NUMERIC exists since PostgreSQL 14, and with a precision not at all.
+        names = exp.convert(_NOT_FINITE)
+        finite = exp.not_(exp.cast(value.copy(), "TEXT").isin(*names.expressions))
+        return exp.Case().when(finite, value)
+    numbers = _POSTGRES_NUMBERS.fullmatch(type_)
+    if numbers is not None:
+        for text in _NOT_FINITE:
+            number = exp.cast(exp.Literal.string(text), numbers[1], dialect="postgres")
+            value = exp.Anonymous(this="ARRAY_REPLACE", expressions=[value, number, exp.null()])
+        return value
+    if _POSTGRES_JSON.fullmatch(type_):
+        # jsonb has no NUL character; such a document is compared as it is written.
+        whole = exp.cast(value.copy(), "TEXT")
+        nul = exp.StrPosition(this=whole.copy(), substr=exp.Literal.string("\\u0000"))
+        written = exp.Anonymous(this="TO_JSONB", expressions=[whole])
+        parsed = exp.Anonymous(this="TO_JSONB", expressions=[value])
+        has_nul = exp.GT(this=nul, expression=exp.Literal.number(0))
+        return exp.Case().when(has_nul, written).else_(parsed)
+    return value
+
+
+@lru_cache(maxsize=256)
+def _parsed(type_: str) -> exp.DataType | None:
+    try:
+        return exp.DataType.build(type_, dialect="duckdb")
+    except (SqlglotError, ValueError):
+        # A type that sqlglot does not know is compared as it is.
+        return None
+
+
+def _nested(value: exp.Expr, type_: exp.DataType, depth: int) -> exp.Expr:
+    """A value of DuckDB without NaN and infinity at any depth."""
+    if not _NESTED_FLOAT.search(type_.sql("duckdb")):
+        return value
+    kind = exp.DataType.Type
+    if type_.is_type(kind.DOUBLE, kind.FLOAT):
+        return _finite(value, type_)
+    item = exp.to_identifier(f"tr__item{depth}")
+    if type_.is_type(kind.ARRAY, kind.LIST):
+        body = _nested(exp.column(item.name), type_.expressions[0], depth + 1)
+        return _transformed(value, item, body)
+    if type_.is_type(kind.STRUCT):
+        fields = [
+            exp.PropertyEQ(
+                this=exp.to_identifier(field.name, quoted=True),
+                expression=_nested(_part(value, field.name), field.args["kind"], depth + 1),
+            )
+            for field in type_.expressions
+        ]
+        is_given = exp.not_(exp.Is(this=value.copy(), expression=exp.null()))
+        return exp.Case().when(is_given, exp.Struct(expressions=fields))
+    if type_.is_type(kind.MAP):
+        entry = exp.column(item.name)
+        fields = [
+            exp.PropertyEQ(
+                this=exp.to_identifier(name),
+                expression=_nested(_part(entry, name), part, depth + 1),
+            )
+            for name, part in zip(("key", "value"), type_.expressions, strict=True)
+        ]
+        entries = exp.Anonymous(this="MAP_ENTRIES", expressions=[value.copy()])
+        changed = _transformed(entries, item, exp.Struct(expressions=fields))
+        return exp.Anonymous(this="MAP_FROM_ENTRIES", expressions=[changed])
+    return value
+
+
+def _part(value: exp.Expr, name: str) -> exp.Expr:
+    parts = [value.copy(), exp.Literal.string(name)]
+    return exp.Anonymous(this="STRUCT_EXTRACT", expressions=parts)
+
+
+def _transformed(value: exp.Expr, item: exp.Identifier, body: exp.Expr) -> exp.Expr:
+    function = exp.Lambda(this=body, expressions=[item], colon=True)
+    return exp.Anonymous(this="LIST_TRANSFORM", expressions=[value.copy(), function])
