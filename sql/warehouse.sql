@@ -125,8 +125,8 @@ JOIN pg_catalog.pg_class AS c ON c.oid = r.ev_class
 WHERE c.relname = :name AND c.relnamespace = PG_MY_TEMP_SCHEMA()
 
 -- name: resolved_functions
--- Name, schema, volatility and membership in an extension of functions and of operators' functions,
--- by numbers with a comma before and after each.
+-- Name, schema and volatility of functions and of operators' functions, whether an extension has them,
+-- and whether an operator or a cast calls them; by numbers with a comma before and after each.
 SELECT
   p.proname, n.nspname, CAST(p.provolatile AS TEXT),
   EXISTS (
@@ -134,7 +134,9 @@ SELECT
     FROM pg_catalog.pg_depend AS d
     JOIN pg_catalog.pg_class AS c ON c.oid = d.classid
     WHERE d.objid = p.oid AND d.deptype = 'e' AND c.relname = 'pg_proc'
-  )
+  ),
+  EXISTS (SELECT 1 FROM pg_catalog.pg_operator AS o WHERE o.oprcode = p.oid)
+    OR EXISTS (SELECT 1 FROM pg_catalog.pg_cast AS k WHERE k.castfunc = p.oid)
 FROM pg_catalog.pg_proc AS p
 JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
 WHERE POSITION(CONCAT(',', p.oid, ',') IN :functions) > 0

@@ -23,6 +23,7 @@ LANDED = """
 CREATE SCHEMA salesforce; CREATE SCHEMA private; CREATE SCHEMA tailrace;
 CREATE TABLE salesforce.contact (id text, n int, a text[], j jsonb);
 INSERT INTO salesforce.contact VALUES ('1', 1, '{a}', '{}');
+CREATE TABLE salesforce.times (id text, d date, ts timestamp, tz timestamptz);
 CREATE TABLE private.secrets (secret text);
 CREATE SEQUENCE salesforce.numbers;
 CREATE FUNCTION salesforce.own(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x + 1';
@@ -148,6 +149,9 @@ def test_a_model_neither_writes_nor_reads_more_than_its_tables(
         "SELECT id, upper(id) AS u, n + 1 AS m, j ->> 'a' AS v FROM salesforce.contact",
         "SELECT id, x FROM salesforce.contact CROSS JOIN LATERAL unnest(a) AS u(x)",
         "SELECT to_char(now(), 'YYYY') AS y, current_date AS d, localtime AS t",
+        "SELECT tz >= ts AS a, tz < d AS b, tz + interval '1 day' AS c, tz::date AS e,"
+        " ts::timestamptz AS f, tz::text AS g, d || id AS h, tz - ts AS i, tz IN (ts, d) AS j"
+        " FROM salesforce.times",
         "SELECT sum(n) OVER (ORDER BY id) AS s, n IN (1, 2) AS r FROM salesforce.contact",
         "WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 4) TABLE r",
         "SELECT to_tsvector('english', id) @@ to_tsquery('english', 'a') AS m"
@@ -190,3 +194,30 @@ def test_a_name_in_the_tree_is_read_from_the_server(warehouse: Warehouse, tmp_pa
             warehouse.describe(verbatim("SELECT upper(id::text) AS u FROM salesforce.contact"))
     finally:
         warehouse.execute("RESET search_path; DROP SCHEMA first CASCADE")
+
+
+def test_every_operator_and_cast_of_the_server_binds_and_is_allowed(warehouse: Warehouse) -> None:
+    """Except casts that look up names in the catalog."""
+    operators = warehouse.execute(
+        "SELECT format_type(oprleft, NULL), oprname, format_type(oprright, NULL)"
+        " FROM pg_operator AS o JOIN pg_namespace AS n ON n.oid = o.oprnamespace"
+        " WHERE n.nspname = 'pg_catalog' AND oprleft <> 0 AND oprresult <> 0"
+        " AND NOT EXISTS (SELECT 1 FROM pg_type AS y WHERE y.oid IN (oprleft, oprright)"
+        " AND (y.typtype = 'p' OR y.typname LIKE 'reg%' OR y.typname = 'aclitem'))"
+    )
+    casts = warehouse.execute(
+        "SELECT format_type(castsource, NULL), format_type(casttarget, NULL) FROM pg_cast"
+        " WHERE NOT EXISTS (SELECT 1 FROM pg_type AS y WHERE y.oid IN (castsource, casttarget)"
+        " AND (y.typtype = 'p' OR y.typname LIKE 'reg%'))"
+    )
+    assert len(operators) > 500 and len(casts) > 100
+    columns = [
+        f"(NULL::{left} OPERATOR(pg_catalog.{name}) NULL::{right}) AS o{number}"
+        for number, (left, name, right) in enumerate(operators)
+    ]
+    columns += [
+        f"CAST(NULL::{source} AS {target}) IS NULL AS c{number}"
+        for number, (source, target) in enumerate(casts)
+    ]
+    for part in chunks(columns, 400):
+        warehouse.describe(verbatim(f"SELECT {', '.join(part)} FROM salesforce.contact"))
