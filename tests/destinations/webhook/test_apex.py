@@ -43,9 +43,26 @@ def accepts(org: SalesforceSimulator, apex_class: Any) -> None:
 
 def test_an_apex_class_takes_an_audience(shop: WebhookShop, org: SalesforceSimulator) -> None:
     accepts(org, lambda body: [{"success": True} for _ in body])
+    shop.set(batch_rows_max=5)
+    assert 2 == shop.plan().by_destination()["webhook"]["api_calls"]
+    done = shop.sync()
+    assert 0 == done.exit_code
+    assert 2 == done.as_dict()["destinations"]["webhook"]["api_calls"]
+    calls = sorted(org.apex.calls, key=lambda call: str(call.body[0]["key"]))
+    keys = [element["key"] for call in calls for element in call.body]
+    assert [f"c{n}" for n in range(8)] == keys
+
+
+def test_the_budget_of_a_run_ends_it(shop: WebhookShop, org: SalesforceSimulator) -> None:
+    accepts(org, lambda body: {})
+    shop.environ["SOURCES__SALESFORCE__API_CALLS_MAX"] = "1"
+    shop.set(batch_rows_max=4)
+    stopped = shop.sync()
+    assert 1 == stopped.exit_code
+    assert "api_calls_max" in stopped.errors[0].message
+    assert 1 == len(org.apex.calls)
     assert 0 == shop.sync().exit_code
-    (call,) = org.apex.calls
-    assert [f"c{n}" for n in range(8)] == [element["key"] for element in call.body]
+    assert 8 == sum(len(call.body) for call in org.apex.calls)
 
 
 def test_its_verdicts_reject_rows(shop: WebhookShop, org: SalesforceSimulator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
@@ -66,8 +67,12 @@ class WebhookDestination:
 
     def api_calls(
         self, audience: Audience, messages: Mapping[str, int], settings: DestinationSettings | None
-    ) -> None:
-        """None: a receiver has no daily budget of calls that is known."""
+    ) -> int | None:
+        """One call for each request to an Apex class; None for a URL, which has no such budget."""
+        if not isinstance(settings, WebhookSettings) or not settings.is_apex:
+            return None
+        single = audience.block is not None and audience.block.values["batch"] == "single"
+        return math.ceil(sum(messages.values()) / (1 if single else settings.batch_rows_max))
 
     def row_checks(
         self, audience: Audience, described: Described, columns: Sequence[Column]

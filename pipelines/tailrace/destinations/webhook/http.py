@@ -123,8 +123,9 @@ class WebhookConnection:
         return {}
 
     @property
-    def api_calls(self) -> None:
-        """None: a receiver has no daily budget of calls that is known."""
+    def api_calls(self) -> int | None:
+        """The calls of Apex REST, which the org's daily budget has to cover; None for a URL."""
+        return None if self._org is None else self._org.api.usage.calls
 
     def jobs(self, audience: Audience, rows: int) -> None:
         """None: elements go in requests."""
@@ -160,13 +161,17 @@ class WebhookConnection:
         }
         if self._org is None:
             return self._exchange(self.settings.url, body, headers)
-        token, instance_url, generation = self._org.token()
+        org = self._org
+        token, instance_url, generation = org.token()
         url = instance_url.rstrip("/") + self.settings.url.removeprefix(f"{APEX_SCHEME}:")
+        org.api.spend()
         answer = self._exchange(url, body, headers | {"Authorization": f"Bearer {token}"})
         if answer.status == 401 and b"INVALID_SESSION_ID" in answer.content:
-            self._org.renew(generation)
-            token, _, _ = self._org.token()
+            org.renew(generation)
+            token, _, _ = org.token()
+            org.api.spend()
             answer = self._exchange(url, body, headers | {"Authorization": f"Bearer {token}"})
+        org.api.usage.note(answer.headers.get("Sforce-Limit-Info"))
         return answer
 
     def _exchange(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -193,16 +198,16 @@ class _Org:
     """The login of an org, renewed when it expires."""
 
     def __init__(self, login: OrgLogin, clock: Clock) -> None:
-        self._api = Api(login.credentials, login.settings, clock=clock)
+        self.api = Api(login.credentials, login.settings, clock=clock)
 
     def token(self) -> tuple[str, str, int]:
-        return self._api.token()
+        return self.api.token()
 
     def renew(self, generation: int) -> None:
-        self._api.renew(generation, "")
+        self.api.renew(generation, "")
 
     def close(self) -> None:
-        self._api.close()
+        self.api.close()
 
 
 def request_body(messages: Sequence[Message], route: str) -> bytes:

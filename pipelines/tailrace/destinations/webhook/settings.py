@@ -43,7 +43,8 @@ class WebhookSettings:
         url: URL that requests go to; `salesforce:/services/apexrest/…` is Apex REST with the login
             of `[sources.salesforce]`.
         method: Method of the requests.
-        headers: Headers of every request. Values from secrets.toml and config.toml are merged.
+        headers: Headers of every request. Values from secrets.toml and config.toml are merged; in
+            the environment, a JSON object.
         secret: Secret that signs requests as Standard Webhooks, `whsec_` and base64. While it is
             rotated, two secrets with a space between them.
         batch_rows_max: Most elements of one request.
