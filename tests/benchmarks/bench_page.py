@@ -36,6 +36,8 @@ TRIES = 3
 REQUESTS = 200
 # Two messages of each.
 MEMBERS = 100_000
+# The run takes at least so long.
+SENDING_SECONDS = 20
 
 
 def figures() -> Iterator[Figure]:
@@ -69,6 +71,8 @@ def _live() -> Iterator[Figure]:
     members = MEMBERS // 10 if quick() else MEMBERS
     with tempfile.TemporaryDirectory() as folder, SegmentSimulator() as segment:
         shop = Shop(Path(folder) / "shop", segment)
+        rate = 2 * members // SENDING_SECONDS
+        shop.environ["DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX"] = str(rate)
         shop.audience(PEOPLE)
         shop.land([])
         with shop.connection() as connection:
