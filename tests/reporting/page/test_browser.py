@@ -116,3 +116,8 @@ def test_on_paper_closed_parts_are_printed_and_buttons_are_not(
     )
     assert 0 == browser.run("return document.querySelector('button').offsetHeight")
     assert 0 == browser.run("return document.querySelector('nav').offsetHeight")
+    # A sheet cannot be scrolled.
+    assert [] == browser.run(
+        "return [...document.querySelectorAll('.scroll')]"
+        ".filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel || e.textContent)"
+    )

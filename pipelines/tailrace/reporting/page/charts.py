@@ -145,7 +145,8 @@ def share_bar(count: int, most: int, *, kind: str) -> Markup:
     """A bar as long as the share of a count in the largest one; decoration beside the number."""
     width = coordinate(max(count / most * FUNNEL_WIDTH, 1.5) if most and count > 0 else 0)
     return Markup(
-        f'<svg class="share" aria-hidden="true" width="{FUNNEL_WIDTH}" height="16">'
+        f'<svg class="share" aria-hidden="true" viewBox="0 0 {FUNNEL_WIDTH} 16" '
+        f'preserveAspectRatio="none" width="{FUNNEL_WIDTH}" height="16">'
         f'<rect class="rest" width="{FUNNEL_WIDTH}" height="16" rx="3"/>'
         f'<rect class="{escape(kind)}" width="{width}" height="16" rx="3"/></svg>'
     )
