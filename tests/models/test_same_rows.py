@@ -320,7 +320,13 @@ def scalar_calls() -> Iterator[str]:
 
 def statements() -> list[str]:
     calls = list(dict.fromkeys(scalar_calls()))
-    operations = [f"{a} {o} {b}" for o in OPERATORS for a in OPERANDS[:9:2] for b in OPERANDS[1:]]
+    # Each operator over a fifth of the pairs, and each pair under several operators.
+    pairs = [(left, right) for left in OPERANDS[:9:2] for right in OPERANDS[1:]]
+    operations = [
+        f"{left} {operator} {right}"
+        for start, operator in enumerate(OPERATORS)
+        for left, right in pairs[start % 5 :: 5]
+    ]
     places = [
         "SELECT {} FROM salesforce.contact",
         "SELECT count(*) FROM salesforce.contact AS c WHERE ({}) IS NOT NULL",
