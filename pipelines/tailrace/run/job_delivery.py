@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 # Rows are read from the outbox between two turns of the caller.
 ROWS_PER_STEP = 2_000
+# Results are read between two turns.
+RESULTS_PER_STEP = 20_000
 # A job that processed nothing would process nothing again.
 JOBS_WITHOUT_PROGRESS_MAX = 2
 # So many rows without a result are sent by requests; more of them by another job.
@@ -238,7 +240,7 @@ class JobDelivery:
         self._save()
 
 
-def _some(results: Iterator[T], count: int = ROWS_PER_STEP) -> list[T]:
+def _some(results: Iterator[T], count: int = RESULTS_PER_STEP) -> list[T]:
     """The next items of an iterator; empty at its end."""
     return list(islice(results, count))
 
