@@ -45,6 +45,17 @@ SELECT
   EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
 FROM transitions AS t
 
+-- name: enqueue_distinct_sorted
+-- The same in the order of some columns, for a receiver that locks what several rows refer to.
+INSERT INTO outbox (
+  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
+)
+SELECT
+  :run, :after + ROW_NUMBER() OVER (ORDER BY EACH_COLUMN(sort_columns, t._)),
+  t.op, t.reason, t.base_v, t._blind, t._send, COALESCE(t._stays, FALSE), t._at, t._since,
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+FROM transitions AS t
+
 -- name: count_run
 -- The number of transitions of a run in the outbox.
 SELECT COUNT(*) FROM outbox AS o WHERE o.run_seq = :run

@@ -6,6 +6,8 @@ SELECT
 FROM transitions AS t
 WHERE t._send AND (
   :every
+  -- Another row writes the same record.
+  OR (t.op <> 'exited' AND t._stays)
   OR ANY_COLUMN(required, t._ IS NULL
     OR LOWER(CAST(t._ AS VARCHAR)) IN ('', 'nan', 'inf', '-inf', 'infinity', '-infinity'))
   -- A character beyond U+FFFF counts twice.
@@ -16,13 +18,31 @@ WHERE t._send AND (
   OR ANY_COLUMN(moments, NOT CAST(t._ AS TIMESTAMP)
     BETWEEN TIMESTAMP '1700-01-02 00:00:00' AND TIMESTAMP '4000-12-30 00:00:00')
 )
-ORDER BY EACH_COLUMN(identity, t._), EACH_COLUMN(keys, t._)
+ORDER BY EACH_COLUMN(keys, t._)
 LIMIT :rows_max OFFSET :skipped
+
+-- name: mark_shared
+-- Members who write the record of another member, all but the first one by key.
+UPDATE transitions AS t SET _stays = TRUE
+WHERE t.op <> 'exited' AND EXISTS (
+  SELECT 1
+  FROM (
+    SELECT
+      EACH_COLUMN(keys, m._),
+      ROW_NUMBER() OVER (
+        PARTITION BY EACH_COLUMN(unique_folded, LOWER(m._)), EACH_COLUMN(unique_exact, m._)
+        ORDER BY EACH_COLUMN(keys, m._)
+      ) AS _place
+    FROM model AS m
+    WHERE EVERY_COLUMN(unique_folded, m._ IS NOT NULL) AND EVERY_COLUMN(unique_exact, m._ IS NOT NULL)
+  ) AS s
+  WHERE s._place > 1 AND EVERY_COLUMN(keys, s._ = t._)
+)
 
 -- name: mark_current
 -- Transitions whose landed record has all mapped values already are recorded without being sent.
 UPDATE transitions AS t SET _send = FALSE
-WHERE t._send AND NOT t._blind AND t.op <> 'exited'
+WHERE t._send AND NOT t._blind AND NOT t._stays AND t.op <> 'exited'
   AND (
     SELECT COUNT(*)
     FROM landed AS l

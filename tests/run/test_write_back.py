@@ -516,3 +516,42 @@ def test_doctor_compares_the_header_with_the_org(
         assert error.line
     assert found in answer
     assert {method for method, _ in shop.requests()} == {"GET"}
+
+
+def test_two_rows_of_one_record(shop: WriteBackShop) -> None:
+    """The second one is refused, in the plan and in the run: each run would write both."""
+    shop.people([person(150)])
+    assert shop.sync().exit_code == 0
+    twice = person(151, id="b", crm_key="C-0151", tier="silver")
+    shop.people([person(150), person(151, id="a"), twice])
+    shop.requests()
+    (audience,) = shop.plan().as_dict()["audiences"]
+    assert audience["refused_by_reason"] == {"Crm_Key__c is that of another row as well": 1}
+    assert shop.sync().exit_code == 4
+    assert shop.record("c-0151")["Plan_Tier__c"] == "gold"
+    assert shop.sync().exit_code == 4
+    assert shop.record("c-0151")["Plan_Tier__c"] == "gold", "the first row by key, at each run"
+
+
+def test_the_plan_knows_the_header_is_wrong(shop: WriteBackShop) -> None:
+    """Once the object has been described, without a call."""
+    shop.people([person(160)])
+    assert shop.sync().exit_code == 0
+    shop.header(HEADER.replace("Health__c", "Helth__c"))
+    shop.requests()
+    plan = shop.plan()
+    assert (plan.exit_code, shop.requests()) == (2, [])
+    assert "Helth__c" in plan.errors[0].message
+
+
+def test_children_of_a_parent_are_written_together(shop: WriteBackShop) -> None:
+    """A large delivery is sorted by the parents, which Salesforce locks for each request."""
+    shop.header(HEADER.replace("health}", "health, Account.Crm_Key__c: parent}"))
+    shop.many(1_200)
+    with shop.connection() as connection:
+        connection.execute(
+            "UPDATE salesforce.account SET parent = 'a-000' || (health::INT % 4 + 1)"
+        )
+    assert shop.sync().exit_code == 4, "contacts that do not exist lack a LastName"
+    order = shop.query("SELECT parent FROM tailrace.outbox__people__salesforce ORDER BY seq")
+    assert order == sorted(order)

@@ -47,6 +47,7 @@ class Block:
             messages of that kind. At most MESSAGE_KINDS_MAX kinds.
         identity: A column whose value two changes may share; such changes are sent in order, and
             never at the same time. None if every change is independent.
+        sort_columns: Columns by which the rows of a large delivery are sorted.
         every_column: `columns` are all columns of the SELECT, which are known once it is bound,
             without those of `excluded`.
         names: Names in messages that the header gives, and that masked messages may show.
@@ -60,6 +61,7 @@ class Block:
     message_columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     identity: str | None = None
     every_column: bool = False
+    sort_columns: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     plain_names: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class Block:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Block:
         """The block that `dataclasses.asdict` has turned into JSON."""
         known = {name: mapping[name] for name in cls.__dataclass_fields__ if name in mapping}
-        for name in ("columns", "excluded", "names", "plain_names"):
+        for name in ("columns", "sort_columns", "excluded", "names", "plain_names"):
             known[name] = tuple(known.get(name, ()))
         known["message_columns"] = {
             kind: tuple(columns) for kind, columns in known.get("message_columns", {}).items()

@@ -295,6 +295,15 @@ class DestinationType(Protocol):
         """Compile an audience's header."""
         ...
 
+    def check_header(self, audience: Audience, described: Described) -> None:
+        """Check an audience's header against what is known of the receiver's objects.
+
+        Raises:
+            HeaderInvalid: The receiver does not have, or does not accept, what the header names.
+            SeveralModelErrors: Several of these.
+        """
+        ...
+
     def written_fields(self, audience: Audience) -> Mapping[str, Mapping[str, str]]:
         """The fields of Salesforce that an audience writes and that its SQL must not read.
 

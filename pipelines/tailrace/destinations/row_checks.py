@@ -13,6 +13,8 @@ from tailrace.warehouse.statements import Column
 
 # The lists of `plan/suspects`, each with the condition that it stands for there.
 SUSPECT_LISTS = ("required", "long_texts", "picklists", "numbers", "days", "moments")
+# The lists of `plan/mark_shared`: texts that are compared without their case, and others.
+UNIQUE_LISTS = ("unique_folded", "unique_exact")
 # The lists of `plan/mark_current`.
 CURRENT_LISTS = (
     *("keys_folded", "keys_exact", "keys_by_id"),
@@ -43,9 +45,11 @@ class RowChecks:
     Attributes:
         suspects: The column lists of `plan/suspects`.
         every_row: Some value can only be checked by the mapper, so that it sees every row.
+        unique: The column lists of `plan/mark_shared`: the values that only one row may have.
         landed: Where a record may already have the values; None if they cannot be compared.
     """
 
     suspects: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     every_row: bool = False
+    unique: Mapping[str, tuple[Column, ...]] = field(default_factory=dict)
     landed: LandedRecords | None = None

@@ -57,7 +57,10 @@ def enqueue(
     identity = tuple(
         column for column in (*shape.keys, *shape.columns) if column.name == identity_column
     )
-    lists = {**shape.lists, "identity": identity}
+    block = audience.block
+    sort_columns = tuple(c for c in shape.columns if block and c.name in block.sort_columns)
+    lists = {**shape.lists, "identity": identity, "sort_columns": sort_columns}
+    distinct = "enqueue_distinct_sorted" if sort_columns else "enqueue_distinct"
 
     def number(how: str, moved: Binding, after: int = 0) -> None:
         tables = {"outbox": outbox, "transitions": moved}
@@ -74,7 +77,7 @@ def enqueue(
     if planned <= SORTED_ROWS_MAX:
         number("enqueue", transitions)
     elif not identity or identity == shape.keys:
-        number("enqueue_distinct", transitions)
+        number(distinct, transitions)
     else:
         users = bound("shared_users")
         several = bound("of_shared_users", users=users)
@@ -83,7 +86,7 @@ def enqueue(
         if first:
             number("enqueue", several)
         if first < planned:
-            number("enqueue_distinct", bound("of_single_users", users=users), after=first)
+            number(distinct, bound("of_single_users", users=users), after=first)
     ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
     if written != planned:
         raise LedgerGap(f"{audience.name}: {planned} planned, {written} saved")

@@ -121,8 +121,8 @@ class DiffRequest:
     remapped: bool = False
     policy: ResolvedPolicy = field(default_factory=ResolvedPolicy)
     intent: Intent = "changes"
-    # Turns off the sending of changes whose values the receiver has; returns how many.
-    mark_current: Callable[[TableName], int] | None = None
+    # Marks changes that the receiver refuses or has already; returns the number of the latter.
+    mark_rows: Callable[[TableName], int] | None = None
     # All rows of the model, if consent keeps some of them out of `model`.
     regardless_of_consent: Binding | None = None
 
@@ -250,8 +250,8 @@ class _Comparison:
         if quarantined:
             # The steps above may have added transitions of a bad key.
             self._run("quarantine")
-        mark_current = self.request.mark_current
-        current = mark_current(self.names["transitions"]) if mark_current else 0
+        mark_rows = self.request.mark_rows
+        current = mark_rows(self.names["transitions"]) if mark_rows else 0
         growth = moves.entered - moves.exited
         if self.request.intent == "retry":
             ((growth,),) = self._run("growth")

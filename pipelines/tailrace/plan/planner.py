@@ -385,13 +385,19 @@ class Planner:
             if audience.suppress_when
             else None,
         )
+        destination_type(audience.destination_type).check_header(audience, self._described)
         checks = self._row_checks(request)
-        if checks is not None and checks.landed is not None:
-            landed = checks.landed
+        if checks is not None:
+            row_checks = checks
             request = replace(
                 request,
-                mark_current=lambda transitions: record_checks.mark_current(
-                    self.ledger, audience, landed, transitions=transitions
+                mark_rows=lambda transitions: record_checks.mark(
+                    self.ledger,
+                    audience,
+                    row_checks,
+                    model=bound,
+                    shape=shape,
+                    transitions=transitions,
                 ),
             )
         return request, text

@@ -11,14 +11,46 @@ from dataclasses import replace
 
 from tailrace.audience.audience import Audience
 from tailrace.destinations.protocol import MessageMapper
-from tailrace.destinations.row_checks import CURRENT_LISTS, SUSPECT_LISTS, LandedRecords, RowChecks
+from tailrace.destinations.row_checks import (
+    CURRENT_LISTS,
+    SUSPECT_LISTS,
+    UNIQUE_LISTS,
+    LandedRecords,
+    RowChecks,
+)
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import transition_reader
 from tailrace.ledger.tables import Shape
 from tailrace.models.loader import landed_name
-from tailrace.warehouse.statements import Column, TableName
+from tailrace.warehouse.statements import Binding, Column, TableName
 
 PAGE_ROWS = 50_000
+
+
+def mark(
+    ledger: Ledger,
+    audience: Audience,
+    checks: RowChecks,
+    *,
+    model: Binding,
+    shape: Shape,
+    transitions: TableName,
+) -> int:
+    """Mark rows that write another row's record, and those that the receiver has already.
+
+    Returns:
+        How many rows the receiver has already. They are recorded without being sent.
+    """
+    if checks.unique:
+        lists = {name: checks.unique.get(name, ()) for name in UNIQUE_LISTS}
+        ledger.warehouse.run(
+            "plan/mark_shared",
+            tables={"transitions": transitions, "model": model},
+            columns={"keys": shape.keys, **lists},
+        )
+    if checks.landed is None:
+        return 0
+    return mark_current(ledger, audience, checks.landed, transitions=transitions)
 
 
 def mark_current(
@@ -61,7 +93,6 @@ def refusals(
     lists = {
         **shape.lists,
         **{name: checks.suspects.get(name, ()) for name in SUSPECT_LISTS},
-        "identity": _identity(mapper.audience, shape),
     }
     read = transition_reader(shape)
     counts: Counter[str] = Counter()
@@ -89,8 +120,3 @@ def _landed(name: str, columns: Sequence[Column]) -> tuple[Column, ...]:
     if name.startswith("constant_"):
         return tuple(replace(column, name=landed_name(column.name)) for column in columns)
     return tuple(replace(column, pair=landed_name(column.pair)) for column in columns)
-
-
-def _identity(audience: Audience, shape: Shape) -> tuple[Column, ...]:
-    identity = audience.identity_column
-    return tuple(c for c in (*shape.keys, *shape.columns) if c.name == identity)

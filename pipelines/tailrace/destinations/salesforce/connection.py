@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tailrace.audience.audience import Audience
+from tailrace.audience.yaml import raise_all
 from tailrace.clock import Clock
 from tailrace.destinations.messages import Message
 from tailrace.destinations.outcome import RejectedMessage, SendOutcome, fatal
@@ -29,7 +30,6 @@ from tailrace.errors import (
     TailraceError,
     Unreachable,
     UserError,
-    all_of,
 )
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.describe import compact_describe, describe_object
@@ -94,17 +94,7 @@ class SalesforceConnection:
         }
         for parent in sorted(parents):
             self._describe(parent, stored, audience)
-        errors = [
-            HeaderInvalid(
-                message,
-                hint=hint,
-                file=audience.file,
-                line=audience.line(f"salesforce.{path}"),
-            )
-            for path, message, hint in rules.problems(write_back, described, self.described)
-        ]
-        if errors:
-            raise all_of(errors)
+        raise_all(rules.header_errors(audience, self.described))
         self._writers[audience.ledger_key] = BatchWriter(
             self.api,
             write_back,

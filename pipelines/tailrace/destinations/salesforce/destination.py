@@ -21,7 +21,9 @@ from tailrace.destinations.protocol import (
     Receipt,
 )
 from tailrace.destinations.row_checks import RowChecks
+from tailrace.destinations.salesforce import rules
 from tailrace.destinations.salesforce.budget import calls_needed
+from tailrace.destinations.salesforce.describe import WritableObject
 from tailrace.destinations.salesforce.header import WriteBack
 from tailrace.destinations.salesforce.rules import target
 from tailrace.destinations.salesforce.settings import (
@@ -86,6 +88,8 @@ class SalesforceDestination:
             columns=write_back.columns,
             message_columns={"record": write_back.compared_columns},
             identity=match,
+            # Children of one parent lock it when they are written at the same time.
+            sort_columns=write_back.parent_columns,
             names=("attributes", "type", "Id", *_names(write_back)),
             plain_names=("attributes", "type"),
         )
@@ -103,6 +107,11 @@ class SalesforceDestination:
         from tailrace.destinations.salesforce.mapper import WriteMapper
 
         return WriteMapper(audience, namespace=options.namespace, described=options.described)
+
+    def check_header(self, audience: Audience, described: Described) -> None:
+        """Check the header against describe, as far as it is stored."""
+        objects = {name: WritableObject.of(known) for name, known in described.items()}
+        raise_all(rules.header_errors(audience, objects))
 
     def written_fields(self, audience: Audience) -> Mapping[str, Mapping[str, str]]:
         """The fields of the object, unless the header allows a loop."""
@@ -128,7 +137,6 @@ class SalesforceDestination:
         self, audience: Audience, described: Described, columns: Sequence[Column]
     ) -> RowChecks | None:
         """What describe and the landed records say of the rows."""
-        from tailrace.destinations.salesforce.describe import WritableObject
         from tailrace.destinations.salesforce.row_checks import row_checks
 
         assert audience.block is not None

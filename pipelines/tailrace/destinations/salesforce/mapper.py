@@ -86,6 +86,8 @@ class WriteMapper:
         try:
             if transition.op == "exited":
                 return self._exit(transition, new), [], user
+            if transition.stays and self._match:
+                raise _FieldRefused(self._match[0][0].name, "is that of another row as well")
             before = transition.old
             if before and self._moved(new, before):
                 messages = self._exit(transition, before)
@@ -106,6 +108,9 @@ class WriteMapper:
         leaves = (facts.op == "exited" and not stays) or (moved and facts.leaves)
         if leaves and self.exit_kind != "leave":
             counts[self.exit_kind] += 1
+        if facts.op != "exited" and stays:
+            # Another row writes the record; this one is refused.
+            return counts
         if facts.op == "entered" or (
             facts.op == "changed" and (moved or facts.no_previous or bool(facts.changed))
         ):
@@ -137,7 +142,8 @@ class WriteMapper:
         return {**dict(zip(self.audience.key, transition.key, strict=True)), **transition.new}
 
     def _user(self, row: Mapping[str, Any]) -> str:
-        return "\0".join(str(row.get(source.column or "")) for _, source in self._match)
+        values = [row.get(source.column or "") for _, source in self._match]
+        return "" if None in values else "\0".join(str(value).lower() for value in values)
 
     def _moved(self, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
         """Whether the member is now another record."""

@@ -69,8 +69,27 @@ def row_checks(
     return RowChecks(
         suspects=checks.lists(),
         every_row=checks.every_row,
+        unique=_unique(write_back, sobject, types),
         landed=_landed(write_back, sobject, described, types),
     )
+
+
+def _unique(
+    write_back: WriteBack, sobject: WritableObject, types: Mapping[str, Column]
+) -> dict[str, tuple[Column, ...]]:
+    """The columns that together identify a record."""
+    lists: dict[str, list[Column]] = defaultdict(list)
+    for name, column in write_back.match.items():
+        field = sobject.find(name)
+        if field is None or column not in types:
+            return {}
+        folded = (
+            field.is_text
+            and field.type not in ("id", "reference")
+            and (not field.case_sensitive and family(types[column].type) == "text")
+        )
+        lists["unique_folded" if folded else "unique_exact"].append(types[column])
+    return {name: tuple(columns) for name, columns in lists.items()}
 
 
 class _Checks:

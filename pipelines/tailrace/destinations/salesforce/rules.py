@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tailrace.audience.audience import Audience
 from tailrace.config.project import did_you_mean
 from tailrace.destinations.salesforce.describe import WritableField, WritableObject
 from tailrace.destinations.salesforce.header import FieldSource, Problem, WriteBack
 from tailrace.destinations.salesforce.values import ValueRefused, json_of
+from tailrace.errors import HeaderInvalid, ModelError
 
 RIGHTS_HINT = "Give the integration user edit access to the field, or leave it out."
 
@@ -37,6 +39,26 @@ class Target:
     def name(self) -> str:
         """The name as the header of a CSV file has it."""
         return ".".join(self.path)
+
+
+def header_errors(audience: Audience, described: Mapping[str, WritableObject]) -> list[ModelError]:
+    """What describe refuses in an audience's header; nothing if its object is not described.
+
+    Args:
+        audience: The audience at its destination.
+        described: Described objects by name in lower case; parents may be missing.
+    """
+    assert audience.block is not None
+    write_back = WriteBack(audience.block.values)
+    sobject = described.get(write_back.object.lower())
+    if sobject is None:
+        return []
+    return [
+        HeaderInvalid(
+            message, hint=hint, file=audience.file, line=audience.line(f"salesforce.{path}")
+        )
+        for path, message, hint in problems(write_back, sobject, described)
+    ]
 
 
 def problems(

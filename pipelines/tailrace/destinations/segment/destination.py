@@ -65,6 +65,9 @@ class SegmentDestination:
             tracking_plan=options.rules,
         )
 
+    def check_header(self, audience: Audience, described: Described) -> None:
+        """Nothing: any name is accepted."""
+
     def written_fields(self, audience: Audience) -> Mapping[str, Mapping[str, str]]:
         """Nothing: Segment writes nothing to Salesforce; `integrations` sees to that."""
         return {}

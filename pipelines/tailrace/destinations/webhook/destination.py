@@ -61,6 +61,9 @@ class WebhookDestination:
 
         return WebhookMapper(audience, options)
 
+    def check_header(self, audience: Audience, described: Described) -> None:
+        """Nothing: any name is accepted."""
+
     def written_fields(self, audience: Audience) -> Mapping[str, Mapping[str, str]]:
         """Nothing that is known: what a receiver does with an element is its own."""
         return {}
