@@ -42,34 +42,35 @@ WHERE t.op <> 'exited' AND EXISTS (
 -- name: mark_current
 -- Transitions whose landed record has all mapped values already are recorded without being sent.
 UPDATE transitions AS t SET _send = FALSE
-WHERE t._send AND NOT t._blind AND NOT t._stays AND t.op <> 'exited'
-  AND (
-    SELECT COUNT(*)
-    FROM landed AS l
+WHERE t._send AND NOT t._blind AND NOT COALESCE(t._stays, FALSE) AND t.op <> 'exited' AND EXISTS (
+  SELECT 1
+  FROM (
+    SELECT EACH_COLUMN(keys, c._)
+    FROM transitions AS c
+    JOIN landed AS l
+      ON EVERY_COLUMN(keys_folded, LOWER(l._PAIR) = LOWER(c._))
+      AND EVERY_COLUMN(keys_exact, l._PAIR = c._)
+      AND EVERY_COLUMN(keys_by_id, LEFT(l._PAIR, 15) = LEFT(c._, 15))
     WHERE NOT l.is_deleted
-      AND EVERY_COLUMN(keys_folded, LOWER(l._PAIR) = LOWER(t._))
-      AND EVERY_COLUMN(keys_exact, l._PAIR = t._)
-      AND EVERY_COLUMN(keys_by_id, LEFT(l._PAIR, 15) = LEFT(t._, 15))
-  ) = 1
-  AND EXISTS (
-    SELECT 1
-    FROM landed AS l
-    WHERE NOT l.is_deleted
-      AND EVERY_COLUMN(keys_folded, LOWER(l._PAIR) = LOWER(t._))
-      AND EVERY_COLUMN(keys_exact, l._PAIR = t._)
-      AND EVERY_COLUMN(keys_by_id, LEFT(l._PAIR, 15) = LEFT(t._, 15))
-      AND EVERY_COLUMN(texts, NULLIF(l._PAIR, '') IS NOT DISTINCT FROM NULLIF(t._, ''))
-      AND EVERY_COLUMN(numbers, CAST(l._PAIR AS DOUBLE) IS NOT DISTINCT FROM CAST(t._ AS DOUBLE))
-      AND EVERY_COLUMN(flags, l._PAIR IS NOT DISTINCT FROM t._)
-      AND EVERY_COLUMN(days, l._PAIR IS NOT DISTINCT FROM t._)
-      AND EVERY_COLUMN(kept_texts, t._ IS NULL OR t._ = '' OR l._PAIR IS NOT DISTINCT FROM t._)
-      AND EVERY_COLUMN(kept_numbers, t._ IS NULL OR CAST(l._PAIR AS DOUBLE) = CAST(t._ AS DOUBLE))
-      AND EVERY_COLUMN(kept_flags, t._ IS NULL OR l._PAIR = t._)
-      AND EVERY_COLUMN(kept_days, t._ IS NULL OR l._PAIR = t._)
-      AND EVERY_COLUMN(constant_texts, CAST(l._ AS VARCHAR) = '_LABEL')
-      AND EVERY_COLUMN(constant_numbers, CAST(l._ AS DOUBLE) = CAST('_LABEL' AS DOUBLE))
-      AND EVERY_COLUMN(constant_nulls, l._ IS NULL)
-  )
+    GROUP BY EACH_COLUMN(keys, c._)
+    HAVING COUNT(*) = 1 AND MIN(CASE
+      WHEN EVERY_COLUMN(texts, NULLIF(l._PAIR, '') IS NOT DISTINCT FROM NULLIF(c._, ''))
+        AND EVERY_COLUMN(numbers, CAST(l._PAIR AS DOUBLE) IS NOT DISTINCT FROM CAST(c._ AS DOUBLE))
+        AND EVERY_COLUMN(flags, l._PAIR IS NOT DISTINCT FROM c._)
+        AND EVERY_COLUMN(days, l._PAIR IS NOT DISTINCT FROM c._)
+        AND EVERY_COLUMN(kept_texts, c._ IS NULL OR c._ = '' OR l._PAIR IS NOT DISTINCT FROM c._)
+        AND EVERY_COLUMN(kept_numbers, c._ IS NULL OR CAST(l._PAIR AS DOUBLE) = CAST(c._ AS DOUBLE))
+        AND EVERY_COLUMN(kept_flags, c._ IS NULL OR l._PAIR = c._)
+        AND EVERY_COLUMN(kept_days, c._ IS NULL OR l._PAIR = c._)
+        AND EVERY_COLUMN(constant_texts, CAST(l._ AS VARCHAR) = '_LABEL')
+        AND EVERY_COLUMN(constant_numbers, CAST(l._ AS DOUBLE) = CAST('_LABEL' AS DOUBLE))
+        AND EVERY_COLUMN(constant_nulls, l._ IS NULL)
+      THEN 1
+      ELSE 0
+    END) = 1
+  ) AS s
+  WHERE EVERY_COLUMN(keys, s._ = t._)
+)
 
 -- name: count_sent
 -- The number of transitions that are sent.

@@ -211,6 +211,7 @@ class _Comparison:
         self.schema_change = SchemaChange()
         self.reset_columns: frozenset[str] = frozenset()
         self.restart = False
+        self.current = 0
         self.rejections, self.unconfirmed = recorded.unresolved_counts(name)
         # A former audience of this name already sent `entered` for these keys, so those messageIds
         # are used up.
@@ -250,8 +251,7 @@ class _Comparison:
         if quarantined:
             # The steps above may have added transitions of a bad key.
             self._run("quarantine")
-        mark_rows = self.request.mark_rows
-        current = mark_rows(self.names["transitions"]) if mark_rows else 0
+        self._mark_rows()
         growth = moves.entered - moves.exited
         if self.request.intent == "retry":
             ((growth,),) = self._run("growth")
@@ -268,17 +268,24 @@ class _Comparison:
             bad_keys=bad_keys,
             shared_message_ids=shared,
             shared_message_id_keys=shared_keys,
-            groups=tuple(
-                TransitionGroup.from_row(row, tuple(self.request.audience.column_groups))
-                for row in self._run("summary", first_version=self.first_version)
-            ),
+            groups=self._groups(),
             schema_change=self.schema_change,
             reset_columns=self.reset_columns,
             unconverted=unconverted,
             restart=self.restart,
             first_version=self.first_version,
-            current=current,
+            current=self.current,
         )
+
+    def _groups(self) -> tuple[TransitionGroup, ...]:
+        names = tuple(self.request.audience.column_groups)
+        rows = self._run("summary", first_version=self.first_version)
+        return tuple(TransitionGroup.from_row(row, names) for row in rows)
+
+    def _mark_rows(self) -> None:
+        """Mark what the receiver refuses or has already, and count the latter."""
+        if self.request.mark_rows is not None:
+            self.current = self.request.mark_rows(self.names["transitions"])
 
     def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
         return self.warehouse.run(

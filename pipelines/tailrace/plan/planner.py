@@ -21,7 +21,6 @@ from tailrace.destinations.protocol import (
     MessageMapper,
 )
 from tailrace.destinations.registry import destination_type
-from tailrace.destinations.row_checks import RowChecks
 from tailrace.errors import (
     MemoryShort,
     ModelDoesNotBind,
@@ -386,20 +385,7 @@ class Planner:
             else None,
         )
         destination_type(audience.destination_type).check_header(audience, self._described)
-        checks = self._row_checks(request)
-        if checks is not None:
-            row_checks = checks
-            request = replace(
-                request,
-                mark_rows=lambda transitions: record_checks.mark(
-                    self.ledger,
-                    audience,
-                    row_checks,
-                    model=bound,
-                    shape=shape,
-                    transitions=transitions,
-                ),
-            )
+        request = record_checks.with_marks(self.ledger, request, self._described)
         return request, text
 
     def _policy(self, audience: Audience) -> ResolvedPolicy:
@@ -544,7 +530,7 @@ class Planner:
             bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper),
             rejected_before=result.rejections,
             suppressed=self._suppressed(request, result),
-            refused=self._refused(request, result),
+            refused=record_checks.refusals(self.ledger, request, result, mapper, self._described),
             samples=stats.samples(self.warehouse, request.shape, result),
             rows=self._preview(request, result),
             digest=self._digest(request, result) if self.options.digests else "",
@@ -553,25 +539,6 @@ class Planner:
     @cached_property
     def _described(self) -> Described:
         return self.ledger.descriptions.all()
-
-    def _row_checks(self, request: DiffRequest) -> RowChecks | None:
-        """What the destination knows of the rows without a call."""
-        audience, shape = request.audience, request.shape
-        kind = destination_type(audience.destination_type)
-        return kind.row_checks(audience, self._described, (*shape.keys, *shape.columns))
-
-    def _refused(self, request: DiffRequest, result: Diff) -> Mapping[str, int]:
-        """The rows that the destination would refuse, by reason."""
-        checks = self._row_checks(request)
-        if checks is None or not result.groups:
-            return {}
-        return record_checks.refusals(
-            self.ledger,
-            self._mapper(request.audience),
-            checks,
-            shape=request.shape,
-            transitions=result.transitions,
-        )
 
     def _suppressed(self, request: DiffRequest, result: Diff) -> int:
         """How many of the model's rows consent keeps out."""

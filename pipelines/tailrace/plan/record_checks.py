@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.protocol import MessageMapper
+from tailrace.destinations.protocol import Described, MessageMapper
+from tailrace.destinations.registry import destination_type
 from tailrace.destinations.row_checks import (
     CURRENT_LISTS,
     SUSPECT_LISTS,
@@ -22,9 +23,28 @@ from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import transition_reader
 from tailrace.ledger.tables import Shape
 from tailrace.models.loader import landed_name
+from tailrace.plan.diff import Diff, DiffRequest
 from tailrace.warehouse.statements import Binding, Column, TableName
 
 PAGE_ROWS = 50_000
+
+
+def with_marks(ledger: Ledger, request: DiffRequest, described: Described) -> DiffRequest:
+    """The request of a diff with the marks of `mark`."""
+    checks = _row_checks(request, described)
+    if checks is None:
+        return request
+    return replace(
+        request,
+        mark_rows=lambda transitions: mark(
+            ledger,
+            request.audience,
+            checks,
+            model=request.model,
+            shape=request.shape,
+            transitions=transitions,
+        ),
+    )
 
 
 def mark(
@@ -50,11 +70,16 @@ def mark(
         )
     if checks.landed is None:
         return 0
-    return mark_current(ledger, audience, checks.landed, transitions=transitions)
+    return mark_current(ledger, audience, checks.landed, keys=shape.keys, transitions=transitions)
 
 
 def mark_current(
-    ledger: Ledger, audience: Audience, landed: LandedRecords, *, transitions: TableName
+    ledger: Ledger,
+    audience: Audience,
+    landed: LandedRecords,
+    *,
+    keys: Sequence[Column],
+    transitions: TableName,
 ) -> int:
     """Record without sending what the landed records have already; returns how many rows.
 
@@ -76,20 +101,23 @@ def mark_current(
     tables = {"transitions": transitions, "landed": table}
     ((before,),) = warehouse.run("plan/count_sent", tables=tables)
     if before:
-        warehouse.run("plan/mark_current", tables=tables, columns=lists)
+        warehouse.run("plan/mark_current", tables=tables, columns={"keys": keys, **lists})
     ((after,),) = warehouse.run("plan/count_sent", tables=tables)
     return int(before) - int(after)
 
 
 def refusals(
     ledger: Ledger,
+    request: DiffRequest,
+    result: Diff,
     mapper: MessageMapper,
-    checks: RowChecks,
-    *,
-    shape: Shape,
-    transitions: TableName,
+    described: Described,
 ) -> Mapping[str, int]:
-    """How many rows the run would refuse, by reason."""
+    """How many rows of a plan the run would refuse, by reason."""
+    checks = _row_checks(request, described)
+    if checks is None or not result.groups:
+        return {}
+    shape, transitions = request.shape, result.transitions
     lists = {
         **shape.lists,
         **{name: checks.suspects.get(name, ()) for name in SUSPECT_LISTS},
@@ -120,3 +148,10 @@ def _landed(name: str, columns: Sequence[Column]) -> tuple[Column, ...]:
     if name.startswith("constant_"):
         return tuple(replace(column, name=landed_name(column.name)) for column in columns)
     return tuple(replace(column, pair=landed_name(column.pair)) for column in columns)
+
+
+def _row_checks(request: DiffRequest, described: Described) -> RowChecks | None:
+    """What the destination knows of the rows without a call."""
+    audience, shape = request.audience, request.shape
+    kind = destination_type(audience.destination_type)
+    return kind.row_checks(audience, described, (*shape.keys, *shape.columns))
