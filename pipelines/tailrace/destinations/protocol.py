@@ -103,10 +103,10 @@ class MessageTemplates:
     """The messages of an audience as templates that the warehouse fills in.
 
     `statement` is the statement of `sql/` that fills them in. Its rows have the number, whether it
-    was rendered, the operation, the user, the hash key, and the content of each of `kinds`; a kind
-    without a name is never sent. `lists` holds the columns of each template, labelled with the text
-    before them; `ends` holds the text after the last column, or None for a message that is not
-    sent.
+    was rendered, the operation, the user, the hash key, and the content of each of the three
+    `kinds`; a kind without a name is never sent. `lists` holds the columns of each template,
+    labelled with the text before them; `ends` holds the text after the last column, or None for a
+    message that is not sent.
     """
 
     statement: str

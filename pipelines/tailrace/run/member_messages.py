@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.destinations.messages import OPS, MemberMessages, Message, Refusal, Transition
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
+from tailrace.errors import InternalError
 from tailrace.ledger import outbox
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox_stream import BATCH_ROWS, read_ahead, stream_in_order
@@ -150,23 +151,29 @@ class OutboxMessages:
             members = self._mapped(first, last, changes=changes, only=fallback_rows)
             mapped = {member.seq: member for member in members}
         mapper = self._mapper
+        # A kind without a name has no contents, so that its builder is not called.
         builders = {
-            op: tuple(mapper.message_builder(kind, op) for kind in kinds if kind) for op in OPS
+            op: tuple(mapper.message_builder(kind, op) if kind else _no_message for kind in kinds)
+            for op in OPS
         }
         # A NamedTuple's own constructor takes as long as the rest of the loop.
         new = tuple.__new__
-        # The contents of a row's messages, one column for each kind.
-        bodies_of = [body for kind, body in zip(kinds, columns[5:], strict=True) if kind]
-        contents = zip(*bodies_of, strict=True)
-        for seq, rendered, op, user, hash_key, bodies in zip(*columns[:5], contents, strict=True):
+        for seq, rendered, op, user, hash_key, first_kind, second, third in zip(
+            *columns, strict=True
+        ):
             if not rendered:
                 yield mapped[seq]
                 continue
-            messages: tuple[Message, ...] = tuple(
-                [
-                    build(hash_key, body)
-                    for build, body in zip(builders[op], bodies, strict=True)
-                    if body is not None
-                ]
-            )
+            build_first, build_second, build_third = builders[op]
+            messages: tuple[Message, ...] = ()
+            if third is not None:
+                messages = (build_third(hash_key, third),)
+            if second is not None:
+                messages = (build_second(hash_key, second), *messages)
+            if first_kind is not None:
+                messages = (build_first(hash_key, first_kind), *messages)
             yield new(MemberMessages, (seq, user, messages))
+
+
+def _no_message(hash_key: bytes, content: bytes) -> Message:
+    raise InternalError("a template without a kind has content")
