@@ -30,6 +30,17 @@ def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> int:
     return len(rows)
 
 
+def write_text(file: Path, text: str) -> None:
+    """Replace a file at once, so that no reader sees a part of it.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    unfinished = file.with_name(f".{file.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)
+
+
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     key = row.get("key") or {}
     rest = {name: value for name, value in row.items() if name != "key"}

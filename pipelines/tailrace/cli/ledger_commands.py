@@ -35,11 +35,24 @@ REJECTED_ROWS_MAX = 20
     is_flag=True,
     help="Exit with 1 if an audience is late (no success within late_hours), failed or held.",
 )
-def status(options: Options, run_id: str | None, check: bool) -> Result:
+@click.option(
+    "--openmetrics",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write the figures to FILE in the OpenMetrics text format.",
+)
+def status(options: Options, run_id: str | None, check: bool, openmetrics: Path | None) -> Result:
     """Show the latest runs and the audiences, or one RUN."""
-    if run_id and check:
-        raise click.UsageError("--check is about the latest runs: leave RUN out.")
-    return options.project().status(run_id, check=check)
+    if run_id and (check or openmetrics):
+        option = "--check" if check else "--openmetrics"
+        raise click.UsageError(f"{option} is about the latest runs: leave RUN out.")
+    result = options.project().status(run_id, check=check)
+    if openmetrics is not None:
+        from tailrace.cli.export import write_text
+        from tailrace.reporting.openmetrics import openmetrics as rendered
+
+        write_text(openmetrics, rendered(result.data))
+    return result
 
 
 @click.command()
