@@ -29,6 +29,9 @@ def run(race: dict[str, Any], answer: Path) -> int:
     }
     done = machine.run_with(race["cities"])
     answer.write_text(json.dumps(done.as_dict()["segment"]["requests"]))
+    if done.exit_code not in (0, 75):
+        print(f"exit {done.exit_code}: {[error.message for error in done.errors]}", file=sys.stderr)
+        sys.stderr.flush()
     return done.exit_code
 
 
