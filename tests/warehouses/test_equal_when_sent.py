@@ -23,6 +23,9 @@ track: {changed: Row Changed, properties: {v: v, w: w}}
 """
 # The type of a column, its first value, an equal one and another one, by engine.
 DUCKDB = {
+    "date": ("DATE", "NULL", "'infinity'", "'2026-01-31'"),
+    "timestamp": ("TIMESTAMP", "'-infinity'", "'10000-01-01'", "'9999-12-31 23:59:59.999999'"),
+    "instant": ("TIMESTAMPTZ", "'infinity'", "NULL", "'0001-01-01 00:00:00+00'"),
     "list": ("DOUBLE[]", "['1.5', 'NaN']::DOUBLE[]", "[1.5, NULL]", "[NULL, 1.5]"),
     "infinite": ("DOUBLE[]", "['Infinity']", "['-Infinity']", "[0]"),
     "float": ("FLOAT[]", "['NaN']", "[NULL]", "[]"),
@@ -35,6 +38,9 @@ DUCKDB = {
     "map": ("MAP(TEXT, DOUBLE)", "MAP {'k': 'NaN'}", "MAP {'k': NULL}", "MAP {'l': 'NaN'}"),
 }  # fmt: skip
 POSTGRES = {
+    "date": ("date", "NULL", "'infinity'", "'2026-01-31'"),
+    "timestamp": ("TIMESTAMP", "'-infinity'", "'10000-01-01'", "'9999-12-31 23:59:59.999999'"),
+    "instant": ("TIMESTAMPTZ", "'infinity'", "NULL", "'0001-01-01 00:00:00+00'"),
     "list": ("double precision[]", "'{1.5,NaN}'", "'{1.5,NULL}'", "'{NULL,1.5}'"),
     "infinite": ("double precision[]", "'{Infinity}'", "'{-Infinity}'", "'{0}'"),
     "float": ("real[]", "'{NaN}'", "'{NULL}'", "'{}'"),

@@ -1,7 +1,8 @@
 """`AS_SENT`: a value as JSON can carry it, so that values which are equal when sent are equal.
 
-NaN and infinity become NULL, also inside lists, structs and maps. PostgreSQL's json, which has no
-equality, becomes jsonb.
+NaN and infinity become NULL, also inside lists, structs and maps; so do dates and timestamps that
+are infinite or outside of the years 1 to 9999. PostgreSQL's json, which has no equality, becomes
+jsonb.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sqlglot.errors import SqlglotError
 # Types with values that JSON has no number for.
 _FLOATING = re.compile(r"(?i)DOUBLE( PRECISION)?|FLOAT[48]?|REAL")
 _DECIMAL = re.compile(r"(?i)(NUMERIC|DECIMAL)(\([\d, ]+\))?")
+_TIME = re.compile(r"(?i)DATE|TIMESTAMP(TZ|_S|_MS|_NS| WITH TIME ZONE| WITHOUT TIME ZONE)?")
 _NESTED_FLOAT = re.compile(r"(?i)\b(DOUBLE|FLOAT|REAL)\b")
 _NESTED = re.compile(r"\]$|^STRUCT\(|^MAP\(")
 _POSTGRES_NUMBERS = re.compile(r"(double precision|real|numeric)(\([\d,]+\))?\[\]")
@@ -32,6 +34,8 @@ def as_sent(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
     """
     if _FLOATING.fullmatch(type_):
         return _finite(value, exp.DataType.build(type_, dialect=dialect))
+    if dialect in ("duckdb", "postgres") and _TIME.fullmatch(type_):
+        return _within_years(value, exp.DataType.build(type_, dialect=dialect))
     if dialect == "postgres":
         return _in_postgres(value, type_)
     if dialect == "duckdb" and _NESTED.search(type_) and _NESTED_FLOAT.search(type_):
@@ -49,6 +53,16 @@ def _finite(value: exp.Expr, type_: exp.DataType) -> exp.Expr:
         exp.GT(this=value.copy(), expression=low), exp.LT(this=value.copy(), expression=high)
     )
     return exp.Case().when(finite, value)
+
+
+def _within_years(value: exp.Expr, type_: exp.DataType) -> exp.Expr:
+    """NULL if it is infinite, before the year 1 or after 9999."""
+    ends = ("0001-01-01", "10000-01-01")
+    first, end = (exp.cast(exp.Literal.string(day), type_.copy()) for day in ends)
+    inside = exp.and_(
+        exp.GTE(this=value.copy(), expression=first), exp.LT(this=value.copy(), expression=end)
+    )
+    return exp.Case().when(inside, value)
 
 
 def _in_postgres(value: exp.Expr, type_: str) -> exp.Expr:
