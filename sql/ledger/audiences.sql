@@ -11,9 +11,12 @@ VALUES (
   :changed, :exited, :quarantined, :held, 0, 0, 0, :by_reason, :guards, :funnel
 )
 
--- name: delete_inputs
--- Removes the fingerprint of an audience's inputs.
-DELETE FROM audience_inputs WHERE sync_key = :sync_key
+-- name: delete_earlier_inputs
+-- Removes the fingerprints of earlier inputs of the audiences that a run planned.
+DELETE FROM audience_inputs AS i
+WHERE i.run_seq < :run AND EXISTS (
+  SELECT 1 FROM audience_runs AS a WHERE a.run_seq = :run AND a.sync_key = i.sync_key
+)
 
 -- name: save_inputs
 -- Saves the fingerprint of an audience's inputs in a run.

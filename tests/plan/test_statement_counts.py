@@ -88,14 +88,14 @@ def test_an_audience_without_changes_takes_three_statements(
     assert dict.fromkeys(expected, 1) == statements_per_audience(counted)
 
 
-def test_saving_an_audience_without_changes_takes_three_statements_and_finishes_it(
+def test_saving_an_audience_without_changes_takes_two_statements_and_finishes_it(
     desk: Desk, counted: pytest.LogCaptureFixture
 ) -> None:
     plans = planned(desk, skip_unchanged=False).audiences
     run = desk.start_run()
     counted.clear()
     deliveries = save_plans(desk.ledger, run, plans, options=PlanOptions())
-    expected = ("ledger/save_audience_run", "ledger/delete_inputs", "ledger/save_inputs")
+    expected = ("ledger/save_audience_run", "ledger/save_inputs")
     assert dict.fromkeys(expected, 1) == statements_per_audience(counted)
     assert {True} == {delivery.finished for delivery in deliveries}
     assert [] == desk.ledger.deliveries.pending()

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from tailrace.audience.blocks import DEFAULT_TYPE, Block
@@ -314,7 +315,7 @@ class Audience:
             return ()
         return _distinct(*self._group_columns(), *self._id_columns())
 
-    @property
+    @cached_property
     def mapping_fingerprint(self) -> str:
         """Equal for two headers that make the same calls of the same rows."""
         delivered = {name: _set(getattr(self, name)) for name in DELIVERED}

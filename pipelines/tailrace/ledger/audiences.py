@@ -149,11 +149,17 @@ class AudienceRuns:
             "save_audience_run", run=run.seq, sync_key=sync_key, written_at=now, **values
         )
 
-    def save_inputs(self, run: Run, sync_key: str, fingerprint: str | None) -> None:
-        """Replace the fingerprint of a sync's inputs; None deletes it."""
-        self._tables.run("delete_inputs", sync_key=sync_key)
-        if fingerprint is not None:
-            self._tables.run("save_inputs", sync_key=sync_key, run=run.seq, fingerprint=fingerprint)
+    def save_inputs(self, run: Run, fingerprints: Mapping[str, str | None]) -> None:
+        """Replace the fingerprints of the inputs of all syncs that a run saved, by sync key.
+
+        A sync that is left out, or has None, has no fingerprint any more.
+        """
+        self._tables.run("delete_earlier_inputs", run=run.seq)
+        for sync_key, fingerprint in fingerprints.items():
+            if fingerprint is not None:
+                self._tables.run(
+                    "save_inputs", sync_key=sync_key, run=run.seq, fingerprint=fingerprint
+                )
 
     def saved_inputs(self) -> dict[tuple[str, int], str]:
         """The fingerprint of each sync's inputs, by sync key and run_seq."""

@@ -131,7 +131,10 @@ def save_plans(
     """
     align(ledger, [_alignment(plan) for plan in plans if plan.status != "held"])
     with ledger.warehouse.transaction():
-        return [_save(ledger, run, plan, options) for plan in plans]
+        deliveries = [_save(ledger, run, plan, options) for plan in plans]
+        comparable = [p for p in plans if p.status != "held" and _is_whole(p, options)]
+        ledger.audiences.save_inputs(run, {plan.ledger_key: plan.inputs for plan in comparable})
+        return deliveries
 
 
 def saved_together(plans: Iterable[AudiencePlan]) -> Iterator[list[AudiencePlan]]:
@@ -164,7 +167,7 @@ def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) ->
     held = plan.status == "held"
     finished = not held and plan.is_finished
     definition, fingerprint = _recorded_definition(plan, options)
-    whole = options.intent != "retry" and not plan.diff.quarantined
+    whole = _is_whole(plan, options)
     if plan.planned and not held:
         transitions = plan.diff.transitions
         enqueue(ledger, run.seq, plan.audience, transitions=transitions, shape=plan.shape)
@@ -193,7 +196,6 @@ def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) ->
         guards=json.dumps([guard.as_dict() for guard in plan.guards]),
         funnel=json.dumps(plan.funnel()),
     )
-    ledger.audiences.save_inputs(run, plan.ledger_key, plan.inputs if whole and not held else None)
     return Delivery(
         run_seq=run.seq,
         audience=plan.audience,
@@ -203,6 +205,11 @@ def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) ->
         resumed=False,
         finished=finished,
     )
+
+
+def _is_whole(plan: AudiencePlan, options: PlanOptions) -> bool:
+    """Whether a plan covers all rows of its model, so that a later run may compare with it."""
+    return options.intent != "retry" and not plan.diff.quarantined
 
 
 def _recorded_definition(plan: AudiencePlan, options: PlanOptions) -> tuple[str, str]:
