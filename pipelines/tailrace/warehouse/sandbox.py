@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -109,17 +108,6 @@ def _engine() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-_of_thread = threading.local()
-
-
-def _cursor() -> duckdb.DuckDBPyConnection:
-    """A cursor of the engine for this thread; closing one takes as long as reading a model."""
-    if not hasattr(_of_thread, "cursor"):
-        _of_thread.cursor = _engine().cursor()
-    cursor: duckdb.DuckDBPyConnection = _of_thread.cursor
-    return cursor
-
-
 @lru_cache(maxsize=64)
 def duckdb_references(sql: str) -> tuple[Reference, ...] | None:
     """Every name in one or several SELECTs, as DuckDB parses them.
@@ -145,7 +133,8 @@ def _syntax_tree(sql: str) -> dict[str, Any]:
     import duckdb
 
     try:
-        row = _cursor().execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+        with _engine().cursor() as cursor:
+            row = cursor.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
     except duckdb.Error as error:
         return {"error": True, "error_message": str(error)}
     return dict(json.loads(row[0])) if row else {"error": True}
