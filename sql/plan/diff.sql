@@ -27,6 +27,18 @@ WHERE FALSE
 -- The model's rows without members who refused consent.
 SELECT m.* FROM model AS m WHERE m._ IS NOT TRUE
 
+-- name: events_since
+-- The rows of an event model from a time on. A row without a time is no event yet.
+SELECT m.* FROM model AS m WHERE m._ >= CAST(:since AS TIMESTAMPTZ)
+
+-- name: keep_entered
+-- Drops the transitions of events that changed or are no longer there: an event is sent once.
+DELETE FROM transitions WHERE op <> 'entered'
+
+-- name: forget_events
+-- Deletes the keys of events that are too old to be read again.
+DELETE FROM snapshot AS s WHERE s._ < CAST(:before AS TIMESTAMPTZ)
+
 -- name: no_rows
 -- The audience without rows, for a retirement.
 SELECT EACH_COLUMN(keys, s._), EACH_COLUMN(columns, s._) FROM snapshot AS s WHERE FALSE

@@ -86,6 +86,7 @@ def pages() -> dict[str, Callable[[], str]]:
     """File name -> function that renders it."""
     return {
         "audience-header.md": audience_header,
+        "event-header.md": event_header,
         "model-header.md": model_header,
         "model-tests.md": model_tests,
         "settings.md": settings,
@@ -234,6 +235,19 @@ def _then(field: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 # Settings -----------------------------------------------------------------------------------------
+
+
+def event_header() -> str:
+    """Every key of an event model's header, from its JSON Schema."""
+    schema = _schema("audience/schemas/events.schema.json")
+    required = ", ".join(f"`{name}`" for name in schema["required"])
+    return page(
+        "Event model header",
+        "An event model is a `.sql` file under `models/` whose header has `events:`; "
+        "[Send events from Salesforce](../how-to/events.md) shows how to write one.",
+        f"Required: {required}.",
+        _key_table(schema, schema),
+    )
 
 
 def model_tests() -> str:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tailrace.audience.blocks import DEFAULT_TYPE, Block
+from tailrace.audience.event_log import EventLog, log_references
 
 Initial = Literal["send", "skip"]
 Payload = Literal["plain", "engage"]
@@ -146,6 +147,8 @@ class Audience:
     destination: str | None = None
     # Set if the header names several; each of the `syncs` has one of them as `destination`.
     destinations: tuple[str, ...] = ()
+    # Set for an event model, whose rows are events that enter once.
+    log: EventLog | None = None
     # What the audience becomes at its destination, if that has another type than the default one.
     block: Block | None = None
     # The blocks and the transformed calls of its destinations, by section; empty in a sync.
@@ -241,11 +244,13 @@ class Audience:
     @property
     def mapped_columns(self) -> tuple[str, ...]:
         """Every column whose value is sent, or decides an id or a time."""
+        log = (self.log.timestamp, self.log.event_column) if self.log else ()
         if self.block is not None:
-            return _distinct(*self.block.columns, self.block.identity)
+            return _distinct(*self.block.columns, self.block.identity, *log)
         track = self.track
         return _distinct(
             *self._id_columns(),
+            *log,
             *_columns(track.properties if track else {}),
             *(() if track is None else (track.timestamp, track.message_id)),
             *_columns(self.identify.traits if self.identify else {}),
@@ -257,8 +262,11 @@ class Audience:
     def compared_columns(self) -> tuple[str, ...]:
         """The mapped columns whose change makes a member changed.
 
-        A time or a messageId alone says nothing new, unless it is sent as a value as well.
+        A time or a messageId alone says nothing new, unless it is sent as a value as well. An event
+        that was sent does not change.
         """
+        if self.log is not None:
+            return ()
         groups = self.column_groups.values()
         wanted = {column for columns in groups for column in columns}
         wanted |= set(() if self.block else self._id_columns())
@@ -329,7 +337,8 @@ class Audience:
     def mapping(self) -> dict[str, Any]:
         """The audience as JSON values, enough to restore it; the line marks stay behind."""
         plain = asdict(self)
-        for name in ("header_lines", "blocks", "calls", *(() if self.block else ("block",))):
+        unset = [name for name in ("block", "log") if getattr(self, name) is None]
+        for name in ("header_lines", "blocks", "calls", *unset):
             del plain[name]
         plain["key"], plain["tags"] = list(self.key), list(self.tags)
         plain["destinations"] = list(self.destinations)
@@ -346,6 +355,8 @@ class Audience:
         values["destinations"] = tuple(mapping.get("destinations", ()))
         block = mapping.get("block")
         values["block"] = Block.from_mapping(block) if block else None
+        log = mapping.get("log")
+        values["log"] = EventLog(**_known(EventLog, log)) if log else None
         for name, shape in (("track", Track), ("identify", Identify), ("group", Group)):
             values[name] = _restored_calls(shape, mapping.get(name))
         consent = mapping.get("consent")
@@ -429,7 +440,10 @@ def _references(audience: Audience) -> Iterator[tuple[str, str]]:
     named: list[tuple[str, str | None]] = [("key", column) for column in audience.key]
     named += [("user_id", audience.user_id), ("anonymous_id", audience.anonymous_id)]
     named += _under("external_ids", audience.external_ids)
-    if audience.track:
+    if audience.log and audience.track:
+        named += [*log_references(audience.log)]
+        named += _under("properties", audience.track.properties)
+    elif audience.track:
         named += _under("track.properties", audience.track.properties)
         named += [("track.timestamp", audience.track.timestamp)]
         named += [("track.message_id", audience.track.message_id)]

@@ -30,6 +30,7 @@ from tailrace.audience.blocks import (
     Transformation,
     refuse_unknown_names,
 )
+from tailrace.audience.event_log import event_log
 from tailrace.audience.yaml import Header, check, raise_all, suggest
 from tailrace.errors import HeaderInvalid, ModelError
 
@@ -92,6 +93,61 @@ def read_audience(
         errors += _contradictions(audience.for_destination(section))
     raise_all(_distinct(errors))
     return audience
+
+
+def read_event_model(
+    header: Header, *, default_name: str, types: BlockTypes | None = None
+) -> Audience:
+    """Make an audience of the header of an event model; see `event_log`.
+
+    Raises:
+        HeaderInvalid: One thing is wrong; its file and line are given.
+        SeveralModelErrors: Several things are.
+    """
+    raise_all(check(header, "events"))
+    values = {name: value for name, value in header.values.items() if value is not None}
+    log = event_log(header, values)
+    name = values["event"] if log.event_column is None else ""
+    audience = Audience(
+        name=values.get("events", default_name),
+        description=values.get("description", ""),
+        owner=values.get("owner"),
+        tags=tuple(values.get("tags", ())),
+        key=_names(values["key"]),
+        user_id=_lower(values.get("user_id")),
+        anonymous_id=_lower(values.get("anonymous_id")),
+        external_ids=_lowered(values.get("external_ids", {})),
+        track=Track(
+            entered=name,
+            changed=None,
+            exited=None,
+            properties=_fields(values.get("properties", {})),
+            timestamp=log.timestamp,
+        ),
+        context=_canonical(values.get("context", {})),
+        integrations=_canonical(values.get("integrations", {})),
+        consent=_consent(values.get("consent")),
+        guards=_guards(values.get("guards", {})),
+        log=log,
+        file=header.file,
+        header_lines={".".join(path): line for path, line in header.lines.items()},
+    )
+    written = {"track": True, **values} if _goes_to_segment(values) else values
+    audience = _with_destinations(audience, header, written, types or DefaultType())
+    if _goes_to_segment(values) and not (audience.user_id or audience.anonymous_id):
+        raise HeaderInvalid(
+            "Neither user_id nor anonymous_id is there, and Segment takes no call without one",
+            hint="Name the column with the user's id, such as: user_id: contact_id",
+            file=header.file,
+            line=header.line(("key",)),
+        )
+    return audience
+
+
+def _goes_to_segment(values: Mapping[str, Any]) -> bool:
+    """Whether an event model has calls: without a block, or with the ids that calls need."""
+    ids = values.get("user_id") or values.get("anonymous_id")
+    return bool(ids) or not any(name in values for name in BLOCKS)
 
 
 def _distinct(errors: Sequence[ModelError]) -> list[ModelError]:

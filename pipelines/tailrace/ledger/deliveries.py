@@ -150,6 +150,22 @@ class Deliveries:
         )
         return Advanced(sent=planned - rejected, rejected=int(rejected), calls=calls)
 
+    def forget_events(self, sync_key: str, timestamp: str, *, before: datetime) -> None:
+        """Delete the delivered keys of an event model whose events are older.
+
+        Args:
+            sync_key: The event model at one destination.
+            timestamp: The column with the time of the event.
+            before: The time; older rows are not read any more.
+        """
+        warehouse, snapshot = self._tables.warehouse, self._tables.snapshot(sync_key)
+        column = next((c for c in warehouse.columns_of(snapshot) if c.name == timestamp), None)
+        # The snapshot of a file that was an audience before may lack the column.
+        if column is not None:
+            warehouse.run(
+                "plan/forget_events", tables={"snapshot": snapshot}, column=column, before=before
+            )
+
     def _apply(
         self, sync_key: str, shape: Shape, names: Mapping[str, Any], *, has_rejections: bool
     ) -> None:

@@ -34,6 +34,7 @@ from tailrace.models.lineage import columns_read
 from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.parse import LANDED
 from tailrace.plan.diff import DiffRequest, diff
+from tailrace.plan.event_window import events_since
 from tailrace.plan.faults import located
 from tailrace.plan.preview import SHOW_ROWS_MAX, PreviewRow, preview
 from tailrace.plan.recorded import Recorded
@@ -175,7 +176,7 @@ class _Session:
                 column=Column(suppress),
             )
         settings = self.warehouse.project.settings
-        return bind(
+        bound = bind(
             compiled_sql(self.models, model.name, tables_built=built, dialect=dialect),
             dataset=settings.dataset,
             now=at,
@@ -183,6 +184,11 @@ class _Session:
             model_dataset=settings.model_dataset,
             file=model.file,
         )
+        log = model.audience.log if model.audience else None
+        if log is None:
+            return bound
+        # As a run does that is not the first one: rows that are older than `keep` are not read.
+        return events_since(bound, log, log.forgets_before(at), dialect=dialect)
 
 
 class _TestRun:

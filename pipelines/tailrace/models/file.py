@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import BlockTypes
-from tailrace.audience.header import read_audience
+from tailrace.audience.header import read_audience, read_event_model
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
 from tailrace.models.determinism import (
@@ -32,7 +32,7 @@ Materialized = Literal["view", "table"]
 AUDIENCES_FOLDER = "audiences"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
-_DECLARED = re.compile(r"^audience:[ \t]*([a-z][a-z0-9_]*)", re.MULTILINE)
+_DECLARED = re.compile(r"^(?:audience|events):[ \t]*([a-z][a-z0-9_]*)", re.MULTILINE)
 NAME_HINT = "Lower-case letters, digits and _ only, beginning with a letter, at most 50."
 
 
@@ -270,6 +270,8 @@ def _audience(
             file=file,
             line=1,
         )
+    if "events" in header.values:
+        return read_event_model(header, default_name=path.stem, types=types)
     own_keys = set(schema("audience")["properties"]) - set(schema("model")["properties"])
     if in_audiences or own_keys & set(header.values):
         return read_audience(header, default_name=path.stem, types=types)

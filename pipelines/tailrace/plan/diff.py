@@ -234,12 +234,7 @@ class _Comparison:
                 unchanged=True,
             )
         unconverted = self._count_unconverted()
-        self._run(
-            "transitions",
-            now=self.request.now,
-            first_version=self.first_version,
-            reason="initial" if self.request.delivered is None else "data",
-        )
+        self._find_transitions()
         moves, quarantined, null_keys, bad_keys = self._check_keys(rows_seen, size_before)
         shared, shared_keys = self._check_message_ids()
         if shared:
@@ -286,6 +281,16 @@ class _Comparison:
         """Mark what the receiver refuses or has already, and count the latter."""
         if self.request.mark_rows is not None:
             self.current = self.request.mark_rows(self.names["transitions"])
+
+    def _find_transitions(self) -> None:
+        self._run(
+            "transitions",
+            now=self.request.now,
+            first_version=self.first_version,
+            reason="initial" if self.request.delivered is None else "data",
+        )
+        if self.request.audience.log is not None and self.request.intent != "retire":
+            self._run("keep_entered")
 
     def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
         return self.warehouse.run(

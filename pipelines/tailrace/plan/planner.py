@@ -43,6 +43,7 @@ from tailrace.models.loader import Model, Models, check_columns, landed_name
 from tailrace.models.types import ColumnTypes
 from tailrace.plan import record_checks, stats
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
+from tailrace.plan.event_window import events_since, with_start
 from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
 from tailrace.plan.inputs import Inputs
@@ -348,6 +349,8 @@ class Planner:
 
     def _request(self, model: Model, audience: Audience) -> tuple[DiffRequest, str]:
         text = self._definitions.text(model.name)
+        delivered = self._recorded.delivered(audience.ledger_key)
+        audience = with_start(audience, delivered, now=self.now)
         # Tables that this run built are read instead of inlined; the recorded text inlines all.
         run_text = text
         if self.build.tables:
@@ -360,7 +363,6 @@ class Planner:
             columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
         )
         check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
-        delivered = self._recorded.delivered(audience.ledger_key)
         fingerprint = self._definitions.fingerprint(model.name, delivered)
         self._fingerprints[text] = fingerprint
         edited = delivered is not None and delivered.definition_fingerprint != fingerprint
@@ -390,6 +392,9 @@ class Planner:
 
     def _policy(self, audience: Audience) -> ResolvedPolicy:
         """The actions for an audience; a reset ignores the header's mapping and new-column ones."""
+        if audience.log is not None:
+            # An event that was sent is not sent again, whatever its mapping is today.
+            return ResolvedPolicy()
         if self.options.intent in ("changes", "retry"):
             return self.options.resolve(audience)
         return self.options.resolve(replace(audience, on_mapping_change=None, on_new_column=None))
@@ -404,6 +409,9 @@ class Planner:
             file=audience.file,
             columns=self._types,
         )
+        if audience.log is not None:
+            since = audience.log.reads_from(self.now)
+            bound = events_since(bound, audience.log, since, dialect=self.warehouse.dialect)
         if audience.suppress_when is None:
             return bound
         return query(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -248,6 +249,16 @@ class Runner:
             if reviewed is not None:
                 review.require(plan, reviewed, engine=self.ledger.warehouse.engine_version)
             self._carry_out(dispatch, plan)
+            self._forget_events(plan, now=now)
+
+    def _forget_events(self, plan: Plan, *, now: datetime) -> None:
+        """Forget the keys of events that no run will read again."""
+        for planned in plan.audiences:
+            log = planned.audience.log
+            if log is not None and planned.delivered is not None:
+                self.ledger.deliveries.forget_events(
+                    planned.ledger_key, log.timestamp, before=log.forgets_before(now)
+                )
 
     def _concerns(self, audience: Audience) -> bool:
         """A retry concerns audiences with open rejections only."""

@@ -164,10 +164,15 @@ def heads(audience: Audience, encoder: Encoder) -> dict[str, MessageStart]:
         names |= {"entered": track.entered, "changed": track.changed, "exited": track.exited}
     for op, name in names.items():
         if name is not None and name is not False:
-            event = b'"event":' + encoder.dumps(name) + b","
-            head = event + chosen + b'"type":"track","properties":'
-            starts[op] = MessageStart(head, event_rule(name), name)
+            starts[op] = track_start(name, chosen, encoder)
     return starts
+
+
+def track_start(name: str, chosen: bytes, encoder: Encoder) -> MessageStart:
+    """The start of a track message; `chosen` is what `integrations` gives."""
+    event = b'"event":' + encoder.dumps(name) + b","
+    head = event + chosen + b'"type":"track","properties":'
+    return MessageStart(head, event_rule(name), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +201,8 @@ def objects(audience: Audience, encoder: Encoder, salt: str | None) -> Objects:
         return Mapped(fields or {}, encoder=encoder, salt=salt, constants=constants)
 
     properties = track.properties if track else None
-    key = {"audience_key": audience.name}
+    # An event of a log says nothing about who is a member.
+    key = {} if audience.log else {"audience_key": audience.name}
     return Objects(
         properties=mapped(properties, {**dict.fromkeys(engage, True), **key}),
         last_known=mapped(properties, {**dict.fromkeys(engage, False), **key}),

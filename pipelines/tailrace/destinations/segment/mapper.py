@@ -38,9 +38,11 @@ from tailrace.destinations.segment.context import (
     heads,
     ids_json,
     ids_reader,
+    integrations,
     objects,
     other_user,
     read_id,
+    track_start,
 )
 from tailrace.destinations.segment.properties import Mapped
 from tailrace.destinations.segment.spec import MESSAGE_BYTES_MAX, MESSAGE_ID_CHARACTERS_MAX
@@ -54,6 +56,8 @@ OWN_TIME = b'"timestamp"'
 ID_PREFIX = "tr1-"
 # Texts under `previous` are cut to this length where the message would be too large otherwise.
 PREVIOUS_CHARACTERS_MAX = 200
+# How many event names of one event model are kept ready.
+EVENT_NAMES_MAX = 1_000
 
 Kind = Literal["identify", "group", "track"]
 KINDS: tuple[Kind, ...] = ("identify", "group", "track")
@@ -112,6 +116,10 @@ class Mapper:
         self.sends_own_time = self.timestamp_column is not None
         # `track.initial: skip`: the members of the first run enter without an event.
         self.skips_initial = audience.skips_initial
+        # The names of an event model's events by row, and the starts of their messages.
+        self.event_column = audience.log.event_column if audience.log else None
+        self._named_starts: dict[str, MessageStart] = {}
+        self._integrations = integrations(audience)
         self._key_columns = tuple(
             (index, column) for index, column in enumerate(audience.key) if column in mapped
         )
@@ -211,6 +219,25 @@ class Mapper:
             "track": int("changed" in self.heads and repeats("track")) + consent,
         }
 
+    def entered_start(self, row: Row) -> MessageStart | None:
+        """The start of the event of a new member; of a log, by the name in the row.
+
+        Raises:
+            UnsupportedValue: The name is not a text.
+        """
+        if self.event_column is None:
+            return self.heads.get("entered")
+        try:
+            name = self.encoder.text(row[self.event_column]) or ""
+        except UnsupportedValue as error:
+            raise error.at("event", rule="event_not_string") from None
+        start = self._named_starts.get(name)
+        if start is None:
+            start = track_start(name, self._integrations, self.encoder)
+            if len(self._named_starts) < EVENT_NAMES_MAX:
+                self._named_starts[name] = start
+        return start
+
     def _row(self, values: Row, key: tuple[Any, ...]) -> Row:
         """The values with the key's columns, if those are mapped and not among the values."""
         for _, column in self._key_columns:
@@ -246,7 +273,7 @@ class _TransitionMessages:
             self._identify("entered", ids + member, m.objects.traits.build(row))
         if m.audience.group is not None:
             self._group("entered", ids + bare, m.audience.group.group_id, row)
-        head = m.heads.get("entered")
+        head = m.entered_start(row)
         if head is not None and not self._skip:
             self._track(
                 "entered", ids + tracked, head, row, m.objects.properties.build(row), own_id

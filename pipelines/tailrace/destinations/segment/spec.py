@@ -80,6 +80,9 @@ def event_rule(event: Any) -> str | None:
 
 def advice(audience: Audience) -> tuple[HeaderAdvice, ...]:
     """What to reconsider in an audience's header before its first run."""
+    if audience.log is not None:
+        # An event model has no members, and so no exits to miss.
+        return ()
     track, identify, group = audience.track, audience.identify, audience.group
     entries: list[tuple[str, str]] = []
     if track is not None:

@@ -45,6 +45,7 @@ class CompiledHeader(Protocol):
     message_id_columns: tuple[str, ...]
     timestamp_column: str | None
     skips_initial: bool
+    event_column: str | None
 
 
 def message_templates(
@@ -86,6 +87,7 @@ def _header_fits(header: CompiledHeader) -> bool:
         and header.tracking_plan is None
         and not (audience.user_id and audience.anonymous_id)
         and not header.message_id_columns
+        and header.event_column is None
         and not any(head.rule for head in heads.values())
         and objects.properties.is_plain
         and objects.traits.is_plain

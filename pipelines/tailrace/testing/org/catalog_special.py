@@ -46,6 +46,20 @@ ACCOUNT_HISTORY = SObject(
     ),
 )
 
+OPPORTUNITY_HISTORY = SObject(
+    name="OpportunityFieldHistory",
+    key_prefix="017",
+    undeletable=False,
+    fields=with_fields(
+        system_fields(modified=False),
+        Field(name="OpportunityId", type="reference", refers_to=("Opportunity",), nillable=False),
+        Field(name="Field", type="picklist", nillable=False),
+        Field(name="DataType", type="picklist", length=40),
+        Field(name="OldValue", type="anyType"),
+        Field(name="NewValue", type="anyType"),
+    ),
+)
+
 LOGIN_HISTORY = SObject(
     name="LoginHistory",
     key_prefix="0Ya",

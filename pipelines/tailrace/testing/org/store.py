@@ -218,10 +218,20 @@ class OrgStore:
     def update(
         self, sobject: str, record_id: str, values: Mapping[str, Any], *, at: datetime | None = None
     ) -> None:
-        """Change fields of a record."""
+        """Change fields of a record. A changed stage of an opportunity is added to its history."""
         with self.lock:
-            rows = self.rows(sobject)
-            self._save(rows, {**self.get(sobject, record_id), **values}, at=at)
+            before = self.get(sobject, record_id)
+            self._save(self.rows(sobject), {**before, **values}, at=at)
+            stage = values.get("StageName")
+            if sobject == "Opportunity" and stage not in (None, before["StageName"]):
+                history = {
+                    "OpportunityId": record_id,
+                    "Field": "StageName",
+                    "DataType": "DynamicEnum",
+                    "OldValue": before["StageName"],
+                    "NewValue": stage,
+                }
+                self.insert("OpportunityFieldHistory", history, at=at)
 
     def silently(self, sobject: str, record_id: str, values: Mapping[str, Any]) -> None:
         """Change fields without moving SystemModstamp, as a formula does."""
