@@ -188,7 +188,7 @@ class _Session:
         if log is None:
             return bound
         # As a run does that is not the first one: rows that are older than `keep` are not read.
-        return events_since(bound, log, log.forgets_before(at), dialect=dialect)
+        return events_since(bound, replace(log, since="all"), at, dialect=dialect)
 
 
 class _TestRun:

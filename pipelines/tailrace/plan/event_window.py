@@ -20,12 +20,12 @@ def with_start(audience: Audience, delivered: Delivered | None, *, now: datetime
     return replace(audience, log=replace(log, from_at=(before or log).started_at(now)))
 
 
-def events_since(model: Binding, log: EventLog, since: datetime, *, dialect: str) -> Binding:
-    """The rows of an event model from a time on."""
+def events_since(model: Binding, log: EventLog, now: datetime, *, dialect: str) -> Binding:
+    """The rows of an event model that a run reads at a time."""
     return query(
         "plan/events_since",
         dialect,
         tables={"model": model},
         column=Column(log.timestamp),
-        since=since,
+        since=log.reads_from(now),
     )

@@ -158,7 +158,12 @@ class Planner:
             model_errors=(*self.build.errors.values(), *model_errors),
             new_users=stats.count_new_users(self.ledger, audiences, recorded=self._recorded),
             warnings=self._warnings(selected),
-            orphans=self._orphans(),
+            orphans=stats.orphans(
+                self.ledger,
+                self._recorded,
+                in_files={audience.ledger_key for _, audience in syncs_of(self.models.audiences())},
+                broken=self.models.broken,
+            ),
             unfinished=stats.unfinished(self.ledger),
             salesforce_calls=self.ledger.extracts.last_salesforce_calls(),
             destinations=self.destinations or {},
@@ -330,23 +335,6 @@ class Planner:
         self._fingerprints[delivered.definition] = delivered.definition_fingerprint
         return self._plan(request, delivered.definition)
 
-    def _orphans(self) -> tuple[str, ...]:
-        """Audiences with members in the ledger and no file."""
-        in_files = {audience.ledger_key for _, audience in syncs_of(self.models.audiences())}
-        # An audience that was always held sent nothing, so it has no exits.
-        # A file that cannot be read is there all the same.
-        rows = [
-            (str(row["sync"]), row["status"])
-            for row in self.ledger.audiences.statuses()
-            if row["audience"] not in self.models.broken
-        ]
-        delivered = {
-            sync_key
-            for sync_key, status in rows
-            if status != "held" or self._recorded.delivered(sync_key)
-        }
-        return tuple(sorted(delivered - in_files))
-
     def _request(self, model: Model, audience: Audience) -> tuple[DiffRequest, str]:
         text = self._definitions.text(model.name)
         delivered = self._recorded.delivered(audience.ledger_key)
@@ -400,7 +388,7 @@ class Planner:
         return self.options.resolve(replace(audience, on_mapping_change=None, on_new_column=None))
 
     def _bound(self, text: str, audience: Audience) -> Binding:
-        bound = bind(
+        bound: Binding = bind(
             text,
             dataset=self.warehouse.project.settings.dataset,
             now=self.now,
@@ -410,8 +398,7 @@ class Planner:
             columns=self._types,
         )
         if audience.log is not None:
-            since = audience.log.reads_from(self.now)
-            bound = events_since(bound, audience.log, since, dialect=self.warehouse.dialect)
+            bound = events_since(bound, audience.log, self.now, dialect=self.warehouse.dialect)
         if audience.suppress_when is None:
             return bound
         return query(

@@ -6,7 +6,7 @@ Counts come from the diff's groups, so that only a few rows are read from the wa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,27 @@ SIZED_ROWS_MAX = 200
 
 OPS = ("entered", "changed", "exited")
 REASONS = ("initial", "data", "definition", "mapping", "upstream")
+
+
+def orphans(
+    ledger: Ledger, recorded: Recorded, *, in_files: Collection[str], broken: Collection[str]
+) -> tuple[str, ...]:
+    """Audiences with members in the ledger and no file.
+
+    Args:
+        ledger: The open ledger.
+        recorded: What it has recorded.
+        in_files: The ledger keys of the audiences that have a file.
+        broken: The names of audiences whose file cannot be read, which is there all the same.
+    """
+    # An audience that was always held sent nothing, so it has no exits.
+    delivered = {
+        str(row["sync"])
+        for row in ledger.audiences.statuses()
+        if row["audience"] not in broken
+        and (row["status"] != "held" or recorded.delivered(str(row["sync"])))
+    }
+    return tuple(sorted(delivered - set(in_files)))
 
 
 def members(diff: Diff, **conditions: Any) -> int:
