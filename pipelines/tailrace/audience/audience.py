@@ -242,6 +242,11 @@ class Audience:
         return self.consent.suppress_when if self.consent else None
 
     @property
+    def sort_columns(self) -> tuple[str, ...]:
+        """The columns by which a large delivery is sorted; empty if any order will do."""
+        return self.block.sort_columns if self.block else ()
+
+    @property
     def mapped_columns(self) -> tuple[str, ...]:
         """Every column whose value is sent, or decides an id or a time."""
         log = (self.log.timestamp, self.log.event_column) if self.log else ()

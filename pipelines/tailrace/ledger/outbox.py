@@ -57,8 +57,7 @@ def enqueue(
     identity = tuple(
         column for column in (*shape.keys, *shape.columns) if column.name == identity_column
     )
-    block = audience.block
-    sort_columns = tuple(c for c in shape.columns if block and c.name in block.sort_columns)
+    sort_columns = tuple(c for c in shape.columns if c.name in audience.sort_columns)
     lists = {**shape.lists, "identity": identity, "sort_columns": sort_columns}
     distinct = "enqueue_distinct_sorted" if sort_columns else "enqueue_distinct"
 
