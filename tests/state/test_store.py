@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from state.s3_server import S3Server
 from tailrace.config.settings import StateSettings
 from tailrace.errors import ConfigurationError, StateStoreFailed, Unreachable
 from tailrace.state.folder import FolderStore
+from tailrace.state.manifest import generation_of, part_name
 from tailrace.state.object_store import ObjectStore
 from tailrace.state.store import Store, StoreConflict, Stored, replace_surely
 
@@ -70,6 +73,21 @@ def check_race(store: Store) -> None:
 def test_a_folder_is_a_store(tmp_path: Path) -> None:
     check_store(FolderStore(tmp_path / "a folder"))
     check_race(FolderStore(tmp_path / "race"))
+
+
+def test_what_a_killed_process_began_to_write_is_known_as_a_part(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    name = part_name(3, "f" * 16, 0)
+    child = os.fork()
+    if child == 0:
+        # Killed between the write and the rename.
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        store.put(name, b"x")
+        os._exit(0)
+    assert -signal.SIGKILL == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    (left,) = store.names("parts")
+    assert 3 == generation_of(left)
+    assert left != name
 
 
 def test_a_bucket_is_a_store(s3_server: S3Server) -> None:

@@ -128,8 +128,9 @@ def test_a_sweep_leaves_the_parts_of_a_later_generation(files: Files) -> None:
     files.upload()
     assert files.manifest is not None
     names = [part_name(generation, "f" * 16, 0) for generation in (1, 2)]
-    for name in (*names, "parts/of-somebody-else"):
+    unfinished = f"{names[0]}.abc123.unfinished"
+    for name in (*names, unfinished, "parts/of-somebody-else"):
         files.store.put(name, b"")
-    assert 1 == sweep(files.store, files.manifest)
+    assert 2 == sweep(files.store, files.manifest)
     kept = {files.manifest.parts[0].name, names[1], "parts/of-somebody-else"}
     assert kept == set(files.store.names("parts"))

@@ -18,6 +18,7 @@ from tailrace.errors import ConfigurationError, StateStoreFailed
 from tailrace.state.store import StoreConflict, Stored
 
 LOCK_FILE = ".lock"
+UNFINISHED = ".unfinished"
 
 
 class FolderStore:
@@ -91,8 +92,11 @@ class FolderStore:
 
     def _write(self, path: Path, body: bytes) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp creates a file that only its owner can read.
-        descriptor, temporary = tempfile.mkstemp(prefix=".", dir=path.parent)
+        # mkstemp creates a file that only its owner can read. What a killed process leaves of a
+        # part is deleted with the parts of that generation.
+        descriptor, temporary = tempfile.mkstemp(
+            prefix=f"{path.name}.", suffix=UNFINISHED, dir=path.parent
+        )
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(body)

@@ -27,7 +27,8 @@ BLOCK_BYTES = 262_144
 PART_BLOCKS = 16
 # The place of the storage version in a DuckDB file.
 STORAGE_VERSION_AT = slice(12, 20)
-PART_NAME = re.compile(r"^parts/(\d{10})-[0-9a-f]{16}-\d{6}$")
+# A folder also has parts that a killed process began to write.
+PART_NAME = re.compile(r"^parts/(\d{10})-[0-9a-f]{16}-\d{6}(\.\w+\.unfinished)?$")
 
 
 @dataclass(frozen=True, kw_only=True)
