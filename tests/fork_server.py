@@ -181,7 +181,6 @@ def warm_up() -> None:
     sandbox.duckdb_functions()
     sandbox._engine().close()
     sandbox._engine.cache_clear()
-    sandbox._of_thread.__dict__.clear()
     assert [threading.main_thread()] == threading.enumerate()
     # The garbage collector would write to every object, and so copy it for each fork.
     gc.collect()

@@ -11,6 +11,8 @@ from simulation.receiver import members, profiles
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 SEEDS_PER_TEST = 10
+# A generator of a run that died is closed by the garbage collector, and dies once more.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
