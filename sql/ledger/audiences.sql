@@ -90,13 +90,6 @@ UPDATE audience_runs
 SET phase = :phase, finished_at = :now, size_after = COALESCE(:size_after, size_after), sent = :sent, rejected = :rejected, calls = :calls
 WHERE run_seq = :run AND sync_key = :sync_key
 
--- name: name_released_at
--- The last run that released a name, by retiring or renaming its audience.
--- The CASE avoids an error of DuckDB 1.5: MAX of a plain column fails if statistics exclude all rows.
-SELECT COALESCE(MAX(CASE WHEN phase = 'retired' THEN run_seq END), 0)
-FROM audience_runs
-WHERE name = :name AND destination = :destination
-
 -- name: released_names
 -- The last run that released each name, by retiring or renaming its audience.
 SELECT a.name, a.destination, MAX(a.run_seq) AS run_seq

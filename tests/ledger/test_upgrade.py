@@ -67,7 +67,7 @@ def state(ledger: Ledger) -> tuple[Any, ...]:
         ledger.deliveries.pending(),
         ledger.deliveries.acknowledged(3, "people"),
         ledger.audiences.statuses(),
-        ledger.audiences.name_released_at("people", "segment"),
+        ledger.audiences.released_names(),
         ledger.runs.recent(5),
     )
 

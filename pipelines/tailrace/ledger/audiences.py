@@ -131,16 +131,9 @@ class AudienceRuns:
         return {str(key): _DeliveredRow(*row).delivered() for key, *row in rows}
 
     def released_names(self) -> dict[tuple[str, str], int]:
-        """`name_released_at` of every name and destination that has one."""
+        """The last run that released each name of an audience, by name and destination."""
         rows = self._tables.run("released_names") if self._tables.installed else []
         return {(str(name), str(at)): int(run_seq) for name, at, run_seq in rows}
-
-    def name_released_at(self, name: str, destination: str) -> int:
-        """The last run that released the name of an audience, 0 if there was none."""
-        if not self._tables.installed:
-            return 0
-        ((run_seq,),) = self._tables.run("name_released_at", name=name, destination=destination)
-        return int(run_seq)
 
     def save(self, run: Run, sync_key: str, **values: Any) -> None:
         """Save the plan of a sync."""
