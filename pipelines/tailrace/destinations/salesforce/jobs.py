@@ -72,6 +72,7 @@ class JobFile:
         self._kinds = kinds
         self._bytes_max = bytes_max
         self._bytes = 0
+        self._parsed: tuple[Message | None, dict[str, Any]] = (None, {})
         self._file = path.open("w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
         self._writer.writerow(self._names)
@@ -80,18 +81,19 @@ class JobFile:
         """The key of a record that this file can hold; None for any other."""
         if message.kind not in self._kinds:
             return None
-        record = read_record(message.body)
-        if any(value == NULL_CELL for value in record.values()):
+        record = self._record(message)
+        if NULL_CELL in record.values():
             # In a CSV file this text would clear the field.
             return None
         return self._key_of(record[self._key_path[0]])
 
     def add(self, message: Message) -> bool:
         """Add a record; False if the file is full without it."""
-        cells = self._cells(read_record(message.body))
+        cells = self._cells(self._record(message))
         row = [cells.get(name, "") for name in self._names]
-        # Quotes and separators: two bytes a cell, at most twice the text.
-        size = sum(len(cell.encode()) for cell in row) + 3 * len(row)
+        text = "".join(row)
+        # Quotes and a separator are three bytes a cell.
+        size = (len(text) if text.isascii() else len(text.encode())) + 3 * len(row)
         if self.rows and (self._bytes + size > self._bytes_max or self.rows >= ROWS_MAX):
             return False
         self._writer.writerow(row)
@@ -107,6 +109,12 @@ class JobFile:
         """Remove the file: it holds personal values."""
         self._file.close()
         self.path.unlink(missing_ok=True)
+
+    def _record(self, message: Message) -> dict[str, Any]:
+        """The record of a message; `key` and `add` ask for the same one in turn."""
+        if self._parsed[0] is not message:
+            self._parsed = (message, read_record(message.body))
+        return self._parsed[1]
 
     def _cells(self, record: Mapping[str, Any]) -> dict[str, str]:
         cells: dict[str, str] = {}
