@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from destinations.segment.test_templates import mapper_of
+from rendered_rows import mapper_of
 from warehouses.desk import Desk, desk_on
 from warehouses.stores import WAREHOUSES
 
