@@ -17,6 +17,7 @@ from sqlglot.errors import SqlglotError
 _FLOATING = re.compile(r"(?i)DOUBLE( PRECISION)?|FLOAT[48]?|REAL")
 _DECIMAL = re.compile(r"(?i)(NUMERIC|DECIMAL)(\([\d, ]+\))?")
 _TIME = re.compile(r"(?i)DATE|TIMESTAMP(TZ|_S|_MS|_NS| WITH TIME ZONE| WITHOUT TIME ZONE)?")
+_NANOSECONDS = re.compile(r"(?i)TIMESTAMP_NS")
 _NESTED_FLOAT = re.compile(r"(?i)\b(DOUBLE|FLOAT|REAL)\b")
 _NESTED = re.compile(r"\]$|^STRUCT\(|^MAP\(")
 _POSTGRES_NUMBERS = re.compile(r"(double precision|real|numeric)(\([\d,]+\))?\[\]")
@@ -57,6 +58,9 @@ def _finite(value: exp.Expr, type_: exp.DataType) -> exp.Expr:
 
 def _within_years(value: exp.Expr, type_: exp.DataType) -> exp.Expr:
     """NULL if it is infinite, before the year 1 or after 9999."""
+    if _NANOSECONDS.fullmatch(type_.sql("duckdb")):
+        # From 1677 to 2262 only, so that the years below cannot be written in this type.
+        return _finite(value, type_)
     ends = ("0001-01-01", "10000-01-01")
     first, end = (exp.cast(exp.Literal.string(day), type_.copy()) for day in ends)
     inside = exp.and_(
