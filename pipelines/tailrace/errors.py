@@ -300,8 +300,8 @@ class SeveralUnknown(UserError):
     def __init__(self, errors: Sequence[TailraceError]) -> None:
         self.errors = tuple(one for error in errors for one in error.flattened())
         super().__init__(
-            " ".join(each.message for each in self.errors),
-            hint=" ".join(dict.fromkeys(each.hint for each in self.errors)),
+            " ".join(error.message for error in self.errors),
+            hint=" ".join(dict.fromkeys(error.hint for error in self.errors)),
         )
 
     def flattened(self) -> Sequence[TailraceError]:

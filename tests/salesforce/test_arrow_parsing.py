@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tailrace.salesforce.describe import Field, Kind
+from tailrace.salesforce.describe import ColumnKind, Field
 from tailrace.salesforce.extract.arrow_parsing import (
     CsvPage,
     RejectedValue,
@@ -27,7 +27,7 @@ from tailrace.salesforce.extract.arrow_parsing import (
 ID = Field(name="Id", type="id", kind="text")
 
 
-def column(kind: Kind, name: str = "Value__c", type: str | None = None) -> Field:
+def column(kind: ColumnKind, name: str = "Value__c", type: str | None = None) -> Field:
     """A field of a kind."""
     return Field(name=name, type=type or kind, kind=kind)
 
@@ -51,7 +51,7 @@ def read(data: bytes, *fields: Field) -> tuple[pa.Table, list[RejectedValue]]:
         return pa.Table.from_batches(list(page.lenient()), schema=schema_of(fields)), page.rejected
 
 
-def values(kind: Kind, *cells: str) -> list[Any]:
+def values(kind: ColumnKind, *cells: str) -> list[Any]:
     """What cells of a kind land as, none of them bad."""
     rows = [(f"003{number:015d}", cell) for number, cell in enumerate(cells)]
     table, bad = read(body(rows, ("Id", "Value__c")), ID, column(kind))
@@ -59,7 +59,7 @@ def values(kind: Kind, *cells: str) -> list[Any]:
     return list(table.column("Value__c").to_pylist())
 
 
-def the_bad_one(kind: Kind, cell: str) -> str:
+def the_bad_one(kind: ColumnKind, cell: str) -> str:
     """The class of a cell that does not fit."""
     table, bad = read(body([("003A", cell), ("003B", "")], ("Id", "Value__c")), ID, column(kind))
     assert [None, None] == table.column("Value__c").to_pylist()
@@ -137,7 +137,7 @@ def test_booleans() -> None:
     ],
 )
 def test_a_cell_that_does_not_fit_is_null_and_reported(
-    kind: Kind, cell: str, expected: str
+    kind: ColumnKind, cell: str, expected: str
 ) -> None:
     """A bad cell costs neither its row nor its page, and its value is reported nowhere."""
     assert expected == the_bad_one(kind, cell)
@@ -262,7 +262,7 @@ def test_json_records_land_as_csv_does() -> None:
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1, max_size=40
 )
-CELLS: dict[Kind, st.SearchStrategy[str]] = {
+CELLS: dict[ColumnKind, st.SearchStrategy[str]] = {
     "text": TEXTS,
     "bigint": st.one_of(
         st.integers(-(2**70), 2**70).map(str), st.floats(allow_nan=False).map(repr), TEXTS
@@ -300,7 +300,7 @@ def test_every_cell_survives_or_is_counted(data: st.DataObject) -> None:
                 assert same(kind, sent, got), (kind, sent, got)
 
 
-def same(kind: Kind, sent: str, got: Any) -> bool:
+def same(kind: ColumnKind, sent: str, got: Any) -> bool:
     """Whether a landed value is the one that was sent."""
     if kind == "text":
         return bool(sent == got)

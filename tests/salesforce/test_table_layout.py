@@ -13,7 +13,7 @@ from dlt.common.normalizers.naming.snake_case import NamingConvention
 from salesforce_landing import Landing, landing_of
 
 from tailrace.errors import FieldTypeChanged
-from tailrace.salesforce.describe import Field, Kind, SObject
+from tailrace.salesforce.describe import ColumnKind, Field, SObject
 from tailrace.salesforce.extract.arrow_parsing import schema_of
 from tailrace.salesforce.extract.parquet_writer import ParquetFiles
 from tailrace.salesforce.extract.table_layout import (
@@ -35,7 +35,7 @@ def landing(tmp_path: Path) -> Iterator[Landing]:
         yield each
 
 
-def sobject(*names: str, kinds: dict[str, Kind] | None = None) -> SObject:
+def sobject(*names: str, kinds: dict[str, ColumnKind] | None = None) -> SObject:
     """An object with these fields beside its id."""
     fields = [Field(name="Id", type="id", kind="text")]
     fields += [
@@ -120,7 +120,7 @@ def test_a_vanished_field_keeps_its_column() -> None:
         ("bool", "text", None),
     ],
 )
-def test_types_that_change(then: Kind, now: Kind, lands: Kind | None) -> None:
+def test_types_that_change(then: ColumnKind, now: ColumnKind, lands: ColumnKind | None) -> None:
     """What loses nothing lands in the column that is there; the rest is refused or left out."""
     first = lay_out_table(sobject("A__c", kinds={"A__c": then}), None, normalize=normalize)
     changed = sobject("A__c", kinds={"A__c": now})

@@ -403,7 +403,7 @@ def ledger_key(name: str, destination: str) -> str:
 def _set(value: Any) -> Any:
     """A value without what has its default, so that a new option changes no fingerprint."""
     if is_dataclass(value):
-        named = {each.name: getattr(value, each.name) for each in fields(value)}
+        named = {one.name: getattr(value, one.name) for one in fields(value)}
         return {name: _set(inner) for name, inner in named.items() if inner not in (None, False)}
     if isinstance(value, Mapping):
         return {name: _set(inner) for name, inner in value.items()}
@@ -412,7 +412,7 @@ def _set(value: Any) -> Any:
 
 def _known(shape: type, mapping: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a recorded mapping that this version's shape has."""
-    return {each.name: mapping[each.name] for each in fields(shape) if each.name in mapping}
+    return {one.name: mapping[one.name] for one in fields(shape) if one.name in mapping}
 
 
 def _restored_calls(shape: type, mapping: Mapping[str, Any] | None) -> Any:
@@ -438,7 +438,7 @@ def _distinct(*columns: str | None) -> tuple[str, ...]:
 
 
 def _columns(mapped: Mapping[str, Field]) -> Iterator[str]:
-    return (each.column for each in mapped.values() if each.column is not None)
+    return (value.column for value in mapped.values() if value.column is not None)
 
 
 def _references(audience: Audience) -> Iterator[tuple[str, str]]:
@@ -468,5 +468,5 @@ def _references(audience: Audience) -> Iterator[tuple[str, str]]:
 def _under(
     path: str, mapped: Mapping[str, Field] | Mapping[str, str]
 ) -> Iterator[tuple[str, str | None]]:
-    for name, each in mapped.items():
-        yield f"{path}.{name}", each.column if isinstance(each, Field) else each
+    for name, value in mapped.items():
+        yield f"{path}.{name}", value.column if isinstance(value, Field) else value

@@ -443,7 +443,7 @@ def _about_fields(audience: Audience) -> Iterator[tuple[str, str, str]]:
             if outer is not None and all(steps):
                 message = f"{path}.{name} lies inside {path}.{outer}, which is a value of its own"
                 yield f"{path}.{name}", message, "Give one of the two another name."
-        for name, each in mapped.items():
-            if each.hash and each.mask:
+        for name, field in mapped.items():
+            if field.hash and field.mask:
                 inner = f"{path}.{name}"
                 yield inner, f"{inner} has both hash and mask", "Choose one of them."

@@ -322,7 +322,7 @@ def _explained(
     elif kind.name == "oneOf":
         message = f"{where} needs either column or value"
     elif kind.name == "anyOf":
-        needs = " or ".join(each["required"][0] for each in node["anyOf"])
+        needs = " or ".join(option["required"][0] for option in node["anyOf"])
         message = f"{where} needs {needs}"
     elif kind.name == "propertyNames":
         # The schema path ends inside `propertyNames`, whose own comment says what a name is.
@@ -332,7 +332,7 @@ def _explained(
         found = _shown(_at(header.values, path))
         message = f"{where} must be {node.get('$comment', 'something else')}; it is {found}"
         if kind.name == "enum":
-            options = [each for each in kind.options if isinstance(each, str)]
+            options = [option for option in kind.options if isinstance(option, str)]
             message = suggest(message, str(_at(header.values, path)), options)
     yield HeaderInvalid(message, hint=hint, file=header.file, line=line)
 

@@ -26,21 +26,25 @@ def markdown(result: Output, target: str | None) -> str:
         "### Tailrace plan" + (f" for {escape.markdown_code(target)}" if target else ""),
         "",
         *(
-            f"- **{escape.markdown(each['error'])}**: {escape.markdown(each['message'])}"
-            for each in result["errors"]
+            f"- **{escape.markdown(error['error'])}**: {escape.markdown(error['message'])}"
+            for error in result["errors"]
         ),
     ]
     order = ("failed", "held", "ok", "unchanged")
     audiences = sorted(
         result["audiences"],
-        key=lambda each: (order.index(each["status"]), -_moved(each), each["audience"]),
+        key=lambda audience: (
+            order.index(audience["status"]),
+            -_moved(audience),
+            audience["audience"],
+        ),
     )
     table = [
         "| Audience | Size | Entered | Changed | Exited | Guard |",
         "|---|--:|--:|--:|--:|---|",
     ]
-    rows = [_markdown_row(each) for each in audiences]
-    details = [line for each in audiences[:DETAILS_MAX] for line in _markdown_details(each)]
+    rows = [_markdown_row(audience) for audience in audiences]
+    details = [line for audience in audiences[:DETAILS_MAX] for line in _markdown_details(audience)]
     tail = ["", *(f"- {escape.markdown(line)}" for line in left_over(result)), "", summary(result)]
     return _fitted([*head, *table], rows, details, tail)
 
@@ -101,5 +105,10 @@ def _markdown_details(audience: Output) -> Iterable[str]:
         yield f"By reason: {reasons}"
     yield from (f"- {escape.markdown(change)}" for change in changes)
     if samples:
-        yield from ("", "```json", *(json.dumps(each, default=str) for each in samples[:3]), "```")
+        yield from (
+            "",
+            "```json",
+            *(json.dumps(sample, default=str) for sample in samples[:3]),
+            "```",
+        )
     yield from ("", "</details>")

@@ -53,7 +53,7 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
                 f'The ledger already has an audience "{new_name}"',
                 hint=f"Retire it first with: tailrace retire {new_name}",
             )
-        if any(each.sync_key in sync_keys for each in ledger.deliveries.pending()):
+        if any(delivery.sync_key in sync_keys for delivery in ledger.deliveries.pending()):
             raise DeliveryIncomplete(
                 f"A delivery of {old_name} is pending",
                 hint="Finish it with: tailrace sync. Where a file has the new name by now: "

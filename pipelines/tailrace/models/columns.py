@@ -82,13 +82,15 @@ def columns_of(
     types = dict.fromkeys(names, UNKNOWN_TYPE)
     if isinstance(tree, exp.Select):
         types |= {
-            n: _type(each) for each in tree.selects if (n := each.output_name.lower()) in types
+            n: _type(column)
+            for column in tree.selects
+            if (n := column.output_name.lower()) in types
         }
     return Columns(names=names, types=types, tree=tree)
 
 
 def _names_of(query: exp.Query) -> tuple[str, ...] | None:
-    if any(each.is_star for each in query.selects) or "*" in query.named_selects:
+    if any(column.is_star for column in query.selects) or "*" in query.named_selects:
         return None
     names = [name.lower() for name in query.named_selects]
     return tuple(name for name in names if name and not _INVENTED.fullmatch(name))
@@ -135,8 +137,12 @@ def _columns_there(source: exp.Expr | Scope | None, known: Known) -> tuple[str, 
         return known[source.name.lower()].names
     if isinstance(source, Scope) and isinstance(source.expression, exp.Select):
         selects = source.expression.selects
-        names = tuple(each.output_name.lower() for each in selects)
-        if all(names) and not any(each.is_star for each in selects) and not source.outer_columns:
+        names = tuple(column.output_name.lower() for column in selects)
+        if (
+            all(names)
+            and not any(column.is_star for column in selects)
+            and not source.outer_columns
+        ):
             return names
     return None
 
@@ -151,8 +157,8 @@ def _type(node: exp.Expr) -> str:
 def _unpacks(query: exp.Query) -> bool:
     """Whether a SELECT list holds what becomes several columns: unnest of a struct, * LIKE."""
     for select in query.find_all(exp.Select):
-        for each in select.expressions:
-            inner = each.unalias()
+        for column in select.expressions:
+            inner = column.unalias()
             if isinstance(inner, exp.Unnest | exp.Explode):
                 return True
             star = None if isinstance(inner, exp.Star) else inner.find(exp.Star)

@@ -73,7 +73,7 @@ def compiled_sql(
             counterpart or may mean something else.
     """
     under = [read for read in models.under(name) if read not in tables_built]
-    closure = [models.by_name[each] for each in (*under, name)]
+    closure = [models.by_name[model] for model in (*under, name)]
     if dialect not in SPLICED or any(model.dialect != dialect for model in closure):
         refuse_differences(closure, dialect, columns=columns)
         return canonical_sql(models, name, tables_built=tables_built)
@@ -147,15 +147,15 @@ def canonical_sql(models: Models, name: str, *, tables_built: Collection[str] = 
     Raises:
         ModelDoesNotBind: sqlglot parses something in the model and cannot write it.
     """
-    under = [each for each in models.under(name) if each not in tables_built]
-    trees = {each: models.by_name[each].query.copy() for each in (*under, name)}
+    under = [read for read in models.under(name) if read not in tables_built]
+    trees = {model: models.by_name[model].query.copy() for model in (*under, name)}
     prefix = _free_prefix(trees.values())
     for tree in trees.values():
-        _point_at(tree, inlined={each: f"{prefix}{each}" for each in under})
+        _point_at(tree, inlined={read: f"{prefix}{read}" for read in under})
     whole = trees[name]
     if under:
         clause = whole.args.get("with_") or exp.With(expressions=[])
-        first = [_named(f"{prefix}{each}", trees[each]) for each in under]
+        first = [_named(f"{prefix}{read}", trees[read]) for read in under]
         clause.set("expressions", [*first, *clause.expressions])
         whole.set("with_", clause)
     try:

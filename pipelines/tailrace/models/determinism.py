@@ -192,7 +192,7 @@ def warnings(
             line = line_of(node)
             warning = ModelWarning(message=message, hint=hint, file=file, line=line)
             found.setdefault((message, line), warning)
-    return tuple(sorted(found.values(), key=lambda each: each.line or 0))
+    return tuple(sorted(found.values(), key=lambda error: error.line or 0))
 
 
 def with_aliases(query: exp.Query, names: Collection[str]) -> frozenset[str]:
@@ -272,7 +272,7 @@ def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarni
         given, *more = _arguments(node)
         added = "…"
         if isinstance(given, exp.Column) and not more:
-            added = ".".join(each.name for each in given.parts)
+            added = ".".join(part.name for part in given.parts)
         message = f"{_name(node)}({added}) may differ in its last digits each time: doubles do"
         hint = f"Round it, such as: round({_name(node)}({added}), 6)"
         if isinstance(node, _SUMS):

@@ -28,7 +28,7 @@ from tailrace.models.types import (
     TEXTS,
     TIMESTAMPS,
     ColumnTypes,
-    Kind,
+    SqlType,
     annotate,
     kind_of,
 )
@@ -43,8 +43,15 @@ _TYPE_WORDS = frozenset({"DATE", "TIME", "TIMESTAMP", "TIMESTAMPTZ", "INTERVAL",
 _EXTRACTED = frozenset({"YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DOW", "ISODOW", "DOY"})
 _CASTS = frozenset(
     {
-        *(Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.DECIMAL, Kind.DOUBLE, Kind.BOOLEAN),
-        *(Kind.DATE, Kind.TIMESTAMPTZ, Kind.TEXT, Kind.VARCHAR),
+        *(
+            SqlType.SMALLINT,
+            SqlType.INT,
+            SqlType.BIGINT,
+            SqlType.DECIMAL,
+            SqlType.DOUBLE,
+            SqlType.BOOLEAN,
+        ),
+        *(SqlType.DATE, SqlType.TIMESTAMPTZ, SqlType.TEXT, SqlType.VARCHAR),
     }
 )
 Check = Callable[[exp.Expr, bool], None]
@@ -133,7 +140,7 @@ _HINT = "Write the model in the warehouse's own dialect, or with other functions
 
 def _require(node: exp.Expr, what: str, kinds: frozenset[exp.DType], *, strict: bool) -> None:
     kind = kind_of(node)
-    if kind in kinds or kind is Kind.NULL or (kind is None and not strict):
+    if kind in kinds or kind is SqlType.NULL or (kind is None and not strict):
         return
     name = "an unknown type" if kind is None else f"type {kind.value}"
     raise Refusal(f"{what} of {name}", node, hint=_HINT)
@@ -167,7 +174,7 @@ def _star(node: exp.Expr, strict: bool) -> None:
 
 
 def _arithmetic(node: exp.Expr, strict: bool) -> None:
-    kinds = NUMBERS | DATES | TIMESTAMPS | INSTANTS | frozenset({Kind.INTERVAL})
+    kinds = NUMBERS | DATES | TIMESTAMPS | INSTANTS | frozenset({SqlType.INTERVAL})
     for operand in (node.this, node.expression):
         if not isinstance(operand, exp.Interval):
             _require(operand, "Arithmetic", kinds, strict=strict)
@@ -191,7 +198,7 @@ def _division(node: exp.Expr, strict: bool) -> None:
 
 
 def _nullif(node: exp.Expr, strict: bool) -> None:
-    operands = {kind_of(node.this), kind_of(node.expression)} - {None, Kind.NULL}
+    operands = {kind_of(node.this), kind_of(node.expression)} - {None, SqlType.NULL}
     if operands - TEXTS and len(operands) > 1:
         raise Refusal("nullif() of two types", node, hint=_HINT)
 
@@ -243,11 +250,11 @@ def _cast(node: exp.Expr, strict: bool) -> None:
     to = node.args["to"]
     kind = to.this
     literal = isinstance(node.this, exp.Literal)
-    plain = kind in (Kind.TIMESTAMP, Kind.TIMESTAMPNTZ) and literal
+    plain = kind in (SqlType.TIMESTAMP, SqlType.TIMESTAMPNTZ) and literal
     has_zone = plain and any(mark in node.this.name[10:] for mark in "+-Zz")
     if has_zone or (kind not in _CASTS and not plain):
         raise Refusal(f"CAST to {to.sql()}", node, hint=_HINT)
-    if kind is Kind.DECIMAL and len(to.expressions) != 2:
+    if kind is SqlType.DECIMAL and len(to.expressions) != 2:
         hint = "Give it a precision and a scale, such as DECIMAL(18, 2)."
         raise Refusal("A number without precision and scale", node, hint=hint)
     if kind in TEXTS:

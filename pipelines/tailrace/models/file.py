@@ -26,7 +26,7 @@ from tailrace.models.splice import Edit, edited
 from tailrace.warehouse.postgres_sandbox import postgres_violations
 from tailrace.warehouse.sandbox import duckdb_references, duckdb_violations
 
-Kind = Literal["audience", "staging"]
+ModelKind = Literal["audience", "staging"]
 Materialized = Literal["view", "table"]
 
 AUDIENCES_FOLDER = "audiences"
@@ -50,7 +50,7 @@ class Model:
     sql: str
     source: str = field(default="", compare=False, repr=False)
     dialect: str = "duckdb"
-    kind: Kind = "staging"
+    kind: ModelKind = "staging"
     materialized: Materialized = "view"
     description: str = ""
     owner: str | None = None

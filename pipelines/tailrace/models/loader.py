@@ -77,8 +77,8 @@ class Models:
 
     def audiences(self) -> tuple[Model, ...]:
         """The models that are sent, by name."""
-        found = [each for each in self.by_name.values() if each.kind == "audience"]
-        return tuple(sorted(found, key=lambda model: model.name))
+        audiences = [model for model in self.by_name.values() if model.kind == "audience"]
+        return tuple(sorted(audiences, key=lambda model: model.name))
 
     def under(self, name: str) -> tuple[str, ...]:
         """Every model that this one reads, directly or not, each after those it reads."""
@@ -86,8 +86,8 @@ class Models:
         # its fingerprint.
         ordered: dict[str, None] = {}
 
-        def visit(each: str) -> None:
-            for read in self.by_name[each].depends_on:
+        def visit(model: str) -> None:
+            for read in self.by_name[model].depends_on:
                 if read not in ordered:
                     visit(read)
                     ordered[read] = None
@@ -98,7 +98,7 @@ class Models:
     def objects_read(self, name: str) -> tuple[str, ...]:
         """The landed tables that this model reads, directly or not."""
         names = (name, *self.under(name))
-        return tuple(sorted({table for each in names for table in self.by_name[each].reads}))
+        return tuple(sorted({table for model in names for table in self.by_name[model].reads}))
 
     def select(
         self, patterns: Sequence[str] = (), exclude: Sequence[str] = ()
@@ -187,7 +187,7 @@ def load_models(
             errors.setdefault(model.name, []).append(taken)
             continue
         models[model.name] = model
-    landed = None if objects is None else {landed_name(each) for each in objects}
+    landed = None if objects is None else {landed_name(sobject) for sobject in objects}
     for name, model in models.items():
         models[name] = _with_reads(model, {*models, *unreadable})
         found = [*_unknown_tables(model, models, landed=landed, broken=unreadable)]

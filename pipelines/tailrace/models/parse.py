@@ -122,7 +122,7 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
     except (ValueError, TypeError, AttributeError, LookupError) as error:
         # sqlglot raises these for some texts that are not SQL.
         raise SqlDoesNotParse(f"The SQL does not parse: {error}", file=file) from None
-    statements = [each for each in parsed if each and not isinstance(each, exp.Semicolon)]
+    statements = [tree for tree in parsed if tree and not isinstance(tree, exp.Semicolon)]
     first_word = tokens[0].text if tokens else ""
     query = _one_select(statements, sql, file, first_word=first_word)
     _refuse_placeholders(query, tokens, sql, file=file)
@@ -201,7 +201,7 @@ def _refuse_placeholders(
     query: exp.Query, tokens: Sequence[Any], sql: str, *, file: str | None
 ) -> None:
     if query.find(exp.Placeholder, exp.Parameter):
-        marks = [each for each in tokens if each.token_type.name in ("PARAMETER", "PLACEHOLDER")]
+        marks = [token for token in tokens if token.token_type.name in ("PARAMETER", "PLACEHOLDER")]
         mark = marks[0] if marks else tokens[-1]
         raise SqlDoesNotParse(
             f"{mark.text} is a placeholder, and models have no parameters",
@@ -235,7 +235,7 @@ def _tokenizes(sql: str) -> bool:
 
 def line_of(node: exp.Expr, *, default: int = 1) -> int:
     """The first line that the tree knows of a node or of anything in it."""
-    lines = [each.meta["line"] for each in node.walk() if "line" in each.meta]
+    lines = [inner.meta["line"] for inner in node.walk() if "line" in inner.meta]
     return int(min(lines, default=default))
 
 

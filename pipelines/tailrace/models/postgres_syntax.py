@@ -18,7 +18,7 @@ from tailrace.models.types import (
     DOUBLES,
     INTEGERS,
     TEXTS,
-    Kind,
+    SqlType,
     kind_of,
 )
 
@@ -139,7 +139,7 @@ def _between(node: exp.Expr, types: Operands) -> exp.Expr:
 
 def _equality(node: exp.Expr, types: Operands) -> exp.Expr:
     for operand in (node.this, node.expression):
-        if kind_of(operand) in (Kind.JSON, Kind.JSONB, Kind.STRUCT, Kind.MAP):
+        if kind_of(operand) in (SqlType.JSON, SqlType.JSONB, SqlType.STRUCT, SqlType.MAP):
             raise Refusal("A comparison of nested values", node)
         if isinstance(operand, exp.Any | exp.All) and not isinstance(operand.this, exp.Query):
             raise Refusal("ANY or ALL of a list", node)
@@ -163,7 +163,7 @@ def _membership(node: exp.Expr, types: Operands) -> exp.Expr:
 
 
 def _equality_operand(node: exp.Expr) -> exp.Expr:
-    if kind_of(node.this) in (Kind.JSON, Kind.JSONB, Kind.STRUCT, Kind.MAP):
+    if kind_of(node.this) in (SqlType.JSON, SqlType.JSONB, SqlType.STRUCT, SqlType.MAP):
         raise Refusal("A comparison of nested values", node)
     return node
 

@@ -25,7 +25,7 @@ from tailrace.models.types import (
     NUMBERS,
     TEXTS,
     TIMESTAMPS,
-    Kind,
+    SqlType,
     kind_of,
 )
 
@@ -41,7 +41,7 @@ def _plus(node: exp.Expr, types: Operands) -> exp.Expr:
             DATES,
             TIMESTAMPS,
             INSTANTS,
-            frozenset({Kind.INTERVAL}),
+            frozenset({SqlType.INTERVAL}),
             like="DOUBLE",
         )
     if kind_of(node.this) in INSTANTS and isinstance(node.expression, exp.Interval):
@@ -138,26 +138,31 @@ def _element(node: exp.Expr, types: Operands) -> exp.Expr:
     if not isinstance(index, exp.Literal) or not index.is_int or int(index.name) < 0:
         raise Refusal("An element of a list other than [1], [2], …", node)
     kind = kind_of(node.this)
-    if kind is not Kind.LIST and kind is not Kind.ARRAY and (kind is not None or types.strict):
+    if (
+        kind is not SqlType.LIST
+        and kind is not SqlType.ARRAY
+        and (kind is not None or types.strict)
+    ):
         raise Refusal("[] of something else than a list", node)
     return node
 
 
 _CASTS: Mapping[exp.DType, tuple[frozenset[exp.DType], ...]] = {
     **dict.fromkeys(
-        (Kind.SMALLINT, Kind.INT, Kind.BIGINT), (INTEGERS, DECIMALS, DOUBLES, BOOLEANS, TEXTS)
+        (SqlType.SMALLINT, SqlType.INT, SqlType.BIGINT),
+        (INTEGERS, DECIMALS, DOUBLES, BOOLEANS, TEXTS),
     ),
-    Kind.DECIMAL: (INTEGERS, DECIMALS, TEXTS),
-    Kind.DOUBLE: (NUMBERS, TEXTS),
-    Kind.BOOLEAN: (BOOLEANS, INTEGERS, TEXTS),
-    Kind.DATE: (DATES, TIMESTAMPS, INSTANTS, TEXTS),
-    Kind.TIMESTAMPNTZ: (DATES, TIMESTAMPS, INSTANTS),
-    Kind.TIMESTAMP: (DATES, TIMESTAMPS, INSTANTS),
-    Kind.TIMESTAMPTZ: (DATES, TIMESTAMPS, INSTANTS, TEXTS),
-    Kind.TEXT: SAME_TEXT,
-    Kind.VARCHAR: SAME_TEXT,
-    Kind.TIME: (frozenset({Kind.TIME}), TEXTS),
-    Kind.UUID: (frozenset({Kind.UUID}), TEXTS),
+    SqlType.DECIMAL: (INTEGERS, DECIMALS, TEXTS),
+    SqlType.DOUBLE: (NUMBERS, TEXTS),
+    SqlType.BOOLEAN: (BOOLEANS, INTEGERS, TEXTS),
+    SqlType.DATE: (DATES, TIMESTAMPS, INSTANTS, TEXTS),
+    SqlType.TIMESTAMPNTZ: (DATES, TIMESTAMPS, INSTANTS),
+    SqlType.TIMESTAMP: (DATES, TIMESTAMPS, INSTANTS),
+    SqlType.TIMESTAMPTZ: (DATES, TIMESTAMPS, INSTANTS, TEXTS),
+    SqlType.TEXT: SAME_TEXT,
+    SqlType.VARCHAR: SAME_TEXT,
+    SqlType.TIME: (frozenset({SqlType.TIME}), TEXTS),
+    SqlType.UUID: (frozenset({SqlType.UUID}), TEXTS),
 }
 
 
@@ -167,21 +172,25 @@ def _cast(node: exp.Expr, types: Operands) -> exp.Expr:
     if to.is_type("json"):
         # PostgreSQL's json equals nothing, not even itself.
         types.require(
-            node.this, "CAST to JSON", TEXTS, frozenset({Kind.JSON, Kind.JSONB}), like="VARCHAR"
+            node.this,
+            "CAST to JSON",
+            TEXTS,
+            frozenset({SqlType.JSON, SqlType.JSONB}),
+            like="VARCHAR",
         )
         return exp.cast(node.this.copy(), "JSONB", dialect="postgres")
     name = to.sql("duckdb")
     if kind not in _CASTS:
         raise Refusal(f"CAST to {name}", node)
-    if kind in (Kind.TIMESTAMP, Kind.TIMESTAMPNTZ) and isinstance(node.this, exp.Literal):
+    if kind in (SqlType.TIMESTAMP, SqlType.TIMESTAMPNTZ) and isinstance(node.this, exp.Literal):
         # A clock of the run, and other literals without a zone.
         if not _has_zone(node.this.name):
             return node
         raise Refusal("TIMESTAMP of a text with a zone", node, hint="Write TIMESTAMPTZ '…'.")
-    like = "TIMESTAMPTZ" if kind in (Kind.TIMESTAMP, Kind.TIMESTAMPNTZ) else "VARCHAR"
-    if kind in (Kind.TEXT, Kind.VARCHAR):
+    like = "TIMESTAMPTZ" if kind in (SqlType.TIMESTAMP, SqlType.TIMESTAMPNTZ) else "VARCHAR"
+    if kind in (SqlType.TEXT, SqlType.VARCHAR):
         like = "DECIMAL(18, 2)"
-    if kind is Kind.DECIMAL and kind_of(node.this) in DOUBLES:
+    if kind is SqlType.DECIMAL and kind_of(node.this) in DOUBLES:
         return _decimal_of_double(node)
     types.require(node.this, f"CAST to {name}", *_CASTS[kind], like=like)
     return node
@@ -299,7 +308,9 @@ def _json_path(node: exp.Expr, types: Operands) -> list[exp.Expr]:
         hint = "Read one key after the other, such as: doc -> 'a' ->> 'b'"
         raise Refusal("A path in a JSON document other than keys", node, hint=hint)
     keys = [part.this for part in parts if isinstance(part, exp.JSONPathKey)]
-    types.require(node.this, "-> and ->>", frozenset({Kind.JSON, Kind.JSONB}), TEXTS, like="JSON")
+    types.require(
+        node.this, "-> and ->>", frozenset({SqlType.JSON, SqlType.JSONB}), TEXTS, like="JSON"
+    )
     document = exp.cast(node.this.copy(), "JSONB", dialect="postgres")
     return [document, *(exp.Literal.string(key) for key in keys)]
 
@@ -316,7 +327,7 @@ def _struct(node: exp.Expr, types: Operands) -> exp.Expr:
             TEXTS,
             INTEGERS,
             BOOLEANS,
-            frozenset({Kind.JSON, Kind.JSONB, Kind.STRUCT}),
+            frozenset({SqlType.JSON, SqlType.JSONB, SqlType.STRUCT}),
             like="VARCHAR",
         )
         parts += [exp.Literal.string(field.this.name), field.expression.copy()]
@@ -326,7 +337,7 @@ def _struct(node: exp.Expr, types: Operands) -> exp.Expr:
 
 
 def _array(node: exp.Expr, types: Operands) -> exp.Expr:
-    kinds = {kind_of(item) for item in node.expressions} - {Kind.NULL}
+    kinds = {kind_of(item) for item in node.expressions} - {SqlType.NULL}
     if not node.expressions or len(kinds) > 1 or kinds - _LISTED - {None}:
         raise Refusal("A list that is empty or mixes types", node)
     return node

@@ -17,7 +17,7 @@ from tailrace.models.types import (
     NUMBERS,
     TEXTS,
     TIMESTAMPS,
-    Kind,
+    SqlType,
     kind_of,
 )
 
@@ -55,7 +55,7 @@ class Operands:
     def require(self, node: exp.Expr, what: str, *kinds: frozenset[exp.DType], like: str) -> None:
         """Refuse an operand that is not of one of these types."""
         kind = kind_of(node)
-        if kind is Kind.NULL or any(kind in each for each in kinds):
+        if kind is SqlType.NULL or any(kind in family for family in kinds):
             return
         if kind is None and not self.strict:
             return
@@ -67,7 +67,7 @@ class Operands:
     def is_text(self, node: exp.Expr, what: str) -> bool:
         """Whether a value that is ordered is text. PostgreSQL orders text by its collation."""
         kind = kind_of(node)
-        if kind in (None, Kind.NULL):
+        if kind in (None, SqlType.NULL):
             if kind is None and self.strict:
                 raise Refusal(
                     f"{what} of an unknown type",
@@ -83,7 +83,7 @@ class Operands:
         raise Refusal(f"{what} of type {kind.value}", node)
 
 
-_ORDERED_ALIKE = frozenset({Kind.TIME, Kind.UUID, Kind.INTERVAL})
+_ORDERED_ALIKE = frozenset({SqlType.TIME, SqlType.UUID, SqlType.INTERVAL})
 
 
 Rule = Callable[[exp.Expr, Operands], exp.Expr]

@@ -17,15 +17,19 @@ ColumnTypes = Callable[[str, str], Mapping[str, exp.DataType]]
 _TAG = "place"
 # The schema of models in the copy that the optimizer reads.
 _MODELS = "models_of_the_project"
-Kind = exp.DType
-TEXTS = frozenset({Kind.TEXT, Kind.VARCHAR, Kind.CHAR, Kind.NVARCHAR, Kind.NCHAR, Kind.NAME})
-INTEGERS = frozenset({Kind.TINYINT, Kind.SMALLINT, Kind.INT, Kind.BIGINT, Kind.INT128})
-DECIMALS = frozenset({Kind.DECIMAL})
-DOUBLES = frozenset({Kind.DOUBLE})
-DATES = frozenset({Kind.DATE})
-TIMESTAMPS = frozenset({Kind.TIMESTAMP, Kind.TIMESTAMPNTZ})
-INSTANTS = frozenset({Kind.TIMESTAMPTZ, Kind.TIMESTAMPLTZ})
-BOOLEANS = frozenset({Kind.BOOLEAN})
+SqlType = exp.DType
+TEXTS = frozenset(
+    {SqlType.TEXT, SqlType.VARCHAR, SqlType.CHAR, SqlType.NVARCHAR, SqlType.NCHAR, SqlType.NAME}
+)
+INTEGERS = frozenset(
+    {SqlType.TINYINT, SqlType.SMALLINT, SqlType.INT, SqlType.BIGINT, SqlType.INT128}
+)
+DECIMALS = frozenset({SqlType.DECIMAL})
+DOUBLES = frozenset({SqlType.DOUBLE})
+DATES = frozenset({SqlType.DATE})
+TIMESTAMPS = frozenset({SqlType.TIMESTAMP, SqlType.TIMESTAMPNTZ})
+INSTANTS = frozenset({SqlType.TIMESTAMPTZ, SqlType.TIMESTAMPLTZ})
+BOOLEANS = frozenset({SqlType.BOOLEAN})
 NUMBERS = INTEGERS | DECIMALS | DOUBLES
 
 
@@ -35,11 +39,11 @@ def _by_operand(whole: exp.DType | None) -> Mapping[str, Any]:
     def annotator(annotator: TypeAnnotator, node: exp.Expr) -> exp.Expr:
         kind = node.this.type.this if node.this.type is not None else None
         if kind in DECIMALS:
-            annotator._set_type(node, Kind.DECIMAL)
+            annotator._set_type(node, SqlType.DECIMAL)
         elif kind in INTEGERS:
             annotator._set_type(node, whole or kind)
         else:
-            annotator._set_type(node, kind if kind in DOUBLES else Kind.UNKNOWN)
+            annotator._set_type(node, kind if kind in DOUBLES else SqlType.UNKNOWN)
         return node
 
     return {"annotator": annotator}
@@ -51,14 +55,14 @@ def _metadata(dialect: str) -> Any:
         *(exp.Left, exp.Right, exp.Replace, exp.SplitPart, exp.RegexpReplace, exp.Trim),
         *(exp.Dayname, exp.Monthname, exp.TimeToStr, exp.JSONExtractScalar, exp.GroupConcat),
     )
-    own: dict[type[exp.Expr], Any] = {name: {"returns": Kind.VARCHAR} for name in texts}
+    own: dict[type[exp.Expr], Any] = {name: {"returns": SqlType.VARCHAR} for name in texts}
     own[exp.Round] = _by_operand(None)
-    own[exp.Ceil] = own[exp.Floor] = _by_operand(Kind.DOUBLE)
+    own[exp.Ceil] = own[exp.Floor] = _by_operand(SqlType.DOUBLE)
     picked = {"annotator": lambda annotator, node: annotator._annotate_by_args(node, "this")}
     own[exp.ArgMax] = own[exp.ArgMin] = picked
-    own[exp.JSONExtract] = {"returns": Kind.JSON}
+    own[exp.JSONExtract] = {"returns": SqlType.JSON}
     if dialect == "duckdb":
-        own[exp.Div] = {"returns": Kind.DOUBLE}
+        own[exp.Div] = {"returns": SqlType.DOUBLE}
     return {**Dialect.get_or_raise(dialect).EXPRESSION_METADATA, **own}
 
 
@@ -160,12 +164,12 @@ def kind_of(node: exp.Expr) -> exp.DType | None:
     """The type of an expression; None if it is not known."""
     if isinstance(node, exp.Literal):
         if node.is_string:
-            return Kind.TEXT
-        return Kind.INT if node.is_int else Kind.DECIMAL
+            return SqlType.TEXT
+        return SqlType.INT if node.is_int else SqlType.DECIMAL
     if isinstance(node, exp.Cast):
         return node.to.this if isinstance(node.to.this, exp.DType) else None
     known = node.type
-    if known is None or known.is_type(Kind.UNKNOWN):
+    if known is None or known.is_type(SqlType.UNKNOWN):
         return kind_of(node.this) if isinstance(node, exp.Paren) else None
     return known.this if isinstance(known.this, exp.DType) else None
 
@@ -173,4 +177,4 @@ def kind_of(node: exp.Expr) -> exp.DType | None:
 def is_kind(node: exp.Expr, *kinds: frozenset[exp.DType]) -> bool:
     """Whether an expression is known to have one of these types; NULL has every type."""
     kind = kind_of(node)
-    return kind is Kind.NULL or any(kind in each for each in kinds)
+    return kind is SqlType.NULL or any(kind in family for family in kinds)

@@ -22,11 +22,11 @@ from tailrace.salesforce.answers import as_mapping, as_records, as_text
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.faults import NOT_VISIBLE_CODES, named
 
-Kind = Literal["text", "bool", "bigint", "double", "date", "timestamp", "time"]
+ColumnKind = Literal["text", "bool", "bigint", "double", "date", "timestamp", "time"]
 
 # dlt's names of data types. Currency is a double, as in Salesforce's own API: values may have more
 # digits than the described scale, and a decimal would lose them.
-KIND_OF_TYPE: dict[str, Kind] = {
+KIND_OF_TYPE: dict[str, ColumnKind] = {
     "boolean": "bool",
     "int": "bigint",
     "long": "bigint",
@@ -37,7 +37,7 @@ KIND_OF_TYPE: dict[str, Kind] = {
     "datetime": "timestamp",
     "time": "time",
 }
-ARROW_OF_KIND: dict[Kind, pa.DataType] = {
+ARROW_OF_KIND: dict[ColumnKind, pa.DataType] = {
     "text": pa.string(),
     "bool": pa.bool_(),
     "bigint": pa.int64(),
@@ -71,7 +71,7 @@ class Field:
 
     name: str
     type: str
-    kind: Kind
+    kind: ColumnKind
     label: str = ""
     help: str = ""
     calculated: bool = False
@@ -156,7 +156,7 @@ def describe_object(api: Api, name: str) -> Mapping[str, Any]:
     )
 
 
-def kind_of_type(salesforce_type: str) -> Kind:
+def kind_of_type(salesforce_type: str) -> ColumnKind:
     """The kind that a Salesforce type lands as; types that are not known land as text."""
     return KIND_OF_TYPE.get(salesforce_type, "text")
 

@@ -28,7 +28,7 @@ HALFWAY = re.compile(r"((?:[A-Z]?[A-Za-z/]+ )+)Error: ")
 def error_class(error: Exception) -> type[WarehouseFailed]:
     """StatementRefused if the statement is at fault, WarehouseFailed if the warehouse is."""
     cause = getattr(error, "dbapi_exception", error)
-    families = {each.__name__ for each in type(cause).__mro__}
+    families = {base.__name__ for base in type(cause).__mro__}
     refused = families & {"DataError", "ProgrammingError", "NotSupportedError"}
     return StatementRefused if refused else WarehouseFailed
 

@@ -59,8 +59,8 @@ PREVIOUS_CHARACTERS_MAX = 200
 # How many event names of one event model are kept ready.
 EVENT_NAMES_MAX = 1_000
 
-Kind = Literal["identify", "group", "track"]
-KINDS: tuple[Kind, ...] = ("identify", "group", "track")
+MessageKind = Literal["identify", "group", "track"]
+KINDS: tuple[MessageKind, ...] = ("identify", "group", "track")
 
 
 class Mapper:
@@ -405,7 +405,7 @@ class _TransitionMessages:
 
     def _send(
         self,
-        kind: Kind,
+        kind: MessageKind,
         op: Op,
         start: bytes,
         head: MessageStart,
@@ -432,7 +432,7 @@ class _TransitionMessages:
         self.messages.append(Message(kind, message_id, body, head.event))
 
     def _complete(
-        self, kind: Kind, op: Op, start: bytes, carried: dict[str, Any], own_id: str | None
+        self, kind: MessageKind, op: Op, start: bytes, carried: dict[str, Any], own_id: str | None
     ) -> tuple[str, bytes]:
         m = self._m
         content = b"%b%b}" % (start, m.encoder.dumps(carried))
@@ -441,7 +441,9 @@ class _TransitionMessages:
             return with_message_id(m.digests[kind, op], self._hash_key, content, _layout(time))
         return own_id, b'{"messageId":%b,%b%b' % (m.encoder.dumps(own_id), time, content)
 
-    def _check_plan(self, plan: TrackingPlan, kind: Kind, message_id: str, body: bytes) -> None:
+    def _check_plan(
+        self, plan: TrackingPlan, kind: MessageKind, message_id: str, body: bytes
+    ) -> None:
         for violation in plan.check(orjson.loads(body)):
             if violation.action == "block":
                 self.refuse(kind, violation.rule, violation.path, message_id, body)

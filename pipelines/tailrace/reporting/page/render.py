@@ -205,7 +205,7 @@ def in_target(command: str, target: str | None) -> str:
 
 def funnel_bar(step: FunnelStep, steps: Iterable[FunnelStep]) -> Markup:
     """The bar of a step, as a share of the largest count."""
-    most = max(each.count for each in steps)
+    most = max(step.count for step in steps)
     return charts.share_bar(step.count, most, kind=step.name.lower().replace(" ", "-"))
 
 

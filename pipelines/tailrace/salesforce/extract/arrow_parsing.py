@@ -27,7 +27,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from tailrace.salesforce.describe import ARROW_OF_KIND, Field, Kind
+from tailrace.salesforce.describe import ARROW_OF_KIND, ColumnKind, Field
 
 BLOCK_BYTES = 1 << 20
 # A row must fit a block. This holds two hundred long text areas of 131,072 characters.
@@ -215,7 +215,7 @@ def _by_field(
 class ColumnCast:
     """Casts one column: all values at once where that works, else one by one."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: ColumnKind) -> None:
         self.kind = kind
         self.rejected: list[tuple[int, str]] = []
 
@@ -298,7 +298,7 @@ def _texts(raw: pa.Array) -> pa.Array:
     return raw.cast(pa.string(), safe=False)
 
 
-def _cast(texts: pa.Array, kind: Kind) -> pa.Array:
+def _cast(texts: pa.Array, kind: ColumnKind) -> pa.Array:
     """A column of text as its kind.
 
     Raises:
@@ -335,7 +335,7 @@ def _cast_whole(texts: pa.Array) -> pa.Array:
         return doubles.cast(pa.int64())
 
 
-def _from_json(values: Sequence[Any], kind: Kind) -> pa.Array:
+def _from_json(values: Sequence[Any], kind: ColumnKind) -> pa.Array:
     if kind in ("timestamp", "time", "date"):
         return _cast(pa.array(values, pa.string()), kind)
     if kind == "text":
@@ -402,7 +402,7 @@ def _time(text: str) -> time:
     return time.fromisoformat(text.removesuffix("Z"))
 
 
-_PARSERS: dict[Kind, Callable[[str], Any]] = {
+_PARSERS: dict[ColumnKind, Callable[[str], Any]] = {
     "text": str,
     "bool": _bool,
     "bigint": _integer,

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from tailrace.errors import FieldTypeChanged
-from tailrace.salesforce.describe import ARROW_OF_KIND, Field, Kind, SObject, kind_of_type
+from tailrace.salesforce.describe import ARROW_OF_KIND, ColumnKind, Field, SObject, kind_of_type
 
 FIELD_HINT = "x-salesforce-field"
 TYPE_HINT = "x-salesforce-type"
@@ -19,7 +19,7 @@ DEFINITION_HINTS = ("description", "x-salesforce-compliance", "x-salesforce-sens
 HARD_DELETED = "_hard_deleted"
 
 # Kinds that land in a column of another kind without loss.
-_WIDENS: dict[tuple[Kind, Kind], Kind] = {("double", "bigint"): "double"}
+_WIDENS: dict[tuple[ColumnKind, ColumnKind], ColumnKind] = {("double", "bigint"): "double"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class ColumnLayout:
     """
 
     column: str
-    kind: Kind
+    kind: ColumnKind
     field: Field | None
     constant: bool | None = None
     stored_hints: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -218,7 +218,7 @@ def lay_out_table(
 
 def _change_of_type(
     field: Field, hint: Mapping[str, Any], column: str
-) -> tuple[Kind | None, FieldDrift | None]:
+) -> tuple[ColumnKind | None, FieldDrift | None]:
     """The type in which a field fits its column, None if it does not, and how it changed."""
     was = _type_before(hint) or field.type
     kind = _fitting(field, hint["data_type"])
@@ -286,22 +286,24 @@ def _type_hint(column: ColumnLayout, field: Field) -> str:
     return field.type if kind_of_type(was) == kind_of_type(field.type) else was
 
 
-def _own_columns(sobject: SObject, normalize: Callable[[str], str]) -> list[tuple[str, Kind, bool]]:
+def _own_columns(
+    sobject: SObject, normalize: Callable[[str], str]
+) -> list[tuple[str, ColumnKind, bool]]:
     """Columns that every landed table has, so that `WHERE NOT is_deleted` works on each."""
-    own: list[tuple[str, Kind, bool]] = [(HARD_DELETED, "bool", False)]
+    own: list[tuple[str, ColumnKind, bool]] = [(HARD_DELETED, "bool", False)]
     if not sobject.has_deleted:
         own.insert(0, (normalize("IsDeleted"), "bool", False))
     return own
 
 
-def _fitting(field: Field, stored: Kind) -> Kind | None:
+def _fitting(field: Field, stored: ColumnKind) -> ColumnKind | None:
     """The kind of a column that holds the field's values without loss; None if there is none."""
     if field.kind == stored or stored == "text":
         return stored
     return _WIDENS.get((stored, field.kind))
 
 
-def _type_changed(object_name: str, field: Field, stored: Kind) -> FieldTypeChanged:
+def _type_changed(object_name: str, field: Field, stored: ColumnKind) -> FieldTypeChanged:
     return FieldTypeChanged(
         f"{object_name}.{field.name} is now {field.type} in Salesforce and landed as {stored}",
         hint=f"Load the object again (tailrace extract --full-refresh -s {object_name}), or leave"
