@@ -149,6 +149,17 @@ def test_what_is_wrong_before_a_run_is_raised_and_not_recorded(shop: Shop) -> No
     assert ["sync"] == [run["command"] for run in project.status().data["runs"]]
 
 
+def test_the_ledger_names_the_command_of_a_run(shop: Shop) -> None:
+    project = loaded(shop)
+    project.sync()
+    project.reset("people", send=False)
+    project.reset("people", send=True)
+    retry = project.retry()
+    commands = ["retry", "reset", "reset", "sync"]
+    assert commands == [run["command"] for run in project.status().data["runs"]]
+    assert retry.command == "retry"
+
+
 def test_a_dry_run_says_what_the_command_would_do_and_changes_nothing(shop: Shop) -> None:
     project = loaded(shop)
     project.sync()

@@ -234,10 +234,9 @@ class Project:
             progress: As of `sync`.
         """
         options = _plan_options(allow, intent="retry")
-        done = self.sync(
+        return self.sync(
             select=select, exclude=exclude, options=options, resend=resend, progress=progress
         )
-        return replace(done, command="retry")
 
     def reset(
         self,
@@ -263,8 +262,7 @@ class Project:
         if dry_run:
             plan = self.plan(select=[audience], options=options)
             return replace(plan, command="reset", data={"dry_run": True, **plan.data})
-        done = self.sync(select=[audience], options=options, resend=resend, progress=progress)
-        return replace(done, command="reset")
+        return self.sync(select=[audience], options=options, resend=resend, progress=progress)
 
     def retire(
         self,

@@ -64,6 +64,8 @@ log = logging.getLogger(__name__)
 
 # How long `plan --wait` waits for a run to end.
 WAIT_SECONDS_MAX = 86_400.0
+# The command of a sync with an intent, as the ledger and the log name it.
+_COMMANDS = {"retry": "retry", "resend": "reset", "accept": "reset"}
 
 
 def extract(
@@ -149,12 +151,13 @@ def sync(
     Raises:
         PlanUnreadable: The file is not a plan.
     """
+    chosen_options = options or PlanOptions()
     job = Job(
-        command="sync",
+        command=_COMMANDS.get(chosen_options.intent, "sync"),
         select=tuple(select),
         exclude=tuple(exclude),
         resend=resend,
-        options=options or PlanOptions(),
+        options=chosen_options,
     )
     if plan_file is not None:
         reviewed = review.read(plan_file)
