@@ -90,7 +90,7 @@ def test_a_ledger_of_an_older_version_is_bound_by_its_next_run(shop: Shop) -> No
         connection.execute(
             "DROP TABLE tailrace.receivers; DROP TABLE tailrace.audience_inputs;"
             "DROP TABLE tailrace.generations; DROP TABLE tailrace.described_objects;"
-            "DROP TABLE tailrace.write_jobs;"
+            "DROP TABLE tailrace.write_jobs; DROP TABLE tailrace.stopped_destinations;"
             "ALTER TABLE tailrace.audience_runs RENAME COLUMN sync_key TO audience;"
             "ALTER TABLE tailrace.acks RENAME COLUMN sync_key TO audience;"
             "ALTER TABLE tailrace.rejections RENAME COLUMN sync_key TO audience;"

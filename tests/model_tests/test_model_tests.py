@@ -331,8 +331,12 @@ def test_unknown_columns_in_before_are_an_error_of_the_test(root: Path) -> None:
 
 def test_tests_of_a_missing_model_are_an_error(root: Path) -> None:
     (root / "models" / "nobody.test.yml").write_text("tests: []")
-    result = Project.load(root, environ={}).test()
-    assert [error.message for error in result.errors] == ["There is no nobody.sql beside it"]
+    project = Project.load(root, environ={})
+    (error,) = project.test().errors
+    assert error.message == "There is no nobody.sql beside it"
+    assert error.file == "models/nobody.test.yml"
+    # A run does not need the tests.
+    assert project.validate().exit_code == 0
 
 
 def test_a_broken_model_does_not_stop_the_tests_of_others(root: Path) -> None:

@@ -174,7 +174,8 @@ def test_every_plan_is_as_its_schema_says(shop: Shop, command: Any) -> None:
     assert [{"audience": "people", "members": 1}] == left["unfinished"]
     assert (
         keys_of(held) | keys_of(sent) | keys_of(left) | keys_of(shown)
-        >= documented() - refused_only()
+        # Segment has no budget of API calls; tests/run/test_write_back.py has plans with one.
+        >= documented() - refused_only() - {"api_calls"}
     )
 
 

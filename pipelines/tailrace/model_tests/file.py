@@ -12,9 +12,9 @@ from typing import Any
 
 from tailrace.audience.yaml import Header, check, plain_value, raise_all, read_header, suggest
 from tailrace.errors import ModelError, ModelTestInvalid, TailraceError
+from tailrace.models.file import TESTS_SUFFIX
 from tailrace.models.loader import Model, Models
 
-SUFFIX = ".test.yml"
 FILE_BYTES_MAX = 1024 * 1024
 ROWS_MAX = 10_000
 DEFAULT_AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,11 +55,32 @@ def tests_of(model: Model, models: Models) -> tuple[ModelTest, ...]:
         ModelTestInvalid: Something in the file is wrong; it names the file and the line.
         SeveralModelErrors: Several things are.
     """
-    path = model.path.with_suffix("").with_name(model.path.stem + SUFFIX)
+    path = model.path.with_suffix("").with_name(model.path.stem + TESTS_SUFFIX)
     if not path.is_file():
         return ()
-    file = model.file.removesuffix(".sql") + SUFFIX
+    file = model.file.removesuffix(".sql") + TESTS_SUFFIX
     return tuple(_TestFile(path, file, model, models).tests())
+
+
+def tests_without_model(folder: Path) -> tuple[ModelTestInvalid, ...]:
+    """An error for each file of tests that has no model beside it.
+
+    Args:
+        folder: The project's `models/`.
+    """
+    files = sorted(folder.rglob(f"*{TESTS_SUFFIX}"))
+    missing = {
+        file: file.with_name(file.name.removesuffix(TESTS_SUFFIX) + ".sql") for file in files
+    }
+    return tuple(
+        ModelTestInvalid(
+            f"There is no {model.name} beside it",
+            hint=f"Delete it, or rename it after the model that it tests: NAME{TESTS_SUFFIX}",
+            file=file.relative_to(folder.parent).as_posix(),
+        )
+        for file, model in missing.items()
+        if not model.is_file()
+    )
 
 
 class _TestFile:

@@ -27,7 +27,7 @@ from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.model_tests.comparison import Difference, compare_calls, compare_rows
-from tailrace.model_tests.file import ROWS_MAX, ModelTest, Row, tests_of
+from tailrace.model_tests.file import ROWS_MAX, ModelTest, Row, tests_of, tests_without_model
 from tailrace.model_tests.given import check_given, create_given, create_view
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.lineage import columns_read
@@ -118,6 +118,8 @@ def test_models(
     models = project_models(project)
     broken = models.select_broken(select, exclude)
     errors: list[TailraceError] = list({id(e): e for b in broken for e in b.errors}.values())
+    if not select:
+        errors += tests_without_model(project.models_folder)
     tests: list[ModelTest] = []
     for model in models.select(select, exclude):
         try:

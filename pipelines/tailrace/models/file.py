@@ -30,6 +30,8 @@ ModelKind = Literal["audience", "staging"]
 Materialized = Literal["view", "table"]
 
 AUDIENCES_FOLDER = "audiences"
+# The end of the name of a file with a model's tests.
+TESTS_SUFFIX = ".test.yml"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 _DECLARED = re.compile(r"^(?:audience|events):[ \t]*([a-z][a-z0-9_]*)", re.MULTILINE)
@@ -75,21 +77,18 @@ def sql_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
             errors.append(
                 HeaderInvalid("A sidecar is a .yml file", hint=hint, file=_spoken(path, folder))
             )
-        elif path.suffix == ".yml" and not _described(path).is_file():
+        elif path.name.endswith(TESTS_SUFFIX):
+            # A run does not need the tests; `tailrace test` reads them.
+            continue
+        elif path.suffix == ".yml" and not path.with_suffix(".sql").is_file():
             errors.append(
                 HeaderInvalid(
-                    f"There is no {_described(path).name} beside it",
-                    hint="A .yml in models/ is the header of the .sql of the same name, and a "
-                    ".test.yml its tests.",
+                    f"There is no {path.stem}.sql beside it",
+                    hint="A .yml in models/ is the header of the .sql of the same name.",
                     file=_spoken(path, folder),
                 )
             )
     return [path for path in paths if path.suffix == ".sql"], errors
-
-
-def _described(path: Path) -> Path:
-    """The .sql file that a .yml is the header of, or a .test.yml the tests of."""
-    return path.with_name(path.name.removesuffix(".yml").removesuffix(".test") + ".sql")
 
 
 def _hidden(path: Path, folder: Path) -> bool:
