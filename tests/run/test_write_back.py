@@ -116,6 +116,22 @@ def test_an_exit_deletes_the_record(shop: WriteBackShop) -> None:
     assert sorted(deleted) == ["c-0290", "c-0291"]
 
 
+@pytest.mark.parametrize("on_exit", ["clear", "{set: {Plan_Tier__c: {value: silver}}}", "delete"])
+def test_the_exit_of_a_deleted_record_has_nothing_left_to_do(
+    shop: WriteBackShop, on_exit: str
+) -> None:
+    fields = "fields: {Plan_Tier__c: tier}"
+    shop.header(f"object: Contact\nmatch: {{Id: crm_key}}\n{fields}\non_exit: {on_exit}\n")
+    org = shop.simulator.org
+    record = org.insert("Contact", {"LastName": "Ng"})
+    shop.people([{"crm_key": record, "tier": "gold"}])
+    assert shop.sync().exit_code == 0
+    org.delete("Contact", record)
+    shop.people([])
+    assert shop.sync().exit_code == 0
+    assert shop.plan().audiences[0].diff.size_before == 0
+
+
 def test_a_member_that_is_now_another_record(shop: WriteBackShop) -> None:
     """The old record gets the exit, the new one the values."""
     shop.header(f"{HEADER}on_exit: clear\n")

@@ -43,6 +43,8 @@ SEVERAL = RowResult(code="DUPLICATE_EXTERNAL_ID", message="several records have 
 # The rows of a request: their place in the batch, their message and its record.
 Row = tuple[int, Message, dict[str, Any]]
 Send = Callable[[Sequence[Row]], list[RowResult]]
+# The kinds of messages of members who exit.
+EXIT_KINDS = frozenset({"delete", "clear", "set"})
 
 
 class BatchWriter:
@@ -99,7 +101,7 @@ class BatchWriter:
             limited = False
             for row, answer in zip(chunk, answers, strict=True):
                 action = (
-                    codes.action_for_row(answer.code, answer.message, deletes=kind == "delete")
+                    codes.action_for_row(answer.code, answer.message, exits=kind in EXIT_KINDS)
                     if answer.code
                     else "row"
                 )

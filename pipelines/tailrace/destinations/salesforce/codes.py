@@ -43,19 +43,21 @@ _LIMIT_CODES = frozenset(
 _CODE_AT_START = re.compile(r"\s*([A-Z][A-Z0-9_]{3,80})\s*:\s*(.*)", re.DOTALL)
 
 
-def action_for_row(code: str, message: str, *, deletes: bool = False) -> Action:
+def action_for_row(code: str, message: str, *, exits: bool = False) -> Action:
     """What to do about the error of one row.
+
+    The exit of a record that Salesforce has deleted has nothing left to do.
 
     >>> action_for_row("UNABLE_TO_LOCK_ROW", "unable to obtain exclusive access")
     'again'
-    >>> action_for_row("ENTITY_IS_DELETED", "entity is deleted", deletes=True)
+    >>> action_for_row("ENTITY_IS_DELETED", "entity is deleted", exits=True)
     'present'
     """
     if code in _AGAIN or is_trigger_limit(code, message):
         return "again"
     if code in _STOP:
         return "stop"
-    if deletes and code == "ENTITY_IS_DELETED":
+    if exits and code == "ENTITY_IS_DELETED":
         return "present"
     return "row"
 
