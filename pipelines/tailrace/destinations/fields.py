@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tailrace.audience.audience import Field
 from tailrace.encoding.transforms import transformation
-from tailrace.encoding.values import Encoder
+from tailrace.encoding.values import PLAIN, Encoder
+from tailrace.errors import UnsupportedValue
 
 Row = Mapping[str, Any]
 Getter = Callable[[Row], Any]
@@ -56,3 +57,39 @@ def getter(name: str, field: Field, encoder: Encoder, salt: str | None) -> Gette
         return LEFT_OUT if drop and value is None else value
 
     return changed
+
+
+def object_builder(
+    places: dict[str, Any],
+    columns: Sequence[tuple[str, str]],
+    computed: Sequence[tuple[str, Getter]],
+    encoder: Encoder,
+) -> Callable[[Row], dict[str, Any]]:
+    """A function from a row to an object.
+
+    Args:
+        places: The object's names in their order, with the values that are the same for each row.
+        columns: Names whose value is a column's JSON value, with the column.
+        computed: The other names, with the function that reads them.
+        encoder: Encodes the values. Its errors get the name as their path.
+    """
+    encode = encoder.encode
+
+    def build(row: Row) -> dict[str, Any]:
+        built = places.copy()
+        name = ""
+        try:
+            for name, column in columns:
+                value = row[column]
+                built[name] = value if value.__class__ in PLAIN else encode(value)
+            for name, get in computed:
+                value = get(row)
+                if value is LEFT_OUT:
+                    del built[name]
+                else:
+                    built[name] = value
+        except UnsupportedValue as error:
+            raise error.at(name) from None
+        return built
+
+    return build

@@ -12,9 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailrace.audience.audience import Field
-from tailrace.destinations.fields import LEFT_OUT, Getter, Row, constant, getter, is_plain
-from tailrace.encoding.values import PLAIN, Encoder, equal_when_sent, same
-from tailrace.errors import HeaderInvalid, UnsupportedValue
+from tailrace.destinations.fields import (
+    LEFT_OUT,
+    Getter,
+    Row,
+    constant,
+    getter,
+    is_plain,
+    object_builder,
+)
+from tailrace.encoding.values import Encoder, equal_when_sent, same
+from tailrace.errors import HeaderInvalid
 
 Builder = Callable[[Row], dict[str, Any]]
 # A path, its column (None for a constant) and the function that reads a row.
@@ -146,23 +154,4 @@ def _builder(tree: dict[str, Any], plain: set[tuple[str, ...]], encoder: Encoder
             columns.append((name, node[1]))
         else:
             computed.append((name, node[2]))
-    encode = encoder.encode
-
-    def build(row: Row) -> dict[str, Any]:
-        built = places.copy()
-        name = ""
-        try:
-            for name, column in columns:
-                value = row[column]
-                built[name] = value if value.__class__ in PLAIN else encode(value)
-            for name, get in computed:
-                value = get(row)
-                if value is LEFT_OUT:
-                    del built[name]
-                else:
-                    built[name] = value
-        except UnsupportedValue as error:
-            raise error.at(name) from None
-        return built
-
-    return build
+    return object_builder(places, columns, computed, encoder)

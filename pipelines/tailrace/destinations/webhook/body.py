@@ -11,9 +11,8 @@ from typing import Any
 
 from tailrace.audience.audience import Field
 from tailrace.audience.blocks import Transformation
-from tailrace.destinations.fields import LEFT_OUT, Row, getter, is_plain
-from tailrace.encoding.values import PLAIN, Encoder, equal_when_sent, same
-from tailrace.errors import UnsupportedValue
+from tailrace.destinations.fields import LEFT_OUT, Row, getter, is_plain, object_builder
+from tailrace.encoding.values import Encoder, equal_when_sent, same
 from tailrace.warehouse.statements import Column
 
 Template = Mapping[str, Any]
@@ -221,7 +220,6 @@ class Body:
         return getter(name, field, self._encoder, self._salt)
 
     def _object_builder(self, members: Mapping[str, Template]) -> Callable[[Row], dict[str, Any]]:
-        encode = self._encoder.encode
         plain: list[tuple[str, str]] = []
         computed: list[tuple[str, Callable[[Row], Any]]] = []
         for name, inner in members.items():
@@ -229,23 +227,4 @@ class Body:
                 plain.append((name, inner["field"]["column"]))
             else:
                 computed.append((name, self._builder(inner, name)))
-        places: dict[str, Any] = dict.fromkeys(members)
-
-        def build(row: Row) -> dict[str, Any]:
-            built = places.copy()
-            name = ""
-            try:
-                for name, column in plain:
-                    value = row[column]
-                    built[name] = value if value.__class__ in PLAIN else encode(value)
-                for name, get in computed:
-                    value = get(row)
-                    if value is LEFT_OUT:
-                        del built[name]
-                    else:
-                        built[name] = value
-            except UnsupportedValue as error:
-                raise error.at(name) from None
-            return built
-
-        return build
+        return object_builder(dict.fromkeys(members), plain, computed, self._encoder)
