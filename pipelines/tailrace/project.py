@@ -408,7 +408,7 @@ class Project:
     def report(
         self, out: Path | str | None = None, *, plan_file: Path | str | None = None
     ) -> Result:
-        """Write one HTML file about the runs, the audiences and what became of their rows.
+        """Write one HTML file about the runs, the audiences and the rows that each step leaves out.
 
         Args:
             out: The file (default: `tailrace-report.html` in the working directory).

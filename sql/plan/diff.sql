@@ -28,7 +28,7 @@ WHERE FALSE
 SELECT m.* FROM model AS m WHERE m._ IS NOT TRUE
 
 -- name: events_since
--- The rows of an event model from a time on. A row without a time is no event yet.
+-- The rows of an event model from a time on. Rows without a time are not read.
 SELECT m.* FROM model AS m WHERE m._ >= CAST(:since AS TIMESTAMPTZ)
 
 -- name: keep_entered

@@ -62,7 +62,7 @@ class SalesforceWriteSettings:
         )
 
     def receiver(self) -> tuple[str, str]:
-        """Without a login there is no org; see `OrgSettings`."""
+        """Empty: the org is only known from the login; see `OrgSettings`."""
         return "", ""
 
 

@@ -135,7 +135,7 @@ def _success_outcome(answer: Answer, receiver: Receiver, elements: int) -> SendO
     if isinstance(document, list) and any(_has_verdict(entry) for entry in document):
         return _verdicts(document, status, elements)
     if content.startswith(b"[") and b'"success"' in content and document is None:
-        # Verdicts that broke off: what became of each element is unknown.
+        # The response ended early, so the result of each element is unknown.
         return _unreadable(status)
     if isinstance(document, dict) and document.get("success") is False:
         return SendOutcome(outcome="refused", status=status, reason=_reason(answer))
