@@ -75,12 +75,11 @@ def event_log(header: Header, values: Mapping[str, Any]) -> EventLog:
         )
     since = str(values.get("since", DEFAULT_SINCE))
     try:
-        first = _first(since, datetime(2000, 1, 1, tzinfo=UTC))
+        _first(since, datetime(2000, 1, 1, tzinfo=UTC))
     except ValueError:
         raise HeaderInvalid(
             f"since is {since}", hint=SINCE_HINT, file=header.file, line=header.line(("since",))
         ) from None
-    del first
     return EventLog(
         timestamp=values["timestamp"].lower(),
         event_column=None if isinstance(event, str) else event["column"].lower(),

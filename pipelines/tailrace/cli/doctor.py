@@ -90,10 +90,11 @@ def _failed(name: str, error: TailraceError) -> Iterator[Check]:
 
 def _models(project: ProjectConfig, objects: tuple[str, ...]) -> Iterator[Check]:
     from tailrace.destinations.registry import project_models
+    from tailrace.models.loader import errors_of
 
     models = project_models(project)
-    errors = {id(error): error for broken in models.broken.values() for error in broken.errors}
-    for error in errors.values():
+    errors = errors_of(models.broken.values())
+    for error in errors:
         yield from _failed("models", error)
     found = f"{len(models.by_name)} models, {len(models.audiences())} of them audiences"
     if models.by_name or not errors:

@@ -31,7 +31,7 @@ from tailrace.model_tests.file import ROWS_MAX, ModelTest, Row, tests_of, tests_
 from tailrace.model_tests.given import check_given, create_given, create_view
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.lineage import columns_read
-from tailrace.models.loader import Model, Models, check_columns
+from tailrace.models.loader import Model, Models, check_columns, errors_of
 from tailrace.models.parse import LANDED
 from tailrace.plan.diff import DiffRequest, diff
 from tailrace.plan.event_window import events_since
@@ -117,7 +117,7 @@ def test_models(
     """
     models = project_models(project)
     broken = models.select_broken(select, exclude)
-    errors: list[TailraceError] = list({id(e): e for b in broken for e in b.errors}.values())
+    errors: list[TailraceError] = [*errors_of(broken)]
     if not select:
         errors += tests_without_model(project.models_folder)
     tests: list[ModelTest] = []

@@ -60,6 +60,11 @@ class BrokenModel:
     audience: Audience | None = None
 
 
+def errors_of(broken: Iterable[BrokenModel]) -> list[ModelError]:
+    """The errors of broken models, each once: a model that reads a broken one has them as well."""
+    return list({id(error): error for model in broken for error in model.errors}.values())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Models:
     """All models, each after those it reads.
@@ -153,9 +158,7 @@ def read_models(
         SeveralModelErrors: Several things are; all of them are given.
     """
     models = load_models(folder, objects=objects, types=types)
-    # A model that reads a broken one has its errors as well; each is raised once.
-    errors = {id(error): error for broken in models.broken.values() for error in broken.errors}
-    raise_all(list(errors.values()))
+    raise_all(errors_of(models.broken.values()))
     return models
 
 

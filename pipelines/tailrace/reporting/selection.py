@@ -12,7 +12,7 @@ from tailrace.audience.yaml import raise_all
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.registry import project_models
 from tailrace.errors import ModelError, NothingSelected
-from tailrace.models.loader import Model, Models
+from tailrace.models.loader import Model, Models, errors_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,7 @@ def select_usable(
     models = project_models(project)
     chosen = models.select(select, exclude)
     broken = models.select_broken(select, exclude)
-    # A model that reads a broken one has its errors as well.
-    errors = tuple({id(error): error for model in broken for error in model.errors}.values())
+    errors = tuple(errors_of(broken))
     if not chosen:
         raise_all(list(errors))
     return Selected(models=models, chosen=chosen, errors=errors)

@@ -10,7 +10,7 @@ from tailrace.config.check import check_settings
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.registry import check_destinations, project_models
 from tailrace.errors import ModelError, SeveralModelErrors, TailraceError
-from tailrace.models.loader import BrokenModel, Model, Models
+from tailrace.models.loader import BrokenModel, Model, Models, errors_of
 from tailrace.run import notices
 from tailrace.run.binding import bind_to_landed_tables
 
@@ -68,8 +68,8 @@ def _errors_of(
     except TailraceError:
         # The errors of the files can be shown without a warehouse.
         pass
-    own = {id(error): error for one in broken for error in one.errors}
-    return [*errors, *sorted(own.values(), key=lambda error: (str(error.file), error.line or 0))]
+    own = errors_of(broken)
+    return [*errors, *sorted(own, key=lambda error: (str(error.file), error.line or 0))]
 
 
 def _check_settings(project: ProjectConfig, models: Models) -> None:

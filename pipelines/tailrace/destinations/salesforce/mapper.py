@@ -33,6 +33,7 @@ from tailrace.destinations.salesforce.values import (
     json_of,
 )
 from tailrace.encoding.values import equal_when_sent
+from tailrace.errors import InternalError
 
 ID_PREFIX = "tr1-"
 # Collections take 32,000 characters a field and some 400,000 a record.
@@ -123,7 +124,7 @@ class WriteMapper:
 
     def message_builder(self, kind: str, op: str) -> MessageBuilder:
         """Not used without templates."""
-        raise NotImplementedError
+        raise InternalError("records are not written by templates")
 
     def value_warnings(self) -> Iterator[ValueWarning]:
         """Nothing: a value that a field cannot hold refuses its row."""

@@ -32,33 +32,26 @@ CASE_STATUS = SObject(
     ),
 )
 
-ACCOUNT_HISTORY = SObject(
-    name="AccountHistory",
-    key_prefix="017",
-    undeletable=False,
-    fields=with_fields(
-        system_fields(modified=False),
-        Field(name="AccountId", type="reference", refers_to=("Account",), nillable=False),
-        Field(name="Field", type="picklist", nillable=False),
-        Field(name="DataType", type="picklist", length=40),
-        Field(name="OldValue", type="anyType"),
-        Field(name="NewValue", type="anyType"),
-    ),
-)
 
-OPPORTUNITY_HISTORY = SObject(
-    name="OpportunityFieldHistory",
-    key_prefix="017",
-    undeletable=False,
-    fields=with_fields(
-        system_fields(modified=False),
-        Field(name="OpportunityId", type="reference", refers_to=("Opportunity",), nillable=False),
-        Field(name="Field", type="picklist", nillable=False),
-        Field(name="DataType", type="picklist", length=40),
-        Field(name="OldValue", type="anyType"),
-        Field(name="NewValue", type="anyType"),
-    ),
-)
+def _field_history(name: str, parent: str) -> SObject:
+    """The history of an object's tracked fields: rows are added, and never changed."""
+    return SObject(
+        name=name,
+        key_prefix="017",
+        undeletable=False,
+        fields=with_fields(
+            system_fields(modified=False),
+            Field(name=f"{parent}Id", type="reference", refers_to=(parent,), nillable=False),
+            Field(name="Field", type="picklist", nillable=False),
+            Field(name="DataType", type="picklist", length=40),
+            Field(name="OldValue", type="anyType"),
+            Field(name="NewValue", type="anyType"),
+        ),
+    )
+
+
+ACCOUNT_HISTORY = _field_history("AccountHistory", "Account")
+OPPORTUNITY_HISTORY = _field_history("OpportunityFieldHistory", "Opportunity")
 
 LOGIN_HISTORY = SObject(
     name="LoginHistory",
