@@ -84,17 +84,20 @@ SELECT COUNT(*), COALESCE(SUM(CASE WHEN o.is_deleted THEN 1 ELSE 0 END), 0) FROM
 SELECT v.schema FROM stored_schemas AS v WHERE v.schema_name = :schema_name ORDER BY v.inserted_at DESC LIMIT 1
 
 -- name: recent_changes
--- The first change of each operation in a run, with its outcome.
+-- The first change of each operation in a run.
 SELECT
-  k.acked_at, x.reason AS refused_for,
   o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
   EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(columns, o.old___)
-FROM outbox AS o
+FROM (
+  SELECT n.*, ROW_NUMBER() OVER (PARTITION BY n.op ORDER BY n.seq) AS _n FROM outbox AS n WHERE n.run_seq = :run
+) AS o
+WHERE o._n = 1
+ORDER BY o.op
+
+-- name: outcomes
+-- Since when each of some changes is acknowledged, and why it was rejected.
+SELECT c.sync_key, c.seq, k.acked_at, x.reason
+FROM changes AS c
 LEFT JOIN acks AS k
-  ON k.sync_key = :sync_key AND k.run_seq = o.run_seq
-  AND o.seq >= k.first_seq AND o.seq <= k.last_seq
-LEFT JOIN rejections AS x
-  ON x.sync_key = :sync_key AND x.run_seq = o.run_seq AND x.seq = o.seq
-WHERE o.run_seq = :run
-  AND o.seq IN (SELECT MIN(n.seq) FROM outbox AS n WHERE n.run_seq = :run GROUP BY n.op)
-ORDER BY o.op, o.seq
+  ON k.sync_key = c.sync_key AND k.run_seq = c.run_seq AND c.seq >= k.first_seq AND c.seq <= k.last_seq
+LEFT JOIN rejections AS x ON x.sync_key = c.sync_key AND x.run_seq = c.run_seq AND x.seq = c.seq

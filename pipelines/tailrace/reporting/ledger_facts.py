@@ -29,7 +29,7 @@ from tailrace.plan.snapshot_schema import shape_of
 from tailrace.reporting.status import status
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_to_read
-from tailrace.warehouse.statements import Column, TableName
+from tailrace.warehouse.statements import Column, TableName, values_query
 
 RUNS_MAX = 90
 SALESFORCE_SCHEMA = "salesforce"
@@ -281,21 +281,53 @@ def _calls(
         if row.entered + row.changed + row.exited and row.phase in ("done", "delivering")
     }
     columns = ledger.warehouse.columns_in(ledger.dataset)
-    calls: dict[str, list[dict[str, Any]]] = {}
+    sent: list[_SentCalls] = []
     for sync_key, row in last.items():
         outbox = columns.get(ledger.outbox(sync_key).name)
         if outbox and sync_key in mappings:
             # Messages are computed again; a mapping of an older version may no longer allow it.
             with suppress(TailraceError):
-                calls[sync_key] = list(_calls_of(ledger, row, mappings[sync_key], outbox))
+                sent += list(_calls_of(ledger, row, mappings[sync_key], outbox))
+    outcomes = _outcomes(ledger, sent)
+    calls: dict[str, list[dict[str, Any]]] = {}
+    for change in sent:
+        outcome = outcomes.get((change.sync_key, change.seq), "not sent yet")
+        calls.setdefault(change.sync_key, []).extend(
+            {**call, "outcome": outcome} for call in change.calls
+        )
     return calls
+
+
+class _SentCalls(NamedTuple):
+    """A change of a run with its calls."""
+
+    sync_key: str
+    run_seq: int
+    seq: int
+    calls: list[dict[str, Any]]
+
+
+def _outcomes(ledger: Ledger, changes: Sequence[_SentCalls]) -> dict[tuple[str, int], str]:
+    """What came of each change, by sync key and `seq`; without those that are not sent yet."""
+    if not changes:
+        return {}
+    rows = [(change.sync_key, change.run_seq, change.seq) for change in changes]
+    keys = values_query(("sync_key", "run_seq", "seq"), rows)
+    outcomes = {}
+    for sync_key, seq, acked_at, refused_for in ledger.warehouse.run(
+        "page/outcomes", tables={**ledger.tables, "changes": keys}
+    ):
+        if refused_for is not None:
+            outcomes[sync_key, seq] = f"rejected: {refused_for}"
+        elif acked_at is not None:
+            outcomes[sync_key, seq] = "accepted"
+    return outcomes
 
 
 def _calls_of(
     ledger: Ledger, row: _AudienceRunRow, mapping: str, columns: Sequence[Column]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[_SentCalls]:
     audience = Audience.from_mapping(json.loads(mapping))
-    outbox = ledger.outbox(row.sync_key)
     shape = _shape(columns, audience)
     if shape is None:
         return
@@ -306,29 +338,27 @@ def _calls_of(
     # The section of the destination may be gone from the configuration.
     mapper = destination_type(audience.destination_type).mapper(audience, options)
     masker, read = Masker(audience), transition_reader(shape)
-    for acked_at, refused_for, *values in ledger.warehouse.run(
+    for values in ledger.warehouse.run(
         "page/recent_changes",
-        tables={**ledger.tables, "outbox": outbox},
+        tables={**ledger.tables, "outbox": ledger.outbox(row.sync_key)},
         columns=shape.lists,
         run=row.run_seq,
-        sync_key=row.sync_key,
     ):
         transition, send = read(values)
-        outcome = "accepted" if send else "recorded without sending"
-        if refused_for is not None:
-            outcome = f"rejected: {refused_for}"
-        elif acked_at is None:
-            outcome = "not sent yet"
-        for message in mapper.messages(transition)[0] if send else ():
-            yield {
+        if not send:
+            continue
+        calls = [
+            {
                 "run_id": row.run_id,
                 "op": transition.op,
                 "reason": transition.reason,
                 "kind": message.kind,
                 "message_id": _shown_id(message.message_id),
-                "outcome": outcome,
                 "body": masker.message(message.body),
             }
+            for message in mapper.messages(transition)[0]
+        ]
+        yield _SentCalls(row.sync_key, row.run_seq, transition.seq, calls)
 
 
 def _shown_id(message_id: str) -> str:
