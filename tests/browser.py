@@ -18,6 +18,22 @@ FLAGS = (
     *("--hide-scrollbars", "--window-size=1400,1000", "--disable-background-networking"),
 )
 AXE = files("axe_core_python").joinpath("axe.min.js")
+# A screenshot as a small picture, and the mean colours of its cells: on each machine, the letters
+# are a little different.
+SMALLER = """
+const [picture, width, height, done] = arguments;
+const image = new Image();
+image.onload = () => {
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext('2d');
+  context.imageSmoothingQuality = 'high';
+  context.drawImage(image, 0, 0, width, height);
+  const cells = [...context.getImageData(0, 0, width, height).data];
+  done([canvas.toDataURL('image/png').split(',')[1], cells.filter((_, n) => n % 4 < 3)]);
+};
+image.src = 'data:image/png;base64,' + picture;
+"""
 # The page's own text is read; what axe-core calls minor or moderate is advice.
 SERIOUS = ("serious", "critical")
 
@@ -63,6 +79,17 @@ class Browser:
         )
         metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def screenshot(self, *, width: int, height: int) -> str:
+        """The top of the page as a PNG in base64."""
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        options = {"format": "png", "clip": clip, "captureBeyondViewport": True}
+        return str(self.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"])
+
+    def resized(self, picture: str, *, width: int, height: int) -> tuple[str, list[int]]:
+        """A PNG in base64 in another size, and the red, green and blue of all its pixels."""
+        png, colours = self.driver.execute_async_script(SMALLER, picture, width, height)
+        return png, colours
 
     def problems(self) -> list[str]:
         """The serious findings of axe-core, each with its rule and its elements."""

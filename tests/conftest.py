@@ -51,6 +51,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--state-kills", type=int, default=8, help="how many operations to die at")
     parser.addoption("--races", type=int, default=4, help="how many pairs of runs to race")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
+    parser.addoption("--write-screenshots", action="store_true", help="write the page's goldens")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
     parser.addoption(
         "--statements", type=int, default=300, help="how many statements to generate per dialect"

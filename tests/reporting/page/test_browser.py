@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,10 @@ CONSENT = PEOPLE.replace("identify:", "consent: {suppress_when: is_deleted}\nide
 OTHERS = PEOPLE.replace("audience: people", "audience: others").replace(
     "user_id: id", "user_id: email"
 )
+
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+# The goldens are a quarter of the page's top; compared are cells of 50 pixels.
+SMALLER, CELL, TOP = 4, 50, 2_000
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +126,40 @@ def test_on_paper_closed_parts_are_printed_and_buttons_are_not(
         "return [...document.querySelectorAll('.scroll')]"
         ".filter(e => e.scrollWidth > e.clientWidth).map(e => e.ariaLabel || e.textContent)"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "dark", "width", "media"),
+    [
+        ("wide", False, 1400, ""),
+        ("narrow", False, 400, ""),
+        ("dark", True, 1400, ""),
+        ("print", False, 800, "print"),
+    ],
+)
+def test_it_looks_like_its_golden_screenshot(
+    report: Path,
+    browser: Browser,
+    pytestconfig: pytest.Config,
+    name: str,
+    dark: bool,
+    width: int,
+    media: str,
+) -> None:
+    """Within a tolerance for other fonts; `--write-screenshots` writes them again."""
+    browser.emulate(dark=dark, width=width, media=media)
+    browser.open(report.as_uri())
+    picture = browser.screenshot(width=width, height=TOP)
+    golden = SCREENSHOTS / f"{name}.png"
+    # The page's security policy lets no other picture be read.
+    browser.open("about:blank")
+    if pytestconfig.getoption("--write-screenshots"):
+        small, _ = browser.resized(picture, width=width // SMALLER, height=TOP // SMALLER)
+        golden.write_bytes(base64.b64decode(small))
+    expected = base64.b64encode(golden.read_bytes()).decode()
+    cells = {"width": width // CELL, "height": TOP // CELL}
+    _, colours = browser.resized(picture, **cells)
+    _, golden_colours = browser.resized(expected, **cells)
+    differences = [abs(a - b) for a, b in zip(colours, golden_colours, strict=True)]
+    assert sum(differences) / len(differences) < 3.5
+    assert sum(difference > 48 for difference in differences) / len(differences) < 0.005
