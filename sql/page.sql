@@ -1,6 +1,7 @@
 -- name: runs
 -- The latest runs with their phases and budgets.
-SELECT run_seq, run_id, command, phase, started_at, finished_at, exit_code, error, salesforce_calls, details
+SELECT run_seq, run_id, command, phase, started_at, finished_at, exit_code, error, salesforce_calls, details,
+       latency_p50_seconds, latency_p95_seconds
 FROM runs
 ORDER BY run_seq DESC
 LIMIT :rows_max

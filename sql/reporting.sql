@@ -122,7 +122,7 @@ ORDER BY a.sync_key
 -- name: find_run
 -- A run by its id.
 SELECT r.run_seq, r.run_id, r.command, r.phase, r.started_at, r.finished_at, r.exit_code,
-       r.salesforce_calls, r.error
+       r.salesforce_calls, r.error, r.latency_p50_seconds, r.latency_p95_seconds
 FROM runs AS r
 WHERE r.run_id = :run_id
 

@@ -352,7 +352,13 @@ class Project:
             return Result(command="status", data=self._read("one_run", run_id=run_id))
         from tailrace.reporting.status import problems
 
-        data: dict[str, Any] = {"runs": [], "audiences": [], "running": None, "sending": []}
+        data: dict[str, Any] = {
+            "runs": [],
+            "audiences": [],
+            "running": None,
+            "sending": [],
+            "watch": None,
+        }
         with suppress(NothingLanded):
             data = self._read("status")
         if self.config.settings.state_url is not None:

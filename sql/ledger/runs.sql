@@ -11,12 +11,14 @@ VALUES (:run, :run_id, :command, 'planned', :now, :versions, :allowed, 0)
 -- Saves the end of a run, with its exit code and error.
 UPDATE runs
 SET phase = :phase, finished_at = :now, exit_code = :exit_code, error = :error,
-    salesforce_calls = :salesforce_calls, details = :details
+    salesforce_calls = :salesforce_calls, details = :details, latency_records = :latency_records,
+    latency_p50_seconds = :latency_p50_seconds, latency_p95_seconds = :latency_p95_seconds
 WHERE run_seq = :run
 
 -- name: recent_runs
 -- The latest runs.
-SELECT run_seq, run_id, command, phase, started_at, finished_at, exit_code, salesforce_calls, error
+SELECT run_seq, run_id, command, phase, started_at, finished_at, exit_code, salesforce_calls, error,
+       latency_p50_seconds, latency_p95_seconds
 FROM runs
 ORDER BY run_seq DESC
 LIMIT :rows_max

@@ -168,6 +168,32 @@ CREATE TABLE stopped_destinations (
   stopped_at TIMESTAMPTZ NOT NULL
 );
 
+-- name: version_9
+-- The time from a record's modification to its acknowledgement, and the processes of `run --watch`.
+ALTER TABLE runs ADD COLUMN latency_records BIGINT;
+ALTER TABLE runs ADD COLUMN latency_p50_seconds DOUBLE;
+ALTER TABLE runs ADD COLUMN latency_p95_seconds DOUBLE;
+CREATE TABLE watches (
+  watch_id TEXT NOT NULL,
+  host TEXT NOT NULL,
+  process BIGINT NOT NULL,
+  every_seconds DOUBLE NOT NULL,
+  started_at TIMESTAMPTZ NOT NULL,
+  last_cycle_at TIMESTAMPTZ,
+  ended_at TIMESTAMPTZ,
+  cycles BIGINT NOT NULL,
+  idle_cycles BIGINT NOT NULL,
+  failed_cycles BIGINT NOT NULL,
+  error TEXT
+);
+
+-- name: runs_before_version_9
+-- The table runs with the columns of version 9, for a ledger that is opened read-only.
+SELECT
+  r.*, CAST(NULL AS BIGINT) AS latency_records, CAST(NULL AS DOUBLE) AS latency_p50_seconds,
+  CAST(NULL AS DOUBLE) AS latency_p95_seconds
+FROM runs AS r
+
 -- name: runs_before_version_6
 -- The table runs with the columns of version 6, for a ledger that is opened read-only.
 SELECT r.*, CAST(NULL AS TEXT) AS details FROM runs AS r

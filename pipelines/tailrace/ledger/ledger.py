@@ -14,6 +14,7 @@ from tailrace.ledger.extracts import Extracts
 from tailrace.ledger.jobs import Jobs
 from tailrace.ledger.runs import Runs
 from tailrace.ledger.tables import LedgerTables
+from tailrace.ledger.watches import Watches
 from tailrace.warehouse.connection import Warehouse
 
 
@@ -28,3 +29,4 @@ class Ledger(LedgerTables):
         self.deliveries = Deliveries(self)
         self.descriptions = Descriptions(self)
         self.jobs = Jobs(self)
+        self.watches = Watches(self)

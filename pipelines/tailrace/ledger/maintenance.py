@@ -165,7 +165,7 @@ def _purge(
                 forgotten["tombstones"] += _purged(
                     ledger, "purge_tombstones", snapshot, tables, before=left_before
                 )
-        for name in ("rejections", "acks"):
+        for name in ("rejections", "acks", "watches"):
             forgotten[name] = _purged(
                 ledger, f"purge_{name}", ledger.tables[name], ledger.tables, before=before
             )

@@ -23,6 +23,21 @@ class Run:
     started_at: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """The seconds from the modification of records in Salesforce to the acknowledgement.
+
+    Attributes:
+        records: How many records were measured.
+        p50_seconds: The time that half of them took at most; None without a record.
+        p95_seconds: The time that 95 % of them took at most.
+    """
+
+    records: int
+    p50_seconds: float | None
+    p95_seconds: float | None
+
+
 class RunRow(NamedTuple):
     """A row of `ledger/recent_runs` or `reporting/find_run`."""
 
@@ -35,6 +50,8 @@ class RunRow(NamedTuple):
     exit_code: int | None
     salesforce_calls: int
     error: str | None
+    latency_p50_seconds: float | None = None
+    latency_p95_seconds: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The run in the shape of a result."""
@@ -47,6 +64,8 @@ class RunRow(NamedTuple):
             "exit_code": self.exit_code,
             "salesforce_calls": self.salesforce_calls,
             "error": self.error,
+            "latency_p50_seconds": self.latency_p50_seconds,
+            "latency_p95_seconds": self.latency_p95_seconds,
         }
 
 
@@ -81,8 +100,10 @@ class Runs:
         error: BaseException | None,
         salesforce_calls: int,
         details: Mapping[str, Any] | None = None,
+        latency: Latency | None = None,
     ) -> None:
         """Save the end of a run. `details`: seconds by phase, and what it used of budgets."""
+        measured = latency or Latency(records=0, p50_seconds=None, p95_seconds=None)
         self._tables.run(
             "finish_run",
             run=run.seq,
@@ -92,6 +113,9 @@ class Runs:
             error=None if error is None else type(error).__name__,
             salesforce_calls=salesforce_calls,
             details=None if details is None else json.dumps(details),
+            latency_records=measured.records,
+            latency_p50_seconds=measured.p50_seconds,
+            latency_p95_seconds=measured.p95_seconds,
         )
 
     def next_seq(self) -> int:

@@ -17,6 +17,8 @@ from tailrace.warehouse.statements import Binding, Column, TableName, query
 SYNC_KEY_VERSION = 4
 # The version that added what the page shows of a run.
 PAGE_VERSION = 6
+# The version that added the latency of runs and the processes that watch.
+WATCH_VERSION = 9
 TABLES = (
     "installation",
     "runs",
@@ -31,6 +33,7 @@ TABLES = (
     "audience_inputs",
     "described_objects",
     "write_jobs",
+    "watches",
     "lock",
 )
 
@@ -86,6 +89,8 @@ class LedgerTables:
                 name: self._shown(f"{name}_before_version_6", self.tables)
                 for name in ("runs", "audience_runs", "extracts")
             }
+        if self.installed and self.version < WATCH_VERSION:
+            self.tables["runs"] = self._shown("runs_before_version_9", self.tables)
 
     def has_table(self, name: str) -> bool:
         """Whether the ledger has a table yet: one of an older version lacks the newer ones."""

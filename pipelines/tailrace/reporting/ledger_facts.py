@@ -115,6 +115,8 @@ class _RunRow(NamedTuple):
     error: str | None
     salesforce_calls: int
     details: str | None
+    latency_p50_seconds: float | None
+    latency_p95_seconds: float | None
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -67,6 +67,12 @@ def _runs(runs: Iterable[Entry]) -> Iterator[str]:
     )
     for name, unit, help_text, value in figures:
         yield from _gauge(f"run_{name}", help_text, [(labels, value)], unit=unit)
+    quantiles = [
+        (_labels({"command": latest["command"], "quantile": quantile}), latest.get(key))
+        for quantile, key in (("0.5", "latency_p50_seconds"), ("0.95", "latency_p95_seconds"))
+    ]
+    help_text = "From the modification of a record to its acknowledgement, in the latest run."
+    yield from _gauge("run_latency_seconds", help_text, quantiles, unit="seconds")
 
 
 def _state(state: Entry | None) -> Iterator[str]:

@@ -33,7 +33,7 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
         `sending`, which has an entry for each audience that the running run sends, or is about to.
         `sent` and `planned` are members, and `remaining_seconds` is null until the first
         acknowledgements are recorded. `stopped` has the destinations that receive nothing until
-        they are resumed.
+        they are resumed. `watch` is the latest process of `run --watch`, or null.
     """
     with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
@@ -59,6 +59,7 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
             "running": running,
             "sending": sending,
             "stopped": _stopped(ledger),
+            "watch": _watch(ledger, now=clock.now()),
         }
 
 
@@ -106,14 +107,29 @@ def _last_successes(ledger: Ledger) -> dict[str, datetime]:
     return {str(sync_key): finished_at for sync_key, finished_at in rows if finished_at}
 
 
-def running_run(ledger: Ledger, runs: Sequence[dict[str, Any]], *, now: datetime) -> str | None:
-    """The id of the run that is active now, if there is one."""
+def _watch(ledger: Ledger, *, now: datetime) -> dict[str, Any] | None:
+    """The latest process of `run --watch`, and whether it is active."""
+    watch = ledger.watches.latest()
+    if watch is None:
+        return None
+    lease = _live_lease(ledger, now=now) if watch.ended_at is None else None
+    return {**watch.as_json(), "active": lease is not None and lease.run_id == watch.watch_id}
+
+
+def _live_lease(ledger: Ledger, *, now: datetime) -> lock.Lease | None:
+    """The lease of the run that is active now, if there is one."""
     warehouse = ledger.warehouse
     if not ledger.installed or (warehouse.engine.embedded and not warehouse.reads_beside_a_run):
         # This process could open the file, so no other one has it.
         return None
     lease = lock.read_lock(ledger)
-    if lease.is_dead(now=now, single_writer=False):
+    return None if lease.is_dead(now=now, single_writer=False) else lease
+
+
+def running_run(ledger: Ledger, runs: Sequence[dict[str, Any]], *, now: datetime) -> str | None:
+    """The id of the run that is active now, if there is one."""
+    lease = _live_lease(ledger, now=now)
+    if lease is None:
         return None
     suffix = lease.run_id.rpartition("-")[2]
     for run in runs:

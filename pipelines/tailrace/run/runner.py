@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -21,8 +22,9 @@ from tailrace.errors import (
     TailraceError,
     WarehouseFailed,
 )
+from tailrace.ledger.latency import measure_latency
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.runs import Run
+from tailrace.ledger.runs import Latency, Run
 from tailrace.models.loader import Model, Models
 from tailrace.plan.plan import AudiencePlan, Plan
 from tailrace.plan.planner import Planner, syncs_of
@@ -49,6 +51,9 @@ from tailrace.warehouse.memory import MemoryLimit
 
 if TYPE_CHECKING:
     from tailrace.salesforce.extract.source import ObjectFacts
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +159,26 @@ class Runner:
                 DEFAULT_TYPE: dict(result.totals),
                 "destinations": dict(result.destinations),
             },
+            latency=self._latency(),
         )
+
+    def _latency(self) -> Latency | None:
+        """The latency of the records that this run extracted and delivered; else None."""
+        delivered = {result.sync_key for result in self.done.deliveries if result.sent}
+        if not (self.job.extract and delivered and self.work.models):
+            return None
+        models = self.work.models
+        reads = {
+            audience.ledger_key: models.objects_read(model.name)
+            for model, audience in syncs_of(self.work.selected)
+            if audience.ledger_key in delivered
+        }
+        try:
+            return measure_latency(self.ledger, self.begun, reads)
+        except WarehouseFailed as error:
+            # A figure about a run does not decide how the run ends.
+            log.warning("The latency of the run could not be measured: %s", error.message)
+            return None
 
     def _distrust(self, objects: Sequence[tuple[str, str]]) -> None:
         """Record the objects as incomplete until their extract has finished."""

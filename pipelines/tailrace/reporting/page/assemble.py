@@ -148,6 +148,8 @@ def _runs(raw: Mapping[str, Any]) -> Iterator[RunFacts]:
             exit_code=row["exit_code"],
             error=row["error"],
             salesforce_calls=row["salesforce_calls"],
+            latency_p50_seconds=row.get("latency_p50_seconds"),
+            latency_p95_seconds=row.get("latency_p95_seconds"),
             phase_seconds=details.get("phases", {}),
             details=details,
             **{name: total[name] for name in names},

@@ -27,6 +27,8 @@ class RunFacts:
     exit_code: int | None
     error: str | None
     salesforce_calls: int
+    latency_p50_seconds: float | None = None
+    latency_p95_seconds: float | None = None
     phase_seconds: Mapping[str, float] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
     entered: int = 0
