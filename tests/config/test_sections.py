@@ -28,6 +28,8 @@ def project(root: Path, config: str, **environ: str) -> ProjectConfig:
         ("[destination.Segment]\nhost = 'https://eu.example.com'\n", "segment"),
         ("[destination.sement]\nwrite_key = 'k'\n", "segment"),
         ("[destination.seg]\nhost = 'https://eu.example.com'\n", "segment"),
+        ("[destination.duckbd]\ncredentials = 'x.duckdb'\n", "duckdb"),
+        ("[destination.dukdb]\ncredentials = 'x.duckdb'\n", "duckdb"),
         ("[destination.duckdb]\ncredentails = 'x.duckdb'\n", "credentials"),
         ("[destinaton.segment]\nwrite_key = 'k'\n", "destination"),
         ("[source.salesforce]\nobjects = ['Contact']\n", "sources"),

@@ -390,6 +390,9 @@ def commands() -> str:
         parts += [f"## `tailrace {name}`", f"`tailrace {name} {usage}`", text]
         if own:
             parts.append(_option_table(own))
+        lines = re.findall(r"^  (tailrace .+)$", command.epilog or "", re.MULTILINE)
+        if lines:
+            parts.append("\n".join(["```sh not-run", *lines, "```"]))
     return page("Commands", *parts)
 
 

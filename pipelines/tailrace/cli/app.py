@@ -17,6 +17,7 @@ import click
 
 from tailrace import __version__
 from tailrace.cli import (
+    completion,
     delivery_commands,
     deploy_commands,
     destination_commands,
@@ -26,6 +27,7 @@ from tailrace.cli import (
     project_commands,
     state_commands,
 )
+from tailrace.cli.help import OrderedGroup
 from tailrace.cli.json import Output
 from tailrace.cli.options import Answer
 from tailrace.errors import TailraceError
@@ -43,28 +45,8 @@ Exit codes:
 """
 
 
-# Room for the name of a command and one line about it at 80 columns.
-SHORT_HELP_CHARACTERS_MAX = 60
-
-
 class Terminated(KeyboardInterrupt):
     """The process was asked to stop by SIGTERM."""
-
-
-class OrderedGroup(click.Group):
-    """A group that lists its commands in the order of a first use, each with a whole sentence."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [
-            (name, command.get_short_help_str(limit=SHORT_HELP_CHARACTERS_MAX + 20))
-            for name, command in self.commands.items()
-            if not command.hidden
-        ]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
 
 
 @click.group(
@@ -82,7 +64,13 @@ class OrderedGroup(click.Group):
     show_envvar=True,
     help="Project directory (default: this one or the nearest above it).",
 )
-@click.option("-t", "--target", metavar="NAME", help="Use the settings of .dlt/NAME.*.toml.")
+@click.option(
+    "-t",
+    "--target",
+    metavar="NAME",
+    help="Use the settings of .dlt/NAME.*.toml.",
+    shell_complete=completion.targets,
+)
 @click.pass_context
 def tailrace(context: click.Context, project_dir: Path | None, target: str | None) -> None:
     """Reverse ETL as code: SQL audiences from Salesforce to Segment, planned and acknowledged.
@@ -124,8 +112,8 @@ def answer(arguments: Sequence[str]) -> int:
         returned = tailrace.main([*arguments], prog_name="tailrace", standalone_mode=False)
         return _print(returned) if isinstance(returned, Answer) else int(returned or 0)
     except click.UsageError as error:
-        known = f"tailrace {name} --help" if name in tailrace.commands else "tailrace --help"
-        output = json.usage_error(name, error.format_message(), f"See: {known}")
+        known = error.ctx.command_path if error.ctx else "tailrace"
+        output = json.usage_error(name, error.format_message(), f"See: {known} --help")
     except (click.Abort, KeyboardInterrupt) as stop:
         return _stopped(stop)
     except BrokenPipeError:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tailrace.cli import completion
+from tailrace.cli.help import Command, examples
 from tailrace.cli.options import (
     Answer,
     Options,
@@ -34,7 +36,12 @@ CHANGES_PENDING = 5
 SHOW_ROWS_MAX = 100
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "extract", "extract -s Contact -s Account", "extract --full-refresh -s Contact"
+    ),
+)
 @common
 @object_selection
 @click.option("--reconcile", is_flag=True, help="Also detect hard deletes by comparing IDs.")
@@ -71,7 +78,9 @@ def extract(
         )
 
 
-@click.command()
+@click.command(
+    cls=Command, epilog=examples("plan", "plan -s vip_contacts --show 5", "plan --out plan.json")
+)
 @common
 @selection
 @planning
@@ -137,7 +146,7 @@ def plan(
     return Answer(options, output, errors=result.errors)
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("sync", "sync -s tag:daily", "sync --plan plan.json"))
 @common
 @selection
 @planning
@@ -170,7 +179,10 @@ def sync(
         )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples("run", "run --exclude vip_contacts", "run --allow vip_contacts:max_exited"),
+)
 @common
 @selection
 @planning
@@ -202,7 +214,7 @@ def run(
     return with_report(project, result, report_file)
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("retry", "retry -s vip_contacts"))
 @common
 @selection
 @allowing
@@ -221,7 +233,10 @@ def retry(
         )
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples("reset vip_contacts --send --dry-run", "reset vip_contacts --no-send"),
+)
 @common
 @audience_argument
 @click.option(
@@ -257,7 +272,12 @@ def reset(
         return project.reset(audience, send=send, allow=allow, resend=resend, progress=progress)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples(
+        "replay vip_contacts --to segment_eu", "replay vip_contacts --to segment_eu --history"
+    ),
+)
 @common
 @audience_argument
 @click.option(
@@ -265,6 +285,7 @@ def reset(
     "destination",
     required=True,
     metavar="DESTINATION",
+    shell_complete=completion.destinations,
     help="A section [destination.DESTINATION] with a write key.",
 )
 @click.option("--history", is_flag=True, help="Replay the full history with original timestamps.")
@@ -279,7 +300,7 @@ def replay(
         )
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("retire vip_contacts --dry-run", "retire vip_contacts"))
 @common
 @audience_argument
 @resending

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from tailrace.cli.help import OrderedGroup
 from tailrace.cli.options import Options, common
 from tailrace.results import Result
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def deploy(context: click.Context) -> None:
     """Write workflows that run the project on a schedule."""
@@ -24,7 +25,9 @@ def deploy(context: click.Context) -> None:
 @click.option("--force", is_flag=True, help="Overwrite workflows that Tailrace has not written.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be written.")
 def github_actions(options: Options, force: bool, dry_run: bool) -> Result:
-    """Write a scheduled run and a plan of pull requests for GitHub Actions.
+    """Write workflows for GitHub Actions.
+
+    One runs the project on a schedule, the other plans each pull request and comments on it.
 
     Also lists the secrets and variables that the repository needs, with the commands that set them.
     """

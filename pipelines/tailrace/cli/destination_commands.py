@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tailrace.cli import completion
+from tailrace.cli.help import OrderedGroup, examples
 from tailrace.cli.options import Options, common
 
 if TYPE_CHECKING:
     from tailrace.results import Result
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def destinations(context: click.Context) -> None:
     """Manage the destinations that the ledger was delivered to."""
@@ -20,19 +22,22 @@ def destinations(context: click.Context) -> None:
     context.default_map = dict.fromkeys(destinations.commands, context.default_map or {})
 
 
-@destinations.command()
+@destinations.command(epilog=examples("destinations rebind segment"))
 @common
-@click.argument("destination", metavar="NAME")
+@click.argument("destination", metavar="NAME", shell_complete=completion.destinations)
 def rebind(options: Options, destination: str) -> Result:
-    """Accept the rotated credential of [destination.NAME] as the same receiver."""
+    """Accept the rotated credential of [destination.NAME].
+
+    The receiver must be the same as before: nothing is sent to it again.
+    """
     return options.project().rebind(destination)
 
 
-@destinations.command()
+@destinations.command(epilog=examples("destinations resume crm"))
 @common
-@click.argument("destination", metavar="NAME")
+@click.argument("destination", metavar="NAME", shell_complete=completion.destinations)
 def resume(options: Options, destination: str) -> Result:
-    """Send to [destination.NAME] again, which answered 410 Gone."""
+    """Send to [destination.NAME] again after a 410 Gone."""
     return options.project().resume(destination)
 
 

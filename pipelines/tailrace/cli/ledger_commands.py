@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tailrace.cli import completion
+from tailrace.cli.help import Command, examples
 from tailrace.cli.options import (
     Answer,
     Options,
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 REJECTED_ROWS_MAX = 20
 
 
-@click.command()
+@click.command(
+    cls=Command, epilog=examples("status", "status 2026-11-22T05:00:00Z-1a2b", "status --check")
+)
 @common
 @click.argument("run_id", required=False, metavar="[RUN]")
 @click.option(
@@ -55,7 +59,10 @@ def status(options: Options, run_id: str | None, check: bool, openmetrics: Path 
     return result
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    epilog=examples("history vip_contacts", "history vip_contacts --at 2026-11-22T05:00"),
+)
 @common
 @audience_argument
 @click.option(
@@ -69,7 +76,7 @@ def history(options: Options, audience: str, at: datetime | None) -> Result:
     return options.project().history(audience, at=at)
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("trace 003Hs0000000001IAA --show-values"))
 @common
 @click.argument("person")
 @click.option("--show-values", is_flag=True, help="Show values as they were sent, not masked.")
@@ -81,7 +88,9 @@ def trace(options: Options, person: str, show_values: bool) -> Result:
     return options.project().trace(person, show_values=show_values)
 
 
-@click.command()
+@click.command(
+    cls=Command, epilog=examples("rejected -s vip_contacts", "rejected --export rejected.csv")
+)
 @common
 @selection
 @click.option("--show-values", is_flag=True, help="Show keys as they are, not masked.")
@@ -108,10 +117,10 @@ def rejected(options: Options, chosen: Selection, show_values: bool, export: Pat
     return Answer(options, output)
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("rename vip_contacts top_contacts"))
 @common
-@click.argument("old_name", metavar="OLD", shell_complete=None)
-@click.argument("new_name", metavar="NEW")
+@click.argument("old_name", metavar="OLD")
+@click.argument("new_name", metavar="NEW", shell_complete=completion.audiences)
 def rename(options: Options, old_name: str, new_name: str) -> Result:
     """Move an audience's ledger to another name.
 
@@ -120,7 +129,7 @@ def rename(options: Options, old_name: str, new_name: str) -> Result:
     return options.project().rename(old_name, new_name)
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("purge --older-than 30d --dry-run"))
 @common
 @click.option(
     "--older-than",

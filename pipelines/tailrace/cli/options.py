@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tailrace.cli import completion
 from tailrace.cli.json import Output, add_details, crash, failure
 from tailrace.errors import TailraceError
 
@@ -77,7 +78,13 @@ class Answer:
 
 
 _COMMON_OPTIONS = (
-    click.option("-t", "--target", metavar="NAME", help="Use the settings of .dlt/NAME.*.toml."),
+    click.option(
+        "-t",
+        "--target",
+        metavar="NAME",
+        help="Use the settings of .dlt/NAME.*.toml.",
+        shell_complete=completion.targets,
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
     click.option(
         "--log-format",
@@ -167,18 +174,22 @@ def selection(body: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--select`, `--exclude` and `--state`."""
     return _selection(
         "Select by name, glob, tag:, object:, path:, owner:, state:modified or result:failed; "
-        "+NAME adds what it reads, NAME+ what reads it. Repeatable."
+        "+NAME adds what it reads, NAME+ what reads it. Repeatable.",
+        completion.models,
     )(body)
 
 
 def object_selection(body: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--select` and `--exclude` for Salesforce objects."""
-    return _selection("Select objects (Contact), or models for the objects they read. Repeatable.")(
-        body
-    )
+    return _selection(
+        "Select objects (Contact), or models for the objects they read. Repeatable.",
+        completion.objects,
+    )(body)
 
 
-def _selection(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _selection(
+    text: str, completer: completion.Completer
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(body: Callable[..., Any]) -> Callable[..., Any]:
         @click.option(
             "-s",
@@ -186,14 +197,14 @@ def _selection(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
             multiple=True,
             metavar="PATTERN",
             help=text,
-            shell_complete=_complete_names,
+            shell_complete=completer,
         )
         @click.option(
             "--exclude",
             multiple=True,
             metavar="PATTERN",
             help="Exclude what matches. Repeatable.",
-            shell_complete=_complete_names,
+            shell_complete=completer,
         )
         @click.option(
             "--state",
@@ -220,27 +231,7 @@ def _selection(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
 def audience_argument(body: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the argument AUDIENCE, completed from the project's audiences."""
-    return click.argument("audience", shell_complete=_complete_audiences)(body)
-
-
-def _complete_names(context: click.Context, _option: click.Parameter, start: str) -> list[str]:
-    return [name for name in _names(context) if name.startswith(start)]
-
-
-def _complete_audiences(context: click.Context, _option: click.Parameter, start: str) -> list[str]:
-    return [name for name in _names(context, audiences=True) if name.startswith(start)]
-
-
-def _names(context: click.Context, *, audiences: bool = False) -> list[str]:
-    """The names of the project's models, for the completion of a shell; none where it fails."""
-    from tailrace.project import Project
-
-    try:
-        project = Project.load(context.params.get("project_dir"), target=None)
-        models = project.ls().data["models"]
-    except TailraceError:
-        return []
-    return [str(model["name"]) for model in models if model["key"] or not audiences]
+    return click.argument("audience", shell_complete=completion.audiences)(body)
 
 
 def allowing(body: Callable[..., Any]) -> Callable[..., Any]:
@@ -250,6 +241,7 @@ def allowing(body: Callable[..., Any]) -> Callable[..., Any]:
         multiple=True,
         metavar="AUDIENCE:GUARD",
         callback=_allowed,
+        shell_complete=completion.guards,
         help="Override a guard for this run, e.g. vip:max_exited. Repeatable.",
     )(body)
 

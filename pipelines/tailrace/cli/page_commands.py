@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tailrace.cli import json
+from tailrace.cli.help import Command, examples
 from tailrace.cli.options import Answer, Options, common
 from tailrace.errors import PortTaken, TailraceError
 from tailrace.results import Result
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tailrace.project import Project
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("report --out report.html", "report --plan plan.json"))
 @common
 @click.option(
     "--out",
@@ -39,7 +40,7 @@ def report(options: Options, out: Path | None, plan_file: Path | None) -> Result
     return options.project().report(out, plan_file=plan_file)
 
 
-@click.command()
+@click.command(cls=Command)
 @common
 @click.option(
     "--port",
@@ -49,7 +50,9 @@ def report(options: Options, out: Path | None, plan_file: Path | None) -> Result
     help="Port of 127.0.0.1 (default: a free one).",
 )
 def ui(options: Options, port: int) -> Answer:
-    """Serve the page on this machine, with a run as it sends and a search for one person.
+    """Serve the page on this machine until Ctrl+C.
+
+    It also shows a run as it sends, and searches for one person.
 
     It prints an address with a random token, reads only, and ends with Ctrl+C.
     """

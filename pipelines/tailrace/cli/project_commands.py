@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from tailrace.cli.help import Command, examples
 from tailrace.cli.options import Answer, Options, Selection, common, selection
 from tailrace.results import Result
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("init shop"))
 @common
 @click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
 def init(_: Options, directory: Path) -> Result:
@@ -23,7 +24,7 @@ def init(_: Options, directory: Path) -> Result:
     return Result(command="init", data=data)
 
 
-@click.command()
+@click.command(cls=Command)
 @common
 @click.option(
     "--report",
@@ -63,7 +64,7 @@ def demo(options: Options, report: Path | None) -> Answer:
     return Answer(options, output | {"errors": errors}, text=shown)
 
 
-@click.command()
+@click.command(cls=Command)
 @common
 def doctor(options: Options) -> Result:
     """Check the installation, configuration and connections."""
@@ -75,7 +76,7 @@ def doctor(options: Options) -> Result:
     return Result(command="doctor", exit_code=exit_code(checks), data=data)
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("validate", "validate -s vip_contacts --json"))
 @common
 @selection
 def validate(options: Options, chosen: Selection) -> Result:
@@ -83,7 +84,7 @@ def validate(options: Options, chosen: Selection) -> Result:
     return options.project().validate(select=chosen.select, exclude=chosen.exclude)
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("test", "test -s vip_contacts"))
 @common
 @selection
 def test(options: Options, chosen: Selection) -> Result:
@@ -91,7 +92,7 @@ def test(options: Options, chosen: Selection) -> Result:
     return options.project().test(select=chosen.select, exclude=chosen.exclude)
 
 
-@click.command()
+@click.command(cls=Command, epilog=examples("ls -s object:Contact", "ls -s +vip_contacts"))
 @common
 @selection
 @click.option(
@@ -105,7 +106,9 @@ def ls(options: Options, chosen: Selection, manifest: Path | None) -> Result:
     return options.project().ls(select=chosen.select, exclude=chosen.exclude, manifest=manifest)
 
 
-@click.command("tracking-plan")
+@click.command(
+    "tracking-plan", cls=Command, epilog=examples("tracking-plan --out tracking_plan.yaml")
+)
 @common
 @selection
 @click.option(

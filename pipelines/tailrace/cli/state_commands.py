@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tailrace.cli.help import OrderedGroup, examples
 from tailrace.cli.options import Options, common, confirm, confirming
 
 if TYPE_CHECKING:
     from tailrace.results import Result
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def state(context: click.Context) -> None:
     """Show and maintain the state in state_url."""
@@ -24,7 +25,7 @@ def state(context: click.Context) -> None:
 @state.command()
 @common
 def show(options: Options) -> Result:
-    """Show the generation, the size and the lease of the state."""
+    """Show the generation, size and lease of the state."""
     return options.project().state()
 
 
@@ -45,14 +46,14 @@ def unlock(options: Options, yes: bool) -> Result:
     return project.unlock_state()
 
 
-@state.command()
+@state.command(epilog=examples("state push", "state push backup.duckdb --dry-run"))
 @common
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @confirming
 def push(options: Options, file: Path | None, yes: bool, dry_run: bool) -> Result:
-    """Write a DuckDB FILE to state_url: to begin with it, or to restore a backup.
+    """Write a DuckDB FILE to state_url, to begin or to restore.
 
-    Without FILE, this machine's copy of the state, or else the configured DuckDB file.
+    Without FILE, it is this machine's copy of the state, or else the configured DuckDB file.
     """
     project = options.project()
     planned = project.push_state(file, dry_run=True)
@@ -65,11 +66,14 @@ def push(options: Options, file: Path | None, yes: bool, dry_run: bool) -> Resul
     return project.push_state(file)
 
 
-@state.command()
+@state.command(epilog=examples("state pull backup.duckdb"))
 @common
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 def pull(options: Options, file: Path) -> Result:
-    """Write a copy of the state to FILE, as a backup or to query it."""
+    """Write a copy of the state to FILE.
+
+    It is a DuckDB file: a backup, or a copy to query.
+    """
     return options.project().pull_state(file)
 
 

@@ -160,7 +160,7 @@ def refuse_unused_destinations(
         if section == "destination" and rest and rest != [""]:
             keys.setdefault(name, set()).add(rest[0])
     for name in sorted(set(keys) - known):
-        typo = next((other for other in sorted(names) if _is_typo(name, other)), None)
+        typo = next((o for o in sorted({*names, warehouse}) if _is_typo(name, o)), None)
         without_credential = name in configured and not keys[name] & CREDENTIAL_KEYS
         if "type" in keys[name] or not (typo or without_credential):
             continue
@@ -177,7 +177,9 @@ def _is_typo(word: str, known: str) -> bool:
     """Whether a word is nearly another one, and not that one with a suffix such as `_eu` or `2`."""
     if word.rstrip("0123456789") == known or word.startswith(f"{known}_"):
         return False
-    return difflib.SequenceMatcher(None, word.lower(), known).ratio() >= TYPO_SIMILARITY
+    similarity = difflib.SequenceMatcher(None, word.lower(), known).ratio()
+    # Two letters that changed places make a short word less similar than that.
+    return similarity >= TYPO_SIMILARITY or sorted(word.lower()) == sorted(known)
 
 
 def refuse_unknown_keys(
@@ -206,4 +208,7 @@ def refuse_unknown_keys(
                 suggestion = (
                     did_you_mean(key, known).upper().replace("DID YOU MEAN", "Did you mean")
                 )
-                raise UnknownConfigKey(f"The environment's {name} is not a key.{suggestion}")
+                raise UnknownConfigKey(
+                    f"The environment's {name} is not a key.{suggestion}",
+                    hint="Correct the name of the variable, or unset it.",
+                )

@@ -17,8 +17,8 @@ from tailrace.clock import SystemClock
 from tailrace.testing.http.server import Simulator
 
 _EPILOG = """\
-The simulator prints one line of JSON with its URL and credentials, and runs until SIGTERM or
-until its standard input closes.
+The simulator prints one line of JSON with its URL and credentials, and runs until SIGTERM or, if
+its standard input is a pipe, until that closes.
 
 Control calls (JSON over HTTP, not logged, no authentication):
   GET    /_control/requests     the requests so far, with status and fault

@@ -1,0 +1,63 @@
+"""Help texts with whole words, whole sentences and examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+# A test says that no first sentence is longer: each is one line at 80 columns.
+SHORT_HELP_CHARACTERS_MAX = 60
+# Click wraps lines at hyphens, also inside of `--dry-run` and file names; this one it does not see.
+_HYPHEN = "\N{NON-BREAKING HYPHEN}"
+
+
+class _Formatter(click.HelpFormatter):
+    def write_text(self, text: str) -> None:
+        super().write_text(text.replace("-", _HYPHEN))
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        whole = [(term, text.replace("-", _HYPHEN)) for term, text in rows]
+        super().write_dl(whole, col_max, col_spacing)
+
+    def getvalue(self) -> str:
+        return super().getvalue().replace(_HYPHEN, "-")
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+class Command(click.Command):
+    """A command whose help breaks no word."""
+
+    context_class = _Context
+
+
+class OrderedGroup(click.Group):
+    """A group that lists its commands in the order of a first use.
+
+    Click cuts the first sentences of help texts at the width of the terminal; here they are whole.
+    """
+
+    context_class = _Context
+    command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (name, command.get_short_help_str(limit=SHORT_HELP_CHARACTERS_MAX))
+            for name, command in self.commands.items()
+            if not command.hidden
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help: command lines without the name of the program."""
+    return "\b\nExamples:\n" + "\n".join(f"  tailrace {line}" for line in lines)
