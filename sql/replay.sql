@@ -16,6 +16,10 @@ SELECT
 FROM snapshot AS s
 WHERE NOT s._gone
 
+-- name: forget_members
+-- Former members from now on, because the destination lost them. Delivered ones become members again.
+UPDATE snapshot AS s SET _gone = TRUE WHERE NOT s._gone
+
 -- name: recorded_columns
 -- The key and value columns of an audience in the ledger, as a template for new tables.
 SELECT EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._) FROM source AS o

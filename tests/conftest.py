@@ -47,6 +47,8 @@ class Command(Protocol):
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, default=60, help="how many random histories to play")
     parser.addoption("--kills", type=int, default=40, help="how often to kill a large run")
+    parser.addoption("--write-back-rows", type=int, default=450, help="how many rows to write back")
+    parser.addoption("--write-back-deaths", type=int, default=4, help="how often to kill that run")
     parser.addoption("--fuzz-inputs", type=int, default=160, help="how many inputs to break")
     parser.addoption("--state-kills", type=int, default=8, help="how many operations to die at")
     parser.addoption("--races", type=int, default=4, help="how many pairs of runs to race")

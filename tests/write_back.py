@@ -71,8 +71,8 @@ class WriteBackShop(Shop):
         with self.connection() as con:
             con.execute("CREATE SCHEMA IF NOT EXISTS salesforce")
             con.execute(
-                "CREATE OR REPLACE TABLE salesforce.account AS SELECT 'c-' || lpad(i::VARCHAR, 4,"
-                f" '0') AS id, id AS crm_key, 'gold' AS tier, ({health})::DOUBLE AS health,"
+                "CREATE OR REPLACE TABLE salesforce.account AS SELECT printf('c-%04d', i) AS id,"
+                f" id AS crm_key, 'gold' AS tier, ({health})::DOUBLE AS health,"
                 " NULL::VARCHAR AS offer, NULL::VARCHAR AS parent"
                 f" FROM range(1, {count + 1}) AS r(i)"
             )

@@ -311,9 +311,10 @@ class Project:
         *,
         history: bool = False,
         resend: bool = False,
+        dry_run: bool = False,
         progress: Progress | None = None,
     ) -> Result:
-        """Backfill an audience to a new destination from the ledger.
+        """Send an audience to a destination from the ledger: a new one, or one that lost its data.
 
         Args:
             audience: Its name.
@@ -321,10 +322,23 @@ class Project:
             history: Replay the full history with original timestamps; otherwise the current
                 members enter.
             resend: As of `sync`.
+            dry_run: Only return how many members would enter, and whether the destination has the
+                audience.
             progress: As of `sync`.
+
+        Raises:
+            tailrace.errors.NothingSelected: The ledger has no such audience.
         """
         from tailrace.run import job
 
+        if dry_run:
+            rows = self._read("recorded", audience=audience)["audiences"]
+            there = [row for row in rows if row["destination"] == destination]
+            members = max(int(row["size_after"] or 0) for row in there or rows)
+            data = {"audience": audience, "destination": destination, "would_enter": members}
+            return Result(
+                command="replay", data={"dry_run": True, **data, "delivered_before": bool(there)}
+            )
         done = job.replay(
             self.config,
             audience,

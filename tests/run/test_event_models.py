@@ -14,6 +14,7 @@ from shop import Shop
 
 from tailrace.errors import ModelError
 from tailrace.models.loader import load_models, read_models
+from tailrace.run import job
 from tailrace.testing import SegmentSimulator
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -159,6 +160,18 @@ def test_keys_are_forgotten_after_keep_and_their_rows_are_not_read_again(shop: E
     assert shop.sent() == []
     assert shop.query("SELECT COUNT(*) FROM tailrace.snapshot__stage_changes") == [(0,)]
     assert shop.sent() == []
+
+
+def test_a_replay_sends_the_remembered_events_again(shop: EventShop) -> None:
+    """At their own times; the next run sends none of them."""
+    shop.happen("o1", 2)
+    shop.happen("o2", 1, stage="Lost")
+    assert ["Lost", "Won"] == shop.sent()
+    done = job.replay(shop.project, "stage_changes", "segment", clock=shop.clock)
+    assert (0, 2) == (done.exit_code, done.audiences[0]["sent"])
+    arrived = {event["timestamp"][:10]: event["properties"]["stage"] for event in shop.arrived()}
+    assert {"2026-06-28": "Won", "2026-06-29": "Lost"} == arrived
+    assert [] == shop.sent()
 
 
 def test_a_row_without_a_time_is_no_event_yet(shop: EventShop) -> None:

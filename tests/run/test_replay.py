@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -148,14 +149,57 @@ def test_a_rejected_row_of_a_history_is_planned_again(moving: Moving) -> None:
     assert members(profiles(moving.first.events)) == members(profiles(moving.other.events))
 
 
-def test_changes_that_the_destination_has_are_not_sent_again(moving: Moving) -> None:
+def test_a_destination_that_lost_its_data_receives_its_members_again(moving: Moving) -> None:
+    """Under new ids; former members are not sent, and a member that is refused is planned again."""
+    moving.live_three_days()
+    assert 0 == moving.replay().exit_code
+    before = {event["messageId"] for event in moving.other.events}
+    moving.other.faults.append(Fault(path="/v1/batch", poison={"userId": "a"}, status=400))
+    again = moving.replay()
+    assert (4, 2, 1) == (
+        again.exit_code,
+        again.audiences[0]["sent"],
+        again.audiences[0]["rejected"],
+    )
+    moving.other.faults.clear()
+    moving.shop.audience(BOTH)
+    done = moving.shop.sync()
+    assert (0, 1) == (done.exit_code, sum(entry["entered"] for entry in done.audiences))
+    sent_again = [e for e in moving.other.events if e["messageId"] not in before]
+    assert ["a", "b", "d"] == sorted(user for _, _, user in tracks(sent_again))
+    assert [] == moving.other.inbox.clashes
+    assert 0 == moving.shop.sync().as_dict()["segment"]["calls"]
+    moving.shop.land([{"id": name, "city": "City 1"} for name in "bd"])
+    exits = [
+        (entry["exited"], entry.get("destination", "segment"))
+        for entry in moving.shop.plan().as_dict()["audiences"]
+    ]
+    assert [(1, "other"), (1, "segment")] == sorted(exits, key=lambda exit_of: exit_of[1])
+
+
+def test_a_history_is_sent_only_once(moving: Moving) -> None:
     moving.live_three_days()
     moving.replay()
     with pytest.raises(NothingSelected, match="other already has people"):
-        raise moving.replay().errors[0]
-    moving.shop.environ["DESTINATION__OTHER__WRITE_KEY"] = moving.other.write_key
+        raise moving.replay(history=True).errors[0]
     with pytest.raises(NothingSelected, match="Did you mean"):
         raise job.replay(moving.shop.project, "peopl", "other", clock=moving.clock).errors[0]
+
+
+def test_a_repeated_replay_asks_first(moving: Moving, command: Any) -> None:
+    moving.live_three_days()
+    asked = ("replay", "people", "--to", "segment")
+    where = {"cwd": moving.shop.root, **moving.shop.environ}
+    refused = command(*asked, **where)
+    assert (2, True) == (
+        refused.returncode,
+        "This sends 3 members of people to segment again. Add --yes" in refused.stderr,
+    )
+    preview = json.loads(command(*asked, "--dry-run", "--json", **where).stdout)
+    assert (3, True) == (preview["would_enter"], preview["delivered_before"])
+    sent = len(moving.first.events)
+    assert 0 == command(*asked, "--yes", **where).returncode
+    assert ["a", "b", "d"] == sorted(user for _, _, user in tracks(moving.first.events[sent:]))
 
 
 def test_the_command_says_what_it_did(moving: Moving, command: Any) -> None:

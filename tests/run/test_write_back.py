@@ -234,6 +234,23 @@ def test_refusals_are_foretold(shop: WriteBackShop) -> None:
     assert shop.requests() == [UPSERT], "the refused rows are not sent"
 
 
+def test_a_replay_writes_lost_records_again(shop: WriteBackShop) -> None:
+    """Without the models: from the values that the ledger has."""
+    shop.people([person(1), person(2, tier=None)])
+    assert shop.sync().exit_code == 0
+    for place in (1, 2):
+        lost = {"Plan_Tier__c": "silver", "Health__c": None}
+        shop.simulator.org.update("Contact", shop.record(f"c-{place:04d}")["Id"], lost)
+    shop.people([])
+    done = job.replay(shop.project, "people", "salesforce", clock=shop.clock)
+    assert (done.exit_code, done.errors, done.audiences[0]["sent"]) == (0, (), 2)
+    assert (shop.record("c-0001")["Plan_Tier__c"], shop.record("c-0002")["Health__c"]) == (
+        "gold",
+        1.0,
+    )
+    assert shop.record("c-0002")["Plan_Tier__c"] is None
+
+
 @pytest.mark.parametrize("count", [2_001])
 def test_many_rows_go_as_a_job(shop: WriteBackShop, count: int) -> None:
     """Above 2,000 rows: one job. The rows that Salesforce refuses keep their codes."""

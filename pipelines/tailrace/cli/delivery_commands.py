@@ -286,16 +286,31 @@ def reset(
     required=True,
     metavar="DESTINATION",
     shell_complete=completion.destinations,
-    help="A section [destination.DESTINATION] with a write key.",
+    help="The section [destination.DESTINATION] to send to.",
 )
 @click.option("--history", is_flag=True, help="Replay the full history with original timestamps.")
 @resending
+@confirming
 def replay(
-    options: Options, audience: str, destination: str, history: bool, resend: bool
+    options: Options,
+    audience: str,
+    destination: str,
+    history: bool,
+    resend: bool,
+    yes: bool,
+    dry_run: bool,
 ) -> Result:
-    """Backfill AUDIENCE to a new destination."""
+    """Send the members of AUDIENCE to a new destination, or to one that lost its data."""
+    project = options.project()
+    if dry_run:
+        return project.replay(audience, destination, history=history, dry_run=True)
+    if not (yes or history):
+        preview = project.replay(audience, destination, dry_run=True).data
+        if preview["delivered_before"]:
+            members = f"{preview['would_enter']:,} members of {audience}"
+            confirm(options, f"This sends {members} to {destination} again.", yes=yes)
     with progress_line(options) as progress:
-        return options.project().replay(
+        return project.replay(
             audience, destination, history=history, resend=resend, progress=progress
         )
 

@@ -214,7 +214,7 @@ def replay(
     progress: Progress | None = None,
     reads: Reads = NO_READS,
 ) -> RunResult:
-    """Backfill a new destination: the current members as entering, or the whole history."""
+    """Backfill a destination: the current members as entering, or the whole history."""
     asked = Replay(audience=audience, destination=destination, history=history)
     job = Job(command="replay", replay=asked, resend=resend)
     return _carry_out(project, job, clock=clock, progress=progress, reads=reads)

@@ -1,14 +1,14 @@
-"""Backfills a new destination from the ledger, through an outbox of its own.
+"""Backfills a destination from the ledger, through an outbox of its own.
 
-By default, every current member enters at the new destination. With the history, the delivered
-changes are sent again, run by run, with their original timestamps. Models are not run: the ledger
-has everything that was delivered.
+By default, every current member enters at the destination: a new one, or one that lost its data.
+With the history, the delivered changes are sent to a new one again, run by run, with their original
+timestamps. Models are not run: the ledger has everything that was delivered.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -38,18 +38,23 @@ class Replay:
 
 @dataclass(frozen=True, kw_only=True)
 class _Copy:
-    """The ledger key of the delivered audience, and the audience at the new destination."""
+    """The ledger key of the delivered audience, and the audience at the asked destination."""
 
     source: str
     target: Audience
     delivered: Delivered
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the destination has the audience, and receives it again."""
+        return self.source == self.target.ledger_key
+
 
 def save_replay(ledger: Ledger, run: Run, asked: Replay) -> list[Delivery]:
-    """Save the deliveries to the new destination in the ledger.
+    """Save the deliveries to the destination in the ledger.
 
     Raises:
-        NothingSelected: The audience was never delivered, or the destination already has it.
+        NothingSelected: The audience was never delivered, or the destination has its history.
     """
     copy = _copy(ledger, asked)
     return _history(ledger, copy) if asked.history else _members(ledger, run, copy)
@@ -57,7 +62,8 @@ def save_replay(ledger: Ledger, run: Run, asked: Replay) -> list[Delivery]:
 
 def catch_up(ledger: Ledger, asked: Replay) -> None:
     """Update replayed members with values that were recorded without being sent."""
-    source, target = source_of(ledger, asked), _target(ledger, asked)
+    target = _target(ledger, asked)
+    source = _other_source(ledger, asked, ledger.audiences.sync_keys_of(asked.audience))
     here = ledger.warehouse.columns_of(ledger.snapshot(target))
     there = {c.name for c in ledger.warehouse.columns_of(ledger.snapshot(source))}
     delivered = ledger.audiences.last_delivered(source)
@@ -80,35 +86,44 @@ def catch_up(ledger: Ledger, asked: Replay) -> None:
 def source_of(ledger: Ledger, asked: Replay) -> str:
     """The ledger key of the audience at the destination that it is replayed from.
 
+    A destination that has the audience is sent its own members again.
+
     Raises:
-        NothingSelected: The ledger has no such audience, or only at the asked destination or at
-            destinations of other types.
+        NothingSelected: The ledger has no such audience, or only at destinations of other types,
+            or the history of a destination would be sent twice.
     """
-    sync_keys = [
-        key
-        for key in ledger.audiences.sync_keys_of(asked.audience)
-        if key != _target(ledger, asked)
-    ]
+    sync_keys = ledger.audiences.sync_keys_of(asked.audience)
     if not sync_keys:
         names = [str(row["audience"]) for row in ledger.audiences.statuses()]
-        if asked.audience in names:
-            raise NothingSelected(
-                f"{asked.audience} was delivered only to {asked.destination}",
-                hint=f"Replay it to another destination, or send every member again with: "
-                f"tailrace reset {asked.audience} --send",
-            )
         raise NothingSelected(
             f'The ledger has no audience "{asked.audience}".{did_you_mean(asked.audience, names)}',
             hint="List the audiences with: tailrace status",
         )
+    target = _target(ledger, asked)
+    if target in ledger.audiences.sync_keys_of(target):
+        if asked.history:
+            raise NothingSelected(
+                f"{asked.destination} already has {asked.audience}, and a history can be sent only"
+                " once",
+                hint="Leave --history out, which sends the current members as entering.",
+            )
+        return target
+    return _other_source(ledger, asked, sync_keys)
+
+
+def _other_source(ledger: Ledger, asked: Replay, sync_keys: Sequence[str]) -> str:
+    """The ledger key of the audience at another destination of the same type."""
+    target = _target(ledger, asked)
     wanted = type_of(ledger.warehouse.project, asked.destination).name
-    of_type = [key for key in sync_keys if _type_delivered(ledger, key) in (None, wanted)]
+    of_type = [
+        key for key in sync_keys if key != target and _type_delivered(ledger, key) in (None, wanted)
+    ]
     if not of_type:
         raise NothingSelected(
             f"{asked.destination} is of type {wanted}, and {asked.audience} was not delivered to "
             "another destination of this type",
-            hint=f"Name {asked.destination} under destination: in the header. The next run sends "
-            "every member as entering.",
+            hint=f"Add a block {wanted}: to the header, and name {asked.destination} under "
+            "destination:. The next run sends every member as entering.",
         )
     return asked.audience if asked.audience in of_type else of_type[0]
 
@@ -129,11 +144,6 @@ def _copy(ledger: Ledger, asked: Replay) -> _Copy:
     if delivered is None:
         raise NothingSelected(
             f"{asked.audience} was never delivered", hint="Start with: tailrace run"
-        )
-    if target in ledger.audiences.sync_keys_of(target):
-        raise NothingSelected(
-            f"{asked.destination} already has {asked.audience}",
-            hint=f"Send every member again with: tailrace reset {asked.audience} --send",
         )
     if asked.history and target in ledger.audiences.sync_keys():
         raise NothingSelected(
@@ -165,7 +175,11 @@ def _members(ledger: Ledger, run: Run, copy: _Copy) -> list[Delivery]:
     tables: dict[str, Binding] = {"snapshot": snapshot, "transitions": transitions}
     warehouse.run("replay/members", tables=tables, columns=shape.lists, run=run.seq)
     with warehouse.transaction():
-        _make_tables(ledger, copy.target.ledger_key, snapshot, shape)
+        if copy.repeats:
+            # A member that is refused now is no member there until a run delivers it.
+            warehouse.run("replay/forget_members", tables={"snapshot": snapshot})
+        else:
+            _make_tables(ledger, copy.target.ledger_key, snapshot, shape)
         enqueue(ledger, run.seq, copy.target, transitions=transitions, shape=shape)
         return [_recorded(ledger, copy, copy.delivered, shape, run.seq, run.started_at)]
 
