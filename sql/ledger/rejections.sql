@@ -1,13 +1,13 @@
 -- name: reject
--- Records a rejected transition.
+-- Records rejected transitions.
 INSERT INTO rejections (
   run_seq, sync_key, seq, kind, reason, path, status, attempts, message_id, payload, unconfirmed,
   first_seen, last_seen
 )
-VALUES (
-  :run, :sync_key, :seq, :kind, :reason, :path, :status, :attempts, :message_id, :payload, :unconfirmed,
-  :now, :now
-)
+SELECT
+  :run, :sync_key, r.seq, r.kind, r.reason, r.path, r.status, r.attempts, r.message_id, r.payload,
+  r.unconfirmed, :now, :now
+FROM refused AS r
 
 -- name: count_rejections
 -- The numbers of rejected transitions of an audience run, of open rejections of earlier runs, and of

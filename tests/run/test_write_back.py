@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,7 @@ BAD_ROWS = (
 )
 
 
-def test_refusals_are_foretold(shop: WriteBackShop) -> None:
+def test_refusals_are_foretold(shop: WriteBackShop, caplog: pytest.LogCaptureFixture) -> None:
     """The plan knows them without a call; the run rejects the same rows for the same reasons."""
     block = HEADER.replace("Health__c: health", "Health__c: health, Next_Offer__c: offer")
     shop.header(block)
@@ -223,7 +224,8 @@ def test_refusals_are_foretold(shop: WriteBackShop) -> None:
         "Plan_Tier__c is not a value of the restricted picklist": 1,
     }
     assert (plan.exit_code, shop.requests()) == (0, [])
-    result = shop.sync()
+    with caplog.at_level(logging.DEBUG, logger="tailrace.warehouse.connection"):
+        result = shop.sync()
     rejected = shop.query(
         "SELECT path || ' ' || reason, COUNT(*) FROM tailrace.rejections"
         " WHERE resolved_at IS NULL GROUP BY 1 ORDER BY 1"
@@ -232,6 +234,7 @@ def test_refusals_are_foretold(shop: WriteBackShop) -> None:
     assert result.exit_code == 4
     assert result.as_dict()["audiences"][0]["refused"] == audience["refused"] == 7
     assert shop.requests() == [UPSERT], "the refused rows are not sent"
+    assert 1 == caplog.messages.count("statement ledger/reject"), "one statement for all of them"
 
 
 def test_a_replay_writes_lost_records_again(shop: WriteBackShop) -> None:

@@ -126,21 +126,19 @@ class Desk:
         unconfirmed: Collection[str] = NOBODY,
     ) -> None:
         """Accept all transitions but these; `unconfirmed` ones may have arrived earlier."""
-        for each, _ in self.transitions(delivery):
-            key = " ".join(map(str, each.key))
+        refused = {}
+        for transition, _ in self.transitions(delivery):
+            key = " ".join(map(str, transition.key))
             if key in rejected or key in unconfirmed:
-                self.ledger.deliveries.reject(
-                    delivery.run_seq,
-                    delivery.audience.ledger_key,
-                    seq=each.seq,
-                    kind="track",
-                    reason="refused",
-                    status=400,
-                    attempts=1,
-                    message_id=None,
-                    payload=None,
-                    unconfirmed=key in unconfirmed,
-                )
+                refused[transition.seq] = {
+                    "kind": "track",
+                    "reason": "refused",
+                    "path": "",
+                    "status": 400,
+                    "attempts": 1,
+                    "unconfirmed": key in unconfirmed,
+                }
+        self.ledger.deliveries.reject(delivery.run_seq, delivery.audience.ledger_key, refused)
         self.acknowledge(delivery, 1, delivery.planned)
         self.advance(delivery)
 

@@ -6,15 +6,29 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from tailrace.errors import LedgerGap
 from tailrace.ledger.tables import LedgerTables, Shape
-from tailrace.warehouse.statements import Binding, query
+from tailrace.warehouse.statements import Binding, Column, query, rows_query
 
 # Applied in this order when every transition of an audience run is delivered or rejected; the
 # second ones only where something was ever rejected or is unconfirmed.
 ADVANCE_STATEMENTS = ("delete_replaced_members", "insert_delivered_members")
+# What is recorded of a rejection.
+REJECTION_COLUMNS = (
+    Column("seq", "BIGINT"),
+    Column("kind"),
+    Column("reason"),
+    Column("path"),
+    Column("status", "BIGINT"),
+    Column("attempts", "BIGINT"),
+    Column("message_id"),
+    Column("payload"),
+    Column("unconfirmed", "BOOLEAN"),
+)
+REJECTIONS_PER_STATEMENT = 500
 REJECTION_STATEMENTS = ("carry_rejections", "delete_confirmed", "insert_unconfirmed")
 
 
@@ -101,18 +115,24 @@ class Deliveries:
         return planned - _covered(self.acknowledged(run_seq, sync_key))
 
     def reject(
-        self, run_seq: int, sync_key: str, *, seq: int, path: str = "", **values: Any
+        self, run_seq: int, sync_key: str, rejections: Mapping[int, Mapping[str, Any]]
     ) -> None:
-        """Record a rejection. Called in the transaction that acknowledges its range."""
-        self._tables.run(
-            "reject",
-            run=run_seq,
-            sync_key=sync_key,
-            seq=seq,
-            path=path,
-            now=self._tables.clock.now(),
-            **values,
-        )
+        """Record rejections by seq. Called in the transaction that acknowledges their range."""
+        names = [column.name for column in REJECTION_COLUMNS[1:]]
+        rows = iter(rejections.items())
+        while some := tuple(islice(rows, REJECTIONS_PER_STATEMENT)):
+            refused = rows_query(
+                REJECTION_COLUMNS,
+                [(seq, *(values.get(name) for name in names)) for seq, values in some],
+                self._tables.warehouse.dialect,
+            )
+            self._tables.warehouse.run(
+                "ledger/reject",
+                tables={**self._tables.tables, "refused": refused},
+                run=run_seq,
+                sync_key=sync_key,
+                now=self._tables.clock.now(),
+            )
 
     def advance(self, run_seq: int, sync_key: str, shape: Shape, *, planned: int) -> Advanced:
         """Apply the delivered transitions of an audience run to the snapshot.

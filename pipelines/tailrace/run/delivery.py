@@ -7,6 +7,7 @@ as they are known.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -398,6 +399,7 @@ class AudienceDelivery:
             self.rejected[verdict.seq] = {
                 "kind": verdict.kind,
                 "reason": verdict.reason,
+                "path": "",
                 "status": verdict.status,
                 "attempts": verdict.attempts,
                 "message_id": verdict.message_id,
@@ -424,13 +426,9 @@ class AudienceDelivery:
     def _write_verdicts(self) -> list[int]:
         """Write them inside a transaction; returns the numbers of the rejected transitions."""
         written: list[int] = []
+        rejected = sorted(self.rejected)
         for first, last, calls in joined(self.answered):
-            refused = [seq for seq in self.rejected if first <= seq <= last]
-            written += refused
-            for seq in refused:
-                self.ledger.deliveries.reject(
-                    self.delivery.run_seq, self.sync_key, seq=seq, **self.rejected[seq]
-                )
+            written += rejected[bisect_left(rejected, first) : bisect_right(rejected, last)]
             self.ledger.deliveries.acknowledge(
                 self.delivery.run_seq,
                 self.sync_key,
@@ -438,6 +436,9 @@ class AudienceDelivery:
                 last_seq=last,
                 calls=calls,
             )
+        self.ledger.deliveries.reject(
+            self.delivery.run_seq, self.sync_key, {seq: self.rejected[seq] for seq in written}
+        )
         return written
 
     def _forget_verdicts(self, written: Sequence[int]) -> None:

@@ -219,7 +219,9 @@ class _Same:
 
 
 def query_text(query: exp.Query, dialect: str) -> str:
-    """The text of a bound query; rendered once."""
+    """The text of a bound query; rendered once, unless it is text already."""
+    if isinstance(query.this, exp.Var):
+        return rendered(query, dialect)
     return _query_text(_Same(query), dialect)
 
 
@@ -278,6 +280,20 @@ def script(
         gaps.fill(tree.copy()).sql(dialect=dialect, comments=False, copy=False)
         for tree in _parsed(name, dialect)
     )
+
+
+def rows_query(columns: Sequence[Column], rows: Sequence[Sequence[Any]], dialect: str) -> exp.Query:
+    """Python values as a query, one row or more, for statements that insert many rows at once."""
+    tuples = [exp.Tuple(expressions=[literal(value) for value in row]) for row in rows]
+    names = [exp.to_identifier(column.name, quoted=True) for column in columns]
+    alias = exp.TableAlias(this=exp.to_identifier("r"), columns=names)
+    values = exp.Values(expressions=tuples, alias=alias)
+    # A column of NULLs has no type of its own.
+    typed = (
+        exp.alias_(exp.cast(_identifier(column.name), _type(column.type, WRITTEN_IN)), column.name)
+        for column in columns
+    )
+    return verbatim(rendered(exp.select(*typed).from_(values), dialect))
 
 
 def verbatim(text: str) -> exp.Query:
