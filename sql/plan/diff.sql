@@ -150,6 +150,54 @@ FROM (
 ) AS d
 LEFT JOIN snapshot AS s ON s.rowid = d._rid
 
+-- name: last_transitions
+-- The highest row number of the transitions.
+SELECT COALESCE(MAX(t.rowid), -1) FROM transitions AS t
+
+-- name: differing_transitions
+-- Changes with a value that the engine calls different, of columns that Python compares.
+SELECT t.rowid, EACH_COLUMN(compared_here, t._), EACH_COLUMN(compared_here, t.old___)
+FROM transitions AS t
+WHERE
+  t.op = 'changed' AND t.rowid >= :first AND t.rowid < :end
+  AND ANY_COLUMN(compared_here, t._ IS DISTINCT FROM t.old___)
+
+-- name: take_transitions
+-- Keeps the recorded values of these rows, because the new ones are sent alike.
+UPDATE transitions AS t
+SET EACH_COLUMN(equal, _ = old___)
+WHERE t.rowid IN (SELECT CAST(UNNEST(STRING_SPLIT(:row_ids, ',')) AS BIGINT))
+
+-- name: delete_unchanged
+-- Drops changes without a value that is sent differently.
+DELETE FROM transitions AS t
+WHERE
+  t.op = 'changed'
+  AND NOT ANY_COLUMN(compared, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___))
+  AND NOT ANY_COLUMN(resend_columns, t._ IS NOT NULL)
+
+-- name: last_earlier
+-- The highest row number of the earlier definition's rows.
+SELECT COALESCE(MAX(e.rowid), -1) FROM earlier AS e
+
+-- name: differing_earlier
+-- Rows of the earlier definition with a value that the engine calls different from today's.
+SELECT e.rowid, EACH_COLUMN(compared_here, e._), EACH_COLUMN(compared_here, t._)
+FROM earlier AS e
+JOIN transitions AS t ON EVERY_COLUMN(keys, e._ = t._)
+WHERE
+  t.op = 'changed' AND e.rowid >= :first AND e.rowid < :end
+  AND ANY_COLUMN(compared_here, e._ IS DISTINCT FROM t._)
+
+-- name: take_earlier
+-- Takes today's values in these rows, because the earlier ones are sent alike.
+UPDATE earlier AS e
+SET EACH_COLUMN(equal, _ = t._)
+FROM transitions AS t
+WHERE
+  EVERY_COLUMN(keys, e._ = t._)
+  AND e.rowid IN (SELECT CAST(UNNEST(STRING_SPLIT(:row_ids, ',')) AS BIGINT))
+
 -- name: earlier
 -- The rows of the earlier definition, on today's data, for the changed keys, in today's types.
 CREATE TEMPORARY TABLE earlier AS

@@ -13,6 +13,27 @@ JOIN outbox AS o ON o.run_seq = d.run_seq AND o.seq = d.seq
 JOIN audience_runs AS a ON a.run_seq = d.run_seq AND a.sync_key = d.sync_key
 WHERE d.sync_key = :sync_key
 
+-- name: last_attempted
+-- The highest row number of the last attempts.
+SELECT COALESCE(MAX(d.rowid), -1) FROM last_attempts AS d
+
+-- name: differing_attempted
+-- Attempts with a value that the engine calls different from the one in a table of today's rows.
+SELECT d.rowid, EACH_COLUMN(compared_here, d._), EACH_COLUMN(compared_here, t._)
+FROM last_attempts AS d
+JOIN today AS t ON EVERY_COLUMN(keys, d._ = t._)
+WHERE
+  d.rowid >= :first AND d.rowid < :end AND ANY_COLUMN(compared_here, d._ IS DISTINCT FROM t._)
+
+-- name: take_attempted
+-- Takes today's values in these attempts, because the attempted ones are sent alike.
+UPDATE last_attempts AS d
+SET EACH_COLUMN(equal, _ = t._)
+FROM today AS t
+WHERE
+  EVERY_COLUMN(keys, d._ = t._)
+  AND d.rowid IN (SELECT CAST(UNNEST(STRING_SPLIT(:row_ids, ',')) AS BIGINT))
+
 -- name: resend_if_present
 -- Unconfirmed keys whose row equals the snapshot: sent again, because the receiver may have the
 -- attempted values.

@@ -178,10 +178,14 @@ class Encoder:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether the ledger stores two values as equal: NULL is NULL, NaN is NaN, 1.50 is 1.5."""
+    """Whether the ledger stores two values as equal: NULL is NULL, NaN is NaN, 1.50 is 1.5.
+
+    >>> same({"n": 1}, {"n": 1.0}), same({"n": 1}, {"n": True})
+    (True, False)
+    """
     if one is other:
         return True
-    if one is None or other is None:
+    if one is None or other is None or isinstance(one, bool) is not isinstance(other, bool):
         return False
     if one.__class__ is float and other.__class__ is float and one != one:
         return bool(other != other)
@@ -222,6 +226,11 @@ def equal_when_sent(one: Any, other: Any) -> bool:
         return encoder.dumps(encoder.encode(one)) == encoder.dumps(encoder.encode(other))
     except (UnsupportedValue, RecursionError):
         return False
+
+
+def unchanged(one: Any, other: Any) -> bool:
+    """Whether a change from one value to the other is none: equal in the ledger, or when sent."""
+    return one is other or same(one, other) or equal_when_sent(one, other)
 
 
 def moment(value: datetime) -> str:

@@ -19,6 +19,7 @@ from tailrace.errors import KeyTypeChanged
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
+from tailrace.plan.equal_values import columns_compared_here, take_equal_values
 from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.recorded import Recorded
 from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
@@ -291,6 +292,24 @@ class _Comparison:
         )
         if self.request.audience.log is not None and self.request.intent != "retire":
             self._run("keep_entered")
+        if self._lists()["compared_here"]:
+            self._take_equal_values("transitions")
+            self._run("delete_unchanged")
+
+    def _take_equal_values(
+        self,
+        name: str,
+        *,
+        lists: Mapping[str, Sequence[Column]] | None = None,
+        **tables: Binding,
+    ) -> None:
+        """Take the values that a table is compared with where they are sent alike."""
+        take_equal_values(
+            self.warehouse,
+            name=name,
+            tables={**self.tables, **tables},
+            lists={**self._lists(), **(lists or {})},
+        )
 
     def _run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
         return self.warehouse.run(
@@ -362,6 +381,7 @@ class _Comparison:
             "recorded_columns": tuple(c for c in shape.columns if c.name not in new),
             "new_columns": tuple(c for c in shape.columns if c.name in new),
             "compared": recorded,
+            "compared_here": columns_compared_here(recorded),
             **hash_complements(recorded),
             # An accepted column counts as if its value had always been recorded.
             "accepted_columns": tuple(c for c in shape.columns if c.name in new - unsent),
@@ -516,6 +536,7 @@ class _Comparison:
         columns = {**self._lists(), "compared": compared}
         tables = {**self.tables, "model": earlier}
         self.warehouse.run("plan/earlier", tables=tables, columns=columns)
+        self._take_equal_values("earlier", lists={"compared_here": columns_compared_here(compared)})
         self.warehouse.run("plan/attribute", tables=self.tables, columns=columns)
 
     def _keep_user_members(self) -> None:
@@ -557,6 +578,9 @@ class _Comparison:
             columns={**self._lists(), **self._attempt_lists()},
             sync_key=self.request.audience.ledger_key,
         )
+        if self._lists()["compared_here"]:
+            self._take_equal_values("attempted", today=self.names["transitions"])
+            self._take_equal_values("attempted", today=self.request.model)
         self._run("repeat_unconfirmed")
         self._run("resend_if_present", now=self.request.now)
         self._run("resend_if_absent", now=self.request.now)

@@ -51,7 +51,7 @@ from tailrace.plan.plan import AudienceFailure, AudiencePlan, BuildResult, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
 from tailrace.plan.preview import PreviewRow, preview
 from tailrace.plan.recorded import Definitions, Recorded
-from tailrace.plan.snapshot_schema import check_names, shape_of
+from tailrace.plan.snapshot_schema import check_keys, check_names, shape_of
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
@@ -351,6 +351,7 @@ class Planner:
             columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
         )
         check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
+        check_keys(audience, shape, dialect=self.warehouse.dialect)
         fingerprint = self._definitions.fingerprint(model.name, delivered)
         self._fingerprints[text] = fingerprint
         edited = delivered is not None and delivered.definition_fingerprint != fingerprint

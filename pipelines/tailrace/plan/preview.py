@@ -15,7 +15,7 @@ from tailrace.destinations.messages import Transition
 from tailrace.destinations.protocol import MessageMapper
 from tailrace.encoding.masking import Masker
 from tailrace.encoding.transforms import mask_sample
-from tailrace.encoding.values import Encoder, equal_when_sent
+from tailrace.encoding.values import Encoder, unchanged
 from tailrace.errors import UnsupportedValue
 from tailrace.ledger.outbox import transition_reader
 from tailrace.ledger.tables import Shape
@@ -155,7 +155,7 @@ def _row(
                 new=view.value(new[column.name]),
             )
             for column in shape.columns
-            if old and not equal_when_sent(old[column.name], new[column.name])
+            if old and not unchanged(old[column.name], new[column.name])
         ),
         messages=tuple(view.message(message.body) for message in messages),
         problem=f"{refusals[0].rule} at {refusals[0].path}".removesuffix(" at ")

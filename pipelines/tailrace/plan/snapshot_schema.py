@@ -6,6 +6,7 @@ its type does not make every member "changed": it is added and backfilled, dropp
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +44,11 @@ RESERVED_COLUMNS = frozenset(
     | {"_acked_at", "_distance", "_epoch", "_evidence", "_h", "_p", "_place", "_rid", "_times"}
     # DuckDB's name for a row's number.
     | {"_was_member", "rowid"}
+)
+
+# PostgreSQL's types without an equality operator, and those whose equality is that of a size.
+_WITHOUT_EQUALITY = re.compile(
+    r"(json|xml|point|line|lseg|box|path|polygon|circle)(\[\])*", re.IGNORECASE
 )
 
 
@@ -93,6 +99,33 @@ def check_names(audience: Audience, shape: Shape, *, name_bytes_max: int) -> Non
             raise ModelError(
                 f'{what} "{name}" is too long for the warehouse',
                 hint=f"At most {name_bytes_max - len(prefix)} bytes fit.",
+                file=audience.file,
+            )
+
+
+def check_keys(audience: Audience, shape: Shape, *, dialect: str) -> None:
+    """Refuse a key or an id of a type whose values the engine cannot compare.
+
+    Raises:
+        ModelError: PostgreSQL has no equality for the type, such as json, or one of areas.
+    """
+    compared = {
+        *audience.key,
+        audience.user_id,
+        audience.anonymous_id,
+        audience.identity_column,
+        audience.message_id_column,
+        *audience.sort_columns,
+    }
+    for column in (*shape.keys, *shape.columns):
+        if dialect != "postgres" or column.name not in compared:
+            continue
+        if _WITHOUT_EQUALITY.fullmatch(column.type):
+            role = "Key column" if column.name in audience.key else "The id column"
+            raise ModelError(
+                f'{role} "{column.name}" has type {column.type}, whose values PostgreSQL cannot '
+                "compare",
+                hint=f"Cast it in the SELECT: {column.name}::text AS {column.name}",
                 file=audience.file,
             )
 

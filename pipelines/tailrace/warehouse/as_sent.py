@@ -2,7 +2,8 @@
 
 NaN and infinity become NULL, also inside lists, structs and maps; so do dates and timestamps that
 are infinite or outside of the years 1 to 9999. PostgreSQL's json, which has no equality, becomes
-jsonb.
+jsonb, and other types without an equality of their text become text. DuckDB's JSON, maps and
+nanoseconds are compared in `plan/equal_values`, because no expression of the engine is exact.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ _NANOSECONDS = re.compile(r"(?i)TIMESTAMP_NS")
 _NESTED_FLOAT = re.compile(r"(?i)\b(DOUBLE|FLOAT|REAL)\b")
 _NESTED = re.compile(r"\]$|^STRUCT\(|^MAP\(")
 _POSTGRES_NUMBERS = re.compile(r"(double precision|real|numeric)(\([\d,]+\))?\[\]")
-_POSTGRES_JSON = re.compile(r"json(\[\])*")
+_POSTGRES_JSON = re.compile(r"json(b?)(\[\])*")
+# What json may hold and jsonb may not: the NUL character, half a surrogate pair, a huge exponent.
+_ONLY_IN_JSON = (
+    r"\\u0000|\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    r"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F]|[0-9][eE][+-]?[0-9]{4}"
+)
+# Without an equality operator, or with one that ignores differences, such as capitals or a shape's
+# corners.
+_POSTGRES_AS_TEXT = re.compile(r"(xml|citext|point|line|lseg|box|path|polygon|circle)(\[\])*")
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
@@ -81,14 +90,21 @@ def _in_postgres(value: exp.Expr, type_: str) -> exp.Expr:
             number = exp.cast(exp.Literal.string(text), numbers[1], dialect="postgres")
             value = exp.Anonymous(this="ARRAY_REPLACE", expressions=[value, number, exp.null()])
         return value
-    if _POSTGRES_JSON.fullmatch(type_):
-        # jsonb has no NUL character; such a document is compared as it is written.
-        whole = exp.cast(value.copy(), "TEXT")
-        nul = exp.StrPosition(this=whole.copy(), substr=exp.Literal.string("\\u0000"))
-        written = exp.Anonymous(this="TO_JSONB", expressions=[whole])
-        parsed = exp.Anonymous(this="TO_JSONB", expressions=[value])
-        has_nul = exp.GT(this=nul, expression=exp.Literal.number(0))
-        return exp.Case().when(has_nul, written).else_(parsed)
+    json = _POSTGRES_JSON.fullmatch(type_)
+    if json is not None:
+        parsed: exp.Expr = exp.Anonymous(this="TO_JSONB", expressions=[value.copy()])
+        if not json[1]:
+            # A document that jsonb cannot hold is compared as it is written.
+            whole = exp.cast(value, "TEXT")
+            is_text_only = exp.RegexpLike(
+                this=whole.copy(), expression=exp.Literal.string(_ONLY_IN_JSON)
+            )
+            written = exp.Anonymous(this="TO_JSONB", expressions=[whole])
+            parsed = exp.Case().when(is_text_only, written).else_(parsed)
+        null = exp.cast(exp.Literal.string("null"), "JSONB")
+        return exp.Nullif(this=parsed, expression=null)
+    if _POSTGRES_AS_TEXT.fullmatch(type_):
+        return exp.cast(value, "TEXT")
     return value
 
 

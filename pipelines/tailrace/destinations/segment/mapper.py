@@ -48,7 +48,7 @@ from tailrace.destinations.segment.properties import Mapped
 from tailrace.destinations.segment.spec import MESSAGE_BYTES_MAX, MESSAGE_ID_CHARACTERS_MAX
 from tailrace.destinations.segment.templates import message_templates
 from tailrace.destinations.segment.tracking_plan import TrackingPlan
-from tailrace.encoding.values import Encoder, equal_when_sent, moment, same
+from tailrace.encoding.values import Encoder, moment, unchanged
 from tailrace.errors import UnsupportedValue
 from tailrace.warehouse.statements import Column
 
@@ -499,11 +499,7 @@ def _changed(columns: tuple[str, ...], new: Row, old: Row) -> bool:
     """Whether one of the columns is sent as another value; without old values, always."""
     if not old:
         return True
-    for column in columns:
-        value, before = new[column], old[column]
-        if value is not before and not same(value, before) and not equal_when_sent(value, before):
-            return True
-    return False
+    return not all(unchanged(new[column], old[column]) for column in columns)
 
 
 def _timestamp(value: Any) -> str | None:
