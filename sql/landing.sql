@@ -102,3 +102,20 @@ SELECT COUNT(*)
 FROM ids AS i
 WHERE EVERY_COLUMN(cursor, i._ < :before)
   AND i.id NOT IN (SELECT t.id FROM landed AS t)
+
+-- name: stored_state
+-- The state that the newest complete load of a pipeline left, in dlt's own format.
+SELECT s.engine_version, s.state
+FROM states AS s
+JOIN loads AS l ON l.load_id = s._dlt_load_id
+WHERE s.pipeline_name = :pipeline AND l.status = 0
+ORDER BY l.load_id DESC
+LIMIT 1
+
+-- name: stored_schema
+-- dlt's newest schema of a source.
+SELECT v.engine_version, v.schema
+FROM versions AS v
+WHERE v.schema_name = :schema
+ORDER BY v.inserted_at DESC
+LIMIT 1

@@ -12,12 +12,32 @@ import duckdb
 
 from tailrace.clock import SystemClock
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
-from tailrace.salesforce.extract.source import ExtractResult, ObjectFacts, extract
+from tailrace.salesforce.extract.extraction import ExtractResult, ObjectFacts, extract
+from tailrace.salesforce.extract.landing import PipelineLanding
 from tailrace.testing import SalesforceSimulator
 
 import dlt  # isort: skip
 
 SMALL = ("Account", "Contact")
+
+
+class DltRefused(Exception):
+    """An extract asked for the pipeline of dlt, and the test does not let it load."""
+
+
+class CountedLanding(PipelineLanding):
+    """Counts how often an extract asks for the pipeline of dlt, or refuses it."""
+
+    loads = 0
+    refuses = False
+
+    @contextmanager
+    def pipeline(self) -> Iterator[dlt.Pipeline]:
+        self.loads += 1
+        if self.refuses:
+            raise DltRefused
+        with super().pipeline() as pipeline:
+            yield pipeline
 
 
 class Landing:
@@ -34,6 +54,7 @@ class Landing:
             destination=dlt.destinations.duckdb(self.connection),
             dataset_name="salesforce",
         )
+        self.landing = CountedLanding(self.pipeline)
         self.credentials = SalesforceCredentials(
             instance_url=sf.url, client_id=sf.client_id, client_secret=sf.client_secret
         )
@@ -44,7 +65,7 @@ class Landing:
     ) -> ExtractResult:
         """Extract with some settings changed."""
         return extract(
-            self.pipeline,
+            self.landing,
             replace(self.settings, **changes),
             self.credentials,
             clock=self.clock,
@@ -52,6 +73,11 @@ class Landing:
             reconcile=reconcile,
             full_refresh=full_refresh,
         )
+
+    @property
+    def loads(self) -> int:
+        """How often extracts have started dlt so far."""
+        return self.landing.loads
 
     def one(self, name: str, **changes: Any) -> ObjectFacts:
         """Extract one object."""

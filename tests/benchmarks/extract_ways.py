@@ -28,7 +28,8 @@ from simple_salesforce.api import Salesforce
 from tailrace.clock import SystemClock
 from tailrace.config.settings import ObjectSettings, SalesforceCredentials, SalesforceSettings
 from tailrace.salesforce.client import Api
-from tailrace.salesforce.extract.source import extract
+from tailrace.salesforce.extract.extraction import extract
+from tailrace.salesforce.extract.landing import PipelineLanding
 
 for first_used in (
     "dlt.destinations.impl.duckdb.duck",
@@ -75,7 +76,8 @@ def pipeline(folder: Path) -> dlt.Pipeline:
 
 def tailrace(given: Given, folder: Path, rows: int, **changes: Any) -> int:
     """Our own extract, the first one."""
-    done = extract(pipeline(folder), settings(**changes), credentials(given), clock=SystemClock())
+    landing = PipelineLanding(pipeline(folder))
+    done = extract(landing, settings(**changes), credentials(given), clock=SystemClock())
     (facts,) = done.objects
     assert facts.error is None, facts.error
     return facts.rows
@@ -93,8 +95,7 @@ def five_pages_in_flight(given: Given, folder: Path, rows: int) -> int:
 
 def delta(given: Given, folder: Path, rows: int) -> int:
     """Our own extract of what changed since the first one; timed alone."""
-    target = pipeline(folder)
-    arguments = (target, settings(), credentials(given))
+    arguments = (PipelineLanding(pipeline(folder)), settings(), credentials(given))
     extract(*arguments, clock=SystemClock())
     control(given, "touch", object="Contact", rows=rows)
     return timed(lambda: extract(*arguments, clock=SystemClock()).objects[0].rows)

@@ -22,8 +22,7 @@ from tailrace.destinations.segment.http import SegmentClient
 from tailrace.errors import AnswerUnreadable, InternalError, TailraceError
 from tailrace.salesforce.auth import log_in
 from tailrace.salesforce.client import Api
-from tailrace.salesforce.extract.resources import ExtractContext
-from tailrace.salesforce.extract.source import ask
+from tailrace.salesforce.extract.context import ExtractContext, ask
 from tailrace.testing import Fault, SalesforceSimulator, SegmentSimulator
 
 from .mutations import BODIES, changed_value
@@ -137,7 +136,7 @@ class SalesforceAnswers:
                     start = self.sf.org.now() - timedelta(hours=1)
                     state = {**sobject, "object": "Contact", "watermark": start.isoformat()}
                     context.reconcile = frozenset(choose.choice([[], ["Contact"]]))
-                context.read("Contact", state, dlt.Schema("salesforce"))
+                context.read("Contact", state, None, dlt.Schema("salesforce").naming.normalize_path)
         finally:
             shutil.rmtree(folder)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from shop import PEOPLE, Shop
 
+from tailrace.project import Project
+from tailrace.testing import SalesforceSimulator
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 COMMANDS = """
@@ -35,3 +37,38 @@ def test_only_an_extract_imports_dlt(tmp_path: Path) -> None:
         )
         assert ["validate", "plan", "sync", "status"] == process.stdout.splitlines()
         assert segment.received
+
+
+IDLE_RUN = """
+import sys
+import tailrace
+result = tailrace.Project.load(sys.argv[1]).run()
+assert result.exit_code == 0
+print(*sorted({"dlt"} & sys.modules.keys()), sum(entry["rows"] for entry in result.objects))
+"""
+
+
+def test_a_run_that_finds_nothing_new_does_not_import_dlt(tmp_path: Path) -> None:
+    with SalesforceSimulator() as salesforce, SegmentSimulator() as segment:
+        shop = Shop(tmp_path / "shop", segment)
+        shop.audience(
+            PEOPLE.replace("email, city, score", "email, mailing_city AS city, 1 AS score")
+        )
+        prefix = "SOURCES__SALESFORCE__CREDENTIALS__"
+        environ = shop.environ | {
+            f"{prefix}INSTANCE_URL": salesforce.url,
+            f"{prefix}CLIENT_ID": salesforce.client_id,
+            f"{prefix}CLIENT_SECRET": salesforce.client_secret,
+            "SOURCES__SALESFORCE__OBJECTS": '["Contact"]',
+        }
+        for _ in range(2):
+            assert Project.load(shop.root, environ=environ).run().exit_code == 0
+            salesforce.org.advance(minutes=30)
+        process = subprocess.run(
+            [sys.executable, "-c", IDLE_RUN, str(shop.root)],
+            env=os.environ | environ,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "0" == process.stdout.strip()

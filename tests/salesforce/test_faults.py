@@ -26,7 +26,8 @@ from tailrace.errors import (
 )
 from tailrace.salesforce.auth import audience_of
 from tailrace.salesforce.client import Api
-from tailrace.salesforce.extract.source import extract, select_objects
+from tailrace.salesforce.extract.extraction import extract
+from tailrace.salesforce.extract.source import select_objects
 from tailrace.testing import Fault, SalesforceSimulator
 from tailrace.testing.http.messages import Request
 from tailrace.testing.salesforce.named_faults import LOGIN_REFUSALS, named_fault
@@ -310,7 +311,7 @@ def test_libraries_log_to_the_debug_log_only(
 
     with pytest.raises(ExtractIncomplete, match="The disk is full") as caught:
         extract(
-            landing.pipeline,
+            landing.landing,
             landing.settings,
             landing.credentials,
             clock=landing.clock,

@@ -10,7 +10,8 @@ import pytest
 from salesforce_landing import QuickClock
 
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
-from tailrace.salesforce.extract.source import ExtractResult, extract
+from tailrace.salesforce.extract.extraction import ExtractResult, extract
+from tailrace.salesforce.extract.landing import PipelineLanding
 from tailrace.testing import SalesforceSimulator
 
 import dlt  # isort: skip
@@ -33,7 +34,7 @@ class Extracted:
     def extract(self, **options: Any) -> ExtractResult:
         """Contacts and accounts, formulas read again."""
         return extract(
-            self.pipeline,
+            PipelineLanding(self.pipeline),
             SalesforceSettings(objects=("Account", "Contact"), formula="refresh"),
             SalesforceCredentials(
                 instance_url=self.sf.url,

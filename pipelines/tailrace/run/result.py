@@ -15,7 +15,7 @@ from tailrace.run.delivery import DeliveryResult
 from tailrace.run.notices import Notice
 
 if TYPE_CHECKING:
-    from tailrace.salesforce.extract.source import ObjectFacts
+    from tailrace.salesforce.extract.facts import ObjectFacts
 
 
 @dataclass(frozen=True, kw_only=True)

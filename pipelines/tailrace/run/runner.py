@@ -50,7 +50,7 @@ from tailrace.run.review import Reviewed
 from tailrace.warehouse.memory import MemoryLimit
 
 if TYPE_CHECKING:
-    from tailrace.salesforce.extract.source import ObjectFacts
+    from tailrace.salesforce.extract.facts import ObjectFacts
 
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class Runner:
 
     def _distrust(self, objects: Sequence[tuple[str, str]]) -> None:
         """Record the objects as incomplete until their extract has finished."""
-        from tailrace.salesforce.extract.source import ObjectFacts
+        from tailrace.salesforce.extract.facts import ObjectFacts
 
         unfinished = ExtractIncomplete("a full refresh of it has not finished")
         for name, table in objects:
@@ -206,20 +206,20 @@ class Runner:
         )
 
     def _extract(self, credentials: SalesforceCredentials) -> None:
-        from tailrace.salesforce.extract.source import extract as extract_objects
+        from tailrace.salesforce.extract.extraction import extract as extract_objects
+        from tailrace.salesforce.extract.landing import WarehouseLanding
 
-        with self.ledger.warehouse.landing() as pipeline:
-            landed = extract_objects(
-                pipeline,
-                self.project.salesforce(),
-                credentials,
-                clock=self.ledger.clock,
-                objects=self.job.objects,
-                reconcile=self.job.reconcile,
-                full_refresh=self.job.full_refresh,
-                progress=_rows_of(self.progress),
-                before_replacing=self._distrust,
-            )
+        landed = extract_objects(
+            WarehouseLanding(self.ledger.warehouse),
+            self.project.salesforce(),
+            credentials,
+            clock=self.ledger.clock,
+            objects=self.job.objects,
+            reconcile=self.job.reconcile,
+            full_refresh=self.job.full_refresh,
+            progress=_rows_of(self.progress),
+            before_replacing=self._distrust,
+        )
         errors = []
         self.ledger.descriptions.save(
             {facts.object: facts.described for facts in landed.objects if facts.described}

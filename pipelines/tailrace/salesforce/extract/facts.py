@@ -9,14 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from tailrace.errors import ExtractIncomplete, TailraceError
+from tailrace.salesforce.extract.context import ExtractContext
 from tailrace.salesforce.extract.extracted_object import ApiName, ExtractedObject
-from tailrace.salesforce.extract.load import schema_of
-from tailrace.salesforce.extract.resources import ExtractContext
-from tailrace.salesforce.extract.staging import (
-    QUARANTINE,
-    CorrectionResult,
-    tables_with_live_rows,
-)
+from tailrace.salesforce.extract.staging import QUARANTINE, CorrectionResult
 from tailrace.salesforce.extract.table_layout import FieldDrift
 
 PASSWORD_LOGIN_RETIRES = (
@@ -83,17 +78,20 @@ class ExtractResult:
 
 
 def facts_of(
-    pipeline: Any,
     context: ExtractContext,
-    names: Sequence[str],
+    table_of: Mapping[str, str],
+    live: frozenset[str],
     corrections: Mapping[str, CorrectionResult],
 ) -> tuple[ObjectFacts, ...]:
-    """The facts of each object."""
-    normalize = schema_of(pipeline).naming.normalize_path
-    live = tables_with_live_rows(pipeline, map(normalize, names))
+    """The facts of each object.
+
+    Args:
+        table_of: The table of each object, by its API name.
+        live: The tables that have a row which is not deleted.
+        corrections: What the staging tables changed, by table.
+    """
     facts = []
-    for name in names:
-        table = normalize(name)
+    for name, table in table_of.items():
         error = context.errors.get(name)
         correction = corrections.get(table, CorrectionResult(table=table))
         if correction.emptied:

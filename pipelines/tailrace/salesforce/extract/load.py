@@ -1,12 +1,12 @@
-"""Runs the steps of dlt for an extract: extract, normalize and load."""
+"""Lands objects by dlt: extract, normalize and load, and the corrections after it."""
 
 from __future__ import annotations
 
 import copy
 import errno
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import dlt
@@ -15,37 +15,85 @@ from dlt.extract import DltResource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from tailrace.errors import ExtractIncomplete, TailraceError
+from tailrace.salesforce.extract.context import (
+    HAD_ROWS,
+    ORG_ID,
+    Answered,
+    ExtractContext,
+    check_distinct_tables,
+    check_org,
+    check_table_name,
+    hold_unknown,
+)
 from tailrace.salesforce.extract.extracted_object import ExtractedObject
+from tailrace.salesforce.extract.facts import ObjectFacts, facts_of
 from tailrace.salesforce.extract.load_memory import LOADS_MAX, bounded_memory, is_out_of_memory
-from tailrace.salesforce.extract.resources import ExtractContext
-from tailrace.salesforce.extract.staging import SOURCE
-
-log = logging.getLogger(__name__)
-
-LIBRARY_LOGGERS = ("dlt", "urllib3")
-
-
-class _DebugLog(logging.Handler):
-    """Writes the records of a library to Tailrace's debug log."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        log.debug("%s: %s", record.name, record.getMessage())
+from tailrace.salesforce.extract.resources import Resources
+from tailrace.salesforce.extract.staging import (
+    SOURCE,
+    CorrectionResult,
+    apply_corrections,
+    resource_states,
+    tables_with_live_rows,
+)
 
 
-@contextmanager
-def library_logs_to_debug() -> Iterator[None]:
-    """Send what libraries log to the debug log: an error is shown once, as Tailrace's own."""
-    handler = _DebugLog()
-    before = []
-    for name in LIBRARY_LOGGERS:
-        logger = logging.getLogger(name)
-        before.append((logger, logger.handlers, logger.propagate))
-        logger.handlers, logger.propagate = [handler], False
-    try:
-        yield
-    finally:
-        for logger, handlers, propagate in before:
-            logger.handlers, logger.propagate = handlers, propagate
+def land_all(
+    pipeline: dlt.Pipeline,
+    context: ExtractContext,
+    asked: Callable[[], Answered],
+    *,
+    reconcile: bool,
+    is_complete_refresh: bool,
+) -> tuple[ObjectFacts, ...]:
+    """Read and load all objects of the run.
+
+    Args:
+        asked: Returns what Salesforce answered at the start; it may wait for the answers.
+        reconcile: Compare all ids of all objects.
+        is_complete_refresh: A full refresh is one of all objects.
+    """
+    settings = context.settings
+    with capabilities_once(pipeline):
+        # Salesforce describes the objects while the warehouse restores the state.
+        start_from_destination(pipeline)
+        apply_corrections(pipeline, deleted=settings.deleted)
+        normalize = schema_of(pipeline).naming.normalize_path
+        names, unknown, org_id = asked()
+        states = resource_states(pipeline)
+        check_distinct_tables((*settings.objects, *names), normalize)
+        for name in names:
+            check_table_name(states.get(normalize(name), {}), name, normalize(name))
+        source_state = (pipeline.state.get("sources") or {}).get(SOURCE) or {}
+        is_accepted = context.full_refresh and is_complete_refresh
+        check_org({ORG_ID: source_state.get(ORG_ID)}, org_id, is_full_refresh=is_accepted)
+        hold_unknown(context, names, unknown, {name: states.get(normalize(name)) for name in names})
+        context.had_rows = tables_with_live_rows(pipeline, map(normalize, names)) | {
+            table for table, state in states.items() if state.get(HAD_ROWS)
+        }
+        context.reconcile = frozenset(names if reconcile else ())
+        readable = [name for name in names if name not in context.errors]
+        if readable:
+            _run(pipeline, context, readable, full_refresh=context.full_refresh)
+        corrections = _correct_and_read_missing(pipeline, context, names)
+        tables = {name: normalize(name) for name in names}
+        live = tables_with_live_rows(pipeline, tables.values())
+        return facts_of(context, tables, live, corrections)
+
+
+def load_ahead(
+    pipeline: dlt.Pipeline, context: ExtractContext, names: Sequence[str], news: Sequence[str]
+) -> Mapping[str, CorrectionResult]:
+    """Load the objects that were read before dlt was started, and apply their staging tables.
+
+    Args:
+        names: All objects of the run.
+        news: Those that have something to load.
+    """
+    with capabilities_once(pipeline):
+        start_from_destination(pipeline)
+        _run(pipeline, context, news)
+        return _correct_and_read_missing(pipeline, context, names)
 
 
 @contextmanager
@@ -86,7 +134,7 @@ def start_from_destination(pipeline: dlt.Pipeline) -> None:
     pipeline.sync_destination()
 
 
-def run(
+def _run(
     pipeline: dlt.Pipeline,
     context: ExtractContext,
     names: Sequence[str],
@@ -99,11 +147,12 @@ def run(
         TailraceError: Also in place of dlt's own errors.
     """
     normalize = schema_of(pipeline).naming.normalize_path
+    resources = Resources(context)
 
     @dlt.source(name=SOURCE, max_table_nesting=0)
     def chosen() -> Iterator[DltResource]:
         for name in names:
-            yield context.resource(name, normalize)
+            yield resources.resource(name, normalize)
 
     try:
         pipeline.extract(
@@ -174,3 +223,32 @@ def _error_of(failed: PipelineStepFailed) -> TailraceError:
         seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
     return ExtractIncomplete(f"The warehouse could not take the rows ({failed.step})")
+
+
+def _correct_and_read_missing(
+    pipeline: dlt.Pipeline, context: ExtractContext, names: Sequence[str]
+) -> Mapping[str, CorrectionResult]:
+    """Apply the staging tables, and read objects again of which rows never landed.
+
+    A row can become visible without a change: by a new sharing rule, or by a new owner.
+    """
+    deleted = context.settings.deleted
+    corrections = {result.table: result for result in apply_corrections(pipeline, deleted=deleted)}
+    normalize = schema_of(pipeline).naming.normalize_path
+    missed = [
+        name
+        for name in names
+        if name in context.extracted and normalize(name) in corrections
+        if corrections[normalize(name)].missing
+    ]
+    if missed:
+        context.reread = frozenset(missed)
+        before = {name: context.extracted[name] for name in missed}
+        _run(pipeline, context, missed)
+        for name, extracted in before.items():
+            # The facts have the window of the first read, and the rows of the second one.
+            again = context.extracted[name]
+            context.extracted[name] = replace(
+                extracted, parquet=again.parquet, rejected=again.rejected
+            )
+    return corrections

@@ -94,14 +94,15 @@ def read_reconciliation(
     )
 
 
-def definitions(
-    api: Api, sobject: SObject, state: Mapping[str, Any]
-) -> Sequence[Mapping[str, Any]] | None:
-    """The fields' descriptions and data classifications; None if they need not be asked for."""
+def needs_definitions(api: Api, sobject: SObject, state: Mapping[str, Any]) -> bool:
+    """Whether the fields' descriptions and data classifications are to be asked for."""
     now = api.server_time or api.clock.now()
     all_known = set(sobject.names) <= set(state.get("fields") or ())
-    if all_known and not _is_due(state.get(DEFINED_AT), DEFINITIONS_DAYS, now, hours=24):
-        return None
+    return not all_known or _is_due(state.get(DEFINED_AT), DEFINITIONS_DAYS, now, hours=24)
+
+
+def definitions(api: Api, sobject: SObject) -> Sequence[Mapping[str, Any]] | None:
+    """The fields' descriptions and data classifications; None if the user may not see them."""
     query = (
         "SELECT QualifiedApiName,Description,ComplianceGroup,SecurityClassification"
         f" FROM FieldDefinition WHERE EntityDefinition.QualifiedApiName = '{sobject.name}'"
