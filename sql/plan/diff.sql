@@ -166,7 +166,9 @@ WHERE
 -- Keeps the recorded values of these rows, because the new ones are sent alike.
 UPDATE transitions AS t
 SET EACH_COLUMN(equal, _ = old___)
-WHERE t.rowid IN (SELECT CAST(UNNEST(STRING_SPLIT(:row_ids, ',')) AS BIGINT))
+WHERE
+  t.rowid >= :first AND t.rowid < :end
+  AND STRPOS(:row_ids, CONCAT(',', t.rowid, ',')) > 0
 
 -- name: delete_unchanged
 -- Drops changes without a value that is sent differently.
@@ -196,7 +198,8 @@ SET EACH_COLUMN(equal, _ = t._)
 FROM transitions AS t
 WHERE
   EVERY_COLUMN(keys, e._ = t._)
-  AND e.rowid IN (SELECT CAST(UNNEST(STRING_SPLIT(:row_ids, ',')) AS BIGINT))
+  AND e.rowid >= :first AND e.rowid < :end
+  AND STRPOS(:row_ids, CONCAT(',', e.rowid, ',')) > 0
 
 -- name: earlier
 -- The rows of the earlier definition, on today's data, for the changed keys, in today's types.

@@ -32,7 +32,8 @@ SET EACH_COLUMN(equal, _ = t._)
 FROM today AS t
 WHERE
   EVERY_COLUMN(keys, d._ = t._)
-  AND d.rowid IN (SELECT CAST(UNNEST(STRING_SPLIT(:row_ids, ',')) AS BIGINT))
+  AND d.rowid >= :first AND d.rowid < :end
+  AND STRPOS(:row_ids, CONCAT(',', d.rowid, ',')) > 0
 
 -- name: resend_if_present
 -- Unconfirmed keys whose row equals the snapshot: sent again, because the receiver may have the

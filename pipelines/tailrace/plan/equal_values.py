@@ -21,7 +21,7 @@ from tailrace.warehouse.statements import Binding, Column
 _COMPARED_HERE = re.compile(r"\b(JSON|MAP|VARIANT|TIMESTAMP_NS|TIME_NS)\b")
 _JSON = re.compile(r"JSON(\[\])*")
 # Rows that are read, compared and updated together.
-ROWS_MAX = 20_000
+ROWS_MAX = 2_000
 
 
 def columns_compared_here(columns: Sequence[Column]) -> tuple[Column, ...]:
@@ -54,20 +54,16 @@ def take_equal_values(
         return
     ((last,),) = warehouse.run(f"plan/last_{name}", tables=tables)
     for first in range(0, int(last) + 1, ROWS_MAX):
-        rows = warehouse.run(
-            f"plan/differing_{name}",
-            tables=tables,
-            columns=lists,
-            first=first,
-            end=min(first + ROWS_MAX, int(last) + 1),
-        )
+        page: dict[str, Any] = {"first": first, "end": min(first + ROWS_MAX, int(last) + 1)}
+        rows = warehouse.run(f"plan/differing_{name}", tables=tables, columns=lists, **page)
         # An update may move a row, so each row is updated once, in all of its columns.
         for equal, row_ids in _by_equal_columns(columns, rows).items():
             warehouse.run(
                 f"plan/take_{name}",
                 tables=tables,
                 columns={**lists, "equal": equal},
-                row_ids=",".join(map(str, row_ids)),
+                row_ids=f",{','.join(map(str, row_ids))},",
+                **page,
             )
 
 
