@@ -22,6 +22,7 @@ from tailrace.results import Result, listed_model
 if TYPE_CHECKING:
     from tailrace.models.loader import Models
     from tailrace.plan.policy import PlanOptions
+    from tailrace.run.observer import Observers
     from tailrace.run.read_endpoint import Reads
     from tailrace.run.result import RunResult
     from tailrace.state.session import Opened
@@ -100,15 +101,17 @@ class Project:
         names = self._objects(select, exclude)
         if dry_run:
             return Result(command="extract", data={"dry_run": True, "would_load": list(names)})
-        done = job.extract(
-            self.config,
-            clock=self.clock,
-            objects=names if select or exclude else None,
-            reconcile=reconcile,
-            full_refresh=full_refresh,
-            progress=progress,
-            reads=_reads(),
-        )
+        with self._observers("extract") as observers:
+            done = job.extract(
+                self.config,
+                clock=self.clock,
+                objects=names if select or exclude else None,
+                reconcile=reconcile,
+                full_refresh=full_refresh,
+                progress=progress,
+                reads=_reads(),
+                observers=observers,
+            )
         return _result_of(done)
 
     def plan(
@@ -176,7 +179,8 @@ class Project:
         """
         from tailrace.run import job
 
-        with self._former_audiences():
+        command = "sync" if options is None or options.intent == "changes" else options.intent
+        with self._former_audiences(), self._observers(command) as observers:
             done = job.sync(
                 self.config,
                 clock=self.clock,
@@ -187,6 +191,7 @@ class Project:
                 resend=resend,
                 progress=progress,
                 reads=_reads(),
+                observers=observers,
             )
         return _result_of(done)
 
@@ -202,7 +207,7 @@ class Project:
         """The main job: `extract`, then `sync`, with the arguments of `sync`."""
         from tailrace.run import job
 
-        with self._former_audiences():
+        with self._former_audiences(), self._observers("run") as observers:
             done = job.run(
                 self.config,
                 clock=self.clock,
@@ -212,6 +217,7 @@ class Project:
                 resend=resend,
                 progress=progress,
                 reads=_reads(),
+                observers=observers,
             )
         return _result_of(done)
 
@@ -292,14 +298,16 @@ class Project:
             exits = sum(int(row["size_after"] or 0) for row in rows)
             data = {"dry_run": True, "audience": audience, "would_exit": exits}
             return Result(command="retire", data={**data, "warnings": warnings})
-        done = job.retire(
-            self.config,
-            audience,
-            clock=self.clock,
-            resend=resend,
-            progress=progress,
-            reads=_reads(),
-        )
+        with self._observers("retire") as observers:
+            done = job.retire(
+                self.config,
+                audience,
+                clock=self.clock,
+                resend=resend,
+                progress=progress,
+                reads=_reads(),
+                observers=observers,
+            )
         result = _result_of(done)
         data = {**result.data, "warnings": [*result.data["warnings"], *warnings]}
         return replace(result, data=data)
@@ -339,16 +347,18 @@ class Project:
             return Result(
                 command="replay", data={"dry_run": True, **data, "delivered_before": bool(there)}
             )
-        done = job.replay(
-            self.config,
-            audience,
-            destination,
-            clock=self.clock,
-            history=history,
-            resend=resend,
-            progress=progress,
-            reads=_reads(),
-        )
+        with self._observers("replay") as observers:
+            done = job.replay(
+                self.config,
+                audience,
+                destination,
+                clock=self.clock,
+                history=history,
+                resend=resend,
+                progress=progress,
+                reads=_reads(),
+                observers=observers,
+            )
         return _result_of(done)
 
     def status(self, run_id: str | None = None, *, check: bool = False) -> Result:
@@ -357,7 +367,8 @@ class Project:
         Args:
             run_id: The run to return, without a check.
             check: Exit with 1 if an audience is late (`late_hours` of `[tailrace.alerts]`), failed
-                or held, or if there is no run yet. `problems` names them.
+                or held, or if there is no run yet. `problems` names them, and the receivers of
+                `[tailrace.alerts]` are alerted of them, unless they were already.
 
         Raises:
             tailrace.errors.NothingSelected: The ledger has no run with this id.
@@ -379,8 +390,27 @@ class Project:
             data = data | {"state": self._described_state()}
         if not check:
             return Result(command="status", data=data)
+        from tailrace.alerts.observer import alert_of_status
+
         found = problems(data, late_hours=self.config.alerts().late_hours, now=self.clock.now())
-        return Result(command="status", exit_code=int(bool(found)), data=data | {"problems": found})
+        alerted = alert_of_status(self.config, data, clock=self.clock)
+        data = data | {"problems": found} | (alerted.as_status() if alerted else {})
+        return Result(command="status", exit_code=int(bool(found)), data=data)
+
+    def test_alerts(self) -> Result:
+        """Send a test message to each receiver of `[tailrace.alerts]`.
+
+        Returns:
+            Exit code 1 if a receiver did not take it. `receivers` has one entry for each.
+
+        Raises:
+            tailrace.errors.ConfigurationError: No receiver is configured, or apprise is missing.
+        """
+        from tailrace.alerts.receivers import send_test
+
+        done = send_test(self.config)
+        failed = any(not entry["sent"] for entry in done)
+        return Result(command="alerts", exit_code=int(failed), data={"receivers": done})
 
     def rejected(
         self,
@@ -584,8 +614,10 @@ class Project:
         Raises:
             tailrace.errors.UserError: Something is wrong; it names the file and the line.
         """
+        from tailrace.alerts.sending import require_valid_urls
         from tailrace.run.validation import validate
 
+        require_valid_urls(self.config.alerts())
         with self._former_audiences():
             data = validate(self.config, select=select, exclude=exclude, clock=self.clock)
         return Result(command="validate", data=data)
@@ -721,6 +753,12 @@ class Project:
 
         with self._former_audiences():
             return select_objects(self._models, self.config.salesforce().objects, select, exclude)
+
+    def _observers(self, command: str) -> AbstractContextManager[Observers]:
+        """What a run calls at its beginning and its end, and what alerts about its errors."""
+        from tailrace.alerts.observer import alerting
+
+        return alerting(self.config, command, clock=self.clock)
 
     def _read(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Read from the warehouse, or from the run that has its file open."""

@@ -187,6 +187,15 @@ CREATE TABLE watches (
   error TEXT
 );
 
+-- name: version_10
+-- The problems that were alerted and have not been reported as recovered.
+CREATE TABLE alerts (
+  receiver TEXT NOT NULL,
+  subject TEXT NOT NULL,
+  problem TEXT NOT NULL,
+  alerted_at TIMESTAMPTZ NOT NULL
+);
+
 -- name: runs_before_version_9
 -- The table runs with the columns of version 9, for a ledger that is opened read-only.
 SELECT

@@ -114,6 +114,15 @@ def test_a_pull_request_from_a_fork_gets_no_secret(shop: Shop) -> None:
     assert "head.repo.full_name == github.repository" in jobs["plan"]["if"]
 
 
+def test_the_receivers_of_alerts_are_a_secret_and_need_an_extra(shop: Shop) -> None:
+    with (shop.root / ".dlt" / "secrets.toml").open("a") as file:
+        file.write('\n[tailrace.alerts]\nurls = ["slack://token/of/the-team"]\n')
+    data = deploy(shop)
+    assert "gh secret set TAILRACE__ALERTS__URLS" in data["commands"]
+    written = "".join((shop.root.parent / name).read_text() for name in data["files"])
+    assert "tailrace[alerts]==" in written and "of/the-team" not in written
+
+
 @pytest.mark.parametrize("state_url", [None, "s3://bucket/shop", "gs://bucket/shop", "az://b/s"])
 def test_the_workflows_pass_the_linters(tmp_path: Path, state_url: str | None) -> None:
     deployment = github_actions(

@@ -17,6 +17,7 @@ import click
 
 from tailrace import __version__
 from tailrace.cli import (
+    alert_commands,
     completion,
     delivery_commands,
     deploy_commands,
@@ -94,6 +95,7 @@ for _command in (
     *ledger_commands.MAINTENANCE,
     *destination_commands.COMMANDS,
     *state_commands.COMMANDS,
+    *alert_commands.COMMANDS,
     *deploy_commands.COMMANDS,
 ):
     tailrace.add_command(_command)

@@ -57,6 +57,7 @@ def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tupl
     checks.append(Check(check="configuration", status="ok", found=names))
     subjects: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("models", lambda: _models(project, settings.objects)),
+        ("alerts", lambda: _alerts(project)),
         ("state", lambda: _state(project, clock)),
         ("warehouse", lambda: _warehouse(project, clock)),
         ("salesforce", lambda: _salesforce(project, clock)),
@@ -99,6 +100,33 @@ def _models(project: ProjectConfig, objects: tuple[str, ...]) -> Iterator[Check]
     found = f"{len(models.by_name)} models, {len(models.audiences())} of them audiences"
     if models.by_name or not errors:
         yield Check(check="models", status="ok", found=found)
+
+
+def _alerts(project: ProjectConfig) -> Iterator[Check]:
+    """The receivers of alerts, if the project has any. Nothing is sent to them."""
+    from tailrace.alerts.sending import check, missing_extra
+
+    settings = project.alerts()
+    if not settings.urls:
+        return
+    install = missing_extra()
+    if install is not None:
+        found, hint = "alerts are not sent: apprise is not installed", f"Install it with: {install}"
+        yield Check(check="alerts", status="warning", found=found, hint=hint)
+        return
+    results = check(settings)
+    for receiver in results:
+        if receiver.problem:
+            yield Check(
+                check="alerts",
+                status="failed",
+                found=f"{receiver.label} {receiver.problem}",
+                hint="Correct urls under [tailrace.alerts].",
+                exit_code=2,
+            )
+    if not any(receiver.problem for receiver in results):
+        found = f"{len(results)} receivers; test them with: tailrace alerts test"
+        yield Check(check="alerts", status="ok", found=found)
 
 
 def _state(project: ProjectConfig, clock: Clock) -> Iterator[Check]:

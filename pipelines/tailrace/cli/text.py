@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
+from tailrace.cli.alert_text import alert_lines, problem_lines, test_lines
 from tailrace.cli.deploy_commands import deploy_blocks
 from tailrace.cli.model_tests import tests_blocks
 from tailrace.cli.state_text import state_lines, stored_state
@@ -69,6 +70,7 @@ def blocks(result: Output) -> Iterable[str | Table]:
         # An error before anything started: it is logged, and there is nothing to show.
         return
     shapes = {
+        "alerts": test_lines,
         "destinations": _rebind,
         "init": _init,
         "deploy": deploy_blocks,
@@ -183,10 +185,7 @@ def _condition(entry: Output) -> str:
 def _status(result: Output) -> Iterable[str | Table]:
     yield from _runs(result)
     if "problems" in result:
-        yield ""
-        yield from (f"{problem['message']}." for problem in result["problems"])
-        if not result["problems"]:
-            yield "No audience is late, failed or held."
+        yield from problem_lines(result)
 
 
 def _runs(result: Output) -> Iterable[str | Table]:
@@ -430,6 +429,7 @@ def _run(result: Output) -> Iterable[str | Table]:
         yield from _preview(audience)
     yield ""
     yield summary(result)
+    yield from alert_lines(result)
     if result.get("report"):
         yield f"Report: {result['report']}"
 

@@ -150,8 +150,20 @@ class ProjectConfig:
         return by_key or None
 
     def alerts(self) -> AlertSettings:
-        """`[tailrace.alerts]`."""
-        return self._section("tailrace.alerts", AlertSettings)
+        """`[tailrace.alerts]`.
+
+        Raises:
+            InvalidConfigValue: `on` names something that is not alerted.
+        """
+        settings = self._section("tailrace.alerts", AlertSettings)
+        known = AlertSettings().on
+        for name in settings.on:
+            if name not in known:
+                raise InvalidConfigValue(
+                    f'tailrace.alerts.on names "{name}".{did_you_mean(name, known)}',
+                    hint=f"Correct on under [tailrace.alerts]. There are: {', '.join(known)}",
+                )
+        return replace(settings, urls=tuple(_whole_urls(settings.urls)))
 
     def state(self) -> StateSettings:
         """`[tailrace.state]`."""
@@ -484,6 +496,23 @@ def require_tls(url: str, key: str) -> None:
         raise InsecureHost(
             f"{key} is http://{parts.hostname}: plain http is allowed for localhost only"
         )
+
+
+def _whole_urls(parts: Iterable[str]) -> Iterator[str]:
+    """URLs that were split at commas: a part without a scheme belongs to the URL before it.
+
+    >>> list(_whole_urls(["mailto://host?to=a", "b", "json://host"]))
+    ['mailto://host?to=a,b', 'json://host']
+    """
+    whole = ""
+    for part in parts:
+        if whole and "://" in part:
+            yield whole
+            whole = part
+        else:
+            whole = f"{whole},{part}" if whole else part
+    if whole:
+        yield whole
 
 
 def _split(url: str) -> SplitResult | None:

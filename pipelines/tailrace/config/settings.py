@@ -27,6 +27,7 @@ MAY_BE_ZERO = frozenset(
         "lock_wait_seconds_max",
         "quota_share_max",
         "reconcile_days",
+        "rejected_share_min",
         "requests_per_second_max",
         "resend_hours_max",
         "retry_seconds_max",
@@ -126,14 +127,25 @@ class StateCredentials:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertSettings:
-    """`[tailrace.alerts]`: when an audience needs attention.
+    """`[tailrace.alerts]`: when an audience needs attention, and who is alerted.
 
     Attributes:
-        late_hours: Time without a successful run after which `status --check` reports an audience
-            as late; 0 means never.
+        urls: URLs of the receivers, as apprise writes them: `slack://…`, `pagerduty://…`,
+            `mailtos://…`, `jsons://…`. They hold tokens.
+        on: What is alerted: `failed`, `held`, `rejected`, `late`, `recovered`.
+        rejected_share_min: Share of an audience's members from which rejected ones are a problem;
+            0 means that one is.
+        late_hours: Time without a successful run after which an audience is late; 0 means never.
+        timeout_seconds: Time that all receivers together have to take an alert.
+        report_url: Link that each alert shows; on GitHub Actions and GitLab CI, the job's page.
     """
 
+    urls: tuple[str, ...] = field(default=(), repr=False)
+    on: tuple[str, ...] = ("failed", "held", "rejected", "late", "recovered")
+    rejected_share_min: float = 0.0
     late_hours: float = 24.0
+    timeout_seconds: float = 20.0
+    report_url: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

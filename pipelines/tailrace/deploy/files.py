@@ -90,6 +90,7 @@ def _install_command(project: ProjectConfig, root: Path) -> str:
         if file.is_file():
             return f"pip install -r {file.relative_to(root).as_posix()}"
     extras = [
+        *(["alerts"] if project.value_of("tailrace.alerts", "urls") else []),
         *(["postgres"] if project.settings.warehouse == "postgres" else []),
         *(["state"] if project.value_of("tailrace", "state_url") is not None else []),
     ]

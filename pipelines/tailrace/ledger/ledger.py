@@ -7,6 +7,7 @@ changes in the same transactions as the snapshots and outboxes.
 from __future__ import annotations
 
 from tailrace.clock import Clock
+from tailrace.ledger.alerts import Alerts
 from tailrace.ledger.audiences import AudienceRuns
 from tailrace.ledger.deliveries import Deliveries
 from tailrace.ledger.descriptions import Descriptions
@@ -30,3 +31,4 @@ class Ledger(LedgerTables):
         self.descriptions = Descriptions(self)
         self.jobs = Jobs(self)
         self.watches = Watches(self)
+        self.alerts = Alerts(self)

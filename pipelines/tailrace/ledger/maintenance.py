@@ -133,6 +133,7 @@ def _rename(ledger: Ledger, run: Run, old_key: str, new_key: str, *, name: str) 
         now=run.started_at,
     )
     _rename_rows(ledger, old_key, new_key, before=run.seq)
+    ledger.alerts.rename(old_key, new_key)
     warehouse.run("ledger/rename_audience", tables=ledger.tables, sync_key=new_key, name=name)
 
 

@@ -34,6 +34,7 @@ TABLES = (
     "described_objects",
     "write_jobs",
     "watches",
+    "alerts",
     "lock",
 )
 

@@ -48,6 +48,7 @@ from tailrace.plan.policy import PlanOptions
 from tailrace.run import review
 from tailrace.run.delivery import Progress
 from tailrace.run.notices import Notice
+from tailrace.run.observer import Observers
 from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
 from tailrace.run.replay import Replay, source_of
 from tailrace.run.result import RunResult
@@ -77,6 +78,7 @@ def extract(
     full_refresh: bool = False,
     progress: Progress | None = None,
     reads: Reads = NO_READS,
+    observers: Observers = (),
 ) -> RunResult:
     """Load objects from Salesforce, and record whether each one is complete."""
     chosen = None if objects is None else tuple(objects)
@@ -88,7 +90,9 @@ def extract(
         reconcile=reconcile,
         full_refresh=full_refresh,
     )
-    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
+    return _carry_out(
+        project, job, clock=clock, progress=progress, reads=reads, observers=observers
+    )
 
 
 def plan(
@@ -142,6 +146,7 @@ def sync(
     resend: bool = False,
     progress: Progress | None = None,
     reads: Reads = NO_READS,
+    observers: Observers = (),
 ) -> RunResult:
     """Build, plan, deliver and advance, without an extract.
 
@@ -163,7 +168,9 @@ def sync(
         reviewed = review.read(plan_file)
         chosen = replace(reviewed.options, digests=True)
         job = replace(job, select=tuple(reviewed.digests), options=chosen, reviewed=reviewed)
-    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
+    return _carry_out(
+        project, job, clock=clock, progress=progress, reads=reads, observers=observers
+    )
 
 
 def run(
@@ -176,6 +183,7 @@ def run(
     resend: bool = False,
     progress: Progress | None = None,
     reads: Reads = NO_READS,
+    observers: Observers = (),
 ) -> RunResult:
     """The main job: `extract`, then `sync`."""
     job = Job(
@@ -186,7 +194,9 @@ def run(
         resend=resend,
         options=options or PlanOptions(),
     )
-    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
+    return _carry_out(
+        project, job, clock=clock, progress=progress, reads=reads, observers=observers
+    )
 
 
 def retire(
@@ -197,10 +207,13 @@ def retire(
     resend: bool = False,
     progress: Progress | None = None,
     reads: Reads = NO_READS,
+    observers: Observers = (),
 ) -> RunResult:
     """Send an exit for every member and close the audience's ledger. Its file may be gone."""
     job = Job(command="retire", retire=audience, resend=resend)
-    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
+    return _carry_out(
+        project, job, clock=clock, progress=progress, reads=reads, observers=observers
+    )
 
 
 def replay(
@@ -213,11 +226,14 @@ def replay(
     resend: bool = False,
     progress: Progress | None = None,
     reads: Reads = NO_READS,
+    observers: Observers = (),
 ) -> RunResult:
     """Backfill a destination: the current members as entering, or the whole history."""
     asked = Replay(audience=audience, destination=destination, history=history)
     job = Job(command="replay", replay=asked, resend=resend)
-    return _carry_out(project, job, clock=clock, progress=progress, reads=reads)
+    return _carry_out(
+        project, job, clock=clock, progress=progress, reads=reads, observers=observers
+    )
 
 
 def _carry_out(
@@ -227,10 +243,13 @@ def _carry_out(
     clock: Clock,
     progress: Progress | None,
     reads: Reads,
+    observers: Observers,
 ) -> RunResult:
     # Errors that need no warehouse are raised before it is opened.
     work = prepare(project, job)
-    return open_and_carry_out(project, work, clock=clock, progress=progress, reads=reads)
+    return open_and_carry_out(
+        project, work, clock=clock, progress=progress, reads=reads, observers=observers
+    )
 
 
 def open_and_carry_out(
@@ -240,6 +259,7 @@ def open_and_carry_out(
     clock: Clock,
     progress: Progress | None = None,
     reads: Reads = NO_READS,
+    observers: Observers = (),
     store: Store | None = None,
     before: Callable[[Warehouse], None] | None = None,
 ) -> RunResult:
@@ -251,6 +271,7 @@ def open_and_carry_out(
         clock: The time source.
         progress: As of `sync`.
         reads: As of `carry_out`.
+        observers: As of `carry_out`.
         store: As of `open_warehouse`.
         before: Called with the open warehouse before the run.
 
@@ -265,12 +286,16 @@ def open_and_carry_out(
             session = warehouse.state
             if before is not None:
                 before(warehouse)
-            result = carry_out(warehouse, work, clock=clock, progress=progress, reads=reads)
+            result = carry_out(
+                warehouse, work, clock=clock, progress=progress, reads=reads, observers=observers
+            )
     except (StateStoreFailed, LeaseLost) as error:
         # The run has ended, and its result is known; only the state could not be stored.
         if result is None:
             raise
         failed = None if any(isinstance(e, type(error)) for e in result.errors) else error
+        for observer in observers:
+            observer.state_not_stored(error)
     if session is not None:
         result = result.with_state(session.as_dict(), failed)
     return result
@@ -308,10 +333,12 @@ def carry_out(
     clock: Clock,
     progress: Progress | None = None,
     reads: Reads = NO_READS,
+    observers: Observers = (),
 ) -> RunResult:
     """One numbered run, under the lock, in an open warehouse.
 
-    `reads` are the requests that the run answers for other processes.
+    `reads` are the requests that the run answers for other processes; `observers` are called at its
+    beginning and its end.
     """
     ledger = Ledger(warehouse, clock=clock)
     ledger.install(secrets.token_hex(16))
@@ -333,7 +360,12 @@ def carry_out(
         runner = Runner(ledger, work, run=begun, memory_limit=memory_limit, progress=progress)
         runner.done = runner.done.with_notices(copied)
         with serve_reads(warehouse, reads, run=begun, memory_limit=memory_limit, clock=clock):
-            return runner.run()
+            for observer in observers:
+                observer.started(ledger, work, begun)
+            result = runner.run()
+        for observer in observers:
+            result = observer.finished(ledger, work, result)
+        return result
 
 
 def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class RunResult:
     errors: tuple[TailraceError, ...] = ()
     # Where `state_url` keeps the DuckDB file; empty without it.
     state: Mapping[str, Any] = field(default_factory=dict)
+    # What the receivers of `[tailrace.alerts]` were alerted of; None without receivers.
+    alerts: Mapping[str, Any] | None = None
 
     def with_state(self, state: Mapping[str, Any], error: TailraceError | None) -> RunResult:
         """The result with the stored state, and with the error that kept it from being stored."""
@@ -45,6 +47,7 @@ class RunResult:
 
     def as_dict(self) -> dict[str, Any]:
         state = {"state": dict(self.state)} if self.state else {}
+        alerts = {"alerts": dict(self.alerts)} if self.alerts is not None else {}
         return {
             "run_id": self.run_id,
             "audiences": [dict(audience) for audience in self.audiences],
@@ -54,6 +57,7 @@ class RunResult:
             "salesforce": dict(self.salesforce),
             "orphans": list(self.orphans),
             **state,
+            **alerts,
             "warnings": [notice.as_dict() for notice in self.notices],
             "errors": [entry.as_dict() for error in self.errors for entry in error.flattened()],
         }

@@ -1,0 +1,1 @@
+"""Alerts about audiences and runs that need attention, sent with apprise."""

@@ -1,0 +1,178 @@
+"""Alerts at the end of a run, and of a command that failed before its run began."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tailrace.alerts.conditions import (
+    Findings,
+    findings_of_run,
+    findings_of_status,
+    of_command,
+)
+from tailrace.alerts.message import Context, link_of
+from tailrace.alerts.receivers import (
+    Outcome,
+    alert_outside_a_run,
+    alert_receivers,
+    alert_unrecorded,
+)
+from tailrace.clock import Clock
+from tailrace.config.project import ProjectConfig
+from tailrace.errors import (
+    InternalError,
+    LockHeld,
+    NothingLanded,
+    NothingSelected,
+    PlanChanged,
+    PlanUnreadable,
+    TailraceError,
+)
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.runs import Run
+from tailrace.reporting.status import status
+from tailrace.run.notices import Notice
+from tailrace.run.observer import Observers
+from tailrace.run.result import RunResult
+
+if TYPE_CHECKING:
+    from tailrace.run.runner import Work
+
+log = logging.getLogger(__name__)
+
+# Another run is active, or somebody reads the error of a command line or of a saved plan.
+_NOT_ALERTED = (LockHeld, NothingSelected, PlanUnreadable, PlanChanged)
+_REPEATED = "The ledger could not record this alert, so the next run repeats it."
+
+
+@contextmanager
+def alerting(project: ProjectConfig, command: str, *, clock: Clock) -> Iterator[Observers]:
+    """The observers that alert about a run in this block; none if the project has no receivers.
+
+    An exception that leaves the block before the end of the run is alerted as a failure of the
+    command.
+    """
+    if not project.alerts().urls:
+        yield ()
+        return
+    observer = AlertObserver(project, command, clock=clock)
+    try:
+        yield (observer,)
+    except _NOT_ALERTED:
+        raise
+    except TailraceError as error:
+        observer.failed(error)
+        raise
+    except Exception as unexpected:
+        # The text of an unexpected exception may quote a row.
+        observer.failed(InternalError(f"Internal error: {type(unexpected).__name__}"))
+        raise
+
+
+class AlertObserver:
+    """Alerts the receivers of a project about one run. Nothing that an alert meets is raised."""
+
+    def __init__(self, project: ProjectConfig, command: str, *, clock: Clock) -> None:
+        self._project = project
+        self._settings = project.alerts()
+        self._command = command
+        self._clock = clock
+        self._ended = False
+
+    def started(self, ledger: Ledger, work: Work, run: Run) -> None:
+        """Nothing is alerted at the beginning."""
+
+    def finished(self, ledger: Ledger, work: Work, result: RunResult) -> RunResult:
+        """Alert about the run and its audiences. The result gets `alerts`, and warnings."""
+        self._ended = True
+        try:
+            current = status(ledger.warehouse, clock=self._clock)
+            findings = findings_of_run(
+                result.command,
+                status=current,
+                audiences=result.audiences,
+                exit_code=result.exit_code,
+                errors=[entry for error in result.errors for entry in error.flattened()],
+                settings=self._settings,
+                now=self._clock.now(),
+            )
+            verdict = current["verdict"]
+            context = self._context(verdict["sentence"], verdict["command"])
+            outcome = alert_receivers(self._project, ledger, findings, context)
+        except Exception as error:
+            outcome = _broken(error)
+        notices = tuple(Notice(message=problem) for problem in outcome.problems)
+        return replace(result, alerts=outcome.as_dict(), notices=(*result.notices, *notices))
+
+    def state_not_stored(self, error: TailraceError) -> None:
+        """Alert about the state. The ledger with the record of the alert was not stored."""
+        self._alert_unrecorded(error)
+
+    def failed(self, error: TailraceError) -> None:
+        """Alert about an error before the run, or one that ended it."""
+        if self._ended:
+            return
+        findings = Findings(problems=of_command(self._command, error.flattened()))
+        context = self._context("", error.hint)
+        try:
+            outcome = alert_outside_a_run(self._project, findings, context, clock=self._clock)
+        except Exception:
+            self._alert_unrecorded(error)
+        else:
+            _log_problems(outcome)
+
+    def _alert_unrecorded(self, error: TailraceError) -> None:
+        findings = Findings(problems=of_command(self._command, error.flattened()))
+        try:
+            outcome = alert_unrecorded(
+                self._project, findings, self._context(_REPEATED, error.hint)
+            )
+        except Exception as unexpected:
+            outcome = _broken(unexpected)
+        _log_problems(outcome)
+
+    def _context(self, sentence: str, next_step: str) -> Context:
+        link = link_of(self._project, self._settings.report_url)
+        return Context(sentence=sentence, next_step=next_step, link=link)
+
+
+def alert_of_status(
+    project: ProjectConfig, current: Mapping[str, Any], *, clock: Clock
+) -> Outcome | None:
+    """Alert about audiences that `status --check` finds late, held or failed.
+
+    Returns:
+        None if the project has no receivers, or there is no ledger yet.
+    """
+    settings = project.alerts()
+    if not settings.urls:
+        return None
+    findings = findings_of_status(current, settings, clock.now())
+    verdict = current.get("verdict", {"sentence": "", "command": ""})
+    context = Context(
+        sentence=verdict["sentence"],
+        next_step=verdict["command"],
+        link=link_of(project, settings.report_url),
+    )
+    try:
+        return alert_outside_a_run(project, findings, context, clock=clock)
+    except (LockHeld, NothingLanded):
+        # The active run alerts at its end.
+        return None
+    except Exception as error:
+        return _broken(error)
+
+
+def _broken(error: Exception) -> Outcome:
+    log.debug("Alerts failed", exc_info=error)
+    return Outcome(problems=(f"Alerts are not sent: {type(error).__name__}",))
+
+
+def _log_problems(outcome: Outcome) -> None:
+    """For a command that has no result to put them into."""
+    for problem in outcome.problems:
+        log.warning("%s", problem)
