@@ -21,6 +21,23 @@ WHERE t._send AND (
 ORDER BY EACH_COLUMN(keys, t._)
 LIMIT :rows_max OFFSET :skipped
 
+-- name: creating
+-- Transitions that write to a record which is not landed, so that they would create it.
+SELECT
+  0, t.op, t.reason, t.base_v, t._blind, t._send, COALESCE(t._stays, FALSE), t._at,
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+FROM transitions AS t
+WHERE t._send AND t.op <> 'exited' AND NOT EXISTS (
+  SELECT 1
+  FROM landed AS l
+  WHERE NOT l.is_deleted
+    AND EVERY_COLUMN(keys_folded, LOWER(l._PAIR) = LOWER(t._))
+    AND EVERY_COLUMN(keys_exact, l._PAIR = t._)
+    AND EVERY_COLUMN(keys_by_id, LEFT(l._PAIR, 15) = LEFT(t._, 15))
+)
+ORDER BY EACH_COLUMN(keys, t._)
+LIMIT :rows_max OFFSET :skipped
+
 -- name: mark_shared
 -- Members who write the record of another member, all but the first one by key.
 UPDATE transitions AS t SET _stays = TRUE

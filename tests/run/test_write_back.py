@@ -312,6 +312,38 @@ def test_records_that_are_current_are_not_written(shop: WriteBackShop) -> None:
     assert shop.record("c-0020")["Plan_Tier__c"] == "gold"
 
 
+def test_records_that_cannot_be_created_are_foretold(shop: WriteBackShop) -> None:
+    """The landed records tell which rows would create one, and describe what that needs."""
+    config = shop.root / ".dlt" / "config.toml"
+    config.write_text(CONFIG.replace('["Account"]', '["Account", "Contact"]'))
+    job.extract(shop.project, clock=shop.clock)
+    shop.header("""
+object: Contact
+match: {Crm_Key__c: crm_key}
+fields: {Plan_Tier__c: tier, LastName: {column: offer, on_null: keep}}
+""")
+    shop.people(
+        [
+            person(1),
+            person(2, crm_key="C-0002"),
+            person(3, crm_key="new-1"),
+            person(4, crm_key="new-2", offer="Berg"),
+            person(5, crm_key="new-3", tier="x"),
+        ]
+    )
+    shop.requests()
+    (audience,) = shop.plan().as_dict()["audiences"]
+    assert (shop.requests(), audience["refused"]) == ([], 2)
+    assert audience["refused_by_reason"] == {
+        "LastName is required to create a record": 1,
+        "Plan_Tier__c is not a value of the restricted picklist": 1,
+    }
+    result = shop.sync()
+    assert (result.exit_code, result.audiences[0]["rejected"]) == (4, 2)
+    assert ("REQUIRED_FIELD_MISSING: LastName", 1) in shop.rejections()
+    assert shop.record("new-2")["LastName"] == "Berg"
+
+
 LOOP = """/* ---
 audience: people
 key: id

@@ -6,16 +6,19 @@ The warehouse finds the rows that may be refused, and the mapper of the run deci
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from tailrace.audience.audience import Audience
+from tailrace.destinations.messages import Message, Refusal
 from tailrace.destinations.protocol import Described, MessageMapper
 from tailrace.destinations.registry import destination_type
 from tailrace.destinations.row_checks import (
     CURRENT_LISTS,
+    KEY_LISTS,
     SUSPECT_LISTS,
     UNIQUE_LISTS,
+    CreatedRecords,
     LandedRecords,
     RowChecks,
 )
@@ -86,18 +89,10 @@ def mark_current(
     A landed record says nothing about a write that is newer than its extract.
     """
     warehouse = ledger.warehouse
-    table = TableName(warehouse.project.settings.dataset, landed_name(landed.object))
-    existing = {column.name for column in warehouse.columns_of(table)}
+    table = _landed_table(ledger, landed, audience, CURRENT_LISTS)
+    if table is None:
+        return 0
     lists = {name: _landed(name, landed.lists.get(name, ())) for name in CURRENT_LISTS}
-    wanted = {
-        column.name if name.startswith("constant_") else column.pair
-        for name, columns in lists.items()
-        for column in columns
-    }
-    if not {"is_deleted", *wanted} <= existing:
-        return 0
-    if not ledger.extracts.covers_deliveries(landed.object, audience.destination_name):
-        return 0
     tables = {"transitions": transitions, "landed": table}
     ((before,),) = warehouse.run("plan/count_sent", tables=tables)
     if before:
@@ -117,30 +112,90 @@ def refusals(
     checks = _row_checks(request, described)
     if checks is None or not result.groups:
         return {}
-    shape, transitions = request.shape, result.transitions
-    lists = {
-        **shape.lists,
-        **{name: checks.suspects.get(name, ()) for name in SUSPECT_LISTS},
-    }
-    read = transition_reader(shape)
+    lists = {name: checks.suspects.get(name, ()) for name in SUSPECT_LISTS}
     counts: Counter[str] = Counter()
+    suspects = _mapped(ledger, request, result, mapper, "suspects", lists, every=checks.every_row)
+    for _, refused in suspects:
+        for refusal in refused:
+            counts[f"{refusal.path} {refusal.rule}"] += 1
+    if checks.created is not None:
+        counts += _refused_creations(ledger, request, result, mapper, checks.created)
+    return dict(sorted(counts.items()))
+
+
+def _refused_creations(
+    ledger: Ledger,
+    request: DiffRequest,
+    result: Diff,
+    mapper: MessageMapper,
+    created: CreatedRecords,
+) -> Counter[str]:
+    """Rows that the receiver will refuse because they create a record, by reason.
+
+    They are sent: the record may have been created since the object was extracted.
+    """
+    table = _landed_table(ledger, created.landed, request.audience, KEY_LISTS)
+    if table is None:
+        return Counter()
+    lists = {name: _landed(name, created.landed.lists.get(name, ())) for name in KEY_LISTS}
+    reasons = (
+        created.refusal(message)
+        for messages, _ in _mapped(ledger, request, result, mapper, "creating", lists, landed=table)
+        for message in messages[-1:]
+    )
+    return Counter(reason for reason in reasons if reason)
+
+
+def _mapped(
+    ledger: Ledger,
+    request: DiffRequest,
+    result: Diff,
+    mapper: MessageMapper,
+    statement: str,
+    lists: Mapping[str, Sequence[Column]],
+    *,
+    landed: TableName | None = None,
+    every: bool = False,
+) -> Iterator[tuple[Sequence[Message], Sequence[Refusal]]]:
+    """The messages and the refusals of each transition that a statement selects."""
+    read = transition_reader(request.shape)
+    tables: dict[str, Binding] = {"transitions": result.transitions}
+    if landed is not None:
+        tables["landed"] = landed
     offset = 0
     while True:
         rows = ledger.warehouse.run(
-            "plan/suspects",
-            tables={"transitions": transitions},
-            columns=lists,
-            every=checks.every_row,
+            f"plan/{statement}",
+            tables=tables,
+            columns={**request.shape.lists, **lists},
+            every=every,
             rows_max=PAGE_ROWS,
             skipped=offset,
         )
         for row in rows:
-            _, refused, _ = mapper.messages(read(row)[0])
-            if refused:
-                counts[f"{refused[0].path} {refused[0].rule}"] += 1
+            messages, refused, _ = mapper.messages(read(row)[0])
+            yield messages, refused[:1]
         if len(rows) < PAGE_ROWS:
-            return dict(sorted(counts.items()))
+            return
         offset += PAGE_ROWS
+
+
+def _landed_table(
+    ledger: Ledger, landed: LandedRecords, audience: Audience, names: Sequence[str]
+) -> TableName | None:
+    """The object's landed table; None if it lacks a column, or is older than the last delivery."""
+    table = TableName(ledger.warehouse.project.settings.dataset, landed_name(landed.object))
+    existing = {column.name for column in ledger.warehouse.columns_of(table)}
+    wanted = {
+        column.name if name.startswith("constant_") else column.pair
+        for name in names
+        for column in _landed(name, landed.lists.get(name, ()))
+    }
+    if not {"is_deleted", *wanted} <= existing:
+        return None
+    if not ledger.extracts.covers_deliveries(landed.object, audience.destination_name):
+        return None
+    return table
 
 
 def _landed(name: str, columns: Sequence[Column]) -> tuple[Column, ...]:

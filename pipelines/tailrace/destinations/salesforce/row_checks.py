@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
-from tailrace.destinations.row_checks import LandedRecords, RowChecks
+from tailrace.destinations.messages import Message
+from tailrace.destinations.row_checks import CreatedRecords, LandedRecords, RowChecks
 from tailrace.destinations.salesforce.describe import (
     NUMBER_TYPES,
     WHOLE_TYPES,
@@ -15,6 +16,7 @@ from tailrace.destinations.salesforce.describe import (
     WritableObject,
 )
 from tailrace.destinations.salesforce.header import FieldSource, WriteBack
+from tailrace.destinations.salesforce.records import read_record
 from tailrace.destinations.salesforce.rules import Target, target
 from tailrace.destinations.salesforce.values import WHOLE_DIGITS_MAX, ValueRefused, cell_of, json_of
 from tailrace.warehouse.statements import Column
@@ -71,6 +73,7 @@ def row_checks(
         every_row=checks.every_row,
         unique=_unique(write_back, sobject, types),
         landed=_landed(write_back, sobject, described, types),
+        created=_created(write_back, sobject, types),
     )
 
 
@@ -150,6 +153,24 @@ def _landed(
     types: Mapping[str, Column],
 ) -> LandedRecords | None:
     """How transitions are compared with landed records; None if some value cannot be."""
+    lists = _landed_keys(write_back, sobject, types)
+    if lists is None:
+        return None
+    for name, source in write_back.fields.items():
+        field = target(name, sobject, described).field
+        if field is None or "." in name:
+            return None
+        if not _add_compared(lists, field, source, types):
+            return None
+    return LandedRecords(
+        object=sobject.name, lists={name: tuple(columns) for name, columns in lists.items()}
+    )
+
+
+def _landed_keys(
+    write_back: WriteBack, sobject: WritableObject, types: Mapping[str, Column]
+) -> dict[str, list[Column]] | None:
+    """How rows find their landed records; None if their keys cannot be compared."""
     lists: dict[str, list[Column]] = defaultdict(list)
     for name, column in write_back.match.items():
         field = sobject.find(name)
@@ -158,17 +179,40 @@ def _landed(
         by_id = field.type in ("id", "reference")
         kind = "keys_by_id" if by_id else "keys_exact" if field.case_sensitive else "keys_folded"
         lists[kind].append(Column(column, "VARCHAR", pair=field.name))
-    for name, source in write_back.fields.items():
-        field = target(name, sobject, described).field
-        if field is None or "." in name:
-            return None
-        if not _add_compared(lists, field, source, types):
-            return None
-    if not write_back.match:
+    return lists or None
+
+
+def _created(
+    write_back: WriteBack, sobject: WritableObject, types: Mapping[str, Column]
+) -> CreatedRecords | None:
+    """What Salesforce refuses to create: a record without a required field."""
+    always = {name.lower() for name in write_back.match}
+    always |= {
+        target(name, sobject, {}).cleared_as.lower()
+        for name, source in write_back.fields.items()
+        if not source.keep
+    }
+    required = [
+        field
+        for field in sobject.fields.values()
+        if field.required and field.name.lower() not in always
+    ]
+    lists = _landed_keys(write_back, sobject, types)
+    if write_back.mode != "upsert" or write_back.is_campaign_member or not required or not lists:
         return None
-    return LandedRecords(
-        object=sobject.name, lists={name: tuple(columns) for name, columns in lists.items()}
-    )
+
+    def refusal(message: Message) -> str:
+        record = read_record(message.body)
+        missing = [
+            field.name
+            for field in required
+            if field.name not in record and (field.relationship or "") not in record
+        ]
+        verb = "is" if len(missing) == 1 else "are"
+        return f"{', '.join(missing)} {verb} required to create a record" if missing else ""
+
+    columns = {name: tuple(columns) for name, columns in lists.items()}
+    return CreatedRecords(landed=LandedRecords(object=sobject.name, lists=columns), refusal=refusal)
 
 
 def _add_compared(
