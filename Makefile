@@ -12,12 +12,14 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
+EXTENSIONS := ducklake postgres-scanner httpfs
 
-.PHONY: help setup demo test check docs duckdb-1.5 postgres chromium fuzz bench lock clean
+.PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres chromium fuzz bench lock clean
 
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
+	@echo "make test-engines  the same scenarios in a DuckLake"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
@@ -55,7 +57,11 @@ test: check postgres chromium duckdb-1.5
 
 # What may differ between versions of the engine, again on the oldest DuckDB that is supported.
 duckdb-1.5: setup $(OLDER_DUCKDB)/ready
-	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m older_duckdb -k "not postgres" --duckdb-version 1.5
+	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "older_duckdb and not ducklake" -k "not postgres" --duckdb-version 1.5
+
+# The engines that need a DuckDB of their own: a DuckLake, with DuckDB's extensions from packages.
+test-engines: postgres $(OLDER_DUCKDB)/ready
+	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m ducklake
 
 $(OLDER_DUCKDB)/ready: constraints-duckdb-1.5.txt
 	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(OLDER_DUCKDB) -r $<
@@ -104,7 +110,7 @@ lock:
 		| cat - constraints.txt.new > constraints.txt
 	@rm constraints.txt.new
 	@cp constraints-duckdb-1.5.txt constraints-duckdb-1.5.txt.new
-	@echo "duckdb==1.5.4" | $(LOCK) - --output-file constraints-duckdb-1.5.txt.new
+	@printf '%s==1.5.4\n' duckdb $(EXTENSIONS:%=duckdb-extension-%) | $(LOCK) - --output-file constraints-duckdb-1.5.txt.new
 	@echo "# The oldest DuckDB that is supported; the tests run on it too. Made by: make lock" \
 		| cat - constraints-duckdb-1.5.txt.new > constraints-duckdb-1.5.txt
 	@rm constraints-duckdb-1.5.txt.new

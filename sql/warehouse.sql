@@ -86,6 +86,18 @@ CREATE TEMPORARY VIEW described AS SELECT * FROM query AS q
 -- The columns of a query, which the engine binds without running it.
 DESCRIBE SELECT * FROM query AS q
 
+-- name: platform
+-- The platform that extensions are built for, such as linux_amd64.
+PRAGMA platform
+
+-- name: attach_lake
+-- Attaches a DuckLake, which is created if its catalog is empty.
+ATTACH :catalog AS lake (DATA_PATH :storage)
+
+-- name: allow_storage
+-- Lets the files of a DuckLake be read after external access is disabled.
+SET allowed_directories = [:storage]
+
 -- name: disable_external_access
 -- Denies files, extensions and logs to the SQL of models.
 SET allow_community_extensions = FALSE;

@@ -18,12 +18,18 @@ import sqlglot
 from shop import CONFIG, Shop
 from warehouses.postgres_server import PostgresServer
 
+from tailrace.clock import SystemClock
 from tailrace.testing.segment.simulator import SegmentSimulator
+from tailrace.warehouse.ducklake import installed_extension
+from tailrace.warehouse.opening import open_warehouse
 
-WAREHOUSES = (
+WAREHOUSES = [
     "duckdb",
     pytest.param("postgres", marks=pytest.mark.postgres),
-)
+]
+# Only some versions of DuckDB have the extension as a package: see `make test-engines`.
+if installed_extension("ducklake"):
+    WAREHOUSES.append(pytest.param("ducklake", marks=pytest.mark.ducklake))
 
 
 class Store(Shop):
@@ -47,6 +53,31 @@ class Store(Shop):
     def _cursor(self) -> Iterator[Any]:
         with self.connection() as connection:
             yield connection
+
+
+class LakeStore(Store):
+    """The same in a DuckLake, whose catalog is in a file or in PostgreSQL."""
+
+    def __init__(
+        self, root: Path, segment: SegmentSimulator | None = None, *, catalog: str | None = None
+    ) -> None:
+        super().__init__(root, segment)
+        config = CONFIG.replace('warehouse = "duckdb"', 'warehouse = "ducklake"')
+        (root / ".dlt" / "config.toml").write_text(config)
+        if catalog is not None:
+            (root / ".dlt" / "secrets.toml").write_text(
+                f'[destination.ducklake.credentials]\ncatalog = "{catalog}"\nstorage = "lake"\n'
+            )
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        with self._cursor() as cursor:
+            yield cursor
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        with open_warehouse(self.project, clock=SystemClock()) as warehouse:
+            yield warehouse.session.native
 
 
 class PostgresStore(Store):
@@ -82,6 +113,9 @@ def store_on(
     """The store of the warehouse that a fixture is parametrised with, on a database of its own."""
     if request.param == "duckdb":
         yield Store(root, segment)
+        return
+    if request.param == "ducklake":
+        yield LakeStore(root, segment)
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name = f"store_{os.getpid()}_{time.monotonic_ns()}"

@@ -72,7 +72,7 @@ def signs_of_a_copy(ledger: Ledger) -> Iterator[str]:
     Other warehouses than DuckDB have one place, and yield nothing. A file in `state_url` is copied
     for each run, and its store refuses a second sender.
     """
-    if not ledger.warehouse.engine.embedded or not ledger.has_table("generations"):
+    if not ledger.warehouse.engine.single_writer or not ledger.has_table("generations"):
         return
     if ledger.warehouse.project.settings.state_url is not None:
         return
@@ -106,7 +106,7 @@ def signs_of_a_copy(ledger: Ledger) -> Iterator[str]:
 
 def record_generation(ledger: Ledger, run: Run) -> None:
     """Record the place of a run in the ledger, and its id in the project. Called under the lock."""
-    if not ledger.warehouse.engine.embedded:
+    if not ledger.warehouse.engine.single_writer:
         return
     place = Place.of(ledger.warehouse.project.duckdb_file)
     ledger.warehouse.run(

@@ -54,7 +54,7 @@ def lock(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> Iterator[N
     """
     acquire(ledger, owner=owner, run_id=run_id, clock=clock)
     try:
-        if ledger.warehouse.engine.embedded:
+        if ledger.warehouse.engine.single_writer:
             yield
             return
         # A run that lost its lease while it was suspended must not write.
@@ -73,22 +73,27 @@ def acquire(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> None:
     lease_seconds = ledger.warehouse.project.settings.lock_lease_seconds
     now = clock.now()
     held = read_lock(ledger)
-    if not held.is_dead(now=now, single_writer=ledger.warehouse.engine.embedded):
+    if not held.is_dead(now=now, single_writer=ledger.warehouse.engine.single_writer):
         raise LockHeld(
             f"Another run holds the lock: {held.run_id} on {held.host} (process {held.process}), "
             f"until {held.expires_at:%H:%M:%S}"
         )
-    ledger.warehouse.run(
-        "ledger/take_lock",
-        tables=ledger.tables,
-        owner=owner,
-        host=platform.node(),
-        process=os.getpid(),
-        run_id=run_id,
-        expires_at=now + timedelta(seconds=lease_seconds),
-        expected=held.owner,
-        expected_until=held.expires_at,
-    )
+    try:
+        ledger.warehouse.run(
+            "ledger/take_lock",
+            tables=ledger.tables,
+            owner=owner,
+            host=platform.node(),
+            process=os.getpid(),
+            run_id=run_id,
+            expires_at=now + timedelta(seconds=lease_seconds),
+            expected=held.owner,
+            expected_until=held.expires_at,
+        )
+    except WarehouseFailed:
+        if not ledger.warehouse.engine.detects_conflicts:
+            raise
+        raise LockHeld("Another run took the lock at the same moment") from None
     if read_lock(ledger).owner != owner:
         raise LockHeld("Another run took the lock at the same moment")
 
@@ -140,7 +145,10 @@ def _heartbeat(ledger: Ledger, *, owner: str, clock: Clock) -> Iterator[None]:
     def renew_until_ended() -> None:
         while not ended.wait(pause_seconds):
             try:
-                _renew(connection, ledger, owner=owner, clock=clock)
+                with ledger.warehouse.outside_transactions() as may_renew:
+                    # A transaction that is open has renewed it itself.
+                    if may_renew:
+                        _renew(connection, ledger, owner=owner, clock=clock)
             except WarehouseFailed as error:
                 # The next renewal may succeed. If none does, the next transaction raises LockHeld.
                 log.warning("The lock could not be renewed: %s", error.message)

@@ -119,7 +119,9 @@ def _watch(ledger: Ledger, *, now: datetime) -> dict[str, Any] | None:
 def _live_lease(ledger: Ledger, *, now: datetime) -> lock.Lease | None:
     """The lease of the run that is active now, if there is one."""
     warehouse = ledger.warehouse
-    if not ledger.installed or (warehouse.engine.embedded and not warehouse.reads_beside_a_run):
+    if not ledger.installed or (
+        warehouse.engine.single_writer and not warehouse.reads_beside_a_run
+    ):
         # This process could open the file, so no other one has it.
         return None
     lease = lock.read_lock(ledger)

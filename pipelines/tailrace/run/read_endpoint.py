@@ -61,7 +61,7 @@ def serve_reads(
         memory_limit: The run's memory limit, raised a little for the length of a read.
         clock: The time source of the functions.
     """
-    if not (reads and warehouse.engine.embedded):
+    if not (reads and warehouse.engine.single_writer):
         yield
         return
     with ExitStack() as stack:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
@@ -86,8 +87,9 @@ class Warehouse:
         self.project = project
         self.session = session
         self.dialect = session.dialect
-        self.engine = engine_of(self.dialect)
+        self.engine = engine_of(session.engine)
         self._transaction_check: Callable[[], None] | None = None
+        self._transaction_is_open = threading.Lock()
         self._described = count()
         self._confined = False
         self._functions: frozenset[str] | None = None
@@ -327,8 +329,12 @@ class Warehouse:
         Raises:
             WarehouseFailed: The engine could not commit.
         """
+        conflicts = self.engine.detects_conflicts and self._transaction_check is not None
         try:
-            with self.session.transaction():
+            with (
+                self._transaction_is_open if conflicts else nullcontext(),
+                self.session.transaction(),
+            ):
                 try:
                     if self._transaction_check is not None:
                         self._transaction_check()
@@ -343,7 +349,27 @@ class Warehouse:
             refused = self._refused(error, "a transaction")
             if refused is error:
                 raise
+            if conflicts and self._transaction_check is not None:
+                # Another run that took the lock is a conflict too, and it is named.
+                self._transaction_check()
             raise refused from None
+
+    @contextmanager
+    def outside_transactions(self) -> Iterator[bool]:
+        """Whether a second session may change a row that each transaction changes as well.
+
+        Where commits detect conflicts, it may not while a transaction is open, and none begins
+        until the end of the block.
+        """
+        if not self.engine.detects_conflicts:
+            yield True
+            return
+        is_free = self._transaction_is_open.acquire(blocking=False)
+        try:
+            yield is_free
+        finally:
+            if is_free:
+                self._transaction_is_open.release()
 
     def save_state(self) -> None:
         """Store the DuckDB file in `state_url`, if the project has one.

@@ -16,35 +16,54 @@ class Engine:
     Attributes:
         temporary: The schema of a session's temporary tables. Statements name it, so that a table
             of the same name in another schema is never used instead.
-        embedded: The database is a file that one process opens, so there is only one writer.
-            Tailrace manages its memory and storage.
+        embedded: It works in this process. Tailrace manages its memory, and confines it before the
+            SQL of a model runs.
+        single_writer: The database is a file that one process opens.
         loses_sessions: dlt resets the session after a statement that failed, which drops its
             temporary tables.
         confines_transactions: Statements that run a model are read-only transactions, which may
             write to temporary tables only.
         describes_queries: A statement gives the columns of a query without running it.
+        detects_conflicts: A commit fails where another session has changed the same rows since the
+            transaction began; it never waits for the other one.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
     """
 
     temporary: str | None = None
     embedded: bool = False
+    single_writer: bool = False
     loses_sessions: bool = False
     confines_transactions: bool = False
     describes_queries: bool = False
+    detects_conflicts: bool = False
     writes_messages: bool = False
 
 
 ENGINES: Mapping[str, Engine] = {
-    "duckdb": Engine(temporary="temp", embedded=True, describes_queries=True, writes_messages=True),
+    "duckdb": Engine(
+        temporary="temp",
+        embedded=True,
+        single_writer=True,
+        describes_queries=True,
+        writes_messages=True,
+    ),
+    # DuckDB with its tables in a DuckLake, which other processes write to as well.
+    "ducklake": Engine(
+        temporary="temp",
+        embedded=True,
+        describes_queries=True,
+        detects_conflicts=True,
+        writes_messages=True,
+    ),
     "postgres": Engine(temporary="pg_temp", loses_sessions=True, confines_transactions=True),
     "redshift": Engine(loses_sessions=True),
 }
 
 
-def engine_of(dialect: str) -> Engine:
-    """The behaviour of the engine with this sqlglot dialect.
+def engine_of(name: str) -> Engine:
+    """The behaviour of an engine: a sqlglot dialect, or `ducklake`.
 
     >>> engine_of("duckdb").embedded, engine_of("snowflake").embedded
     (True, False)
     """
-    return ENGINES.get(dialect, Engine())
+    return ENGINES.get(name, Engine())

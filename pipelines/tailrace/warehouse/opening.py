@@ -193,20 +193,20 @@ def open_in_memory(project: ProjectConfig) -> Iterator[Warehouse]:
 def _open(
     project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
 ) -> Iterator[Warehouse]:
-    if project.settings.warehouse == "duckdb":
-        connection = _open_duckdb(
-            project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
-        )
+    session = _open_in_process(
+        project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
+    )
+    if session is not None:
         try:
-            warehouse = Warehouse(project, DuckdbSession(connection))
+            warehouse = Warehouse(project, session)
             warehouse.set_session()
             yield warehouse
             # It may fail while another connection is open. The next run tries again.
             with suppress(WarehouseFailed):
-                if not read_only:
+                if not read_only and warehouse.engine.single_writer:
                     _compact(warehouse)
         finally:
-            connection.close()
+            session.close_database()
         return
     with project.dlt_context():
         warehouse = _connected(project)
@@ -214,6 +214,42 @@ def _open(
             yield warehouse
         finally:
             warehouse.close()
+
+
+def _open_in_process(
+    project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
+) -> DuckdbSession | None:
+    """A session with DuckDB in this process; None for a server."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
+        "preserve_insertion_order": False,
+        "autoinstall_known_extensions": False,
+    }
+    name = project.settings.warehouse
+    if name == "ducklake":
+        # Other projects do not pay for importing it.
+        from tailrace.warehouse import ducklake
+
+        def open_once() -> DuckdbSession:
+            return ducklake.connect(project, config, read_only=read_only)
+    elif name == "duckdb":
+
+        def open_once() -> DuckdbSession:
+            return DuckdbSession(_open_duckdb(project, config, read_only=read_only))
+    else:
+        return None
+    deadline = clock.monotonic() + wait_seconds_max
+    waits = False
+    while True:
+        try:
+            return open_once()
+        except LockHeld as held:
+            if clock.monotonic() >= deadline:
+                raise
+            if not waits:
+                log.info("waiting: %s", held.message)
+                waits = True
+            clock.sleep(OPEN_PAUSE_SECONDS)
 
 
 def _compact(warehouse: Warehouse) -> None:
@@ -277,7 +313,10 @@ def _example(name: str) -> str:
 
 
 def _open_duckdb(
-    project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
+    project: ProjectConfig,
+    config: dict[str, str | bool | int | float | list[str]],
+    *,
+    read_only: bool,
 ) -> duckdb.DuckDBPyConnection:
     import duckdb
 
@@ -285,33 +324,23 @@ def _open_duckdb(
     if read_only and not file.exists():
         raise NothingLanded(f"There is no {file.name} yet: nothing has landed in the warehouse")
     file.parent.mkdir(parents=True, exist_ok=True)
-    config: dict[str, str | bool | int | float | list[str]] = {
+    options = {
+        **config,
         # DuckDB 1.5 can open a file with this storage version too.
         "storage_compatibility_version": "v1.5.0",
-        "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
-        "preserve_insertion_order": False,
         # Otherwise each checkpoint rewrites the end of a table where a run changed a few rows.
         "max_vacuum_tasks": 0,
-        "autoinstall_known_extensions": False,
     }
-    deadline = clock.monotonic() + wait_seconds_max
-    waits = False
-    while True:
-        try:
-            return duckdb.connect(str(file), read_only=read_only, config=config)
-        except duckdb.IOException as error:
-            if "lock" not in str(error):
-                raise _cannot_open(file, error) from None
-            if clock.monotonic() >= deadline:
-                owner = re.search(r"PID \d+", str(error))
-                held = f" (held by {owner.group()})" if owner else ""
-                raise LockHeld(f"Another process has {file.name} open{held}") from None
-            if not waits:
-                log.info("waiting for the process that has %s open", file.name)
-                waits = True
-            clock.sleep(OPEN_PAUSE_SECONDS)
-        except duckdb.Error as error:
+    try:
+        return duckdb.connect(str(file), read_only=read_only, config=options)
+    except duckdb.IOException as error:
+        if "lock" not in str(error):
             raise _cannot_open(file, error) from None
+        owner = re.search(r"PID \d+", str(error))
+        held = f" (held by {owner.group()})" if owner else ""
+        raise LockHeld(f"Another process has {file.name} open{held}") from None
+    except duckdb.Error as error:
+        raise _cannot_open(file, error) from None
 
 
 def _memory_bytes() -> int:

@@ -25,10 +25,12 @@ class Session(Protocol):
 
     Attributes:
         dialect: sqlglot's name of the engine's dialect.
+        engine: The engine's name in `ENGINES`.
         name_bytes_max: The length limit of names.
     """
 
     dialect: str
+    engine: str
     name_bytes_max: int
 
     @property
@@ -63,7 +65,8 @@ class DuckdbSession:
     dialect = "duckdb"
     name_bytes_max = DUCKDB_NAME_BYTES_MAX
 
-    def __init__(self, opened: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, opened: duckdb.DuckDBPyConnection, engine: str = "duckdb") -> None:
+        self.engine = engine
         self._opened = opened
         self._cursor = opened.cursor()
 
@@ -99,7 +102,7 @@ class DuckdbSession:
         self.execute(exp.Create(this=schema, kind="SCHEMA", exists=True).sql(self.dialect))
 
     def another(self) -> Session:
-        return DuckdbSession(self._opened)
+        return DuckdbSession(self._opened, self.engine)
 
     def destination(self) -> Any:
         import dlt
@@ -108,6 +111,10 @@ class DuckdbSession:
 
     def close(self) -> None:
         self._cursor.close()
+
+    def close_database(self) -> None:
+        """Close the file that the sessions share."""
+        self._opened.close()
 
 
 class DltSession:
@@ -122,7 +129,7 @@ class DltSession:
         opened = dlt.dataset(destination, dataset, schema=dlt.Schema(PIPELINE))
         self._client: Any = opened.sql_client
         self._client.open_connection()
-        self.dialect = str(self._client.capabilities.sqlglot_dialect)
+        self.dialect = self.engine = str(self._client.capabilities.sqlglot_dialect)
         self.name_bytes_max = int(self._client.capabilities.max_identifier_length)
 
     @property
