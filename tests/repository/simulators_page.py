@@ -106,6 +106,7 @@ def simulators() -> str:
                 [
                     ("GET /_control/org", "time, rows per object, API calls, jobs"),
                     ("GET /_control/writes", "successful writes"),
+                    ("GET /_control/apex", "requests that an Apex class has answered"),
                     *(
                         (f"POST /_control/{name}", _first_line(call.__doc__))
                         for name, call in CALLS.items()

@@ -437,6 +437,8 @@ class TestRulesOfTheOrg:
         row = {"Crm_Key__c": "l-0003", "Next_Offer__c": "x"}
         result = client.upsert(row, path="Lead/Crm_Key__c")[0]
         assert error(result) == "INVALID_FIELD_FOR_INSERT_UPDATE"
+        simulator.org.lock_field("Lead", "Next_Offer__c", locked=False)
+        assert client.upsert(row, path="Lead/Crm_Key__c")[0]["success"]
 
     def test_person_accounts(self) -> None:
         """A person account has a last name, a business account a name, and never both."""

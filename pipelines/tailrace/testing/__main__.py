@@ -35,7 +35,10 @@ Salesforce only:
   POST /_control/insert         {"object": "Contact", "values": {...}}; also update, delete,
                                 undelete, purge, merge, mass, touch, records
   POST /_control/field          add or change a field; also remove_field, change_type
-  POST /_control/hide           hide a field from the user; hide_object hides an object
+  POST /_control/hide           hide a field from the user; hide_object hides an object, lock_field
+                                makes a field read-only
+  POST /_control/row_fault      let written rows fail: {"code": "UNABLE_TO_LOCK_ROW", "times": 3}
+  POST /_control/apex           add an Apex REST class: {"path": "/vip/v1"}
   POST /_control/settings       set an option of --set, api_calls_max, api_calls_used or org_id
   POST /_control/job_fault      {"contains": "FROM Contact", "message": "QUERY_TIMEOUT: ..."}
   POST /_control/expire_tokens  end every session; also hold_back, purge_delete_log, warm

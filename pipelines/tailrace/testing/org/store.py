@@ -169,11 +169,13 @@ class OrgStore:
         """Undo `hide_field`."""
         self._hidden(sobject, lambda hidden: hidden - {name.lower()})
 
-    def lock_field(self, sobject: str, name: str) -> None:
-        """Make the field read-only for this user by field-level security."""
+    def lock_field(self, sobject: str, name: str, *, locked: bool = True) -> None:
+        """Make the field read-only for this user by field-level security, or writable again."""
         with self.lock:
             rows = self.rows(sobject)
-            rows.spec = replace(rows.spec, read_only=rows.spec.read_only | {name.lower()})
+            others = rows.spec.read_only - {name.lower()}
+            read_only = others | {name.lower()} if locked else others
+            rows.spec = replace(rows.spec, read_only=frozenset(read_only))
 
     def _hidden(self, sobject: str, change: Any) -> None:
         with self.lock:

@@ -12,6 +12,7 @@ from tailrace.testing.http.faults import FaultScript
 from tailrace.testing.http.messages import Request, Response
 from tailrace.testing.org.describe import Field
 from tailrace.testing.org.org import Org
+from tailrace.testing.salesforce.apex import ApexError, ApexRest
 from tailrace.testing.salesforce.behavior import OrgBehavior, options
 from tailrace.testing.salesforce.bulk import Bulk, JobFault
 from tailrace.testing.salesforce.ingest import Ingest
@@ -27,6 +28,7 @@ class Controlled(Protocol):
     """The parts of a simulator that control calls change."""
 
     org: Org
+    apex: ApexRest
     bulk: Bulk
     ingest: Ingest
     writer: Writer
@@ -48,6 +50,8 @@ def control(simulator: Controlled, request: Request) -> Response | None:
     if name == "writes" and request.method == "GET":
         return _json([asdict(write) for write in simulator.writer.writes])
     call = CALLS.get(name)
+    if name == "apex" and request.method == "GET":
+        return _json([asdict(received) for received in simulator.apex.calls])
     if call is None or request.method != "POST":
         return None
     try:
@@ -151,8 +155,22 @@ def _hide_object(simulator: Controlled, body: Body) -> Any:
 
 
 def _lock_field(simulator: Controlled, body: Body) -> Any:
-    """Make a field read-only for the user: `{"object", "name"}`."""
-    simulator.org.lock_field(body["object"], body["name"])
+    """Make a field read-only for the user: `{"object", "name"}`; undo it with `"locked": false`."""
+    simulator.org.lock_field(body["object"], body["name"], locked=body.get("locked", True))
+    return {}
+
+
+def _apex(simulator: Controlled, body: Body) -> Any:
+    """Add an Apex REST class: `{"path": "/vip/v1"}`; it raises for elements with `fails_for`."""
+    text = body.get("fails_for")
+
+    def apex_class(elements: Any) -> Any:
+        if text is not None and text in json.dumps(elements, ensure_ascii=False):
+            raise ApexError("System.DmlException: Update failed. First exception on row 0")
+        received = elements if isinstance(elements, list) else [elements]
+        return [{"success": True} for _ in received]
+
+    simulator.apex.classes[body["path"]] = apex_class
     return {}
 
 
@@ -268,6 +286,7 @@ CALLS: dict[str, Callable[[Controlled, Body], Any]] = {
     "hide": _hide,
     "hide_object": _hide_object,
     "lock_field": _lock_field,
+    "apex": _apex,
     "hold_back": _hold_back,
     "purge_delete_log": _purge_delete_log,
     "settings": _settings,
