@@ -39,6 +39,7 @@
     + NothingLanded
     + PlanUnreadable
     + ReportNotWritten
+    + RunResultsNotWritten
     + PortTaken
   x TryAgain                        exit 1: the same command may work later
     + Unreachable
@@ -359,6 +360,12 @@ class ReportNotWritten(UserError):
     """The file of a report cannot be written."""
 
     hint = "Choose a file in a folder that exists, with: --out FILE"
+
+
+class RunResultsNotWritten(UserError):
+    """The file of `--run-results` cannot be written."""
+
+    hint = "Choose a file in a folder that can be written, with: --run-results FILE"
 
 
 class PortTaken(UserError):

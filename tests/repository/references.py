@@ -96,6 +96,7 @@ def pages() -> dict[str, Callable[[], str]]:
         "landed-names.md": landed_names,
         "ledger.md": ledger,
         "plan-json.md": plan_json,
+        "run-results.md": run_results,
         "simulators.md": simulators,
         "sql-templates.md": sql_templates,
     }
@@ -173,6 +174,18 @@ def plan_json() -> str:
         shape = schema["definitions"][name]
         parts += [f"## {name.capitalize()}", shape["description"], _key_table(shape, schema)]
     return page("Plan as JSON", *parts)
+
+
+def run_results() -> str:
+    """What `--run-results` writes, from its JSON Schema."""
+    schema = _schema("cli/schemas/run_results.schema.json")
+    return page(
+        "run_results.json",
+        "`run --run-results FILE` and `sync --run-results FILE` write one JSON object, also if the "
+        "command fails. The JSON Schema is `tailrace/cli/schemas/run_results.schema.json` of the "
+        "installed package. The file has no key of a member and no value of a row.",
+        _key_table(schema, schema),
+    )
 
 
 def simulators() -> str:

@@ -22,10 +22,12 @@ from tailrace.cli.options import (
     object_selection,
     planning,
     progress_line,
+    recording_results,
     resending,
     selection,
 )
 from tailrace.cli.page_commands import with_report
+from tailrace.cli.run_results import recording
 from tailrace.errors import LockHeld
 
 if TYPE_CHECKING:
@@ -158,18 +160,20 @@ def plan(
     help="Apply a saved plan; fails if anything has changed.",
 )
 @resending
+@recording_results
 def sync(
     options: Options,
     chosen: Selection,
     plan_options: PlanOptions,
     plan_file: Path | None,
     resend: bool,
+    results_file: Path | None,
 ) -> Result:
     """Plan and deliver the loaded data, without extracting."""
     if plan_file is not None and (chosen, plan_options) != (Selection(), type(plan_options)()):
         raise click.UsageError("--plan uses the selection and the options of the saved plan.")
-    with progress_line(options) as progress:
-        return options.project().sync(
+    with recording(options, "sync", results_file) as record, progress_line(options) as progress:
+        result = options.project().sync(
             select=chosen.select,
             exclude=chosen.exclude,
             options=plan_options,
@@ -177,6 +181,7 @@ def sync(
             resend=resend,
             progress=progress,
         )
+        return record(result)
 
 
 @click.command(
@@ -187,6 +192,7 @@ def sync(
 @selection
 @planning
 @resending
+@recording_results
 @click.option(
     "--report",
     "report_file",
@@ -199,19 +205,21 @@ def run(
     chosen: Selection,
     plan_options: PlanOptions,
     resend: bool,
+    results_file: Path | None,
     report_file: Path | None,
 ) -> Result:
     """Extract, then sync: the main job."""
-    project = options.project()
-    with progress_line(options) as progress:
-        result = project.run(
-            select=chosen.select,
-            exclude=chosen.exclude,
-            options=plan_options,
-            resend=resend,
-            progress=progress,
-        )
-    return with_report(project, result, report_file)
+    with recording(options, "run", results_file) as record:
+        project = options.project()
+        with progress_line(options) as progress:
+            result = project.run(
+                select=chosen.select,
+                exclude=chosen.exclude,
+                options=plan_options,
+                resend=resend,
+                progress=progress,
+            )
+        return record(with_report(project, result, report_file))
 
 
 @click.command(cls=Command, epilog=examples("retry", "retry -s vip_contacts"))

@@ -306,6 +306,17 @@ def resending(body: Callable[..., Any]) -> Callable[..., Any]:
     )(body)
 
 
+def recording_results(body: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--run-results`."""
+    return click.option(
+        "--run-results",
+        "results_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write the result to FILE as JSON, also if the command fails.",
+    )(body)
+
+
 def confirming(body: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command `--yes` and `--dry-run`."""
     yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
