@@ -308,7 +308,7 @@ def replay(
     yes: bool,
     dry_run: bool,
 ) -> Result:
-    """Send the members of AUDIENCE to a new destination, or to one that lost its data."""
+    """Send AUDIENCE to a destination that is new or lost its data."""
     project = options.project()
     if dry_run:
         return project.replay(audience, destination, history=history, dry_run=True)
