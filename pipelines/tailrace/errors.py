@@ -19,6 +19,8 @@
       - HeaderInvalid
         . UnknownHeaderKey
       - ModelTestInvalid
+      - DbtManifestInvalid
+      - DbtModelUnusable
       - UnknownColumn
       - UnknownModel
       - ModelCycle
@@ -41,6 +43,7 @@
     + ReportNotWritten
     + RunResultsNotWritten
     + PortTaken
+  x DbtExposuresOutdated            exit 1
   x TryAgain                        exit 1: the same command may work later
     + Unreachable
     + ServiceFailed
@@ -205,6 +208,14 @@ class ModelTestInvalid(ModelError):
     """A file of tests of a model is not valid."""
 
     hint = "Correct the file, then run: tailrace test"
+
+
+class DbtManifestInvalid(ModelError):
+    """The manifest of dbt cannot be read."""
+
+
+class DbtModelUnusable(ModelError):
+    """dbt has no such model, or builds it where this project cannot read it."""
 
 
 class UnknownColumn(ModelError):
@@ -372,6 +383,10 @@ class PortTaken(UserError):
     """A port of this machine cannot be used."""
 
     hint = "Choose another one with: --port PORT, or leave it out for a free one"
+
+
+class DbtExposuresOutdated(TailraceError):
+    """The file of exposures is not what the audiences say."""
 
 
 class TryAgain(TailraceError):

@@ -688,6 +688,35 @@ class Project:
         data = {"dry_run": dry_run, **deployment.as_dict(), "changed": list(changed)}
         return Result(command="deploy", data=data)
 
+    def dbt_exposures(
+        self,
+        *,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        out: Path | str | None = None,
+        check: bool = False,
+    ) -> Result:
+        """Describe the audiences that read models of dbt as exposures, as YAML and as objects.
+
+        Args:
+            select: As of `plan`.
+            exclude: As of `plan`.
+            out: Write the YAML to this file.
+            check: Write nothing, and raise if the file differs.
+
+        Raises:
+            tailrace.errors.DbtManifestInvalid: dbt's manifest cannot be read.
+            tailrace.errors.DbtExposuresOutdated: The file differs, and `check` is set.
+        """
+        from tailrace.destinations.registry import project_models
+        from tailrace.reporting.dbt_exposures import exposures
+
+        models = project_models(self.config)
+        chosen = models.select(select, exclude)
+        file = None if out is None else Path(out).absolute()
+        data = exposures(self.config, models, chosen, file=file, check=check)
+        return Result(command="dbt", data=data)
+
     def tracking_plan(
         self,
         *,

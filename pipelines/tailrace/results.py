@@ -169,7 +169,9 @@ def listed_model(model: Model) -> dict[str, Any]:
         "path": str(model.path),
         "depends_on": sorted(model.depends_on),
         "reads": sorted(model.reads),
+        "sources": sorted(model.sources),
+        "dbt": model.dbt.unique_id if model.dbt else None,
         "columns": None if model.columns is None else list(model.columns),
         "key": list(audience.key) if audience else None,
-        "tags": list(audience.tags) if audience else [],
+        "tags": list(model.tags if model.dbt else audience.tags if audience else ()),
     }

@@ -150,7 +150,7 @@ def test_the_headers_of_models_are_a_part_of_those_of_audiences() -> None:
     """What both have, such as tags, means the same in both."""
     of_model, of_audience = schema("model"), schema("audience")
     shared = of_model["properties"].keys() & of_audience["properties"].keys()
-    assert {"description", "owner", "tags", "dialect"} == shared
+    assert {"description", "owner", "tags", "dialect", "model"} == shared
     assert of_model["properties"]["tags"] == of_audience["definitions"]["tags"]
 
 

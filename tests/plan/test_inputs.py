@@ -53,6 +53,16 @@ def desk(open_desk: Desk) -> Desk:
     return open_desk
 
 
+def in_shop(desk: Desk) -> None:
+    """The table and its audiences in a dataset that Tailrace does not write."""
+    desk.script("CREATE SCHEMA IF NOT EXISTS shop; DROP TABLE IF EXISTS shop.contact")
+    desk.script(CONTACT.replace("salesforce.", "shop."))
+    folder = desk.store.project.models_folder
+    (folder / "sources.yml").write_text("sources: [{dataset: shop, table: contact}]")
+    for name, text in (("all", ALL), ("dated", DATED), ("locals", LOCALS)):
+        desk.store.audience(text.replace("salesforce.", "shop."), name)
+
+
 def planned(
     desk: Desk, *, skip: bool = True, names: Collection[str] = ("all", "dated", "locals")
 ) -> dict[str, AudiencePlan]:
@@ -136,10 +146,14 @@ class _Undo(Exception):
     """Rolls a transaction back."""
 
 
-def test_a_write_by_any_program_is_noticed(desk: Desk) -> None:
+@pytest.mark.parametrize("dataset", ["salesforce", "shop"])
+def test_a_write_by_any_program_is_noticed(desk: Desk, dataset: str) -> None:
+    """In a landed table, and in a declared source."""
+    if dataset == "shop":
+        in_shop(desk)
     deliver(desk)
     assert {"all", "locals"} == unchanged(desk)
-    for change in CHANGES:
+    for change in (change.replace("salesforce", dataset) for change in CHANGES):
         with pytest.raises(_Undo), desk.warehouse.transaction():
             desk.script(change)
             assert set() == unchanged(desk), change
@@ -198,6 +212,11 @@ def test_skipping_never_hides_a_transition(desk: Desk, seed: int) -> None:
         "",
     ]
     texts = [LOCALS, LOCALS.replace("<>", "="), LOCALS.replace("city: city", "town: city")]
+    if seed:
+        # The same over a declared source.
+        in_shop(desk)
+        changes = [change.replace("salesforce.", "shop.") for change in changes]
+        texts = [text.replace("salesforce.", "shop.") for text in texts]
     skips = 0
     for _ in range(8):
         desk.script(chance.choice(changes))

@@ -24,6 +24,7 @@ from tailrace.config import settings as settings_module
 from tailrace.config.settings import (
     MAY_BE_ZERO,
     AlertSettings,
+    DbtSettings,
     ObjectSettings,
     SalesforceCredentials,
     SalesforceSettings,
@@ -46,6 +47,7 @@ SETTINGS: dict[str, type] = {
     "tailrace.state": StateSettings,
     "tailrace.state.credentials": StateCredentials,
     "tailrace.alerts": AlertSettings,
+    "tailrace.dbt": DbtSettings,
     "sources.salesforce": SalesforceSettings,
     "sources.salesforce.object.<Name>": ObjectSettings,
     "sources.salesforce.credentials": SalesforceCredentials,
@@ -89,6 +91,7 @@ def pages() -> dict[str, Callable[[], str]]:
         "event-header.md": event_header,
         "model-header.md": model_header,
         "model-tests.md": model_tests,
+        "sources.md": sources,
         "settings.md": settings,
         "commands.md": commands,
         "exit-codes.md": exit_codes,
@@ -271,6 +274,20 @@ def model_tests() -> str:
         "`NAME.test.yml` beside `NAME.sql` holds the tests of that model; "
         "[Test a model](../how-to/test-a-model.md) shows how to write them. Keys that stand above "
         "`tests` apply to every test of the file.",
+        _key_table(schema, schema),
+    )
+
+
+def sources() -> str:
+    """Every key of `models/sources.yml`, from its JSON Schema."""
+    schema = _schema("audience/schemas/sources.schema.json")
+    return page(
+        "Declared sources",
+        "`models/sources.yml` declares the tables of the warehouse that models may read although "
+        "neither Salesforce nor Tailrace writes them; "
+        "[Read other tables of the warehouse](../how-to/other-tables.md) shows how. Editors can "
+        "use the JSON Schema `tailrace/audience/schemas/sources.schema.json` of the installed "
+        "package.",
         _key_table(schema, schema),
     )
 

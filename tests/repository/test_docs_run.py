@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pytest
 from fork_server import ForkServer
 from repository.documents import ROOT, Runner, blocks, documents, name_of, with_output
@@ -67,6 +68,29 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServer) -
         yield Sandbox(urls=urls, environ=environ, project=folder / "shop")
 
 
+def build_with_dbt(folder: Path) -> None:
+    """A dbt project beside the folder whose models are built in the folder's warehouse."""
+    manifest = ROOT / "tests" / "models" / "jaffle_shop_manifest.json"
+    target = folder.parent / "jaffle_shop" / "target"
+    target.mkdir(parents=True)
+    (target / "manifest.json").write_text(
+        manifest.read_text(encoding="utf-8")
+        .replace('"jaffle_shop\\"', '"warehouse\\"')
+        .replace('"database": "jaffle_shop"', '"database": "warehouse"'),
+        encoding="utf-8",
+    )
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as warehouse:
+        warehouse.execute(
+            "CREATE TABLE main.customers AS SELECT 'c1' AS customer_id, 'Ada' AS customer_name,"
+            " 'ada@acme.example' AS email, 2 AS count_lifetime_orders, 90.5 AS lifetime_spend,"
+            " 'returning' AS customer_type"
+        )
+        warehouse.execute(
+            "CREATE TABLE main.orders AS SELECT 'o1' AS order_id, 'c1' AS customer_id,"
+            " 90.5 AS order_total, DATE '2026-11-01' AS ordered_at"
+        )
+
+
 @pytest.fixture
 def stack() -> Iterator[ExitStack]:
     with ExitStack() as open_stack:
@@ -92,6 +116,8 @@ def test_a_document_runs_from_top_to_bottom(
             enable_write_back(org)
         own = stack.enter_context(SalesforceSimulator(org=org))
         urls["salesforce"] = own.url
+    if "dbt://" in text:
+        build_with_dbt(folder)
     runner = Runner(folder=folder, urls=urls, environ=dict(sandbox.environ), server=fork_server)
     write = pytestconfig.getoption("--write-docs")
     moved = 0

@@ -58,7 +58,7 @@ class Desk:
                 self.warehouse.execute(f"DROP TABLE tailrace.{table}")
             elif table not in ("installation", "lock"):
                 self.warehouse.execute(f"DELETE FROM tailrace.{table}")
-        for file in self.store.project.models_folder.rglob("*.sql"):
+        for file in self.store.project.models_folder.rglob("*.*"):
             file.unlink()
         self.now = None
 

@@ -65,7 +65,7 @@ def event_log(header: Header, values: Mapping[str, Any]) -> EventLog:
         HeaderInvalid: A duration or a date cannot be read.
     """
     event = values["event"]
-    keep = _duration(str(values.get("keep", DEFAULT_KEEP)))
+    keep = parse_duration(str(values.get("keep", DEFAULT_KEEP)))
     if not keep:
         raise HeaderInvalid(
             "keep must be a duration",
@@ -105,13 +105,14 @@ def _first(since: str, now: datetime) -> datetime:
         return _BEGINNING
     if since == "none":
         return now
-    duration = _duration(since)
+    duration = parse_duration(since)
     if duration is not None:
         return now - duration
     return _parsed(since)
 
 
-def _duration(text: str) -> timedelta | None:
+def parse_duration(text: str) -> timedelta | None:
+    """A duration in whole days, hours or minutes, such as `90d`; None if it is something else."""
     match = _DURATION.fullmatch(text)
     return timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
 

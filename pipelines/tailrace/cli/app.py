@@ -19,6 +19,7 @@ from tailrace import __version__
 from tailrace.cli import (
     alert_commands,
     completion,
+    dbt_commands,
     delivery_commands,
     deploy_commands,
     destination_commands,
@@ -97,6 +98,7 @@ for _command in (
     *state_commands.COMMANDS,
     *alert_commands.COMMANDS,
     *deploy_commands.COMMANDS,
+    *dbt_commands.COMMANDS,
 ):
     tailrace.add_command(_command)
 

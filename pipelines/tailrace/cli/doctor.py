@@ -160,6 +160,7 @@ def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
             found = f"{warehouse.engine_version}, {objects} objects loaded"
             yield Check(check="warehouse", status="ok", found=found)
             yield from _lock_owner(warehouse, clock)
+            yield from _sources(warehouse, clock)
     except NothingLanded as error:
         yield Check(check="warehouse", status="ok", found=error.message)
     except LockHeld as error:
@@ -175,6 +176,24 @@ def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
                 hint="Give this user the right to write the file and its folder.",
                 exit_code=2,
             )
+
+
+def _sources(warehouse: Any, clock: Clock) -> Iterator[Check]:
+    """The tables that models/sources.yml declares, and those that dbt builds."""
+    from tailrace.destinations.registry import project_models
+    from tailrace.plan.sources import SourceStates
+
+    models = project_models(warehouse.project)
+    for state in SourceStates(warehouse, models, now=clock.now()).all():
+        problems = state.problems()
+        yield Check(
+            check="source",
+            status="warning" if problems else "ok",
+            found=state.summary(),
+            hint="Run the job that loads the table, or correct models/sources.yml."
+            if problems
+            else "",
+        )
 
 
 def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:

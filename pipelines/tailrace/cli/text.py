@@ -146,6 +146,7 @@ def _ls(result: Output) -> Iterable[str | Table]:
     rows = []
     for model in result["models"]:
         reads = [*model["depends_on"], *(f"salesforce.{name}" for name in model["reads"])]
+        reads += [f"dbt {model['dbt']}"] if model["dbt"] else model["sources"]
         columns = ", ".join(model["columns"] or ["*"])
         rows.append((model["name"], model["kind"], ", ".join(reads), columns))
     yield Table(("model", "kind", "reads", "columns"), tuple(rows))

@@ -44,6 +44,7 @@ def check_settings(project: ProjectConfig) -> None:
     """
     check_api_version(project.salesforce().api_version)
     project.alerts()
+    project.dbt()
     project.state()
     if project.settings.state_url is not None:
         check_state_url(project)

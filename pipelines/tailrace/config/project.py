@@ -35,6 +35,7 @@ from tailrace.config.sections import (
 )
 from tailrace.config.settings import (
     AlertSettings,
+    DbtSettings,
     ObjectSettings,
     SalesforceCredentials,
     SalesforceSettings,
@@ -60,6 +61,7 @@ LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SECTIONS: dict[str, type] = {
     "tailrace": WarehouseSettings,
     "tailrace.alerts": AlertSettings,
+    "tailrace.dbt": DbtSettings,
     "tailrace.state": StateSettings,
     "tailrace.state.credentials": StateCredentials,
     "sources.salesforce.credentials": SalesforceCredentials,
@@ -164,6 +166,10 @@ class ProjectConfig:
                     hint=f"Correct on under [tailrace.alerts]. There are: {', '.join(known)}",
                 )
         return replace(settings, urls=tuple(_whole_urls(settings.urls)))
+
+    def dbt(self) -> DbtSettings:
+        """`[tailrace.dbt]`."""
+        return self._section("tailrace.dbt", DbtSettings)
 
     def state(self) -> StateSettings:
         """`[tailrace.state]`."""

@@ -18,7 +18,7 @@ Layers = tuple[tuple[str, Mapping[str, Any]], ...]
 # Keys that other readers of the same sections own: dlt's, and the tables below ours.
 KEYS_OF_OTHERS = {
     "sources.salesforce": {"credentials", "object", "per_object", "max_table_nesting"},
-    "tailrace": {"alerts", "state"},
+    "tailrace": {"alerts", "dbt", "state"},
     "tailrace.state": {"credentials"},
 }
 OUR_SECTIONS = ("tailrace", "sources", "destination")

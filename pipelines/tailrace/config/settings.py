@@ -126,6 +126,19 @@ class StateCredentials:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DbtSettings:
+    """`[tailrace.dbt]`: the dbt project whose models audiences read with `model: dbt://NAME`.
+
+    Attributes:
+        manifest: dbt's `manifest.json`, relative to the project.
+        manifest_bytes_max: Size up to which the file is read.
+    """
+
+    manifest: str = "target/manifest.json"
+    manifest_bytes_max: int = 268_435_456
+
+
+@dataclass(frozen=True, kw_only=True)
 class AlertSettings:
     """`[tailrace.alerts]`: when an audience needs attention, and who is alerted.
 

@@ -12,6 +12,7 @@ from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.loops import without_loops
 from tailrace.destinations.protocol import DestinationType
 from tailrace.errors import InvalidConfigValue
+from tailrace.models.dbt import dbt_project
 from tailrace.models.loader import Models, load_models
 
 
@@ -87,8 +88,14 @@ class ProjectTypes:
 
 def project_models(project: ProjectConfig) -> Models:
     """The models of a project; errors of files are in `broken`, see `load_models`."""
-    objects = project.salesforce().objects
-    models = load_models(project.models_folder, objects=objects, types=ProjectTypes(project))
+    settings = project.settings
+    models = load_models(
+        project.models_folder,
+        objects=project.salesforce().objects,
+        types=ProjectTypes(project),
+        reserved=(settings.dataset, settings.ledger_dataset, settings.model_dataset),
+        dbt=dbt_project(project),
+    )
     return replace(without_loops(models, _written_fields), selectors=project.selectors)
 
 

@@ -27,7 +27,8 @@ class ModelTest:
     """One test of a model.
 
     Attributes:
-        given: The rows of the tables that the model reads, by `salesforce.<object>` or model.
+        given: The rows of the tables that the model reads, by `salesforce.<object>`, by
+            `dataset.table` of a declared source, or by model.
         types: Types of columns by table, where the values do not show them.
         before: The members as last delivered; None if nothing was delivered.
         rows: The expected rows of the SELECT; None if they are not compared. So are `members`,
@@ -58,7 +59,7 @@ def tests_of(model: Model, models: Models) -> tuple[ModelTest, ...]:
     path = model.path.with_suffix("").with_name(model.path.stem + TESTS_SUFFIX)
     if not path.is_file():
         return ()
-    file = model.file.removesuffix(".sql") + TESTS_SUFFIX
+    file = str(Path(model.file).with_suffix("")) + TESTS_SUFFIX
     return tuple(_TestFile(path, file, model, models).tests())
 
 
@@ -70,7 +71,10 @@ def tests_without_model(folder: Path) -> tuple[ModelTestInvalid, ...]:
     """
     files = sorted(folder.rglob(f"*{TESTS_SUFFIX}"))
     missing = {
-        file: file.with_name(file.name.removesuffix(TESTS_SUFFIX) + ".sql") for file in files
+        file: file.with_name(file.name.removesuffix(TESTS_SUFFIX) + ".sql")
+        for file in files
+        # A .yml that names a model of dbt has no .sql.
+        if not file.with_name(file.name.removesuffix(TESTS_SUFFIX) + ".yml").is_file()
     }
     return tuple(
         ModelTestInvalid(
@@ -188,7 +192,11 @@ class _TestFile:
     def _table(self, name: str, where: tuple[str, ...]) -> str:
         """A table that the model reads, directly or through other models."""
         under = self.models.under(self.model.name)
-        known = [*(f"salesforce.{t}" for t in self.models.objects_read(self.model.name)), *under]
+        known = [
+            *(f"salesforce.{table}" for table in self.models.objects_read(self.model.name)),
+            *(source.key for source in self.models.sources_read(self.model.name)),
+            *under,
+        ]
         if name.lower() not in known:
             raise self._error(
                 suggest(f"{self.model.name} does not read {name}", name.lower(), known),

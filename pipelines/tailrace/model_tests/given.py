@@ -31,8 +31,8 @@ def create_given(
     Args:
         warehouse: A warehouse in memory.
         test: The test.
-        columns_read: The columns that models read of each table, by `salesforce.<object>` or
-            model. Those that the test does not give are NULL.
+        columns_read: The columns that models read of each table, by `salesforce.<object>`,
+            `dataset.table` or model. Those that the test does not give are NULL.
 
     Returns:
         The columns without a type, as `salesforce.contact.title`.
@@ -91,10 +91,11 @@ def check_given(warehouse: Warehouse, test: ModelTest, tables: Collection[str]) 
 
 
 def place_of(warehouse: Warehouse, table: str) -> TableName:
-    """Where a table that a test names is: `salesforce.<object>`, or a model."""
+    """Where a table that a test names is: `salesforce.<object>`, `dataset.table`, or a model."""
     settings = warehouse.project.settings
     schema, _, name = table.rpartition(".")
-    return TableName(settings.dataset if schema == LANDED else settings.model_dataset, name)
+    datasets = {LANDED: settings.dataset, "": settings.model_dataset}
+    return TableName(datasets.get(schema, schema), name)
 
 
 def column_types(rows: Sequence[Row], *, known: Mapping[str, str]) -> dict[str, str]:

@@ -136,7 +136,9 @@ def _run(
 ) -> tuple[TestResult, ...]:
     """Run tests one after the other in one warehouse in memory."""
     with open_in_memory(project) as warehouse:
-        for dataset in (project.settings.dataset, project.settings.model_dataset):
+        own = (project.settings.dataset, project.settings.model_dataset)
+        declared = (source.key.partition(".")[0] for source in models.sources.values())
+        for dataset in dict.fromkeys((*own, *declared)):
             warehouse.create_dataset(dataset)
         ledger = Ledger(warehouse, clock=clock)
         ledger.install(NAMESPACE)
@@ -226,14 +228,24 @@ class _TestRun:
         return fault
 
     def _columns_read(self) -> dict[str, tuple[str, ...]]:
-        """The columns of the tables that have to exist: all landed ones that are read."""
+        """The columns of the tables that have to exist: landed ones and sources."""
         given = {name for name in self.test.given if name in self.models.by_name}
         needed = [self.model.name, *self._under(given)]
-        landed = [table for name in needed for table in self.models.by_name[name].reads]
+        landed = [table for name in needed for table in self._model(name).reads]
         read = {
             f"{LANDED}.{table}": tuple(self.session.columns_read.get(table, ())) for table in landed
         }
+        sources = [self.models.sources[key] for name in needed for key in self._model(name).sources]
+        read |= {
+            source.key: tuple(
+                dict.fromkeys((*source.columns, *self.session.columns_read.get(source.key, ())))
+            )
+            for source in sources
+        }
         return read | {name: self.models.by_name[name].columns or () for name in given}
+
+    def _model(self, name: str) -> Model:
+        return self.models.by_name[name]
 
     def _under(self, given: set[str]) -> list[str]:
         """The models that are run: those under the model that are not given, nor under those."""

@@ -1,4 +1,4 @@
-"""The column types of landed tables and built models, for the translation of models."""
+"""The column types of landed tables, sources and built models, for the translation of models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def column_types(warehouse: Warehouse) -> ColumnTypes:
     def columns_of(schema: str, table: str) -> Mapping[str, exp.DataType]:
         key = (schema, table)
         if key not in known:
-            dataset = datasets.get(schema)
+            # Another schema is that of a declared source.
+            dataset = datasets.get(schema, schema)
             known[key] = _types(warehouse, TableName(dataset, table)) if dataset else {}
         return known[key]
 

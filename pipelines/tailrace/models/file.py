@@ -1,10 +1,10 @@
-"""One SQL file of `models/` with its header, or the .yml beside it, read into a model."""
+"""One file of `models/`, read into a model: SQL with its header, or a .yml that names dbt's."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from tailrace.audience.blocks import BlockTypes
 from tailrace.audience.header import read_audience, read_event_model
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
+from tailrace.models.dbt import SCHEME, DbtNode, DbtProject, with_dbt_defaults
 from tailrace.models.determinism import (
     CLOCKS,
     VOLATILE,
@@ -22,7 +23,8 @@ from tailrace.models.determinism import (
     find_nondeterminism,
 )
 from tailrace.models.parse import line_of, read_select, tables
-from tailrace.models.splice import Edit, edited
+from tailrace.models.sources import sources_file
+from tailrace.models.splice import SPLICED, Edit, edited
 from tailrace.warehouse.postgres_sandbox import postgres_violations
 from tailrace.warehouse.sandbox import duckdb_references, duckdb_violations
 
@@ -34,16 +36,20 @@ AUDIENCES_FOLDER = "audiences"
 TESTS_SUFFIX = ".test.yml"
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
+# A .yml that has no .sql beside it has this key.
+_NAMES_MODEL = re.compile(r"^model[ \t]*:", re.MULTILINE)
 _DECLARED = re.compile(r"^(?:audience|events):[ \t]*([a-z][a-z0-9_]*)", re.MULTILINE)
 NAME_HINT = "Lower-case letters, digits and _ only, beginning with a letter, at most 50."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One SQL file.
+    """One SELECT with its header.
 
     `sql` is without the header, and `source` has blanks in its place, so that the places in the
-    syntax tree `query` are places in it; `file` is the path below the project.
+    syntax tree `query` are places in it; `file` is the path below the project. `reads` are landed
+    tables, and `sources` are other tables that it reads, as `dataset.table`. With `dbt`, the SELECT
+    is all of a relation that dbt builds.
     """
 
     name: str
@@ -59,6 +65,8 @@ class Model:
     tags: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    dbt: DbtNode | None = None
     audience: Audience | None = None
     columns: tuple[str, ...] | None = None
     warnings: tuple[ModelWarning, ...] = ()
@@ -67,28 +75,47 @@ class Model:
     query: exp.Query = field(compare=False, repr=False)
 
 
-def sql_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
-    """The .sql files in the order of their paths; a sidecar without one is an error."""
+def model_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
+    """The .sql files, and the .yml files that name a model of dbt, in the order of their paths.
+
+    Another .yml without a .sql is an error.
+    """
     errors: list[ModelError] = []
+    models: list[Path] = []
     paths = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
     for path in paths:
-        if path.suffix == ".yaml":
+        if path.suffix == ".sql":
+            models.append(path)
+        elif path.suffix == ".yaml":
             hint = f"Rename it to {path.stem}.yml."
             errors.append(
                 HeaderInvalid("A sidecar is a .yml file", hint=hint, file=_spoken(path, folder))
             )
-        elif path.name.endswith(TESTS_SUFFIX):
+        elif path.name.endswith(TESTS_SUFFIX) or path == sources_file(folder):
             # A run does not need the tests; `tailrace test` reads them.
             continue
         elif path.suffix == ".yml" and not path.with_suffix(".sql").is_file():
+            if _names_model(path):
+                models.append(path)
+                continue
             errors.append(
                 HeaderInvalid(
                     f"There is no {path.stem}.sql beside it",
-                    hint="A .yml in models/ is the header of the .sql of the same name.",
+                    hint="A .yml in models/ is the header of the .sql of the same name, or names a "
+                    f"model of dbt with model: {SCHEME}NAME.",
                     file=_spoken(path, folder),
                 )
             )
-    return [path for path in paths if path.suffix == ".sql"], errors
+    return models, errors
+
+
+def _names_model(path: Path) -> bool:
+    try:
+        return (
+            _NAMES_MODEL.search(path.read_text(encoding="utf-8-sig", errors="replace")) is not None
+        )
+    except OSError:
+        return False
 
 
 def _hidden(path: Path, folder: Path) -> bool:
@@ -99,22 +126,38 @@ def _spoken(path: Path, folder: Path) -> str:
     return (Path(folder.name) / path.relative_to(folder)).as_posix()
 
 
-def read_model(path: Path, folder: Path, *, types: BlockTypes | None = None) -> Model:
-    """Read one SQL file and its header; what it reads from is not looked at yet.
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What a file consists of: its header, and the SELECT in the file or of dbt's relation."""
+
+    header: Header | None
+    sql: str
+    dialect: str
+    dbt: DbtNode | None = None
+
+
+def read_model(
+    path: Path, folder: Path, *, types: BlockTypes | None = None, dbt: DbtProject | None = None
+) -> Model:
+    """Read one file and its header; what it reads from is not looked at yet.
 
     Args:
-        path: The file.
+        path: The .sql file, or a .yml that names a model of dbt.
         folder: The project's `models/`.
         types: The destination types of the project; see `read_audience`.
+        dbt: The dbt project whose models a .yml may name.
 
     Raises:
         ModelError: One thing is wrong; its file and line are given.
         SeveralModelErrors: Several things are; all of them are given.
     """
     file = _spoken(path, folder)
-    taken = split(_text_of(path, file), file=file)
-    header = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
+    parts = _parts(path, file, dbt=dbt or DbtProject.beside(folder))
+    header, sql, dialect = parts.header, parts.sql, parts.dialect
     in_audiences = AUDIENCES_FOLDER in path.relative_to(folder).parts[:-1]
+    if header is not None and parts.dbt is not None:
+        keyed = "events" in header.values or _is_audience(header, in_audiences=in_audiences)
+        header = with_dbt_defaults(header, parts.dbt, keyed=keyed)
     errors: list[ModelError] = []
     audience: Audience | None = None
     try:
@@ -124,34 +167,68 @@ def read_model(path: Path, folder: Path, *, types: BlockTypes | None = None) -> 
     values = header.values if header else {}
     name = audience.name if audience else path.stem
     errors += _about_name(name, file)
-    dialect = str(values.get("dialect") or "duckdb")
-    query: exp.Query | None = None
-    try:
-        query = read_select(taken.sql, dialect=dialect, file=file)
-        errors += find_nondeterminism(query, sql=taken.sql, file=file)
-    except HeaderInvalid as error:
-        error.line = header.line(("dialect",)) if header else None
-        errors.append(error)
-    except ModelError as error:
-        errors.append(error)
-    raise_all(errors)
+    query, sql_errors = _query(parts, file)
+    raise_all([*errors, *sql_errors])
     assert query is not None
+    tags = tuple(values.get("tags") or ())
+    if parts.dbt is not None:
+        tags = tuple(dict.fromkeys((*tags, *parts.dbt.tags)))
+        audience = replace(audience, tags=tags) if audience else None
     return Model(
         name=name,
         path=path,
         file=file,
-        sql=taken.sql.strip(),
-        source=taken.sql,
+        sql=sql.strip(),
+        source=sql,
         dialect=dialect,
         kind="audience" if audience else "staging",
         materialized=values.get("materialized", "view"),
         description=values.get("description") or "",
         owner=values.get("owner"),
-        tags=tuple(values.get("tags") or ()),
+        tags=tags,
+        dbt=parts.dbt,
         audience=audience,
-        violations=tuple(_violations(query, taken.sql, file, dialect=dialect)),
+        violations=tuple(_violations(query, sql, file, dialect=dialect)),
         query=query,
     )
+
+
+def _query(parts: _Parts, file: str) -> tuple[exp.Query | None, list[ModelError]]:
+    """The syntax tree of a SELECT, and what is wrong with it; None if it cannot be read."""
+    query: exp.Query | None = None
+    try:
+        query = read_select(parts.sql, dialect=parts.dialect, file=file)
+        return query, list(find_nondeterminism(query, sql=parts.sql, file=file))
+    except HeaderInvalid as error:
+        error.line = parts.header.line(("dialect",)) if parts.header else None
+        return None, [error]
+    except ModelError as error:
+        return query, [error]
+
+
+def _parts(path: Path, file: str, *, dbt: DbtProject) -> _Parts:
+    if path.suffix == ".yml":
+        header = read_header(_text_of(path, file), file=file)
+        node = dbt.node_of(header)
+        # The engine's own dialect: only quoted names and a list of columns are written.
+        dialect = dbt.warehouse if dbt.warehouse in SPLICED else "duckdb"
+        return _Parts(
+            header=header,
+            sql=node.select(dialect),
+            dialect=dialect,
+            dbt=node,
+        )
+    taken = split(_text_of(path, file), file=file)
+    own = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
+    if own is not None and "model" in own.values:
+        raise HeaderInvalid(
+            "model names the rows of a .yml without SQL, and this model has a SELECT",
+            hint="Remove model from the header, or delete the .sql file and keep the .yml.",
+            file=own.file,
+            line=own.line(("model",)),
+        )
+    dialect = str(own.values.get("dialect") or "duckdb") if own else "duckdb"
+    return _Parts(header=own, sql=taken.sql, dialect=dialect)
 
 
 def read_broken_audience(
@@ -160,8 +237,12 @@ def read_broken_audience(
     """The audience in a file whose SQL cannot be read; None if its header cannot be read either."""
     file = _spoken(path, folder)
     try:
-        taken = split(_text_of(path, file), file=file)
-        header = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
+        text = _text_of(path, file)
+        if path.suffix == ".yml":
+            header: Header | None = read_header(text, file=file)
+        else:
+            taken = split(text, file=file)
+            header = _header(path, file, yaml=taken.yaml, yaml_line=taken.yaml_line)
         in_audiences = AUDIENCES_FOLDER in path.relative_to(folder).parts[:-1]
         return _audience(header, path, file, in_audiences=in_audiences, types=types)
     except ModelError:
@@ -271,11 +352,16 @@ def _audience(
         )
     if "events" in header.values:
         return read_event_model(header, default_name=path.stem, types=types)
-    own_keys = set(schema("audience")["properties"]) - set(schema("model")["properties"])
-    if in_audiences or own_keys & set(header.values):
+    if _is_audience(header, in_audiences=in_audiences):
         return read_audience(header, default_name=path.stem, types=types)
     raise_all(check(header, "model"))
     return None
+
+
+def _is_audience(header: Header, *, in_audiences: bool) -> bool:
+    """Whether a header is that of an audience: by its folder, or by a key that only those have."""
+    own_keys = set(schema("audience")["properties"]) - set(schema("model")["properties"])
+    return in_audiences or not own_keys.isdisjoint(header.values)
 
 
 def _header(path: Path, file: str, *, yaml: str | None, yaml_line: int) -> Header | None:

@@ -1,4 +1,7 @@
-"""The columns of landed tables that models read."""
+"""The columns of landed tables and declared sources that models read.
+
+A landed table has its own name here, such as `contact`, and a source is `dataset.table`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tailrace.models.parse import LANDED, parse
 
 
 def columns_read(models: Models) -> dict[str, dict[str, tuple[str, ...]]]:
-    """For each landed table, the columns that models name anywhere, with the files that do.
+    """For each table, the columns that models name anywhere, with the files that do.
 
     A column that stands without its table in a join of several is left out: only the warehouse
     could tell whose it is.
@@ -39,10 +42,10 @@ def columns_read(models: Models) -> dict[str, dict[str, tuple[str, ...]]]:
             continue
         for scope in scopes:
             for column in scope.columns:
-                source = scope.sources.get(column.table)
-                if not isinstance(source, exp.Table) or source.db.lower() != LANDED:
+                table = _table_name(scope.sources.get(column.table))
+                if table is None:
                     continue
-                named = found.setdefault(source.name.lower(), {})
+                named = found.setdefault(table, {})
                 named.setdefault(column.name.lower(), {})[model.file] = None
     return {
         table: {column: tuple(files) for column, files in sorted(named.items())}
@@ -57,7 +60,7 @@ def fields_read(
     columns: Collection[str],
     landed: Mapping[str, Collection[str]],
 ) -> dict[str, frozenset[str]]:
-    """For each landed table, the columns that a model reads to give some of its own columns.
+    """For each table, the columns that a model reads to give some of its own columns.
 
     A column counts if it is selected, filtered, joined or grouped by, in the model or in a model
     under it; a column that no outer query uses does not.
@@ -66,7 +69,7 @@ def fields_read(
         models: All models.
         name: The model to look into.
         columns: The model's columns that are used.
-        landed: The columns of the landed tables.
+        landed: The columns of the landed tables and sources.
     """
     every_column = {table: frozenset(names) for table, names in landed.items()}
     closure = (*models.under(name), name)
@@ -78,9 +81,9 @@ def fields_read(
     except ModelDoesNotBind:
         return every_column
     tree = exp.select(*wanted).from_(parse(text).subquery("used_rows"))
-    tables = {table: dict.fromkeys(names, "unknown") for table, names in landed.items()}
+    schema = _schema(landed)
     try:
-        tree = qualify(tree, schema={LANDED: tables}, dialect="duckdb", quote_identifiers=False)
+        tree = qualify(tree, schema=schema, dialect="duckdb", quote_identifiers=False)
         scopes = traverse_scope(pushdown_projections(tree))
     except (SqlglotError, KeyError, ValueError):
         # The SQL is beyond the optimizer: every name in it counts, for every table that it reads.
@@ -93,15 +96,32 @@ def fields_read(
     read: dict[str, set[str]] = {}
     for scope in scopes:
         for column in scope.columns:
-            source = scope.sources.get(column.table)
-            if isinstance(source, exp.Table) and source.db.lower() == LANDED:
-                read.setdefault(source.name.lower(), set()).add(column.name.lower())
+            source = _table_name(scope.sources.get(column.table))
+            if source is not None:
+                read.setdefault(source, set()).add(column.name.lower())
     return {table: frozenset(names) for table, names in read.items()}
+
+
+def _table_name(source: exp.Expr | Scope | None) -> str | None:
+    """The name of a landed table or a source; None for anything else."""
+    if not isinstance(source, exp.Table) or not source.db or source.catalog:
+        return None
+    name, dataset = source.name.lower(), source.db.lower()
+    return name if dataset == LANDED else f"{dataset}.{name}"
+
+
+def _schema(tables: Mapping[str, Collection[str]]) -> dict[str, object]:
+    """The columns of tables as the optimizer reads them: by dataset and name, without types."""
+    schema: dict[str, dict[str, object]] = {}
+    for table, names in tables.items():
+        dataset, _, name = table.rpartition(".")
+        schema.setdefault(dataset or LANDED, {})[name] = dict.fromkeys(names, "unknown")
+    return dict(schema)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceField:
-    """A landed field that a model's column is computed from: `Contact.Email`."""
+    """A field that a model's column is computed from: `Contact.Email`, `dbt://customers.email`."""
 
     name: str
     personal: bool
@@ -112,8 +132,8 @@ class Lineage:
     """Where a model's columns come from.
 
     Attributes:
-        columns: The landed fields that each column is computed from.
-        filters: The other landed fields that the model reads: they decide which rows it returns.
+        columns: The fields that each column is computed from.
+        filters: The other fields that the model reads: they decide which rows it returns.
     """
 
     columns: Mapping[str, tuple[SourceField, ...]] = field(default_factory=dict)
@@ -128,15 +148,15 @@ def lineage_of(
     landed: Mapping[str, Mapping[str, Sequence[object]]],
     objects: Mapping[str, str],
 ) -> Lineage:
-    """The landed fields that some of a model's columns are computed from.
+    """The fields of tables that some of a model's columns are computed from.
 
     Args:
         models: All models.
         name: The model.
         columns: The model's columns to explain.
-        landed: The columns of each landed table: for each, the field's API name, its Salesforce
-            type, and whether it is personal data.
-        objects: The API name of each landed table's object.
+        landed: The columns of each landed table and source: for each, the field's API name, its
+            Salesforce type, and whether it is personal data.
+        objects: The name of each table in the result: the object's API name, or the source's.
 
     Returns:
         Columns without sources, where the SQL is beyond the optimizer.
@@ -144,13 +164,12 @@ def lineage_of(
     unknown = Lineage(columns=dict.fromkeys(columns, ()))
     if any(models.by_name[read].query.meta.get("opaque") for read in (*models.under(name), name)):
         return unknown
-    tables = {table: dict.fromkeys(names, "unknown") for table, names in landed.items()}
     try:
         wanted = [exp.column(column, quoted=True) for column in columns]
         rows = parse(canonical_sql(models, name)).subquery("sent_rows")
         tree = qualify(
             exp.select(*wanted).from_(rows),
-            schema={LANDED: tables},
+            schema=_schema(landed),
             dialect="duckdb",
             quote_identifiers=False,
         )
@@ -178,22 +197,21 @@ def lineage_of(
 
 
 def _sources(column: str, scope: Scope) -> Iterator[tuple[str, str]]:
-    """The landed table and column of each field that a column of the query is computed from."""
+    """The table and column of each field that a column of the query is computed from."""
     root = lineage(
         column, scope.expression, scope=scope, dialect="duckdb", trim_selects=False, copy=False
     )
     for node in root.walk():
-        table = node.source
-        if isinstance(table, exp.Table) and table.db.lower() == LANDED:
-            yield table.name.lower(), node.name.rpartition(".")[2].strip('"').lower()
+        table = _table_name(node.source)
+        if table is not None:
+            yield table, node.name.rpartition(".")[2].strip('"').lower()
 
 
 def _landed_columns(scope: Scope) -> set[tuple[str, str]]:
-    """All columns of landed tables that a query and its parts name."""
+    """All columns of landed tables and sources that a query and its parts name."""
     return {
-        (source.name.lower(), column.name.lower())
+        (table, column.name.lower())
         for inner in scope.traverse()
         for column in inner.columns
-        if isinstance(source := inner.sources.get(column.table), exp.Table)
-        and source.db.lower() == LANDED
+        if (table := _table_name(inner.sources.get(column.table))) is not None
     }

@@ -1,7 +1,8 @@
 """The models of a project: plain SQL files that read landed objects and each other.
 
-Which model reads which is in the SQL itself: a table `salesforce.<object>` is a landed object,
-an unqualified name is another model. Nothing here runs SQL or talks to a network.
+Which model reads which is in the SQL itself: a table `salesforce.<object>` is a landed object, an
+unqualified name is another model, and `dataset.table` is a declared source. Nothing here runs SQL
+or talks to a network.
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ from tailrace.errors import (
     UnknownModel,
 )
 from tailrace.models.columns import Columns, columns_of, unknown_columns
+from tailrace.models.dbt import DbtProject
 from tailrace.models.determinism import double_sums, group_columns, may_sum, warnings, with_aliases
 from tailrace.models.file import (
     Model,
     declared_name,
+    model_files,
     read_broken_audience,
     read_model,
-    sql_files,
 )
 from tailrace.models.parse import TableRead, tables
 from tailrace.models.selection import ModelSet, landed_name
+from tailrace.models.sources import Source, read_sources
 
 __all__ = [
     "BrokenModel",
@@ -69,12 +72,14 @@ def errors_of(broken: Iterable[BrokenModel]) -> list[ModelError]:
 class Models:
     """All models, each after those it reads.
 
-    `broken` are those that cannot be used, and `failed` the selected ones of them.
+    `broken` are those that cannot be used, and `failed` the selected ones of them. `sources` are
+    the declared tables and the relations of dbt that models name, by `dataset.table`.
     """
 
     by_name: Mapping[str, Model]
     broken: Mapping[str, BrokenModel] = field(default_factory=dict)
     failed: tuple[BrokenModel, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)
     # The methods of `--select` that need more than the models: `state` and `result`.
     selectors: Mapping[str, Callable[[Models, str], Collection[str]]] = field(
         default_factory=dict, compare=False, repr=False
@@ -105,6 +110,12 @@ class Models:
         names = (name, *self.under(name))
         return tuple(sorted({table for model in names for table in self.by_name[model].reads}))
 
+    def sources_read(self, name: str) -> tuple[Source, ...]:
+        """The declared sources that this model reads, directly or not."""
+        names = (name, *self.under(name))
+        keys = {key for model in names for key in self.by_name[model].sources}
+        return tuple(self.sources[key] for key in sorted(keys))
+
     def select(
         self, patterns: Sequence[str] = (), exclude: Sequence[str] = ()
     ) -> tuple[Model, ...]:
@@ -130,6 +141,7 @@ class Models:
         return ModelSet(
             models={**broken, **self.by_name},
             objects=self._objects_known,
+            sources=self._sources_known,
             selectors={method: partial(of, self) for method, of in self.selectors.items()},
         ).select(patterns, exclude)
 
@@ -140,9 +152,22 @@ class Models:
         model = self.broken[name].model
         return model.reads if model else ()
 
+    def _sources_known(self, name: str) -> Collection[str]:
+        """The names of the sources that a model reads: `dataset.table`, and the declared name."""
+        if name in self.by_name:
+            read = self.sources_read(name)
+            return {word for source in read for word in (source.key, source.name)}
+        model = self.broken[name].model
+        return model.sources if model else ()
+
 
 def read_models(
-    folder: Path, *, objects: Sequence[str] | None = None, types: BlockTypes | None = None
+    folder: Path,
+    *,
+    objects: Sequence[str] | None = None,
+    types: BlockTypes | None = None,
+    reserved: Collection[str] = (),
+    dbt: DbtProject | None = None,
 ) -> Models:
     """Read every model under a folder and check all that can be known without a warehouse.
 
@@ -152,30 +177,38 @@ def read_models(
             lands in is an error.
         types: The destination types of the project. Without them, every destination has the
             default type.
+        reserved: The datasets that Tailrace writes, which no source can be in.
+        dbt: The dbt project whose models may be named. Without it, the one in the same folder.
 
     Raises:
         ModelError: One thing is wrong; its file and line are given.
         SeveralModelErrors: Several things are; all of them are given.
     """
-    models = load_models(folder, objects=objects, types=types)
+    models = load_models(folder, objects=objects, types=types, reserved=reserved, dbt=dbt)
     raise_all(errors_of(models.broken.values()))
     return models
 
 
 def load_models(
-    folder: Path, *, objects: Sequence[str] | None = None, types: BlockTypes | None = None
+    folder: Path,
+    *,
+    objects: Sequence[str] | None = None,
+    types: BlockTypes | None = None,
+    reserved: Collection[str] = (),
+    dbt: DbtProject | None = None,
 ) -> Models:
     """Read every model under a folder, as `read_models`, and keep the errors in `broken`."""
-    paths, file_errors = sql_files(folder)
+    paths, file_errors = model_files(folder)
+    sources, source_errors = read_sources(folder, reserved=reserved)
     errors: dict[str, list[ModelError]] = {}
-    for error in file_errors:
+    for error in (*file_errors, *source_errors):
         errors.setdefault(Path(str(error.file)).stem, []).append(error)
     models: dict[str, Model] = {}
     audiences: dict[str, Audience] = {}
     unreadable: set[str] = set()
     for path in paths:
         try:
-            model = read_model(path, folder, types=types)
+            model = read_model(path, folder, types=types, dbt=dbt)
         except ModelError as error:
             audience = read_broken_audience(path, folder, types=types)
             name = audience.name if audience else declared_name(path)
@@ -191,16 +224,34 @@ def load_models(
             continue
         models[model.name] = model
     landed = None if objects is None else {landed_name(sobject) for sobject in objects}
+    sources = _with_relations(sources, models.values())
     for name, model in models.items():
-        models[name] = _with_reads(model, {*models, *unreadable})
-        found = [*_unknown_tables(model, models, landed=landed, broken=unreadable)]
-        found += model.violations
-        errors.setdefault(name, []).extend(found)
+        models[name] = _with_reads(model, {*models, *unreadable}, sources)
+        found: list[ModelError] = []
+        if source_errors and any(read.kind == "other" for read in tables(model.query)):
+            # Whether its tables are declared is not known.
+            found += source_errors
+        else:
+            found += _unknown_tables(
+                model, models, landed=landed, broken=unreadable, declared=sources
+            )
+        errors.setdefault(name, []).extend((*found, *model.violations))
+    ordered = _analyzed(models, errors)
+    return replace(_models(models, ordered, audiences, errors), sources=sources)
+
+
+def _analyzed(models: dict[str, Model], errors: dict[str, list[ModelError]]) -> tuple[str, ...]:
+    """Add to each model its columns and warnings, and to `errors` those about columns.
+
+    Returns:
+        The names, each after those it reads.
+    """
     columns: dict[str, Columns] = {}
     unique: dict[str, frozenset[str]] = {}
     grouped: dict[str, frozenset[str]] = {}
     read_by_others = {read for model in models.values() for read in model.depends_on}
-    for name in _in_order(models, errors):
+    ordered = _in_order(models, errors)
+    for name in ordered:
         query, below = models[name].query, models[name].depends_on
         unique[name] = with_aliases(query, {"id"}.union(*(unique.get(n, ()) for n in below)))
         groups = group_columns(query).union(*(grouped.get(n, ()) for n in below))
@@ -209,7 +260,32 @@ def load_models(
         typed = name in read_by_others or may_sum(models[name].query)
         models[name], columns[name], found = _with_columns(models[name], columns, typed=typed)
         errors.setdefault(name, []).extend(found)
-    return _models(models, columns, audiences, errors)
+    return ordered
+
+
+def _with_relations(sources: Mapping[str, Source], models: Iterable[Model]) -> dict[str, Source]:
+    """The declared sources, and the relations of dbt that models name.
+
+    A relation that is declared as well has the declaration's limits.
+    """
+    known = dict(sources)
+    for model in models:
+        if model.dbt is None:
+            continue
+        node, declared = model.dbt, known.get(model.dbt.key)
+        known[node.key] = (
+            replace(declared, dbt=node)
+            if declared
+            else Source(
+                name=f"dbt://{node.name}",
+                dataset=node.dataset,
+                table=node.table,
+                file=model.file,
+                description=node.description,
+                dbt=node,
+            )
+        )
+    return known
 
 
 def _with_warnings(model: Model, unique: Collection[str], grouped: Collection[str]) -> Model:
@@ -294,11 +370,17 @@ def _missing_columns(model: Model, columns: Sequence[str]) -> Iterator[ModelErro
         yield UnknownColumn(message, hint=hint, file=audience.file or model.file, line=line)
 
 
-def _with_reads(model: Model, names: Collection[str]) -> Model:
+def _with_reads(model: Model, names: Collection[str], declared: Mapping[str, Source]) -> Model:
     reads = list(tables(model.query))
     models = dict.fromkeys(r.name for r in reads if r.kind == "model" and r.name in names)
     landed = dict.fromkeys(r.name for r in reads if r.kind == "landed")
-    return replace(model, depends_on=tuple(models), reads=tuple(landed))
+    others = dict.fromkeys(r.name.lower() for r in reads if r.kind == "other")
+    return replace(
+        model,
+        depends_on=tuple(models),
+        reads=tuple(landed),
+        sources=tuple(name for name in others if name in declared),
+    )
 
 
 def _unknown_tables(
@@ -307,17 +389,21 @@ def _unknown_tables(
     *,
     landed: Collection[str] | None,
     broken: Collection[str],
+    declared: Collection[str],
 ) -> Iterator[ModelError]:
     """Missing tables. A model whose file has errors is not one of them."""
     for read in tables(model.query):
         if read.kind == "landed" and (landed is None or read.name in landed):
+            continue
+        if read.kind == "other" and read.name.lower() in declared:
             continue
         if model.violations and not isinstance(read.node.this, exp.Identifier):
             # A table function that reads files is among the violations.
             continue
         if read.kind == "model" and (read.name in found or read.name in broken):
             continue
-        yield _unknown_table(read, model, found, _landed(found) if landed is None else landed)
+        known = _landed(found) if landed is None else landed
+        yield _unknown_table(read, model, found, known, declared)
 
 
 def _landed(found: Mapping[str, Model]) -> set[str]:
@@ -327,9 +413,13 @@ def _landed(found: Mapping[str, Model]) -> set[str]:
 
 
 def _unknown_table(
-    read: TableRead, model: Model, found: Mapping[str, Model], landed: Collection[str]
+    read: TableRead,
+    model: Model,
+    found: Mapping[str, Model],
+    landed: Collection[str],
+    declared: Collection[str],
 ) -> ModelError:
-    known = [*found, *(f"salesforce.{name}" for name in sorted(landed))]
+    known = [*found, *(f"salesforce.{name}" for name in sorted(landed)), *sorted(declared)]
     hint = (
         "A model reads other models by their names and Salesforce objects as salesforce.<object>."
     )
@@ -343,6 +433,11 @@ def _unknown_table(
         hint = "Add the object to objects under [sources.salesforce] in .dlt/config.toml."
     else:
         message = suggest(f"{read.name} is neither a model nor a landed object", read.name, known)
+        if isinstance(read.node.this, exp.Identifier) and not read.node.catalog:
+            hint = (
+                f"{hint} Another table of the warehouse is declared in models/sources.yml: "
+                f"sources: [{{dataset: {read.node.db}, table: {read.node.name}}}]"
+            )
     return UnknownModel(message, hint=hint, file=model.file, line=read.line)
 
 

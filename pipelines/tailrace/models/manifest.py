@@ -25,13 +25,15 @@ WRITE_HINT = "Write one on the branch to compare with: tailrace ls --manifest FI
 
 
 def manifest_of(models: Models) -> dict[str, Any]:
-    """The fingerprints of every usable model: of its SELECT with those under it, and its header."""
+    """The fingerprints of every usable model: of its SELECT with those under it, of its header, and
+    of the models of dbt that it reads."""
     return {
         "manifest_version": MANIFEST_VERSION,
         "models": {
             name: {
                 "definition": definition_fingerprint(models, name),
                 "header": _header_fingerprint(model),
+                **_dbt_checksum(models, name),
             }
             for name, model in sorted(models.by_name.items())
         },
@@ -86,6 +88,15 @@ def _header_fingerprint(model: Model) -> str:
         header["audience"] = model.audience.mapping()
     text = json.dumps(header, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _dbt_checksum(models: Models, name: str) -> dict[str, str]:
+    """A fingerprint of dbt's own checksums of the models that dbt builds for a model."""
+    nodes = [source.dbt for source in models.sources_read(name) if source.dbt is not None]
+    if not nodes:
+        return {}
+    text = "\n".join(f"{node.unique_id} {node.checksum}" for node in nodes)
+    return {"dbt": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def _read(file: Path) -> Mapping[str, Mapping[str, str]]:

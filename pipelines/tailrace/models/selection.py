@@ -18,7 +18,7 @@ from tailrace.models.file import Model
 # Gives the names of the models that the value of a method stands for, such as `failed`.
 Selector = Callable[[str], Collection[str]]
 
-METHODS = ("tag", "object", "path", "owner", "state", "result")
+METHODS = ("tag", "object", "source", "path", "owner", "state", "result")
 _PATTERN = re.compile(r"(?P<under>\+?)(?P<core>.*?)(?P<over>\+?)")
 _CASE_BREAKS = (re.compile(r"([^_])([A-Z][a-z]+)"), re.compile(r"([a-z0-9])([A-Z])"))
 
@@ -30,11 +30,13 @@ class ModelSet:
     Attributes:
         models: All models by name; None for a file that cannot be read.
         objects: The landed tables that a model reads, directly or not.
+        sources: The names of the declared sources that a model reads, directly or not.
         selectors: The methods whose values are known elsewhere, `state` and `result`.
     """
 
     models: Mapping[str, Model | None]
     objects: Callable[[str], Collection[str]]
+    sources: Callable[[str], Collection[str]]
     selectors: Mapping[str, Selector] = field(default_factory=dict)
 
     def select(self, patterns: Sequence[str], exclude: Sequence[str]) -> set[str]:
@@ -84,6 +86,8 @@ class ModelSet:
         if method == "object":
             wanted = landed_name(value)
             return any(fnmatch.fnmatchcase(table, wanted) for table in self.objects(name))
+        if method == "source":
+            return any(fnmatch.fnmatchcase(source, value) for source in self.sources(name))
         if model is None:
             return False
         if method == "tag":
@@ -135,6 +139,7 @@ class ModelSet:
         for model in filter(None, self.models.values()):
             yield from (f"tag:{tag}" for tag in model.tags)
             yield from (f"object:{table}" for table in model.reads)
+            yield from (f"source:{source}" for source in model.sources)
             if _owner(model):
                 yield f"owner:{_owner(model)}"
             yield f"path:{model.file}"

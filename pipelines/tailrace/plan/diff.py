@@ -119,6 +119,7 @@ class DiffRequest:
     upstream: tuple[str, ...]
     now: datetime
     run_seq: int
+    upstream_is_declared: bool = False
     remapped: bool = False
     policy: ResolvedPolicy = field(default_factory=ResolvedPolicy)
     intent: Intent = "changes"

@@ -24,6 +24,7 @@ from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.parse import line_of
 from tailrace.models.translation import construct_text
+from tailrace.plan.sources import SourceStates
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column
 
@@ -144,12 +145,15 @@ def binding_errors(
 ) -> list[ModelError]:
     """The errors of binding the selected models to the landed tables, each once.
 
-    A model that reads an object which has not landed yet is left out.
+    A model that reads an object which has not landed yet, or a source that is missing, is left out.
     """
     landed = warehouse.tables_in(warehouse.project.settings.dataset)
+    sources = SourceStates(warehouse, models, now=now)
     errors: dict[tuple[str | None, int | None, str], ModelError] = {}
     for model in selected:
         if not set(models.objects_read(model.name)) <= landed:
+            continue
+        if any(state.missing for state in sources.read_by(model.name)):
             continue
         try:
             columns = warehouse.describe(_bound(warehouse, models, model, now=now))

@@ -49,6 +49,8 @@ class GuardInput:
     exited: int
     quarantined: int
     upstream: tuple[str, ...]
+    # Whether only declared sources are the reason, and no Salesforce object.
+    upstream_is_declared: bool = False
     bad_keys: tuple[str, ...] = ()
     shared_message_ids: int = 0
     shared_message_id_keys: tuple[str, ...] = ()
@@ -96,7 +98,7 @@ def judge(
             held=check.over and check.name not in allowed,
             allowed=check.over and check.name in allowed,
             message=check.message if check.over else "",
-            hint=_hint(audience, check.name) if check.over else "",
+            hint=_hint(audience, check.name, guard_input) if check.over else "",
         )
         for check in _checks(audience, guard_input)
     )
@@ -162,8 +164,13 @@ def _about_keys(data: GuardInput) -> str:
     return "; ".join(parts)
 
 
-def _hint(audience: Audience, guard: str) -> str:
+def _hint(audience: Audience, guard: str, data: GuardInput | None = None) -> str:
     allow = f"--allow {audience.name}:{guard}"
+    if guard == "upstream" and data is not None and data.upstream_is_declared:
+        return (
+            "Run the job that loads the table, then run again. If the table changed on purpose, "
+            f"correct models/sources.yml. To send all the same: {allow}"
+        )
     if guard == "keys":
         key = ", ".join(audience.key)
         unique = f"QUALIFY ROW_NUMBER() OVER (PARTITION BY {key} ORDER BY …) = 1"

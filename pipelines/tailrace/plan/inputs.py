@@ -1,10 +1,10 @@
 """Fingerprints of an audience's inputs, by which a run recognises that nothing can have changed.
 
-The inputs are the landed tables that its SQL reads, the SQL itself and the mapping. A table is
-hashed whole, once a run, however many audiences read it: a write by any program is noticed, and no
-record of writes has to be trusted. An audience is always run if its SQL reads the clock, if the
-engine has no cheap hash, or if no other selected audience reads the same table, since then its
-model costs no more than the hash.
+The inputs are the landed tables and declared sources that its SQL reads, the SQL itself and the
+mapping. A table is hashed whole, once a run, however many audiences read it: a write by any program
+is noticed, and no record of writes has to be trusted. An audience is always run if its SQL reads
+the clock, if the engine has no cheap hash, or if no other selected audience reads the same table,
+since then its model costs no more than the hash.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tailrace.audience.audience import Audience
+from tailrace.errors import StatementRefused
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.determinism import reads_clock
@@ -46,17 +47,17 @@ class Inputs:
             table
             for model in selected
             if model.audience is not None
-            for table in models.objects_read(model.name)
+            for table in self._read(model)
             for _ in model.audience.syncs()
         )
-        self._tables: dict[str, str | None] = {}
+        self._hashes: dict[TableName, str | None] = {}
 
     def fingerprint(self, model: Model, audience: Audience) -> str | None:
         """Equal for two runs only if the audience's SELECT gives the same rows in both.
 
         None if its inputs cannot be compared.
         """
-        tables = self._models.objects_read(model.name)
+        tables = self._read(model)
         names = (model.name, *self._models.under(model.name))
         if not tables or min(self._readers[table] for table in tables) < READERS_MIN:
             return None
@@ -92,21 +93,32 @@ class Inputs:
         fingerprint = self._definitions.fingerprint(model.name, delivered)
         return f"{fingerprint} {hashlib.sha256(text.encode()).hexdigest()}"
 
-    def _table(self, name: str) -> str | None:
-        """A hash of a landed table's columns and rows; None if there is none."""
-        if name not in self._tables:
-            self._tables[name] = self._hashed(name)
-        return self._tables[name]
+    def _read(self, model: Model) -> tuple[TableName, ...]:
+        """The landed tables and the sources that a model reads, directly or not."""
+        dataset = self._warehouse.project.settings.dataset
+        return (
+            *(TableName(dataset, table) for table in self._models.objects_read(model.name)),
+            *(TableName(s.dataset, s.table) for s in self._models.sources_read(model.name)),
+        )
 
-    def _hashed(self, name: str) -> str | None:
-        table = TableName(self._warehouse.project.settings.dataset, name)
+    def _table(self, table: TableName) -> str | None:
+        """A hash of a table's columns and rows; None if there is no table."""
+        if table not in self._hashes:
+            self._hashes[table] = self._hashed(table)
+        return self._hashes[table]
+
+    def _hashed(self, table: TableName) -> str | None:
         columns = self._warehouse.columns_of(table)
         if not columns or self._warehouse.dialect != "duckdb":
             return None
-        ((rows, *hashes),) = self._warehouse.run(
-            "plan/measure",
-            tables={"model": table},
-            columns={"keys": (), "columns": columns, **hash_complements(columns)},
-        )
+        try:
+            ((rows, *hashes),) = self._warehouse.run(
+                "plan/measure",
+                tables={"model": table},
+                columns={"keys": (), "columns": columns, **hash_complements(columns)},
+            )
+        except StatementRefused:
+            # A source may be a view that fails; the models that read it report the error.
+            return None
         layout = ", ".join(f"{column.name} {column.type}" for column in columns)
         return f"({layout}) {rows} {hashes}"

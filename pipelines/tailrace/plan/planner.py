@@ -32,14 +32,12 @@ from tailrace.errors import (
     UserError,
 )
 from tailrace.ledger.audiences import Delivered
-from tailrace.ledger.extracts import Extracted
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.models.column_types import column_types
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.determinism import ModelWarning
-from tailrace.models.lineage import fields_read
-from tailrace.models.loader import Model, Models, check_columns, landed_name
+from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.types import ColumnTypes
 from tailrace.plan import record_checks, stats
 from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
@@ -52,8 +50,10 @@ from tailrace.plan.policy import PlanOptions, ResolvedPolicy
 from tailrace.plan.preview import PreviewRow, preview
 from tailrace.plan.recorded import Definitions, Recorded
 from tailrace.plan.snapshot_schema import check_keys, check_names, shape_of
+from tailrace.plan.sources import SourceStates
+from tailrace.plan.upstream import Upstream
 from tailrace.warehouse.memory import MemoryLimit
-from tailrace.warehouse.statements import Binding, Column, TableName, query
+from tailrace.warehouse.statements import Binding, Column, query
 
 # An audience's model, what is to be compared, and the compiled text of the model.
 _Request = tuple[Model, DiffRequest, str]
@@ -107,6 +107,13 @@ class Planner:
         self.rules = rules or {}
         self._recorded = Recorded(ledger)
         self._definitions = Definitions(models, dialect=self.warehouse.dialect)
+        self._upstream = Upstream(
+            ledger,
+            models,
+            sources=SourceStates(self.warehouse, models, now=now),
+            recorded=self._recorded,
+            definitions=self._definitions,
+        )
         # The fingerprint of each compiled text.
         self._fingerprints: dict[str, str] = {}
 
@@ -134,13 +141,14 @@ class Planner:
         for model, audience in syncs_of(selected):
             if audience.ledger_key in without:
                 continue
-            unchanged = self._unchanged(model, audience, inputs)
-            if unchanged is not None:
-                skipped.append(unchanged)
-                continue
-            # Before the model runs: a write in between is then noticed by the next run.
-            fingerprints[audience.ledger_key] = inputs.fingerprint(model, audience)
             try:
+                without_running = self._unbound(model, audience)
+                without_running = without_running or self._unchanged(model, audience, inputs)
+                if without_running is not None:
+                    skipped.append(without_running)
+                    continue
+                # Before the model runs: a write in between is then noticed by the next run.
+                fingerprints[audience.ledger_key] = inputs.fingerprint(model, audience)
                 requests.append((model, *self._request(model, audience)))
             except ModelError as error:
                 fault = located(self.warehouse, self.models, model, error, now=self.now)
@@ -209,7 +217,28 @@ class Planner:
             or self._recorded.unresolved_counts(key) != (0, 0)
         ):
             return None
-        size = self.ledger.size(key)
+        plan = self._without_running(model, audience, delivered)
+        return None if plan.status == "held" else replace(plan, skipped="inputs unchanged")
+
+    def _unbound(self, model: Model, audience: Audience) -> AudiencePlan | None:
+        """The held plan of an audience whose SQL cannot run for want of a table or a column."""
+        if "upstream" in self.options.allowed(audience.name):
+            return None
+        if not self._upstream.prevents_running(model, audience):
+            return None
+        delivered = self._recorded.delivered(audience.ledger_key)
+        return self._without_running(model, audience, delivered)
+
+    def _without_running(
+        self,
+        model: Model,
+        audience: Audience,
+        delivered: Delivered | None,
+    ) -> AudiencePlan:
+        """A plan without changes, whose guards are those that need no row of the model."""
+        key = audience.ledger_key
+        size = self.ledger.size(key) if delivered else 0
+        text = self._definitions.text(model.name)
         guard_input = GuardInput(
             size_before=size,
             size_after=size,
@@ -217,32 +246,31 @@ class Planner:
             changed=0,
             exited=0,
             quarantined=0,
-            upstream=self._upstream(model, audience),
+            upstream=self._upstream.reasons(model, audience),
+            upstream_is_declared=not self._upstream.reasons_of_objects(model, audience),
         )
-        guards = judge(audience, guard_input, allowed=frozenset())
-        if any(guard.held for guard in guards):
-            return None
         return AudiencePlan(
             audience=audience,
             model=self.ledger.snapshot(key),
             shape=Shape(keys=(), columns=()),
             diff=Diff(
                 transitions=self.ledger.snapshot(key),
-                rows_seen=delivered.rows_seen,
-                fingerprint=delivered.model_fingerprint,
+                rows_seen=delivered.rows_seen if delivered else 0,
+                fingerprint=delivered.model_fingerprint if delivered else None,
                 size_before=size,
                 size_after=size,
                 quarantined=0,
                 unchanged=True,
             ),
-            definition=delivered.definition,
-            fingerprint=delivered.definition_fingerprint,
+            definition=delivered.definition if delivered else text,
+            fingerprint=delivered.definition_fingerprint
+            if delivered
+            else self._definitions.fingerprint(model.name, None),
             delivered=delivered,
             policy=self._policy(audience),
-            guards=guards,
+            guards=judge(audience, guard_input, allowed=frozenset()),
             calls=dict.fromkeys(destination_type(audience.destination_type).message_kinds, 0),
             digest="nothing",
-            skipped="inputs unchanged",
         )
 
     def _plan_all(
@@ -365,7 +393,8 @@ class Planner:
             delivered=delivered,
             edited=edited,
             earlier=self._earlier(delivered) if edited and delivered else None,
-            upstream=self._upstream(model, audience),
+            upstream=self._upstream.reasons(model, audience),
+            upstream_is_declared=not self._upstream.reasons_of_objects(model, audience),
             now=self.now,
             run_seq=self.run_seq,
             remapped=remapped,
@@ -435,44 +464,6 @@ class Planner:
         except (ModelDoesNotBind, NotAllowedInModel) as error:
             raise located(self.warehouse, self.models, model, error, now=self.now) from None
 
-    def _upstream(self, model: Model, audience: Audience) -> tuple[str, ...]:
-        """Why the data that the audience reads cannot be used today, one line each."""
-        reasons = []
-        for table in self.models.objects_read(model.name):
-            extract = self._extracts.get(table)
-            if extract is None:
-                continue
-            if not extract.complete:
-                reasons.append(f"{extract.object} is incomplete ({extract.error or 'unknown'})")
-            elif extract.empty:
-                reasons.append(f"{extract.object} came back empty")
-            read = self._fields_read(model, audience) if extract.vanished_fields else {}
-            reasons += [
-                f"{extract.object}.{field} is no longer visible or changed its type"
-                for field in extract.vanished_fields
-                if landed_name(field) in read.get(table, ())
-            ]
-        return tuple(reasons)
-
-    def _fields_read(self, model: Model, audience: Audience) -> Mapping[str, Collection[str]]:
-        """The landed columns that decide the audience's members and values."""
-        dataset = self.warehouse.project.settings.dataset
-        tables = self.models.objects_read(model.name)
-        suppress = (audience.suppress_when,) if audience.suppress_when else ()
-        return fields_read(
-            self.models,
-            model.name,
-            columns=tuple(dict.fromkeys((*audience.key, *audience.mapped_columns, *suppress))),
-            landed={
-                table: [c.name for c in self.warehouse.columns_of(TableName(dataset, table))]
-                for table in tables
-            },
-        )
-
-    @cached_property
-    def _extracts(self) -> Mapping[str, Extracted]:
-        return self.ledger.extracts.latest()
-
     def _plan_in_memory(self, request: DiffRequest, text: str) -> AudiencePlan:
         """The plan; a first one, which may be of any size, runs with the memory limit lowered."""
         if self.memory_limit is None or request.delivered is not None:
@@ -494,6 +485,7 @@ class Planner:
             shared_message_id_keys=tuple(map(stats.masked_key, result.shared_message_id_keys)),
             on_hold=stats.on_hold(request, result),
             upstream=request.upstream,
+            upstream_is_declared=request.upstream_is_declared,
         )
         allowed = self.options.allowed(request.audience.name)
         mapper = self._mapper(request.audience)

@@ -262,12 +262,12 @@ def _is_personal(table: str, name: str, hints: Mapping[str, Any]) -> bool:
     kind = str(hints.get("x-salesforce-type") or "")
     if kind in _PERSONAL_TYPES:
         return True
-    words = name.removesuffix("__c").split("_")
-    return (
-        table in _PEOPLE
-        and kind not in ("reference", "id")
-        and not _PERSONAL_WORDS.isdisjoint(words)
-    )
+    return table in _PEOPLE and kind not in ("reference", "id") and has_personal_name(name)
+
+
+def has_personal_name(column: str) -> bool:
+    """Whether a column's name says that it holds data about a person."""
+    return not _PERSONAL_WORDS.isdisjoint(column.removesuffix("__c").split("_"))
 
 
 def _calls(

@@ -18,7 +18,8 @@ def bind_to_landed_tables(
     """Bind models on the warehouse: a DuckDB file that exists, or a server that is configured.
 
     Returns:
-        A warning if another process has the file open, or if the server cannot be reached.
+        A warning for each source that would hold its audiences today; and one if another process
+        has the file open, or if the server cannot be reached.
 
     Raises:
         tailrace.errors.UserError: A model does not bind; it names the file and the line.
@@ -28,6 +29,7 @@ def bind_to_landed_tables(
         return []
     # A project without a warehouse is checked without importing dlt.
     from tailrace.plan.faults import binding_errors
+    from tailrace.plan.sources import SourceStates
     from tailrace.warehouse.opening import open_warehouse
 
     try:
@@ -35,6 +37,19 @@ def bind_to_landed_tables(
             config, clock=clock, read_only=True, wait_seconds_max=0, refresh=False
         ) as warehouse:
             raise_all(binding_errors(warehouse, models, chosen, now=clock.now()))
+            read = {source.key for model in chosen for source in models.sources_read(model.name)}
+            states = SourceStates(warehouse, models, now=clock.now()).all()
+            return [
+                {
+                    "message": f"{reason}: the audiences that read it are held",
+                    "hint": "Run the job that loads the table, or correct models/sources.yml.",
+                    "file": state.source.file,
+                    "line": state.source.line,
+                }
+                for state in states
+                if state.source.key in read
+                for reason in state.problems()
+            ]
     except LockHeld:
         message = "A run has the warehouse open: columns of landed tables were not checked"
         return _unchecked(message, "Check them after the run with: tailrace validate")
@@ -45,7 +60,6 @@ def bind_to_landed_tables(
             f"{error.message}: columns of landed tables were not checked",
             error.hint or "Check the connection with: tailrace doctor",
         )
-    return []
 
 
 def _unchecked(message: str, hint: str) -> list[dict[str, Any]]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from tailrace.errors import MemoryShort, ModelError, StatementRefused, TailraceError
+from tailrace.errors import (
+    MemoryShort,
+    ModelDoesNotBind,
+    ModelError,
+    StatementRefused,
+    TailraceError,
+)
 from tailrace.models.column_types import column_types
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.loader import Model, Models
 from tailrace.plan.faults import located, not_landed
 from tailrace.plan.plan import BuildResult
+from tailrace.plan.sources import SourceStates
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, TableName
 
@@ -20,7 +27,8 @@ def build(
 ) -> BuildResult:
     """Build the models that the selected ones read, and selected models that are not audiences.
 
-    A model that cannot be built is skipped with the models that read it; the others are built.
+    A model that cannot be built is skipped with the models that read it; the others are built. One
+    whose source is missing, or has lost a column, is no error: its audiences are held by the plan.
     """
     needed = {name for model in selected for name in models.under(model.name)}
     needed |= {model.name for model in selected if model.kind == "staging"}
@@ -30,10 +38,16 @@ def build(
     landed = warehouse.tables_in(warehouse.project.settings.dataset)
     warehouse.create_dataset(dataset)
     kinds = dict(warehouse.run("models/kinds", dataset=dataset))
+    sources = SourceStates(warehouse, models, now=now)
     tables: set[str] = set()
+    unbound: set[str] = set()
     errors: dict[str, TailraceError] = {}
     for name, model in models.by_name.items():
-        if name not in needed or errors.keys() & set(models.under(name)):
+        if name not in needed or (errors.keys() | unbound) & set(models.under(name)):
+            continue
+        states = [sources.of(models.sources[key]) for key in model.sources]
+        if any(state.missing for state in states):
+            unbound.add(name)
             continue
         try:
             for table in sorted(set(model.reads) - landed):
@@ -57,7 +71,11 @@ def build(
             warehouse.admit(bound, file=model.file)
             _promote(warehouse, TableName(dataset, name), bound, model, was=kinds.get(name))
         except (ModelError, StatementRefused, MemoryShort) as error:
-            errors[name] = located(warehouse, models, model, error, now=now)
+            fault = located(warehouse, models, model, error, now=now)
+            if isinstance(fault, ModelDoesNotBind) and any(state.gone for state in states):
+                unbound.add(name)
+            else:
+                errors[name] = fault
             continue
         if model.materialized == "table":
             tables.add(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
 from functools import cached_property
@@ -93,6 +93,8 @@ class Warehouse:
         self._described = count()
         self._confined = False
         self._functions: frozenset[str] | None = None
+        # Other tables that models may read, as schema and name.
+        self._allowed_tables: set[tuple[str, str]] = set()
         # The temporary tables that this session may have.
         self._temporaries: set[str] = set()
         # The run's session, if this is a second one that only reads.
@@ -280,6 +282,7 @@ class Warehouse:
     def another(self) -> Warehouse:
         """A second connection to the same warehouse, which does not wait for this one."""
         warehouse = Warehouse(self.project, self.session.another())
+        warehouse._allowed_tables = self._allowed_tables
         warehouse.set_session()
         return warehouse
 
@@ -483,6 +486,10 @@ class Warehouse:
         if violations:
             raise violations[0].as_error(file=file)
 
+    def allow_tables(self, tables: Iterable[tuple[str, str]]) -> None:
+        """Let models read other tables than landed ones, by schema and name."""
+        self._allowed_tables.update(tables)
+
     def _refused_names(self, view: TableName) -> tuple[str, ...]:
         """What a model may not do, by what PostgreSQL resolved in a temporary view of it."""
         ((number, tree),) = self.run("warehouse/view_tree", name=view.name)
@@ -497,6 +504,7 @@ class Warehouse:
             ),
             tables=self.run("warehouse/resolved_tables", tables_=objects.tables, described=number),
             schemas=frozenset({settings.dataset, settings.model_dataset}),
+            allowed=self._allowed_tables,
         )
 
     def _stored_functions(self) -> frozenset[str]:

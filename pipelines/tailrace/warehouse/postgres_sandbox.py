@@ -10,7 +10,7 @@ model are read-only transactions besides (see `Warehouse.run`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,6 +154,7 @@ def tree_violations(
     functions: Sequence[tuple[Any, ...]],
     tables: Sequence[tuple[Any, ...]],
     schemas: frozenset[str],
+    allowed: Collection[tuple[str, str]] = (),
 ) -> tuple[str, ...]:
     """What a model would do beyond computing rows from its tables, as messages.
 
@@ -163,12 +164,13 @@ def tree_violations(
             extension has it, and whether it belongs to an operator or a cast.
         tables: Schema and name of each table in it.
         schemas: The schemas that a model may read.
+        allowed: Tables of other schemas that it may read, as schema and name.
     """
     messages = [message for row in functions if (message := _function_problem(*row))]
     messages += [
         f"{schema}.{name} is neither a model nor a landed object"
         for schema, name in tables
-        if schema not in schemas
+        if schema not in schemas and (schema, name) not in allowed
     ]
     if set(_COMMANDS.findall(tree)) - {"1"}:
         messages.append("A statement inside the model is not a SELECT")

@@ -16,10 +16,11 @@ from tailrace.audience.audience import Audience
 from tailrace.clock import parse_utc
 from tailrace.errors import PlanUnreadable, TailraceError
 from tailrace.models.compile import compiled_sql
-from tailrace.models.lineage import Lineage, lineage_of
+from tailrace.models.lineage import Lineage, columns_read, lineage_of
 from tailrace.models.loader import Model, Models
 from tailrace.plan.guards import EXITED_FLOOR_ROWS, EXITED_SHARE_MAX
 from tailrace.plan.planner import syncs_of
+from tailrace.reporting.ledger_facts import has_personal_name
 from tailrace.reporting.page.facts import (
     AudienceFacts,
     AudienceRunFacts,
@@ -382,12 +383,21 @@ def _diff(before: str, after: str) -> str:
 def _lineage(models: Models, model: Model, raw: Mapping[str, Any]) -> Lineage:
     syncs = model.audience.syncs() if model.audience else ()
     mapped = [column for sync in syncs for column in (*sync.key, *sync.mapped_columns)]
+    named = columns_read(models)
+    sources = {
+        source.key: {
+            column: [column, "", has_personal_name(column)]
+            for column in (*source.columns, *named.get(source.key, ()))
+        }
+        for source in models.sources_read(model.name)
+    }
+    names = {key: source.name if source.dbt else key for key, source in models.sources.items()}
     return lineage_of(
         models,
         model.name,
         columns=tuple(dict.fromkeys(mapped)),
-        landed=raw["columns"],
-        objects={row["table"]: row["object"] for row in raw["objects"]},
+        landed={**raw["columns"], **sources},
+        objects={row["table"]: row["object"] for row in raw["objects"]} | names,
     )
 
 
