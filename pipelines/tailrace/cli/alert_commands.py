@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tailrace.cli.help import OrderedGroup
 from tailrace.cli.options import Options, common
 
 if TYPE_CHECKING:
     from tailrace.results import Result
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def alerts(context: click.Context) -> None:
     """Test the receivers of alerts."""
@@ -23,7 +24,7 @@ def alerts(context: click.Context) -> None:
 @alerts.command()
 @common
 def test(options: Options) -> Result:
-    """Send a test message to each receiver of [tailrace.alerts]."""
+    """Send a test message to each receiver of alerts."""
     return options.project().test_alerts()
 
 
