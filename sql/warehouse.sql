@@ -107,6 +107,10 @@ SET enable_logging = FALSE;
 SET python_enable_replacements = FALSE;
 SET enable_external_access = FALSE
 
+-- name: allow_folder
+-- Exempts one more folder from the denial that follows.
+SET allowed_directories = LIST_APPEND(CURRENT_SETTING('allowed_directories'), :folder)
+
 -- name: lock_configuration
 -- Locks every setting except those that a run changes.
 SET allowed_configs = ['memory_limit', 'threads', 'max_vacuum_tasks', 'streaming_buffer_size', 'preserve_insertion_order', 'TimeZone'];

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,10 +30,15 @@ SELECT id, title FROM salesforce.contact WHERE NOT is_deleted
 
 
 class SetClock:
-    """A clock that moves by sleeps only, for all threads."""
+    """A clock that moves by sleeps only, for all threads.
+
+    Attributes:
+        on_sleep: Called after each sleep, with its seconds.
+    """
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self.on_sleep: Callable[[float], None] | None = None
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
@@ -45,6 +50,8 @@ class SetClock:
     def sleep(self, seconds: float) -> None:
         with self._lock:
             self.seconds += max(seconds, 0.0)
+        if self.on_sleep is not None:
+            self.on_sleep(seconds)
 
 
 class OrgShop(Shop):

@@ -83,6 +83,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+# The name of a process of `run --watch` begins with it, in the lock and in messages.
+WATCH_PREFIX = "watch-"
+
 
 class TailraceError(Exception):
     """Tailrace could not go on."""
@@ -529,6 +532,20 @@ class LockHeld(TailraceError):
 
     exit_code = 75
     hint = "Wait for the other run to end, then run the same command again."
+
+
+def hint_about(run_id: str) -> str:
+    """What to do about the process that holds a lock, by the name of its run.
+
+    >>> hint_about("run-4f2a") == LockHeld.hint
+    True
+    """
+    if not run_id.startswith(WATCH_PREFIX):
+        return LockHeld.hint
+    return (
+        f"{run_id} is a process of run --watch, which keeps the lock. See what it does with: "
+        "tailrace status. To run another command, end it with SIGTERM: it stops after a batch."
+    )
 
 
 class LeaseLost(LockHeld):

@@ -221,6 +221,65 @@ class Project:
             )
         return _result_of(done)
 
+    def watch(
+        self,
+        every: timedelta,
+        *,
+        duration: timedelta | None = None,
+        select: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        options: PlanOptions | None = None,
+        resend: bool = False,
+        progress: Progress | None = None,
+        on_run: Callable[[Result], None] | None = None,
+    ) -> Result:
+        """Run in cycles, in one process, under one lock and with one login.
+
+        A cycle that finds nothing new in Salesforce asks one question an object, and is no run. The
+        models are read again when one of their files changes.
+
+        Args:
+            every: From the start of a cycle to the next one.
+            duration: The last cycle starts no later than this after the first one; without it, the
+                call returns after a signal or an error only.
+            select: As of `run`.
+            exclude: As of `run`.
+            options: As of `run`.
+            resend: As of `run`.
+            progress: As of `run`.
+            on_run: Called with the result of each run.
+
+        Returns:
+            The result of the last run, with the counts of the cycles as `watch`. Exit code 0, 1 if
+            the last cycle failed, 2 if the configuration is wrong, 75 if the lock was lost.
+
+        Raises:
+            tailrace.errors.LockHeld: Another run holds the lock.
+            tailrace.errors.UserError: The project, or a model at the start, is wrong.
+        """
+        from tailrace.run import job
+        from tailrace.run.watch import Watch
+
+        def report(done: RunResult) -> None:
+            if on_run is not None:
+                on_run(_result_of(done))
+
+        with self._former_audiences(), self._observers("run") as observers:
+            done = Watch(
+                self.config,
+                job.run_job(select=select, exclude=exclude, options=options, resend=resend),
+                clock=self.clock,
+                every_seconds=every.total_seconds(),
+                seconds_max=None if duration is None else duration.total_seconds(),
+                progress=progress,
+                on_run=report,
+                reads=_reads(),
+                observers=observers,
+            ).run()
+        data = done.as_dict()
+        data.pop("errors", None)
+        return Result(command="run", exit_code=done.exit_code, data=data, errors=done.errors)
+
     def retry(
         self,
         *,

@@ -45,6 +45,17 @@ WHERE NOT EXISTS (
          OR (later.run_seq = e.run_seq AND later.finished_at > e.finished_at))
 )
 
+-- name: watermarks
+-- The time up to which each object has landed completely; NULL where rows do not say when they changed.
+SELECT e.object, e.watermark
+FROM extracts AS e
+WHERE e.complete AND NOT EXISTS (
+  SELECT 1 FROM extracts AS later
+  WHERE later.table_name = e.table_name AND later.complete
+    AND (later.run_seq > e.run_seq
+         OR (later.run_seq = e.run_seq AND later.finished_at > e.finished_at))
+)
+
 -- name: deliveries_since_extract
 -- The number of deliveries to a destination that the landed rows of an object may not show.
 SELECT COUNT(*)

@@ -28,6 +28,7 @@ NOT_RUN = {
     "docs/how-to/environments.md": 1,
     "docs/how-to/ducklake.md": 1,
     "docs/how-to/postgresql.md": 1,
+    "docs/how-to/run-often.md": 1,
     "docs/how-to/schedule.md": 3,
     "docs/quickstart.md": 1,
 }

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "pipelines" / "tailrace"
 FUNCTION_LINES_MAX = 60
 MODULE_LINES_MAX = 600
 # The Python API: one method a command, with its arguments described.
-LONGER_MODULES = {"pipelines/tailrace/project.py": 840}
+LONGER_MODULES = {"pipelines/tailrace/project.py": 900}
 WORDS_FOR_NOTHING = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
 
 # Put together here, so that this file does not hold what it looks for.

@@ -359,6 +359,6 @@ def test_nothing_secret_is_logged(
     api.salesforce.limits()
     token, _, _ = api.token()
 
-    told = f"{caplog.text} {api.credentials!r} {api._token!r}"
+    told = f"{caplog.text} {api.credentials!r} {api._login.token!r}"
 
     assert token not in told and sf.client_secret not in told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from tailrace.cli.options import (
 )
 from tailrace.cli.page_commands import with_report
 from tailrace.cli.run_results import recording
+from tailrace.cli.watching import WATCH_SECONDS_MAX, WATCH_SECONDS_MIN, duration, log_run
 from tailrace.errors import LockHeld
 
 if TYPE_CHECKING:
@@ -200,6 +202,20 @@ def sync(
     metavar="FILE",
     help="Write a page about the runs and audiences to FILE when the run has ended.",
 )
+@click.option(
+    "--watch",
+    "watch_seconds",
+    type=click.IntRange(WATCH_SECONDS_MIN, WATCH_SECONDS_MAX),
+    metavar="SECONDS",
+    help="Run again every SECONDS where Salesforce has news, until a signal or --for.",
+)
+@click.option(
+    "--for",
+    "watch_duration",
+    metavar="DURATION",
+    callback=duration,
+    help="With --watch: how long, e.g. 90s, 15m, 2h or 1d.",
+)
 def run(
     options: Options,
     chosen: Selection,
@@ -207,18 +223,34 @@ def run(
     resend: bool,
     results_file: Path | None,
     report_file: Path | None,
+    watch_seconds: int | None,
+    watch_duration: timedelta | None,
 ) -> Result:
     """Extract, then sync: the main job."""
+    if watch_duration is not None and watch_seconds is None:
+        raise click.UsageError("--for needs --watch SECONDS.")
     with recording(options, "run", results_file) as record:
         project = options.project()
         with progress_line(options) as progress:
-            result = project.run(
-                select=chosen.select,
-                exclude=chosen.exclude,
-                options=plan_options,
-                resend=resend,
-                progress=progress,
-            )
+            if watch_seconds is not None:
+                result = project.watch(
+                    timedelta(seconds=watch_seconds),
+                    duration=watch_duration,
+                    select=chosen.select,
+                    exclude=chosen.exclude,
+                    options=plan_options,
+                    resend=resend,
+                    progress=progress,
+                    on_run=log_run,
+                )
+            else:
+                result = project.run(
+                    select=chosen.select,
+                    exclude=chosen.exclude,
+                    options=plan_options,
+                    resend=resend,
+                    progress=progress,
+                )
         return record(with_report(project, result, report_file))
 
 

@@ -24,3 +24,17 @@ class ProgressLine:
         if self._shown:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
+
+
+def remaining_time(seconds: int | None) -> str:
+    """A duration as `1 h 05 min`, `12 min` or `40 s`; empty if it is unknown.
+
+    >>> remaining_time(40), remaining_time(719), remaining_time(3_900), remaining_time(None)
+    ('40 s', '12 min', '1 h 05 min', '')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

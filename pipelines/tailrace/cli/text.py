@@ -14,9 +14,11 @@ from typing import IO, Any
 from tailrace.cli.alert_text import alert_lines, problem_lines, test_lines
 from tailrace.cli.deploy_commands import deploy_blocks
 from tailrace.cli.model_tests import tests_blocks
+from tailrace.cli.progress import remaining_time
 from tailrace.cli.state_text import state_lines, stored_state
 from tailrace.cli.summary import counted, plan_headline, summary
 from tailrace.cli.table import Headline, Line, Table, table_lines, to_second, wrapped
+from tailrace.cli.watching import watch_lines, watching_lines
 
 Output = Mapping[str, Any]
 
@@ -226,6 +228,7 @@ def _runs(result: Output) -> Iterable[str | Table]:
         name = stopped["destination"]
         yield f"{stopped['reason']}. Send to it again with: tailrace destinations resume {name}"
     yield from _sending(result)
+    yield from watching_lines(result.get("watch"))
     if result.get("state"):
         yield ""
         yield from stored_state(result["state"])
@@ -248,22 +251,12 @@ def _sending(result: Output) -> Iterable[str | Table]:
             number(entry["sent"]),
             number(entry["planned"]),
             number(entry["messages_per_second"]),
-            _remaining(entry["remaining_seconds"]),
+            remaining_time(entry["remaining_seconds"]),
         )
         for entry in entries
     )
     header = ("sending", "members sent", "planned", "messages/s", "remaining")
     yield Table(header, rows)
-
-
-def _remaining(seconds: int | None) -> str:
-    """A duration as `1 h 05 min`, `12 min` or `40 s`; empty if it is unknown."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"
 
 
 def _outcome(run: Output, *, running: str | None = None) -> str:
@@ -411,6 +404,11 @@ def _some(names: Sequence[str], names_max: int = 4) -> str:
 
 
 def _run(result: Output) -> Iterable[str | Table]:
+    if result.get("watch"):
+        yield from watch_lines(result)
+        if "audiences" not in result:
+            return
+        yield f"The last run was {result['run_id']}:"
     if result.get("errors") and not (result["audiences"] or result.get("objects")):
         # Nothing was extracted or planned: the errors say it all.
         return

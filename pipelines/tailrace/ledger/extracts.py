@@ -65,6 +65,12 @@ class Extracts:
         rows = [_ExtractRow(*row) for row in self._tables.run("last_extracts")]
         return {row.table: row.extracted() for row in rows}
 
+    def watermarks(self) -> dict[str, datetime | None]:
+        """The time up to which each object has landed; objects that never landed are missing."""
+        if not self._tables.installed:
+            return {}
+        return {str(name): watermark for name, watermark in self._tables.run("watermarks")}
+
     def covers_deliveries(self, object_name: str, destination: str) -> bool:
         """Whether the landed rows of an object are newer than all deliveries to a destination."""
         if not self._tables.installed:

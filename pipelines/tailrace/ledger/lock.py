@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from tailrace.clock import Clock
-from tailrace.errors import LockHeld, WarehouseFailed
+from tailrace.errors import LockHeld, WarehouseFailed, hint_about
 from tailrace.ledger.ledger import Ledger
 from tailrace.warehouse.connection import Warehouse
 
@@ -73,10 +73,14 @@ def acquire(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> None:
     lease_seconds = ledger.warehouse.project.settings.lock_lease_seconds
     now = clock.now()
     held = read_lock(ledger)
-    if not held.is_dead(now=now, single_writer=ledger.warehouse.engine.single_writer):
+    is_free = held.owner == owner or held.is_dead(
+        now=now, single_writer=ledger.warehouse.engine.single_writer
+    )
+    if not is_free:
         raise LockHeld(
             f"Another run holds the lock: {held.run_id} on {held.host} (process {held.process}), "
-            f"until {held.expires_at:%H:%M:%S}"
+            f"until {held.expires_at:%H:%M:%S}",
+            hint=hint_about(held.run_id),
         )
     try:
         ledger.warehouse.run(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.opening import open_warehouse
 
 if TYPE_CHECKING:
+    from tailrace.salesforce.client import Login
     from tailrace.state.session import StateSession
     from tailrace.state.store import Store
 
@@ -186,16 +187,27 @@ def run(
     observers: Observers = (),
 ) -> RunResult:
     """The main job: `extract`, then `sync`."""
-    job = Job(
+    job = run_job(select=select, exclude=exclude, options=options, resend=resend)
+    return _carry_out(
+        project, job, clock=clock, progress=progress, reads=reads, observers=observers
+    )
+
+
+def run_job(
+    *,
+    select: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    options: PlanOptions | None = None,
+    resend: bool = False,
+) -> Job:
+    """The job of `run`."""
+    return Job(
         command="run",
         extract=True,
         select=tuple(select),
         exclude=tuple(exclude),
         resend=resend,
         options=options or PlanOptions(),
-    )
-    return _carry_out(
-        project, job, clock=clock, progress=progress, reads=reads, observers=observers
     )
 
 
@@ -340,32 +352,76 @@ def carry_out(
     `reads` are the requests that the run answers for other processes; `observers` are called at its
     beginning and its end.
     """
-    ledger = Ledger(warehouse, clock=clock)
-    ledger.install(secrets.token_hex(16))
     suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
-    allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.options.allow)]
-    with lock(ledger, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock):
-        ledger.upgrade()
-        _check_names(ledger, work.job)
-        receivers = receivers_of(work.destinations)
-        check_receivers(ledger, receivers)
-        remember_receivers(ledger, receivers)
-        copied = [Notice(message=sign, hint=WAYS_OUT) for sign in signs_of_a_copy(ledger)]
-        for notice in copied:
-            # The result has it too, and comes after everything is sent.
-            log.warning("%s", notice.message)
-        begun = ledger.runs.start(work.job.command, suffix=suffix, allowed=allowed)
-        record_generation(ledger, begun)
+    with open_ledger(
+        warehouse, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock
+    ) as ledger:
         memory_limit = MemoryLimit(warehouse)
-        runner = Runner(ledger, work, run=begun, memory_limit=memory_limit, progress=progress)
-        runner.done = runner.done.with_notices(copied)
-        with serve_reads(warehouse, reads, run=begun, memory_limit=memory_limit, clock=clock):
+        runner = start_run(
+            ledger, work, suffix=suffix, memory_limit=memory_limit, progress=progress
+        )
+        with serve_reads(
+            warehouse, reads, run=runner.begun, memory_limit=memory_limit, clock=clock
+        ):
             for observer in observers:
-                observer.started(ledger, work, begun)
+                observer.started(ledger, work, runner.begun)
             result = runner.run()
         for observer in observers:
             result = observer.finished(ledger, work, result)
         return result
+
+
+@contextmanager
+def open_ledger(warehouse: Warehouse, *, owner: str, run_id: str, clock: Clock) -> Iterator[Ledger]:
+    """The ledger of an open warehouse, locked for the length of the block, in its newest version.
+
+    Args:
+        warehouse: The open warehouse.
+        owner: Random text; the same owner may take the lock again.
+        run_id: The name of the owner in the messages of other processes.
+        clock: The time source.
+
+    Raises:
+        LockHeld: Another active run holds the lock.
+    """
+    ledger = Ledger(warehouse, clock=clock)
+    ledger.install(secrets.token_hex(16))
+    with lock(ledger, owner=owner, run_id=run_id, clock=clock):
+        ledger.upgrade()
+        yield ledger
+
+
+def start_run(
+    ledger: Ledger,
+    work: Work,
+    *,
+    suffix: str,
+    memory_limit: MemoryLimit,
+    progress: Progress | None = None,
+    login: Login | None = None,
+) -> Runner:
+    """Number and save a run, whose id ends with the suffix. Called under the lock.
+
+    Raises:
+        ReceiverChanged: A destination has another receiver than the one in the ledger.
+        NothingSelected: The ledger has no such audience.
+    """
+    _check_names(ledger, work.job)
+    receivers = receivers_of(work.destinations)
+    check_receivers(ledger, receivers)
+    remember_receivers(ledger, receivers)
+    copied = [Notice(message=sign, hint=WAYS_OUT) for sign in signs_of_a_copy(ledger)]
+    for notice in copied:
+        # The result has it too, and comes after everything is sent.
+        log.warning("%s", notice.message)
+    allowed = [f"{audience}:{guard}" for audience, guard in sorted(work.job.options.allow)]
+    begun = ledger.runs.start(work.job.command, suffix=suffix, allowed=allowed)
+    record_generation(ledger, begun)
+    runner = Runner(
+        ledger, work, run=begun, memory_limit=memory_limit, progress=progress, login=login
+    )
+    runner.done = runner.done.with_notices(copied)
+    return runner
 
 
 def rebind(project: ProjectConfig, destination: str, *, clock: Clock) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def serve_reads(
         thread = threading.Thread(target=server.serve, name="tailrace-reads", daemon=True)
         thread.start()
         stack.callback(_stop, server, thread, beside)
-        address = EndpointAddress.of_this_process(server.port, server.token)
+        address = EndpointAddress.of_this_process(server.port, server.token, run_id=run.id)
         stack.enter_context(published(warehouse.project, address))
         yield
 

@@ -50,6 +50,7 @@ from tailrace.run.review import Reviewed
 from tailrace.warehouse.memory import MemoryLimit
 
 if TYPE_CHECKING:
+    from tailrace.salesforce.client import Login
     from tailrace.salesforce.extract.facts import ObjectFacts
 
 
@@ -98,6 +99,7 @@ class Runner:
         run: Run,
         memory_limit: MemoryLimit,
         progress: Progress | None,
+        login: Login | None = None,
     ) -> None:
         self.ledger = ledger
         self.project = ledger.warehouse.project
@@ -106,6 +108,7 @@ class Runner:
         self.begun = run
         self.memory_limit = memory_limit
         self.progress = progress
+        self.login = login
         # The accepted messages of a resumed delivery were received at the time of that attempt.
         self.since = run.started_at
         self.done = Progressing(run_id=run.id, command=work.job.command)
@@ -219,6 +222,7 @@ class Runner:
             full_refresh=self.job.full_refresh,
             progress=_rows_of(self.progress),
             before_replacing=self._distrust,
+            login=self.login,
         )
         errors = []
         self.ledger.descriptions.save(

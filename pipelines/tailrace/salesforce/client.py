@@ -98,6 +98,17 @@ class Usage:
                 self.used_at_start = self.used
 
 
+class Login:
+    """The login of a user to one org. Sessions that share it log in once, one after the other."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.token: Token | None = None
+        self.generation = 0
+        self.org_id_asked = False
+        self.queried_org_id: str | None = None
+
+
 class Api:
     """A session with one org. Safe to use from several threads.
 
@@ -114,6 +125,7 @@ class Api:
         *,
         clock: Clock,
         jitter: Callable[[], float] = random.random,
+        login: Login | None = None,
     ) -> None:
         check_api_version(settings.api_version)
         self.credentials = credentials
@@ -127,11 +139,7 @@ class Api:
         self.closing = threading.Event()
         self._session = _Session(self)
         self._lock = threading.Lock()
-        self._login_lock = threading.Lock()
-        self._token: Token | None = None
-        self._generation = 0
-        self._org_id_asked = False
-        self._queried_org_id: str | None = None
+        self._login = login or Login()
         self.salesforce = Salesforce(
             session_id="unused",
             instance_url=credentials.instance_url,
@@ -254,25 +262,27 @@ class Api:
         Known from the login where possible; asked for by a query otherwise.
         """
         self.token()
-        with self._lock:
-            assert self._token is not None
-            if self._token.org_id is not None or self._org_id_asked:
-                return self._token.org_id or self._queried_org_id
-            self._org_id_asked = True
+        login = self._login
+        with login.lock:
+            assert login.token is not None
+            if login.token.org_id is not None or login.org_id_asked:
+                return login.token.org_id or login.queried_org_id
+            login.org_id_asked = True
         with suppress(ServiceFailed):
             answer = as_mapping(self.get("query", q="SELECT Id FROM Organization"), "query")
             records = as_records(answer.get("records"), "records of Organization")
             if records:
-                self._queried_org_id = as_text(records[0].get("Id"), "Id")[:15]
-        return self._queried_org_id
+                login.queried_org_id = as_text(records[0].get("Id"), "Id")[:15]
+        return login.queried_org_id
 
     def token(self) -> tuple[str, str, int]:
         """The access token, its host and its generation; logs in when there is none yet."""
-        with self._login_lock:
-            if self._token is None:
+        login = self._login
+        with login.lock:
+            if login.token is None:
                 self._log_in()
-            assert self._token is not None
-            return self._token.value, self._token.instance_url, self._generation
+            assert login.token is not None
+            return login.token.value, login.token.instance_url, login.generation
 
     def renew(self, generation: int, reason: str) -> None:
         """Log in again, unless another thread has done so since `generation`.
@@ -280,8 +290,8 @@ class Api:
         Raises:
             CredentialRefused: There is nothing to log in with but the refused token.
         """
-        with self._login_lock:
-            if self._generation != generation:
+        with self._login.lock:
+            if self._login.generation != generation:
                 return
             if self.login_kind == "access token":
                 raise CredentialRefused(
@@ -412,12 +422,12 @@ class Api:
     def _log_in(self) -> None:
         for attempt in self.attempts(LOGIN_ATTEMPTS_MAX):
             try:
-                self._token = log_in(
+                self._login.token = log_in(
                     self.credentials,
                     api_version=self.settings.api_version,
                     timeout_seconds=self.settings.timeout_seconds,
                 )
-                self._generation += 1
+                self._login.generation += 1
                 return
             except (Unreachable, ServiceFailed):
                 if attempt.is_last:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tailrace.clock import Clock, format_utc, parse_utc
-from tailrace.errors import LeaseLost, LockHeld, StateDamaged, TryAgain
+from tailrace.errors import LeaseLost, LockHeld, StateDamaged, TryAgain, hint_about
 from tailrace.state.store import Store, StoreConflict, replace_surely
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class Lease:
         taken_at: When the holder took it.
         expires_at: When another run may take it.
         nonce: Random, so that no two versions have the same content.
+        run_id: The name of a run that keeps the lease for long; empty for the others.
     """
 
     owner: str
@@ -58,6 +59,7 @@ class Lease:
     taken_at: str = ""
     expires_at: str = ""
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    run_id: str = ""
 
     def to_bytes(self) -> bytes:
         return json.dumps({"format": FORMAT, **asdict(self)}).encode()
@@ -70,9 +72,11 @@ class Lease:
         """
         try:
             entry = json.loads(body)
+            # Leases of older versions have no run_id.
+            entry.setdefault("run_id", "")
             lease = cls(**{name: entry[name] for name in cls.__dataclass_fields__})
             parse_utc(lease.expires_at)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise StateDamaged(
                 f"{LEASE} in the store of the state cannot be read",
                 hint="Release it with: tailrace state unlock",
@@ -91,7 +95,7 @@ class Lease:
 
     def holder(self) -> str:
         """The holder in words."""
-        page = f", {self.run_url}" if self.run_url else ""
+        page = "".join(f", {name}" for name in (self.run_id, self.run_url) if name)
         until = parse_utc(self.expires_at)
         return f"process {self.process} on {self.host}{page}, until {until:%Y-%m-%d %H:%M:%S} UTC"
 
@@ -149,11 +153,13 @@ class HeldLease:
         clock: Clock,
         lease_seconds: float,
         environ: Mapping[str, str],
+        run_id: str = "",
     ) -> None:
         self._store = store
         self._clock = clock
         self._seconds = lease_seconds
         self._environ = environ
+        self._run_id = run_id
         self._lease = Lease(owner="")
         self._version = ""
         self._valid_until = 0.0
@@ -177,7 +183,8 @@ class HeldLease:
             if self._clock.monotonic() >= deadline:
                 raise LockHeld(
                     f"Another run holds the lease of {self._store.url}: {holder}",
-                    hint=f"{LockHeld.hint} If that run is dead: tailrace state unlock",
+                    hint=f"{hint_about(held.run_id if held is not None else '')} If that run is "
+                    "dead: tailrace state unlock",
                 )
             if not waits:
                 log.info("waiting for the lease of %s: %s", self._store.url, holder)
@@ -225,6 +232,7 @@ class HeldLease:
             process=os.getpid(),
             run_url=_run_url(self._environ),
             taken_at=format_utc(now),
+            run_id=self._run_id,
         )
         try:
             self._write(stored.version if stored is not None else None)

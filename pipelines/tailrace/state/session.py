@@ -58,6 +58,7 @@ class Opened:
     Attributes:
         store: The store; None opens the one of `state_url`.
         part_bytes: The size of new parts.
+        run_id: The name in the lease.
     """
 
     project: ProjectConfig
@@ -65,6 +66,7 @@ class Opened:
     engine: Engine
     store: Store | None = None
     part_bytes: int = PART_BLOCKS * BLOCK_BYTES
+    run_id: str = ""
 
 
 class StateSession:
@@ -256,6 +258,7 @@ def open_locked(
             clock=clock,
             lease_seconds=project.settings.lock_lease_seconds,
             environ=project.environ,
+            run_id=opened.run_id,
         )
         lease.acquire(wait_seconds_max=wait_seconds_max)
         stack.callback(lease.release)

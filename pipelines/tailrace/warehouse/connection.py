@@ -101,6 +101,8 @@ class Warehouse:
         self._primary: Warehouse | None = None
         # Set while this process has the lease of the state in `state_url`.
         self.state: StateSession | None = None
+        # The folder of the files that are landed after a model has run; None if none are.
+        self.landing_folder: Path | None = None
 
     @contextmanager
     def landing(self) -> Iterator[dlt.Pipeline]:
@@ -446,7 +448,8 @@ class Warehouse:
 
         It then opens no other file, loads no extension, writes no log, and changes only the
         settings that a run needs. This cannot be undone while the file is open, so files are
-        loaded before it. On a server it has no effect, since the server's roles apply.
+        loaded before it, or from the one folder that stays open to a process that watches. On a
+        server it has no effect, since the server's roles apply.
         """
         if self._confined or not self.engine.embedded:
             return
@@ -459,9 +462,13 @@ class Warehouse:
                     " shown by: tailrace status",
                 )
             return
+        if self.landing_folder is not None:
+            self.run("warehouse/allow_folder", folder=str(self.landing_folder))
         self.run_script("warehouse/disable_external_access")
-        # DuckDB before 2.0 cannot exempt the settings that a run needs from the lock.
-        if self.run("warehouse/has_setting", name="allowed_configs"):
+        # DuckDB before 2.0 cannot exempt the settings that a run needs from the lock, and no
+        # version those that dlt changes in each load. A model is a SELECT and changes no setting.
+        is_lockable = self.run("warehouse/has_setting", name="allowed_configs")
+        if is_lockable and self.landing_folder is None:
             self.run_script("warehouse/lock_configuration")
         self._confined = True
 

@@ -24,16 +24,17 @@ FILE_BYTES_MAX = 4_096
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointAddress:
-    """A port of 127.0.0.1, the token that it asks for, and the process behind it."""
+    """A port of 127.0.0.1, the token that it asks for, and the process and the run behind it."""
 
     port: int
     token: str = field(repr=False)
     process: int
     host: str
+    run_id: str = ""
 
     @classmethod
-    def of_this_process(cls, port: int, token: str) -> EndpointAddress:
-        return cls(port=port, token=token, process=os.getpid(), host=platform.node())
+    def of_this_process(cls, port: int, token: str, *, run_id: str = "") -> EndpointAddress:
+        return cls(port=port, token=token, process=os.getpid(), host=platform.node(), run_id=run_id)
 
 
 def endpoint_file(project: ProjectConfig) -> Path:
@@ -76,6 +77,7 @@ def _read(path: Path) -> EndpointAddress | None:
             token=str(fields["token"]),
             process=int(fields["process"]),
             host=str(fields["host"]),
+            run_id=str(fields.get("run_id", "")),
         )
     return None
 

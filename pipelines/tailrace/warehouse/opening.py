@@ -20,9 +20,11 @@ from tailrace.errors import (
     MissingCredential,
     NothingLanded,
     WarehouseFailed,
+    hint_about,
 )
 from tailrace.warehouse.connection import ROW_GROUP_ROWS, Warehouse
 from tailrace.warehouse.driver_errors import describe_error
+from tailrace.warehouse.endpoint_file import find_endpoint
 from tailrace.warehouse.session import DltSession, DuckdbSession
 from tailrace.warehouse.statements import TableName
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from tailrace.state.manifest import Engine
-    from tailrace.state.session import StateSession
+    from tailrace.state.session import Opened, StateSession
     from tailrace.state.store import Store
 
 log = logging.getLogger(__name__)
@@ -80,6 +82,7 @@ def open_warehouse(
     wait_seconds_max: float | None = None,
     refresh: bool = True,
     store: Store | None = None,
+    run_id: str = "",
 ) -> Iterator[Warehouse]:
     """Open the project's warehouse; on DuckDB, no other process can open the file meanwhile.
 
@@ -95,6 +98,7 @@ def open_warehouse(
         refresh: With a `state_url`: pull the newest state. Without it, a reader reads the copy of
             this machine and needs no network.
         store: Where the state is kept (default: the store of `state_url`).
+        run_id: The name in the lease of the state, for the messages of other processes.
 
     Raises:
         LockHeld: Another process has the DuckDB file open, or another run has the state's lease.
@@ -108,25 +112,40 @@ def open_warehouse(
         state: StateSession | None = None
         if project.settings.state_url is not None:
             # Other projects do not pay for importing it.
-            from tailrace.state import session
+            from tailrace.state.session import Opened, open_to_read
 
-            opened = session.Opened(
-                project=project, clock=clock, engine=duckdb_engine(), store=store
+            opened = Opened(
+                project=project,
+                clock=clock,
+                engine=duckdb_engine(),
+                store=store,
+                run_id=run_id,
             )
             if read_only:
                 stack.enter_context(
-                    session.open_to_read(opened, wait_seconds_max=wait_seconds_max, refresh=refresh)
+                    open_to_read(opened, wait_seconds_max=wait_seconds_max, refresh=refresh)
                 )
             else:
-                state = stack.enter_context(
-                    session.open_to_write(opened, wait_seconds_max=wait_seconds_max)
-                )
+                state = stack.enter_context(_state_to_write(opened, wait_seconds_max))
         warehouse = stack.enter_context(
             _open(project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max)
         )
         if state is not None:
             warehouse.state, state.is_opened = state, True
         yield warehouse
+
+
+@contextmanager
+def _state_to_write(opened: Opened, wait_seconds_max: float) -> Iterator[StateSession]:
+    """The state with its lease; the error about another run on this machine names that run."""
+    from tailrace.state.session import open_to_write
+
+    with ExitStack() as stack:
+        try:
+            state = stack.enter_context(open_to_write(opened, wait_seconds_max=wait_seconds_max))
+        except LockHeld as error:
+            raise _named(opened.project, error) from None
+        yield state
 
 
 def duckdb_engine() -> Engine:
@@ -336,11 +355,29 @@ def _open_duckdb(
     except duckdb.IOException as error:
         if "lock" not in str(error):
             raise _cannot_open(file, error) from None
-        owner = re.search(r"PID \d+", str(error))
-        held = f" (held by {owner.group()})" if owner else ""
-        raise LockHeld(f"Another process has {file.name} open{held}") from None
+        raise _file_held(project, str(error)) from None
     except duckdb.Error as error:
         raise _cannot_open(file, error) from None
+
+
+def _file_held(project: ProjectConfig, reason: str) -> LockHeld:
+    """The error about another process, which may have published the name of its run."""
+    owner = re.search(r"PID (\d+)", reason)
+    address = find_endpoint(project)
+    run_id = address.run_id if address and owner and int(owner[1]) == address.process else ""
+    held = ", ".join(([owner[0]] if owner else []) + ([run_id] if run_id else []))
+    name = project.duckdb_file.name
+    message = f"Another process has {name} open{f' (held by {held})' if held else ''}"
+    return LockHeld(message, hint=hint_about(run_id))
+
+
+def _named(project: ProjectConfig, error: LockHeld) -> LockHeld:
+    """The error with the name of the run on this machine that holds the state, if it is known."""
+    address = find_endpoint(project)
+    if address is None or not address.run_id or address.run_id in error.message:
+        return error
+    message = f"{error.message} (held by PID {address.process}, {address.run_id})"
+    return LockHeld(message, hint=hint_about(address.run_id))
 
 
 def _memory_bytes() -> int:

@@ -18,7 +18,7 @@ from typing import Any
 from tailrace.clock import Clock
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
 from tailrace.salesforce.answers import parse_timestamp
-from tailrace.salesforce.client import Api
+from tailrace.salesforce.client import Api, Login
 from tailrace.salesforce.extract.context import (
     HAD_ROWS,
     Answered,
@@ -81,6 +81,7 @@ def extract(
     full_refresh: bool = False,
     progress: Callable[[str, int], None] | None = None,
     before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None,
+    login: Login | None = None,
 ) -> ExtractResult:
     """Land what changed in the objects, each of them completely or not at all.
 
@@ -95,6 +96,7 @@ def extract(
         progress: Called with an object's name and the number of rows that arrived.
         before_replacing: Called with the objects, and their tables, that are about to be loaded
             from the start.
+        login: A login that other extracts of the process share.
 
     Raises:
         UnknownObject, UnknownField, SeveralUnknown: Names that never landed are wrong; nothing was
@@ -103,7 +105,7 @@ def extract(
         CredentialRefused, Unreachable: No object can be read.
     """
     started = clock.monotonic()
-    api = Api(credentials, settings, clock=clock)
+    api = Api(credentials, settings, clock=clock, login=login)
     context = ExtractContext(
         api, settings, folder=landing.folder, continue_on_error=True, progress=progress
     )

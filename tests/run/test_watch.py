@@ -1,0 +1,261 @@
+"""`run --watch`: cycles in one process, on a clock that a test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from org_shop import AUDIENCE, OrgShop, SetClock, org_shop
+
+from tailrace import errors
+from tailrace.project import Project
+from tailrace.results import Result
+from tailrace.run.watch import BACKOFF_SECONDS_MAX
+from tailrace.testing import Fault
+
+Step = Callable[[], Any]
+EVERY = 60.0
+
+
+class Script:
+    """A watching process whose pauses between cycles do what a test wants.
+
+    Attributes:
+        pauses: The seconds of each pause.
+        requests: The paths that each cycle asked of Salesforce.
+        runs: The results of the runs, by the number of the cycle.
+    """
+
+    def __init__(self, shop: OrgShop) -> None:
+        self.shop = shop
+        self.pauses: list[float] = []
+        self.requests: list[list[str]] = []
+        self.runs: dict[int, Result] = {}
+        self._steps: Sequence[Step | None] = ()
+
+    def watch(self, *steps: Step | None, cycles: int | None = None, **options: Any) -> Result:
+        """Watch for one cycle more than there are steps; each is done in a pause."""
+        self._steps = steps
+        clock = self.shop.clock
+        assert isinstance(clock, SetClock)
+        duration = EVERY * (len(steps) if cycles is None else cycles - 1)
+        clock.on_sleep = self._pause
+        try:
+            return Project(self.shop.project, clock=clock).watch(
+                timedelta(seconds=EVERY),
+                duration=timedelta(seconds=duration),
+                on_run=lambda result: self.runs.update({len(self.pauses): result}),
+                **options,
+            )
+        finally:
+            clock.on_sleep = None
+            self.requests.append(self.shop.requests())
+
+    def _pause(self, seconds: float) -> None:
+        if seconds < EVERY / 2:
+            # A retry inside a cycle.
+            return
+        self.pauses.append(seconds)
+        self.requests.append(self.shop.requests())
+        if len(self.pauses) <= len(self._steps):
+            step = self._steps[len(self.pauses) - 1]
+            if step is not None:
+                step()
+
+    def moves(self) -> dict[int, list[tuple[str, int, int, int]]]:
+        """What each run changed: audience, entered, changed, exited."""
+        return {
+            cycle: [
+                (name, entry.entered, entry.changed, entry.exited)
+                for name, entry in sorted(run.audiences.items())
+            ]
+            for cycle, run in self.runs.items()
+        }
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[OrgShop]:
+    with org_shop(tmp_path / "shop") as shop:
+        yield shop
+
+
+def watches(shop: OrgShop) -> tuple[Any, ...]:
+    (row,) = shop.query(
+        "SELECT cycles, idle_cycles, failed_cycles, error, ended_at IS NOT NULL"
+        " FROM tailrace.watches ORDER BY started_at DESC LIMIT 1"
+    )
+    return row
+
+
+def retitle(shop: OrgShop, place: int, title: str) -> Step:
+    return lambda: shop.org.update("Contact", shop.contact(place), {"Title": title})
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_cycle_without_news_asks_once_an_object(shop: OrgShop) -> None:
+    """Only what changed makes a run: an update, a second one in the same minute, a deletion."""
+    script = Script(shop)
+    file = shop.root / "models" / "audiences" / "people.sql"
+    result = script.watch(
+        None,
+        retitle(shop, 0, "Chief"),
+        retitle(shop, 0, "Chief again"),
+        None,
+        lambda: shop.org.delete("Contact", shop.contact(1)),
+        lambda: file.write_text(file.read_text()),
+    )
+    assert (0, ()) == (result.exit_code, result.errors)
+    assert script.moves() == {
+        0: [("people", 8, 0, 0)],
+        2: [("people", 0, 1, 0)],
+        3: [("people", 0, 1, 0)],
+        5: [("people", 0, 0, 1)],
+    }
+    assert [EVERY] * 6 == script.pauses
+    question = "/services/data/v64.0/queryAll"
+    assert [[question] * 2] * 2 == [script.requests[cycle] for cycle in (4, 6)]
+    paths = [path for requests in script.requests for path in requests]
+    assert 1 == sum(path.endswith("/oauth2/token") for path in paths)
+    assert (7, 3, 0, None, True) == watches(shop)
+    assert {"cycles": 7, "idle_cycles": 3} == {
+        key: result.data["watch"][key] for key in ("cycles", "idle_cycles")
+    }
+    assert [("run", 0)] * 4 == shop.query("SELECT command, exit_code FROM tailrace.runs")
+    # A plain run finds nothing to send.
+    assert 0 == len(shop.arrived()) - 8 - 3
+
+
+def test_an_edited_model_is_read_again_and_a_broken_one_holds_its_audience(
+    shop: OrgShop, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = Script(shop)
+    shop.audience(AUDIENCE.format(name="titles"), "titles")
+    broken = AUDIENCE.format(name="titles").replace("SELECT id", "SELECT idd")
+    unreadable = AUDIENCE.format(name="people").replace("key:", "kee:")
+
+    def edit_both() -> None:
+        shop.audience(broken, "titles")
+        retitle(shop, 0, "Chief")()
+
+    def break_all() -> None:
+        shop.audience(unreadable)
+        shop.audience(unreadable, "titles")
+        retitle(shop, 1, "Head")()
+
+    def correct() -> None:
+        shop.audience(AUDIENCE.format(name="people"))
+        shop.audience(AUDIENCE.format(name="titles"), "titles")
+
+    result = script.watch(edit_both, None, break_all, correct)
+    assert (0, ()) == (result.exit_code, result.errors)
+    assert [0, 1, 4] == list(script.runs)
+    edited = script.runs[1]
+    assert (1, "failed") == (edited.exit_code, edited.audiences["titles"].status)
+    assert "models/audiences/titles.sql" in str(edited.errors[0].file)
+    assert ("ok", 1) == (edited.audiences["people"].status, edited.audiences["people"].changed)
+    assert "Nothing is sent until it is corrected" in caplog.text
+    assert script.moves()[4] == [("people", 0, 1, 0), ("titles", 0, 2, 0)]
+    assert [EVERY] * 4 == script.pauses
+    assert (5, 1, 1, None, True) == watches(shop)
+
+
+def test_a_held_audience_does_not_end_it(shop: OrgShop) -> None:
+    script = Script(shop)
+    guarded = AUDIENCE.format(name="people").replace("max_exited: null", "max_changed: 1")
+    shop.audience(guarded)
+
+    def retitle_two() -> None:
+        retitle(shop, 0, "Chief")()
+        retitle(shop, 1, "Head")()
+
+    result = script.watch(retitle_two, None)
+    assert (0, 3) == (result.exit_code, script.runs[1].exit_code)
+    assert [0, 1] == list(script.runs)
+
+
+def test_failures_back_off_and_recover(shop: OrgShop) -> None:
+    """The pauses double with jitter up to a limit, and a success ends that."""
+    shop.environ["SOURCES__SALESFORCE__ATTEMPTS_MAX"] = "1"
+    script = Script(shop)
+
+    def fail() -> None:
+        shop.salesforce.faults.append(Fault(path="/services/data/*", status=503))
+
+    clear = shop.salesforce.faults.clear
+    result = script.watch(fail, *[None] * 4, clear, None, interrupt, cycles=200)
+    assert 0 == result.exit_code
+    for place, pause in enumerate(script.pauses[1:6]):
+        doubled = min(EVERY * 2**place, BACKOFF_SECONDS_MAX)
+        # After a failure the next cycle may begin at any second.
+        assert max(0.0, doubled * 0.5 - EVERY) <= pause <= doubled * 1.5 + EVERY
+    assert script.pauses[5] > 2 * EVERY
+    assert [1] * 5 == [script.runs[cycle].exit_code for cycle in range(1, 6)]
+    assert 0 == script.runs[6].exit_code
+    assert script.pauses[6] <= EVERY
+    assert (5, None) == watches(shop)[2:4]
+
+
+def test_a_wrong_credential_ends_it(shop: OrgShop) -> None:
+    script = Script(shop)
+
+    def revoke() -> None:
+        shop.salesforce.expire_tokens()
+        shop.salesforce.credentials = type(shop.salesforce.credentials)(client_secret="other")
+        shop.salesforce.logins.credentials = shop.salesforce.credentials
+
+    result = script.watch(revoke, None, None)
+    assert 2 == result.exit_code
+    assert [errors.CredentialRefused] == [type(error) for error in result.errors]
+    assert 1 == len(script.pauses)
+    assert (2, 0, 1, "CredentialRefused", True) == watches(shop)
+
+
+def test_a_signal_between_two_cycles_is_exit_0_and_in_a_run_it_ends_the_run(shop: OrgShop) -> None:
+    def interrupt_delivery(_name: str, _done: int, total: int) -> None:
+        if total:
+            interrupt()
+
+    script = Script(shop)
+    assert 0 == script.watch(None, interrupt, None, None).exit_code
+    assert (2, 1, 0, None, True) == watches(shop)
+    retitle(shop, 0, "Chief")()
+    with pytest.raises(KeyboardInterrupt):
+        script.watch(None, progress=interrupt_delivery)
+    assert watches(shop)[-1]
+    # What the run had planned is delivered by the next one, if it was not by then.
+    assert 0 == script.watch(cycles=1).exit_code
+    assert ["Segment Entered"] * 8 + ["Changed"] == [event["event"] for event in shop.arrived()]
+
+
+def test_the_state_is_stored_when_a_cycle_had_changes(shop: OrgShop, tmp_path: Path) -> None:
+    """Idle cycles store nothing, and the lease is held from the start to the end."""
+    shop.environ["TAILRACE__STATE_URL"] = f"file://{tmp_path / 'state'}"
+    # The thread that renews the lease waits by the machine's clock.
+    shop.environ["TAILRACE__LOCK_LEASE_SECONDS"] = "3600"
+    script = Script(shop)
+    generations: list[int] = []
+
+    def look() -> None:
+        state = Project(shop.project, clock=shop.clock).state().data
+        generations.append(state["generation"])
+        assert state["lease"]["held"]
+
+    def look_and_retitle() -> None:
+        look()
+        retitle(shop, 0, "Chief")()
+
+    assert 0 == script.watch(look, look, look_and_retitle, look).exit_code
+    first, second, third, fourth = generations
+    assert first == second == third < fourth
+    state = Project(shop.project, clock=shop.clock).state().data
+    assert state["lease"] is None
+    status = Project(shop.project, clock=shop.clock).status().data
+    assert (5, 3, False) == tuple(
+        status["watch"][key] for key in ("cycles", "idle_cycles", "active")
+    )
