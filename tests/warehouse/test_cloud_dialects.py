@@ -1,0 +1,113 @@
+"""What the engine's SQL still needs on warehouses that no test can start.
+
+sqlglot renders every statement for them without an error, also what they do not have.
+`cloud_dialects.yaml` lists these constructs with their statements, so that a new one is noticed and
+one that gets a form of its own is crossed out. `--write-docs` writes the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import sqlglot
+import yaml
+from sqlglot import exp
+from warehouse.test_statements import NAMES, OF_DUCKDB_ONLY, bindings, written
+
+from tailrace.warehouse.statements import Column, script, statement
+
+KNOWN = Path(__file__).with_name("cloud_dialects.yaml")
+# They run where the engine is DuckDB in this process, or PostgreSQL (`warehouse/engines.py`).
+OF_ONE_ENGINE = {
+    OF_DUCKDB_ONLY,
+    "landing/get_memory_limit",
+    "model_tests/create_given",
+    "outbox/rendered_page",
+    "warehouse/begin_model",
+    "warehouse/end_model",
+    "warehouse/has_setting",
+    "warehouse/large_tables",
+    "warehouse/stored_functions",
+    "warehouse/view_tree",
+}
+Finder = Callable[[exp.Expr], object]
+
+
+def replaces(tree: exp.Expr) -> object:
+    return isinstance(tree, exp.Create) and tree.args.get("replace")
+
+
+def updates_from(tree: exp.Expr) -> object:
+    return isinstance(tree, exp.Update) and tree.args.get("from_")
+
+
+def has(*kinds: type[exp.Expr]) -> Finder:
+    return lambda tree: tree.find(*kinds)
+
+
+# What each dialect lacks, by the manuals of the services and facts measured with sqlglot 30.
+LACKS: Mapping[str, Mapping[str, Finder]] = {
+    "snowflake": {},
+    "bigquery": {},
+    "databricks": {
+        "CREATE TEMPORARY TABLE": has(exp.TemporaryProperty),
+        "UPDATE FROM": updates_from,
+    },
+    "redshift": {
+        "CREATE OR REPLACE TABLE": replaces,
+        "IS DISTINCT FROM": has(exp.NullSafeNEQ, exp.NullSafeEQ),
+    },
+    "clickhouse": {
+        "MERGE": has(exp.Merge),
+        "UPDATE FROM": updates_from,
+        # NaN is distinct from itself there.
+        "IS DISTINCT FROM": has(exp.NullSafeNEQ, exp.NullSafeEQ),
+    },
+}
+
+
+def texts(name: str, dialect: str) -> tuple[str, ...]:
+    values = bindings(name, dialect)
+    if len(written(name, dialect)) > 1:
+        return tuple(script(name, dialect, **values))
+    return (statement(name, dialect, column=Column("note"), **values),)
+
+
+def gaps(dialect: str) -> dict[str, list[str]]:
+    """The statements that contain what a dialect lacks, by construct."""
+    found: dict[str, list[str]] = {}
+    for name in sorted({*NAMES} - OF_ONE_ENGINE):
+        constructs: set[str] = set()
+        for text in texts(name, dialect):
+            tree = sqlglot.parse_one(text, read=dialect)
+            constructs |= {label for label, finds in LACKS[dialect].items() if finds(tree)}
+            # A function that sqlglot does not know is one that it did not translate.
+            calls = tree.find_all(exp.Anonymous)
+            constructs |= {f"{call.name.upper()}()" for call in calls}
+        for construct in constructs:
+            found.setdefault(construct, []).append(name)
+    return dict(sorted(found.items()))
+
+
+def test_what_cloud_dialects_lack_is_known(pytestconfig: pytest.Config) -> None:
+    found = {dialect: gaps(dialect) for dialect in LACKS}
+    if pytestconfig.getoption("--write-docs"):
+        KNOWN.write_text(yaml.safe_dump(found, sort_keys=False, width=99), encoding="utf-8")
+    assert yaml.safe_load(KNOWN.read_text(encoding="utf-8")) == found
+
+
+@pytest.mark.parametrize("dialect", LACKS)
+def test_what_runs_elsewhere_is_a_statement() -> None:
+    assert {*NAMES} >= OF_ONE_ENGINE
+
+
+def test_names_keep_their_case(dialect: str) -> None:
+    """Tables and columns are quoted as they are stored, where a service would change their case."""
+    tree = sqlglot.parse_one(
+        statement("ledger/read_lock", dialect, **bindings("ledger/read_lock", dialect)),
+        read=dialect,
+    )
+    tables = list(tree.find_all(exp.Table))
+    assert tables and all(table.this.args["quoted"] for table in tables)
