@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,12 @@ NASTY = [
 def written(name: str, dialect: str = "duckdb") -> list[exp.Expr]:
     """The statements under a name as they are written, with their placeholders."""
     statement = named_statement(name, dialect)
-    trees = sqlglot.parse(statement.text, read=statement.dialect)
-    return [tree for tree in trees if tree is not None]
+    return parsed(statement.text, statement.dialect)
+
+
+@cache
+def parsed(text: str, dialect: str) -> list[exp.Expr]:
+    return [tree for tree in sqlglot.parse(text, read=dialect) if tree is not None]
 
 
 def bindings(name: str, dialect: str) -> dict[str, Any]:

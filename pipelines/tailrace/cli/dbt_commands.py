@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from tailrace.cli.help import OrderedGroup
 from tailrace.cli.options import Answer, Options, Selection, common, selection
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.pass_context
 def dbt(context: click.Context) -> None:
     """Exchange lineage with a dbt project."""
@@ -28,7 +29,7 @@ def dbt(context: click.Context) -> None:
 )
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 if FILE differs.")
 def exposures(options: Options, chosen: Selection, out: Path | None, check: bool) -> Answer:
-    """Write the audiences that read models of dbt as dbt exposures."""
+    """Write audiences that read models of dbt as exposures."""
     if check and out is None:
         raise click.UsageError("--check compares a file: add --out FILE")
     result = options.project().dbt_exposures(
