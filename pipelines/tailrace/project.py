@@ -423,11 +423,14 @@ class Project:
     def status(self, run_id: str | None = None, *, check: bool = False) -> Result:
         """The latest runs and the audiences, or one run with its audiences.
 
+        `broken` has the errors of the models as they are now, and the audiences that each stops.
+
         Args:
             run_id: The run to return, without a check.
-            check: Exit with 1 if an audience is late (`late_hours` of `[tailrace.alerts]`), failed
-                or held, or if there is no run yet. `problems` names them, and the receivers of
-                `[tailrace.alerts]` are alerted of them, unless they were already.
+            check: Exit with 1 if an audience is late (`late_hours` of `[tailrace.alerts]`), failed,
+                held or stopped by a broken file, or if there is no run yet. `problems` names them,
+                and the receivers of `[tailrace.alerts]` are alerted of them, unless they were
+                already.
 
         Raises:
             tailrace.errors.NothingSelected: The ledger has no run with this id.
@@ -435,6 +438,8 @@ class Project:
         if run_id is not None:
             return Result(command="status", data=self._read("one_run", run_id=run_id))
         from tailrace.reporting.status import problems
+        from tailrace.reporting.verdict import broken_verdict
+        from tailrace.run.broken_files import with_broken_files
 
         data: dict[str, Any] = {
             "runs": [],
@@ -445,6 +450,10 @@ class Project:
         }
         with suppress(NothingLanded):
             data = self._read("status")
+        idle = data["running"] is None
+        data = with_broken_files(data, self.config, clock=self.clock, bind=idle)
+        if data["broken"] and idle:
+            data["verdict"] = broken_verdict(data["broken"]).as_dict()
         if self.config.settings.state_url is not None:
             data = data | {"state": self._described_state()}
         if not check:

@@ -37,7 +37,8 @@ REJECTED_ROWS_MAX = 20
 @click.option(
     "--check",
     is_flag=True,
-    help="Exit with 1 if an audience is late (no success within late_hours), failed or held.",
+    help="Exit with 1 if an audience is late (no success within late_hours), failed, held or "
+    "stopped by a file with errors.",
 )
 @click.option(
     "--openmetrics",

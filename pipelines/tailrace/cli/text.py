@@ -19,6 +19,7 @@ from tailrace.cli.state_text import state_lines, stored_state
 from tailrace.cli.summary import counted, plan_headline, summary
 from tailrace.cli.table import Headline, Line, Table, table_lines, to_second, wrapped
 from tailrace.cli.watching import watch_lines, watching_lines
+from tailrace.reporting.verdict import placed
 
 Output = Mapping[str, Any]
 
@@ -195,6 +196,7 @@ def _runs(result: Output) -> Iterable[str | Table]:
     runs = result.get("runs", ())
     if not runs:
         yield "No run yet. Start with: tailrace run"
+        yield from _broken(result)
         return
     if result.get("verdict"):
         last = result["verdict"]
@@ -222,6 +224,7 @@ def _runs(result: Output) -> Iterable[str | Table]:
     if result.get("audiences"):
         yield ""
         yield _audiences(result)
+    yield from _broken(result)
     for audience in result.get("audiences", ()):
         yield from (note for note in _notes(audience) if " is held by " in note)
     for stopped in result.get("stopped", ()):
@@ -232,6 +235,17 @@ def _runs(result: Output) -> Iterable[str | Table]:
     if result.get("state"):
         yield ""
         yield from stored_state(result["state"])
+
+
+def _broken(result: Output) -> Iterable[str]:
+    """The errors of files as they are now, in place of the good results that came before them."""
+    for error in result.get("broken", ()):
+        names = ", ".join(error["audiences"])
+        stops = f" This stops {names}." if names else ""
+        yield f"{placed(error)}{stops}"
+        yield from (f"  {line}" for line in (error.get("excerpt") or "").splitlines())
+        if error["hint"]:
+            yield f"  {error['hint']}"
 
 
 def _sending(result: Output) -> Iterable[str | Table]:
@@ -471,7 +485,7 @@ def _audiences(result: Output) -> Table:
     rows = tuple(
         (
             called(entry),
-            entry.get("status", ""),
+            "broken" if entry.get("broken") else entry.get("status", ""),
             size_of(entry),
             *(number(entry.get(name)) for name in numbers),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from tailrace.ledger import lock
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.maintenance import rejected_by_reason
 from tailrace.ledger.receivers import stopped_destinations
-from tailrace.reporting.verdict import verdict
+from tailrace.reporting.verdict import placed, verdict
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_to_read
 
@@ -64,18 +64,21 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
 
 
 def problems(data: Mapping[str, Any], *, late_hours: float, now: datetime) -> list[dict[str, Any]]:
-    """The audiences that are failed, held or late, each with one problem and a sentence.
+    """The audiences that are broken, failed, held or late, each with one problem and a sentence.
 
     Args:
         data: The result of `status`. Without a run, it is one problem of no audience.
         late_hours: An audience without a success in this time is late; 0 means never.
         now: The time to compare with.
     """
+    found = list(_broken(data.get("broken", ())))
     if not data["runs"]:
         message = "There is no run yet"
-        return [{"audience": None, "destination": None, "problem": "late", "message": message}]
-    found = []
+        entry = {"audience": None, "destination": None, "problem": "late", "message": message}
+        return [*found, entry]
     for audience in data["audiences"]:
+        if audience.get("broken"):
+            continue
         name, condition = audience["audience"], audience["status"]
         success = audience.get("last_success_at")
         late = late_hours > 0 and (
@@ -91,6 +94,22 @@ def problems(data: Mapping[str, Any], *, late_hours: float, now: datetime) -> li
         entry = {"audience": name, "destination": audience["destination"]}
         found.append({**entry, "problem": condition, "message": message})
     return found
+
+
+def _broken(errors: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A problem for each audience that a broken file stops, by the first of its errors."""
+    named: set[str | None] = set()
+    for error in errors:
+        for name in error["audiences"] or [None]:
+            if name is None or name not in named:
+                subject = f"{name} is broken: " if name else ""
+                yield {
+                    "audience": name,
+                    "destination": None,
+                    "problem": "broken",
+                    "message": subject + placed(error).removesuffix("."),
+                }
+            named.add(name)
 
 
 def _stopped(ledger: Ledger) -> list[dict[str, Any]]:

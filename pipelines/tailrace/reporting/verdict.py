@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tailrace import errors
 from tailrace.clock import parse_utc
 
 OPS = ("entered", "changed", "exited")
 # Commands that deliver or extract; the verdict is about the latest of them.
 JOBS = frozenset({"run", "sync", "extract", "retry", "reset", "retire", "replay"})
+# Shows every error of the files.
+CHECK_COMMAND = "tailrace validate"
 WORDS = {
     "ok": "Healthy",
     "held": "Held by a guard",
@@ -66,7 +69,7 @@ def verdict(
         return _verdict("failed", f"{about} did not finish; the next one sends the rest.")
     if run["exit_code"] in (1, 2):
         sentence = f"{about} failed{' with ' + run['error'] if run['error'] else ''}."
-        return _verdict("failed", sentence, *(["tailrace doctor"] if run["exit_code"] == 2 else []))
+        return _verdict("failed", sentence, _next_command(run))
     held = [audience for audience in audiences if audience["status"] == "held"]
     if held:
         return _held(held)
@@ -77,6 +80,38 @@ def verdict(
         rows = f"{rejected:,} {'row is' if rejected == 1 else 'rows are'} rejected"
         return _verdict("rejected", f"{about} finished; {rows}.", "tailrace rejected")
     return _verdict("ok", f"{about} finished{_moved(run, audiences)}.", "tailrace plan")
+
+
+def _next_command(run: Entry) -> str:
+    """What shows the error of a failed run, or else what may succeed where it failed."""
+    error = vars(errors).get(str(run["error"]))
+    if isinstance(error, type) and issubclass(error, errors.ModelError):
+        return "tailrace plan"
+    return "tailrace doctor" if run["exit_code"] == 2 else "tailrace run"
+
+
+def broken_verdict(broken: Sequence[Entry]) -> Verdict:
+    """The verdict on a project with files that cannot be used now.
+
+    Args:
+        broken: The entries `broken` in the result of `status`.
+    """
+    first = broken[0]
+    names = sorted({name for entry in broken for name in entry["audiences"]})
+    stopped = f" It stops {', '.join(names)}." if names else ""
+    files = {entry["file"] for entry in broken}
+    if len(files) > 1:
+        more = "Another file has" if len(files) == 2 else f"{len(files) - 1} more files have"
+        stopped = f" {more} errors.{stopped.replace(' It stops', ' They stop')}"
+    return _verdict("failed", placed(first) + stopped, CHECK_COMMAND)
+
+
+def placed(error: Entry) -> str:
+    """The file, line and message of an error: `models/people.sql:7: The SQL does not parse.`"""
+    line = f":{error['line']}" if error["line"] else ""
+    place = f"{error['file']}{line}: " if error["file"] else ""
+    end = "" if error["message"].endswith((".", "?", "!")) else "."
+    return f"{place}{error['message']}{end}"
 
 
 def _verdict(

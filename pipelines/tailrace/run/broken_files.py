@@ -1,0 +1,93 @@
+"""The files of a project that cannot be used now, whatever the latest run made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from tailrace.clock import Clock
+from tailrace.config.project import ProjectConfig
+from tailrace.destinations.registry import project_models
+from tailrace.errors import ModelError, TailraceError
+from tailrace.models.loader import Models, errors_of
+from tailrace.run.binding import bind_to_landed_tables
+
+
+def with_broken_files(
+    status: Mapping[str, Any], project: ProjectConfig, *, clock: Clock, bind: bool
+) -> dict[str, Any]:
+    """The result of `status` with the errors of the models as they are now, as `broken`.
+
+    Each error has the audiences that it stops; a model at fault comes before those that read it.
+    Each audience says whether an error stops it.
+
+    Args:
+        status: The result.
+        project: The project.
+        clock: The time source.
+        bind: Also bind the models to the landed tables, as `validate` does.
+    """
+    audiences = status["audiences"]
+    recorded = {str(audience["audience"]) for audience in audiences}
+    broken = _broken_files(project, recorded, clock=clock, bind=bind)
+    stopped = {name for entry in broken for name in entry["audiences"]}
+    audiences = [{**entry, "broken": entry["audience"] in stopped} for entry in audiences]
+    return {**status, "audiences": audiences, "broken": broken}
+
+
+def _broken_files(
+    project: ProjectConfig, recorded: Collection[str], *, clock: Clock, bind: bool
+) -> list[dict[str, Any]]:
+    try:
+        models = project_models(project)
+    except TailraceError as error:
+        return [_entry(one, ()) for one in error.flattened()]
+    errors = _binding_errors(project, models, clock=clock) if bind else []
+    own = [one for error in errors_of(models.broken.values()) for one in error.flattened()]
+    errors += sorted(own, key=lambda error: (str(error.file), error.line or 0))
+    stopped = _audiences_by_file(models)
+    return [
+        _entry(error, [*stopped.get(str(error.file), ()), *_broken_by(error, models, recorded)])
+        for error in errors
+    ]
+
+
+def _binding_errors(project: ProjectConfig, models: Models, *, clock: Clock) -> list[TailraceError]:
+    try:
+        bind_to_landed_tables(project, models, tuple(models.by_name.values()), clock=clock)
+    except ModelError as error:
+        return list(error.flattened())
+    except TailraceError:
+        # What is wrong with the warehouse is not an error of a file.
+        return []
+    return []
+
+
+def _audiences_by_file(models: Models) -> dict[str, list[str]]:
+    """The usable audiences that read each file, their own included."""
+    by_file: dict[str, list[str]] = {}
+    for model in models.audiences():
+        if model.audience is None:
+            continue
+        for name in (model.name, *models.under(model.name)):
+            by_file.setdefault(models.by_name[name].file, []).append(model.audience.name)
+    return by_file
+
+
+def _broken_by(error: TailraceError, models: Models, recorded: Collection[str]) -> list[str]:
+    """The audiences among the broken models with this error.
+
+    A file that cannot be read at all is taken for the audience of its name, if there was one.
+    """
+    names = []
+    for broken in models.broken.values():
+        if any(one is error for gathered in broken.errors for one in gathered.flattened()):
+            if broken.audience is not None:
+                names.append(broken.audience.name)
+            elif broken.name in recorded:
+                names.append(broken.name)
+    return names
+
+
+def _entry(error: TailraceError, audiences: Sequence[str]) -> dict[str, Any]:
+    return {"audiences": sorted(set(audiences)), **error.as_dict()}
