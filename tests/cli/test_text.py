@@ -182,6 +182,58 @@ def test_the_comment_fits_into_64_kb_and_loses_the_calm_ones_first(count: int) -
     assert ("more audiences" in said) == (count == 5_000)
 
 
+GUARD = {"name": "max_exited", "seen": 4000, "limit": 240, "held": True, "message": "4,000 exits"}
+UPSTREAM = {
+    "name": "upstream",
+    "seen": 1,
+    "limit": 0,
+    "held": True,
+    "message": "Contact.Title is no longer visible",
+    "hint": "Check the permissions. To send all the same: --allow vip_contacts:upstream",
+}
+
+
+def test_a_held_audience_without_changes_is_not_up_to_date() -> None:
+    none = {"entered": 0, "changed": 0, "exited": 0, "by_reason": {}}
+    made = result("plan", audience(status="held", guards=[UPSTREAM], **none))
+    made["segment"]["calls"] = 0
+    assert shown(made).startswith("Held by a guard: vip_contacts by upstream.")
+    assert "Nothing would be sent: see what is held." in shown(made)
+
+
+def test_the_comment_says_why_an_audience_is_held_and_where_an_error_is() -> None:
+    error = {
+        "error": "SqlDoesNotParse",
+        "message": 'The SQL does not parse at "FORM"',
+        "hint": "Correct the file",
+        "file": "models/audiences/mail.sql",
+        "line": 9,
+    }
+    held = audience(status="held", guards=[UPSTREAM, GUARD])
+    said = markdown.markdown(result("plan", held, errors=[error]), None)
+    assert 'models/audiences/mail.sql:9: The SQL does not parse at "FORM". Correct the file' in said
+    assert "| **upstream**, **max_exited: 4,000 of 240** |" in said
+    assert "held by upstream: Contact.Title is no longer visible. Check the permissions." in said
+    assert "--allow vip_contacts:max_exited" in said
+
+
+def test_the_comment_shows_the_members_that_show_asks_for() -> None:
+    row = {
+        "key": ["003***0001"],
+        "op": "changed",
+        "reason": "data",
+        "changes": [{"column": "city", "old": "B***", "new": "```"}],
+        "problem": "",
+        "messages": [{"type": "identify"}],
+    }
+    said = markdown.markdown(result("plan", audience(rows=[row], samples=[{"id": "x"}])), None)
+    assert "vip_contacts: 003***0001 changed (data)" in said
+    assert '  city: "B***" → "\\u0060\\u0060\\u0060"' in said
+    assert '{"type": "identify"}' in said
+    # Only the fence of the block is left.
+    assert 2 == said.count("```")
+
+
 def test_the_comment_mentions_no_user_and_breaks_no_table() -> None:
     error = {"error": "ModelError", "message": "@everyone | <img src=x> `x`"}
     said = markdown.markdown(result(errors=[error]), None)
@@ -223,6 +275,8 @@ def test_json_lines_carry_what_the_caller_gave_and_no_text_of_an_exception() -> 
             "see the errors. The next run sends the rest.\n",
         ),
         (0, [{"status": "held", "held": 3}], "Nothing was sent.\n"),
+        # Held for its data, although no member would move.
+        (0, [{"status": "held", "held": 0}], "Nothing was sent.\n"),
     ],
 )
 def test_a_run_ends_in_one_true_sentence(
@@ -246,7 +300,6 @@ def wide(width: int, made: dict[str, Any]) -> list[str]:
     return out.getvalue().splitlines()
 
 
-GUARD = {"name": "max_exited", "seen": 4000, "limit": 240, "held": True, "message": "4,000 exits"}
 STATUS = result(
     "status",
     *[audience(name, rejected=rejected) for name, rejected in (("vip_contacts", 0), ("mail", 7))],

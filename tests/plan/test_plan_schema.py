@@ -16,7 +16,7 @@ from shop import PEOPLE, Shop
 
 from tailrace import PlanOptions, Project
 from tailrace.cli import json as output
-from tailrace.cli.text import left_over
+from tailrace.cli.audience_text import left_over
 from tailrace.errors import NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan import guards

@@ -19,7 +19,7 @@ def problem_lines(result: Output) -> Iterable[str]:
     yield ""
     yield from (f"{problem['message']}." for problem in result["problems"])
     if not result["problems"]:
-        yield "No audience is late, failed or held."
+        yield "No audience is late, failed, held or broken."
     yield from alert_lines(result)
 
 

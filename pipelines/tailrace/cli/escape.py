@@ -54,6 +54,15 @@ def markdown_code(text: object) -> str:
     return f"`{printable(text).replace('`', chr(39)).replace('|', '&#124;')}`"
 
 
+def code_line(text: object) -> str:
+    """A line inside of a block of code; backticks in it are written as JSON can escape them.
+
+    >>> code_line('{"x": "```"}')
+    '{"x": "\\\\u0060\\\\u0060\\\\u0060"}'
+    """
+    return printable(text).replace("`", "\\u0060")
+
+
 def html(text: object) -> str:
     """Text as HTML shows it literally, in an element or in a quoted attribute.
 

@@ -7,11 +7,24 @@ import re
 from collections.abc import Iterable, Sequence
 
 from tailrace.cli import escape
+from tailrace.cli.audience_text import (
+    COUNTING_GUARDS,
+    Output,
+    called,
+    changes_of,
+    held_notes,
+    left_over,
+    preview_lines,
+    reasons_of,
+    size_of,
+)
 from tailrace.cli.summary import summary
-from tailrace.cli.text import Output, called, changes_of, left_over, reasons_of, size_of
+from tailrace.reporting.verdict import placed
 
 MARKDOWN_BYTES_MAX = 64_000
 DETAILS_MAX = 50
+HELD_MAX = 20
+SAMPLES_MAX = 3
 
 
 def markdown(result: Output, target: str | None) -> str:
@@ -25,10 +38,7 @@ def markdown(result: Output, target: str | None) -> str:
         f"<!-- tailrace-plan:{marked} -->",
         "### Tailrace plan" + (f" for {escape.markdown_code(target)}" if target else ""),
         "",
-        *(
-            f"- **{escape.markdown(error['error'])}**: {escape.markdown(error['message'])}"
-            for error in result["errors"]
-        ),
+        *(_error(error) for error in result["errors"]),
     ]
     order = ("failed", "held", "ok", "unchanged")
     audiences = sorted(
@@ -45,8 +55,25 @@ def markdown(result: Output, target: str | None) -> str:
     ]
     rows = [_markdown_row(audience) for audience in audiences]
     details = [line for audience in audiences[:DETAILS_MAX] for line in _markdown_details(audience)]
-    tail = ["", *(f"- {escape.markdown(line)}" for line in left_over(result)), "", summary(result)]
+    notes = [*_held(audiences), *left_over(result)]
+    tail = ["", *(f"- {escape.markdown(note)}" for note in notes), "", summary(result)]
     return _fitted([*head, *table], rows, details, tail)
+
+
+def _error(error: Output) -> str:
+    """An error with its place and its hint."""
+    hint = f" {escape.markdown(error['hint'])}" if error.get("hint") else ""
+    place = {"file": error.get("file"), "line": error.get("line"), "message": error["message"]}
+    return f"- **{escape.markdown(error['error'])}**: {escape.markdown(placed(place))}{hint}"
+
+
+def _held(audiences: Sequence[Output]) -> Iterable[str]:
+    """Why audiences are held, and what to do about it."""
+    held = [audience for audience in audiences if audience["status"] == "held"]
+    for audience in held[:HELD_MAX]:
+        yield " ".join(note.strip() for note in held_notes(audience))
+    if len(held) > HELD_MAX:
+        yield f"{len(held) - HELD_MAX:,} more audiences are held."
 
 
 def _fitted(
@@ -76,7 +103,7 @@ def _moved(audience: Output) -> int:
 def _markdown_row(audience: Output) -> str:
     guards = audience.get("guards", ())
     held = [guard for guard in guards if guard["held"]]
-    state = ", ".join(f"**{g['name']}: {g['seen']:,} of {g['limit']:,}**" for g in held)
+    state = ", ".join(f"**{_counted(guard)}**" for guard in held)
     if not held:
         state = "held" if audience["status"] == "held" else "ok"
         state += "".join(
@@ -95,8 +122,28 @@ def _markdown_row(audience: Output) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _counted(guard: Output) -> str:
+    """A guard with what it counts, if it counts members."""
+    if guard["name"] not in COUNTING_GUARDS:
+        return str(guard["name"])
+    return f"{guard['name']}: {guard['seen']:,} of {guard['limit']:,}"
+
+
+def _samples(audience: Output) -> Iterable[str]:
+    """The members of `--show` with their changed columns and messages, or else a few keys.
+
+    Backticks are escaped as JSON does it, so that no value ends the block of code.
+    """
+    rows = audience.get("rows") or ()
+    for row in rows:
+        yield from (escape.code_line(line) for line in preview_lines(audience, row))
+    if not rows:
+        samples = audience.get("samples", ())[:SAMPLES_MAX]
+        yield from (escape.code_line(json.dumps(sample, default=str)) for sample in samples)
+
+
 def _markdown_details(audience: Output) -> Iterable[str]:
-    samples = audience.get("samples", ())
+    samples = list(_samples(audience))
     reasons, changes = reasons_of(audience), list(changes_of(audience))
     if not samples and not reasons and not changes:
         return
@@ -107,8 +154,8 @@ def _markdown_details(audience: Output) -> Iterable[str]:
     if samples:
         yield from (
             "",
-            "```json",
-            *(json.dumps(sample, default=str) for sample in samples[:3]),
+            "```text" if audience.get("rows") else "```json",
+            *samples,
             "```",
         )
     yield from ("", "</details>")

@@ -18,6 +18,8 @@ def summary(result: Output) -> str:
     """What was sent, or would be, in a sentence."""
     audiences, work = result["audiences"], dict(_work(result))
     if result["command"] == "plan":
+        if not work and any(entry["status"] == "held" for entry in audiences):
+            return "Nothing would be sent: see what is held."
         if not work:
             return "Nothing else to send." if result.get("unfinished") else "Nothing to send."
         used = result.get("salesforce", {}).get("calls", 0)
@@ -31,7 +33,7 @@ def summary(result: Output) -> str:
         return f"Would send {sent}{to}.{cost} Nothing was sent."
     if any(entry["status"] == "failed" for entry in audiences):
         return "Not finished: see the errors. The next run sends the rest."
-    if not work and (result["errors"] or any(entry["held"] for entry in audiences)):
+    if not work and (result["errors"] or any(entry["status"] == "held" for entry in audiences)):
         return "Nothing was sent."
     rejected = sum(entry["rejected"] for entry in audiences)
     rows = f" Rejected: {counted(rejected, 'row')}; see: tailrace rejected" if rejected else ""
@@ -60,7 +62,7 @@ def plan_headline(result: Output) -> Headline:
     counts = {
         op: sum(int(entry[op]) for entry in audiences) for op in ("entered", "changed", "exited")
     }
-    if not any(counts.values()):
+    if not any(counts.values()) and not held:
         return Headline("No change", "ok", f"{counted(len(audiences), 'audience')} up to date.")
     changes = ", ".join(f"{count:,} {op}" for op, count in counts.items())
     if held:

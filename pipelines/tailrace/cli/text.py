@@ -12,6 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 from tailrace.cli.alert_text import alert_lines, problem_lines, test_lines
+from tailrace.cli.audience_text import (
+    audiences_table,
+    called,
+    left_over,
+    notes_of,
+    number,
+    preview_lines,
+    size_of,
+)
 from tailrace.cli.deploy_commands import deploy_blocks
 from tailrace.cli.model_tests import tests_blocks
 from tailrace.cli.progress import remaining_time
@@ -23,11 +32,8 @@ from tailrace.reporting.verdict import placed
 
 Output = Mapping[str, Any]
 
-# Guards whose limit is a number of members; the messages of the others say it all.
-COUNTING_GUARDS = frozenset({"max_exited", "max_entered", "max_changed", "min_rows", "first_run"})
 # The keys that every result has.
 COMMON_KEYS = frozenset({"schema_version", "command", "exit_code", "errors"})
-_ORIGINS = {"flag": "set by a flag", "header": "set in its header", "default": "the default"}
 
 
 def show(result: Output, out: IO[str], *, plain: bool, width: int | None = None) -> None:
@@ -223,10 +229,10 @@ def _runs(result: Output) -> Iterable[str | Table]:
             yield f"  {run['run_id']}: {run['error']}"
     if result.get("audiences"):
         yield ""
-        yield _audiences(result)
+        yield audiences_table(result)
     yield from _broken(result)
     for audience in result.get("audiences", ()):
-        yield from (note for note in _notes(audience) if " is held by " in note)
+        yield from (note for note in notes_of(audience) if " is held by " in note)
     for stopped in result.get("stopped", ()):
         name = stopped["destination"]
         yield f"{stopped['reason']}. Send to it again with: tailrace destinations resume {name}"
@@ -432,8 +438,8 @@ def _run(result: Output) -> Iterable[str | Table]:
     if result.get("objects"):
         yield from _loaded(result)
         yield ""
-    yield _audiences(result)
-    notes = [note for audience in result["audiences"] for note in _notes(audience)]
+    yield audiences_table(result)
+    notes = [note for audience in result["audiences"] for note in notes_of(audience)]
     notes += left_over(result)
     if notes:
         yield ""
@@ -453,14 +459,7 @@ def _preview(audience: Output) -> Iterable[str]:
     if rows:
         yield ""
     for row in rows:
-        yield f"{called(audience)}: {' '.join(row['key'])} {row['op']} ({row['reason']})"
-        for change in row["changes"]:
-            yield f"  {change['column']}: {json.dumps(change['old'])} → {json.dumps(change['new'])}"
-        if row["problem"]:
-            yield f"  would be rejected: {row['problem']}"
-        elif not row["messages"]:
-            yield "  recorded without sending"
-        yield from (f"  {json.dumps(message)}" for message in row["messages"])
+        yield from preview_lines(audience, row)
 
 
 def _loaded(result: Output) -> Iterable[str]:
@@ -473,139 +472,3 @@ def _loaded(result: Output) -> Iterable[str]:
         condition = _condition(entry)
         if condition:
             yield f"  {entry['object']}: {condition}"
-
-
-def _audiences(result: Output) -> Table:
-    entries = result.get("audiences", ())
-    numbers = (
-        ("entered", "changed", "exited", "held", "quarantined")
-        if result["command"] == "plan"
-        else ("entered", "changed", "exited", "sent", "rejected", "held")
-    )
-    rows = tuple(
-        (
-            called(entry),
-            "broken" if entry.get("broken") else entry.get("status", ""),
-            size_of(entry),
-            *(number(entry.get(name)) for name in numbers),
-        )
-        for entry in entries
-    )
-    zero = {name for name in numbers if not any(entry.get(name) for entry in entries)}
-    return Table(
-        ("audience", "status", "size", *numbers),
-        rows,
-        first_number=2,
-        optional=tuple(name for name in reversed(numbers) if name in zero),
-    )
-
-
-def size_of(audience: Output) -> str:
-    """`1,200 → 1,201`, or one number if the size stays."""
-    before, after = audience.get("size_before"), audience.get("size_after")
-    if before is None or before == after:
-        return number(after)
-    return f"{number(before)} → {number(after)}"
-
-
-def called(audience: Output) -> str:
-    """An audience's name, with its destination if that is not `segment`."""
-    destination = audience.get("destination", "segment")
-    name = str(audience["audience"])
-    return name if destination == "segment" else f"{name} → {destination}"
-
-
-def _notes(audience: Output) -> Iterable[str]:
-    """What the table has no room for: why members moved, and why an audience is held."""
-    name = called(audience)
-    reasons = reasons_of(audience)
-    if reasons and set(audience["by_reason"]) - {"data", "initial"}:
-        yield f"{name}: {reasons}"
-    yield from (f"{name}: {change}" for change in changes_of(audience))
-    for guard in audience.get("guards", ()):
-        seen, limit = number(guard["seen"]), number(guard["limit"])
-        if guard["held"]:
-            message = guard.get("message") or f"{seen} seen"
-            bound = f"; the limit is {limit}" if guard["name"] in COUNTING_GUARDS else ""
-            yield f"{name} is held by {guard['name']}: {message}{bound}."
-            allow = f"--allow {audience['audience']}:{guard['name']}"
-            hint = guard.get("hint") or ""
-            if hint:
-                yield f"  {hint}"
-            if allow not in hint:
-                yield f"  If this is expected, override it once with {allow}"
-        elif guard.get("allowed"):
-            sign = "<" if guard["name"] == "min_rows" else ">"
-            yield f"{name}: {guard['name']} ({seen} {sign} {limit}) overridden by --allow"
-        elif guard["name"].startswith("max_") and guard["seen"] * 2 > guard["limit"]:
-            yield f"{name}: {guard['name']} is at {seen} of {limit}"
-    for note in audience.get("notes", ()):
-        yield f"{name}: {note}"
-
-
-def left_over(result: Output) -> list[str]:
-    """Unfinished deliveries, and audiences with members in the ledger and no file."""
-    lines = []
-    pending = sum(entry["members"] for entry in result.get("unfinished", ()))
-    if pending:
-        verb = "is" if pending == 1 else "are"
-        changes = counted(pending, "change")
-        lines.append(f"{changes} from an earlier run {verb} pending and will be sent first.")
-    lines += [
-        f"{name} has members in the ledger and no file. Send their exits with: tailrace retire "
-        f"{name}, or, if it was renamed: tailrace rename {name} NEW_NAME"
-        for name in result.get("orphans", ())
-    ]
-    if result["command"] == "plan":
-        lines += [
-            f"{warning['file']}:{warning['line']}: {warning['message']}. {warning['hint']}"
-            for warning in result.get("warnings", ())
-        ]
-    return lines
-
-
-def changes_of(audience: Output) -> Iterable[str]:
-    """The changes that no data caused, and what is done about each."""
-    rejected = audience.get("rejected_before", 0)
-    if rejected:
-        yield f"retrying {counted(rejected, 'rejected row')}"
-    for reason, rows in audience.get("refused_by_reason", {}).items():
-        yield f"{counted(rows, 'row')} will be refused: {reason}"
-    current = audience.get("current", 0)
-    if current:
-        yield f"{counted(current, 'row')} not sent: the record has these values already"
-    for what, columns in (("unmapped columns", "dropped"), ("type changed", "retyped")):
-        if audience.get(f"{columns}_columns"):
-            yield f"{what}: {', '.join(audience[f'{columns}_columns'])}"
-    columns = ", ".join(audience.get("new_columns", ()))
-    unconverted = audience.get("unconverted", 0)
-    members = f"{counted(unconverted, 'member')} with a value that has no equal in the new type"
-    for what, name, happened in (
-        ("the SQL changed", "on_definition_change", audience.get("definition_changed")),
-        ("the mapping changed", "on_mapping_change", audience.get("mapping_changed")),
-        (f"newly mapped columns: {columns}", "on_new_column", columns),
-        (members, "on_new_column", unconverted),
-    ):
-        if happened and name in audience.get("choices", {}):
-            policy = audience["choices"][name]
-            yield f"{what}; {name} is {policy['choice']} ({_ORIGINS[policy['decided_by']]})"
-
-
-def reasons_of(audience: Output) -> str:
-    """Why members moved, each reason with its counts."""
-    return ", ".join(
-        f"{reason} +{ops['entered']:,} ~{ops['changed']:,} -{ops['exited']:,}"
-        for reason, ops in audience.get("by_reason", {}).items()
-        if any(ops.values())
-    )
-
-
-def number(value: Any) -> str:
-    """1204 as `1,204`; an empty text for None; a share or a word as it is.
-
-    >>> number(1204), number(None), number("20%")
-    ('1,204', '', '20%')
-    """
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else str(value)
