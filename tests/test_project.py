@@ -239,6 +239,14 @@ def test_a_rename_waits_for_the_header(shop: Shop) -> None:
     assert "tailrace rename people persons" in raised.value.hint
     shop.forget_audience("people")
     shop.audience(PEOPLE.replace("audience: people", "audience: persons"), "persons")
+    for new_name, words in (
+        ("persosn", 'No file declares the audience "persosn". Did you mean "persons"?'),
+        ("people", "is the name that the audience has"),
+        ("per sons", "cannot be the name of an audience"),
+    ):
+        with pytest.raises(errors.NothingSelected) as raised:
+            project.rename("people", new_name)
+        assert words in raised.value.message and raised.value.hint
     project.rename("people", "persons")
     assert not project.plan().pending
 

@@ -438,22 +438,14 @@ class Project:
         if run_id is not None:
             return Result(command="status", data=self._read("one_run", run_id=run_id))
         from tailrace.reporting.status import problems
-        from tailrace.reporting.verdict import broken_verdict
+        from tailrace.reporting.verdict import with_verdict
         from tailrace.run.broken_files import with_broken_files
 
-        data: dict[str, Any] = {
-            "runs": [],
-            "audiences": [],
-            "running": None,
-            "sending": [],
-            "watch": None,
-        }
+        data: dict[str, Any] = {"runs": [], "audiences": [], "sending": []}
+        data |= {"running": None, "watch": None}
         with suppress(NothingLanded):
             data = self._read("status")
-        idle = data["running"] is None
-        data = with_broken_files(data, self.config, clock=self.clock, bind=idle)
-        if data["broken"] and idle:
-            data["verdict"] = broken_verdict(data["broken"]).as_dict()
+        data = with_verdict(with_broken_files(data, self.config, clock=self.clock))
         if self.config.settings.state_url is not None:
             data = data | {"state": self._described_state()}
         if not check:

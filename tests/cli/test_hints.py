@@ -26,7 +26,7 @@ from tailrace.warehouse.sandbox import duckdb_functions
 
 PACKAGE = Path(app.__file__).parents[1]
 # The project of the test has one audience, which is not removed, and no destination is stopped.
-EXPECTED = "still declares|is not stopped|leaves no model"
+EXPECTED = "still declares|is the name that the audience has|is not stopped|leaves no model"
 # What a message leaves for the reader to fill in, or fills in itself.
 EXAMPLES = {
     "NEW_NAME": "persons",

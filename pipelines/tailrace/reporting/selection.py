@@ -12,6 +12,7 @@ from tailrace.audience.yaml import raise_all
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.registry import project_models
 from tailrace.errors import ModelError, NothingSelected
+from tailrace.models.file import NAME_HINT, is_name
 from tailrace.models.loader import Model, Models, errors_of
 
 
@@ -144,11 +145,15 @@ def audience_files(models: Models, audience: str) -> Iterator[str]:
 
 
 def refuse_old_name(models: Models, old_name: str, new_name: str) -> None:
-    """Refuse to rename an audience that a file still declares by its old name.
+    """Refuse to rename an audience unless the files declare it by its new name, and by no other.
 
     Raises:
-        NothingSelected: It names the file.
+        NothingSelected: It names the file, or the audience that may be meant.
     """
+    if old_name == new_name:
+        raise NothingSelected(f'"{new_name}" is the name that the audience has')
+    if not is_name(new_name):
+        raise NothingSelected(f'"{new_name}" cannot be the name of an audience', hint=NAME_HINT)
     for file in audience_files(models, old_name):
         raise NothingSelected(
             f'This file still declares the audience "{old_name}": the next run would send an '
@@ -156,6 +161,13 @@ def refuse_old_name(models: Models, old_name: str, new_name: str) -> None:
             hint=f"Write `audience: {new_name}` in its header, then run: "
             f"tailrace rename {old_name} {new_name}",
             file=file,
+        )
+    if not any(audience_files(models, new_name)):
+        declared = [model.audience.name for model in models.audiences() if model.audience]
+        raise NothingSelected(
+            f'No file declares the audience "{new_name}".{did_you_mean(new_name, declared)}',
+            hint=f"Write `audience: {new_name}` in the header of its file first; without a file, "
+            f"send the exits with: tailrace retire {old_name}",
         )
 
 

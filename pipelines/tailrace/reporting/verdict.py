@@ -90,12 +90,17 @@ def _next_command(run: Entry) -> str:
     return "tailrace doctor" if run["exit_code"] == 2 else "tailrace run"
 
 
-def broken_verdict(broken: Sequence[Entry]) -> Verdict:
-    """The verdict on a project with files that cannot be used now.
+def with_verdict(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of `status` with the verdict on the files that are broken now, if there are any.
 
-    Args:
-        broken: The entries `broken` in the result of `status`.
+    A run that is active keeps its verdict.
     """
+    if not status["broken"] or status["running"] is not None:
+        return dict(status)
+    return {**status, "verdict": _broken_verdict(status["broken"]).as_dict()}
+
+
+def _broken_verdict(broken: Sequence[Entry]) -> Verdict:
     first = broken[0]
     names = sorted({name for entry in broken for name in entry["audiences"]})
     stopped = f" It stops {', '.join(names)}." if names else ""

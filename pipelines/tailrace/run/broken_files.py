@@ -14,22 +14,18 @@ from tailrace.run.binding import bind_to_landed_tables
 
 
 def with_broken_files(
-    status: Mapping[str, Any], project: ProjectConfig, *, clock: Clock, bind: bool
+    status: Mapping[str, Any], project: ProjectConfig, *, clock: Clock
 ) -> dict[str, Any]:
     """The result of `status` with the errors of the models as they are now, as `broken`.
 
     Each error has the audiences that it stops; a model at fault comes before those that read it.
-    Each audience says whether an error stops it.
-
-    Args:
-        status: The result.
-        project: The project.
-        clock: The time source.
-        bind: Also bind the models to the landed tables, as `validate` does.
+    Each audience says whether an error stops it. Models are bound to the landed tables as well,
+    unless a run has the warehouse.
     """
     audiences = status["audiences"]
     recorded = {str(audience["audience"]) for audience in audiences}
-    broken = _broken_files(project, recorded, clock=clock, bind=bind)
+    idle = status["running"] is None
+    broken = _broken_files(project, recorded, clock=clock, bind=idle)
     stopped = {name for entry in broken for name in entry["audiences"]}
     audiences = [{**entry, "broken": entry["audience"] in stopped} for entry in audiences]
     return {**status, "audiences": audiences, "broken": broken}
