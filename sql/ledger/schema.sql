@@ -196,6 +196,105 @@ CREATE TABLE alerts (
   alerted_at TIMESTAMPTZ NOT NULL
 );
 
+-- name: version_11
+-- The views that other tools may read. Within a version of the interface, columns are only added.
+CREATE VIEW v_runs AS
+SELECT
+  r.run_seq, r.run_id, r.command,
+  CASE
+    WHEN r.finished_at IS NULL THEN 'unfinished'
+    WHEN r.exit_code = 0 THEN 'ok'
+    WHEN r.exit_code = 3 THEN 'held'
+    WHEN r.exit_code = 4 THEN 'rejected'
+    ELSE 'failed'
+  END AS status,
+  r.exit_code, r.started_at, r.finished_at,
+  CAST(EXTRACT(EPOCH FROM (r.finished_at - r.started_at)) AS DOUBLE) AS seconds,
+  r.salesforce_calls, r.latency_p50_seconds, r.latency_p95_seconds, r.error
+FROM runs AS r;
+CREATE VIEW v_audience_runs AS
+SELECT
+  a.run_seq, r.run_id, a.name AS audience, a.destination, a.sync_key, a.phase, a.planned_at,
+  a.finished_at, a.rows_seen, a.size_before,
+  CASE WHEN a.phase = 'held' THEN a.size_before ELSE a.size_after END AS size_after,
+  a.entered, a.changed, a.exited, a.sent, a.rejected, a.held, a.quarantined, a.calls AS messages,
+  a.guards
+FROM audience_runs AS a
+JOIN runs AS r ON r.run_seq = a.run_seq;
+CREATE VIEW v_members AS
+SELECT
+  CAST(NULL AS TEXT) AS audience, CAST(NULL AS TEXT) AS destination,
+  CAST(NULL AS TEXT) AS sync_key, CAST(NULL AS TEXT) AS member_key,
+  CAST(NULL AS TIMESTAMPTZ) AS since
+FROM installation AS i
+WHERE FALSE;
+CREATE VIEW v_deliveries AS
+SELECT
+  k.run_seq, r.run_id, a.name AS audience, a.destination, k.sync_key, k.first_seq, k.last_seq,
+  k.last_seq - k.first_seq + 1 AS changes, k.calls AS messages, k.acked_at AS acknowledged_at
+FROM acks AS k
+JOIN runs AS r ON r.run_seq = k.run_seq
+JOIN audience_runs AS a ON a.run_seq = k.run_seq AND a.sync_key = k.sync_key;
+CREATE VIEW v_rejections AS
+SELECT
+  x.run_seq, r.run_id, a.name AS audience, a.destination, x.sync_key, x.seq, x.kind, x.reason,
+  x.path, x.status, x.attempts, x.unconfirmed, x.resolved_at IS NULL AS is_open, x.first_seen,
+  x.last_seen, x.resolved_at
+FROM rejections AS x
+JOIN runs AS r ON r.run_seq = x.run_seq
+JOIN audience_runs AS a ON a.run_seq = x.run_seq AND a.sync_key = x.sync_key;
+
+-- name: members_of
+-- The members of one sync. The parts of a composite key are joined by a bar.
+SELECT
+  CAST(:audience AS TEXT) AS audience, CAST(:destination AS TEXT) AS destination,
+  CAST(:sync_key AS TEXT) AS sync_key, CONCAT_WS('|', EACH_COLUMN(keys, CAST(s._ AS TEXT))) AS member_key,
+  s._since AS since
+FROM snapshot AS s
+WHERE NOT s._gone
+
+-- name: both_members
+-- The members of several syncs.
+SELECT a.audience, a.destination, a.sync_key, a.member_key, a.since FROM one AS a
+UNION ALL
+SELECT b.audience, b.destination, b.sync_key, b.member_key, b.since FROM other AS b
+
+-- name: no_members
+-- No member, with the columns of v_members.
+SELECT
+  CAST(NULL AS TEXT) AS audience, CAST(NULL AS TEXT) AS destination,
+  CAST(NULL AS TEXT) AS sync_key, CAST(NULL AS TEXT) AS member_key,
+  CAST(NULL AS TIMESTAMPTZ) AS since
+WHERE FALSE
+
+-- name: replace_members
+-- Replaces the view of all members; views that are built on it remain.
+CREATE OR REPLACE VIEW v_members AS
+SELECT m.audience, m.destination, m.sync_key, m.member_key, m.since FROM members AS m
+
+-- name: member_tables
+-- Each sync with its audience and the mapping of its last delivery, else of its last plan.
+SELECT a.sync_key, latest.name, latest.destination, a.mapping
+FROM (
+  SELECT
+    x.sync_key, x.mapping,
+    ROW_NUMBER() OVER (
+      PARTITION BY x.sync_key
+      ORDER BY CASE WHEN x.phase IN ('done', 'delivering') THEN 0 ELSE 1 END, x.run_seq DESC
+    ) AS place
+  FROM audience_runs AS x
+) AS a
+JOIN (
+  SELECT y.sync_key, y.name, y.destination, y.phase
+  FROM audience_runs AS y
+  WHERE NOT EXISTS (
+    SELECT 1 FROM audience_runs AS later
+    WHERE later.sync_key = y.sync_key AND later.run_seq > y.run_seq
+  )
+) AS latest ON latest.sync_key = a.sync_key
+WHERE a.place = 1 AND latest.phase <> 'retired'
+ORDER BY a.sync_key
+
 -- name: runs_before_version_9
 -- The table runs with the columns of version 9, for a ledger that is opened read-only.
 SELECT

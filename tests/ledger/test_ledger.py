@@ -22,7 +22,7 @@ from tailrace.ledger import outbox
 from tailrace.ledger import tables as ledger_module
 from tailrace.ledger.deliveries import gaps
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.tables import TABLES, VERSION
+from tailrace.ledger.tables import TABLES, VERSION, VIEWS
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import delivery
 from tailrace.warehouse import sql_files, statements
@@ -191,7 +191,7 @@ def test_a_ledger_may_live_in_a_dataset_of_another_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.environ["TAILRACE__LEDGER_DATASET"] = "crm_ledger"
     with desk_at(store) as desk:
-        assert set(TABLES) == desk.warehouse.tables_in("crm_ledger")
+        assert {*TABLES, *VIEWS} == desk.warehouse.tables_in("crm_ledger")
         assert frozenset() == desk.warehouse.tables_in("tailrace")
 
 

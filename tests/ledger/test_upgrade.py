@@ -116,6 +116,8 @@ def test_an_upgraded_ledger_finishes_and_plans_the_same(old_store: Store) -> Non
         desk.ledger.upgrade()
         assert before == state(desk.ledger)
         assert VERSION == Ledger(warehouse, clock=SystemClock()).version
+        in_view = desk.query("SELECT COUNT(*) FROM tailrace.v_members WHERE audience = 'people'")
+        assert [(desk.ledger.size("people"),)] == in_view != [(0,)]
         assert_finishes(desk)
 
 

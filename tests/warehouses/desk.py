@@ -23,6 +23,7 @@ from tailrace.ledger.deliveries import Advanced
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import pending_transitions
 from tailrace.ledger.runs import Run
+from tailrace.ledger.tables import VIEWS
 from tailrace.models.loader import Models, read_models
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
@@ -53,7 +54,12 @@ class Desk:
         """Start again: no table, no model, an empty ledger."""
         self.warehouse.execute("DROP SCHEMA IF EXISTS salesforce CASCADE")
         self.warehouse.execute("CREATE SCHEMA salesforce")
+        if self.ledger.installed:
+            # Nothing may hold the tables of members.
+            self.ledger.views.release(self.ledger.audiences.sync_keys())
         for table in self.warehouse.tables_in("tailrace"):
+            if table in VIEWS:
+                continue
             if "__" in table:
                 self.warehouse.execute(f"DROP TABLE tailrace.{table}")
             elif table not in ("installation", "lock"):

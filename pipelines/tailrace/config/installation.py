@@ -7,7 +7,7 @@ import json
 from urllib.parse import unquote, urlsplit
 
 # The version of the ledger's tables that this copy writes, and the newest one that it can read.
-LEDGER_VERSION = 10
+LEDGER_VERSION = 11
 
 
 def install_command(extra: str = "") -> str:

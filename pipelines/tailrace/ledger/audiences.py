@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from tailrace.clock import format_utc
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import SYNC_KEY_VERSION, LedgerTables
+from tailrace.ledger.views import Views
 
 # The status of a sync by the phase of its latest run.
 STATUSES = {"held": "held", "delivering": "failed", "failed": "failed"}
@@ -165,6 +166,7 @@ class AudienceRuns:
         """Close the ledger of a sync. A later audience of the same name starts empty."""
         with self._tables.warehouse.transaction():
             self._tables.run("retire_runs", sync_key=sync_key)
+            Views(self._tables).release([sync_key])
             self._tables.warehouse.run(
                 "ledger/drop_table", tables={"dropped": self._tables.snapshot(sync_key)}
             )

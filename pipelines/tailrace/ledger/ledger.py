@@ -15,6 +15,7 @@ from tailrace.ledger.extracts import Extracts
 from tailrace.ledger.jobs import Jobs
 from tailrace.ledger.runs import Runs
 from tailrace.ledger.tables import LedgerTables
+from tailrace.ledger.views import Views
 from tailrace.ledger.watches import Watches
 from tailrace.warehouse.connection import Warehouse
 
@@ -24,6 +25,7 @@ class Ledger(LedgerTables):
 
     def __init__(self, warehouse: Warehouse, *, clock: Clock) -> None:
         super().__init__(warehouse, clock=clock)
+        self.views = Views(self)
         self.runs = Runs(self)
         self.extracts = Extracts(self)
         self.audiences = AudienceRuns(self)
@@ -32,3 +34,6 @@ class Ledger(LedgerTables):
         self.jobs = Jobs(self)
         self.watches = Watches(self)
         self.alerts = Alerts(self)
+
+    def _fill_views(self) -> None:
+        self.views.replace()

@@ -64,6 +64,7 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
             for old_key, new_key in sync_keys.items():
                 _archive(ledger, run, new_key)
                 _rename(ledger, run, old_key, new_key, name=new_name)
+            ledger.views.replace()
             ledger.runs.finish(run, exit_code=0, error=None, salesforce_calls=0)
     return {"renamed": {"from": old_name, "to": new_name}}
 

@@ -19,6 +19,12 @@ SYNC_KEY_VERSION = 4
 PAGE_VERSION = 6
 # The version that added the latency of runs and the processes that watch.
 WATCH_VERSION = 9
+# The version that added the views.
+VIEWS_VERSION = 11
+# The version of the views as an interface; a renamed or removed column needs a new one.
+VIEWS_INTERFACE = 1
+# The views that other tools may read; see `views`.
+VIEWS = ("v_runs", "v_audience_runs", "v_members", "v_deliveries", "v_rejections")
 TABLES = (
     "installation",
     "runs",
@@ -115,18 +121,27 @@ class LedgerTables:
     def upgrade(self) -> None:
         """Upgrade the tables of an older version. Called under the lock."""
         if self.version < VERSION:
-            with self.warehouse.transaction():
-                self._run_versions()
-                self.run("upgrade", version=VERSION)
-            self.version = VERSION
-            self.tables = self._own_tables()
-            self._existing |= set(TABLES)
+            before = self.version, self.tables
+            try:
+                with self.warehouse.transaction():
+                    self._run_versions()
+                    self.run("upgrade", version=VERSION)
+                    self.version, self.tables = VERSION, self._own_tables()
+                    self._fill_views()
+            except BaseException:
+                self.version, self.tables = before
+                raise
+            self._existing |= {*TABLES, *VIEWS}
+
+    def _fill_views(self) -> None:
+        """Show the rows of an upgraded ledger in views that are new in this version."""
 
     def _run_versions(self) -> None:
         tables = self._own_tables() | {
             "doubtful": TableName(self.dataset, "doubtful"),
             # ALTER TABLE takes the new name without a dataset.
             "unconfirmed": TableName(None, "unconfirmed"),
+            **{name: TableName(self.dataset, name) for name in VIEWS},
         }
         for version in range(self.version + 1, VERSION + 1):
             self.warehouse.run_script(f"ledger/version_{version}", tables=tables)

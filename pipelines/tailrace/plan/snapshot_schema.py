@@ -7,7 +7,7 @@ its type does not make every member "changed": it is added and backfilled, dropp
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -184,14 +184,25 @@ class Alignment:
     restart: bool = False
 
 
-def align(ledger: Ledger, alignments: Iterable[Alignment]) -> None:
+def align(ledger: Ledger, alignments: Sequence[Alignment]) -> None:
     """Create the audiences' tables, or alter them to their shapes, in one transaction."""
     existing = ledger.warehouse.columns_in(ledger.dataset)
     steps = [step for alignment in alignments for step in _steps(ledger, alignment, existing)]
-    if steps:
-        with ledger.warehouse.transaction():
-            for step in steps:
-                step()
+    if not steps:
+        return
+    keys = [alignment.audience.ledger_key for alignment in alignments if alignment.restart]
+    created = [
+        alignment.audience
+        for alignment in alignments
+        if alignment.restart or ledger.snapshot(alignment.audience.ledger_key).name not in existing
+    ]
+    with ledger.warehouse.transaction():
+        if keys:
+            ledger.views.release(keys)
+        for step in steps:
+            step()
+        if created:
+            ledger.views.replace(planned=created)
 
 
 def _steps(

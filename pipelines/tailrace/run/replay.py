@@ -179,7 +179,7 @@ def _members(ledger: Ledger, run: Run, copy: _Copy) -> list[Delivery]:
             # A member that is refused now is no member there until a run delivers it.
             warehouse.run("replay/forget_members", tables={"snapshot": snapshot})
         else:
-            _make_tables(ledger, copy.target.ledger_key, snapshot, shape)
+            _make_tables(ledger, copy.target, snapshot, shape)
         enqueue(ledger, run.seq, copy.target, transitions=transitions, shape=shape)
         return [_recorded(ledger, copy, copy.delivered, shape, run.seq, run.started_at)]
 
@@ -200,7 +200,7 @@ def _history(ledger: Ledger, copy: _Copy) -> list[Delivery]:
     deliveries: list[Delivery] = []
     size = 0
     with warehouse.transaction():
-        _make_tables(ledger, copy.target.ledger_key, source, shape)
+        _make_tables(ledger, copy.target, source, shape)
         for run_seq, definition, fingerprint, mapping, mapping_fingerprint, planned_at in rows:
             warehouse.run(
                 "replay/copy_run",
@@ -226,8 +226,9 @@ def _history(ledger: Ledger, copy: _Copy) -> list[Delivery]:
     return deliveries
 
 
-def _make_tables(ledger: Ledger, sync_key: str, like: TableName, shape: Shape) -> None:
-    warehouse = ledger.warehouse
+def _make_tables(ledger: Ledger, target: Audience, like: TableName, shape: Shape) -> None:
+    warehouse, sync_key = ledger.warehouse, target.ledger_key
+    ledger.views.release([sync_key])
     model = query(
         "replay/recorded_columns", warehouse.dialect, tables={"source": like}, columns=shape.lists
     )
@@ -240,6 +241,7 @@ def _make_tables(ledger: Ledger, sync_key: str, like: TableName, shape: Shape) -
         warehouse.run("ledger/drop_table", tables={"dropped": table})
         tables: dict[str, Binding] = {kind: table, "model": model}
         warehouse.run(f"ledger/create_{kind}", tables=tables, columns=shape.lists)
+    ledger.views.replace(planned=[target])
 
 
 def _recorded(
