@@ -192,13 +192,13 @@ class DbtManifest:
         return names
 
     def _names(self, node: Mapping[str, Any]) -> Iterator[str]:
-        name, version = str(node["name"]), node.get("version")
+        name, version, package = str(node["name"]), node.get("version"), node.get("package_name")
         if version is not None:
             yield f"{name}.v{version}"
-            yield f"{node['package_name']}.{name}.v{version}"
+            yield f"{package}.{name}.v{version}"
         if version is None or version == node.get("latest_version"):
             yield name
-            yield f"{node['package_name']}.{name}"
+            yield f"{package}.{name}"
 
     def node(self, name: str) -> DbtNode:
         """The model, seed or snapshot with a name: `NAME`, `PACKAGE.NAME` or `NAME.v2`.
@@ -215,7 +215,7 @@ class DbtManifest:
         if not candidates:
             raise self._unknown(name)
         if len(candidates) > 1:
-            packages = sorted(f"{SCHEME}{node['package_name']}.{name}" for node in candidates)
+            packages = sorted(f"{SCHEME}{node.get('package_name')}.{name}" for node in candidates)
             raise DbtModelUnusable(
                 f'{self._shown} has several models "{name}"',
                 hint=f"Name one of them with its package: {', '.join(packages)}",
