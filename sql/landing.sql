@@ -113,7 +113,7 @@ ORDER BY l.load_id DESC
 LIMIT 1
 
 -- name: stored_schema
--- dlt's newest schema of a source.
+-- The newest schema of a source that dlt has stored.
 SELECT v.engine_version, v.schema
 FROM versions AS v
 WHERE v.schema_name = :schema

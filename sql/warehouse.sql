@@ -176,6 +176,32 @@ SELECT SET_CONFIG('default_transaction_read_only', 'on', FALSE)
 -- Lets the statements of this PostgreSQL session write again.
 SELECT SET_CONFIG('default_transaction_read_only', 'off', FALSE)
 
+-- name: set_role
+-- Runs the statements that follow as another role of PostgreSQL; in a transaction, until it ends.
+SELECT SET_CONFIG('role', :role, :local)
+
+-- name: grant_temporary
+-- Lets a role read and write a temporary table of this session.
+GRANT SELECT, INSERT, UPDATE, DELETE ON granted TO _
+
+-- name: model_rows
+-- A copy of a model's rows, made before a statement that the role of models may not run.
+CREATE TEMPORARY TABLE model_rows AS SELECT * FROM model AS m
+
+-- name: model_role_rights
+-- For each schema that models read: the tables that a role may not read, and those it may write.
+SELECT
+  n.nspname,
+  SUM(CASE WHEN HAS_SCHEMA_PRIVILEGE(:role, n.oid, 'USAGE')
+            AND HAS_TABLE_PRIVILEGE(:role, c.oid, 'SELECT') THEN 0 ELSE 1 END),
+  SUM(CASE WHEN HAS_TABLE_PRIVILEGE(:role, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+           THEN 1 ELSE 0 END)
+FROM pg_catalog.pg_namespace AS n
+JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
+WHERE n.nspname IN (:landed, :ledger, :models) AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
+GROUP BY n.nspname
+ORDER BY n.nspname
+
 -- name: stored_functions
 -- The functions of a DuckDB warehouse that are not built in, such as stored macros.
 SELECT DISTINCT LOWER(function_name) FROM DUCKDB_FUNCTIONS() WHERE NOT internal

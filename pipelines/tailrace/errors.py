@@ -169,6 +169,10 @@ class OtherOrg(ConfigurationError):
     """The landed rows come from another Salesforce org."""
 
 
+class ModelRoleRefused(ConfigurationError):
+    """The role of `model_role` does not exist, or the connection may not take it."""
+
+
 class TableNameTaken(ConfigurationError):
     """Two Salesforce objects would land in the same table."""
 

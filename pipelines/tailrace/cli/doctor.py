@@ -18,7 +18,7 @@ from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.clock import Clock
 from tailrace.config.check import check_warehouse
 from tailrace.config.project import ProjectConfig, did_you_mean, load_project
-from tailrace.errors import LockHeld, NothingLanded, TailraceError
+from tailrace.errors import LockHeld, ModelRoleRefused, NothingLanded, TailraceError
 
 LIBRARIES = ("dlt", "duckdb", "sqlglot", "segment-analytics-python", "simple-salesforce")
 CLOCK_SKEW_SECONDS_MAX = 60
@@ -161,6 +161,8 @@ def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
             yield Check(check="warehouse", status="ok", found=found)
             yield from _lock_owner(warehouse, clock)
             yield from _sources(warehouse, clock)
+            if warehouse.model_role is not None:
+                yield from _model_role(warehouse, warehouse.model_role)
     except NothingLanded as error:
         yield Check(check="warehouse", status="ok", found=error.message)
     except LockHeld as error:
@@ -194,6 +196,48 @@ def _sources(warehouse: Any, clock: Clock) -> Iterator[Check]:
             if problems
             else "",
         )
+
+
+def _model_role(warehouse: Any, role: str) -> Iterator[Check]:
+    """Whether the connection can take the role, and whether the role only reads."""
+    from tailrace.warehouse.model_role import as_model_role
+
+    try:
+        with as_model_role(warehouse):
+            pass
+    except ModelRoleRefused as error:
+        yield from _failed("model role", error)
+        return
+    settings = warehouse.project.settings
+    unreadable, writable = [], []
+    for dataset, tables_unreadable, tables_writable in warehouse.run(
+        "warehouse/model_role_rights",
+        role=role,
+        landed=settings.dataset,
+        ledger=settings.ledger_dataset,
+        models=settings.model_dataset,
+    ):
+        unreadable += [dataset] if tables_unreadable else []
+        writable += [dataset] if tables_writable else []
+    for dataset in unreadable:
+        yield Check(
+            check="model role",
+            status="failed",
+            found=f"{role} may not read every table of the schema {dataset}",
+            hint=f'On the server, run: GRANT USAGE ON SCHEMA "{dataset}" TO "{role}"; and: '
+            f'GRANT SELECT ON ALL TABLES IN SCHEMA "{dataset}" TO "{role}"',
+            exit_code=2,
+        )
+    for dataset in writable:
+        yield Check(
+            check="model role",
+            status="warning",
+            found=f"{role} may write to tables of the schema {dataset}",
+            hint="On the server, run: REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON ALL TABLES IN "
+            f'SCHEMA "{dataset}" FROM "{role}"',
+        )
+    if not unreadable and not writable:
+        yield Check(check="model role", status="ok", found=f"{role} reads, and does not write")
 
 
 def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:

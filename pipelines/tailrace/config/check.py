@@ -49,6 +49,7 @@ def check_settings(project: ProjectConfig) -> None:
     if project.settings.state_url is not None:
         check_state_url(project)
     check_warehouse(project.settings.warehouse)
+    check_model_role(project)
     if project.settings.warehouse == "duckdb":
         # Raises if the setting names no file.
         _ = project.duckdb_file
@@ -85,6 +86,22 @@ def check_warehouse(name: str) -> None:
         raise ConfigurationError(
             f"The warehouse {name} needs a driver that is not installed: {DRIVERS[name]}",
             hint=f"Install it with: {command}",
+            file=".dlt/config.toml",
+        )
+
+
+def check_model_role(project: ProjectConfig) -> None:
+    """Check that a role for models is configured for PostgreSQL only.
+
+    Raises:
+        InvalidConfigValue: The warehouse has no such roles.
+    """
+    settings = project.settings
+    if settings.model_role is not None and settings.warehouse != "postgres":
+        raise InvalidConfigValue(
+            f"tailrace.model_role is a role of PostgreSQL, and the warehouse is "
+            f"{settings.warehouse}",
+            hint="Remove model_role under [tailrace].",
             file=".dlt/config.toml",
         )
 

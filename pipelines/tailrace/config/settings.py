@@ -57,6 +57,8 @@ class WarehouseSettings:
         dataset: Schema that Salesforce objects land in.
         ledger_dataset: Schema of the ledger.
         model_dataset: Schema of the views and tables that models are built into.
+        model_role: On PostgreSQL, the role that the SQL of models runs as; it needs to read the
+            three datasets only. The user of the connection if left out.
         memory_share_max: Share of the machine's memory that DuckDB may use.
         lock_wait_seconds_max: Time to wait for another run to end; 0 exits with 75 at once.
         lock_lease_seconds: Time after which the lock of a dead process on another machine expires.
@@ -71,6 +73,7 @@ class WarehouseSettings:
     dataset: str = "salesforce"
     ledger_dataset: str = "tailrace"
     model_dataset: str = "tailrace_models"
+    model_role: str | None = None
     memory_share_max: float = 0.5
     lock_wait_seconds_max: float = 0.0
     lock_lease_seconds: float = 60.0

@@ -31,6 +31,12 @@ from tailrace.warehouse.statements import Binding, Column
 # The engines' names of what can fail while a model runs, what it means, and how to avoid it.
 _FAULTS = (
     (
+        re.compile("InsufficientPrivilege|permission denied for"),
+        "the role that models run as may not read what it needs",
+        "Give the role of model_role the right to read, as docs/how-to/postgresql.md says, or "
+        "remove model_role under [tailrace]. See what is missing with: tailrace doctor",
+    ),
+    (
         re.compile("Conversion|InvalidTextRepresentation|Datetime"),
         "a value cannot be converted to the type of a cast",
         "Use TRY_CAST, which gives NULL for such a value, or filter these rows in the SELECT.",

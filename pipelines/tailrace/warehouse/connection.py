@@ -30,6 +30,12 @@ from tailrace.errors import (
 )
 from tailrace.warehouse.driver_errors import describe_error, error_class, streamed_error_class
 from tailrace.warehouse.engines import engine_of
+from tailrace.warehouse.model_role import (
+    WRITES_MODEL_ROWS,
+    as_model_role,
+    copied_rows,
+    grant_created,
+)
 from tailrace.warehouse.postgres_sandbox import (
     postgres_calls,
     postgres_violations,
@@ -156,21 +162,33 @@ class Warehouse:
         try:
             if runs_model and self._confines(name):
                 return self._run_confined(name, bindings)
-            return self.execute(statement(name, self.dialect, **bindings), name)
+            if runs_model and name in WRITES_MODEL_ROWS and self.model_role is not None:
+                with copied_rows(self, tables or {}) as copies:
+                    bindings["tables"] = copies
+                    return self.execute(statement(name, self.dialect, **bindings), name)
+            rows = self.execute(statement(name, self.dialect, **bindings), name)
+            grant_created(self, name, tables or {})
+            return rows
         except StatementRefused as refused:
             refused.runs_query = runs_model
             raise
+
+    @property
+    def model_role(self) -> str | None:
+        """The role of the server that the SQL of models runs as; None for the connection's user."""
+        return self.project.settings.model_role if self.engine.confines_transactions else None
 
     def _confines(self, name: str) -> bool:
         """Whether a statement that runs a model is made a read-only transaction."""
         return (
             self.engine.confines_transactions
-            and not self._in_transaction
+            and not self.in_transaction
             and runs_read_only(name, self.dialect)
         )
 
     @property
-    def _in_transaction(self) -> bool:
+    def in_transaction(self) -> bool:
+        """Whether a transaction of several statements is open."""
         return not getattr(self.session.native, "autocommit", True)
 
     def _run_confined(self, name: str, bindings: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -182,11 +200,13 @@ class Warehouse:
         part: Part | None = None
         if creates_temporary_table(name, self.dialect):
             self.execute(statement(name, self.dialect, part="layout", **bindings), name)
+            grant_created(self, name, bindings["tables"] or {})
             part = "rows"
         sql = statement(name, self.dialect, part=part, **bindings)
         self.execute(statement("warehouse/begin_model", self.dialect), name)
         try:
-            return self.execute(sql, name)
+            with as_model_role(self):
+                return self.execute(sql, name)
         finally:
             self.execute(statement("warehouse/end_model", self.dialect), name)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tailrace.clock import Clock
+from tailrace.config.check import check_model_role
 from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import (
@@ -212,6 +213,7 @@ def open_in_memory(project: ProjectConfig) -> Iterator[Warehouse]:
 def _open(
     project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
 ) -> Iterator[Warehouse]:
+    check_model_role(project)
     session = _open_in_process(
         project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
     )

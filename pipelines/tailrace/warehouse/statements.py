@@ -164,6 +164,14 @@ def creates_temporary_table(name: str, dialect: str) -> bool:
     )
 
 
+def created_table(name: str, dialect: str) -> str | None:
+    """The placeholder of the temporary table that the statement `subject/name` creates."""
+    if not creates_temporary_table(name, dialect):
+        return None
+    ((table, *_),) = (list(_parsed(name, dialect)[0].this.find_all(exp.Table)),)
+    return str(table.name)
+
+
 def runs_read_only(name: str, dialect: str) -> bool:
     """Whether the statement `subject/name` only reads, or writes to temporary tables only."""
     (tree, *_) = _parsed(name, dialect)
