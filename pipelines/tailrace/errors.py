@@ -10,6 +10,7 @@
       - InsecureHost
       - PrivateAddress
       - OtherOrg
+      - ModelRoleRefused
       - TableNameTaken
       - NotAProject
       - TrackingPlanInvalid
