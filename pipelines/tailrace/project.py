@@ -7,8 +7,8 @@ the offline methods do not import dlt or DuckDB.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -843,11 +843,17 @@ class Project:
         with self._former_audiences():
             return select_objects(self._models, self.config.salesforce().objects, select, exclude)
 
-    def _observers(self, command: str) -> AbstractContextManager[Observers]:
-        """What a run calls at its beginning and its end, and what alerts about its errors."""
+    @contextmanager
+    def _observers(self, command: str) -> Iterator[Observers]:
+        """What a run calls at its beginning and its end, and what hears of its errors."""
         from tailrace.alerts.observer import alerting
+        from tailrace.lineage_events.observer import emitting
 
-        return alerting(self.config, command, clock=self.clock)
+        with (
+            alerting(self.config, command, clock=self.clock) as alerts,
+            emitting(self.config, clock=self.clock) as events,
+        ):
+            yield (*alerts, *events)
 
     def _read(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Read from the warehouse, or from the run that has its file open."""

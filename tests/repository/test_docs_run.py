@@ -25,6 +25,7 @@ from tailrace.testing.webhook import WebhookReceiver
 NOT_RUN = {
     "README.md": 3,
     "docs/how-to/alerts.md": 1,
+    "docs/how-to/openlineage.md": 1,
     "docs/how-to/environments.md": 1,
     "docs/how-to/ducklake.md": 1,
     "docs/how-to/postgresql.md": 1,

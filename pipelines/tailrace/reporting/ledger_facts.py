@@ -80,7 +80,7 @@ def ledger_facts(
             "rejections_of_runs": [],
             "acknowledged": [],
             "objects": [],
-            "columns": _columns(warehouse),
+            "columns": landed_fields(warehouse),
             "calls": {},
         }
         if not ledger.installed:
@@ -219,7 +219,7 @@ def _objects(ledger: Ledger) -> Iterator[dict[str, Any]]:
         }
 
 
-def _columns(warehouse: Warehouse) -> dict[str, dict[str, list[Any]]]:
+def landed_fields(warehouse: Warehouse) -> dict[str, dict[str, list[Any]]]:
     """The landed columns by table: API name, Salesforce type, whether it is personal data."""
     dataset = warehouse.project.settings.dataset
     columns = warehouse.columns_in(dataset)

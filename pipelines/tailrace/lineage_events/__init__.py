@@ -1,0 +1,1 @@
+"""OpenLineage events of runs: which datasets a run read and wrote, column by column."""
