@@ -6,7 +6,7 @@ may differ, such as the order inside a list, is a warning.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from tailrace.errors import ModelError, NonDeterministicModel
 from tailrace.models.parse import line_of
+from tailrace.models.ties import IN_ORDER, tie, window_order, windowed
 
 # The names in DuckDB, and those of the same functions in other dialects.
 VOLATILE = frozenset(
@@ -62,10 +63,6 @@ _MOMENTS = (
     *(exp.RegrSlope, exp.RegrIntercept, exp.RegrR2),
 )
 _MOMENT_NAMES = frozenset({"product", "geomean", "geometric_mean", "sem", "weighted_avg"})
-_IN_ORDER = (
-    *(exp.RowNumber, exp.Lag, exp.Lead, exp.Ntile),
-    *(exp.FirstValue, exp.LastValue, exp.NthValue),
-)
 _USUAL_NAMES = {"array_agg": "list", "group_concat": "string_agg"}
 _LIST_NAMES = frozenset({"json_group_array", "json_group_object", "json_group_structure"})
 _PICK_NAMES = frozenset({"arbitrary"})
@@ -182,11 +179,10 @@ def warnings(
         uncertainties = [*_uncertainties(node, _written(node, sql))]
         if isinstance(node, exp.AnyValue) and _is_one_value(node, unique):
             uncertainties = []
-        if isinstance(node, exp.Window) and _has_ties(node, {*unique, *grouped}, key):
+        tied = tie(node, {*unique, *grouped}, key)
+        if tied:
             last = ", ".join(key) or "id"
-            message = (
-                f"{_name(_windowed(node))}() may take rows that tie in another order each time"
-            )
+            message = f"{tied} may take rows that tie in another order each time"
             uncertainties.append((message, f"Add a unique column to ORDER BY, such as: {last}"))
         for message, hint in uncertainties:
             line = line_of(node)
@@ -216,29 +212,6 @@ def group_columns(query: exp.Query) -> frozenset[str]:
     )
 
 
-def _has_ties(node: exp.Window, unique: Collection[str], key: Sequence[str]) -> bool:
-    """Whether a window takes its rows in an order that may leave some of them equal."""
-    function, order = _windowed(node), node.args.get("order")
-    if not isinstance(function, _IN_ORDER) or order is None:
-        return False
-    ordered = [item.this if isinstance(item, exp.Ordered) else item for item in order.expressions]
-    if isinstance(function, exp.FirstValue | exp.LastValue) and function.this in ordered:
-        return False
-    parts = node.args.get("partition_by") or ()
-    sorted_by = _column_names(ordered)
-    by = sorted_by | _column_names(parts)
-    select = node.find_ancestor(exp.Select)
-    group = select.args.get("group") if select else None
-    grouped = _column_names(group.expressions) if group else set()
-    composite = len(key) > 1 and set(key) <= by
-    return not (
-        sorted_by & {*unique, *(key if len(key) == 1 else ())}
-        or composite
-        or (grouped and grouped <= by)
-        or any(isinstance(item, exp.Star) for item in ordered)
-    )
-
-
 def _is_one_value(node: exp.AnyValue, unique: Collection[str]) -> bool:
     """Whether the rows of a group are one row of the column's table, grouped by a unique column."""
     select = node.find_ancestor(exp.Select)
@@ -252,10 +225,6 @@ def _is_one_value(node: exp.AnyValue, unique: Collection[str]) -> bool:
         and (item.name.lower() in unique or item == column)
         for item in group.expressions
     )
-
-
-def _column_names(nodes: Iterable[exp.Expr]) -> set[str]:
-    return {column.name.lower() for node in nodes for column in node.find_all(exp.Column)}
 
 
 def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarning, ...]:
@@ -306,7 +275,7 @@ def _uncertainties(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
     elif (isinstance(node, _PICKS) or name in _PICK_NAMES) and not _ordered(node):
         yield (
             f"{written}(…) may pick another of the values each time",
-            "Use min, max or arg_max, which always pick the same.",
+            "Use min or max; or arg_max by a unique column, such as an id.",
         )
     elif isinstance(node, exp.Array) and any(_unordered_query(e) for e in node.expressions):
         yield (
@@ -325,7 +294,7 @@ def _uncertainties(node: exp.Expr, written: str) -> Iterator[tuple[str, str]]:
         )
     elif isinstance(node, exp.Window) and _unordered_window(node):
         yield (
-            f"{_name(_windowed(node))}() without ORDER BY may take the rows otherwise each time",
+            f"{_name(windowed(node))}() without ORDER BY may take the rows otherwise each time",
             "Add ORDER BY inside OVER, with the key as its last column.",
         )
     elif isinstance(node, exp.Select) and _unordered_distinct(node):
@@ -366,13 +335,7 @@ def _unordered_query(node: exp.Expr) -> bool:
 
 
 def _unordered_window(node: exp.Window) -> bool:
-    # OVER w takes the order of the window of that name.
-    return isinstance(_windowed(node), _IN_ORDER) and not node.args.get("order") and not node.alias
-
-
-def _windowed(node: exp.Window) -> exp.Expr:
-    inner: exp.Expr = node.this
-    return inner.this if isinstance(inner, exp.IgnoreNulls | exp.RespectNulls) else inner
+    return isinstance(windowed(node), IN_ORDER) and window_order(node) is None
 
 
 def _unordered_distinct(node: exp.Select) -> bool:
