@@ -105,7 +105,7 @@ WHERE EVERY_COLUMN(cursor, i._ < :before)
 
 -- name: stored_state
 -- The state that the newest complete load of a pipeline left, in dlt's own format.
-SELECT s.engine_version, s.state
+SELECT s.engine_version, s.state, s._dlt_load_id
 FROM states AS s
 JOIN loads AS l ON l.load_id = s._dlt_load_id
 WHERE s.pipeline_name = :pipeline AND l.status = 0
@@ -114,8 +114,41 @@ LIMIT 1
 
 -- name: stored_schema
 -- The newest schema of a source that dlt has stored.
-SELECT v.engine_version, v.schema
+SELECT v.engine_version, v.schema, v.version_hash
 FROM versions AS v
 WHERE v.schema_name = :schema
 ORDER BY v.inserted_at DESC
 LIMIT 1
+
+-- name: delete_changed
+-- Deletes the rows whose ids are in a file of changed rows.
+DELETE FROM landed WHERE id IN (SELECT r.id FROM READ_PARQUET(:file) AS r)
+
+-- name: insert_changed
+-- Inserts the newest row of each id of a file, without deleted ones where they are removed.
+INSERT INTO landed BY NAME
+SELECT r.*
+FROM READ_PARQUET(:file) AS r
+WHERE NOT (:removes AND r.is_deleted)
+QUALIFY ROW_NUMBER() OVER (PARTITION BY r.id ORDER BY EACH_COLUMN(cursor, r._) DESC) = 1
+
+-- name: flag_deleted_in_file
+-- Flags rows whose ids are in a file of deleted ones, which are no longer in the recycle bin.
+UPDATE landed SET is_deleted = TRUE, _hard_deleted = TRUE
+WHERE NOT is_deleted AND id IN (SELECT d.id FROM READ_PARQUET(:file) AS d)
+
+-- name: remove_deleted_in_file
+-- Deletes rows whose ids are in a file of deleted ones.
+DELETE FROM landed WHERE id IN (SELECT d.id FROM READ_PARQUET(:file) AS d)
+
+-- name: save_load
+-- Records a load as dlt does.
+INSERT INTO loads (load_id, schema_name, status, inserted_at, schema_version_hash)
+VALUES (:load_id, :schema, 0, :now, :schema_hash)
+
+-- name: save_state
+-- Records the state of a pipeline as dlt does.
+INSERT INTO states
+  (version, engine_version, pipeline_name, state, created_at, version_hash, _dlt_load_id, _dlt_id)
+VALUES
+  (:version, :engine, :pipeline, :state, :now, :state_hash, :load_id, :row_id)

@@ -30,6 +30,7 @@ class CountedLanding(PipelineLanding):
 
     loads = 0
     refuses = False
+    merges_files = True
 
     @contextmanager
     def pipeline(self) -> Iterator[dlt.Pipeline]:

@@ -26,7 +26,12 @@ import requests
 from simple_salesforce.api import Salesforce
 
 from tailrace.clock import SystemClock
-from tailrace.config.settings import ObjectSettings, SalesforceCredentials, SalesforceSettings
+from tailrace.config.settings import (
+    STANDARD_OBJECTS,
+    ObjectSettings,
+    SalesforceCredentials,
+    SalesforceSettings,
+)
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.extract.extraction import extract
 from tailrace.salesforce.extract.landing import PipelineLanding
@@ -99,6 +104,40 @@ def delta(given: Given, folder: Path, rows: int) -> int:
     extract(*arguments, clock=SystemClock())
     control(given, "touch", object="Contact", rows=rows)
     return timed(lambda: extract(*arguments, clock=SystemClock()).objects[0].rows)
+
+
+class DltLanding(PipelineLanding):
+    """Leaves every change to dlt."""
+
+    @property
+    def merges_files(self) -> bool:
+        return False
+
+
+def small_delta(
+    given: Given, folder: Path, rows: int, landing: type[PipelineLanding] = PipelineLanding
+) -> int:
+    """A few changed rows in each of ten objects; their processor time alone."""
+    target = landing(pipeline(folder))
+    arguments = (target, SalesforceSettings(), credentials(given))
+    for _ in range(2):
+        extract(*arguments, clock=SystemClock())
+        control(given, "advance", minutes=20)
+    for name in STANDARD_OBJECTS:
+        control(given, "touch", object=name, rows=rows // len(STANDARD_OBJECTS))
+
+    def rows_landed() -> int:
+        objects = extract(*arguments, clock=SystemClock()).objects
+        return sum(facts.rows for facts in objects)
+
+    # A run has one session open, and does not open one for each statement.
+    with target.session():
+        return timed(rows_landed, time.process_time)
+
+
+def small_delta_by_dlt(given: Given, folder: Path, rows: int) -> int:
+    """The same, loaded by dlt."""
+    return small_delta(given, folder, rows, DltLanding)
 
 
 def plain_dlt(given: Given, folder: Path, rows: int, file_format: str = "parquet") -> int:
@@ -183,11 +222,11 @@ def count(target: dlt.Pipeline) -> int:
 _seconds: list[float] = []
 
 
-def timed(work: Callable[[], int]) -> int:
+def timed(work: Callable[[], int], clock: Callable[[], float] = time.perf_counter) -> int:
     """Time a part of the work, instead of all of it."""
-    start = time.perf_counter()
+    start = clock()
     found = work()
-    _seconds.append(time.perf_counter() - start)
+    _seconds.append(clock() - start)
     return found
 
 
@@ -196,6 +235,8 @@ WAYS: dict[str, Callable[[Given, Path, int], int]] = {
     "one_page_in_flight": one_page_in_flight,
     "five_pages_in_flight": five_pages_in_flight,
     "delta": delta,
+    "small_delta": small_delta,
+    "small_delta_by_dlt": small_delta_by_dlt,
     "plain_dlt": plain_dlt,
     "plain_dlt_default": plain_dlt_default,
     "read_csv": read_csv,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from salesforce_landing import Landing, landing_of
 
 from tailrace.config.settings import ObjectSettings
 from tailrace.errors import ExtractIncomplete
-from tailrace.salesforce.extract import source
+from tailrace.salesforce.extract import load
 from tailrace.testing.org.describe import Field
 
 
@@ -334,25 +335,36 @@ def test_an_object_without_a_cursor_is_read_whole(landing: Landing) -> None:
     assert [(ids[0],)] == deleted
 
 
+@pytest.mark.parametrize(
+    ("objects", "outcomes"),
+    [
+        # An object that has not landed yet leaves all of the extract to dlt.
+        (("Account", "Contact"), [(), RuntimeError("killed")]),
+        (("Contact",), [RuntimeError("killed")]),
+    ],
+)
 def test_what_a_dead_extract_left_unapplied_is_applied_by_the_next(
-    landing: Landing, monkeypatch: pytest.MonkeyPatch
+    landing: Landing,
+    monkeypatch: pytest.MonkeyPatch,
+    objects: tuple[str, ...],
+    outcomes: list[object],
 ) -> None:
     """Killed between the load and the update: nothing is lost, and nothing new is hit by it."""
-
+    landing.settings = replace(landing.settings, objects=objects)
+    left = iter(outcomes)
     landing.one("Contact")
     gone, _ = contacts(landing, 2)
     landing.sf.org.advance(days=1)
     landing.sf.org.purge("Contact", gone, logged=False)
-    outcomes = iter([(), RuntimeError("killed")])
 
     def dies(*_: object, **__: object) -> object:
-        outcome = next(outcomes)
+        outcome = next(left)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     with monkeypatch.context() as patch:
-        patch.setattr(source, "apply_corrections", dies)
+        patch.setattr(load, "apply_corrections", dies)
         with pytest.raises(RuntimeError, match="killed"):
             landing.extract("Contact", reconcile=True)
     assert (False, False) == flags(landing, gone)

@@ -30,9 +30,10 @@ from tailrace.salesforce.extract.context import (
 from tailrace.salesforce.extract.extracted_object import ExtractedObject
 from tailrace.salesforce.extract.facts import ExtractResult, ObjectFacts, facts_of, warnings_of
 from tailrace.salesforce.extract.landing import Landing
+from tailrace.salesforce.extract.merge import merge
 from tailrace.salesforce.extract.reconciliation import Reconciliation
+from tailrace.salesforce.extract.staging import apply_pending, live_tables
 from tailrace.salesforce.extract.stored import NotStored, StoredExtract, read_stored
-from tailrace.warehouse.statements import TableName
 
 __all__ = ["ExtractResult", "ObjectFacts", "extract"]
 
@@ -184,18 +185,22 @@ def _extract_landed(
     hold_unknown(
         context, names, unknown, {name: stored.states[table] for name, table in table_of.items()}
     )
-    context.had_rows = _live_tables(landing, stored, table_of) | {
+    apply_pending(landing, stored.states, stored.tables, deleted=context.settings.deleted)
+    live = live_tables(landing, stored.tables, table_of.values())
+    context.had_rows = live | {
         table for table, state in stored.states.items() if state.get(HAD_ROWS)
     }
     context.reconcile = frozenset(names if reconcile else ())
     news = _read_ahead(context, stored, table_of)
     corrections: Mapping[str, Any] = {}
-    if news:
+    if not news:
+        return facts_of(context, table_of, live, corrections)
+    if not merge(landing, context, stored, news, org_id):
         from tailrace.salesforce.extract.load import load_ahead
 
         with landing.pipeline() as pipeline, _without_loaded(pipeline):
             corrections = load_ahead(pipeline, context, names, news)
-    live = _live_tables(landing, stored, table_of)
+    live = live_tables(landing, stored.tables, table_of.values())
     return facts_of(context, table_of, live, corrections)
 
 
@@ -214,10 +219,8 @@ def _read_ahead(
             return True
         if read is None:
             return False
-        if not _has_news(context, state, *read):
-            return False
         context.ahead[name] = read
-        return True
+        return _has_news(context, state, *read)
 
     readable = [name for name in table_of if name not in context.errors]
     with ThreadPoolExecutor(context.settings.objects_in_flight_max) as pool:
@@ -251,20 +254,6 @@ def _has_news(
 
 def _watermark_of(state: Mapping[str, Any]) -> datetime:
     return parse_timestamp(str(state["watermark"]))
-
-
-def _live_tables(
-    landing: Landing, stored: StoredExtract, table_of: Mapping[str, str]
-) -> frozenset[str]:
-    """The landed tables that have a row that is not deleted."""
-    return frozenset(
-        table
-        for table in table_of.values()
-        if table in stored.tables
-        if landing.run(
-            "landing/has_live_rows", tables={"landed": TableName(landing.dataset, table)}
-        )
-    )
 
 
 @contextmanager

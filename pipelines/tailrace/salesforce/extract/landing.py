@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tailrace.errors import WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.session import PIPELINE
-from tailrace.warehouse.statements import Binding, statement
+from tailrace.warehouse.statements import Binding, Column, statement
 
 if TYPE_CHECKING:
     import dlt
@@ -21,6 +23,7 @@ class Landing(Protocol):
     Attributes:
         dataset: The dataset of the landed tables.
         pipeline_name: dlt's name of the pipeline.
+        merges_files: Whether it can read the files of an extract itself.
         folder: Where the pages of an extract are kept until they are loaded.
     """
 
@@ -31,12 +34,24 @@ class Landing(Protocol):
     def pipeline_name(self) -> str: ...
 
     @property
+    def merges_files(self) -> bool: ...
+
+    @property
     def folder(self) -> Path: ...
 
     def run(
-        self, name: str, /, *, tables: Mapping[str, Binding] | None = None, **values: Any
+        self,
+        name: str,
+        /,
+        *,
+        tables: Mapping[str, Binding] | None = None,
+        columns: Mapping[str, Sequence[Column]] | None = None,
+        **values: Any,
     ) -> list[tuple[Any, ...]]:
         """Run a statement of `sql/` and return its rows."""
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """A transaction, in which `run` runs its statements."""
 
     def pipeline(self) -> AbstractContextManager[dlt.Pipeline]:
         """The dlt pipeline, which imports dlt."""
@@ -49,7 +64,9 @@ class WarehouseLanding:
         self.dataset = warehouse.project.settings.dataset
         self.pipeline_name = PIPELINE
         self.folder = warehouse.project.state_folder / "pages"
+        self.merges_files = warehouse.engine.single_writer
         self.run = warehouse.run
+        self.transaction = warehouse.transaction
         self.pipeline = warehouse.landing
 
 
@@ -61,14 +78,49 @@ class PipelineLanding:
         self.pipeline_name = pipeline.pipeline_name
         self.folder = Path(pipeline.pipelines_dir) / "pages"
         self._pipeline = pipeline
+        self._open: Any = None
+
+    @contextmanager
+    def session(self) -> Iterator[Any]:
+        """One session for all statements of a block."""
+        if self._open is not None:
+            yield self._open
+            return
+        with self._pipeline.sql_client() as client:
+            self._open = client
+            try:
+                yield client
+            finally:
+                self._open = None
+
+    @property
+    def merges_files(self) -> bool:
+        with self.session() as client:
+            return engine_of(str(client.capabilities.sqlglot_dialect)).single_writer
 
     def run(
-        self, name: str, /, *, tables: Mapping[str, Binding] | None = None, **values: Any
+        self,
+        name: str,
+        /,
+        *,
+        tables: Mapping[str, Binding] | None = None,
+        columns: Mapping[str, Sequence[Column]] | None = None,
+        **values: Any,
     ) -> list[tuple[Any, ...]]:
-        with self._pipeline.sql_client() as client:
+        with self.session() as client:
             dialect = str(client.capabilities.sqlglot_dialect)
-            rows = client.execute_sql(statement(name, dialect, tables=tables, **values))
-            return [tuple(row) for row in rows or ()]
+            sql = statement(name, dialect, tables=tables, columns=columns, **values)
+            return [tuple(row) for row in client.execute_sql(sql) or ()]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        from dlt.common.destination.exceptions import DestinationException
+
+        try:
+            with self.session() as client, client.begin_transaction():
+                yield
+        except DestinationException as error:
+            raise WarehouseFailed(f"a transaction: {type(error).__name__}") from error
 
     @contextmanager
     def pipeline(self) -> Iterator[dlt.Pipeline]:

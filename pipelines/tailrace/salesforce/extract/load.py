@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -27,14 +27,15 @@ from tailrace.salesforce.extract.context import (
 )
 from tailrace.salesforce.extract.extracted_object import ExtractedObject
 from tailrace.salesforce.extract.facts import ObjectFacts, facts_of
+from tailrace.salesforce.extract.landing import PipelineLanding
 from tailrace.salesforce.extract.load_memory import LOADS_MAX, bounded_memory, is_out_of_memory
 from tailrace.salesforce.extract.resources import Resources
 from tailrace.salesforce.extract.staging import (
     SOURCE,
     CorrectionResult,
     apply_corrections,
+    live_tables,
     resource_states,
-    tables_with_live_rows,
 )
 
 
@@ -68,7 +69,8 @@ def land_all(
         is_accepted = context.full_refresh and is_complete_refresh
         check_org({ORG_ID: source_state.get(ORG_ID)}, org_id, is_full_refresh=is_accepted)
         hold_unknown(context, names, unknown, {name: states.get(normalize(name)) for name in names})
-        context.had_rows = tables_with_live_rows(pipeline, map(normalize, names)) | {
+        tables = {name: normalize(name) for name in names}
+        context.had_rows = _live_tables(pipeline, tables.values()) | {
             table for table, state in states.items() if state.get(HAD_ROWS)
         }
         context.reconcile = frozenset(names if reconcile else ())
@@ -76,9 +78,14 @@ def land_all(
         if readable:
             _run(pipeline, context, readable, full_refresh=context.full_refresh)
         corrections = _correct_and_read_missing(pipeline, context, names)
-        tables = {name: normalize(name) for name in names}
-        live = tables_with_live_rows(pipeline, tables.values())
+        live = _live_tables(pipeline, tables.values())
         return facts_of(context, tables, live, corrections)
+
+
+def _live_tables(pipeline: dlt.Pipeline, tables: Iterable[str]) -> frozenset[str]:
+    landing = PipelineLanding(pipeline)
+    with landing.session():
+        return live_tables(landing, schema_of(pipeline).tables, tables)
 
 
 def load_ahead(

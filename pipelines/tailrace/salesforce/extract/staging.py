@@ -7,12 +7,13 @@ does no harm: a staging table is emptied in the transaction that applies it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tailrace.config.settings import Deleted
 from tailrace.salesforce.answers import parse_timestamp
+from tailrace.salesforce.extract.landing import Landing, PipelineLanding
 from tailrace.salesforce.extract.reconciliation import (
     PENDING,
     PENDING_DELETED,
@@ -24,7 +25,7 @@ from tailrace.salesforce.extract.reconciliation import (
     ids_table,
     refreshed_table,
 )
-from tailrace.warehouse.statements import Binding, Column, TableName, statement
+from tailrace.warehouse.statements import Binding, Column, TableName
 
 SOURCE = "salesforce"
 DELETIONS = "_deletions"
@@ -54,44 +55,66 @@ def apply_corrections(pipeline: Any, *, deleted: Deleted = "flag") -> tuple[Corr
         deleted: "flag" keeps rows that are deleted in Salesforce, "remove" removes them; the same
             value as for the source.
     """
-    pending = dict(_pending(pipeline))
-    if not pending:
+    landing = PipelineLanding(pipeline)
+    states = resource_states(pipeline)
+    if not any(state.get(PENDING) for state in states.values()):
         return ()
-    with pipeline.sql_client() as client:
-        tables = _Tables(client, pipeline.schemas[SOURCE].tables, deleted)
-        return tuple(tables.correct(table, corrections) for table, corrections in pending.items())
+    with landing.session():
+        return apply_pending(landing, states, pipeline.schemas[SOURCE].tables, deleted=deleted)
 
 
-def tables_with_live_rows(pipeline: Any, tables: Iterable[str]) -> frozenset[str]:
-    """The landed tables that have a row that is not deleted."""
-    schema = pipeline.schemas[SOURCE].tables if SOURCE in pipeline.schema_names else {}
-    landed = [table for table in tables if "columns" in schema.get(table, {})]
-    if not landed:
-        return frozenset()
-    with pipeline.sql_client() as client:
-        warehouse = _Tables(client, schema, "flag")
-        return frozenset(table for table in landed if warehouse.run("has_live_rows", landed=table))
+def apply_pending(
+    landing: Landing,
+    states: Mapping[str, Mapping[str, Any]],
+    schema: Mapping[str, Any],
+    *,
+    deleted: Deleted,
+) -> tuple[CorrectionResult, ...]:
+    """Apply what is pending in the states of the resources.
+
+    Args:
+        schema: dlt's schema of each table.
+    """
+    tables = _Tables(landing, schema, deleted)
+    return tuple(
+        tables.correct(table, state[PENDING])
+        for table, state in states.items()
+        if state.get(PENDING)
+    )
+
+
+def live_tables(
+    landing: Landing, schema: Mapping[str, Any], tables: Iterable[str]
+) -> frozenset[str]:
+    """The landed tables that have a row that is not deleted.
+
+    Args:
+        schema: dlt's schema of each table; one without columns has not landed.
+    """
+    warehouse = _Tables(landing, schema, "flag")
+    return frozenset(
+        table
+        for table in tables
+        if "columns" in schema.get(table, {}) and warehouse.run("has_live_rows", landed=table)
+    )
 
 
 class _Tables:
-    def __init__(self, client: Any, schema: Mapping[str, Any], deleted: Deleted) -> None:
-        self.client = client
+    def __init__(self, landing: Landing, schema: Mapping[str, Any], deleted: Deleted) -> None:
+        self.landing = landing
         self.schema = schema
         self.verb = "flag" if deleted == "flag" else "remove"
-        self.dialect = str(client.capabilities.sqlglot_dialect)
 
     def run(
         self, name: str, columns: Mapping[str, list[Column]] | None = None, **named: Any
     ) -> list[Any]:
         """Run a statement of `sql/landing.sql`; tables and values are keyword arguments alike."""
-        dataset = self.client.dataset_name
         tables: dict[str, Binding] = {
-            key: TableName(dataset, named.pop(key))
+            key: TableName(self.landing.dataset, named.pop(key))
             for key in ("landed", "side", "fresh", "ids", "deletions")
             if key in named
         }
-        sql = statement(f"landing/{name}", self.dialect, tables=tables, columns=columns, **named)
-        return list(self.client.execute_sql(sql) or ())
+        return self.landing.run(f"landing/{name}", tables=tables, columns=columns, **named)
 
     def correct(self, table: str, pending: Mapping[str, Any]) -> CorrectionResult:
         """Apply the staging tables of one landed table."""
@@ -103,7 +126,7 @@ class _Tables:
         if PENDING_FLAGGED in pending:
             self.run("remove_flagged", landed=table)
         if PENDING_DELETED in pending:
-            with self.client.begin_transaction():
+            with self.landing.transaction():
                 self.run(f"{self.verb}_deleted", landed=table, deletions=DELETIONS, object=table)
                 self.run("clear_deletions", deletions=DELETIONS, object=table)
         if PENDING_IDS in pending:
@@ -120,7 +143,7 @@ class _Tables:
             "columns": [Column(name) for name in self._stored_columns(table)],
             "cursor": [Column(name) for name in cursor or ["id"]],
         }
-        with self.client.begin_transaction():
+        with self.landing.transaction():
             self.run("drop", side=side)
             self.run("create_newest", columns, landed=table, side=side)
             self.run("delete_duplicates", landed=table, side=side)
@@ -139,7 +162,7 @@ class _Tables:
             "keys": [Column("id")],
             "columns": [Column(name) for name in names if name in stored],
         }
-        with self.client.begin_transaction():
+        with self.landing.transaction():
             self.run("apply_fresh", columns, landed=table, fresh=side)
             self.run("clear", side=side)
 
@@ -151,7 +174,7 @@ class _Tables:
             return CorrectionResult(table=table, emptied=has_rows)
         if not self.run("has_rows", side=side):
             return CorrectionResult(table=table)
-        with self.client.begin_transaction():
+        with self.landing.transaction():
             columns = {"cursor": [Column(name) for name in pending["cursor"]]}
             before = parse_timestamp(pending["before"])
             rows = self.run("count_missing", columns, ids=side, landed=table, before=before)
@@ -164,9 +187,3 @@ def resource_states(pipeline: Any) -> Mapping[str, Mapping[str, Any]]:
     """The stored state of each object that has landed, by its table."""
     sources = pipeline.state.get("sources") or {}
     return (sources.get(SOURCE) or {}).get("resources") or {}
-
-
-def _pending(pipeline: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for table, state in resource_states(pipeline).items():
-        if state.get(PENDING):
-            yield table, state[PENDING]

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from tailrace.salesforce.extract.landing import Landing
-from tailrace.salesforce.extract.reconciliation import PENDING
 from tailrace.salesforce.extract.staging import SOURCE
 from tailrace.warehouse.statements import TableName
 
@@ -35,14 +34,28 @@ class StoredExtract:
     """What the last extract left.
 
     Attributes:
-        source_state: dlt's state of the source.
-        states: The part of each resource, by its table.
+        document: dlt's whole state.
         tables: dlt's schema of each table.
+        load_id: The load that stored the state.
+        schema_hash: dlt's hash of the schema.
     """
 
-    source_state: Mapping[str, Any]
-    states: Mapping[str, Mapping[str, Any]]
+    document: Mapping[str, Any]
     tables: Mapping[str, Mapping[str, Any]]
+    load_id: str
+    schema_hash: str
+
+    @property
+    def source_state(self) -> Mapping[str, Any]:
+        """The state of the source."""
+        state: Mapping[str, Any] = (self.document.get("sources") or {}).get(SOURCE) or {}
+        return state
+
+    @property
+    def states(self) -> Mapping[str, Mapping[str, Any]]:
+        """The state of each resource, by its table."""
+        states: Mapping[str, Mapping[str, Any]] = self.source_state.get("resources") or {}
+        return states
 
     def normalize(self, name: str) -> str:
         """The table of an object that has landed; the column of a field that all tables have.
@@ -72,39 +85,40 @@ class StoredExtract:
 def read_stored(landing: Landing) -> StoredExtract | None:
     """What the last extract left, or None where dlt has to be asked.
 
-    That is before anything has landed, after a load whose staging tables may not be applied yet,
-    and where the stored format or the naming convention is another one.
+    That is before anything has landed, and where the stored format or the naming convention is
+    another one.
     """
     landed = {str(row[0]) for row in landing.run("warehouse/tables", dataset=landing.dataset)}
     if not {STATE_TABLE, SCHEMA_TABLE, LOADS_TABLE} <= landed:
         return None
-    tables = {
-        key: TableName(landing.dataset, name)
-        for key, name in (
-            ("states", STATE_TABLE),
-            ("loads", LOADS_TABLE),
-            ("versions", SCHEMA_TABLE),
-        )
-    }
-    state = _state_in(
-        landing.run("landing/stored_state", tables=tables, pipeline=landing.pipeline_name)
+    tables = own_tables(landing.dataset)
+    states = landing.run("landing/stored_state", tables=tables, pipeline=landing.pipeline_name)
+    schemas = landing.run("landing/stored_schema", tables=tables, schema=SOURCE)
+    document, schema = _state_in(states), _schema_in(schemas)
+    if document is None or schema is None:
+        return None
+    return StoredExtract(
+        document=document,
+        # A table of the schema may be missing when somebody dropped it.
+        tables={name: table for name, table in schema["tables"].items() if name in landed},
+        load_id=str(states[0][2]),
+        schema_hash=str(schemas[0][2]),
     )
-    schema = _schema_in(landing.run("landing/stored_schema", tables=tables, schema=SOURCE))
-    if state is None or schema is None:
-        return None
-    source_state = (state.get("sources") or {}).get(SOURCE) or {}
-    states = source_state.get("resources") or {}
-    if any(resource.get(PENDING) for resource in states.values()):
-        return None
-    # A table of the schema may be missing when somebody dropped it.
-    known = {name: table for name, table in schema["tables"].items() if name in landed}
-    return StoredExtract(source_state=source_state, states=states, tables=known)
+
+
+def own_tables(dataset: str) -> Mapping[str, TableName]:
+    """dlt's own tables, by their names in statements."""
+    return {
+        "states": TableName(dataset, STATE_TABLE),
+        "loads": TableName(dataset, LOADS_TABLE),
+        "versions": TableName(dataset, SCHEMA_TABLE),
+    }
 
 
 def _state_in(rows: list[tuple[Any, ...]]) -> Mapping[str, Any] | None:
     if not rows:
         return None
-    engine, text = rows[0]
+    engine, text, _ = rows[0]
     if engine != STATE_ENGINE:
         return None
     try:
@@ -117,7 +131,7 @@ def _state_in(rows: list[tuple[Any, ...]]) -> Mapping[str, Any] | None:
 def _schema_in(rows: list[tuple[Any, ...]]) -> Mapping[str, Any] | None:
     if not rows:
         return None
-    engine, text = rows[0]
+    engine, text, _ = rows[0]
     if engine != SCHEMA_ENGINE:
         return None
     try:
