@@ -73,6 +73,11 @@ class OrgShop(Shop):
         """The id of a contact."""
         return sorted(str(row["Id"]) for row in self.org.rows("Contact").records())[place]
 
+    def segment_events(self) -> list[dict[str, Any]]:
+        """What Segment took so far."""
+        assert self.segment is not None
+        return [dict(event) for event in self.segment.inbox.delivered]
+
     def requests(self) -> list[str]:
         """The paths that were asked of Salesforce since the last look."""
         paths = [entry.request.path for entry in self.salesforce.requests]

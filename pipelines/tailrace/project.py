@@ -94,7 +94,8 @@ class Project:
             reconcile: Also compare the ids, to find rows that were deleted without a trace.
             full_refresh: Drop the tables of the objects and load them again.
             dry_run: Only return the objects that would be loaded.
-            progress: Called with an object's name, its rows so far, and 0.
+            progress: Called with the phase and a name, such as `extract Contact`, the rows so far,
+                and how many are expected; 0 if that is unknown.
         """
         from tailrace.run import job
 
@@ -175,7 +176,8 @@ class Project:
             options: As of `plan`.
             plan_file: Apply this saved plan; nothing is sent if anything has changed since.
             resend: Also re-send pending messages older than `resend_hours_max`.
-            progress: Called with a name, the number of members done, and their total.
+            progress: Called with the phase and a name, such as `send vip`, how much of it is done,
+                and how much there is; 0 if that is unknown.
         """
         from tailrace.run import job
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from shop import PEOPLE, Shop
 
+from tailrace.run.job import COMPACTED_RUNS
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 ROWS = 10_000
@@ -59,3 +60,19 @@ def sync(shop: Shop, file_bytes_max: int | None) -> subprocess.CompletedProcess[
         text=True,
         timeout=120,
     )
+
+
+def test_the_rows_of_many_small_runs_are_written_together(tmp_path: Path) -> None:
+    """DuckDB gives each run's rows a block of 256 KiB in each table, until a run compacts them."""
+    groups = "SELECT COUNT(DISTINCT row_group_id) FROM pragma_storage_info('tailrace.runs')"
+    with SegmentSimulator() as segment:
+        shop = Shop(tmp_path / "shop", segment)
+        shop.audience(PEOPLE)
+        shop.land([{"id": "c1", "city": "Oslo"}])
+        for _ in range(3):
+            shop.sync()
+        assert [(3,)] == shop.query(groups)
+        shop.query(f"UPDATE tailrace.runs SET run_seq = {COMPACTED_RUNS - 1} WHERE run_seq = 3")
+        shop.sync()
+        assert [(COMPACTED_RUNS,)] == shop.query("SELECT MAX(run_seq) FROM tailrace.runs")
+        assert [(1,)] == shop.query(groups)

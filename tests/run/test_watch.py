@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from org_shop import AUDIENCE, OrgShop, SetClock, org_shop
+from sending_run import wait_until
 
 from tailrace import errors
 from tailrace.project import Project
 from tailrace.results import Result
+from tailrace.run.job import COMPACTED_RUNS
 from tailrace.run.watch import BACKOFF_SECONDS_MAX
 from tailrace.testing import Fault
 
@@ -259,3 +269,96 @@ def test_the_state_is_stored_when_a_cycle_had_changes(shop: OrgShop, tmp_path: P
     assert (5, 3, False) == tuple(
         status["watch"][key] for key in ("cycles", "idle_cycles", "active")
     )
+
+
+def resources() -> tuple[int, int, Counter[str]]:
+    """Open files, threads, and live objects by type."""
+    gc.collect()
+    objects = Counter(f"{type(o).__module__}.{type(o).__qualname__}" for o in gc.get_objects())
+    return len(os.listdir("/proc/self/fd")), threading.active_count(), objects
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts the files of Linux")
+def test_cycles_keep_nothing(shop: OrgShop, request: pytest.FixtureRequest) -> None:
+    """`--watch-cycles 1000` takes a minute. Every fourth cycle has news."""
+    cycles = max(request.config.getoption("--watch-cycles"), 24)
+    segment = shop.segment
+    assert segment is not None
+    looks: list[tuple[int, int, Counter[str]]] = []
+    clock = shop.clock
+    assert isinstance(clock, SetClock)
+    pauses = 0
+
+    def pause(seconds: float) -> None:
+        nonlocal pauses
+        if seconds < EVERY / 2:
+            return
+        pauses += 1
+        # What the simulators remember is not the process's.
+        shop.salesforce.requests.clear()
+        segment.requests.clear()
+        segment.inbox.clear()
+        if pauses % 4 == 0:
+            retitle(shop, 0, f"Title {pauses}")()
+        elif pauses % 4 == 2 and pauses in (4 * (cycles // 8) + 2, 4 * (cycles // 4) - 2):
+            looks.append(resources())
+
+    clock.on_sleep = pause
+    duration = timedelta(seconds=EVERY * (cycles - 1))
+    result = Project(shop.project, clock=clock).watch(timedelta(seconds=EVERY), duration=duration)
+    assert (0, cycles) == (result.exit_code, result.data["watch"]["cycles"])
+    runs = cycles - result.data["watch"]["idle_cycles"]
+    assert cycles // 4 <= runs <= cycles // 4 + 1 + cycles // 60
+    (files, threads, before), (files_later, threads_later, after) = looks
+    assert (files, threads) == (files_later, threads_later)
+    # A cycle that kept one object would keep half of all cycles' objects.
+    grown = {name: count for name, count in (after - before).items() if count > cycles / 8}
+    assert {} == grown
+    ((groups,),) = shop.query(
+        "SELECT COUNT(DISTINCT row_group_id) FROM pragma_storage_info('tailrace.runs')"
+    )
+    assert groups <= COMPACTED_RUNS
+
+
+def test_other_processes_learn_who_has_the_lock_and_look_at_it(shop: OrgShop) -> None:
+    """The process of a user: a lock that is taken, a status, a change, and SIGTERM."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tailrace", "run", "--watch", "1", "--json"],
+        cwd=shop.root,
+        env={**os.environ, **shop.environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    project = Project(shop.project)
+
+    def status() -> dict[str, Any]:
+        with suppress(errors.TailraceError):
+            return dict(project.status().data)
+        return {"watch": None, "runs": []}
+
+    try:
+        wait_until(lambda: process.poll() is not None or len(shop.segment_events()) == 8)
+        # A run has ended, and a cycle without news is counted.
+        wait_until(lambda: [run["exit_code"] for run in status()["runs"]] == [0])
+        watching = status()["watch"]
+        assert watching["active"]
+        assert (process.pid, 1.0) == (watching["process"], watching["every_seconds"])
+        with pytest.raises(errors.LockHeld) as held:
+            project.sync()
+        assert 75 == held.value.exit_code
+        assert f"(held by PID {process.pid}, {watching['watch_id']})" in held.value.message
+        assert "tailrace status" in held.value.hint
+        retitle(shop, 0, "Chief")()
+        wait_until(lambda: process.poll() is not None or len(shop.segment_events()) == 9)
+        wait_until(lambda: [run["exit_code"] for run in status()["runs"]] == [0, 0])
+    finally:
+        process.terminate()
+        output, messages = process.communicate(timeout=60)
+    assert 0 == process.returncode, messages
+    result = json.loads(output)
+    assert ("run", 0) == (result["command"], result["exit_code"])
+    assert (0, 1) == (result["watch"]["failed_cycles"], result["audiences"][0]["changed"])
+    assert 0 == project.sync().exit_code
+    assert not project.status().data["watch"]["active"]
+    assert 9 == len(shop.segment_events())

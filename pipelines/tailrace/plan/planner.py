@@ -5,7 +5,7 @@ Planning reads the ledger and writes nothing to it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -80,6 +80,7 @@ class Planner:
         memory_limit: The memory limit of the session, which a first plan lowers.
         rules: The project's rules by destination type, which may reject a message that the plan
             shows.
+        progress: Called before each audience, with how many are planned and how many there are.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Planner:
         build: BuildResult | None = None,
         memory_limit: MemoryLimit | None = None,
         rules: Mapping[str, Any] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.ledger = ledger
         self.warehouse = ledger.warehouse
@@ -105,6 +107,7 @@ class Planner:
         self.build = build or BuildResult()
         self.memory_limit = memory_limit
         self.rules = rules or {}
+        self.progress = progress
         self._recorded = Recorded(ledger)
         self._definitions = Definitions(models, dialect=self.warehouse.dialect)
         self._upstream = Upstream(
@@ -281,6 +284,8 @@ class Planner:
         """The plans of the requests; those that fail are added to `failures`."""
         plans = []
         for place, (model, request, text) in enumerate(self._in_memory(requests)):
+            if self.progress is not None:
+                self.progress(request.audience.ledger_key, place, len(requests))
             try:
                 plans.append(self._plan_in_memory(request, text))
             except (ModelError, StatementRefused, MemoryShort) as error:

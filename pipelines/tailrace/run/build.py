@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 
 from tailrace.errors import (
@@ -23,42 +23,43 @@ from tailrace.warehouse.statements import Binding, TableName
 
 
 def build(
-    warehouse: Warehouse, models: Models, selected: Sequence[Model], *, now: datetime
+    warehouse: Warehouse,
+    models: Models,
+    selected: Sequence[Model],
+    *,
+    now: datetime,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> BuildResult:
     """Build the models that the selected ones read, and selected models that are not audiences.
 
     A model that cannot be built is skipped with the models that read it; the others are built. One
     whose source is missing, or has lost a column, is no error: its audiences are held by the plan.
     """
-    needed = {name for model in selected for name in models.under(model.name)}
-    needed |= {model.name for model in selected if model.kind == "staging"}
+    needed = _needed(models, selected)
     if not needed:
         return BuildResult()
-    dataset = warehouse.project.settings.model_dataset
-    landed = warehouse.tables_in(warehouse.project.settings.dataset)
+    settings = warehouse.project.settings
+    dataset, landed = settings.model_dataset, warehouse.tables_in(settings.dataset)
     warehouse.create_dataset(dataset)
     kinds = dict(warehouse.run("models/kinds", dataset=dataset))
     sources = SourceStates(warehouse, models, now=now)
-    tables: set[str] = set()
-    unbound: set[str] = set()
-    errors: dict[str, TailraceError] = {}
-    for name, model in models.by_name.items():
-        if name not in needed or (errors.keys() | unbound) & set(models.under(name)):
+    tables, unbound, errors = set[str](), set[str](), dict[str, TailraceError]()
+    for name, model in _in_order(models, needed, progress):
+        if (errors.keys() | unbound) & set(models.under(name)):
             continue
         states = [sources.of(models.sources[key]) for key in model.sources]
         if any(state.missing for state in states):
             unbound.add(name)
             continue
         try:
-            for table in sorted(set(model.reads) - landed):
-                raise not_landed(model, table)
+            _require_landed(model, landed)
             types = column_types(warehouse)
             text = compiled_sql(
                 models, name, tables_built=tables, dialect=warehouse.dialect, columns=types
             )
             bound = bind(
                 text,
-                dataset=warehouse.project.settings.dataset,
+                dataset=settings.dataset,
                 now=now,
                 dialect=warehouse.dialect,
                 model_dataset=dataset,
@@ -80,6 +81,27 @@ def build(
         if model.materialized == "table":
             tables.add(name)
     return BuildResult(tables=frozenset(tables), errors=errors)
+
+
+def _require_landed(model: Model, landed: Collection[str]) -> None:
+    for table in sorted(set(model.reads).difference(landed)):
+        raise not_landed(model, table)
+
+
+def _needed(models: Models, selected: Sequence[Model]) -> set[str]:
+    needed = {name for model in selected for name in models.under(model.name)}
+    return needed | {model.name for model in selected if model.kind == "staging"}
+
+
+def _in_order(
+    models: Models, needed: Collection[str], progress: Callable[[str, int, int], None] | None
+) -> Iterator[tuple[str, Model]]:
+    """The models in the order of their dependencies, each reported before it is built."""
+    ordered = [(name, model) for name, model in models.by_name.items() if name in needed]
+    for place, (name, model) in enumerate(ordered):
+        if progress is not None:
+            progress(name, place, len(ordered))
+        yield name, model
 
 
 def _promote(

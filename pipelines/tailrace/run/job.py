@@ -40,6 +40,7 @@ from tailrace.ledger.receivers import (
     resume_destination,
     stopped_destinations,
 )
+from tailrace.ledger.runs import Run
 from tailrace.models.loader import Model, Models
 from tailrace.plan.guards import NAMES
 from tailrace.plan.plan import Plan
@@ -66,6 +67,8 @@ log = logging.getLogger(__name__)
 
 # How long `plan --wait` waits for a run to end.
 WAIT_SECONDS_MAX = 86_400.0
+# Each run with changes adds some 2 MiB to a DuckDB file, until tables are compacted.
+COMPACTED_RUNS = 32
 # The command of a sync with an intent, as the ledger and the log name it.
 _COMMANDS = {"retry": "retry", "resend": "reset", "accept": "reset"}
 
@@ -368,7 +371,14 @@ def carry_out(
             result = runner.run()
         for observer in observers:
             result = observer.finished(ledger, work, result)
+        compact(ledger, runner.begun)
         return result
+
+
+def compact(ledger: Ledger, run: Run) -> None:
+    """After some runs, make the file of the warehouse smaller. Called after the end of a run."""
+    if run.seq % COMPACTED_RUNS == 0:
+        ledger.warehouse.merge_row_groups()
 
 
 @contextmanager

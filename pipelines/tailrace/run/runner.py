@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -261,7 +263,13 @@ class Runner:
                 return
             now = reviewed.planned_at if reviewed else self.begun.started_at
             with self.phases.phase("build"):
-                built = build(self.ledger.warehouse, models, selected, now=now)
+                built = build(
+                    self.ledger.warehouse,
+                    models,
+                    selected,
+                    now=now,
+                    progress=_named(self.progress, "build"),
+                )
             planner = self._planner(models, now=now, build=built)
             idle = [a for a in audiences if not self._concerns(a)]
             with self.phases.phase("plan") as counts:
@@ -365,7 +373,7 @@ class Runner:
             self.work.destinations,
             terms=terms,
             memory_limit=self.memory_limit,
-            progress=self.progress,
+            progress=_named(self.progress, "send"),
         )
         with dispatch:
             try:
@@ -391,6 +399,7 @@ class Runner:
             destinations=self.work.destinations,
             run_seq=self.begun.seq,
             memory_limit=self.memory_limit,
+            progress=_named(self.progress, "plan"),
             **options,
         )
 
@@ -460,7 +469,24 @@ def _fails(dispatch: Dispatch, audience: Audience) -> bool:
     return audience.destination_name in dispatch.failures
 
 
-def _rows_of(progress: Progress | None) -> Any:
+def _rows_of(progress: Progress | None) -> Callable[[str, int, int], None] | None:
+    """Count the rows of each object as they arrive. Objects are read by several threads."""
     if progress is None:
         return None
-    return lambda name, rows: progress(name, rows, 0)
+    rows: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def arrived(name: str, more: int, expected: int) -> None:
+        with lock:
+            rows[name] += more
+            # More rows may come than were counted.
+            total = max(rows[name], expected) if expected else 0
+            progress(f"extract {name}", rows[name], total)
+
+    return arrived
+
+
+def _named(progress: Progress | None, phase: str) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda name, done, total: progress(f"{phase} {name}", done, total)

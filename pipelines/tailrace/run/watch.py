@@ -42,7 +42,7 @@ from tailrace.ledger.runs import Run
 from tailrace.ledger.watches import Cycles
 from tailrace.retry import RetryPolicy
 from tailrace.run.delivery import Progress
-from tailrace.run.job import open_ledger, prepare, start_run
+from tailrace.run.job import compact, open_ledger, prepare, start_run
 from tailrace.run.observer import Observers
 from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
 from tailrace.run.result import RunResult
@@ -322,6 +322,7 @@ class Watch:
         result = runner.run()
         for observer in self.observers:
             result = observer.finished(ledger, self._work, result)
+        compact(ledger, runner.begun)
         warehouse, failed = ledger.warehouse, None
         if warehouse.state is None:
             if warehouse.engine.single_writer:

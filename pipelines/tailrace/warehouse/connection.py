@@ -71,6 +71,8 @@ CHECKPOINT_SECONDS_MAX = 30.0
 CHECKPOINT_PAUSE_SECONDS = 0.05
 # DuckDB stores a table in groups of this many rows.
 ROW_GROUP_ROWS = 122_880
+# How many parts of a table a checkpoint may rewrite when tables are compacted.
+VACUUM_TASKS_MAX = 100
 # The most rows of one statement in a second session during a run, since they are kept in memory.
 READ_ROWS_MAX = 100_000
 # The part of a streamed result that DuckDB buffers.
@@ -419,6 +421,22 @@ class Warehouse:
                 raise StateNotSaved("The DuckDB file could not be completed by a checkpoint")
             clock.sleep(CHECKPOINT_PAUSE_SECONDS)
         self.state.save()
+
+    def merge_row_groups(self) -> None:
+        """Write the rows of many small runs together, in a warehouse that is one file.
+
+        DuckDB gives the rows that a run adds to a table a block of their own, of 256 KiB, however
+        few they are.
+        """
+        if not self.engine.single_writer:
+            return
+        # Another session may keep it from a checkpoint. A later run tries again.
+        with suppress(WarehouseFailed):
+            self.run("warehouse/set_vacuum", tasks_max=VACUUM_TASKS_MAX)
+            try:
+                self.run("warehouse/checkpoint")
+            finally:
+                self.run("warehouse/set_vacuum", tasks_max=0)
 
     def require_lease(self) -> None:
         """Check that this run still has the lease of the state; without a `state_url`, nothing.

@@ -23,7 +23,7 @@ from tailrace.errors import (
     WarehouseFailed,
     hint_about,
 )
-from tailrace.warehouse.connection import ROW_GROUP_ROWS, Warehouse
+from tailrace.warehouse.connection import ROW_GROUP_ROWS, VACUUM_TASKS_MAX, Warehouse
 from tailrace.warehouse.driver_errors import describe_error
 from tailrace.warehouse.endpoint_file import find_endpoint
 from tailrace.warehouse.session import DltSession, DuckdbSession
@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 OPEN_PAUSE_SECONDS = 0.2
 # A table is rewritten when deleted rows are more than this share of it.
 DELETED_SHARE_MAX = 0.25
-VACUUM_TASKS_MAX = 100
 # What the tests of a project's models may use.
 TEST_MEMORY = "1GiB"
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")

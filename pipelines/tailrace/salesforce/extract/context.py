@@ -79,7 +79,7 @@ class ExtractContext:
         *,
         folder: Path,
         continue_on_error: bool,
-        progress: Callable[[str, int], None] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.api = api
         self.before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None

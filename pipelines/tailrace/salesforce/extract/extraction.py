@@ -80,7 +80,7 @@ def extract(
     objects: Sequence[str] | None = None,
     reconcile: bool = False,
     full_refresh: bool = False,
-    progress: Callable[[str, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
     before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None,
     login: Login | None = None,
 ) -> ExtractResult:
@@ -94,7 +94,8 @@ def extract(
         objects: API names; the configured ones by default.
         reconcile: Also compare all ids, to find rows that vanished without a trace.
         full_refresh: Drop the objects' tables and load all rows again.
-        progress: Called with an object's name and the number of rows that arrived.
+        progress: Called with an object's name, the number of rows that arrived, and how many are
+            expected in all; 0 if that is unknown.
         before_replacing: Called with the objects, and their tables, that are about to be loaded
             from the start.
         login: A login that other extracts of the process share.

@@ -76,13 +76,13 @@ class ObjectExtractor:
         folder: Path,
         *,
         leave_out: bool = False,
-        progress: Callable[[str, int], None] | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.api = api
         self.settings = settings
         self.folder = folder
         self.leave_out = leave_out
-        self.progress = progress or (lambda name, rows: None)
+        self.progress = progress or (lambda name, rows, expected: None)
         self._parsing = BoundedSemaphore(PAGES_PARSED_MAX)
         self._file_numbers = count(1)
 
@@ -303,7 +303,7 @@ class ObjectExtractor:
                 try:
                     land = partial(self._land, extracted, files, rejected)
                     for rows in pages(land):
-                        self.progress(extracted.sobject.name, rows)
+                        self.progress(extracted.sobject.name, rows, extracted.changed or 0)
                 except (PagesIncomplete, AnswerUnreadable) as failure:
                     files.discard()
                     problem = str(failure)
@@ -416,7 +416,7 @@ class ObjectExtractor:
         self, extracted: ExtractedObject, batches: Iterator[pa.RecordBatch]
     ) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            self.progress(extracted.sobject.name, batch.num_rows)
+            self.progress(extracted.sobject.name, batch.num_rows, extracted.changed or 0)
             yield extracted.layout.arrange(batch)
 
 
