@@ -30,7 +30,7 @@ NOT_RUN = {
     "docs/how-to/ducklake.md": 1,
     "docs/how-to/postgresql.md": 1,
     "docs/how-to/run-often.md": 1,
-    "docs/how-to/schedule.md": 3,
+    "docs/how-to/schedule.md": 4,
     "docs/quickstart.md": 1,
 }
 
