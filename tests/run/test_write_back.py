@@ -165,6 +165,26 @@ def test_the_header_names_what_the_org_has_not(shop: WriteBackShop) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "message", "hint"),
+    [
+        ("CreatedDate: tier", "is set by Salesforce itself", "Leave it out"),
+        ("Name: tier", "is made of other fields", "LastName, FirstName"),
+        ("Plan_Tier__c: {value: emerald}", "restricted picklist", "gold"),
+    ],
+)
+def test_a_field_that_takes_no_such_value(
+    shop: WriteBackShop, field: str, message: str, hint: str
+) -> None:
+    shop.header(f"object: Contact\nmatch: {{Crm_Key__c: crm_key}}\nfields: {{{field}}}")
+    shop.people([person(8)])
+    result = shop.sync()
+    (error,) = result.errors
+    assert (result.exit_code, shop.requests()) == (2, [DESCRIBE])
+    assert message in error.message
+    assert hint in str(error.hint)
+
+
+@pytest.mark.parametrize(
     ("block", "message"),
     [
         ("object: Contact\nfields: {A__c: tier}", "match names no field"),

@@ -11,6 +11,7 @@ import codecs
 import http.client
 import io
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -166,6 +167,14 @@ def clock_offset_seconds(headers: Mapping[str, str], clock: Clock) -> float | No
         return None
 
 
+# What OpenSSL reports of a server without TLS, or without a version or cipher of this machine. No
+# repetition helps; a handshake that breaks off may be a server that restarts.
+_NO_COMMON_TLS = re.compile(
+    r"WRONG_VERSION_NUMBER|UNKNOWN_PROTOCOL|UNSUPPORTED_PROTOCOL|HTTP_REQUEST|HANDSHAKE_FAILURE"
+    r"|PROTOCOL_VERSION|PACKET_LENGTH_TOO_LONG"
+)
+
+
 def exception_outcome(
     error: requests.RequestException, name: str, *, address_key: str
 ) -> SendOutcome:
@@ -175,6 +184,13 @@ def exception_outcome(
             Unreachable(
                 f"The certificate of {name} is not trusted",
                 hint="Behind a proxy with its own authority, set REQUESTS_CA_BUNDLE to its file.",
+            )
+        )
+    if isinstance(error, requests.exceptions.SSLError) and _NO_COMMON_TLS.search(str(error)):
+        return fatal(
+            Unreachable(
+                f"{name} does not speak TLS as this machine does, or not at all",
+                hint=f"Check {address_key}: an https:// address needs a port that takes TLS.",
             )
         )
     if isinstance(error, requests.exceptions.ProxyError):

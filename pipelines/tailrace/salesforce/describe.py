@@ -56,6 +56,7 @@ _FIELD_KEYS = (
     *("name", "type", "label", "length", "precision", "scale", "nillable", "createable"),
     *("updateable", "calculated", "defaultedOnCreate", "restrictedPicklist", "picklistValues"),
     *("externalId", "idLookup", "unique", "caseSensitive", "relationshipName", "referenceTo"),
+    "compoundFieldName",
 )
 CURSORS = ("SystemModstamp", "LastModifiedDate", "CreatedDate", "LoginTime")
 ALWAYS_LANDED = ("Id", "IsDeleted", "MasterRecordId")

@@ -11,7 +11,7 @@ import pytest
 from standardwebhooks import Webhook
 from webhook_shop import SECRET, WebhookShop
 
-from tailrace.errors import ReceiverGone
+from tailrace.errors import ReceiverGone, Unreachable
 from tailrace.run import job
 from tailrace.testing.http.faults import Fault
 from tailrace.testing.http.messages import Request
@@ -215,6 +215,17 @@ def test_a_redirect_is_not_followed(shop: WebhookShop, receiver: WebhookReceiver
         assert 1 == done.exit_code
         assert "redirects to 127.0.0.1" in done.errors[0].message
         assert [] == other.requests
+
+
+def test_https_at_a_port_without_tls_is_not_retried(
+    shop: WebhookShop, receiver: WebhookReceiver
+) -> None:
+    shop.people(people(3))
+    shop.set(url=receiver.url.replace("http:", "https:"), retry_seconds_max=900)
+    done = shop.sync()
+    (error,) = done.errors
+    assert (1, Unreachable, []) == (done.exit_code, type(error), list(receiver.requests))
+    assert "needs a port that takes TLS" in str(error.hint)
 
 
 def test_an_element_above_the_limit_is_rejected_without_a_request(

@@ -25,6 +25,7 @@ class WritableField:
         digits_max: Digits before the decimal point of a number.
         required: A record cannot be created without it.
         key: Records can be matched by it (`externalId` or `idLookup`).
+        compound: The field that this one is a part of.
     """
 
     name: str
@@ -44,6 +45,7 @@ class WritableField:
     unique: bool = False
     case_sensitive: bool = False
     relationship: str | None = None
+    compound: str | None = None
     parents: tuple[str, ...] = ()
 
     @property
@@ -80,6 +82,7 @@ class WritableField:
             unique=bool(entry.get("unique")),
             case_sensitive=bool(entry.get("caseSensitive")),
             relationship=entry.get("relationshipName"),
+            compound=entry.get("compoundFieldName"),
             parents=tuple(entry.get("referenceTo") or ()),
         )
 
@@ -115,6 +118,14 @@ class WritableObject:
     def find_lookup(self, relationship: str) -> WritableField | None:
         """The lookup field of a relationship name in any case."""
         return self._by_relationship.get(relationship.lower())
+
+    def parts_of(self, name: str) -> tuple[str, ...]:
+        """The fields that a compound field is made of; empty for any other."""
+        return tuple(
+            entry.name
+            for entry in self.fields.values()
+            if entry.compound == name and entry.name != name
+        )
 
     @cached_property
     def _by_lower(self) -> Mapping[str, WritableField]:

@@ -17,6 +17,16 @@ from tailrace.destinations.salesforce.values import ValueRefused, json_of
 from tailrace.errors import HeaderInvalid, ModelError
 
 RIGHTS_HINT = "Give the integration user edit access to the field, or leave it out."
+# Values of a picklist that a hint lists.
+VALUES_LISTED_MAX = 12
+# Fields that Salesforce sets by itself, or that are made of others, whatever the user's rights.
+SYSTEM_FIELDS = frozenset(
+    {
+        *("createddate", "createdbyid", "lastmodifieddate", "lastmodifiedbyid", "systemmodstamp"),
+        *("isdeleted", "masterrecordid", "lastactivitydate", "lastvieweddate"),
+        *("lastreferenceddate", "isconverted", "converteddate", "photourl", "isarchived"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +180,14 @@ def _about_field(
     if resolved.calculated:
         message = f"{described.name}.{resolved.name} is calculated by Salesforce"
         yield path, message, "Leave it out, or write the fields that it is calculated from."
+    elif resolved.name.lower() in SYSTEM_FIELDS and not resolved.updateable:
+        message = f"{described.name}.{resolved.name} is set by Salesforce itself"
+        yield path, message, "Leave it out."
+    elif not (resolved.updateable or resolved.createable) and (
+        parts := described.parts_of(resolved.name)
+    ):
+        message = f"{described.name}.{resolved.name} is made of other fields"
+        yield path, message, f"Write its parts instead: {', '.join(parts)}."
     elif updates and not resolved.updateable and not (creates and resolved.createable):
         yield path, f"The user may not write {described.name}.{resolved.name}", RIGHTS_HINT
     elif updates and not resolved.updateable:
@@ -204,7 +222,9 @@ def _about_constant(
     try:
         value = json_of(source.value, field)
     except ValueRefused as refused:
-        yield path, f"The constant for {described.name}.{field.name} {refused}", ""
+        listed = ", ".join(field.values[:VALUES_LISTED_MAX])
+        hint = f"Its values are: {listed}." if field.restricted else "Correct the constant."
+        yield path, f"The constant for {described.name}.{field.name} {refused}", hint
         return
     if value is None and field.type == "boolean":
         message = f"{described.name}.{field.name} is a checkbox and cannot be empty"
