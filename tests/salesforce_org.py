@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tailrace.clock import SystemClock
@@ -16,7 +17,10 @@ from tailrace.destinations.salesforce.records import RowResult
 from tailrace.destinations.salesforce.values import dumps
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.describe import compact_describe, describe_object
-from tailrace.testing import SalesforceSimulator, Sizes
+from tailrace.testing import BulkSettings, SalesforceSimulator, Sizes
+from tailrace.testing.org.editions import enable_write_back
+from tailrace.testing.org.org import Org as SimulatedOrg
+from tailrace.testing.salesforce.write_settings import WriteSettings
 
 SIZES = Sizes(
     users=3, accounts=4, contacts=300, leads=4, opportunities=2,
@@ -27,6 +31,27 @@ BLOCK: Mapping[str, Any] = {
     "match": {"Crm_Key__c": "crm_key"},
     "fields": {"Plan_Tier__c": "tier", "Health__c": "health"},
 }
+
+
+@contextmanager
+def served_org(polls: int = 0) -> Iterator[SalesforceSimulator]:
+    """A simulator of an org with write-back fields; `polls` find a Bulk job unfinished."""
+    org = SimulatedOrg(ticking=False, sizes=SIZES)
+    enable_write_back(org)
+    with SalesforceSimulator(org=org, bulk=BulkSettings(polls=polls)) as running:
+        yield running
+
+
+def forget_writes(simulator: SalesforceSimulator) -> None:
+    """Remove what a test left in a simulator that others use too: faults, settings and logs."""
+    writer, ingest = simulator.writer, simulator.ingest
+    for left in (
+        *(writer.row_faults, writer.writes, writer.events, simulator.faults),
+        *(ingest.faults, ingest.jobs, simulator.apex.classes),
+    ):
+        left.clear()  # type: ignore[attr-defined]
+    for name, value in vars(WriteSettings()).items():
+        setattr(writer.settings, name, value)
 
 
 class QuietClock(SystemClock):

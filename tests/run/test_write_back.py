@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from salesforce_org import SIZES
+from salesforce_org import forget_writes, served_org
 from write_back import CONFIG, HEADER, WriteBackShop
 
 from tailrace.destinations.registry import project_models
 from tailrace.destinations.salesforce.destination import SalesforceDestination
 from tailrace.errors import ModelError, UnknownConfigKey
 from tailrace.run import job
-from tailrace.testing import BulkSettings, Fault, JobFault, SalesforceSimulator
-from tailrace.testing.org.editions import enable_write_back
-from tailrace.testing.org.org import Org
-from tailrace.testing.salesforce.write_settings import RowFault, WriteSettings
+from tailrace.testing import Fault, JobFault, SalesforceSimulator
+from tailrace.testing.salesforce.write_settings import RowFault
 
 UPSERT = ("PATCH", "composite/sobjects/Contact/Crm_Key__c")
 DESCRIBE = ("GET", "sobjects/Contact/describe")
@@ -26,9 +24,7 @@ DESCRIBE = ("GET", "sobjects/Contact/describe")
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[SalesforceSimulator]:
-    org = Org(ticking=False, sizes=SIZES)
-    enable_write_back(org)
-    with SalesforceSimulator(org=org, bulk=BulkSettings(polls=0)) as running:
+    with served_org() as running:
         yield running
 
 
@@ -38,13 +34,7 @@ def shop(tmp_path: Path, served: SalesforceSimulator) -> Iterator[WriteBackShop]
     shop.header()
     served.requests.clear()
     yield shop
-    served.writer.row_faults.clear()
-    served.writer.writes.clear()
-    served.writer.events.clear()
-    served.faults.clear()
-    served.ingest.jobs.clear()
-    for name, value in vars(WriteSettings()).items():
-        setattr(served.writer.settings, name, value)
+    forget_writes(served)
 
 
 def person(place: int, **values: Any) -> dict[str, Any]:
@@ -195,7 +185,8 @@ def test_a_field_that_takes_no_such_value(
         ("object: Contact\nmatch: {A__c: id}\nfields: {B__c: nowhere}", "nowhere"),
         ("object: Contact\nmatch: {A__c: id}\nfields: {B__c: tier, b__C: tier}", "one field"),
         (
-            "object: Contact\nmatch: {A__c: id}\nmode: update\napi: bulk\nfields: {B__c: tier}",
+            "object: Contact\nmatch: {A__c: id}\nduplicate_rules: allow\napi: bulk"
+            "\nfields: {B__c: tier}",
             "bulk",
         ),
         ("object: Contact\nmatch: {A__c: id}\nfields: {B__c: tier}\non_exit: remove", "on_exit"),

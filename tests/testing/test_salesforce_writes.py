@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import requests
+from salesforce_org import forget_writes, served_org
 
-from tailrace.testing import BulkSettings, JobFault, SalesforceSimulator, Sizes
+from tailrace.testing import JobFault, SalesforceSimulator, Sizes
 from tailrace.testing.org.editions import enable_person_accounts, enable_write_back
 from tailrace.testing.org.org import Org
 from tailrace.testing.salesforce.apex import ApexError
-from tailrace.testing.salesforce.write_settings import RowFault, WriteSettings
+from tailrace.testing.salesforce.write_settings import RowFault
 
 QUIET = {"Sforce-Auto-Assign": "FALSE", "Sforce-Call-Options": "client=tailrace"}
 SIZES = Sizes(
@@ -26,22 +27,14 @@ KEY = "Contact/Crm_Key__c"
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[SalesforceSimulator]:
-    org = Org(ticking=False, sizes=SIZES)
-    enable_write_back(org)
-    with SalesforceSimulator(org=org, bulk=BulkSettings(polls=1)) as running:
+    with served_org(polls=1) as running:
         yield running
 
 
 @pytest.fixture
 def simulator(served: SalesforceSimulator) -> Iterator[SalesforceSimulator]:
     yield served
-    served.writer.row_faults.clear()
-    served.writer.writes.clear()
-    served.writer.events.clear()
-    served.ingest.faults.clear()
-    served.apex.classes.clear()
-    for name, value in vars(WriteSettings()).items():
-        setattr(served.writer.settings, name, value)
+    forget_writes(served)
 
 
 class Client:

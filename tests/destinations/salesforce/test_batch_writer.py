@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from salesforce_org import SIZES, Org
+from salesforce_org import Org, forget_writes, served_org
 
 from tailrace.destinations.salesforce.records import RowResult
 from tailrace.errors import NoAnswer, QuotaSpent, SalesforceFault
-from tailrace.testing import BulkSettings, Fault, SalesforceSimulator
-from tailrace.testing.org.editions import enable_write_back
-from tailrace.testing.org.org import Org as SimulatedOrg
-from tailrace.testing.salesforce.write_settings import RowFault, WriteSettings
+from tailrace.testing import Fault, SalesforceSimulator
+from tailrace.testing.salesforce.write_settings import RowFault
 
 UPSERT = ("PATCH", "composite/sobjects/Contact/Crm_Key__c")
 LOCKED = RowFault(code="UNABLE_TO_LOCK_ROW", sobject="Contact")
@@ -21,21 +19,14 @@ LOCKED = RowFault(code="UNABLE_TO_LOCK_ROW", sobject="Contact")
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[SalesforceSimulator]:
-    org = SimulatedOrg(ticking=False, sizes=SIZES)
-    enable_write_back(org)
-    with SalesforceSimulator(org=org, bulk=BulkSettings(polls=1)) as running:
+    with served_org(polls=1) as running:
         yield running
 
 
 @pytest.fixture
 def simulator(served: SalesforceSimulator) -> Iterator[SalesforceSimulator]:
     yield served
-    served.writer.row_faults.clear()
-    served.writer.writes.clear()
-    served.writer.events.clear()
-    served.faults.clear()
-    for name, value in vars(WriteSettings()).items():
-        setattr(served.writer.settings, name, value)
+    forget_writes(served)
 
 
 def keys(count: int, first: int = 1) -> list[dict[str, Any]]:

@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from salesforce_org import SIZES, Org
+from salesforce_org import Org, forget_writes, served_org
 
 from tailrace.destinations.ingest import JobResult, JobState
 from tailrace.destinations.salesforce.describe import WritableObject
 from tailrace.destinations.salesforce.jobs import IngestJobs
 from tailrace.errors import ServiceFailed
 from tailrace.salesforce.describe import compact_describe, describe_object
-from tailrace.testing import BulkSettings, Fault, JobFault, SalesforceSimulator
-from tailrace.testing.org.editions import enable_write_back
-from tailrace.testing.org.org import Org as SimulatedOrg
-from tailrace.testing.salesforce.write_settings import RowFault, WriteSettings
+from tailrace.testing import Fault, JobFault, SalesforceSimulator
+from tailrace.testing.salesforce.write_settings import RowFault
 
 FIELDS = {
     "LastName": "name",
@@ -30,22 +28,14 @@ FIELDS = {
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[SalesforceSimulator]:
-    org = SimulatedOrg(ticking=False, sizes=SIZES)
-    enable_write_back(org)
-    with SalesforceSimulator(org=org, bulk=BulkSettings(polls=2)) as running:
+    with served_org(polls=2) as running:
         yield running
 
 
 @pytest.fixture
 def simulator(served: SalesforceSimulator) -> Iterator[SalesforceSimulator]:
     yield served
-    served.writer.row_faults.clear()
-    served.writer.writes.clear()
-    served.faults.clear()
-    served.ingest.faults.clear()
-    served.ingest.jobs.clear()
-    for name, value in vars(WriteSettings()).items():
-        setattr(served.writer.settings, name, value)
+    forget_writes(served)
 
 
 class Bulk:
@@ -126,6 +116,34 @@ def test_each_row_has_its_result(simulator: SalesforceSimulator, tmp_path: Path)
     assert (after["AccountId"], after["LastName"]) == (None, before["LastName"])
     assert len(bulk.org.requests()) == 9, "create, upload, close, 3 polls, 3 results"
     assert {write.client for write in simulator.writer.writes} == {"tailrace"}
+
+
+def test_updates_by_an_external_id(simulator: SalesforceSimulator, tmp_path: Path) -> None:
+    """No record is created, the key is not written, and a later run reads the same results."""
+    bulk = Bulk(simulator, tmp_path, mode="update")
+    records = [
+        {"Crm_Key__c": "C-0031", "Health__c": 3.5},
+        {"Crm_Key__c": "nobody", "Health__c": 4},
+        {"Crm_Key__c": "c-0032", "Next_Offer__c": "x" * 41},
+        {"Crm_Key__c": "c-0033", "Next_Offer__c": None},
+    ]
+    job_id = bulk.jobs.create()
+    bulk.jobs.upload(job_id, bulk.file(*records, kind="update"))
+    bulk.jobs.wait(job_id)
+    expected = {
+        "c-0031": ("written", ""),
+        "c-0032": ("refused", "STRING_TOO_LONG"),
+        "c-0033": ("written", ""),
+    }
+    assert bulk.results(job_id) == {"nobody": ("refused", "NO_RECORD"), **expected}
+    assert (bulk.org.record("c-0031")["Crm_Key__c"], bulk.org.record("c-0031")["Health__c"]) == (
+        "c-0031",
+        3.5,
+    )
+    assert [method for method, _ in bulk.org.requests()].count("GET") == 1 + 3 + 3
+    assert {file.name for file in tmp_path.iterdir()} == {"job.csv", "results.csv"}
+    later = Bulk(simulator, tmp_path, mode="update")
+    assert later.results(job_id) == expected
 
 
 def test_locked_rows_stay_open(simulator: SalesforceSimulator, tmp_path: Path) -> None:

@@ -14,13 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
-from salesforce_org import SIZES
+from salesforce_org import served_org
 from write_back import WriteBackShop
 
-from tailrace.testing import BulkSettings, SalesforceSimulator
+from tailrace.testing import SalesforceSimulator
 from tailrace.testing.http.messages import Request
-from tailrace.testing.org.editions import enable_write_back
-from tailrace.testing.org.org import Org
 
 FOLDER = Path(__file__).parent / "requests"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -30,9 +28,7 @@ HEADERS = ("content-type", "sforce-auto-assign", "sforce-duplicate-rule-header",
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[SalesforceSimulator]:
-    org = Org(ticking=False, sizes=SIZES)
-    enable_write_back(org)
-    with SalesforceSimulator(org=org, bulk=BulkSettings(polls=0)) as running:
+    with served_org() as running:
         yield running
 
 

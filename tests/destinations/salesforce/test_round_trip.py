@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from salesforce_org import SIZES, Org
+from salesforce_org import Org, served_org
 
 from tailrace.destinations.salesforce.jobs import IngestJobs
 from tailrace.destinations.salesforce.values import ValueRefused, is_null, json_of
-from tailrace.testing import BulkSettings, SalesforceSimulator
-from tailrace.testing.org.editions import enable_write_back
-from tailrace.testing.org.org import Org as SimulatedOrg
+from tailrace.testing import SalesforceSimulator
 
 FIELDS = {
     "Plan_Tier__c": "tier",
@@ -50,9 +48,7 @@ ROWS = st.lists(st.fixed_dictionaries({}, optional=VALUES).filter(bool), min_siz
 
 @pytest.fixture(scope="module")
 def simulator() -> Iterator[SalesforceSimulator]:
-    org = SimulatedOrg(ticking=False, sizes=SIZES)
-    enable_write_back(org)
-    with SalesforceSimulator(org=org, bulk=BulkSettings(polls=0)) as running:
+    with served_org() as running:
         yield running
 
 

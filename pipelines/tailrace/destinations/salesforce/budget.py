@@ -20,17 +20,20 @@ def calls_needed(write_back: WriteBack, messages: Mapping[str, int], *, bulk_row
     5
     >>> calls_needed(WriteBack(block), {"upsert": 200_000}, bulk_rows_min=2_000)
     11
+    >>> calls_needed(WriteBack({**block, "mode": "update"}), {"update": 4_000}, bulk_rows_min=2_000)
+    31
     """
     total = sum(messages.values())
     as_job = write_back.takes_jobs and (write_back.api == "bulk" or total > bulk_rows_min)
     calls = 0
     jobs = False
     for kind, count in messages.items():
-        if as_job and (kind == "upsert" or (write_back.by_id and kind != "delete")):
-            jobs = jobs or count > 0
-            continue
         requests = -(-count // ROWS_A_CALL)
         # Records that must not be created are looked up by their key first.
         looked_up = kind not in ("upsert", "publish") and not write_back.by_id
-        calls += requests * (2 if looked_up else 1)
+        calls += requests if looked_up else 0
+        if as_job and (kind in ("upsert", "update") or (write_back.by_id and kind != "delete")):
+            jobs = jobs or count > 0
+            continue
+        calls += requests
     return calls + (CALLS_A_JOB + POLLS_A_JOB if jobs else 0)

@@ -121,8 +121,7 @@ class WriteBack:
         Its jobs have no header for duplicate rules, and name an assignment rule by its id.
         """
         plain = not (self.assignment_rules or self.allows_duplicates)
-        matches = self.by_id or (self.mode == "upsert" and len(self.match) == 1)
-        return self.api != "rest" and plain and matches and not self.is_event
+        return self.api != "rest" and plain and len(self.match) == 1 and not self.is_event
 
     @property
     def allows_loop(self) -> bool:
@@ -173,8 +172,8 @@ class WriteBack:
         if self.api == "bulk" and not self.takes_jobs:
             message = "api: bulk cannot write these rows"
             hint = (
-                "The Bulk API upserts by an external id or updates by Id, without duplicate_rules:"
-                " allow and assignment_rules: true. Use api: auto."
+                "The Bulk API upserts and updates by one field, without duplicate_rules: allow and"
+                " assignment_rules: true. Use api: auto."
             )
             yield "api", message, hint
 

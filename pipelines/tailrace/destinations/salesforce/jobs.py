@@ -22,7 +22,8 @@ from tailrace.destinations.messages import Message
 from tailrace.destinations.salesforce.codes import action_for_row, split_job_error
 from tailrace.destinations.salesforce.describe import NUMBER_TYPES, WritableField, WritableObject
 from tailrace.destinations.salesforce.header import WriteBack
-from tailrace.destinations.salesforce.records import fold, headers_of, read_record
+from tailrace.destinations.salesforce.job_ids import JobIds
+from tailrace.destinations.salesforce.records import Records, fold, headers_of, read_record
 from tailrace.destinations.salesforce.rules import Target, target
 from tailrace.destinations.salesforce.values import NULL_CELL, cell_of
 from tailrace.errors import AnswerUnreadable, SalesforceFault, ServiceFailed
@@ -155,7 +156,17 @@ class IngestJobs:
         written = {**write_back.fields, **write_back.exit_fields}
         targets = [target(name, described, parents) for name in written]
         self._columns = {(key.name,): key.name, **_columns(targets)}
-        self._kinds = frozenset({"update", "clear", "set"} if write_back.by_id else {"upsert"})
+        # Updates by an external id: the file gets the ids before the upload.
+        self._ids: JobIds | None = None
+        # The column that result files are matched by.
+        self._result_key = key
+        if write_back.by_id:
+            self._kinds = frozenset({"update", "clear", "set"})
+        else:
+            self._kinds = frozenset({write_back.mode})
+        if write_back.mode == "update" and not write_back.by_id:
+            self._ids = JobIds(Records(api, write_back, object_name=described.name), key)
+            self._result_key = WritableField(name="Id", type="id")
         headers = headers_of(write_back)
         self._headers = {name: headers[name] for name in ("Sforce-Call-Options", "Content-Type")}
 
@@ -179,12 +190,12 @@ class IngestJobs:
         """
         body: dict[str, Any] = {
             "object": self._object,
-            "operation": "update" if self._write_back.by_id else "upsert",
+            "operation": self._write_back.mode,
             "contentType": "CSV",
             "lineEnding": "LF",
             "columnDelimiter": "COMMA",
         }
-        if not self._write_back.by_id:
+        if self._write_back.mode == "upsert":
             body["externalIdFieldName"] = self._key.name
         try:
             answer = self._call("POST", "jobs/ingest", body)
@@ -197,6 +208,17 @@ class IngestJobs:
 
     def upload(self, job_id: str, file: Path) -> None:
         """Upload the CSV and close the job, so that Salesforce starts to process it."""
+        if self._ids is None:
+            self._upload(job_id, file)
+            return
+        with_ids = file.with_suffix(".ids.csv")
+        try:
+            self._ids.write(file, with_ids)
+            self._upload(job_id, with_ids)
+        finally:
+            with_ids.unlink(missing_ok=True)
+
+    def _upload(self, job_id: str, file: Path) -> None:
         with file.open("rb") as content:
             self._api.write(
                 "PUT",
@@ -246,10 +268,13 @@ class IngestJobs:
         Args:
             file: Where each result file is stored while it is read.
         """
+        if self._ids is not None:
+            yield from self._ids.refused()
         for name in RESULT_FILES:
             self._api.read(f"jobs/ingest/{job_id}/{name}", lambda answer: _store(answer, file))
             with file.open(encoding="utf-8-sig", newline="") as rows:
-                yield from self._read(name, rows)
+                results = self._read(name, rows)
+                yield from self._ids.with_keys(results) if self._ids is not None else results
 
     def delete(self, job_id: str) -> None:
         """Remove a job with its rows, aborted if it has not ended; one that is gone is fine."""
@@ -274,14 +299,16 @@ class IngestJobs:
         header = next(reader, [])
         if not header:
             return
-        if self._key.name not in header:
-            raise AnswerUnreadable(f"A result file of a Bulk job has no column {self._key.name}")
-        place = header.index(self._key.name)
+        if self._result_key.name not in header:
+            raise AnswerUnreadable(
+                f"A result file of a Bulk job has no column {self._result_key.name}"
+            )
+        place = header.index(self._result_key.name)
         error_at = header.index("sf__Error") if "sf__Error" in header else None
         for row in reader:
             if len(row) != len(header):
                 raise AnswerUnreadable("A result file of a Bulk job has a row of another length")
-            key = key_text(row[place], self._key)
+            key = key_text(row[place], self._result_key)
             if name == "unprocessedrecords/":
                 yield JobResult(key=key, outcome="unprocessed")
             elif error_at is None:

@@ -103,6 +103,14 @@ class Records:
                 found.setdefault(value, []).append(str(record["Id"]))
         return found
 
+    def values_by_id(self, field: str, ids: Sequence[str]) -> dict[str, Any]:
+        """The value of a field by the 15 characters of each id."""
+        found: dict[str, Any] = {}
+        for chunk in _chunks(ids):
+            soql = f"SELECT Id, {field} FROM {self._object} WHERE Id IN {_listed(chunk)}"
+            found |= {str(record["Id"])[:15]: record.get(field) for record in self._query(soql)}
+        return found
+
     def member_ids(
         self, person_field: str, pairs: Sequence[tuple[str, str]]
     ) -> dict[tuple[str, str], str]:
