@@ -154,6 +154,33 @@ def test_the_header_names_what_the_org_has_not(shop: WriteBackShop) -> None:
     assert shop.simulator.writer.writes == []
 
 
+def test_an_object_that_the_org_has_not_leaves_nothing_behind(shop: WriteBackShop) -> None:
+    """Nothing is saved with the wrong name, others are delivered, and a corrected header is."""
+    shop.header(HEADER.replace("Contact", "Contakt"))
+    good = shop.root / "models" / "audiences" / "others.sql"
+    block = "\n".join(f"  {line}" for line in HEADER.strip().splitlines())
+    good.write_text(
+        f"/* ---\naudience: others\nkey: id\nsalesforce:\n{block}\n--- */\n"
+        "SELECT id, crm_key, tier, health FROM salesforce.account WHERE crm_key = 'c-0009'\n"
+    )
+    shop.people([person(8), person(9)])
+    result = shop.sync()
+    (error,) = result.errors
+    assert (result.exit_code, error.file, error.line) == (1, "models/audiences/people.sql", 5)
+    assert "no object Contakt" in error.message
+    sent = {entry["audience"]: entry["sent"] for entry in result.audiences}
+    assert sent == {"others": 1, "people": 0}
+    good.unlink()
+    alone = shop.sync()
+    assert (alone.exit_code, shop.query("SELECT COUNT(*) FROM tailrace.audience_runs")) == (
+        2,
+        [(1,)],
+    )
+    shop.header()
+    corrected = shop.sync()
+    assert (corrected.exit_code, corrected.errors, corrected.audiences[0]["sent"]) == (0, (), 2)
+
+
 @pytest.mark.parametrize(
     ("field", "message", "hint"),
     [
@@ -352,7 +379,9 @@ fields: {Plan_Tier__c: tier, LastName: {column: offer, on_null: keep}}
     result = shop.sync()
     assert (result.exit_code, result.audiences[0]["rejected"]) == (4, 2)
     assert ("REQUIRED_FIELD_MISSING: LastName", 1) in shop.rejections()
-    assert shop.record("new-2")["LastName"] == "Berg"
+    created = shop.record("new-2")
+    assert created["LastName"] == "Berg"
+    shop.simulator.org.delete("Contact", created["Id"])
 
 
 LOOP = """/* ---
@@ -573,7 +602,10 @@ def test_a_key_that_no_setting_has(shop: WriteBackShop) -> None:
         (HEADER, "the user may write what the headers name (Contact)"),
         (HEADER.replace("Health__c", "Score__c"), "Contact.Score__c is calculated"),
         (HEADER.replace("Crm_Key__c", "Title"), "Contact.Title is not an external id"),
-        (HEADER.replace("Health__c", "CreatedDate"), "may not write Contact.CreatedDate"),
+        (
+            HEADER.replace("Health__c", "CreatedDate"),
+            "Contact.CreatedDate is set by Salesforce itself",
+        ),
         (HEADER.replace("Contact", "Kontact"), "no object Kontact"),
         (HEADER + "on_exit: {set: {Is_VIP__c: {value: null}}}\n", "checkbox and cannot be empty"),
         (HEADER + "on_exit: {set: {Next_Offer__c: {value: [a]}}}\n", "is a list"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Self, TypeVar
 
+from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
 from tailrace.destinations.protocol import Described, DestinationSettings
 from tailrace.destinations.registry import type_of
@@ -20,6 +21,7 @@ from tailrace.errors import (
     DestinationFailed,
     LeaseLost,
     MemoryShort,
+    ModelError,
     ReceiverChanged,
     ReceiverGone,
     TailraceError,
@@ -83,6 +85,27 @@ class Dispatch:
     def __exit__(self, *_: object) -> None:
         for sender in self._senders.values():
             sender.close()
+
+    def refused_headers(self, audiences: Sequence[Audience]) -> dict[str, ModelError]:
+        """Why receivers refuse headers, by ledger key; asked before their changes are saved.
+
+        What keeps a receiver from being asked is an error of the delivery.
+        """
+        refused: dict[str, ModelError] = {}
+        stored: Described = self._ledger.descriptions.all() if audiences else {}
+        for audience in audiences:
+            if audience.destination_name in self.failures:
+                continue
+            try:
+                sender = self._sender(audience.destination_name)
+                described = sender.connection.prepare(audience, stored)
+            except ModelError as error:
+                refused[audience.ledger_key] = error
+            except TailraceError:
+                continue
+            else:
+                self._save_described(described)
+        return refused
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Iterator[DeliveryResult]:
         """Deliver, those of one destination one after the other.
@@ -239,9 +262,14 @@ class Dispatch:
         described = yield from _in_background(
             lambda: sender.connection.prepare(delivery.audience, stored), self._wakeup
         )
-        # Later plans check rows and headers without a call.
-        self._ledger.descriptions.save({str(known["name"]): known for known in described.values()})
+        self._save_described(described)
         return described
+
+    def _save_described(self, described: Described) -> None:
+        """Save what a receiver says of its objects: later plans check headers without a call."""
+        if described:
+            objects = {str(known["name"]): known for known in described.values()}
+            self._ledger.descriptions.save(objects)
 
 
 def _in_background(call: Callable[[], T], wakeup: Wakeup) -> Generator[bool, None, T]:

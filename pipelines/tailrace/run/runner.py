@@ -28,7 +28,7 @@ from tailrace.ledger.latency import measure_latency
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Latency, Run
 from tailrace.models.loader import Model, Models
-from tailrace.plan.plan import AudiencePlan, Plan
+from tailrace.plan.plan import AudienceFailure, AudiencePlan, Plan
 from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import notices, review
@@ -278,14 +278,10 @@ class Runner:
                 for op in ("entered", "changed", "exited"):
                     counts[op] = sum(getattr(audience, op) for audience in plan.audiences)
                 counts["held"] = sum(audience.status == "held" for audience in plan.audiences)
-            if reviewed is not None and plan.errors:
-                # A reviewed plan is carried out completely or not at all.
-                self.done = self.done.with_errors(plan.errors)
-                return
-            if reviewed is not None:
+            if reviewed is not None and not plan.errors:
                 review.require(plan, reviewed, engine=self.ledger.warehouse.engine_version)
-            self._carry_out(dispatch, plan)
-            self._forget_events(plan, now=now)
+            if self._carry_out(dispatch, plan):
+                self._forget_events(plan, now=now)
 
     def _forget_events(self, plan: Plan, *, now: datetime) -> None:
         """Forget the keys of events that no run will read again."""
@@ -403,7 +399,13 @@ class Runner:
             **options,
         )
 
-    def _carry_out(self, dispatch: Dispatch, plan: Plan) -> None:
+    def _carry_out(self, dispatch: Dispatch, plan: Plan) -> bool:
+        """Save and deliver a plan; False if it is a reviewed one that has errors."""
+        plan = self._accepted(dispatch, plan)
+        if self.job.reviewed is not None and plan.errors:
+            # A reviewed plan is carried out completely or not at all.
+            self.done = self.done.with_errors(plan.errors)
+            return False
         self.done = replace(self.done, plan=plan)
         changed = [audience for audience in plan.audiences if not audience.skipped]
         save = partial(save_plans, self.ledger, self.begun, options=self.job.options)
@@ -416,6 +418,27 @@ class Runner:
                 self.done = self.done.with_delivery(DeliveryResult.of_nothing(delivery))
         pending = [delivery for delivery in saved if not delivery.finished]
         self._deliver(dispatch, [d for d in pending if d.audience.ledger_key not in held])
+        return True
+
+    def _accepted(self, dispatch: Dispatch, plan: Plan) -> Plan:
+        """The plan without audiences whose header their receiver refuses: they are not saved.
+
+        Once saved, changes are sent as their header was, so that a correction would come too late.
+        """
+        sent = [a for a in plan.audiences if a.planned and not a.skipped and a.status != "held"]
+        refused = dispatch.refused_headers([planned.audience for planned in sent])
+        if not refused:
+            return plan
+        failures = (
+            AudienceFailure(audience=planned.audience, error=refused[planned.ledger_key])
+            for planned in sent
+            if planned.ledger_key in refused
+        )
+        return replace(
+            plan,
+            audiences=tuple(a for a in plan.audiences if a.ledger_key not in refused),
+            failures=(*plan.failures, *failures),
+        )
 
     def _finish_earlier_runs(self, dispatch: Dispatch) -> set[str]:
         """Resume pending deliveries. Returns the audiences whose delivery is refused as too old."""
