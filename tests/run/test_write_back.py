@@ -181,6 +181,28 @@ def test_an_object_that_the_org_has_not_leaves_nothing_behind(shop: WriteBackSho
     assert (corrected.exit_code, corrected.errors, corrected.audiences[0]["sent"]) == (0, (), 2)
 
 
+def test_pending_changes_outlive_a_field_that_was_removed(shop: WriteBackShop) -> None:
+    """They are planned again with the corrected header, and others are not held up."""
+    shop.people([person(8), person(9)])
+    shop.simulator.faults.append(Fault(path="*/composite/sobjects/*", cut="before"))
+    shop.environ["DESTINATION__SALESFORCE__RETRY_SECONDS_MAX"] = "0.1"
+    assert shop.sync().exit_code == 1
+    shop.simulator.faults.clear()
+    shop.simulator.org.hide_field("Contact", "Health__c")
+    try:
+        with shop.connection() as con:
+            con.execute("DELETE FROM tailrace.described_objects")
+        shop.header(HEADER.replace(", Health__c: health", ""))
+        result = shop.sync()
+        assert [type(error) for error in result.errors] == []
+        assert any("Health__c" in notice["message"] for notice in result.as_dict()["warnings"])
+        assert shop.record("c-0008")["Plan_Tier__c"] == "gold"
+        assert (result.exit_code, shop.sync().exit_code) == (0, 0)
+        assert shop.rejections() == []
+    finally:
+        shop.simulator.org.show_field("Contact", "Health__c")
+
+
 @pytest.mark.parametrize(
     ("field", "message", "hint"),
     [

@@ -20,9 +20,9 @@ from tailrace.destinations.messages import Refusal, Transition
 from tailrace.destinations.protocol import Described, DestinationType, MapperOptions
 from tailrace.destinations.sender import Flow, Sender
 from tailrace.encoding.masking import Masker
-from tailrace.errors import TailraceError
+from tailrace.errors import ModelError, TailraceError
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.outbox import enqueue, shape_of_outbox
+from tailrace.ledger.outbox import enqueue, ranges, shape_of_outbox
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import Shape
 from tailrace.plan.plan import AudiencePlan
@@ -265,6 +265,7 @@ class AudienceDelivery:
         self.batches = 0
         self.requests = 0
         self.answered: list[Acknowledged] = []
+        self.notices: list[Notice] = []
         self.written_at = ledger.clock.monotonic()
         self.rejected: dict[int, dict[str, Any]] = {}
         self.masker = Masker(delivery.audience)
@@ -339,6 +340,30 @@ class AudienceDelivery:
             save=self._save_verdicts,
         ).steps(self._in_background)
 
+    def reject_pending(self, refused: ModelError) -> None:
+        """Reject what a crashed run left, because its header is not accepted any more.
+
+        The next plan has these rows again, with the header as it is then. Their outcome is unknown:
+        the crashed run may have sent some of them.
+        """
+        delivery = self.delivery
+        audience, planned = delivery.audience, delivery.planned
+        for job in self.ledger.jobs.unfinished(delivery.run_seq, self.sync_key):
+            self.ledger.jobs.finish(job.job_id, state="failed")
+        for first, last in ranges(self.ledger, delivery.run_seq, audience, planned=planned):
+            self.answered.append(Acknowledged(first, last, 0, 0))
+            for seq in range(first, last + 1):
+                self.rejected[seq] = {
+                    "kind": self.mapper.message_kinds[-1],
+                    "reason": "header_refused",
+                    "path": "",
+                    "status": None,
+                    "attempts": 0,
+                    "unconfirmed": True,
+                }
+        message = f"{audience.name}: pending changes are planned again, because {refused.message}"
+        self.notices.append(Notice(message=message, audience=audience.name))
+
     def drain(self) -> None:
         """On interrupt, persist the verdicts that still arrive."""
         for verdict in self.flow.drain() if self.flow else ():
@@ -374,7 +399,7 @@ class AudienceDelivery:
             api_calls=None if used is None else used - (self._calls_before or 0),
             size_after=self.ledger.size(self.sync_key) if advanced.rejected else None,
             moves=delivery.moves,
-            notices=tuple(notices.of_mapping(self.mapper)),
+            notices=(*self.notices, *notices.of_mapping(self.mapper)),
             by_name=self.names.acknowledged if self.names else {},
         )
 

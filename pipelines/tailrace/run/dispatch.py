@@ -233,8 +233,14 @@ class Dispatch:
                     "sync, then give the new receiver a section of its own.",
                 )
             described: Described = {}
-            if delivery.planned:
-                described = yield from self._prepared(sender, delivery)
+            refused: ModelError | None = None
+            try:
+                if delivery.planned:
+                    described = yield from self._prepared(sender, delivery)
+            except ModelError as error:
+                if not delivery.resumed:
+                    raise
+                refused = error
             delivering = AudienceDelivery(
                 self._ledger,
                 sender,
@@ -248,7 +254,10 @@ class Dispatch:
             )
             self._active[name] = delivering
             try:
-                yield from delivering.steps()
+                if refused is not None:
+                    delivering.reject_pending(refused)
+                else:
+                    yield from delivering.steps()
             except MemoryShort:
                 if not self._memory_limit.release():
                     raise
