@@ -185,6 +185,7 @@ def test_a_dry_run_says_what_the_command_would_do_and_changes_nothing(shop: Shop
         ("Contact", ["Contact"]),
         ("contact", ["Contact"]),
         ("object:Account", ["Account"]),
+        ("salesforce.contact", ["Contact"]),
         ("*t", ["Contact", "Account"]),
         ("people", ["Contact"]),
     ],
@@ -205,8 +206,9 @@ def test_an_extract_selects_objects_by_their_name_or_by_a_model(
     ],
 )
 def test_an_extract_refuses_an_unknown_object(pattern: str, message: str, shop: Shop) -> None:
-    with pytest.raises(errors.NothingSelected, match=message.replace("?", r"\?")):
+    with pytest.raises(errors.NothingSelected, match=message.replace("?", r"\?")) as raised:
         loaded(shop).extract(select=[pattern], dry_run=True)
+    assert "objects: Contact, Account" in raised.value.hint
 
 
 def test_a_rejected_row_has_its_rule_its_path_and_its_key(shop: Shop) -> None:

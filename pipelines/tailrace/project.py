@@ -696,7 +696,8 @@ class Project:
         """
         from tailrace.model_tests.runner import test_models
 
-        done = test_models(self.config, select=select, exclude=exclude, clock=self.clock)
+        with self._former_audiences():
+            done = test_models(self.config, select=select, exclude=exclude, clock=self.clock)
         return Result(
             command="test", exit_code=done.exit_code, data=done.as_dict(), errors=done.errors
         )

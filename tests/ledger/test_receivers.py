@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from shop import PEOPLE, Shop
 
+from tailrace.cli.doctor import _warehouse
 from tailrace.errors import ReceiverChanged
 from tailrace.ledger.receivers import Receiver
 from tailrace.plan.policy import PlanOptions
@@ -44,6 +45,10 @@ def test_another_receiver_is_refused_and_nothing_is_sent(shop: Shop) -> None:
         assert 2 == raised.value.exit_code
         assert "destinations rebind segment" in raised.value.hint
         assert "other-key" not in raised.value.message + raised.value.hint
+    # `doctor` says what `plan` and `sync` will refuse.
+    checks = {check.check: check for check in _warehouse(shop.project, shop.clock)}
+    assert ("failed", 2) == (checks["ledger"].status, checks["ledger"].exit_code)
+    assert "destinations rebind segment" in checks["ledger"].hint
     with SegmentSimulator() as elsewhere:
         with_key(shop, key).environ["DESTINATION__SEGMENT__HOST"] = elsewhere.url
         with pytest.raises(ReceiverChanged):
@@ -52,6 +57,7 @@ def test_another_receiver_is_refused_and_nothing_is_sent(shop: Shop) -> None:
     assert shop.segment is not None
     shop.environ["DESTINATION__SEGMENT__HOST"] = shop.segment.url
     assert 1 == shop.sync().audiences[0]["sent"]
+    assert "ledger" not in {check.check for check in _warehouse(shop.project, shop.clock)}
 
 
 def test_a_wrong_receiver_before_the_first_delivery_can_be_corrected(tmp_path: Path) -> None:

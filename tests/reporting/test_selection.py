@@ -43,6 +43,7 @@ COMMANDS: dict[str, Callable[[Project, str], Any]] = {
     "exclude": lambda project, name: project.ls(exclude=[name]),
     "tracking-plan": lambda project, name: project.tracking_plan(select=[name]),
     "extract": lambda project, name: project.extract(select=[name], dry_run=True),
+    "test": lambda project, name: project.test(select=[name]),
 }
 
 

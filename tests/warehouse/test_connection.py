@@ -16,6 +16,7 @@ from warehouses.desk import desk_at
 from warehouses.postgres_server import PostgresServer
 from warehouses.stores import WAREHOUSES, PostgresStore, Store, store_on
 
+from tailrace.cli.doctor import _warehouse
 from tailrace.clock import SystemClock
 from tailrace.errors import (
     ConfigurationError,
@@ -335,6 +336,37 @@ def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     ):
         pass
     assert "ada" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [
+        # No user, not even root, may create a file here.
+        pytest.param(
+            "/sys/warehouse.duckdb",
+            "Give this user the right to write warehouse.duckdb and its folder.",
+            marks=pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="Linux only"),
+        ),
+        (".dlt/config.toml/warehouse.duckdb", "Check credentials under [destination.duckdb]"),
+        ("models", "Check credentials under [destination.duckdb]"),
+    ],
+)
+def test_a_file_that_cannot_be_written_or_is_a_folder_is_the_users_error(
+    tmp_path: Path, place: str, hint: str
+) -> None:
+    shop = Shop(tmp_path)
+    shop.environ["DESTINATION__DUCKDB__CREDENTIALS"] = place
+    opened = open_warehouse(shop.project, clock=SystemClock())
+    with pytest.raises(ConfigurationError, match="cannot be opened") as raised, opened:
+        pass
+    assert raised.value.hint.startswith(hint)
+
+
+def test_doctor_notices_that_the_folder_of_the_file_is_a_file(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    shop.environ["DESTINATION__DUCKDB__CREDENTIALS"] = ".dlt/config.toml/new/warehouse.duckdb"
+    (check,) = (c for c in _warehouse(shop.project, SystemClock()) if c.status != "ok")
+    assert ("failed", 2) == (check.status, check.exit_code)
 
 
 def settings(root: Path, warehouse: str, secrets: str = "") -> Shop:

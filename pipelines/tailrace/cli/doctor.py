@@ -18,7 +18,14 @@ from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
 from tailrace.clock import Clock
 from tailrace.config.check import check_warehouse
 from tailrace.config.project import ProjectConfig, did_you_mean, load_project
-from tailrace.errors import LockHeld, ModelRoleRefused, NothingLanded, TailraceError
+from tailrace.errors import (
+    ConfigurationError,
+    LockHeld,
+    ModelRoleRefused,
+    NothingLanded,
+    ReceiverChanged,
+    TailraceError,
+)
 
 LIBRARIES = ("dlt", "duckdb", "sqlglot", "segment-analytics-python", "simple-salesforce")
 CLOCK_SKEW_SECONDS_MAX = 60
@@ -161,6 +168,7 @@ def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
             yield Check(check="warehouse", status="ok", found=found)
             yield from _lock_owner(warehouse, clock)
             yield from _sources(warehouse, clock)
+            yield from _bindings(warehouse, clock)
             if warehouse.model_role is not None:
                 yield from _model_role(warehouse, warehouse.model_role)
     except NothingLanded as error:
@@ -169,8 +177,8 @@ def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
         yield Check(check="lock", status="warning", found=error.message, hint=error.hint)
     if project.settings.warehouse == "duckdb":
         file = project.duckdb_file
-        place = file if file.exists() else file.parent
-        if not os.access(place, os.W_OK):
+        place = next(path for path in (file, *file.parents) if path.exists())
+        if not os.access(place, os.W_OK) or (place != file and not place.is_dir()):
             yield Check(
                 check="warehouse",
                 status="failed",
@@ -178,6 +186,25 @@ def _warehouse(project: ProjectConfig, clock: Clock) -> Iterator[Check]:
                 hint="Give this user the right to write the file and its folder.",
                 exit_code=2,
             )
+
+
+def _bindings(warehouse: Any, clock: Clock) -> Iterator[Check]:
+    """The destinations that are not those which the ledger was delivered to."""
+    from tailrace.destinations.registry import type_of
+    from tailrace.ledger.ledger import Ledger
+    from tailrace.ledger.receivers import check_receivers, receivers_of
+
+    project = warehouse.project
+    for name in _destinations(project):
+        try:
+            settings = type_of(project, name).settings(project, name)
+        except ConfigurationError:
+            # The check of the destination itself shows it.
+            continue
+        try:
+            check_receivers(Ledger(warehouse, clock=clock), receivers_of({name: settings}))
+        except ReceiverChanged as error:
+            yield from _failed("ledger", error)
 
 
 def _sources(warehouse: Any, clock: Clock) -> Iterator[Check]:

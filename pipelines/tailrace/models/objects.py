@@ -48,7 +48,10 @@ def _matching(
     matching: set[str] = set()
     for pattern in patterns:
         method, _, value = pattern.rpartition(":")
-        wanted = landed_name(value) if method in ("", "object") else ""
+        # Models write the table with its dataset in front.
+        name = value.lower().removeprefix("salesforce.")
+        wanted = landed_name(value if name == value.lower() else name)
+        wanted = wanted if method in ("", "object") else ""
         objects = {name for name, table in tables.items() if fnmatchcase(table, wanted)}
         if not objects and method == "object":
             raise NothingSelected(
@@ -69,7 +72,8 @@ def _read_by(models: Models, pattern: str, tables: Mapping[str, str]) -> set[str
         suggestion = did_you_mean(pattern, known)
         raise NothingSelected(
             f'"{pattern}" is neither a configured object nor a model.{suggestion}',
-            hint=error.hint,
+            hint=f"Configured under [sources.salesforce] objects: {', '.join(tables)}. "
+            "List the models with: tailrace ls",
             unknown=pattern,
             known=known,
         ) from None

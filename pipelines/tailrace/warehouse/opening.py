@@ -343,7 +343,10 @@ def _open_duckdb(
     file = project.duckdb_file
     if read_only and not file.exists():
         raise NothingLanded(f"There is no {file.name} yet: nothing has landed in the warehouse")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_open(file, error) from None
     options = {
         **config,
         # DuckDB 1.5 can open a file with this storage version too.
@@ -393,7 +396,10 @@ def _memory_bytes() -> int:
 
 def _cannot_open(file: Path, error: Exception) -> ConfigurationError:
     reason = str(error).splitlines()[0]
-    hint = None
+    hint = (
+        "Check credentials under [destination.duckdb] in .dlt/config.toml, then run: "
+        "tailrace doctor"
+    )
     if NO_PERMISSION.search(reason):
         hint = f"Give this user the right to write {file.name} and its folder."
     return ConfigurationError(f"{file.name} cannot be opened as a DuckDB file: {reason}", hint=hint)
