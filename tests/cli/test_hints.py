@@ -38,6 +38,9 @@ EXAMPLES = {
 }
 COMMAND = re.compile(r"tailrace((?: (?:--?[\w-]+|\.?[\w*:-]+(?:\.[\w*:-]+)*|\{\}))+)")
 
+# A command with its options, up to the end of the sentence.
+OPTIONS = re.compile(r"tailrace ((?:[a-z][\w-]*)(?: (?:--?[a-z][\w-]*|[\w*:.{}-]+))*)")
+
 
 def texts(tree: ast.AST) -> Iterator[str]:
     """The texts of a module, docstrings and nested parts left out; `{}` for what is filled in."""
@@ -136,6 +139,26 @@ def test_every_hinted_command_runs(
     asked = [e for e in wrong if "--yes" in e["message"]]
     expected = [e for e in wrong if re.search(EXPECTED, e["message"])]
     assert wrong in (asked, expected), (words, wrong)
+
+
+def test_every_option_beside_a_hinted_command_is_one_of_its_own() -> None:
+    """Each command line in a text is parsed by click; a word that is filled in may be anything."""
+    count = 0
+    for path in PACKAGE.rglob("*.py"):
+        if "testing" in path.parts:
+            continue
+        for text in texts(ast.parse(path.read_text(encoding="utf-8"))):
+            for match in OPTIONS.finditer(text):
+                words = match[1].rstrip(".,:;`").split()
+                command: click.Command = app.tailrace
+                while words and isinstance(command, click.Group) and words[0] in command.commands:
+                    command = command.commands[words.pop(0)]
+                own = {option for parameter in command.params for option in parameter.opts}
+                own |= {o for parameter in command.params for o in parameter.secondary_opts}
+                named = {word.rstrip(".,:;`") for word in words if word.startswith("-")}
+                assert named <= own | {"--help", "-h"}, (path.name, match[0])
+                count += bool(named)
+    assert count > 20
 
 
 def test_the_hints_are_found() -> None:

@@ -93,10 +93,17 @@ def test_a_ledger_of_an_older_version_is_bound_by_its_next_run(shop: Shop) -> No
     """It has no receiver yet: its first run after the upgrade records the one it has."""
     shop.sync()
     with shop.connection() as connection:
+        views = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'tailrace'"
+        for (view,) in connection.execute(views).fetchall():
+            connection.execute(f"DROP VIEW tailrace.{view}")
         connection.execute(
             "DROP TABLE tailrace.receivers; DROP TABLE tailrace.audience_inputs;"
             "DROP TABLE tailrace.generations; DROP TABLE tailrace.described_objects;"
             "DROP TABLE tailrace.write_jobs; DROP TABLE tailrace.stopped_destinations;"
+            "DROP TABLE tailrace.watches; DROP TABLE tailrace.alerts;"
+            "ALTER TABLE tailrace.runs DROP COLUMN latency_records;"
+            "ALTER TABLE tailrace.runs DROP COLUMN latency_p50_seconds;"
+            "ALTER TABLE tailrace.runs DROP COLUMN latency_p95_seconds;"
             "ALTER TABLE tailrace.audience_runs RENAME COLUMN sync_key TO audience;"
             "ALTER TABLE tailrace.acks RENAME COLUMN sync_key TO audience;"
             "ALTER TABLE tailrace.rejections RENAME COLUMN sync_key TO audience;"

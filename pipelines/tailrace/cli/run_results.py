@@ -145,7 +145,8 @@ def _unexpected(command: str, error: BaseException) -> Result:
 
     The text of such an error may quote a row.
     """
-    return Result(command=command, errors=(TailraceError(f"Ended by {type(error).__name__}"),))
+    ended = TailraceError(f"Ended by {type(error).__name__}", hint="See: tailrace status")
+    return Result(command=command, errors=(ended,))
 
 
 def _replace(file: Path, content: Mapping[str, Any]) -> None:
