@@ -52,6 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fuzz-inputs", type=int, default=160, help="how many inputs to break")
     parser.addoption("--state-kills", type=int, default=8, help="how many operations to die at")
     parser.addoption("--watch-cycles", type=int, default=24, help="how many cycles to watch for")
+    parser.addoption("--watch-kills", type=int, default=2, help="how often to kill a watch")
     parser.addoption("--races", type=int, default=4, help="how many pairs of runs to race")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--write-screenshots", action="store_true", help="write the page's goldens")

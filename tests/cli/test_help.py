@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -149,3 +152,33 @@ def test_a_project_with_errors_does_not_disturb_the_shell(
         (project / "models" / "audiences" / "vip_contacts.sql").write_text("SELCT")
     # A broken model is offered as well: `validate -s` shows what is wrong with it.
     assert ([] if damage != "model" else ["vip_contacts"]) == completed("plan", "-s", "vip")
+
+
+@pytest.mark.parametrize(
+    ("shell", "offered"),
+    [
+        ("bash", "plain,vip_contacts\n"),
+        ("zsh", "plain\nvip_contacts\n_\n"),
+        ("fish", "plain,vip_contacts\n"),
+    ],
+)
+def test_each_shell_is_answered_without_the_engine(shell: str, offered: str, project: Path) -> None:
+    """A person waits for it: the imports of dlt, DuckDB and sqlglot take longer than all else."""
+    code = (
+        "import atexit, sys; from tailrace.cli.app import main; sys.argv = ['tailrace']\n"
+        "heavy = {'dlt', 'duckdb', 'sqlglot', 'pyarrow', 'simple_salesforce'}\n"
+        "atexit.register(lambda: print(sorted(heavy & set(sys.modules)), file=sys.stderr))\n"
+        "main()"
+    )
+    words = {"COMP_WORDS": "tailrace run --select vip", "COMP_CWORD": "3"}
+    if shell == "fish":
+        words["COMP_CWORD"] = "vip"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project,
+        env={**os.environ, **words, "_TAILRACE_COMPLETE": f"{shell}_complete"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (0, offered, "[]\n") == (done.returncode, done.stdout, done.stderr)

@@ -14,6 +14,7 @@ from typing import Any
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.run import job
+from tailrace.run.watch import Watch
 from tailrace.warehouse.connection import Warehouse
 
 LIVE = "simulation.victim:live"
@@ -80,3 +81,15 @@ def live_with(root: str, environ: dict[str, str], death: int | None) -> int:
     if death is not None:
         die_before(death)
     return job.sync(load_project(Path(root), environ=environ), clock=SystemClock()).exit_code
+
+
+LIVE_WATCHING = "simulation.victim:live_watching"
+
+
+def live_watching(root: str, environ: dict[str, str], death: int | None) -> int:
+    """Three cycles of a process that watches; its exit code."""
+    if death is not None:
+        die_before(death)
+    project = load_project(Path(root), environ=environ)
+    watch = Watch(project, job.run_job(), clock=SystemClock(), every_seconds=1, seconds_max=2)
+    return watch.run().exit_code

@@ -5,9 +5,12 @@ The project is read from its files; no warehouse is opened. Where that fails, no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,9 +19,16 @@ from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:
     from tailrace.config.project import ProjectConfig
-    from tailrace.models.loader import Models
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
+
+
+# Keys that only the header of an audience or of an event model has.
+_AUDIENCE_KEYS = frozenset(
+    {"audience", "events", "key", "track", "identify", "group", "salesforce", "webhook"}
+)
+# A .yml without a .sql is a model if it names one of dbt.
+_NAMES_DBT_MODEL = re.compile(r"^model:\s*['\"]?dbt://", re.MULTILINE)
 
 
 def _completer(names: Callable[[Path | None, str | None, str], Iterable[str]]) -> Completer:
@@ -51,33 +61,70 @@ def _config(folder: Path | None, target: str | None) -> ProjectConfig:
     return load_project(folder, target=target)
 
 
-def _models(folder: Path | None, target: str | None) -> Models:
-    from tailrace.destinations.registry import project_models
+@dataclass(frozen=True, kw_only=True)
+class _Named:
+    """A model as its header names it."""
 
-    return project_models(_config(folder, target))
+    name: str
+    is_audience: bool
+    tags: tuple[str, ...]
+
+
+def _models(config: ProjectConfig) -> list[_Named]:
+    """The models by their headers. Their SQL is not parsed, since a person waits."""
+    folder = config.models_folder
+    paths = (p for p in sorted(folder.rglob("*")) if p.suffix in (".sql", ".yml"))
+    return [
+        _named(path, in_audiences="audiences" in path.relative_to(folder).parts)
+        for path in paths
+        if path.suffix == ".sql" or _NAMES_DBT_MODEL.search(_text_of(path))
+    ]
+
+
+def _named(path: Path, *, in_audiences: bool) -> _Named:
+    # Imported when a name is completed: `--help` does not need it.
+    from yaml import YAMLError, safe_load
+
+    from tailrace.audience.yaml import split
+
+    header: Mapping[str, Any] = {}
+    # A header that cannot be read leaves the name of the file.
+    with suppress(TailraceError, YAMLError):
+        sidecar = path.with_suffix(".yml")
+        text = _text_of(sidecar) if sidecar.is_file() else split(_text_of(path), file="").yaml
+        loaded = safe_load(text) if text else None
+        header = loaded if isinstance(loaded, Mapping) else {}
+    tags = header.get("tags")
+    return _Named(
+        name=str(header.get("audience") or header.get("events") or path.stem),
+        is_audience=in_audiences or not _AUDIENCE_KEYS.isdisjoint(header),
+        tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
+    )
+
+
+def _text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8-sig", errors="replace")
 
 
 def _audiences(folder: Path | None, target: str | None, _start: str = "") -> list[str]:
-    models = _models(folder, target)
-    return [*(model.name for model in models.audiences()), *models.broken]
+    return [model.name for model in _models(_config(folder, target)) if model.is_audience]
 
 
 def _patterns(folder: Path | None, target: str | None, start: str) -> Iterable[str]:
     """What `--select` takes: a model, or its tag or object once the word begins so."""
-    models = _models(folder, target)
-    if start.startswith("tag:"):
-        headers = [model.audience for model in models.audiences() if model.audience]
-        tags = {tag for header in headers for tag in header.tags}
-        return [f"tag:{tag}" for tag in sorted(tags)]
+    config = _config(folder, target)
     if start.startswith("object:"):
-        return [f"object:{name}" for name in _config(folder, target).salesforce().objects]
-    return [*models.by_name, *models.broken]
+        return [f"object:{name}" for name in config.salesforce().objects]
+    models = _models(config)
+    if start.startswith("tag:"):
+        return [f"tag:{tag}" for tag in sorted({tag for model in models for tag in model.tags})]
+    return [model.name for model in models]
 
 
 def _objects(folder: Path | None, target: str | None, _start: str) -> Iterable[str]:
     """What `extract --select` takes: the configured objects, and models that read them."""
-    objects = _config(folder, target).salesforce().objects
-    return [*objects, *_models(folder, target).by_name]
+    config = _config(folder, target)
+    return [*config.salesforce().objects, *(model.name for model in _models(config))]
 
 
 def _guards(folder: Path | None, target: str | None, start: str) -> Iterable[str]:
