@@ -1,15 +1,16 @@
--- name: save_audience_run
--- Saves an audience's plan: its counts, definition and mapping.
+-- name: save_audience_runs
+-- Saves the plans of audiences: their counts, definitions and mappings.
 INSERT INTO audience_runs (
   run_seq, sync_key, name, destination, phase, definition, definition_fingerprint, mapping, mapping_fingerprint,
   model_fingerprint, planned_at, written_at, finished_at, rows_seen, size_before, size_after, entered, changed,
   exited, quarantined, held, sent, rejected, calls, by_reason, guards, funnel
 )
-VALUES (
-  :run, :sync_key, :name, :destination, :phase, :definition, :definition_fingerprint, :mapping, :mapping_fingerprint,
-  :model_fingerprint, :planned_at, :written_at, :finished_at, :rows_seen, :size_before, :size_after, :entered,
-  :changed, :exited, :quarantined, :held, 0, 0, 0, :by_reason, :guards, :funnel
-)
+SELECT
+  :run, p.sync_key, p.name, p.destination, p.phase, p.definition, p.definition_fingerprint, p.mapping,
+  p.mapping_fingerprint, CAST(p.model_fingerprint AS TEXT), p.planned_at, :written_at,
+  CAST(p.finished_at AS TIMESTAMPTZ), p.rows_seen, p.size_before, p.size_after, p.entered, p.changed, p.exited,
+  p.quarantined, p.held, 0, 0, 0, p.by_reason, p.guards, CAST(p.funnel AS TEXT)
+FROM planned AS p
 
 -- name: delete_earlier_inputs
 -- Removes the fingerprints of earlier inputs of the audiences that a run planned.
@@ -19,8 +20,9 @@ WHERE i.run_seq < :run AND EXISTS (
 )
 
 -- name: save_inputs
--- Saves the fingerprint of an audience's inputs in a run.
-INSERT INTO audience_inputs (sync_key, run_seq, fingerprint) VALUES (:sync_key, :run, :fingerprint)
+-- Saves the fingerprints of the inputs of audiences in a run.
+INSERT INTO audience_inputs (sync_key, run_seq, fingerprint)
+SELECT i.sync_key, :run, i.fingerprint FROM inputs AS i
 
 -- name: read_inputs
 -- The fingerprint of each audience's inputs, with the run that saved it.

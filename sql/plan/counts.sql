@@ -2,6 +2,14 @@
 -- The number of members in the snapshot.
 SELECT COUNT(*) FROM snapshot AS s WHERE NOT s._gone
 
+-- name: size
+-- A sync and the number of members in its snapshot.
+SELECT CAST(:sync_key AS TEXT) AS sync_key, COUNT(*) AS members FROM snapshot AS s WHERE NOT s._gone
+
+-- name: sizes
+-- The numbers of members of several syncs.
+SELECT z.sync_key, z.members FROM each_size AS z
+
 -- name: growth
 -- The growth of the audience in members. Keys that enter as members or exit as former ones count 0.
 SELECT COALESCE(SUM(

@@ -17,7 +17,6 @@ FROM (
 
 -- name: empty_snapshot
 -- A snapshot without members, for an audience that was never delivered.
-CREATE TEMPORARY TABLE empty_snapshot AS
 SELECT EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._),
        CAST(0 AS BIGINT) AS _v, CAST(NULL AS TIMESTAMPTZ) AS _since, FALSE AS _gone
 FROM model AS m
@@ -42,6 +41,15 @@ DELETE FROM snapshot AS s WHERE s._ < CAST(:before AS TIMESTAMPTZ)
 -- name: no_rows
 -- The audience without rows, for a retirement.
 SELECT EACH_COLUMN(keys, s._), EACH_COLUMN(columns, s._) FROM snapshot AS s WHERE FALSE
+
+-- name: initial_transitions
+-- The transitions of an audience that was never delivered: all of its rows enter.
+CREATE TEMPORARY TABLE transitions AS
+SELECT
+  'entered' AS op, CAST(:reason AS TEXT) AS reason, CAST(:first_version AS BIGINT) AS base_v, FALSE AS _blind,
+  TRUE AS _send, FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at, CAST(:now AS TIMESTAMPTZ) AS _since,
+  EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._), EACH_COLUMN(columns, CASE WHEN FALSE THEN m._ END, old__)
+FROM model AS m
 
 -- name: transitions
 -- Keys that entered, changed or exited since the last acknowledged delivery, in portable SQL:

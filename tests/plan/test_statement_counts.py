@@ -58,11 +58,17 @@ def planned(desk: Desk, **options: bool) -> Plan:
     return planner.plan(models.audiences())
 
 
+def statements(caplog: pytest.LogCaptureFixture) -> Counter[str]:
+    """How often each statement ran."""
+    messages = [record.getMessage() for record in caplog.records]
+    return Counter(
+        text.removeprefix("statement ") for text in messages if text.startswith("statement ")
+    )
+
+
 def statements_per_audience(caplog: pytest.LogCaptureFixture) -> dict[str, int]:
     """How often each statement ran for each audience, without those that ran for all at once."""
-    messages = [record.getMessage() for record in caplog.records]
-    names = [text.removeprefix("statement ") for text in messages if text.startswith("statement ")]
-    return {name: n // AUDIENCES for name, n in Counter(names).items() if n >= AUDIENCES}
+    return {name: n // AUDIENCES for name, n in statements(caplog).items() if n >= AUDIENCES}
 
 
 @pytest.fixture
@@ -71,31 +77,33 @@ def counted(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_an_unchanged_audience_takes_one_statement(
+def test_unchanged_audiences_take_no_statement_each(
     desk: Desk, counted: pytest.LogCaptureFixture
 ) -> None:
     plan = planned(desk)
     assert {"inputs unchanged"} == {audience.skipped for audience in plan.audiences}
-    assert {"plan/members": 1} == statements_per_audience(counted)
+    assert {} == statements_per_audience(counted)
+    assert 1 == statements(counted)["plan/sizes"]
 
 
-def test_an_audience_without_changes_takes_three_statements(
+def test_an_audience_without_changes_takes_two_statements(
     desk: Desk, counted: pytest.LogCaptureFixture
 ) -> None:
     plan = planned(desk, skip_unchanged=False)
     assert {"unchanged"} == {audience.status for audience in plan.audiences}
-    expected = ("warehouse/query_columns", "plan/measure", "plan/members")
+    expected = ("warehouse/query_columns", "plan/measure")
     assert dict.fromkeys(expected, 1) == statements_per_audience(counted)
 
 
-def test_saving_an_audience_without_changes_takes_two_statements_and_finishes_it(
+def test_audiences_without_changes_are_saved_and_finished_by_four_statements_in_all(
     desk: Desk, counted: pytest.LogCaptureFixture
 ) -> None:
     plans = planned(desk, skip_unchanged=False).audiences
     run = desk.start_run()
     counted.clear()
     deliveries = save_plans(desk.ledger, run, plans, options=PlanOptions())
-    expected = ("ledger/save_audience_run", "ledger/save_inputs")
-    assert dict.fromkeys(expected, 1) == statements_per_audience(counted)
+    ledger = ("save_audience_runs", "delete_earlier_inputs", "save_inputs")
+    expected = ["warehouse/columns_in", *(f"ledger/{name}" for name in ledger)]
+    assert Counter(expected) == statements(counted)
     assert {True} == {delivery.finished for delivery in deliveries}
     assert [] == desk.ledger.deliveries.pending()

@@ -6,7 +6,7 @@ A sync is an audience at one destination. Its key, `sync_key`, names its tables 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,7 +15,9 @@ from tailrace.clock import format_utc
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import SYNC_KEY_VERSION, LedgerTables
 from tailrace.ledger.views import Views
+from tailrace.warehouse.statements import Rows
 
+SAVED_ROWS_MAX = 100
 # The status of a sync by the phase of its latest run.
 STATUSES = {"held": "held", "delivering": "failed", "failed": "failed"}
 
@@ -136,12 +138,18 @@ class AudienceRuns:
         rows = self._tables.run("released_names") if self._tables.installed else []
         return {(str(name), str(at)): int(run_seq) for name, at, run_seq in rows}
 
-    def save(self, run: Run, sync_key: str, **values: Any) -> None:
-        """Save the plan of a sync."""
+    def save(self, run: Run, plans: Sequence[Mapping[str, Any]]) -> None:
+        """Save the plans of syncs, each as the values of its columns.
+
+        A statement has the rows of `SAVED_ROWS_MAX` plans, whose definitions are its text.
+        """
         now = self._tables.clock.now()
-        self._tables.run(
-            "save_audience_run", run=run.seq, sync_key=sync_key, written_at=now, **values
-        )
+        for start in range(0, len(plans), SAVED_ROWS_MAX):
+            part = plans[start : start + SAVED_ROWS_MAX]
+            rows = Rows(tuple(part[0]), [tuple(plan.values()) for plan in part])
+            self._tables.run(
+                "save_audience_runs", rows={"planned": rows}, run=run.seq, written_at=now
+            )
 
     def save_inputs(self, run: Run, fingerprints: Mapping[str, str | None]) -> None:
         """Replace the fingerprints of the inputs of all syncs that a run saved, by sync key.
@@ -149,11 +157,10 @@ class AudienceRuns:
         A sync that is left out, or has None, has no fingerprint any more.
         """
         self._tables.run("delete_earlier_inputs", run=run.seq)
-        for sync_key, fingerprint in fingerprints.items():
-            if fingerprint is not None:
-                self._tables.run(
-                    "save_inputs", sync_key=sync_key, run=run.seq, fingerprint=fingerprint
-                )
+        comparable = [pair for pair in fingerprints.items() if pair[1] is not None]
+        if comparable:
+            inputs = Rows(("sync_key", "fingerprint"), comparable)
+            self._tables.run("save_inputs", rows={"inputs": inputs}, run=run.seq)
 
     def saved_inputs(self) -> dict[tuple[str, int], str]:
         """The fingerprint of each sync's inputs, by sync key and run_seq."""

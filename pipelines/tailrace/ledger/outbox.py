@@ -43,8 +43,11 @@ def enqueue(
     *,
     transitions: TableName,
     shape: Shape,
+    planned: int | None = None,
 ) -> None:
     """Save the transitions of a plan, numbered from 1. Called inside a transaction.
+
+    `planned` is their number; None counts them.
 
     In a large plan the users with several transitions come first, and only these are sorted.
 
@@ -72,7 +75,8 @@ def enqueue(
         tables["transitions"] = transitions
         return query(f"outbox/{name}", warehouse.dialect, tables=tables, columns=lists)
 
-    planned = count(transitions)
+    if planned is None:
+        planned = count(transitions)
     if planned <= SORTED_ROWS_MAX:
         number("enqueue", transitions)
     elif not identity or identity == shape.keys:

@@ -11,7 +11,15 @@ from tailrace.config.installation import LEDGER_VERSION as VERSION
 from tailrace.config.installation import upgrade_hint
 from tailrace.errors import LedgerTooNew
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.statements import Binding, Column, TableName, query
+from tailrace.warehouse.statements import (
+    Binding,
+    Bound,
+    Column,
+    Rows,
+    TableName,
+    UnionAll,
+    query,
+)
 
 # The version that renamed columns; commands that only read show older tables under the new names.
 SYNC_KEY_VERSION = 4
@@ -25,6 +33,8 @@ VIEWS_VERSION = 11
 VIEWS_INTERFACE = 1
 # The views that other tools may read; see `views`.
 VIEWS = ("v_runs", "v_audience_runs", "v_members", "v_deliveries", "v_rejections")
+# Snapshots that one statement counts.
+COUNTED_TABLES_MAX = 100
 TABLES = (
     "installation",
     "runs",
@@ -176,6 +186,28 @@ class LedgerTables:
         tables = {"snapshot": self.snapshot(sync_key)}
         return int(self.warehouse.run("plan/members", tables=tables)[0][0])
 
-    def run(self, name: str, /, **values: Any) -> list[tuple[Any, ...]]:
-        """The rows of a statement of `sql/ledger/` over the ledger's tables."""
-        return self.warehouse.run(f"ledger/{name}", tables=self.tables, **values)
+    def sizes(self, sync_keys: Sequence[str]) -> dict[str, int]:
+        """The numbers of members in the snapshots of syncs, which must exist."""
+        counted: dict[str, int] = {}
+        for start in range(0, len(sync_keys), COUNTED_TABLES_MAX):
+            each_size = UnionAll(
+                [
+                    query(
+                        "plan/size",
+                        self.warehouse.dialect,
+                        tables={"snapshot": self.snapshot(sync_key)},
+                        sync_key=sync_key,
+                    )
+                    for sync_key in sync_keys[start : start + COUNTED_TABLES_MAX]
+                ]
+            )
+            rows = self.warehouse.run("plan/sizes", tables={"each_size": each_size})
+            counted |= {str(sync_key): int(members) for sync_key, members in rows}
+        return counted
+
+    def run(
+        self, name: str, /, *, rows: Mapping[str, Rows] | None = None, **values: Any
+    ) -> list[tuple[Any, ...]]:
+        """The rows of a statement of `sql/ledger/` over the ledger's tables and over `rows`."""
+        tables: Mapping[str, Bound] = {**self.tables, **(rows or {})}
+        return self.warehouse.run(f"ledger/{name}", tables=tables, **values)

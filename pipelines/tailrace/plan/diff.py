@@ -23,7 +23,7 @@ from tailrace.plan.equal_values import columns_compared_here, take_equal_values
 from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.recorded import Recorded
 from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
-from tailrace.warehouse.statements import Binding, Column, TableName
+from tailrace.warehouse.statements import Binding, Column, TableName, query
 
 BAD_KEY_SAMPLES_MAX = 3
 # The lists of `plan/summary` that hold the columns of each kind of message.
@@ -40,7 +40,6 @@ _HOLLOW = re.compile(r"\[|STRUCT|MAP|UNION|VARIANT")
 # Temporary tables by their names in `sql/plan`; the warehouse's names end with the audience's.
 _TEMPORARY_TABLES = {
     "transitions": "transitions",
-    "empty_snapshot": "empty",
     "bad_keys": "bad_keys",
     "shared_message_ids": "shared_ids",
     "earlier": "earlier",
@@ -213,6 +212,7 @@ class _Comparison:
         self.schema_change = SchemaChange()
         self.reset_columns: frozenset[str] = frozenset()
         self.restart = False
+        self.is_new = False
         self.current = 0
         self.rejections, self.unconfirmed = recorded.unresolved_counts(name)
         # A former audience of this name already sent `entered` for these keys, so those messageIds
@@ -286,7 +286,7 @@ class _Comparison:
 
     def _find_transitions(self) -> None:
         self._run(
-            "transitions",
+            "initial_transitions" if self.is_new else "transitions",
             now=self.request.now,
             first_version=self.first_version,
             reason="initial" if self.request.delivered is None else "data",
@@ -349,9 +349,13 @@ class _Comparison:
         )
 
     def _use_empty_snapshot(self, *, restart: bool) -> None:
-        self.restart = restart
-        self.tables["snapshot"] = self.names["empty_snapshot"]
-        self._run("empty_snapshot")
+        self.restart, self.is_new = restart, True
+        self.tables["snapshot"] = query(
+            "plan/empty_snapshot",
+            self.warehouse.dialect,
+            tables={"model": self.request.model},
+            columns=self.request.shape.lists,
+        )
 
     def _never_compared(self, snapshot_columns: Sequence[Column]) -> frozenset[str]:
         """Columns that are recorded but were not compared before, such as a timestamp.
@@ -493,10 +497,7 @@ class _Comparison:
         return int(shared), tuple(map(tuple, rows))
 
     def _count_members(self) -> int:
-        if self.tables["snapshot"] == self.names["empty_snapshot"]:
-            return 0
-        ((members,),) = self._run("members")
-        return int(members)
+        return 0 if self.is_new else self.recorded.size(self.request.audience.ledger_key)
 
     def _count_moves(self) -> MoveCounts:
         ((entered, exited, *_),) = self._run("count_keys")

@@ -81,6 +81,8 @@ class Planner:
         rules: The project's rules by destination type, which may reject a message that the plan
             shows.
         progress: Called before each audience, with how many are planned and how many there are.
+        estimates_requests: Whether messages are built to estimate the number of requests. A run
+            counts its requests.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Planner:
         memory_limit: MemoryLimit | None = None,
         rules: Mapping[str, Any] | None = None,
         progress: Callable[[str, int, int], None] | None = None,
+        estimates_requests: bool = True,
     ) -> None:
         self.ledger = ledger
         self.warehouse = ledger.warehouse
@@ -108,6 +111,7 @@ class Planner:
         self.memory_limit = memory_limit
         self.rules = rules or {}
         self.progress = progress
+        self.estimates_requests = estimates_requests
         self._recorded = Recorded(ledger)
         self._definitions = Definitions(models, dialect=self.warehouse.dialect)
         self._upstream = Upstream(
@@ -132,6 +136,7 @@ class Planner:
         """
         failures, model_errors = self._failed()
         requests, skipped = [], []
+        self._recorded.expect(audience.ledger_key for _, audience in syncs_of(selected))
         inputs = Inputs(
             self.ledger,
             self.models,
@@ -240,7 +245,7 @@ class Planner:
     ) -> AudiencePlan:
         """A plan without changes, whose guards are those that need no row of the model."""
         key = audience.ledger_key
-        size = self.ledger.size(key) if delivered else 0
+        size = self._recorded.size(key) if delivered else 0
         text = self._definitions.text(model.name)
         guard_input = GuardInput(
             size_before=size,
@@ -520,7 +525,9 @@ class Planner:
             if request.audience.counts_users
             else 0,
             batch_messages_max=mapper.batch_messages_max,
-            bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper),
+            bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper)
+            if self._needs_sizes(request.audience)
+            else 0.0,
             rejected_before=result.rejections,
             suppressed=self._suppressed(request, result),
             refused=record_checks.refusals(self.ledger, request, result, mapper, self._described),
@@ -528,6 +535,12 @@ class Planner:
             rows=self._preview(request, result),
             digest=self._digest(request, result) if self.options.digests else "",
         )
+
+    def _needs_sizes(self, audience: Audience) -> bool:
+        """Whether the plan needs the size of messages: the time of a run may follow from it."""
+        settings = (self.destinations or {}).get(audience.destination_name)
+        limit = settings.send_limits().requests_per_second_max if settings else None
+        return self.estimates_requests or bool(limit)
 
     @cached_property
     def _described(self) -> Described:

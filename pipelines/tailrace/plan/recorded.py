@@ -6,7 +6,7 @@ ledger, so what was read holds until the plan is carried out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from tailrace.ledger.audiences import Delivered
@@ -21,6 +21,8 @@ class Recorded:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._expected: dict[str, None] = {}
+        self._sizes: dict[str, int] = {}
 
     def delivered(self, sync_key: str) -> Delivered | None:
         """The run that a snapshot reflects, None before the first delivery."""
@@ -37,6 +39,18 @@ class Recorded:
     def columns_of(self, table: TableName) -> tuple[Column, ...]:
         """The columns of a table of the ledger; empty if the table does not exist."""
         return self._columns.get(table.name, ())
+
+    def expect(self, sync_keys: Iterable[str]) -> None:
+        """Count the members of these syncs together with the first one whose size is needed."""
+        self._expected |= dict.fromkeys(sync_keys)
+
+    def size(self, sync_key: str) -> int:
+        """The number of members in a sync's snapshot, 0 if it does not exist."""
+        if sync_key not in self._sizes:
+            counted = [key for key in {**self._expected, sync_key: None} if key not in self._sizes]
+            existing = [key for key in counted if self.columns_of(self._ledger.snapshot(key))]
+            self._sizes |= dict.fromkeys(counted, 0) | self._ledger.sizes(existing)
+        return self._sizes[sync_key]
 
     @cached_property
     def inputs(self) -> Mapping[tuple[str, int], str]:

@@ -132,10 +132,20 @@ def save_plans(
     """
     align(ledger, [_alignment(plan) for plan in plans if plan.status != "held"])
     with ledger.warehouse.transaction():
-        deliveries = [_save(ledger, run, plan, options) for plan in plans]
+        for plan in plans:
+            if plan.planned and plan.status != "held":
+                enqueue(
+                    ledger,
+                    run.seq,
+                    plan.audience,
+                    transitions=plan.diff.transitions,
+                    shape=plan.shape,
+                    planned=plan.planned,
+                )
+        ledger.audiences.save(run, [_audience_run(ledger, run, plan, options) for plan in plans])
         comparable = [p for p in plans if p.status != "held" and _is_whole(p, options)]
         ledger.audiences.save_inputs(run, {plan.ledger_key: plan.inputs for plan in comparable})
-        return deliveries
+    return [_delivery(run, plan) for plan in plans]
 
 
 def saved_together(plans: Iterable[AudiencePlan]) -> Iterator[list[AudiencePlan]]:
@@ -163,40 +173,43 @@ def _alignment(plan: AudiencePlan) -> Alignment:
     )
 
 
-def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) -> Delivery:
-    """Save a plan's outbox and its row, inside a transaction."""
-    held = plan.status == "held"
-    finished = not held and plan.is_finished
+def _audience_run(
+    ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions
+) -> dict[str, Any]:
+    """The row of a plan in the ledger."""
+    held, finished = plan.status == "held", _is_finished(plan)
     definition, fingerprint = _recorded_definition(plan, options)
-    whole = _is_whole(plan, options)
-    if plan.planned and not held:
-        transitions = plan.diff.transitions
-        enqueue(ledger, run.seq, plan.audience, transitions=transitions, shape=plan.shape)
-    ledger.audiences.save(
-        run,
-        plan.ledger_key,
-        name=plan.audience.name,
-        destination=plan.destination,
-        phase="held" if held else "done" if finished else "delivering",
-        definition=definition,
-        definition_fingerprint=fingerprint,
-        mapping=json.dumps(plan.audience.mapping(), sort_keys=True),
-        mapping_fingerprint=plan.audience.mapping_fingerprint,
-        model_fingerprint=plan.diff.fingerprint if whole else None,
-        planned_at=run.started_at,
-        finished_at=ledger.clock.now() if held or finished else None,
-        rows_seen=plan.diff.rows_seen,
-        size_before=plan.diff.size_before,
-        size_after=plan.diff.size_after,
-        entered=plan.entered,
-        changed=plan.changed,
-        exited=plan.exited,
-        quarantined=plan.diff.quarantined,
-        held=plan.planned if held else 0,
-        by_reason=json.dumps(plan.by_reason),
-        guards=json.dumps([guard.as_dict() for guard in plan.guards]),
-        funnel=json.dumps(plan.funnel()),
-    )
+    return {
+        "sync_key": plan.ledger_key,
+        "name": plan.audience.name,
+        "destination": plan.destination,
+        "phase": "held" if held else "done" if finished else "delivering",
+        "definition": definition,
+        "definition_fingerprint": fingerprint,
+        "mapping": json.dumps(plan.audience.mapping(), sort_keys=True),
+        "mapping_fingerprint": plan.audience.mapping_fingerprint,
+        "model_fingerprint": plan.diff.fingerprint if _is_whole(plan, options) else None,
+        "planned_at": run.started_at,
+        "finished_at": ledger.clock.now() if held or finished else None,
+        "rows_seen": plan.diff.rows_seen,
+        "size_before": plan.diff.size_before,
+        "size_after": plan.diff.size_after,
+        "entered": plan.entered,
+        "changed": plan.changed,
+        "exited": plan.exited,
+        "quarantined": plan.diff.quarantined,
+        "held": plan.planned if held else 0,
+        "by_reason": json.dumps(plan.by_reason),
+        "guards": json.dumps([guard.as_dict() for guard in plan.guards]),
+        "funnel": json.dumps(plan.funnel()),
+    }
+
+
+def _is_finished(plan: AudiencePlan) -> bool:
+    return plan.status != "held" and plan.is_finished
+
+
+def _delivery(run: Run, plan: AudiencePlan) -> Delivery:
     return Delivery(
         run_seq=run.seq,
         audience=plan.audience,
@@ -204,7 +217,7 @@ def _save(ledger: Ledger, run: Run, plan: AudiencePlan, options: PlanOptions) ->
         planned_at=run.started_at,
         planned=plan.planned,
         resumed=False,
-        finished=finished,
+        finished=_is_finished(plan),
     )
 
 

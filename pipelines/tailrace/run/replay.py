@@ -264,27 +264,31 @@ def _recorded(
     moves = {"entered": 0, "changed": 0, "exited": 0, **{op: int(n) for op, n in counted}}
     ledger.audiences.save(
         Run(seq=run_seq, id="", command="replay", started_at=planned_at),
-        audience.ledger_key,
-        name=audience.name,
-        destination=audience.destination_name,
-        phase="delivering",
-        definition=then.definition,
-        definition_fingerprint=then.definition_fingerprint,
-        mapping=json.dumps(audience.mapping(), sort_keys=True),
-        mapping_fingerprint=audience.mapping_fingerprint,
-        model_fingerprint=None,
-        planned_at=planned_at,
-        finished_at=None,
-        rows_seen=0,
-        size_before=size_before,
-        size_after=size_before + moves["entered"] - moves["exited"],
-        **moves,
-        quarantined=0,
-        held=0,
-        by_reason=json.dumps({}),
-        guards=json.dumps([]),
-        # A replay runs no model.
-        funnel=None,
+        [
+            {
+                "sync_key": audience.ledger_key,
+                "name": audience.name,
+                "destination": audience.destination_name,
+                "phase": "delivering",
+                "definition": then.definition,
+                "definition_fingerprint": then.definition_fingerprint,
+                "mapping": json.dumps(audience.mapping(), sort_keys=True),
+                "mapping_fingerprint": audience.mapping_fingerprint,
+                "model_fingerprint": None,
+                "planned_at": planned_at,
+                "finished_at": None,
+                "rows_seen": 0,
+                "size_before": size_before,
+                "size_after": size_before + moves["entered"] - moves["exited"],
+                **moves,
+                "quarantined": 0,
+                "held": 0,
+                "by_reason": json.dumps({}),
+                "guards": json.dumps([]),
+                # A replay runs no model.
+                "funnel": None,
+            }
+        ],
     )
     return Delivery(
         run_seq=run_seq,

@@ -396,6 +396,7 @@ class Runner:
             run_seq=self.begun.seq,
             memory_limit=self.memory_limit,
             progress=_named(self.progress, "plan"),
+            estimates_requests=False,
             **options,
         )
 

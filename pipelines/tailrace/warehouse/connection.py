@@ -47,6 +47,7 @@ from tailrace.warehouse.sandbox import duckdb_violations
 from tailrace.warehouse.session import PIPELINE, Session
 from tailrace.warehouse.statements import (
     Binding,
+    Bound,
     Column,
     Part,
     TableName,
@@ -146,7 +147,7 @@ class Warehouse:
         name: str,
         /,
         *,
-        tables: Mapping[str, Binding] | None = None,
+        tables: Mapping[str, Bound] | None = None,
         columns: Mapping[str, Sequence[Column]] | None = None,
         column: Column | None = None,
         **values: Any,

@@ -3,7 +3,7 @@
 A statement is written once, in DuckDB's dialect, in a file of `sql/` (see `sql_files`). It has
 three kinds of placeholders:
 
-* A table name is replaced by the table or the query bound to it: `FROM model AS m`.
+* A table name is replaced by the table, the query or the rows bound to it: `FROM model AS m`.
 * `:name` is replaced by a literal.
 * Column lists are as long as the audience makes them. `EACH_COLUMN(keys, c._)` stands for one
   expression a column of the list `keys`, with `_` as the column and `_TYPE` as its type; in a
@@ -66,7 +66,35 @@ class TableName:
         return f"{self.dataset}.{self.name}" if self.dataset else self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Values bound as a table: at least one row, in the order of the column names.
+
+    A statement casts each column, since one that is NULL in all rows has no type.
+    """
+
+    names: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+    def text(self, dialect: str) -> str:
+        values = exp.values([tuple(map(literal, row)) for row in self.rows], "v", self.names)
+        return exp.select("*").from_(values, copy=False).sql(dialect=dialect, copy=False)
+
+
 Binding = TableName | exp.Query
+
+
+@dataclass(frozen=True, slots=True)
+class UnionAll:
+    """Queries over the ledger that are bound as one table, with the rows of all of them."""
+
+    queries: Sequence[exp.Query]
+
+    def text(self, dialect: str) -> str:
+        return " UNION ALL ".join(query_text(query, dialect) for query in self.queries)
+
+
+Bound = Binding | Rows | UnionAll
 # A statement that creates a table from a SELECT has two parts: the empty table, and its rows.
 Part = Literal["layout", "rows"]
 # Bound to a table, it leaves a marker for the text of a table's name or of a query.
@@ -78,7 +106,7 @@ def statement(
     dialect: str,
     /,
     *,
-    tables: Mapping[str, Binding] | None = None,
+    tables: Mapping[str, Bound] | None = None,
     columns: Mapping[str, Sequence[Column]] | None = None,
     column: Column | None = None,
     part: Part | None = None,
@@ -184,7 +212,7 @@ def _filled(
     name: str,
     dialect: str,
     pieces: Sequence[str | None],
-    tables: Mapping[str, Binding],
+    tables: Mapping[str, Bound],
     values: Mapping[str, Any],
 ) -> Iterator[str]:
     for place, piece in enumerate(pieces):
@@ -200,9 +228,11 @@ def _filled(
             yield _literal_text(values[piece], dialect)
 
 
-def _binding_text(binding: Binding, dialect: str) -> str:
+def _binding_text(binding: Bound, dialect: str) -> str:
     if isinstance(binding, TableName):
         return _table_text(binding, dialect)
+    if isinstance(binding, Rows | UnionAll):
+        return f"({binding.text(dialect)})"
     return f"({query_text(binding, dialect)})"
 
 
@@ -238,11 +268,11 @@ def _query_text(same: _Same, dialect: str) -> str:
     return rendered(same.query, dialect)
 
 
-def runs_query(name: str, dialect: str, tables: Mapping[str, Binding] | None) -> bool:
+def runs_query(name: str, dialect: str, tables: Mapping[str, Bound] | None) -> bool:
     """Whether a query is bound to a table of the statement `subject/name`."""
     named = _names_in(name, dialect)
     return any(
-        table in named and not isinstance(binding, TableName)
+        table in named and isinstance(binding, exp.Query)
         for table, binding in (tables or {}).items()
     )
 
