@@ -1,7 +1,7 @@
 -- name: acknowledge
--- Records that a range of transitions was delivered or rejected. One row per batch.
+-- Records that ranges of transitions were delivered or rejected.
 INSERT INTO acks (run_seq, sync_key, first_seq, last_seq, calls, acked_at)
-VALUES (:run, :sync_key, :first_seq, :last_seq, :calls, :now)
+SELECT d.run_seq, d.sync_key, d.first_seq, d.last_seq, d.calls, :now FROM delivered_ranges AS d
 
 -- name: acknowledged
 -- The acknowledged ranges of an audience run, in order.
@@ -9,6 +9,12 @@ SELECT first_seq, last_seq, calls
 FROM acks
 WHERE run_seq = :run AND sync_key = :sync_key
 ORDER BY first_seq
+
+-- name: acknowledged_of_runs
+-- The acknowledged ranges of several audience runs.
+SELECT a.run_seq, a.sync_key, a.first_seq, a.last_seq, a.calls
+FROM acks AS a
+JOIN audience_run_keys AS k ON k.run_seq = a.run_seq AND k.sync_key = a.sync_key
 
 -- name: delivered_transitions
 -- The delivered transitions of a run: its outbox without the rejected ones.

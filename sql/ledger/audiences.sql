@@ -86,11 +86,13 @@ FROM (
 ) AS u
 GROUP BY u.sync_key
 
--- name: finish_audience_run
--- Completes an audience run with its final numbers.
-UPDATE audience_runs
-SET phase = :phase, finished_at = :now, size_after = COALESCE(:size_after, size_after), sent = :sent, rejected = :rejected, calls = :calls
-WHERE run_seq = :run AND sync_key = :sync_key
+-- name: finish_audience_runs
+-- Completes audience runs with their final numbers.
+UPDATE audience_runs AS a
+SET phase = 'done', finished_at = :now, size_after = COALESCE(CAST(f.size_after AS BIGINT), a.size_after),
+    sent = f.sent, rejected = f.rejected, calls = f.calls
+FROM finished AS f
+WHERE a.run_seq = f.run_seq AND a.sync_key = f.sync_key
 
 -- name: released_names
 -- The last run that released each name, by retiring or renaming its audience.

@@ -10,13 +10,24 @@ SELECT
 FROM refused AS r
 
 -- name: count_rejections
--- The numbers of rejected transitions of an audience run, of open rejections of earlier runs, and of
--- unconfirmed keys.
-SELECT
-  (SELECT COUNT(DISTINCT seq) FROM rejections WHERE run_seq = :run AND sync_key = :sync_key),
-  (SELECT COUNT(*) FROM rejections
-   WHERE sync_key = :sync_key AND run_seq < :run AND resolved_at IS NULL),
-  (SELECT COUNT(*) FROM unconfirmed WHERE sync_key = :sync_key)
+-- Of each audience run that has any: the numbers of rejected transitions, of open rejections of earlier
+-- runs, and of unconfirmed keys.
+SELECT k.run_seq, k.sync_key, COUNT(DISTINCT u.rejected_seq), COUNT(u.earlier), COUNT(u.unconfirmed)
+FROM audience_run_keys AS k
+JOIN (
+  SELECT
+    r.sync_key, r.run_seq, r.seq AS rejected_seq, CAST(NULL AS BIGINT) AS earlier, CAST(NULL AS BIGINT) AS unconfirmed
+  FROM rejections AS r
+  UNION ALL
+  SELECT r.sync_key, r.run_seq, NULL, 1, NULL FROM rejections AS r WHERE r.resolved_at IS NULL
+  UNION ALL
+  SELECT d.sync_key, NULL, NULL, NULL, 1 FROM unconfirmed AS d
+) AS u ON u.sync_key = k.sync_key AND (
+  (u.rejected_seq IS NOT NULL AND u.run_seq = k.run_seq)
+  OR (u.earlier IS NOT NULL AND u.run_seq < k.run_seq)
+  OR u.unconfirmed IS NOT NULL
+)
+GROUP BY k.run_seq, k.sync_key
 
 -- name: carry_rejections
 -- A transition that is rejected again keeps the time of its first rejection and adds its attempts.

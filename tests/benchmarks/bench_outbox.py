@@ -23,6 +23,7 @@ from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.destinations.messages import Message
 from tailrace.destinations.segment.mapper import Mapper
+from tailrace.ledger.deliveries import AckRange, Finished
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import pending_transitions
 from tailrace.models.loader import read_models
@@ -100,10 +101,8 @@ def planned(ledger: Ledger) -> Delivery:
 
 def settle(ledger: Ledger, delivery: Delivery) -> None:
     last = delivery.planned
-    ledger.deliveries.acknowledge(
-        delivery.run_seq, "people", first_seq=1, last_seq=last, calls=last
-    )
-    ledger.deliveries.advance(delivery.run_seq, "people", delivery.shape, planned=last)
+    ledger.deliveries.acknowledge([AckRange(delivery.run_seq, "people", 1, last, calls=last)])
+    ledger.deliveries.advance([Finished(delivery.run_seq, "people", delivery.shape, last)])
 
 
 def mapper_of(ledger: Ledger, delivery: Delivery) -> Mapper:

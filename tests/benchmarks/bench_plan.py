@@ -24,6 +24,7 @@ from figure import Figure, quick
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
+from tailrace.ledger.deliveries import AckRange, Finished
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Run
 from tailrace.models.loader import read_models
@@ -200,12 +201,10 @@ class Town:
         run: Run = self.ledger.runs.start("bench", suffix="0000")
         save_plan(self.ledger, run, made, options=PlanOptions())
         last = made.planned
-        self.ledger.deliveries.acknowledge(
-            run.seq, "people", first_seq=1, last_seq=last, calls=last
-        )
+        self.ledger.deliveries.acknowledge([AckRange(run.seq, "people", 1, last, calls=last)])
         self.warehouse.execute("CHECKPOINT")
         started = time.perf_counter()
-        self.ledger.deliveries.advance(run.seq, "people", made.shape, planned=last)
+        self.ledger.deliveries.advance([Finished(run.seq, "people", made.shape, last)])
         self.warehouse.execute("CHECKPOINT")
         return time.perf_counter() - started
 

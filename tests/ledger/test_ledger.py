@@ -357,7 +357,7 @@ def test_the_snapshot_advances_only_after_the_whole_delivery(desk: Desk) -> None
     assert [] == members(desk)
     assert 1 == desk.ledger.deliveries.pending_count(written.run_seq, "people", 3)
     desk.acknowledge(written, 2, 3)
-    assert (3, 0, 4) == desk.advance(written)
+    assert (3, 0, 4) == desk.advance(written)[:3]
     assert 3 == len(members(desk))
 
 

@@ -19,7 +19,7 @@ from warehouses.stores import Store, store_on
 from tailrace.clock import SystemClock
 from tailrace.destinations.messages import Transition
 from tailrace.destinations.registry import ProjectTypes
-from tailrace.ledger.deliveries import Advanced
+from tailrace.ledger.deliveries import AckRange, Advanced, Finished
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import pending_transitions
 from tailrace.ledger.runs import Run
@@ -151,23 +151,24 @@ class Desk:
     def advance(self, delivery: Delivery) -> Advanced:
         """Apply a delivery whose outcomes are saved to the snapshot."""
         with self.warehouse.transaction():
-            return self.ledger.deliveries.advance(
-                delivery.run_seq,
-                delivery.audience.ledger_key,
-                delivery.shape,
-                planned=delivery.planned,
+            (advanced,) = self.ledger.deliveries.advance(
+                [
+                    Finished(
+                        delivery.run_seq,
+                        delivery.audience.ledger_key,
+                        delivery.shape,
+                        delivery.planned,
+                    )
+                ]
             )
+        return advanced
 
     def acknowledge(self, delivery: Delivery, first: int, last: int) -> None:
         """Save the outcome of a range of the outbox."""
         if last >= first:
-            self.ledger.deliveries.acknowledge(
-                delivery.run_seq,
-                delivery.audience.ledger_key,
-                first_seq=first,
-                last_seq=last,
-                calls=last - first + 1,
-            )
+            sync_key = delivery.audience.ledger_key
+            acked = AckRange(delivery.run_seq, sync_key, first, last, calls=last - first + 1)
+            self.ledger.deliveries.acknowledge([acked])
 
     def deliver(self, name: str = "people", **options: Any) -> AudiencePlan:
         """A whole run: plan, write down, settle. What is held stays where it is."""

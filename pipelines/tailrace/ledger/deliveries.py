@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tailrace.errors import LedgerGap
 from tailrace.ledger.tables import LedgerTables, Shape
-from tailrace.warehouse.statements import Binding, Column, query, rows_query
+from tailrace.warehouse.statements import Binding, Column, Rows, query, rows_query
 
 # Applied in this order when every transition of an audience run is delivered or rejected; the
 # second ones only where something was ever rejected or is unconfirmed.
@@ -32,12 +32,35 @@ REJECTIONS_PER_STATEMENT = 500
 REJECTION_STATEMENTS = ("carry_rejections", "delete_confirmed", "insert_unconfirmed")
 
 
+class AckRange(NamedTuple):
+    """Transitions of an audience run that were delivered or rejected, and their messages."""
+
+    run_seq: int
+    sync_key: str
+    first_seq: int
+    last_seq: int
+    calls: int
+
+
+class Finished(NamedTuple):
+    """An audience run with an outcome for each of its `planned` transitions."""
+
+    run_seq: int
+    sync_key: str
+    shape: Shape
+    planned: int
+
+
 class Advanced(NamedTuple):
-    """What an advance applied: delivered and rejected transitions, and acknowledged messages."""
+    """What an advance applied: delivered and rejected transitions, and acknowledged messages.
+
+    `size_after` is the number of members if a transition was rejected, else None.
+    """
 
     sent: int
     rejected: int
     calls: int
+    size_after: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +114,12 @@ class Deliveries:
         rows = self._tables.run("all_unresolved_counts") if self._tables.installed else []
         return {str(key): (int(rejections), int(keys)) for key, rejections, keys in rows}
 
-    def acknowledge(
-        self, run_seq: int, sync_key: str, *, first_seq: int, last_seq: int, calls: int
-    ) -> None:
-        """Record that every transition of a range was delivered or rejected."""
-        self._tables.run(
-            "acknowledge",
-            run=run_seq,
-            sync_key=sync_key,
-            first_seq=first_seq,
-            last_seq=last_seq,
-            calls=calls,
-            now=self._tables.clock.now(),
-        )
+    def acknowledge(self, ranges: Sequence[AckRange]) -> None:
+        """Record that every transition of the ranges was delivered or rejected."""
+        if ranges:
+            rows = Rows(AckRange._fields, ranges)
+            now = self._tables.clock.now()
+            self._tables.run("acknowledge", rows={"delivered_ranges": rows}, now=now)
 
     def acknowledged(self, run_seq: int, sync_key: str) -> list[tuple[int, int, int]]:
         """The acknowledged ranges in order: first and last seq, calls."""
@@ -134,41 +150,74 @@ class Deliveries:
                 now=self._tables.clock.now(),
             )
 
-    def advance(self, run_seq: int, sync_key: str, shape: Shape, *, planned: int) -> Advanced:
-        """Apply the delivered transitions of an audience run to the snapshot.
+    def advance(self, runs: Sequence[Finished]) -> list[Advanced]:
+        """Apply the delivered transitions of audience runs to their snapshots.
 
-        Called inside a transaction.
+        Called inside a transaction, with one run of a sync. What the ledger has recorded of all of
+        them is read by one statement each, and they are finished by one.
 
         Raises:
             LedgerGap: A planned transition is neither delivered nor rejected.
         """
-        ranges = self.acknowledged(run_seq, sync_key)
-        covered = _covered(ranges)
-        if covered != planned:
-            raise LedgerGap(f"{sync_key}: {planned} planned, {covered} delivered or rejected")
-        names: dict[str, Any] = {
-            "run": run_seq,
-            "sync_key": sync_key,
-            "now": self._tables.clock.now(),
+        keys = Rows(("run_seq", "sync_key"), [(run.run_seq, run.sync_key) for run in runs])
+        of_runs = {"audience_run_keys": keys}
+        ranges: dict[tuple[int, str], list[tuple[int, int, int]]] = {}
+        for run_seq, sync_key, first, last, calls in self._tables.run(
+            "acknowledged_of_runs", rows=of_runs
+        ):
+            ranges.setdefault((run_seq, sync_key), []).append((int(first), int(last), int(calls)))
+        rejections = {
+            (run_seq, sync_key): (int(rejected), int(earlier), int(unconfirmed))
+            for run_seq, sync_key, rejected, earlier, unconfirmed in self._tables.run(
+                "count_rejections", rows=of_runs
+            )
         }
-        ((rejected, earlier, unconfirmed),) = self._tables.run("count_rejections", **names)
-        if planned:
-            has_rejections = bool(rejected or earlier or unconfirmed)
-            self._apply(sync_key, shape, names, has_rejections=has_rejections)
+        now = self._tables.clock.now()
+        advanced = [
+            self._advance(
+                run,
+                ranges.get((run.run_seq, run.sync_key), []),
+                rejections.get((run.run_seq, run.sync_key), (0, 0, 0)),
+                now=now,
+            )
+            for run in runs
+        ]
+        finished = Rows(
+            ("run_seq", "sync_key", "size_after", "sent", "rejected", "calls"),
+            [
+                # A rejected member is as before, so that the size differs from the planned one.
+                (run.run_seq, run.sync_key, applied.size_after, *applied[:3])
+                for run, applied in zip(runs, advanced, strict=True)
+            ],
+        )
+        self._tables.run("finish_audience_runs", rows={"finished": finished}, now=now)
+        return advanced
+
+    def _advance(
+        self,
+        run: Finished,
+        ranges: Sequence[tuple[int, int, int]],
+        rejections: tuple[int, int, int],
+        *,
+        now: datetime,
+    ) -> Advanced:
+        covered = _covered(ranges)
+        if covered != run.planned:
+            raise LedgerGap(
+                f"{run.sync_key}: {run.planned} planned, {covered} delivered or rejected"
+            )
+        names: dict[str, Any] = {"run": run.run_seq, "sync_key": run.sync_key, "now": now}
+        rejected, earlier, _ = rejections
+        if run.planned:
+            self._apply(run.sync_key, run.shape, names, has_rejections=any(rejections))
         if earlier:
             self._tables.run("resolve_rejections", **names)
-        calls = sum(calls for _, _, calls in ranges)
-        self._tables.run(
-            "finish_audience_run",
-            **names,
-            phase="done",
-            # A rejected member is as before.
-            size_after=self._tables.size(sync_key) if rejected else None,
-            sent=planned - rejected,
+        return Advanced(
+            sent=run.planned - rejected,
             rejected=rejected,
-            calls=calls,
+            calls=sum(calls for _, _, calls in ranges),
+            size_after=self._tables.size(run.sync_key) if rejected else None,
         )
-        return Advanced(sent=planned - rejected, rejected=int(rejected), calls=calls)
 
     def forget_events(self, sync_key: str, timestamp: str, *, before: datetime) -> None:
         """Delete the delivered keys of an event model whose events are older.

@@ -21,6 +21,7 @@ from tailrace.destinations.protocol import Described, DestinationType, MapperOpt
 from tailrace.destinations.sender import Flow, Sender
 from tailrace.encoding.masking import Masker
 from tailrace.errors import ModelError, TailraceError
+from tailrace.ledger.deliveries import AckRange, Advanced, Finished
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import enqueue, ranges, shape_of_outbox
 from tailrace.ledger.runs import Run
@@ -64,6 +65,8 @@ class Delivery:
     planned_at: datetime
     planned: int
     resumed: bool
+    # How many members changed, if nothing of this outbox was read yet; else the ledger tells.
+    changed: int | None = None
     written_at: datetime | None = None
     moves: Mapping[str, int] = field(default_factory=dict)
     finished: bool = False
@@ -217,6 +220,7 @@ def _delivery(run: Run, plan: AudiencePlan) -> Delivery:
         planned_at=run.started_at,
         planned=plan.planned,
         resumed=False,
+        changed=plan.changed,
         finished=_is_finished(plan),
     )
 
@@ -284,6 +288,7 @@ class AudienceDelivery:
         self.masker = Masker(delivery.audience)
         self.names = Names() if by_name else None
         self.flow: Flow | None = None
+        self.ended_at = self.written_at
         options = MapperOptions(
             namespace=ledger.namespace,
             planned_at=delivery.planned_at,
@@ -293,6 +298,7 @@ class AudienceDelivery:
         )
         self._in_background = in_background
         self._calls_before = sender.connection.api_calls
+        self._api_calls: int | None = None
         self.mapper = kind.mapper(delivery.audience, options)
         self._members = OutboxMessages(
             ledger,
@@ -300,6 +306,7 @@ class AudienceDelivery:
             run_seq=delivery.run_seq,
             shape=delivery.shape,
             planned=delivery.planned,
+            changed=delivery.changed,
             refuse=self._refuse,
         )
 
@@ -313,6 +320,7 @@ class AudienceDelivery:
                 the next run continues after them.
         """
         if not self.delivery.planned:
+            self._end()
             return
         yield from self._send_jobs()
         batches = self.sender.batches(self._members, messages_max=self.mapper.batch_messages_max)
@@ -332,9 +340,15 @@ class AudienceDelivery:
             raise
         finally:
             self.flow.cancel()
+        self._end()
         if self.delivery.planned > SAVED_TOGETHER_MEMBERS_MAX:
-            # Those of a smaller delivery are saved by `advance`, which follows at once.
+            # Those of a smaller delivery are saved by `advance`, which follows soon.
             self._save_verdicts()
+
+    def _end(self) -> None:
+        self.ended_at = self.ledger.clock.monotonic()
+        used = self.sender.connection.api_calls
+        self._api_calls = None if used is None else used - (self._calls_before or 0)
 
     def _send_jobs(self) -> Iterator[bool]:
         """Deliver the transitions that go as ingest jobs, and finish those of a crashed run."""
@@ -376,6 +390,13 @@ class AudienceDelivery:
                 }
         message = f"{audience.name}: pending changes are planned again, because {refused.message}"
         self.notices.append(Notice(message=message, audience=audience.name))
+        self._end()
+
+    @property
+    def finished(self) -> Finished:
+        """The audience run, whose transitions all have an outcome."""
+        delivery = self.delivery
+        return Finished(delivery.run_seq, self.sync_key, delivery.shape, delivery.planned)
 
     def drain(self) -> None:
         """On interrupt, persist the verdicts that still arrive."""
@@ -385,18 +406,12 @@ class AudienceDelivery:
 
     def advance(self) -> DeliveryResult:
         """Save the last verdicts and apply the delivered transitions to the snapshot."""
+        (result,) = advance_together([self])
+        return result
+
+    def result(self, advanced: Advanced) -> DeliveryResult:
+        """The result, after the snapshot was advanced."""
         delivery = self.delivery
-        try:
-            with self.ledger.warehouse.transaction():
-                written = self._write_verdicts()
-                advanced = self.ledger.deliveries.advance(
-                    delivery.run_seq, self.sync_key, delivery.shape, planned=delivery.planned
-                )
-        except TailraceError:
-            self._save_verdicts()
-            raise
-        self._forget_verdicts(written)
-        used = self.sender.connection.api_calls
         return DeliveryResult(
             sync_key=self.sync_key,
             audience=delivery.audience.name,
@@ -409,8 +424,8 @@ class AudienceDelivery:
             resumed=delivery.resumed,
             batches=self.batches,
             requests=self.requests,
-            api_calls=None if used is None else used - (self._calls_before or 0),
-            size_after=self.ledger.size(self.sync_key) if advanced.rejected else None,
+            api_calls=self._api_calls,
+            size_after=advanced.size_after,
             moves=delivery.moves,
             notices=(*self.notices, *notices.of_mapping(self.mapper)),
             by_name=self.names.acknowledged if self.names else {},
@@ -458,38 +473,66 @@ class AudienceDelivery:
         if not self.answered:
             return
         with self.ledger.warehouse.transaction():
-            written = self._write_verdicts()
-        self._forget_verdicts(written)
+            self.ledger.deliveries.acknowledge(self.unwritten_ranges())
+            self.write_rejections()
+        self.forget_verdicts()
 
-    def _write_verdicts(self) -> list[int]:
-        """Write them inside a transaction; returns the numbers of the rejected transitions."""
-        written: list[int] = []
+    def unwritten_ranges(self) -> list[AckRange]:
+        """The acknowledged ranges that are not saved yet."""
+        return [
+            AckRange(self.delivery.run_seq, self.sync_key, first, last, calls)
+            for first, last, calls in joined(self.answered)
+        ]
+
+    def write_rejections(self) -> None:
+        """Write the rejections in these ranges, inside the transaction that saves the ranges."""
+        rejections = {seq: self.rejected[seq] for seq in self._refused()}
+        self.ledger.deliveries.reject(self.delivery.run_seq, self.sync_key, rejections)
+
+    def _refused(self) -> list[int]:
+        """The rejected transitions in the ranges that are not saved yet."""
         rejected = sorted(self.rejected)
-        for first, last, calls in joined(self.answered):
-            written += rejected[bisect_left(rejected, first) : bisect_right(rejected, last)]
-            self.ledger.deliveries.acknowledge(
-                self.delivery.run_seq,
-                self.sync_key,
-                first_seq=first,
-                last_seq=last,
-                calls=calls,
-            )
-        self.ledger.deliveries.reject(
-            self.delivery.run_seq, self.sync_key, {seq: self.rejected[seq] for seq in written}
-        )
-        return written
+        refused: list[int] = []
+        for first, last, _ in joined(self.answered) if rejected else ():
+            refused += rejected[bisect_left(rejected, first) : bisect_right(rejected, last)]
+        return refused
 
-    def _forget_verdicts(self, written: Sequence[int]) -> None:
-        """Forget the verdicts that are committed."""
+    def forget_verdicts(self) -> None:
+        """Forget the verdicts, which are committed."""
         if not self.answered:
             return
-        for seq in written:
+        for seq in self._refused():
             del self.rejected[seq]
         self.delivered += sum(ack.last_seq - ack.first_seq + 1 for ack in self.answered)
         self.answered.clear()
         self.written_at = self.ledger.clock.monotonic()
         if self.progress is not None:
             self.progress(self.sync_key, self.delivered, self.delivery.planned)
+
+
+def advance_together(deliveries: Sequence[AudienceDelivery]) -> list[DeliveryResult]:
+    """Save the last verdicts of deliveries that ended, and advance their snapshots.
+
+    All of it is one transaction. The deliveries are of different syncs.
+    """
+    ledger = deliveries[0].ledger
+    try:
+        with ledger.warehouse.transaction():
+            ledger.deliveries.acknowledge(
+                [part for delivering in deliveries for part in delivering.unwritten_ranges()]
+            )
+            for delivering in deliveries:
+                delivering.write_rejections()
+            advanced = ledger.deliveries.advance([delivering.finished for delivering in deliveries])
+    except TailraceError:
+        for delivering in deliveries:
+            delivering.drain()
+        raise
+    for delivering in deliveries:
+        delivering.forget_verdicts()
+    return [
+        delivering.result(applied) for delivering, applied in zip(deliveries, advanced, strict=True)
+    ]
 
 
 def joined(answered: Sequence[Acknowledged]) -> Iterator[tuple[int, int, int]]:

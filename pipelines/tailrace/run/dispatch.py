@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Self, TypeVar
 
@@ -33,7 +34,16 @@ from tailrace.ledger.receivers import (
     stop_destination,
     stopped_destinations,
 )
-from tailrace.run.delivery import AudienceDelivery, Delivery, DeliveryResult, Progress, Terms
+from tailrace.run.delivery import (
+    SAVED_TOGETHER_MEMBERS_MAX,
+    UNWRITTEN_SECONDS_MAX,
+    AudienceDelivery,
+    Delivery,
+    DeliveryResult,
+    Progress,
+    Terms,
+    advance_together,
+)
 from tailrace.run.notices import Notice
 from tailrace.warehouse.memory import MemoryLimit
 
@@ -78,6 +88,8 @@ class Dispatch:
         self._senders: dict[str, Sender] = {}
         self._checked: set[str] = set()
         self._active: dict[str, AudienceDelivery] = {}
+        # Deliveries that ended and are not in the ledger yet, by destination.
+        self._ended: dict[str, list[AudienceDelivery]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -143,6 +155,9 @@ class Dispatch:
                 if not progressed:
                     wait(self._wakeup)
         except (KeyboardInterrupt, LeaseLost):
+            for ended in self._ended.values():
+                for delivering in ended:
+                    delivering.drain()
             for delivering in self._active.values():
                 delivering.drain()
             raise
@@ -217,7 +232,49 @@ class Dispatch:
     def _steps(
         self, name: str, queue: Sequence[Delivery]
     ) -> Generator[DeliveryResult | bool, None, None]:
-        """Deliver to one destination: True after each step, False if it would have to wait."""
+        """Deliver to one destination: True after each step, False if it would have to wait.
+
+        Small deliveries that end within `UNWRITTEN_SECONDS_MAX` are advanced together.
+        """
+        try:
+            for step in self._audience_steps(name, queue):
+                if self._is_due(name):
+                    yield from self._advance_ended(name)
+                yield step
+        except TailraceError:
+            # The deliveries that ended before the error stay pending if this fails too.
+            with suppress(TailraceError):
+                yield from self._advance_ended(name)
+            raise
+        yield from self._advance_ended(name)
+
+    def _is_due(self, name: str) -> bool:
+        ended = self._ended.get(name)
+        if not ended:
+            return False
+        members = sum(delivering.delivery.planned for delivering in ended)
+        waited = self._ledger.clock.monotonic() - ended[0].ended_at
+        return waited >= UNWRITTEN_SECONDS_MAX or members > SAVED_TOGETHER_MEMBERS_MAX
+
+    def _advance_ended(self, name: str) -> Generator[DeliveryResult, None, None]:
+        """Advance the deliveries that ended, in one transaction, or each alone if that fails."""
+        ended = self._ended.pop(name, [])
+        if not ended:
+            return
+        try:
+            results = self._memory_limit.run_low_memory(partial(advance_together, ended))
+        except TailraceError:
+            if len(ended) == 1:
+                raise
+            for delivering in ended:
+                yield self._memory_limit.run_low_memory(delivering.advance)
+            return
+        yield from results
+
+    def _audience_steps(
+        self, name: str, queue: Sequence[Delivery]
+    ) -> Generator[DeliveryResult | bool, None, None]:
+        """Send one delivery after the other; each that ends is added to `_ended`."""
         sender = self._sender(name)
         if name not in self._checked and any(delivery.planned for delivery in queue):
             yield from _in_background(sender.check, self._wakeup)
@@ -241,6 +298,12 @@ class Dispatch:
                 if not delivery.resumed:
                     raise
                 refused = error
+            if any(
+                ended.sync_key == delivery.audience.ledger_key
+                for ended in self._ended.get(name, ())
+            ):
+                # Its next run needs the snapshot of this one.
+                yield from self._advance_ended(name)
             delivering = AudienceDelivery(
                 self._ledger,
                 sender,
@@ -263,7 +326,9 @@ class Dispatch:
                     raise
                 delivering.drain()
                 yield from delivering.steps()
-            yield self._memory_limit.run_low_memory(delivering.advance)
+            del self._active[name]
+            self._ended.setdefault(name, []).append(delivering)
+            yield True
 
     def _prepared(self, sender: Sender, delivery: Delivery) -> Generator[bool, None, Described]:
         """Check a header against its receiver; returns what is known of the receiver's objects."""

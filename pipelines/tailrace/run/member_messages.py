@@ -36,6 +36,7 @@ class OutboxMessages:
 
     Args:
         refuse: Called for each transition that is not sent, before it is yielded without messages.
+        changed: How many members changed, of a run whose outbox is new; None asks the ledger.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class OutboxMessages:
         shape: Shape,
         planned: int,
         refuse: Refuse,
+        changed: int | None = None,
     ) -> None:
         self._ledger = ledger
         self._mapper = mapper
@@ -54,11 +56,17 @@ class OutboxMessages:
         self._shape = shape
         self._planned = planned
         self._refuse = refuse
+        self._changed = changed
+        # Nothing of it was acknowledged before the first read.
+        self._is_new = changed is not None
 
     def __iter__(self) -> Iterator[MemberMessages]:
         ledger, run_seq, audience = self._ledger, self._run_seq, self._mapper.audience
-        changes = outbox.has_changes(ledger, run_seq, audience)
-        ranges = outbox.ranges(ledger, run_seq, audience, planned=self._planned)
+        changes = self._has_changes()
+        ranges = [(1, self._planned)]
+        if not self._is_new:
+            ranges = outbox.ranges(ledger, run_seq, audience, planned=self._planned)
+        self._is_new = False
         templates = None
         if ledger.warehouse.engine.writes_messages:
             keys, columns = self._shape.keys, self._shape.columns
@@ -77,13 +85,17 @@ class OutboxMessages:
 
     def rows(self, seqs: Collection[int]) -> Iterator[MemberMessages]:
         """The transitions with some numbers, in order."""
+        self._is_new = False
         ordered = sorted(seqs)
-        changes = bool(ordered) and outbox.has_changes(
-            self._ledger, self._run_seq, self._mapper.audience
-        )
+        changes = bool(ordered) and self._has_changes()
         for start in range(0, len(ordered), ROWS_BY_NUMBER_MAX):
             chosen = ordered[start : start + ROWS_BY_NUMBER_MAX]
             yield from self._mapped(chosen[0], chosen[-1], changes=changes, only=chosen)
+
+    def _has_changes(self) -> bool:
+        if self._changed is not None:
+            return self._changed > 0
+        return outbox.has_changes(self._ledger, self._run_seq, self._mapper.audience)
 
     def _mapped(
         self, first: int, last: int, *, changes: bool, only: Collection[int] | None = None
