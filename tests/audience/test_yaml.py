@@ -9,9 +9,11 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tailrace.audience import yaml as header_yaml
 from tailrace.audience.yaml import HEADER_BYTES_MAX, check, read_header, schema, split
 from tailrace.errors import HeaderInvalid, TailraceError
 
@@ -166,3 +168,47 @@ def test_reading_models_imports_nothing_that_talks_to_a_network(tmp_path: Any) -
     loaded = {name.partition(".")[0] for name in run.stdout.split()}
     network = {"dlt", "requests", "urllib3", "http", "ssl", "pyarrow", "segment", "click"}
     assert set() == loaded & network
+
+
+FULL_HEADER = """audience: people
+description: "Live: contacts"
+key: [id, region]
+tags: [a, 'b']
+track:
+  entered: Entered
+  properties: {city: city, plan: {column: tier, on_null: keep}}
+guards: {max_exited: null, share: 0.5}
+# A comment.
+consent: {suppress_when: opted_out}
+"""
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 250), st.sampled_from(" :-{}[],'\"#|>!%@`\n\\=.~0a<")), max_size=4
+    )
+)
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML was built without libyaml")
+def test_both_parsers_read_a_header_alike(edits: list[tuple[int, str]]) -> None:
+    text = FULL_HEADER
+    for at, character in edits:
+        text = text[:at] + character + text[at:]
+    try:
+        fast = header_yaml._composed(text)
+    except yaml.YAMLError:
+        return
+    assert serialized(yaml.compose(text, Loader=header_yaml._Loader)) == serialized(fast)
+
+
+def serialized(node: yaml.Node | None) -> Any:
+    """A node with the lines, the kinds and the values of all nodes in it."""
+    if node is None:
+        return None
+    if isinstance(node.value, list):
+        parts = [
+            part
+            for parts in node.value
+            for part in (parts if isinstance(parts, tuple) else [parts])
+        ]
+        return (type(node), node.tag, node.start_mark.line, [serialized(part) for part in parts])
+    return (type(node), node.tag, node.start_mark.line, node.value, bool(node.style))
