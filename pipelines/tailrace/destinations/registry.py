@@ -12,6 +12,7 @@ from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.loops import without_loops
 from tailrace.destinations.protocol import DestinationType
 from tailrace.errors import InvalidConfigValue
+from tailrace.models.accepted import AcceptedSql
 from tailrace.models.dbt import dbt_project
 from tailrace.models.loader import Models, load_models
 
@@ -95,6 +96,7 @@ def project_models(project: ProjectConfig) -> Models:
         types=ProjectTypes(project),
         reserved=(settings.dataset, settings.ledger_dataset, settings.model_dataset),
         dbt=dbt_project(project),
+        accepted=AcceptedSql(project.root / ".tailrace"),
     )
     return replace(without_loops(models, _written_fields), selectors=project.selectors)
 

@@ -15,6 +15,7 @@ from tailrace.audience.blocks import BlockTypes
 from tailrace.audience.header import read_audience, read_event_model
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
+from tailrace.models.accepted import AcceptedSql
 from tailrace.models.dbt import SCHEME, DbtNode, DbtProject, with_dbt_defaults
 from tailrace.models.determinism import (
     CLOCKS,
@@ -137,7 +138,12 @@ class _Parts:
 
 
 def read_model(
-    path: Path, folder: Path, *, types: BlockTypes | None = None, dbt: DbtProject | None = None
+    path: Path,
+    folder: Path,
+    *,
+    types: BlockTypes | None = None,
+    dbt: DbtProject | None = None,
+    accepted: AcceptedSql | None = None,
 ) -> Model:
     """Read one file and its header; what it reads from is not looked at yet.
 
@@ -146,6 +152,7 @@ def read_model(
         folder: The project's `models/`.
         types: The destination types of the project; see `read_audience`.
         dbt: The dbt project whose models a .yml may name.
+        accepted: The texts that DuckDB need not parse again.
 
     Raises:
         ModelError: One thing is wrong; its file and line are given.
@@ -188,7 +195,7 @@ def read_model(
         tags=tags,
         dbt=parts.dbt,
         audience=audience,
-        violations=tuple(_violations(query, sql, file, dialect=dialect)),
+        violations=_violations(query, sql, file, dialect=dialect, accepted=accepted),
         query=query,
     )
 
@@ -275,13 +282,21 @@ def declared_name(path: Path) -> str:
     return path.stem
 
 
-def _violations(query: exp.Query, sql: str, file: str, *, dialect: str) -> Iterator[ModelError]:
-    if dialect == "duckdb":
-        yield from _not_allowed(query, sql, file)
-    elif dialect == "postgres":
+def _violations(
+    query: exp.Query, sql: str, file: str, *, dialect: str, accepted: AcceptedSql | None
+) -> tuple[ModelError, ...]:
+    if dialect == "postgres":
         # The server's own list of functions is read when the model is bound.
-        for violation in postgres_violations(sql, []):
-            yield violation.as_error(file=file, line=sql.count("\n", 0, violation.offset) + 1)
+        return tuple(
+            violation.as_error(file=file, line=sql.count("\n", 0, violation.offset) + 1)
+            for violation in postgres_violations(sql, [])
+        )
+    if dialect != "duckdb" or (accepted is not None and accepted.has(sql)):
+        return ()
+    violations = tuple(_not_allowed(query, sql, file))
+    if accepted is not None and not violations:
+        accepted.add(sql)
+    return violations
 
 
 def _not_allowed(query: exp.Query, sql: str, file: str) -> Iterator[ModelError]:

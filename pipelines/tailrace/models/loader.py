@@ -25,6 +25,7 @@ from tailrace.errors import (
     UnknownColumn,
     UnknownModel,
 )
+from tailrace.models.accepted import AcceptedSql
 from tailrace.models.columns import Columns, columns_of, unknown_columns
 from tailrace.models.dbt import DbtProject
 from tailrace.models.determinism import double_sums, group_columns, may_sum, warnings, with_aliases
@@ -196,8 +197,12 @@ def load_models(
     types: BlockTypes | None = None,
     reserved: Collection[str] = (),
     dbt: DbtProject | None = None,
+    accepted: AcceptedSql | None = None,
 ) -> Models:
-    """Read every model under a folder, as `read_models`, and keep the errors in `broken`."""
+    """Read every model under a folder, as `read_models`, and keep the errors in `broken`.
+
+    `accepted` has the texts that DuckDB need not parse again; those of the folder are added.
+    """
     paths, file_errors = model_files(folder)
     sources, source_errors = read_sources(folder, reserved=reserved)
     errors: dict[str, list[ModelError]] = {}
@@ -208,7 +213,7 @@ def load_models(
     unreadable: set[str] = set()
     for path in paths:
         try:
-            model = read_model(path, folder, types=types, dbt=dbt)
+            model = read_model(path, folder, types=types, dbt=dbt, accepted=accepted)
         except ModelError as error:
             audience = read_broken_audience(path, folder, types=types)
             name = audience.name if audience else declared_name(path)
@@ -223,6 +228,8 @@ def load_models(
             errors.setdefault(model.name, []).append(taken)
             continue
         models[model.name] = model
+    if accepted is not None:
+        accepted.save()
     landed = None if objects is None else {landed_name(sobject) for sobject in objects}
     sources = _with_relations(sources, models.values())
     for name, model in models.items():
