@@ -34,7 +34,7 @@ from tailrace.run.dispatch import COLLECTED_AFTER
 from tailrace.run.member_messages import OutboxMessages
 from tailrace.warehouse.opening import open_warehouse
 
-ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "60_000" if quick() else "300_000"))
+ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "30_000" if quick() else "300_000"))
 TRIES = 1 if quick() else 3
 ENCODER_SHARE_MIN = 0.08
 TIMES_OBJECTS_MIN = 2.5

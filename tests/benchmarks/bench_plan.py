@@ -35,13 +35,13 @@ from tailrace.run.delivery import save_plan
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 
-ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "500_000" if quick() else "10_000_000"))
+ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "200_000" if quick() else "10_000_000"))
 MEMORY = os.environ.get("TAILRACE_BENCH_MEMORY")
 # Beside its memory_limit DuckDB allocates what it hands out, and Python has its modules.
 MEMORY_GOAL = 1.15
 SAMPLE_SECONDS = 0.02
 TRIES = 2 if quick() else 3
-PLAN_ROWS = 200_000 if quick() else 1_000_000
+PLAN_ROWS = 100_000 if quick() else 1_000_000
 # What a plan command cannot do without: the imports, and one look at both tables.
 SCAN = """
 import sys

@@ -30,7 +30,7 @@ from figure import Figure, quick
 
 from tailrace.destinations.webhook.settings import WebhookSettings
 
-PEOPLE = int(os.environ.get("TAILRACE_BENCH_PEOPLE", "20_000" if quick() else "200_000"))
+PEOPLE = int(os.environ.get("TAILRACE_BENCH_PEOPLE", "10_000" if quick() else "200_000"))
 TRIES = 1 if quick() else 2
 LATENCY_SECONDS = 0.020
 SETTINGS = WebhookSettings()

@@ -27,8 +27,8 @@ import duckdb
 import requests
 from figure import Figure, quick
 
-ROWS = 4_000 if quick() else 20_000
-BULK_ROWS = int(os.environ.get("TAILRACE_BENCH_RECORDS", "20_000" if quick() else "200_000"))
+ROWS = 2_000 if quick() else 20_000
+BULK_ROWS = int(os.environ.get("TAILRACE_BENCH_RECORDS", "8_000" if quick() else "200_000"))
 IN_FLIGHT = 4
 ROWS_A_CALL = 200
 CONFIG = """
