@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -160,7 +160,7 @@ def read_model(
     """
     file = _spoken(path, folder)
     parts = _parts(path, file, dbt=dbt or DbtProject.beside(folder))
-    header, sql, dialect = parts.header, parts.sql, parts.dialect
+    header, sql = parts.header, parts.sql
     in_audiences = AUDIENCES_FOLDER in path.relative_to(folder).parts[:-1]
     if header is not None and parts.dbt is not None:
         keyed = "events" in header.values or _is_audience(header, in_audiences=in_audiences)
@@ -177,17 +177,16 @@ def read_model(
     query, sql_errors = _query(parts, file)
     raise_all([*errors, *sql_errors])
     assert query is not None
-    tags = tuple(values.get("tags") or ())
-    if parts.dbt is not None:
-        tags = tuple(dict.fromkeys((*tags, *parts.dbt.tags)))
-        audience = replace(audience, tags=tags) if audience else None
+    tags = _tags(values.get("tags") or (), parts.dbt)
+    if audience is not None and parts.dbt is not None:
+        audience = replace(audience, tags=tags)
     return Model(
         name=name,
         path=path,
         file=file,
         sql=sql.strip(),
         source=sql,
-        dialect=dialect,
+        dialect=parts.dialect,
         kind="audience" if audience else "staging",
         materialized=values.get("materialized", "view"),
         description=values.get("description") or "",
@@ -195,9 +194,14 @@ def read_model(
         tags=tags,
         dbt=parts.dbt,
         audience=audience,
-        violations=_violations(query, sql, file, dialect=dialect, accepted=accepted),
+        violations=_violations(query, sql, file, dialect=parts.dialect, accepted=accepted),
         query=query,
     )
+
+
+def _tags(own: Iterable[str], dbt: DbtNode | None) -> tuple[str, ...]:
+    """The tags of a header, and those of the model of dbt that it names."""
+    return tuple(dict.fromkeys((*own, *(dbt.tags if dbt else ()))))
 
 
 def _query(parts: _Parts, file: str) -> tuple[exp.Query | None, list[ModelError]]:

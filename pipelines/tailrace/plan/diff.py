@@ -350,12 +350,10 @@ class _Comparison:
 
     def _use_empty_snapshot(self, *, restart: bool) -> None:
         self.restart, self.is_new = restart, True
-        self.tables["snapshot"] = query(
-            "plan/empty_snapshot",
-            self.warehouse.dialect,
-            tables={"model": self.request.model},
-            columns=self.request.shape.lists,
-        )
+        tables, columns = {"model": self.request.model}, self.request.shape.lists
+        dialect = self.warehouse.dialect
+        empty = query("plan/empty_snapshot", dialect, tables=tables, columns=columns)
+        self.tables["snapshot"] = empty
 
     def _never_compared(self, snapshot_columns: Sequence[Column]) -> frozenset[str]:
         """Columns that are recorded but were not compared before, such as a timestamp.

@@ -136,14 +136,7 @@ class Planner:
         """
         failures, model_errors = self._failed()
         requests, skipped = [], []
-        self._recorded.expect(audience.ledger_key for _, audience in syncs_of(selected))
-        inputs = Inputs(
-            self.ledger,
-            self.models,
-            selected,
-            recorded=self._recorded,
-            definitions=self._definitions,
-        )
+        inputs = self._inputs(selected)
         fingerprints: dict[str, str | None] = {}
         # All models are bound before the first one runs, so that an error is reported early.
         for model, audience in syncs_of(selected):
@@ -183,6 +176,16 @@ class Planner:
             unfinished=stats.unfinished(self.ledger),
             salesforce_calls=self.ledger.extracts.last_salesforce_calls(),
             destinations=self.destinations or {},
+        )
+
+    def _inputs(self, selected: Sequence[Model]) -> Inputs:
+        self._recorded.expect(audience.ledger_key for _, audience in syncs_of(selected))
+        return Inputs(
+            self.ledger,
+            self.models,
+            selected,
+            recorded=self._recorded,
+            definitions=self._definitions,
         )
 
     def _failed(self) -> tuple[dict[str, AudienceFailure], list[TailraceError]]:
