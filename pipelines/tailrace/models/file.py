@@ -155,8 +155,7 @@ def read_model(
         accepted: The texts that DuckDB need not parse again.
 
     Raises:
-        ModelError: One thing is wrong; its file and line are given.
-        SeveralModelErrors: Several things are; all of them are given.
+        ModelError: Something is wrong, with its file and line; SeveralModelErrors has them all.
     """
     file = _spoken(path, folder)
     parts = _parts(path, file, dbt=dbt or DbtProject.beside(folder))
@@ -178,8 +177,7 @@ def read_model(
     raise_all([*errors, *sql_errors])
     assert query is not None
     tags = _tags(values.get("tags") or (), parts.dbt)
-    if audience is not None and parts.dbt is not None:
-        audience = replace(audience, tags=tags)
+    audience = replace(audience, tags=tags) if audience and parts.dbt else audience
     return Model(
         name=name,
         path=path,
@@ -201,7 +199,7 @@ def read_model(
 
 def _tags(own: Iterable[str], dbt: DbtNode | None) -> tuple[str, ...]:
     """The tags of a header, and those of the model of dbt that it names."""
-    return tuple(dict.fromkeys((*own, *(dbt.tags if dbt else ()))))
+    return tuple(dict.fromkeys((*own, *dbt.tags))) if dbt else tuple(own)
 
 
 def _query(parts: _Parts, file: str) -> tuple[exp.Query | None, list[ModelError]]:
