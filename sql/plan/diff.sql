@@ -17,9 +17,8 @@ FROM (
 
 -- name: empty_snapshot
 -- A snapshot without members, for an audience that was never delivered.
-SELECT EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._),
+SELECT EACH_COLUMN(keys, CAST(NULL AS _TYPE)), EACH_COLUMN(columns, CAST(NULL AS _TYPE)),
        CAST(0 AS BIGINT) AS _v, CAST(NULL AS TIMESTAMPTZ) AS _since, FALSE AS _gone
-FROM model AS m
 WHERE FALSE
 
 -- name: members_only

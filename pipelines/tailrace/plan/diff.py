@@ -23,7 +23,7 @@ from tailrace.plan.equal_values import columns_compared_here, take_equal_values
 from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.recorded import Recorded
 from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
-from tailrace.warehouse.statements import Binding, Column, TableName, query
+from tailrace.warehouse.statements import Binding, Bound, Column, TableName, UnionAll, query
 
 BAD_KEY_SAMPLES_MAX = 3
 # The lists of `plan/summary` that hold the columns of each kind of message.
@@ -203,7 +203,7 @@ class _Comparison:
             table: self.warehouse.temporary(f"{prefix}__{name}")
             for table, prefix in _TEMPORARY_TABLES.items()
         }
-        self.tables: dict[str, Binding] = {
+        self.tables: dict[str, Bound] = {
             **ledger.tables,
             **self.names,
             "model": request.model,
@@ -350,10 +350,9 @@ class _Comparison:
 
     def _use_empty_snapshot(self, *, restart: bool) -> None:
         self.restart, self.is_new = restart, True
-        tables, columns = {"model": self.request.model}, self.request.shape.lists
-        dialect = self.warehouse.dialect
-        empty = query("plan/empty_snapshot", dialect, tables=tables, columns=columns)
-        self.tables["snapshot"] = empty
+        columns = self.request.shape.lists
+        empty = query("plan/empty_snapshot", self.warehouse.dialect, columns=columns)
+        self.tables["snapshot"] = UnionAll([empty])
 
     def _never_compared(self, snapshot_columns: Sequence[Column]) -> frozenset[str]:
         """Columns that are recorded but were not compared before, such as a timestamp.

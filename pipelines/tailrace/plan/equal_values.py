@@ -15,7 +15,7 @@ from typing import Any
 
 from tailrace.encoding.values import json_value, unchanged
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.statements import Binding, Column
+from tailrace.warehouse.statements import Bound, Column
 
 # Types of DuckDB, in whole or in part of a nested type; PostgreSQL's names are in lower case.
 _COMPARED_HERE = re.compile(r"\b(JSON|MAP|VARIANT|TIMESTAMP_NS|TIME_NS)\b")
@@ -38,7 +38,7 @@ def take_equal_values(
     warehouse: Warehouse,
     *,
     name: str,
-    tables: Mapping[str, Binding],
+    tables: Mapping[str, Bound],
     lists: Mapping[str, Sequence[Column]],
 ) -> None:
     """Replace each value of a temporary table that is sent like the one that it is compared with.

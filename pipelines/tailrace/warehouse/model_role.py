@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from sqlglot import exp
+
 from tailrace.errors import ModelRoleRefused, StatementRefused
 from tailrace.warehouse.statements import (
     Binding,
+    Bound,
     Column,
     TableName,
     created_table,
@@ -60,7 +63,7 @@ def as_model_role(warehouse: Confined) -> Iterator[None]:
     _set(warehouse, _NO_ROLE)
 
 
-def grant_created(warehouse: Confined, name: str, tables: Mapping[str, Binding]) -> None:
+def grant_created(warehouse: Confined, name: str, tables: Mapping[str, Bound]) -> None:
     """Let the role of models use the temporary table that a statement has created."""
     role = warehouse.model_role
     created = None if role is None else tables.get(created_table(name, warehouse.dialect) or "")
@@ -78,16 +81,14 @@ def grant_created(warehouse: Confined, name: str, tables: Mapping[str, Binding])
 
 
 @contextmanager
-def copied_rows(
-    warehouse: Confined, tables: Mapping[str, Binding]
-) -> Iterator[Mapping[str, Binding]]:
+def copied_rows(warehouse: Confined, tables: Mapping[str, Bound]) -> Iterator[Mapping[str, Bound]]:
     """The tables of a statement, with a temporary copy in the place of each query.
 
     The rows are read as the role of models; the statement itself runs as the connection's user.
     """
     copies = dict(tables)
     for table, binding in tables.items():
-        if isinstance(binding, TableName):
+        if not isinstance(binding, exp.Query):
             continue
         copy = warehouse.temporary(f"model_rows__{table}")
         warehouse.drop_temporary(copy)

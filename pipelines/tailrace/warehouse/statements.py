@@ -86,7 +86,7 @@ Binding = TableName | exp.Query
 
 @dataclass(frozen=True, slots=True)
 class UnionAll:
-    """Queries over the ledger that are bound as one table, with the rows of all of them."""
+    """Queries of this package, none of them a model, that are bound as one table."""
 
     queries: Sequence[exp.Query]
 
