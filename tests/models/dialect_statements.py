@@ -8,7 +8,8 @@ refused, so that each meets operands of every type.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Values at which engines differ: halves, signed zeros, NaN, empty texts, NULL, other scripts,
 # backslashes, line breaks, the ends of months and the hours that daylight saving skips or repeats.
@@ -532,6 +533,76 @@ def corpus() -> Iterator[str]:
     for window in WINDOWS:
         yield f"SELECT id, {window} AS v FROM salesforce.contact"
     yield from QUERIES
+
+
+# Arguments by the type of a parameter, as each engine lists it; the last one is repeated.
+DUCKDB_ARGUMENTS = {
+    "VARCHAR": ("email", "'a'"),
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER"), ("n", "2")),
+    **dict.fromkeys(("BIGINT", "HUGEINT", "UBIGINT"), ("big", "2")),
+    **dict.fromkeys(("DOUBLE", "FLOAT"), ("amount", "2.5")),
+    "DECIMAL": ("price",),
+    "BOOLEAN": ("active",),
+    "DATE": ("d", "DATE '2024-02-29'"),
+    "TIMESTAMP": ("ts", "TIMESTAMP '2024-02-29 10:00:00'"),
+    "TIMESTAMP WITH TIME ZONE": ("tz",),
+    "INTERVAL": ("INTERVAL 36 HOUR",),
+    "JSON": ("doc",),
+    **dict.fromkeys(("VARCHAR[]", "ANY[]", "T[]"), ("tags",)),
+    **dict.fromkeys(("BIGINT[]", "INTEGER[]"), ("[n, 2]",)),
+    **dict.fromkeys(("ANY", "T", "NULL"), ("n", "email")),
+}
+POSTGRES_ARGUMENTS = {
+    **dict.fromkeys(("text", "character varying", "character"), ("email", "'a'")),
+    **dict.fromkeys(("integer", "smallint"), ("n", "2")),
+    "bigint": ("big", "2"),
+    **dict.fromkeys(("double precision", "real"), ("amount", "2.5")),
+    "numeric": ("price", "2"),
+    "boolean": ("active",),
+    "date": ("d", "DATE '2024-02-29'"),
+    "timestamp without time zone": ("ts", "TIMESTAMP '2024-02-29 10:00:00'"),
+    "timestamp with time zone": ("tz",),
+    "interval": ("INTERVAL '36 hours'",),
+    "json": ("CAST(doc AS JSON)",),
+    "jsonb": ("doc",),
+    "bytea": ("CAST('ab' AS BYTEA)",),
+    **dict.fromkeys(("text[]", "anyarray", "anycompatiblearray"), ("tags",)),
+    **dict.fromkeys(("anyelement", "anycompatible", "anynonarray", '"any"'), ("n", "email")),
+}
+# Without an argument that a row could give, or about the session and its time.
+_NOT_CALLED = re.compile(
+    r"pg_|has_|inet_|current_|txid|icu_|collate_|reservoir|.*sample|(now|today|ago|age|stats|version"
+    r"|getvariable|get_current_time(stamp)?|transaction_timestamp|localtime(stamp)?|timezone)$"
+)
+_BY_ANOTHER_VALUE = re.compile(r"(arg_?(min|max)|(min|max)_by)(_null)?$")
+
+
+def calls(
+    listed: Iterable[tuple[str, str, Sequence[str]]], arguments: Mapping[str, tuple[str, ...]]
+) -> Iterator[str]:
+    """A statement for each function that an engine lists, with arguments of its types.
+
+    Args:
+        listed: Name, kind (`scalar`, `aggregate` or `window`) and types of the parameters.
+        arguments: Expressions over `ROWS` by type; a function with another type is left out.
+    """
+    for name, kind, types in listed:
+        if _BY_ANOTHER_VALUE.match(name) and len(types) == 2:
+            # Over a constant, any row of a group would do.
+            for column in ROWS:
+                yield f"SELECT active, {name}({column}, id) AS v FROM salesforce.contact GROUP BY 1"
+            continue
+        options = [arguments.get(str(type_)) for type_ in types]
+        if _NOT_CALLED.match(name) or not all(options):
+            continue
+        values = [of[min(place, len(of) - 1)] for place, of in enumerate(options) if of]
+        call = f"{name}({', '.join(values)})"
+        if kind == "aggregate":
+            yield f"SELECT active, {call} AS v FROM salesforce.contact GROUP BY active"
+        elif kind == "window":
+            yield f"SELECT id, {call} OVER (ORDER BY id) AS v FROM salesforce.contact"
+        else:
+            yield f"SELECT id, {call} AS v FROM salesforce.contact"
 
 
 class Generator:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,14 @@ from typing import Any
 
 import duckdb
 import pytest
-from models.dialect_statements import ROWS, Generator, corpus
+from models.dialect_statements import (
+    DUCKDB_ARGUMENTS,
+    POSTGRES_ARGUMENTS,
+    ROWS,
+    Generator,
+    calls,
+    corpus,
+)
 from sqlglot import exp
 from warehouses.postgres_server import PostgresServer
 
@@ -31,6 +39,7 @@ from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.file import Model
 from tailrace.models.loader import Models
 from tailrace.models.parse import read_select
+from tailrace.warehouse.sandbox import duckdb_functions
 
 psycopg2 = pytest.importorskip("psycopg2")
 pytestmark = pytest.mark.postgres
@@ -122,6 +131,16 @@ class Engines:
         except (psycopg2.Error, ValueError, OverflowError) as error:
             return Failed(str(error))
 
+    def function_calls(self, engine: str) -> list[str]:
+        """A statement for each built-in function of an engine that a model may call."""
+        if engine == "duckdb":
+            _, allowed = duckdb_functions()
+            self_listed = self.duck.execute(DUCKDB_FUNCTIONS).fetchall()
+            listed = [row for row in self_listed if row[0] in allowed]
+            return list(dict.fromkeys(calls(listed, DUCKDB_ARGUMENTS)))
+        self.cursor.execute(POSTGRES_FUNCTIONS)
+        return list(dict.fromkeys(calls(self.cursor.fetchall(), POSTGRES_ARGUMENTS)))
+
     def translated(self, sql: str, source: str, target: str) -> str:
         """The statement as a model of one dialect, bound to a warehouse of the other."""
         model = Model(
@@ -151,6 +170,24 @@ class Engines:
         return bound.sql(target)
 
 
+DUCKDB_FUNCTIONS = """
+SELECT DISTINCT lower(function_name), function_type, parameter_types
+FROM duckdb_functions()
+WHERE function_type IN ('scalar', 'aggregate')
+  AND regexp_full_match(function_name, '[A-Za-z_]\\w*') AND internal
+ORDER BY ALL
+"""
+POSTGRES_FUNCTIONS = """
+SELECT p.proname, CASE p.prokind WHEN 'a' THEN 'aggregate' WHEN 'w' THEN 'window' ELSE 'scalar' END,
+  ARRAY(SELECT format_type(u.oid, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS u(oid, place)
+        ORDER BY u.place)
+FROM pg_catalog.pg_proc AS p
+LEFT JOIN pg_catalog.pg_aggregate AS a ON a.aggfnoid = p.oid
+WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.provolatile <> 'v' AND NOT p.proretset
+  AND p.prokind <> 'p' AND COALESCE(a.aggkind, 'n') = 'n'
+ORDER BY 1, 3
+"""
+STATEMENTS_MIN = 2_000
 DIRECTIONS = [("duckdb", "postgres"), ("postgres", "duckdb")]
 
 
@@ -204,11 +241,29 @@ def compare(
 def test_no_construct_of_the_corpus_gives_other_rows(
     engines: Engines, direction: tuple[str, str]
 ) -> None:
-    statements = list(dict.fromkeys(corpus()))
-    assert len(statements) > 1000
+    """Constructs that differ between engines, and each function of the author's engine."""
+    statements = list(dict.fromkeys([*corpus(), *engines.function_calls(direction[0])]))
+    assert len(statements) >= STATEMENTS_MIN
     differing, counts = compare(engines, statements, *direction)
     assert [] == differing[:5], len(differing)
     assert counts["same"] > 150, counts
+
+
+def test_a_model_in_the_words_of_postgres_runs_as_its_author_wrote_it(
+    engines: Engines, direction: tuple[str, str]
+) -> None:
+    """The same corpus with PostgreSQL's functions, in PostgreSQL's dialect on PostgreSQL."""
+    if direction[0] != "postgres":
+        pytest.skip("once is enough")
+    statements = list(dict.fromkeys([*corpus(), *engines.function_calls("postgres")]))
+    assert len(statements) >= STATEMENTS_MIN
+    # age() of one time counts to today, which a model sees as the time of its plan.
+    timeless = [sql for sql in statements if not re.search(r"\bage\(\w+\)", sql)]
+    runs = [sql for sql in timeless if not isinstance(engines.run("postgres", sql), Failed)]
+    differing, counts = compare(engines, runs, "postgres", "postgres")
+    assert [] == differing[:5], len(differing)
+    assert {"same": len(runs)} == counts
+    assert len(runs) > STATEMENTS_MIN / 2
 
 
 def test_no_generated_statement_gives_other_rows(

@@ -340,6 +340,8 @@ def _string_list(node: exp.Expr, types: Operands) -> exp.Expr:
 def _array_list(node: exp.Expr, types: Operands) -> exp.Expr:
     if node.find(exp.Distinct):
         raise Refusal("list() of DISTINCT values", node)
+    ordered = node.this
+    types.refuse_list(ordered.this if isinstance(ordered, exp.Order) else ordered, "list()")
     return node
 
 
@@ -350,6 +352,7 @@ def _pick(name: str, *, largest: bool) -> Rule:
         if node.args.get("count") is not None or isinstance(node.parent, exp.Filter | exp.Window):
             raise Refusal(f"{name}() of several", node, known=True)
         value, by = node.this, node.expression
+        types.refuse_list(value, f"{name}()")
         key = by_bytes(by.copy()) if types.is_text(by, f"{name}()") else by.copy()
         order = exp.Order(
             this=value.copy(),

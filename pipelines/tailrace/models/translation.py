@@ -82,6 +82,16 @@ class Operands:
         assert kind is not None
         raise Refusal(f"{what} of type {kind.value}", node)
 
+    def refuse_list(self, node: exp.Expr, what: str) -> None:
+        """Refuse a list of lists: PostgreSQL makes one array of them, or none."""
+        kind = kind_of(node)
+        if kind in (SqlType.LIST, SqlType.ARRAY):
+            raise Refusal(f"{what} of lists", node)
+        if kind is None and self.strict:
+            shown = construct_text(node)
+            hint = _TYPE_HINT.format(shown if len(shown) <= 40 else "x", "VARCHAR")
+            raise Refusal(f"{what} of an unknown type", node, hint=hint)
+
 
 _ORDERED_ALIKE = frozenset({SqlType.TIME, SqlType.UUID, SqlType.INTERVAL})
 
