@@ -572,7 +572,7 @@ POSTGRES_ARGUMENTS = {
 # Without an argument that a row could give, or about the session and its time.
 _NOT_CALLED = re.compile(
     r"pg_|has_|inet_|current_|txid|icu_|collate_|reservoir|.*sample|(now|today|ago|age|stats|version"
-    r"|getvariable|get_current_time(stamp)?|transaction_timestamp|localtime(stamp)?|timezone)$"
+    r"|getvariable|get_current_time(stamp)?|(transaction|statement)_timestamp|localtime(stamp)?|timezone)$"
 )
 _BY_ANOTHER_VALUE = re.compile(r"(arg_?(min|max)|(min|max)_by)(_null)?$")
 
