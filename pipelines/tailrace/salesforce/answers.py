@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from tailrace.errors import AnswerUnreadable
 
 log = logging.getLogger(__name__)
 
 INTEGER_MAX = 2**53
-# What Python, pyarrow and the parsers raise for a value of another shape.
+# What Python and the parsers raise for a value of another shape.
 SHAPE_ERRORS = (
     ValueError,
     TypeError,
@@ -25,8 +25,13 @@ SHAPE_ERRORS = (
     ArithmeticError,
     RecursionError,
     NotImplementedError,
-    pa.lib.ArrowException,
 )
+
+
+def _shape_errors() -> tuple[type[BaseException], ...]:
+    """The errors of values of another shape, with those of pyarrow once it is imported."""
+    arrow = sys.modules.get("pyarrow.lib")
+    return SHAPE_ERRORS if arrow is None else (*SHAPE_ERRORS, arrow.ArrowException)
 
 
 @contextmanager
@@ -44,7 +49,7 @@ def readable_answers(about: str) -> Iterator[None]:
     """
     try:
         yield
-    except SHAPE_ERRORS as error:
+    except _shape_errors() as error:
         log.debug("%s: an answer cannot be read", about, exc_info=True)
         raise AnswerUnreadable(
             f"{about}: an answer of Salesforce cannot be read ({type(error).__name__})"

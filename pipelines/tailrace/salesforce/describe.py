@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import quote
-
-import pyarrow as pa
 
 from tailrace.config.project import did_you_mean
 from tailrace.config.settings import Formula, ObjectSettings
@@ -19,6 +18,7 @@ from tailrace.errors import (
     all_of,
 )
 from tailrace.salesforce.answers import as_mapping, as_records, as_text
+from tailrace.salesforce.arrow import pa
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.faults import NOT_VISIBLE_CODES, named
 
@@ -36,16 +36,6 @@ KIND_OF_TYPE: dict[str, ColumnKind] = {
     "date": "date",
     "datetime": "timestamp",
     "time": "time",
-}
-ARROW_OF_KIND: dict[ColumnKind, pa.DataType] = {
-    "text": pa.string(),
-    "bool": pa.bool_(),
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "date": pa.date32(),
-    # Real orgs have dates of the year 1600, which nanoseconds cannot hold.
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "time": pa.time64("us"),
 }
 # Compound values of these types repeat their components. Other compound parents, for example
 # Name and Opportunity.Fiscal, have values of their own.
@@ -160,6 +150,22 @@ def describe_object(api: Api, name: str) -> Mapping[str, Any]:
 def kind_of_type(salesforce_type: str) -> ColumnKind:
     """The kind that a Salesforce type lands as; types that are not known land as text."""
     return KIND_OF_TYPE.get(salesforce_type, "text")
+
+
+@cache
+def arrow_type(kind: ColumnKind) -> pa.DataType:
+    """The Arrow type of a kind."""
+    types: Mapping[ColumnKind, pa.DataType] = {
+        "text": pa.string(),
+        "bool": pa.bool_(),
+        "bigint": pa.int64(),
+        "double": pa.float64(),
+        "date": pa.date32(),
+        # Real orgs have dates of the year 1600, which nanoseconds cannot hold.
+        "timestamp": pa.timestamp("us", tz="UTC"),
+        "time": pa.time64("us"),
+    }
+    return types[kind]
 
 
 def read_describe(

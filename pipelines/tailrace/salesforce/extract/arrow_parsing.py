@@ -23,11 +23,9 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 import orjson
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 
-from tailrace.salesforce.describe import ARROW_OF_KIND, ColumnKind, Field
+from tailrace.salesforce.arrow import pa, pa_csv, pc
+from tailrace.salesforce.describe import ColumnKind, Field, arrow_type
 
 BLOCK_BYTES = 1 << 20
 # A row must fit a block. This holds two hundred long text areas of 131,072 characters.
@@ -74,7 +72,7 @@ class CsvPage:
             pa.ArrowInvalid: A value does not fit, or the page is not CSV.
         """
         types = {
-            field.name: pa.string() if field.kind == "time" else ARROW_OF_KIND[field.kind]
+            field.name: pa.string() if field.kind == "time" else arrow_type(field.kind)
             for field in self.fields
         }
         try:
@@ -179,7 +177,7 @@ class PeekableStream:
 
 def schema_of(fields: Sequence[Field]) -> pa.Schema:
     """The Arrow schema of described fields."""
-    return pa.schema([(field.name, ARROW_OF_KIND[field.kind]) for field in fields])
+    return pa.schema([(field.name, arrow_type(field.kind)) for field in fields])
 
 
 def records_to_batch(
@@ -225,7 +223,7 @@ class ColumnCast:
             return _cast(raw.cast(pa.string()), self.kind)
         except pa.ArrowInvalid:
             values = [self._value(row, cell) for row, cell in enumerate(raw.to_pylist())]
-            return pa.array(values, type=ARROW_OF_KIND[self.kind])
+            return pa.array(values, type=arrow_type(self.kind))
 
     def _value(self, row: int, raw: bytes | None) -> Any:
         if raw is None:
@@ -310,9 +308,9 @@ def _cast(texts: pa.Array, kind: ColumnKind) -> pa.Array:
         # Arrow cannot cast text to a time, but a timestamp to its time of day.
         moments = pc.binary_join_element_wise("1970-01-01T", texts.cast(pa.string()), "")
         naive = pc.replace_substring_regex(moments, "Z$", "").cast(pa.timestamp("us"))
-        return naive.cast(ARROW_OF_KIND[kind])
+        return naive.cast(arrow_type(kind))
     if kind == "timestamp":
-        return pc.replace_substring_regex(texts, r"\+0000$", "Z").cast(ARROW_OF_KIND[kind])
+        return pc.replace_substring_regex(texts, r"\+0000$", "Z").cast(arrow_type(kind))
     if kind == "bool":
         # Arrow also accepts "1" and "0", which Salesforce never writes.
         return texts.cast(pa.bool_())
@@ -320,7 +318,7 @@ def _cast(texts: pa.Array, kind: ColumnKind) -> pa.Array:
         return _cast_whole(texts)
     if kind == "double":
         return _finite(texts.cast(pa.float64()))
-    return texts.cast(ARROW_OF_KIND[kind])
+    return texts.cast(arrow_type(kind))
 
 
 def _cast_whole(texts: pa.Array) -> pa.Array:
@@ -347,7 +345,7 @@ def _from_json(values: Sequence[Any], kind: ColumnKind) -> pa.Array:
     if kind == "bigint" and any(isinstance(value, float) and value % 1 for value in values):
         # Arrow would cut the fraction off without an error.
         raise pa.ArrowInvalid("not a whole number")
-    return pa.array(values, ARROW_OF_KIND[kind])
+    return pa.array(values, arrow_type(kind))
 
 
 def _json_text(value: Any) -> str:

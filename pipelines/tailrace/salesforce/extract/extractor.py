@@ -17,10 +17,9 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
 
-import pyarrow as pa
-
 from tailrace.config.settings import SalesforceSettings
 from tailrace.errors import AnswerUnreadable, ExtractIncomplete, QuotaSpent, SalesforceFault
+from tailrace.salesforce.arrow import pa
 from tailrace.salesforce.bounded_http import IncompleteAnswer
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.describe import SObject, describe_object, read_describe

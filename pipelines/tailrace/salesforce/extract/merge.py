@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tailrace.errors import WarehouseFailed
+from tailrace.salesforce.arrow import pa, pq
 from tailrace.salesforce.extract.context import ORG_ID, ExtractContext
 from tailrace.salesforce.extract.extracted_object import ExtractedObject
 from tailrace.salesforce.extract.landing import Landing

@@ -7,8 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from tailrace.salesforce.arrow import pa, pq
 
 GROUP_ROWS = 50_000
 GROUP_BYTES = 32 << 20

@@ -12,7 +12,7 @@ from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from tailrace.errors import TailraceError
-from tailrace.salesforce.describe import ARROW_OF_KIND
+from tailrace.salesforce.describe import arrow_type
 from tailrace.salesforce.extract.context import (
     FATAL_ERRORS,
     ORG_ID,
@@ -26,9 +26,7 @@ from tailrace.salesforce.extract.staging import DELETIONS, QUARANTINE
 
 # The id is the primary key of its object's resource, so dlt makes it NOT NULL in staging tables.
 ID = pa.field("id", pa.string(), nullable=False)
-DELETIONS_SCHEMA = pa.schema(
-    [("object", pa.string()), ID, ("deleted_at", ARROW_OF_KIND["timestamp"])]
-)
+DELETIONS_SCHEMA = pa.schema([("object", pa.string()), ID, ("deleted_at", arrow_type("timestamp"))])
 DELETIONS_HINTS = dlt.mark.make_hints(table_name=DELETIONS, write_disposition="append")
 QUARANTINE_SCHEMA = pa.schema(
     [
@@ -37,7 +35,7 @@ QUARANTINE_SCHEMA = pa.schema(
         ("field", pa.string()),
         ("expected", pa.string()),
         ("value_class", pa.string()),
-        ("seen_at", ARROW_OF_KIND["timestamp"]),
+        ("seen_at", arrow_type("timestamp")),
     ]
 )
 QUARANTINE_HINTS = dlt.mark.make_hints(table_name=QUARANTINE, write_disposition="append")

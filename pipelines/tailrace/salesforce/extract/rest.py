@@ -7,10 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
-import pyarrow as pa
-
 from tailrace.errors import AnswerUnreadable, CredentialRefused, SalesforceFault
 from tailrace.salesforce.answers import as_count, as_flag, as_mapping, as_records, as_text
+from tailrace.salesforce.arrow import pa
 from tailrace.salesforce.client import QUERY_SECONDS_MAX, Api
 from tailrace.salesforce.describe import Field
 from tailrace.salesforce.extract.arrow_parsing import RejectedValue, records_to_batch
@@ -65,7 +64,8 @@ def pages(
                 seen.add(following)
             # Salesforce prepares the next page while this one is parsed.
             next_page = worker.submit(_next_page, api, following) if following else None
-            yield records_to_batch(records, fields, rejected)
+            if records:
+                yield records_to_batch(records, fields, rejected)
             if next_page is None:
                 break
             path, page = str(following), next_page.result()

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
-
 from tailrace.errors import FieldTypeChanged
-from tailrace.salesforce.describe import ARROW_OF_KIND, ColumnKind, Field, SObject, kind_of_type
+from tailrace.salesforce.arrow import pa
+from tailrace.salesforce.describe import ColumnKind, Field, SObject, arrow_type, kind_of_type
 
 FIELD_HINT = "x-salesforce-field"
 TYPE_HINT = "x-salesforce-type"
@@ -119,7 +118,7 @@ class TableLayout:
     def schema(self) -> pa.Schema:
         return pa.schema(
             [
-                pa.field(column.column, ARROW_OF_KIND[column.kind], nullable=not _is_id(column))
+                pa.field(column.column, arrow_type(column.kind), nullable=not _is_id(column))
                 for column in self.columns
             ]
         )
@@ -138,7 +137,7 @@ class TableLayout:
                     raise pa.ArrowInvalid("a row without an id")
                 arrays.append(values)
             elif column.constant is None:
-                arrays.append(pa.nulls(batch.num_rows, ARROW_OF_KIND[column.kind]))
+                arrays.append(pa.nulls(batch.num_rows, arrow_type(column.kind)))
             else:
                 arrays.append(pa.repeat(pa.scalar(column.constant, pa.bool_()), batch.num_rows))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
