@@ -115,6 +115,9 @@ def test_an_audience_takes_over_the_name_of_a_retired_one(shop: Shop) -> None:
     assert ["entered"] == [event["op"] for event in traced["events"]]
     (run,) = history.sizes(shop.project, "others", clock=shop.clock)["runs"]
     assert 3 == run["size_after"]
+    assert [("others", "others", 3)] == shop.query(
+        "SELECT audience, sync_key, COUNT(*) FROM tailrace.v_members GROUP BY ALL"
+    )
     told = "SELECT sync_key, entered, exited, sent FROM tailrace.audience_runs WHERE entered > 0"
     assert [("others", 3, 0, 3), ("others before run 3", 3, 0, 3)] == sorted(shop.query(told))
     shop.arrived()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,28 @@ def test_a_declared_relation_has_the_limits_of_its_declaration(tmp_path: Path) -
 )
 def test_the_key_comes_from_constraints_meta_or_tests(name: str, key: tuple[str, ...]) -> None:
     assert key == DbtManifest(contents(), "m").node(name).primary_key
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("unique", {"where": "email is not null"}),
+        ("not_null", {"severity": "warn"}),
+        ("not_null", {"enabled": False}),
+    ],
+)
+def test_a_test_that_does_not_hold_for_all_rows_proves_no_key(
+    kind: str, config: dict[str, Any]
+) -> None:
+    """Without that, email would be a second key, and the header would have to choose."""
+    manifest = contents()
+    of_email = [n for n in manifest["nodes"].values() if n.get("column_name") == "email"]
+    for node in of_email:
+        node["config"] = config if node["test_metadata"]["name"] == kind else {}
+    assert ("customer_id",) == DbtManifest(manifest, "m").node("customers").primary_key
+    for node in of_email:
+        node["config"] = {}
+    assert () == DbtManifest(manifest, "m").node("customers").primary_key
 
 
 @pytest.mark.parametrize(
@@ -283,16 +306,20 @@ def test_a_missing_or_large_manifest_is_an_error(tmp_path: Path) -> None:
 
 def test_a_broken_node_is_no_internal_error() -> None:
     """Each value of a node may be of any JSON type."""
-    for key in contents()["nodes"]["model.jaffle_shop.customers"]:
+    read = ("nodes", "model.jaffle_shop.customers")
+    named = [(*read, key) for key in contents()["nodes"][read[1]]]
+    named += [("metadata", "adapter_type"), ("metadata", "project_name")]
+    named += [("sources", "x"), ("disabled", "x")]
+    for *path, key in named:
         for value in (None, 1, "x", [], {}, [1], {"a": 1}):
             manifest = contents()
-            if key in ("name", "resource_type"):
-                continue
-            manifest["nodes"]["model.jaffle_shop.customers"][key] = value
-            try:
-                DbtManifest(manifest, "m").node("customers")
-            except ModelError:
-                continue
+            place = manifest
+            for part in path:
+                place = place[part]
+            place[key] = value
+            for name in ("customers", "unknown"):
+                with suppress(ModelError):
+                    DbtManifest(manifest, "m").node(name)
 
 
 def test_an_edited_model_of_dbt_is_a_modified_audience(tmp_path: Path) -> None:

@@ -87,6 +87,9 @@ def test_current_members_enter_today(moving: Moving) -> None:
         entry["sent"],
         entry["size_after"],
     )
+    assert [("other", 3), ("segment", 3)] == moving.shop.query(
+        "SELECT destination, COUNT(*) FROM tailrace.v_members GROUP BY 1 ORDER BY 1"
+    )
     # The simulators' clock is that of this machine.
     offset, warning = sorted(entry["message"] for entry in done.as_dict()["warnings"])
     assert offset.startswith("This machine's clock is") and "127.0.0.1" in offset

@@ -175,8 +175,8 @@ class DbtManifest:
     def __init__(self, contents: Mapping[str, Any], shown: str) -> None:
         self._shown = shown
         metadata = contents["metadata"]
-        self.adapter: str | None = metadata.get("adapter_type")
-        self._project: str | None = metadata.get("project_name")
+        self.adapter = _text(metadata.get("adapter_type"))
+        self._project = _text(metadata.get("project_name"))
         self._nodes: Mapping[str, Mapping[str, Any]] = contents["nodes"]
         self._sources: Mapping[str, Any] = contents.get("sources") or {}
         self._disabled: Mapping[str, Any] = contents.get("disabled") or {}
@@ -236,13 +236,13 @@ class DbtManifest:
 
     def _unknown(self, name: str) -> DbtModelUnusable:
         for entries in self._disabled.values():
-            for node in entries if isinstance(entries, list) else [entries]:
+            for node in map(_mapping, entries if isinstance(entries, list) else [entries]):
                 if name in (node.get("name"), f"{node.get('package_name')}.{node.get('name')}"):
                     return DbtModelUnusable(
                         f'The model "{name}" is disabled in dbt',
                         hint=f"Enable it in the dbt project. {_PARSE_HINT}",
                     )
-        for source in self._sources.values():
+        for source in map(_mapping, self._sources.values()):
             if name in (source.get("name"), f"{source.get('source_name')}.{source.get('name')}"):
                 place = f"{source.get('schema')}.{source.get('identifier') or source.get('name')}"
                 return DbtModelUnusable(
@@ -371,9 +371,20 @@ def _database(project: ProjectConfig, warehouse: str) -> str | None:
 
 
 def with_dbt_defaults(header: Header, node: DbtNode, *, keyed: bool) -> Header:
-    """A header with dbt's description where it has none, and, if `keyed`, with its primary key."""
+    """A header with dbt's description where it has none, and, if `keyed`, with its primary key.
+
+    Raises:
+        HeaderInvalid: A key is needed, and neither the header nor dbt has one.
+    """
     values = dict(header.values)
-    if keyed and node.primary_key and "key" not in values:
+    if keyed and "key" not in values:
+        if not node.primary_key:
+            raise HeaderInvalid(
+                f"dbt names no primary key of {node.name}, and the header has no key",
+                hint="Name the column that makes a row a member, such as: key: contact_id",
+                file=header.file,
+                line=header.line(("model",)),
+            )
         values["key"] = list(node.primary_key)
     if node.description and "description" not in values:
         values["description"] = node.description
@@ -468,6 +479,11 @@ def _meta_keys(meta: Mapping[str, Any], columns: Mapping[str, Any]) -> Iterator[
 def _mapping(value: Any) -> dict[str, Any]:
     """A JSON object; an empty one for anything else."""
     return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    """A JSON text; None for anything else."""
+    return value if isinstance(value, str) else None
 
 
 def _array(value: Any) -> Sequence[Any]:

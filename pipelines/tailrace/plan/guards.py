@@ -168,8 +168,8 @@ def _hint(audience: Audience, guard: str, data: GuardInput | None = None) -> str
     allow = f"--allow {audience.name}:{guard}"
     if guard == "upstream" and data is not None and data.upstream_is_declared:
         return (
-            "Run the job that loads the table, then run again. If the table changed on purpose, "
-            f"correct models/sources.yml. To send all the same: {allow}"
+            "Run the job that loads the table, such as dbt, then run again. If the table changed "
+            f"on purpose, correct models/sources.yml. To send all the same: {allow}"
         )
     if guard == "keys":
         key = ", ".join(audience.key)
