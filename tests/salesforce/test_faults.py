@@ -304,7 +304,7 @@ def test_libraries_log_to_the_debug_log_only(
     """A disk that is full is one message of ours, without the lines of a library."""
     caplog.set_level(logging.DEBUG, logger="tailrace")
 
-    def load_fails(name: str, rows: int) -> None:
+    def load_fails(name: str, rows: int, expected: int) -> None:
         for library in ("dlt", "urllib3"):
             logging.getLogger(library).error("%s stumbles", library)
         raise OSError(errno.ENOSPC, "No space left on device")
