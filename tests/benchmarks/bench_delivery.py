@@ -30,7 +30,7 @@ from tailrace.config.settings import SegmentSettings
 PEOPLE = int(os.environ.get("TAILRACE_BENCH_PEOPLE", "30_000" if quick() else "200_000"))
 FEW_PEOPLE = 30_000 if quick() else 100_000
 MANY_PEOPLE = int(
-    os.environ.get("TAILRACE_BENCH_PEOPLE_MANY", "90_000" if quick() else "2_000_000")
+    os.environ.get("TAILRACE_BENCH_PEOPLE_MANY", "60_000" if quick() else "2_000_000")
 )
 # Of the library's client a part is enough: its pace does not change.
 LIBRARY_EVENTS = 5_000 if quick() else 20_000

@@ -23,7 +23,7 @@ from bench_delivery import source
 from figure import Figure, quick
 
 CONTACTS = 20_000
-AUDIENCES_MAX = int(os.environ.get("TAILRACE_BENCH_AUDIENCES", "20" if quick() else "200"))
+AUDIENCES_MAX = int(os.environ.get("TAILRACE_BENCH_AUDIENCES", "12" if quick() else "200"))
 CHANGED_AUDIENCES = max(AUDIENCES_MAX // 20, 1)
 MEMBERS_OF_SMALL = 100
 CONFIG = """

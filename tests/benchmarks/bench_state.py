@@ -26,9 +26,9 @@ from state.s3_server import s3_running
 
 from tailrace.testing import SegmentSimulator
 
-BYTES = 30_000_000 if quick() else 1_000_000_000
+BYTES = 15_000_000 if quick() else 1_000_000_000
 MEMBERS = 10_000
-ROWS_AT_ONCE = 150_000 if quick() else 500_000
+ROWS_AT_ONCE = 75_000 if quick() else 500_000
 START_SECONDS = 15.0
 UPLOADED_SHARE = 0.1
 MEMORY_MB = 400.0
