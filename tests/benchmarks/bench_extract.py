@@ -19,13 +19,13 @@ from typing import NamedTuple
 from extract_ways import FIELDS, control
 from figure import Figure, quick
 
-ROWS = int(os.environ.get("TAILRACE_BENCH_CONTACTS", "8_000" if quick() else "200_000"))
+ROWS = int(os.environ.get("TAILRACE_BENCH_CONTACTS", "40_000" if quick() else "200_000"))
 MANY_ROWS = int(
-    os.environ.get("TAILRACE_BENCH_CONTACTS_MANY", "16_000" if quick() else "1_000_000")
+    os.environ.get("TAILRACE_BENCH_CONTACTS_MANY", "60_000" if quick() else "1_000_000")
 )
-SAMPLE_ROWS = 2_000 if quick() else 10_000
+SAMPLE_ROWS = 5_000 if quick() else 10_000
 DELTA_ROWS = SAMPLE_ROWS
-SMALL_PAGE_ROWS = 1_000 if quick() else 10_000
+SMALL_PAGE_ROWS = 5_000 if quick() else 10_000
 MEGABYTES_MAX = 700
 TRIES = 1 if quick() else 3
 SCRIPT = Path(__file__).parent / "extract_ways.py"

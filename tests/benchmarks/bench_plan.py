@@ -35,7 +35,7 @@ from tailrace.run.delivery import save_plan
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 
-ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "200_000" if quick() else "10_000_000"))
+ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "500_000" if quick() else "10_000_000"))
 MEMORY = os.environ.get("TAILRACE_BENCH_MEMORY")
 # Beside its memory_limit DuckDB allocates what it hands out, and Python has its modules.
 MEMORY_GOAL = 1.15
