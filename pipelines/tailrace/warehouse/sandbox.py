@@ -33,6 +33,7 @@ CLOCKS = frozenset(
         "transaction_timestamp",
     }
 )
+_ZONED = re.compile(r"WITH TIME ZONE|TIMESTAMPTZ")
 # Listed as free of side effects, but they run SQL texts or read what is no row of a table.
 _READERS = frozenset(
     {"json_deserialize_sql", "json_serialize_plan", "json_serialize_sql", "version"}
@@ -201,15 +202,21 @@ def _listed_functions() -> _ListedFunctions:
     with _engine().cursor() as cursor:
         listed = cursor.execute(
             "SELECT lower(function_name), function_type, stability, has_side_effects,"
-            " macro_definition FROM duckdb_functions()"
+            " macro_definition, parameter_types, return_type FROM duckdb_functions()"
         ).fetchall()
     names = frozenset(str(row[0]) for row in listed)
     scalars = {row[0] for row in listed if row[1] in ("aggregate", "macro", "scalar", "window")}
-    unstable = {row[0] for row in listed if row[2] not in (None, "CONSISTENT")} - CLOCKS
+    unstable = {
+        name
+        for name, _, stability, *_, parameters, returned in listed
+        if stability not in (None, "CONSISTENT")
+        # Since 2.0.1, what depends on the session's time zone, which is always UTC, is not either.
+        and not (parameters and any(_ZONED.search(str(type_)) for type_ in (*parameters, returned)))
+    } - CLOCKS
     # Written as an expression, a table function is refused here, unless it has a scalar namesake.
     refused = set(names - scalars - TABLE_FUNCTIONS)
     macros: list[tuple[str, str]] = []
-    for name, kind, _, side_effects, definition in listed:
+    for name, kind, _, side_effects, definition, _, _ in listed:
         if kind == "macro":
             macros.append((name, definition))
         elif kind not in ("aggregate", "scalar", "window"):
