@@ -110,7 +110,7 @@ def own_logging() -> Iterator[None]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A new project, as `tailrace init` makes it."""
-    from tailrace.cli.init import scaffold
+    from tailrace.cli.commands.init import scaffold
 
     return scaffold(tmp_path / "shop").root
 

@@ -32,11 +32,11 @@ IMPORTED_FIRST = (
     "rich.table",
     "simple_salesforce",
     "tailrace.cli.app",
-    "tailrace.cli.doctor",
-    "tailrace.cli.json",
-    "tailrace.cli.logs",
-    "tailrace.cli.progress",
-    "tailrace.cli.text",
+    "tailrace.cli.commands.doctor",
+    "tailrace.cli.output.json",
+    "tailrace.cli.output.logs",
+    "tailrace.cli.output.progress",
+    "tailrace.cli.output.text",
     "tailrace.ledger.maintenance",
     "tailrace.project",
     "tailrace.reporting.explain",
@@ -153,7 +153,7 @@ def warm_up() -> None:
     """
     from shop import PEOPLE, Shop
 
-    from tailrace.cli.init import scaffold
+    from tailrace.cli.commands.init import scaffold
     from tailrace.project import Project
     from tailrace.testing import SalesforceSimulator, SegmentSimulator
     from tailrace.warehouse import sandbox, statements

@@ -16,7 +16,7 @@ from shop import CONFIG, PEOPLE, Shop
 
 import tailrace
 from tailrace import errors
-from tailrace.cli.text import blocks
+from tailrace.cli.output.text import blocks
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.testing import Fault, SegmentSimulator

@@ -13,7 +13,7 @@ from alerts.alert_receivers import Receiver, receiving
 from shop import PEOPLE, Shop
 
 from tailrace.alerts.conditions import Change, Findings, Problem, changes, findings_of_run
-from tailrace.cli.doctor import examine
+from tailrace.cli.commands.doctor import examine
 from tailrace.config.settings import AlertSettings
 from tailrace.errors import InvalidConfigValue, NothingSelected, TailraceError, UserError
 from tailrace.project import Project

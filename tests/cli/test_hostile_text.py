@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tailrace.cli import app, escape, logs, markdown, text
-from tailrace.cli.table import Table, table_lines, wrapped
+from tailrace.cli import app
+from tailrace.cli.output import escape, logs, markdown, text
+from tailrace.cli.output.table import Table, table_lines, wrapped
 
 HOSTILE = (
     "\x1b]0;owned\x07\x1b[2J\u202eevil\r\n::error::x\n| <img src=x> `@all` [a](javascript:b)\x00"

@@ -18,7 +18,7 @@ import pytest
 from org_shop import SetClock
 from shop import PEOPLE, Shop
 
-from tailrace.cli.progress import CLEAR_LINE, Phase, ProgressLine, Shown, progress_text
+from tailrace.cli.output.progress import CLEAR_LINE, Phase, ProgressLine, Shown, progress_text
 from tailrace.testing import SegmentSimulator
 
 SEND = Shown(name="send vip", unit="members", done=31_000, total=50_000, rate=1_000.0)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tailrace.cli import logs, markdown, text
+from tailrace.cli.output import logs, markdown, text
 from tailrace.errors import MissingCredential
 
 
@@ -352,7 +352,7 @@ def test_a_narrow_table_leaves_out_what_is_zero_and_never_what_is_not() -> None:
 
 
 def test_a_zero_has_no_colour_and_a_status_has_its_own() -> None:
-    from tailrace.cli.table import Table, table_lines
+    from tailrace.cli.output.table import Table, table_lines
 
     rows = (("vip", "held", "0", "7"), ("mail", "some rejected (4)", "3", "0"))
     lines = table_lines(Table(("audience", "status", "entered", "rejected"), rows, first_number=2))

@@ -13,7 +13,7 @@ from typing import Any
 import dlt
 from salesforce_landing import QuickClock
 
-from tailrace.cli.doctor import examine
+from tailrace.cli.commands.doctor import examine
 from tailrace.clock import SystemClock
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings, SegmentSettings
 from tailrace.destinations.messages import Message

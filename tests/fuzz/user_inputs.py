@@ -15,7 +15,7 @@ from fork_server import ForkServer
 from shop import CONFIG, PEOPLE, Shop
 
 from tailrace.cli import app
-from tailrace.cli.text import COMMON_KEYS
+from tailrace.cli.output.text import COMMON_KEYS
 from tailrace.testing import SegmentSimulator
 
 from .mutations import WORDS, changed_bytes, changed_text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from shop import PEOPLE, Shop
 
-from tailrace.cli.audience_text import left_over
+from tailrace.cli.output.audiences import left_over
 from tailrace.errors import DeliveryIncomplete, NothingSelected
 from tailrace.ledger import maintenance
 from tailrace.plan.policy import PlanOptions

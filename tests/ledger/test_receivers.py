@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from shop import PEOPLE, Shop
 
-from tailrace.cli.doctor import _warehouse
+from tailrace.cli.commands.doctor import _warehouse
 from tailrace.errors import ReceiverChanged
 from tailrace.ledger.receivers import Receiver
 from tailrace.plan.policy import PlanOptions

@@ -15,8 +15,8 @@ import pytest
 from shop import PEOPLE, Shop
 
 from tailrace import PlanOptions, Project
-from tailrace.cli import json as output
-from tailrace.cli.audience_text import left_over
+from tailrace.cli.output import json as output
+from tailrace.cli.output.audiences import left_over
 from tailrace.errors import NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan import guards

@@ -8,7 +8,7 @@ import pytest
 from shop import PEOPLE, Shop
 
 import tailrace
-from tailrace.cli.text import blocks
+from tailrace.cli.output.text import blocks
 from tailrace.results import Result
 from tailrace.testing import SegmentSimulator
 

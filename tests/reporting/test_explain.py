@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from shop import PEOPLE, Shop
 
-from tailrace.cli.text import blocks
+from tailrace.cli.output.text import blocks
 from tailrace.reporting import history
 from tailrace.testing.segment.simulator import SegmentSimulator
 

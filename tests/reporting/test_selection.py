@@ -11,7 +11,7 @@ from shop import PEOPLE, Shop
 
 from tailrace import Project, errors
 from tailrace.cli import app
-from tailrace.cli.text import blocks
+from tailrace.cli.output.text import blocks
 from tailrace.testing import SegmentSimulator
 
 BROKEN = PEOPLE.replace("audience: people", "audience: broken").replace("SELECT", "SELCT")

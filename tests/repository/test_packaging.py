@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tailrace import __version__
-from tailrace.cli import init
+from tailrace.cli.commands import init
 
 ROOT = Path(__file__).parents[2]
 

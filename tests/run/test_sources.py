@@ -11,7 +11,7 @@ import pytest
 from shop import Shop
 
 from tailrace import Project
-from tailrace.cli.doctor import examine
+from tailrace.cli.commands.doctor import examine
 from tailrace.clock import SystemClock
 from tailrace.errors import SeveralModelErrors
 from tailrace.testing import SegmentSimulator

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from state.machines import DyingStore, Machine, SteppedClock
 
-from tailrace.cli.doctor import examine
+from tailrace.cli.commands.doctor import examine
 from tailrace.clock import SystemClock
 from tailrace.errors import (
     LeaseLost,

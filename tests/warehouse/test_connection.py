@@ -16,7 +16,7 @@ from warehouses.desk import desk_at
 from warehouses.postgres_server import PostgresServer
 from warehouses.stores import WAREHOUSES, PostgresStore, Store, store_on
 
-from tailrace.cli.doctor import _warehouse
+from tailrace.cli.commands.doctor import _warehouse
 from tailrace.clock import SystemClock
 from tailrace.errors import (
     ConfigurationError,

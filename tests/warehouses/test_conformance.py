@@ -16,8 +16,8 @@ import pytest
 from warehouses.postgres_server import PostgresServer
 from warehouses.stores import WAREHOUSES, PostgresStore, Store, store_on
 
-from tailrace.cli.demo import SandboxClock
-from tailrace.cli.init import scaffold
+from tailrace.cli.commands.demo import SandboxClock
+from tailrace.cli.commands.init import scaffold
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.errors import LockHeld

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from warehouses.stores import PostgresStore, store_on
 
-from tailrace.cli.doctor import examine
+from tailrace.cli.commands.doctor import examine
 from tailrace.errors import ModelRoleRefused
 from tailrace.plan.policy import PlanOptions
 from tailrace.testing import SegmentSimulator

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tailrace.cli.init import scaffold
+from tailrace.cli.commands.init import scaffold
 from tailrace.clock import SystemClock
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
 from tailrace.testing.org.org import Org

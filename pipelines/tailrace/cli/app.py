@@ -16,22 +16,22 @@ from typing import NoReturn
 import click
 
 from tailrace import __version__
-from tailrace.cli import (
-    alert_commands,
-    completion,
-    dbt_commands,
-    delivery_commands,
-    deploy_commands,
-    destination_commands,
-    json,
-    ledger_commands,
-    page_commands,
-    project_commands,
-    state_commands,
+from tailrace.cli import completion
+from tailrace.cli.commands import (
+    alerts,
+    dbt,
+    delivery,
+    deploy,
+    destinations,
+    ledger,
+    page,
+    project,
+    state,
 )
 from tailrace.cli.help import OrderedGroup
-from tailrace.cli.json import Output
 from tailrace.cli.options import Answer
+from tailrace.cli.output import json
+from tailrace.cli.output.json import Output
 from tailrace.errors import TailraceError
 
 EXIT_CODES = """\b
@@ -88,17 +88,17 @@ def tailrace(context: click.Context, project_dir: Path | None, target: str | Non
 
 
 for _command in (
-    *project_commands.COMMANDS,
-    *delivery_commands.COMMANDS,
-    *ledger_commands.COMMANDS,
-    *page_commands.COMMANDS,
-    *delivery_commands.CORRECTIONS,
-    *ledger_commands.MAINTENANCE,
-    *destination_commands.COMMANDS,
-    *state_commands.COMMANDS,
-    *alert_commands.COMMANDS,
-    *deploy_commands.COMMANDS,
-    *dbt_commands.COMMANDS,
+    *project.COMMANDS,
+    *delivery.COMMANDS,
+    *ledger.COMMANDS,
+    *page.COMMANDS,
+    *delivery.CORRECTIONS,
+    *ledger.MAINTENANCE,
+    *destinations.COMMANDS,
+    *state.COMMANDS,
+    *alerts.COMMANDS,
+    *deploy.COMMANDS,
+    *dbt.COMMANDS,
 ):
     tailrace.add_command(_command)
 
@@ -147,7 +147,7 @@ def _log_format(arguments: Sequence[str]) -> str:
 
 
 def _print(answer: Answer) -> int:
-    from tailrace.cli import text
+    from tailrace.cli.output import text
 
     if answer.text is not None:
         click.echo(answer.text, nl=False)
@@ -162,7 +162,7 @@ def _print(answer: Answer) -> int:
 
 def _log(output: Output, *, log_format: str | None = None) -> None:
     """Log the warnings and errors of a result; with a format, for a command that did not start."""
-    from tailrace.cli import logs
+    from tailrace.cli.output import logs
 
     if log_format is not None:
         logs.set_up(log_format)

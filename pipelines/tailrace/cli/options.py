@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tailrace.cli import completion
-from tailrace.cli.json import Output, add_details, crash, failure
+from tailrace.cli.output.json import Output, add_details, crash, failure
 from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def common(body: Callable[..., Result | Answer]) -> Callable[..., Answer]:
         plain: str | None,
         **values: Any,
     ) -> Answer:
-        from tailrace.cli import logs
+        from tailrace.cli.output import logs
 
         logs.set_up(log_format, quiet=quiet, debug=debug)
         options = Options(
@@ -377,7 +377,7 @@ def point_in_time(
 @contextmanager
 def progress_line(options: Options) -> Iterator[Callable[[str, int, int], None]]:
     """Show progress on a terminal while the work goes on."""
-    from tailrace.cli.progress import ProgressLine
+    from tailrace.cli.output.progress import ProgressLine
 
     line = ProgressLine(sys.stderr, plain=options.plain or options.quiet)
     try:

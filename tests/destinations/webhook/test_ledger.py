@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from webhook_shop import SECRET, WebhookShop
 
-from tailrace.cli.doctor import examine
-from tailrace.cli.text import blocks
+from tailrace.cli.commands.doctor import examine
+from tailrace.cli.output.text import blocks
 from tailrace.errors import NothingSelected, ReceiverChanged
 from tailrace.plan.policy import PlanOptions
 from tailrace.project import Project

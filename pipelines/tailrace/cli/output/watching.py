@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tailrace.cli.summary import counted
-from tailrace.cli.table import to_second
+from tailrace.cli.output.summary import counted
+from tailrace.cli.output.table import to_second
 
 if TYPE_CHECKING:
     from tailrace.results import Result
@@ -44,7 +44,7 @@ def duration(
 
 def log_run(result: Result) -> None:
     """Log what a run of a process that goes on has to say besides its phases."""
-    from tailrace.cli import logs
+    from tailrace.cli.output import logs
 
     output = result.as_dict()
     logs.log_entries(output.get("warnings", ()), logs.WARNING)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tailrace.cli import json
 from tailrace.cli.help import Command, examples
 from tailrace.cli.options import Answer, Options, common
+from tailrace.cli.output import json
 from tailrace.errors import PortTaken, TailraceError
 from tailrace.results import Result
 

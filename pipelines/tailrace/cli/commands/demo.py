@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tailrace.audience.audience import ledger_key
-from tailrace.cli.init import scaffold
+from tailrace.cli.commands.init import scaffold
 from tailrace.clock import SystemClock
 from tailrace.ledger.ledger import Ledger
 from tailrace.project import Project

@@ -84,7 +84,7 @@ def scaffold(directory: Path) -> Scaffolded:
 
 def starter() -> Iterator[tuple[str, str]]:
     """The files of a new project: the reference project's settings and models."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
     shipped = package / "starter"
     root = shipped if shipped.is_dir() else package.parents[1]
     models = (path for path in (root / "models").rglob("*") if path.suffix in (".sql", ".yml"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 import click
 
 from tailrace.cli.help import OrderedGroup
@@ -32,19 +29,6 @@ def github_actions(options: Options, force: bool, dry_run: bool) -> Result:
     Also lists the secrets and variables that the repository needs, with the commands that set them.
     """
     return options.project().deploy(force=force, dry_run=dry_run)
-
-
-def deploy_blocks(result: Mapping[str, Any]) -> Iterable[str]:
-    """What was written, what the repository needs, and the commands that set it."""
-    verb = "would write" if result["dry_run"] else "wrote"
-    for name in result["files"]:
-        yield f"{verb}  {name}" if name in result["changed"] else f"unchanged  {name}"
-    yield ""
-    yield "The repository needs these secrets and variables. Each command asks for the value:"
-    yield from (f"  {command}" for command in result["commands"])
-    for note in result["notes"]:
-        yield ""
-        yield note
 
 
 COMMANDS = (deploy,)

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tailrace.cli.escape import CELL_CHARACTERS_MAX, printable
+from tailrace.cli.output.escape import CELL_CHARACTERS_MAX, printable
 
 STATUS_STYLES = {
     "ok": "green",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tailrace.cli.table import to_second
+from tailrace.cli.output.table import to_second
 
 Output = Mapping[str, Any]
 

@@ -17,7 +17,7 @@ from tailrace.results import Result
 @click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
 def init(_: Options, directory: Path) -> Result:
     """Create a project in DIR without overwriting files."""
-    from tailrace.cli.init import scaffold
+    from tailrace.cli.commands.init import scaffold
 
     done = scaffold(directory)
     data = {"project": str(done.root), "created": [*done.created], "kept": [*done.kept]}
@@ -37,8 +37,8 @@ def demo(options: Options, report: Path | None) -> Answer:
 
     It runs the main job three times, over two simulated days, and takes about 20 seconds.
     """
-    from tailrace.cli import text
-    from tailrace.cli.demo import story
+    from tailrace.cli.commands.demo import story
+    from tailrace.cli.output import text
 
     chapters = []
     click.echo("Starting Salesforce, Segment and a webhook on this machine ...\n", err=True)
@@ -68,7 +68,7 @@ def demo(options: Options, report: Path | None) -> Answer:
 @common
 def doctor(options: Options) -> Result:
     """Check the installation, configuration and connections."""
-    from tailrace.cli.doctor import examine, exit_code
+    from tailrace.cli.commands.doctor import examine, exit_code
     from tailrace.clock import SystemClock
 
     checks = examine(options.project_dir, options.target, clock=SystemClock())

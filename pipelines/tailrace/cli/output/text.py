@@ -11,8 +11,8 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
-from tailrace.cli.alert_text import alert_lines, problem_lines, test_lines
-from tailrace.cli.audience_text import (
+from tailrace.cli.output.alerts import alert_lines, problem_lines, test_lines
+from tailrace.cli.output.audiences import (
     audiences_table,
     called,
     left_over,
@@ -21,13 +21,13 @@ from tailrace.cli.audience_text import (
     preview_lines,
     size_of,
 )
-from tailrace.cli.deploy_commands import deploy_blocks
-from tailrace.cli.model_tests import tests_blocks
-from tailrace.cli.progress import remaining_time
-from tailrace.cli.state_text import state_lines, stored_state
-from tailrace.cli.summary import counted, plan_headline, summary
-from tailrace.cli.table import Headline, Line, Table, table_lines, to_second, wrapped
-from tailrace.cli.watching import watch_lines, watching_lines
+from tailrace.cli.output.deploy import deploy_blocks
+from tailrace.cli.output.model_tests import tests_blocks
+from tailrace.cli.output.progress import remaining_time
+from tailrace.cli.output.state import state_lines, stored_state
+from tailrace.cli.output.summary import counted, plan_headline, summary
+from tailrace.cli.output.table import Headline, Line, Table, table_lines, to_second, wrapped
+from tailrace.cli.output.watching import watch_lines, watching_lines
 from tailrace.reporting.verdict import placed
 
 Output = Mapping[str, Any]

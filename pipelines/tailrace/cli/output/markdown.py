@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from tailrace.cli import escape
-from tailrace.cli.audience_text import (
+from tailrace.cli.output import escape
+from tailrace.cli.output.audiences import (
     COUNTING_GUARDS,
     Output,
     called,
@@ -18,7 +18,7 @@ from tailrace.cli.audience_text import (
     reasons_of,
     size_of,
 )
-from tailrace.cli.summary import summary
+from tailrace.cli.output.summary import summary
 from tailrace.reporting.verdict import placed
 
 MARKDOWN_BYTES_MAX = 64_000

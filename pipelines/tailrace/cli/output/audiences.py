@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tailrace.cli.summary import counted
-from tailrace.cli.table import Table
+from tailrace.cli.output.summary import counted
+from tailrace.cli.output.table import Table
 
 Output = Mapping[str, Any]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tailrace.cli import completion
+from tailrace.cli.commands.page import with_report
 from tailrace.cli.help import Command, examples
 from tailrace.cli.options import (
     Answer,
@@ -27,9 +28,8 @@ from tailrace.cli.options import (
     resending,
     selection,
 )
-from tailrace.cli.page_commands import with_report
+from tailrace.cli.output.watching import WATCH_SECONDS_MAX, WATCH_SECONDS_MIN, duration, log_run
 from tailrace.cli.run_results import recording
-from tailrace.cli.watching import WATCH_SECONDS_MAX, WATCH_SECONDS_MIN, duration, log_run
 from tailrace.errors import LockHeld
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def plan(
         result = replace(result, exit_code=CHANGES_PENDING)
     output = result.as_dict()
     if shape == "markdown" and not options.as_json:
-        from tailrace.cli.markdown import markdown
+        from tailrace.cli.output.markdown import markdown
 
         return Answer(options, output, markdown(output, options.target), errors=result.errors)
     return Answer(options, output, errors=result.errors)

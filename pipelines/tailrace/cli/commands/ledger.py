@@ -53,7 +53,7 @@ def status(options: Options, run_id: str | None, check: bool, openmetrics: Path 
         raise click.UsageError(f"{option} is about the latest runs: leave RUN out.")
     result = options.project().status(run_id, check=check)
     if openmetrics is not None:
-        from tailrace.cli.export import write_text
+        from tailrace.cli.output.export import write_text
         from tailrace.reporting.openmetrics import openmetrics as rendered
 
         write_text(openmetrics, rendered(result.data))
@@ -112,7 +112,7 @@ def rejected(options: Options, chosen: Selection, show_values: bool, export: Pat
     )
     output = result.as_dict()
     if export is not None:
-        from tailrace.cli.export import write_rows
+        from tailrace.cli.output.export import write_rows
 
         output |= {"file": str(export), "exported": write_rows(export, output["rows"])}
     return Answer(options, output)

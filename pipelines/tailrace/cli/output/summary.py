@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tailrace.cli.table import Headline
+from tailrace.cli.output.table import Headline
 
 Output = Mapping[str, Any]
 

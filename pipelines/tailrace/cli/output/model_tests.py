@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tailrace.cli.table import Table
+from tailrace.cli.output.table import Table
 
 _COLUMNS = ("problem", "row", "column", "expected", "actual")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from tailrace.cli.escape import github, github_property, printable
+from tailrace.cli.output.escape import github, github_property, printable
 
 ERROR, WARNING = logging.ERROR, logging.WARNING
 

@@ -1,0 +1,1 @@
+"""What the commands print: text, tables, Markdown, JSON, progress and logs."""
