@@ -5,8 +5,17 @@ INSERT INTO rejections (
   first_seen, last_seen
 )
 SELECT
-  :run, :sync_key, r.seq, r.kind, r.reason, r.path, r.status, r.attempts, r.message_id, r.payload,
-  r.unconfirmed, :now, :now
+  :run, :sync_key,
+  CAST(r.seq AS BIGINT),
+  CAST(r.kind AS TEXT),
+  CAST(r.reason AS TEXT),
+  CAST(r.path AS TEXT),
+  CAST(r.status AS BIGINT),
+  CAST(r.attempts AS BIGINT),
+  CAST(r.message_id AS TEXT),
+  CAST(r.payload AS TEXT),
+  CAST(r.unconfirmed AS BOOLEAN),
+  :now, :now
 FROM refused AS r
 
 -- name: count_rejections

@@ -11,22 +11,22 @@ from typing import Any, NamedTuple
 
 from tailrace.errors import LedgerGap
 from tailrace.ledger.tables import LedgerTables, Shape
-from tailrace.warehouse.statements import Binding, Column, Rows, query, rows_query
+from tailrace.warehouse.statements import Binding, Rows, query
 
 # Applied in this order when every transition of an audience run is delivered or rejected; the
 # second ones only where something was ever rejected or is unconfirmed.
 ADVANCE_STATEMENTS = ("delete_replaced_members", "insert_delivered_members")
 # What is recorded of a rejection.
 REJECTION_COLUMNS = (
-    Column("seq", "BIGINT"),
-    Column("kind"),
-    Column("reason"),
-    Column("path"),
-    Column("status", "BIGINT"),
-    Column("attempts", "BIGINT"),
-    Column("message_id"),
-    Column("payload"),
-    Column("unconfirmed", "BOOLEAN"),
+    "seq",
+    "kind",
+    "reason",
+    "path",
+    "status",
+    "attempts",
+    "message_id",
+    "payload",
+    "unconfirmed",
 )
 REJECTIONS_PER_STATEMENT = 500
 REJECTION_STATEMENTS = ("carry_rejections", "delete_confirmed", "insert_unconfirmed")
@@ -134,13 +134,12 @@ class Deliveries:
         self, run_seq: int, sync_key: str, rejections: Mapping[int, Mapping[str, Any]]
     ) -> None:
         """Record rejections by seq. Called in the transaction that acknowledges their range."""
-        names = [column.name for column in REJECTION_COLUMNS[1:]]
+        _, *names = REJECTION_COLUMNS
         rows = iter(rejections.items())
         while some := tuple(islice(rows, REJECTIONS_PER_STATEMENT)):
-            refused = rows_query(
+            refused = Rows(
                 REJECTION_COLUMNS,
                 [(seq, *(values.get(name) for name in names)) for seq, values in some],
-                self._tables.warehouse.dialect,
             )
             self._tables.warehouse.run(
                 "ledger/reject",

@@ -29,7 +29,7 @@ from tailrace.plan.snapshot_schema import shape_of
 from tailrace.reporting.status import status
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_to_read
-from tailrace.warehouse.statements import Column, TableName, values_query
+from tailrace.warehouse.statements import Column, Rows, TableName
 
 RUNS_MAX = 90
 SALESFORCE_SCHEMA = "salesforce"
@@ -314,7 +314,7 @@ def _outcomes(ledger: Ledger, changes: Sequence[_SentCalls]) -> dict[tuple[str, 
     if not changes:
         return {}
     rows = [(change.sync_key, change.run_seq, change.seq) for change in changes]
-    keys = values_query(("sync_key", "run_seq", "seq"), rows)
+    keys = Rows(("sync_key", "run_seq", "seq"), rows)
     outcomes = {}
     for sync_key, seq, acked_at, refused_for in ledger.warehouse.run(
         "page/outcomes", tables={**ledger.tables, "changes": keys}

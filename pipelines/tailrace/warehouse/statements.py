@@ -18,7 +18,7 @@ three kinds of placeholders:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -320,35 +320,9 @@ def script(
     )
 
 
-def rows_query(columns: Sequence[Column], rows: Sequence[Sequence[Any]], dialect: str) -> exp.Query:
-    """Python values as a query, one row or more, for statements that insert many rows at once."""
-    tuples = [exp.Tuple(expressions=[literal(value) for value in row]) for row in rows]
-    names = [exp.to_identifier(column.name, quoted=True) for column in columns]
-    alias = exp.TableAlias(this=exp.to_identifier("r"), columns=names)
-    values = exp.Values(expressions=tuples, alias=alias)
-    # A column of NULLs has no type of its own.
-    typed = (
-        exp.alias_(exp.cast(_identifier(column.name), _type(column.type, WRITTEN_IN)), column.name)
-        for column in columns
-    )
-    return verbatim(rendered(exp.select(*typed).from_(values), dialect))
-
-
 def verbatim(text: str) -> exp.Query:
     """A query that sqlglot writes as it is. A line break ends a comment at the end of the text."""
     return exp.Subquery(this=exp.Var(this=f"{text}\n"))
-
-
-def values_query(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> exp.Query:
-    """A query that returns the given rows, of which there is at least one."""
-    values = exp.Values(
-        expressions=[exp.Tuple(expressions=[literal(value) for value in row]) for row in rows],
-        alias=exp.TableAlias(
-            this=exp.to_identifier("given"),
-            columns=[_identifier(column) for column in columns],
-        ),
-    )
-    return exp.select("*").from_(values)
 
 
 def rendered(query: exp.Query, dialect: str) -> str:
