@@ -28,7 +28,7 @@ NOT_RUN = {
     "docs/how-to/openlineage.md": 1,
     "docs/how-to/environments.md": 1,
     "docs/how-to/ducklake.md": 1,
-    "docs/how-to/postgresql.md": 1,
+    "docs/how-to/postgresql.md": 2,
     "docs/how-to/run-often.md": 1,
     "docs/how-to/schedule.md": 4,
     "docs/quickstart.md": 1,

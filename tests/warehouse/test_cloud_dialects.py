@@ -21,10 +21,11 @@ from tailrace.warehouse.statements import Column, script, statement
 KNOWN = Path(__file__).with_name("cloud_dialects.yaml")
 # They run where the engine is DuckDB in this process, or PostgreSQL (`warehouse/engines.py`).
 OF_ONE_ENGINE = {
-    OF_DUCKDB_ONLY,
+    *OF_DUCKDB_ONLY,
     "landing/get_memory_limit",
     "model_tests/create_given",
     "outbox/rendered_page",
+    "warehouse/allow_folder",
     "warehouse/begin_model",
     "warehouse/end_model",
     "warehouse/has_setting",

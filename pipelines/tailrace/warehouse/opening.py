@@ -263,11 +263,11 @@ def _open_in_process(
     while True:
         try:
             return open_once()
-        except LockHeld as held:
+        except LockHeld:
             if clock.monotonic() >= deadline:
                 raise
             if not waits:
-                log.info("waiting: %s", held.message)
+                log.info("waiting for the process that has the warehouse open")
                 waits = True
             clock.sleep(OPEN_PAUSE_SECONDS)
 

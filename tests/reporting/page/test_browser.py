@@ -162,4 +162,4 @@ def test_it_looks_like_its_golden_screenshot(
     _, golden_colours = browser.resized(expected, **cells)
     differences = [abs(a - b) for a, b in zip(colours, golden_colours, strict=True)]
     assert sum(differences) / len(differences) < 3.5
-    assert sum(difference > 48 for difference in differences) / len(differences) < 0.005
+    assert sum(difference > 48 for difference in differences) / len(differences) < 0.015
