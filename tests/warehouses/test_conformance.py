@@ -1,7 +1,7 @@
 """What holds on every warehouse: the same files, the same rows, the same calls at Segment.
 
 DuckDB always; PostgreSQL by a server of the tests' own. A further warehouse is one more name in
-`stores.WAREHOUSES`.
+`stores.ENGINES`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from warehouses.postgres_server import PostgresServer
-from warehouses.stores import WAREHOUSES, PostgresStore, Store, store_on
+from warehouses.stores import ENGINES, PostgresStore, Store, store_on
 
 from tailrace.cli.commands.demo import SandboxClock
 from tailrace.cli.commands.init import scaffold
@@ -52,7 +52,7 @@ CONTACT = (
 OK = {"exit_code": 0, "rejected": 0}
 
 
-@pytest.fixture(params=WAREHOUSES)
+@pytest.fixture(params=ENGINES)
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """A project of one audience over one staging model, three live contacts, and Segment."""
     with SegmentSimulator() as segment, store_on(request, tmp_path / "shop", segment) as store:
