@@ -383,13 +383,15 @@ def _diff(before: str, after: str) -> str:
 def _lineage(models: Models, model: Model, raw: Mapping[str, Any]) -> Lineage:
     syncs = model.audience.syncs() if model.audience else ()
     mapped = [column for sync in syncs for column in (*sync.key, *sync.mapped_columns)]
-    named = columns_read(models)
+    read = models.sources_read(model.name)
+    # It looks into every model, and most audiences read no source.
+    named = columns_read(models) if read else {}
     sources = {
         source.key: {
             column: [column, "", has_personal_name(column)]
             for column in (*source.columns, *named.get(source.key, ()))
         }
-        for source in models.sources_read(model.name)
+        for source in read
     }
     names = {key: source.name if source.dbt else key for key, source in models.sources.items()}
     return lineage_of(
