@@ -237,7 +237,7 @@ class Project:
     ) -> Result:
         """Run in cycles, in one process, under one lock and with one login.
 
-        A cycle that finds nothing new in Salesforce asks one question an object, and is no run. The
+        A cycle without news sends one request per object to Salesforce and records no run. The
         models are read again when one of their files changes.
 
         Args:

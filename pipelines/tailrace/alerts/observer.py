@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Another run is active, or somebody reads the error of a command line or of a saved plan.
+# Another run is active, or the error of a command line or a saved plan is shown to its user.
 _NOT_ALERTED = (LockHeld, NothingSelected, PlanUnreadable, PlanChanged)
 _REPEATED = "The ledger could not record this alert, so the next run repeats it."
 

@@ -176,7 +176,7 @@ def _members(ledger: Ledger, run: Run, copy: _Copy) -> list[Delivery]:
     warehouse.run("replay/members", tables=tables, columns=shape.lists, run=run.seq)
     with warehouse.transaction():
         if copy.repeats:
-            # A member that is refused now is no member there until a run delivers it.
+            # A refused member counts as a member only after a run has delivered it.
             warehouse.run("replay/forget_members", tables={"snapshot": snapshot})
         else:
             _make_tables(ledger, copy.target, snapshot, shape)

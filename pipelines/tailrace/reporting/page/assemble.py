@@ -199,6 +199,8 @@ def _audiences(
         definitions.setdefault(row["sync_key"], []).append(row)
     sending = {(entry["audience"], entry["destination"]) for entry in raw["sending"]}
     lineages: dict[str, Lineage] = {}
+    # It looks into every model, so it is done once.
+    columns_of_sources = columns_read(models) if models.sources else {}
     names = sorted({*by_sync, *in_files}, key=lambda key: (_name(key, by_sync, in_files), key))
     for number, sync_key in enumerate(names, start=1):
         rows = by_sync.get(sync_key, [])
@@ -209,7 +211,7 @@ def _audiences(
         if audience is None:
             audience = Audience.from_mapping(json.loads(recorded[0]["mapping"]))
         if model is not None and model.name not in lineages:
-            lineages[model.name] = _lineage(models, model, raw)
+            lineages[model.name] = _lineage(models, model, raw, columns_of_sources)
         definition, change = _definition(recorded, models, model, dialect=raw.get("dialect"))
         yield _audience(
             raw,
@@ -380,18 +382,20 @@ def _diff(before: str, after: str) -> str:
     return "\n".join(list(lines)[2:])
 
 
-def _lineage(models: Models, model: Model, raw: Mapping[str, Any]) -> Lineage:
+def _lineage(
+    models: Models,
+    model: Model,
+    raw: Mapping[str, Any],
+    columns_of_sources: Mapping[str, Iterable[str]],
+) -> Lineage:
     syncs = model.audience.syncs() if model.audience else ()
     mapped = [column for sync in syncs for column in (*sync.key, *sync.mapped_columns)]
-    read = models.sources_read(model.name)
-    # It looks into every model, and most audiences read no source.
-    named = columns_read(models) if read else {}
     sources = {
         source.key: {
             column: [column, "", has_personal_name(column)]
-            for column in (*source.columns, *named.get(source.key, ()))
+            for column in (*source.columns, *columns_of_sources.get(source.key, ()))
         }
-        for source in read
+        for source in models.sources_read(model.name)
     }
     names = {key: source.name if source.dbt else key for key, source in models.sources.items()}
     return lineage_of(

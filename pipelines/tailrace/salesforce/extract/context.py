@@ -1,4 +1,4 @@
-"""The context of one extract: what is asked of Salesforce, and what became of each object.
+"""The context of one extract: the requests to Salesforce, and the result of each object.
 
 Nothing here imports dlt, so that an extract that finds nothing new does not pay for its import.
 """
