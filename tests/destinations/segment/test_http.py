@@ -23,6 +23,7 @@ from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.messages import Message
 from tailrace.destinations.outcome import without_values
 from tailrace.destinations.segment.http import SegmentClient
+from tailrace.destinations.segment.oauth import Tokens
 from tailrace.errors import CredentialRefused, InvalidConfigValue, ServiceFailed, Unreachable
 from tailrace.testing import Fault, SegmentSimulator
 
@@ -270,6 +271,31 @@ def test_a_token_that_died_is_replaced_once(guarded: SegmentSimulator) -> None:
     batches = [e for e in guarded.requests[before:] if e.request.path == "/v1/batch"]
     assert len(batches) == 2
     guarded.faults.clear()
+    own.close()
+
+
+def test_a_refused_token_is_dropped_once(guarded: SegmentSimulator) -> None:
+    """Two requests in flight report the same token; the second report keeps the new one."""
+    tokens = Tokens(oauth_settings(guarded), section="destination.segment")
+    before = len(guarded.requests)
+    refused = tokens.current()
+    tokens.forget(refused)
+    renewed = tokens.current()
+    tokens.forget(refused)
+    assert refused != renewed == tokens.current()
+    assert 2 == len(guarded.requests) - before
+    tokens.close()
+
+
+def test_a_wait_for_a_token_ends(guarded: SegmentSimulator) -> None:
+    """An authorization server that asks to wait for an hour; the batch was not sent."""
+    guarded.faults.append(Fault(path="/token", status=429, headers={"X-RateLimit-Reset": "3600"}))
+    own = client(replace(oauth_settings(guarded), answer_seconds_max=0.2))
+    for _ in range(2):
+        answer = own.send(BODIES, retries=0)
+        assert ("retry", False, False) == (answer.outcome, answer.unconfirmed, answer.contacted)
+    guarded.faults.clear()
+    assert own.send(BODIES, retries=0).outcome == "accepted"
     own.close()
 
 

@@ -138,10 +138,11 @@ class SegmentClient:
         if self.settings.compress:
             body = igzip.compress(body, GZIP_LEVEL)
         try:
-            answer = self._post(body, retries)
-            if self._tokens and answer.status in (401, 403, 511):
-                self._tokens.forget()
-                answer = self._post(body, retries)
+            token = self._tokens.current() if self._tokens else None
+            answer = self._post(body, retries, token)
+            if self._tokens and token and answer.status in (401, 403, 511):
+                self._tokens.forget(token)
+                answer = self._post(body, retries, self._tokens.current())
         except TailraceError as error:
             return fatal(error)
         except TokenUnavailable as error:
@@ -159,7 +160,7 @@ class SegmentClient:
         """Whether requests carry an OAuth token."""
         return self._tokens is not None
 
-    def _post(self, body: bytes, retries: int) -> Answer:
+    def _post(self, body: bytes, retries: int, token: str | None) -> Answer:
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "analytics-python/" + VERSION,
@@ -168,8 +169,8 @@ class SegmentClient:
             headers["Content-Encoding"] = "gzip"
         if retries > 0:
             headers["X-Retry-Count"] = str(retries)
-        if self._tokens:
-            headers["Authorization"] = "Bearer " + self._tokens.current()
+        if token:
+            headers["Authorization"] = "Bearer " + token
         else:
             headers["Authorization"] = "Basic " + self._basic
         return exchange(

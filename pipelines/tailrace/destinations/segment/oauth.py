@@ -21,6 +21,8 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 # in the past, in case this clock is ahead.
 CLAIM_AGE_SECONDS = 5
 CLAIM_SECONDS = 60
+# How long requests wait for a token, with the library's repetitions. After it they are retried.
+TOKEN_SECONDS_MAX = 120.0
 
 # What the library raises for an answer of an unforeseen shape, such as a lifetime that is no
 # number; RuntimeError is from its timer.
@@ -71,6 +73,7 @@ class Tokens:
             timeout=settings.timeout_seconds,
         )
         self._manager.session = session
+        self._manager.token_seconds_max = min(settings.answer_seconds_max, TOKEN_SECONDS_MAX)
 
     def current(self) -> str:
         """The token.
@@ -95,14 +98,18 @@ class Tokens:
                 raise TokenUnavailable(
                     f"{self.server} cannot be reached, or gives no token"
                 ) from None
-        if not isinstance(token, str) or not token.isprintable() or not token.isascii():
+            if isinstance(token, str) and token.isprintable() and token.isascii():
+                return token
             self._manager.clear_token()
-            raise TokenUnavailable(f"{self.server} gives something else than a token")
-        return token
+        raise TokenUnavailable(f"{self.server} gives something else than a token")
 
-    def forget(self) -> None:
-        """Drop a token that was refused; the next request asks for another one."""
-        self._manager.clear_token()
+    def forget(self, token: str) -> None:
+        """Drop a token that was refused; the next request asks for another one.
+
+        Requests in flight share a token, and each of them reports its refusal. The token that
+        replaced it stays: without it, the library would wait until its next renewal.
+        """
+        self._manager.clear_refused(token)
 
     def close(self) -> None:
         """Stop the timer that renews the token, and close the connections."""
@@ -119,6 +126,32 @@ class _Manager(oauth_manager.OauthManager):  # type: ignore[misc]
     """
 
     session: requests.Session
+    token_seconds_max: float
+    token: object
+
+    def get_token(self) -> object:
+        """The token, or an error after `token_seconds_max`; the library would wait for ever."""
+        with self.token_mutex:
+            if self.token:
+                return self.token
+            # An error of a renewal in the background says nothing about this request.
+            self.error = None
+        limit = threading.Timer(self.token_seconds_max, self._give_up)
+        limit.daemon = True
+        limit.start()
+        try:
+            return super().get_token()
+        finally:
+            limit.cancel()
+
+    def clear_refused(self, token: str) -> None:
+        """Drop this token, unless another one replaced it."""
+        with self.token_mutex:
+            if self.token == token:
+                self.token = None
+
+    def _give_up(self) -> None:
+        self.error = FatalError(f"no token in {self.token_seconds_max:.0f} s")
 
     def _request_token(self) -> requests.Response:
         now = int(SystemClock().now().timestamp()) - self.clock_skew
