@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("tailrace", deadline=None)
 settings.load_profile("tailrace")
 
-pytest_plugins = ["warehouses.postgres_server", "state.s3_server"]
+pytest_plugins = ["warehouses.postgres_server", "warehouses.desk", "state.s3_server"]
 
 # Names that a developer's shell may hold and that would change what a test sees.
 LEAKING_PREFIXES = ("SOURCES__", "DESTINATION__", "TAILRACE", "WORKSPACE__", "RUNTIME__", "DLT_")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from warehouses.desk import Desk, desk_at, desk_on
-from warehouses.stores import WAREHOUSES, Store
+from warehouses.desk import Desk, desk_at
+from warehouses.stores import Store
 
 from tailrace.clock import SystemClock
 from tailrace.config.installation import upgrade_hint
@@ -50,14 +50,6 @@ class TickingClock(SystemClock):
     def tick(self, minutes: int = 1) -> datetime:
         self.at += timedelta(minutes=minutes)
         return self.at
-
-
-@pytest.fixture(scope="module", params=WAREHOUSES)
-def open_desk(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
 
 
 @pytest.fixture

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from repository import references
-from warehouses.desk import Desk, desk_on
-from warehouses.stores import WAREHOUSES
+from warehouses.desk import Desk
 
 from tailrace.ledger.tables import VIEWS
 from tailrace.ledger.views import MembersTable
@@ -34,14 +31,6 @@ user_id: id
 since: all
 --- */
 SELECT id, seen_at FROM salesforce.visit"""
-
-
-@pytest.fixture(scope="module", params=WAREHOUSES)
-def open_desk(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
 
 
 @pytest.fixture

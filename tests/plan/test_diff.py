@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -26,14 +26,6 @@ CONTACT = (
     "CREATE TABLE salesforce.contact (id TEXT, city TEXT, score DOUBLE);"
     "INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1), ('c2', 'Moss', 2), ('c3', NULL, NULL)"
 )
-
-
-@pytest.fixture(scope="module", params=WAREHOUSES)
-def open_desk(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
 
 
 @pytest.fixture
@@ -67,6 +59,27 @@ def delivered(desk: Desk) -> Desk:
 NUMBERS = ("NaN", "Infinity", "-Infinity", None, "0.0", "-0.0", "1.5", "0.1", "1e30")
 
 
+def plan_of_pairs(
+    desk: Desk, pairs: Sequence[tuple[str | None, str | None]]
+) -> tuple[AudiencePlan, set[str]]:
+    """Deliver the first value of each pair, then plan the second.
+
+    Returns:
+        The plan, and the keys whose members it changes: `p0` for the first pair.
+    """
+    for column in (0, 1):
+        values = ", ".join(
+            f"('p{number}', 'Oslo', {literal(pair[column])})" for number, pair in enumerate(pairs)
+        )
+        desk.script(
+            f"DELETE FROM salesforce.contact;INSERT INTO salesforce.contact VALUES {values}"
+        )
+        if column == 0:
+            desk.deliver()
+    planned, delivery = desk.save_plan()
+    return planned, {str(transition.key[0]) for transition, _ in desk.transitions(delivery)}
+
+
 @pytest.mark.parametrize("type_", ["DOUBLE PRECISION", "REAL", "NUMERIC"])
 def test_a_member_changes_if_and_only_if_its_json_changes(open_desk: Desk, type_: str) -> None:
     """Every pair of values: what the diff finds, and what the plan counts, is what is sent."""
@@ -78,17 +91,7 @@ def test_a_member_changes_if_and_only_if_its_json_changes(open_desk: Desk, type_
     # Not in DuckDB's words, in which a NUMERIC has a precision.
     open_desk.warehouse.execute(f"ALTER TABLE salesforce.contact ALTER COLUMN score TYPE {type_}")
     pairs = [(old, new) for old in NUMBERS for new in NUMBERS]
-    for column in (0, 1):
-        values = ", ".join(
-            f"('p{number}', 'Oslo', {literal(pair[column])})" for number, pair in enumerate(pairs)
-        )
-        open_desk.script(
-            f"DELETE FROM salesforce.contact;INSERT INTO salesforce.contact VALUES {values}"
-        )
-        if column == 0:
-            open_desk.deliver()
-    planned, delivery = open_desk.save_plan()
-    changed = {str(transition.key[0]) for transition, _ in open_desk.transitions(delivery)}
+    planned, changed = plan_of_pairs(open_desk, pairs)
     numbers = [[Decimal(value) if value else None for value in pair] for pair in pairs]
     expected = {
         f"p{number}"
@@ -119,17 +122,7 @@ def test_a_json_value_changes_if_and_only_if_its_message_does(open_desk: Desk, t
     open_desk.warehouse.execute("ALTER TABLE salesforce.contact DROP COLUMN score")
     open_desk.warehouse.execute(f"ALTER TABLE salesforce.contact ADD COLUMN score {type_}")
     pairs = [(old, new) for old in DOCUMENTS for new in DOCUMENTS]
-    for column in (0, 1):
-        values = ", ".join(
-            f"('p{number}', 'Oslo', {literal(pair[column])})" for number, pair in enumerate(pairs)
-        )
-        open_desk.script(
-            f"DELETE FROM salesforce.contact;INSERT INTO salesforce.contact VALUES {values}"
-        )
-        if column == 0:
-            open_desk.deliver()
-    planned, delivery = open_desk.save_plan()
-    changed = {str(transition.key[0]) for transition, _ in open_desk.transitions(delivery)}
+    planned, changed = plan_of_pairs(open_desk, pairs)
     expected = {
         f"p{number}"
         for number, (old, new) in enumerate(pairs)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 from shop import PEOPLE, Shop
-from warehouses.desk import Desk, desk_on
-from warehouses.stores import WAREHOUSES
+from warehouses.desk import Desk
 
 from tailrace.errors import ModelError
 from tailrace.plan.plan import Plan
@@ -45,14 +44,6 @@ BROKEN = {
     "column": ("SELECT id,\n  nosuch AS city\nFROM salesforce.contact", 7, "nosuch"),
     "table": ("SELECT id, name AS city\nFROM salesforce.account", 7, "salesforce.account"),
 }
-
-
-@pytest.fixture(scope="module", params=WAREHOUSES)
-def open_desk(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from shop import PEOPLE, Shop
-from warehouses.desk import Desk, desk_on
-from warehouses.stores import WAREHOUSES
+from warehouses.desk import Desk
 
 from tailrace.plan.policy import PlanOptions
 from tailrace.testing.segment.simulator import SegmentSimulator
@@ -24,14 +22,6 @@ identify: {traits: {city: city}}
 SELECT id, city, score FROM salesforce.contact"""
 IDS = ("003000000000001AAA", "003000000000002AAA", "003000000000003AAA", "003000000000004AAA")
 SHOWN = PlanOptions(show_rows_max=2, show_values=True)
-
-
-@pytest.fixture(scope="module", params=WAREHOUSES)
-def open_desk(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from string import ascii_lowercase
 
 import pytest
-from warehouses.desk import Desk, desk_on
-from warehouses.stores import WAREHOUSES
+from warehouses.desk import Desk
 
 from tailrace.audience.audience import Audience
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
@@ -31,14 +30,6 @@ track: {{changed: Changed, properties: {{{properties}}}}}
 SELECT {select} FROM salesforce.contact"""
 ID, CITY = Column("id", "VARCHAR"), Column("city", "VARCHAR")
 AUDIENCE = Audience(name="people", key=("id",), user_id="id", track=None, file="people.sql")
-
-
-@pytest.fixture(scope="module", params=WAREHOUSES)
-def open_desk(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
 
 
 @pytest.fixture

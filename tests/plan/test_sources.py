@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from warehouses.desk import Desk, desk_on
-from warehouses.stores import WAREHOUSES
+from warehouses.desk import Desk
 
 from tailrace.errors import ModelDoesNotBind, NotAllowedInModel
 from tailrace.models.loader import Models
@@ -40,14 +38,6 @@ CREATE TABLE salesforce.contact (id TEXT, city TEXT);
 INSERT INTO salesforce.contact VALUES ('c1', 'Oslo')
 """
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module", params=WAREHOUSES)
-def open_desk(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
-        yield desk
 
 
 @pytest.fixture

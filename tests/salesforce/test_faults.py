@@ -27,7 +27,6 @@ from tailrace.errors import (
 from tailrace.salesforce.auth import audience_of
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.extract.extraction import extract
-from tailrace.salesforce.extract.source import select_objects
 from tailrace.testing import Fault, SalesforceSimulator
 from tailrace.testing.http.messages import Request
 from tailrace.testing.salesforce.named_faults import LOGIN_REFUSALS, named_fault
@@ -289,13 +288,6 @@ def test_a_vanished_and_a_retyped_field_are_recorded_until_they_are_resolved(
         assert set(drift) == set(resources["contact"]["drift"])
 
     assert () == landing.extract("Contact", full_refresh=True).objects[0].drift
-
-
-def test_an_object_is_selected_by_its_name_or_its_table() -> None:
-    settings = SalesforceSettings(objects=("Contact", "Order_Line__c"))
-
-    assert ("Contact", "Order_Line__c") == select_objects(settings, ["contact", "order_line__c"])
-    assert ("Lead",) == select_objects(settings, ["Lead"])
 
 
 def test_libraries_log_to_the_debug_log_only(

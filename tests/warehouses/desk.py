@@ -1,7 +1,7 @@
-"""A desk with an open ledger on it: plans an audience and settles the plan by hand.
+"""A desk: an open warehouse with a ledger, on which a test plans and acknowledges deliveries.
 
-What Segment would answer is said by the test, so that a whole history of an audience takes
-milliseconds and every outcome of a delivery can be had at will.
+The test decides what the destination answers, so that a whole history of an audience takes
+milliseconds and each outcome of a delivery can be tested.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import sqlglot
-from warehouses.stores import Store, store_on
+from warehouses.stores import WAREHOUSES, Store, store_on
 
 from tailrace.clock import SystemClock
 from tailrace.destinations.messages import Transition
@@ -190,4 +190,13 @@ def desk_at(store: Store) -> Iterator[Desk]:
 def desk_on(request: pytest.FixtureRequest, root: Path) -> Iterator[Desk]:
     """A desk on the warehouse that a fixture is parametrised with."""
     with store_on(request, root) as store, desk_at(store) as desk:
+        yield desk
+
+
+@pytest.fixture(scope="module", params=WAREHOUSES)
+def open_desk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    """One desk a module and warehouse; a test that needs an empty one clears it first."""
+    with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
         yield desk

@@ -123,17 +123,3 @@ def salesforce(
 def _object_settings(given: Mapping[str, Any]) -> ObjectSettings:
     lists = {key: tuple(given[key]) for key in ("fields", "exclude") if key in given}
     return ObjectSettings(**{**given, **lists})
-
-
-def select_objects(settings: SalesforceSettings, names: Sequence[str]) -> tuple[str, ...]:
-    """The API names of the objects that are named on a command line, in any case.
-
-    Args:
-        names: API names (`Contact`), or table names (`order_line__c`), of configured objects; or
-            API names of objects that are not configured.
-    """
-    naming = dlt.Schema(SOURCE).naming
-    configured = {}
-    for name in settings.objects:
-        configured[name.lower()] = configured[naming.normalize_path(name)] = name
-    return tuple(dict.fromkeys(configured.get(name.lower(), name) for name in names))
