@@ -13,10 +13,20 @@ from alerts.alert_receivers import Receiver, receiving
 from shop import PEOPLE, Shop
 
 from tailrace.alerts.conditions import Change, Findings, Problem, changes, findings_of_run
+from tailrace.alerts.local_record import LocalRecord
+from tailrace.alerts.observer import AlertObserver
 from tailrace.cli.commands.doctor import examine
 from tailrace.config.settings import AlertSettings
-from tailrace.errors import InvalidConfigValue, NothingSelected, TailraceError, UserError
+from tailrace.errors import (
+    InvalidConfigValue,
+    ModelError,
+    NothingSelected,
+    StateNotSaved,
+    TailraceError,
+    UserError,
+)
 from tailrace.project import Project
+from tailrace.run.result import RunResult
 from tailrace.testing.http.clocks import HurriedClock
 from tailrace.testing.segment.simulator import SegmentSimulator
 
@@ -143,12 +153,10 @@ def test_a_late_audience_is_alerted_by_a_check_and_recovers_by_a_run(alerted: Al
 def test_a_run_notices_that_another_audience_is_late(alerted: Alerted) -> None:
     late = {"audience": "people", "destination": "crm", "status": "ok", "last_success_at": None}
     for entries, expected in (([], [("people__crm", "late")]), ([late], [])):
+        audiences = tuple({**entry, "rejected": 0, "size_after": 1} for entry in entries)
         findings = findings_of_run(
-            "run",
+            RunResult(run_id="", command="run", exit_code=0, audiences=audiences),
             status={"runs": [{}], "audiences": [late]},
-            audiences=[{**entry, "rejected": 0, "size_after": 1} for entry in entries],
-            exit_code=0,
-            errors=(),
             settings=AlertSettings(),
             now=alerted.clock.now(),
         )
@@ -157,17 +165,20 @@ def test_a_run_notices_that_another_audience_is_late(alerted: Alerted) -> None:
 
 
 def test_a_run_that_fails_is_alerted_as_a_whole(alerted: Alerted) -> None:
-    """Before it begins, without a ledger, and in the middle; and it recovers once."""
+    """Once without a ledger, and once with it; and it recovers once."""
     alerted.shop.land(rows(3))
     del alerted.shop.environ["DESTINATION__SEGMENT__WRITE_KEY"]
-    with pytest.raises(TailraceError):
-        alerted.project.sync()
+    for _ in range(2):
+        with pytest.raises(TailraceError):
+            alerted.project.sync()
     ((_, text),) = alerted.taken()
-    assert "The ledger could not record this alert, so the next run repeats it." in text
+    assert "- tailrace sync failed: destination.segment.write_key is not configured" in text
     segment = alerted.shop.segment
     assert segment is not None
     alerted.configure(DESTINATION__SEGMENT__WRITE_KEY=segment.write_key)
     alerted.sync(3)
+    ((_, text),) = alerted.taken()
+    assert "- tailrace sync recovered (was failed)" in text
     del alerted.shop.environ["DESTINATION__SEGMENT__WRITE_KEY"]
     for _ in range(2):
         with pytest.raises(TailraceError):
@@ -179,6 +190,98 @@ def test_a_run_that_fails_is_alerted_as_a_whole(alerted: Alerted) -> None:
     alerted.sync(3)
     ((kind, text),) = alerted.taken()
     assert ("success", True) == (kind, "- tailrace sync recovered (was failed)" in text)
+
+
+def test_a_broken_file_is_alerted_once_with_the_audiences_that_it_stops(alerted: Alerted) -> None:
+    """By a run or by `status --check`, until it is corrected. Other audiences are not concerned."""
+    others = PEOPLE.replace("audience: people", "audience: others")
+    alerted.shop.audience(others, name="others")
+    alerted.sync(3)
+
+    alerted.shop.audience(others.replace("SELECT id", "SELECT idd"), name="others")
+    for _ in range(2):
+        assert 1 == alerted.sync(3).exit_code
+    assert 1 == alerted.project.status(check=True).exit_code
+    ((kind, text),) = alerted.taken()
+    assert ("failure", "Tailrace shop: 1 broken") == (kind, text.splitlines()[0])
+    (line,) = [line for line in text.splitlines() if line.startswith("-")]
+    assert line.startswith(
+        "- models/audiences/others.sql is broken: line 3: key: the SELECT has no"
+    )
+    assert line.endswith(" (and 1 more); it stops others")
+
+    alerted.shop.audience(others, name="others")
+    assert 0 == alerted.project.status(check=True).exit_code
+    ((kind, text),) = alerted.taken()
+    assert ("success", True) == (
+        kind,
+        "- models/audiences/others.sql recovered (was broken)" in text,
+    )
+
+    # Every audience is broken, and no run begins.
+    for name, text in (("people", GUARDED), ("others", others)):
+        alerted.shop.audience(text.replace("key:", "kee:"), name=name)
+    for _ in range(2):
+        with pytest.raises(ModelError):
+            alerted.project.sync()
+    alerted.project.status(check=True)
+    ((_, text),) = alerted.taken()
+    assert "Tailrace shop: 2 broken" == text.splitlines()[0]
+    alerted.shop.audience(GUARDED)
+    assert 1 == alerted.sync(3).exit_code
+    ((kind, text),) = alerted.taken()
+    assert "info" == kind
+    assert "- models/audiences/people.sql recovered (was broken)" in text
+    assert "others" not in text
+
+
+def test_a_failure_without_a_ledger_is_alerted_once_and_recovers(alerted: Alerted) -> None:
+    """A warehouse that cannot be opened is recorded in `.tailrace/`, without the URL."""
+    alerted.sync(3)
+    text_file = alerted.shop.root / "text.duckdb"
+    text_file.write_text("not a database")
+    alerted.configure(DESTINATION__DUCKDB__CREDENTIALS=str(text_file))
+    for _ in range(2):
+        with pytest.raises(TailraceError):
+            alerted.project.sync()
+    ((_, text),) = alerted.taken()
+    assert "- tailrace sync failed: text.duckdb" in text
+    record = alerted.shop.root / ".tailrace" / "default" / "alerts.json"
+    assert '{"command:sync": "failed"}' in record.read_text()
+    assert "127.0.0.1" not in record.read_text()
+    del alerted.shop.environ["DESTINATION__DUCKDB__CREDENTIALS"]
+    alerted.sync(3)
+    ((_, text),) = alerted.taken()
+    assert "- tailrace sync recovered (was failed)" in text
+    assert not record.exists()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"alerted": {"r": [1]}}', '{"alerted": 1}'])
+def test_a_local_record_that_is_not_one_is_replaced(alerted: Alerted, content: str) -> None:
+    record = LocalRecord(alerted.shop.project)
+    record.save({"u": {"s": "failed"}})
+    assert {"u": {"s": "failed"}} == LocalRecord(alerted.shop.project).open(["u"])
+    (file,) = (alerted.shop.root / ".tailrace" / "default").iterdir()
+    file.write_text(content)
+    record = LocalRecord(alerted.shop.project)
+    assert {"u": {}} == record.open(["u"])
+    record.save({"u": {}})
+    assert not file.exists()
+
+
+def test_a_state_that_cannot_be_stored_is_alerted_until_one_is(alerted: Alerted) -> None:
+    """A run that ends well before it does not end the problem."""
+    observer = AlertObserver(alerted.shop.project, "sync", clock=alerted.clock)
+    for _ in range(2):
+        observer.state_not_stored(StateNotSaved("The bucket is gone"))
+    ((_, text),) = alerted.taken()
+    assert "- the state failed: The bucket is gone" in text
+    alerted.sync(3)
+    assert [] == alerted.taken()
+    for _ in range(2):
+        observer.state_stored()
+    ((_, text),) = alerted.taken()
+    assert "- the state recovered (was failed)" in text
 
 
 def test_what_somebody_typed_is_not_alerted(alerted: Alerted) -> None:
@@ -198,11 +301,8 @@ def test_rejected_members_are_a_problem_from_a_share_on(alerted: Alerted) -> Non
 
     def problems(share: float) -> list[str]:
         findings = findings_of_run(
-            "sync",
+            RunResult(run_id="", command="sync", exit_code=4, audiences=(entry,)),
             status={"runs": [{}], "audiences": []},
-            audiences=[entry],
-            exit_code=4,
-            errors=(),
             settings=AlertSettings(rejected_share_min=share),
             now=alerted.clock.now(),
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alerts.alert_receivers import Receiver, receiving
 from org_shop import AUDIENCE, OrgShop, SetClock, org_shop
 from sending_run import wait_until
 
@@ -92,6 +93,12 @@ def shop(tmp_path: Path) -> Iterator[OrgShop]:
         yield shop
 
 
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
 def watches(shop: OrgShop) -> tuple[Any, ...]:
     (row,) = shop.query(
         "SELECT cycles, idle_cycles, failed_cycles, error, ended_at IS NOT NULL"
@@ -142,10 +149,12 @@ def test_a_cycle_without_news_asks_once_an_object(shop: OrgShop) -> None:
 
 
 def test_an_edited_model_is_read_again_and_a_broken_one_holds_its_audience(
-    shop: OrgShop, caplog: pytest.LogCaptureFixture
+    shop: OrgShop, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The receivers of alerts hear of each broken file once, and of its correction."""
     script = Script(shop)
     shop.audience(AUDIENCE.format(name="titles"), "titles")
+    shop.environ["TAILRACE__ALERTS__URLS"] = receiver.url
     broken = AUDIENCE.format(name="titles").replace("SELECT id", "SELECT idd")
     unreadable = AUDIENCE.format(name="people").replace("key:", "kee:")
 
@@ -162,17 +171,28 @@ def test_an_edited_model_is_read_again_and_a_broken_one_holds_its_audience(
         shop.audience(AUDIENCE.format(name="people"))
         shop.audience(AUDIENCE.format(name="titles"), "titles")
 
-    result = script.watch(edit_both, None, break_all, correct)
+    result = script.watch(edit_both, None, break_all, None, correct)
     assert (0, ()) == (result.exit_code, result.errors)
-    assert [0, 1, 4] == list(script.runs)
+    assert [0, 1, 5] == list(script.runs)
     edited = script.runs[1]
     assert (1, "failed") == (edited.exit_code, edited.audiences["titles"].status)
     assert "models/audiences/titles.sql" in str(edited.errors[0].file)
     assert ("ok", 1) == (edited.audiences["people"].status, edited.audiences["people"].changed)
     assert "Nothing is sent until it is corrected" in caplog.text
-    assert script.moves()[4] == [("people", 0, 1, 0), ("titles", 0, 2, 0)]
-    assert [EVERY] * 4 == script.pauses
-    assert (5, 1, 1, None, True) == watches(shop)
+    assert script.moves()[5] == [("people", 0, 1, 0), ("titles", 0, 2, 0)]
+    assert [EVERY] * 5 == script.pauses
+    assert (6, 1, 2, None, True) == watches(shop)
+    assert [
+        ["- models/audiences/titles.sql is broken"],
+        ["- models/audiences/people.sql is broken"],
+        [
+            "- models/audiences/people.sql recovered (was broken)",
+            "- models/audiences/titles.sql recovered (was broken)",
+        ],
+    ] == [
+        [line.partition(":")[0] for line in body["message"].splitlines() if line.startswith("-")]
+        for body in receiver.bodies
+    ]
 
 
 def test_a_held_audience_does_not_end_it(shop: OrgShop) -> None:

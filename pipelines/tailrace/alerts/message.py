@@ -98,7 +98,7 @@ def _line(change: Change) -> str:
 
 
 def _kind(counts: Mapping[str, int], still_open: int) -> Kind:
-    if counts["failed"]:
+    if counts["broken"] or counts["failed"]:
         return "failure"
     if any(counts[problem] for problem in SEVERITY):
         return "warning"

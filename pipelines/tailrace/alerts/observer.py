@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tailrace.alerts.conditions import (
     Findings,
+    findings_of_errors,
     findings_of_run,
+    findings_of_state,
     findings_of_status,
-    of_command,
 )
 from tailrace.alerts.message import Context, link_of
 from tailrace.alerts.receivers import (
     Outcome,
     alert_outside_a_run,
     alert_receivers,
-    alert_unrecorded,
+    alert_without_ledger,
 )
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
@@ -31,10 +32,12 @@ from tailrace.errors import (
     PlanChanged,
     PlanUnreadable,
     TailraceError,
+    WarehouseFailed,
 )
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Run
 from tailrace.reporting.status import status
+from tailrace.run.broken_files import usable_files
 from tailrace.run.notices import Notice
 from tailrace.run.observer import Observers
 from tailrace.run.result import RunResult
@@ -46,7 +49,6 @@ log = logging.getLogger(__name__)
 
 # Another run is active, or the error of a command line or a saved plan is shown to its user.
 _NOT_ALERTED = (LockHeld, NothingSelected, PlanUnreadable, PlanChanged)
-_REPEATED = "The ledger could not record this alert, so the next run repeats it."
 
 
 @contextmanager
@@ -85,55 +87,72 @@ class AlertObserver:
 
     def started(self, ledger: Ledger, work: Work, run: Run) -> None:
         """Nothing is alerted at the beginning."""
+        self._ended = False
 
     def finished(self, ledger: Ledger, work: Work, result: RunResult) -> RunResult:
         """Alert about the run and its audiences. The result gets `alerts`, and warnings."""
         self._ended = True
+        errors = [entry for error in result.errors for entry in error.flattened()]
         try:
             current = status(ledger.warehouse, clock=self._clock)
             findings = findings_of_run(
-                result.command,
+                result,
                 status=current,
-                audiences=result.audiences,
-                exit_code=result.exit_code,
-                errors=[entry for error in result.errors for entry in error.flattened()],
                 settings=self._settings,
                 now=self._clock.now(),
+                is_usable=_usable_after(work, result, errors),
             )
             verdict = current["verdict"]
             context = self._context(verdict["sentence"], verdict["command"])
             outcome = alert_receivers(self._project, ledger, findings, context)
+        except WarehouseFailed as error:
+            # The run has its error already, if that is why it failed.
+            outcome = self._without_ledger(
+                findings_of_errors(result.command, errors or [error]), error.hint
+            )
         except Exception as error:
             outcome = _broken(error)
         notices = tuple(Notice(message=problem) for problem in outcome.problems)
         return replace(result, alerts=outcome.as_dict(), notices=(*result.notices, *notices))
 
+    def not_started(self, ledger: Ledger | None, error: TailraceError) -> None:
+        """Alert about what keeps a watching process from its next run."""
+        findings = findings_of_errors(self._command, error.flattened())
+        if ledger is None:
+            _log_problems(self._without_ledger(findings, error.hint))
+            return
+        context = self._context("", error.hint)
+        try:
+            outcome = alert_receivers(self._project, ledger, findings, context)
+        except Exception as unexpected:
+            outcome = _broken(unexpected)
+        _log_problems(outcome)
+
+    def state_stored(self) -> None:
+        """Alert that the state can be stored again, if it could not."""
+        _log_problems(self._without_ledger(findings_of_state(None), ""))
+
     def state_not_stored(self, error: TailraceError) -> None:
         """Alert about the state. The ledger with the record of the alert was not stored."""
-        self._alert_unrecorded(error)
+        _log_problems(self._without_ledger(findings_of_state(error), error.hint))
 
     def failed(self, error: TailraceError) -> None:
         """Alert about an error before the run, or one that ended it."""
         if self._ended:
             return
-        findings = Findings(problems=of_command(self._command, error.flattened()))
+        findings = findings_of_errors(self._command, error.flattened())
         context = self._context("", error.hint)
         try:
             outcome = alert_outside_a_run(self._project, findings, context, clock=self._clock)
         except Exception:
-            self._alert_unrecorded(error)
-        else:
-            _log_problems(outcome)
-
-    def _alert_unrecorded(self, error: TailraceError) -> None:
-        findings = Findings(problems=of_command(self._command, error.flattened()))
-        try:
-            outcome = alert_unrecorded(
-                self._project, findings, self._context(_REPEATED, error.hint)
-            )
-        except Exception as unexpected:
-            outcome = _broken(unexpected)
+            outcome = self._without_ledger(findings, error.hint)
         _log_problems(outcome)
+
+    def _without_ledger(self, findings: Findings, hint: str) -> Outcome:
+        try:
+            return alert_without_ledger(self._project, findings, self._context("", hint))
+        except Exception as unexpected:
+            return _broken(unexpected)
 
     def _context(self, sentence: str, next_step: str) -> Context:
         link = link_of(self._project, self._settings.report_url)
@@ -143,13 +162,13 @@ class AlertObserver:
 def alert_of_status(
     project: ProjectConfig, current: Mapping[str, Any], *, clock: Clock
 ) -> Outcome | None:
-    """Alert about audiences that `status --check` finds late, held or failed.
+    """Alert about what `status --check` finds broken, late, held or failed.
 
     Returns:
-        None if the project has no receivers, or there is no ledger yet.
+        None if the project has no receivers, a run is active, or there is no ledger yet.
     """
     settings = project.alerts()
-    if not settings.urls:
+    if not settings.urls or current["running"] is not None:
         return None
     findings = findings_of_status(current, settings, clock.now())
     verdict = current.get("verdict", {"sentence": "", "command": ""})
@@ -165,6 +184,20 @@ def alert_of_status(
         return None
     except Exception as error:
         return _broken(error)
+
+
+def _usable_after(
+    work: Work, result: RunResult, errors: Sequence[TailraceError]
+) -> Callable[[str], bool]:
+    """Which files a run could use; none, if it read no models."""
+    if work.models is None:
+        return lambda file: False
+    planned = {
+        (str(entry["audience"]), str(entry["destination"]))
+        for entry in result.audiences
+        if entry["status"] != "failed"
+    }
+    return usable_files(work.models, planned, errors)
 
 
 def _broken(error: Exception) -> Outcome:

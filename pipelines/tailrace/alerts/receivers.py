@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tailrace.alerts.conditions import RECOVERED, Change, Findings, changes, open_problems
+from tailrace.alerts.conditions import STATE, Change, Findings, changes, open_problems
+from tailrace.alerts.local_record import LocalRecord
 from tailrace.alerts.message import Context, Message, alert, message_of_test
 from tailrace.alerts.sending import missing_extra, send
 from tailrace.clock import Clock
@@ -24,6 +25,8 @@ from tailrace.run.notices import Notice
 from tailrace.warehouse.opening import open_warehouse
 
 Pending = Mapping[str, tuple[Change, ...]]
+
+NOT_RECORDED = "This alert could not be recorded, so the next run repeats it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +64,23 @@ def alert_receivers(
 ) -> Outcome:
     """Alert the receivers, and record it. Called under the lock."""
     settings = project.alerts()
+    local = LocalRecord(project)
     keys = {url: ledger.alerts.receiver(url) for url in settings.urls}
-    alerted = ledger.alerts.open()
-    for key in alerted.keys() - set(keys.values()):
+    stored = ledger.alerts.open()
+    for key in stored.keys() - set(keys.values()):
         # Its URL is not configured any more.
-        for subject in alerted[key]:
+        for subject in stored[key]:
             ledger.alerts.save(key, subject, None)
-    known = {url: alerted.get(key, {}) for url, key in keys.items()}
+    known = _known(ledger, local, settings)
     pending = _pending(settings, findings, known)
     outcome = _alert(project, pending, known, context)
-    for url in outcome.taken:
-        for change in pending[url]:
-            problem = None if change.problem == RECOVERED else change.problem
-            ledger.alerts.save(keys[url], change.subject, problem)
+    for url, key in keys.items():
+        changed = pending.get(url, ()) if url in outcome.taken else ()
+        before, after = stored.get(key, {}), open_problems(known[url], changed)
+        for subject in sorted({*before, *after}):
+            if before.get(subject) != after.get(subject):
+                ledger.alerts.save(key, subject, after.get(subject))
+    local.save({url: _of_state(problems) for url, problems in local.open(settings.urls).items()})
     return outcome
 
 
@@ -92,8 +99,7 @@ def alert_outside_a_run(
         ledger = Ledger(warehouse, clock=clock)
         if not ledger.installed:
             raise NothingLanded("There is no ledger yet", hint="Start with: tailrace run")
-        alerted = ledger.alerts.open()
-        known = {url: alerted.get(ledger.alerts.receiver(url), {}) for url in settings.urls}
+        known = _known(ledger, LocalRecord(project), settings)
     if not _pending(settings, findings, known):
         return Outcome()
     with open_warehouse(project, clock=clock) as warehouse:
@@ -103,11 +109,24 @@ def alert_outside_a_run(
             return alert_receivers(project, ledger, findings, context)
 
 
-def alert_unrecorded(project: ProjectConfig, findings: Findings, context: Context) -> Outcome:
-    """The same where the ledger cannot be written: each run repeats it."""
+def alert_without_ledger(project: ProjectConfig, findings: Findings, context: Context) -> Outcome:
+    """The same where the ledger cannot be written; it is recorded on this machine."""
     settings = project.alerts()
-    pending = _pending(settings, findings, {url: {} for url in settings.urls})
-    return _alert(project, pending, {}, context)
+    local = LocalRecord(project)
+    known = local.open(settings.urls)
+    pending = _pending(settings, findings, known)
+    if not pending:
+        return Outcome()
+    if not local.is_writable:
+        context = replace(context, sentence=NOT_RECORDED)
+    outcome = _alert(project, pending, known, context)
+    local.save(
+        {
+            url: open_problems(known[url], pending.get(url, ()) if url in outcome.taken else ())
+            for url in settings.urls
+        }
+    )
+    return outcome
 
 
 def send_test(project: ProjectConfig) -> list[dict[str, Any]]:
@@ -138,6 +157,25 @@ def send_test(project: ProjectConfig) -> list[dict[str, Any]]:
         {"receiver": done.label, "sent": not done.problem, "problem": done.problem or None}
         for done in results.values()
     ]
+
+
+def _known(
+    ledger: Ledger, local: LocalRecord, settings: AlertSettings
+) -> dict[str, dict[str, str]]:
+    """The problems that each receiver was alerted of, by URL; the local record is the newer one."""
+    stored = ledger.alerts.open()
+    return {
+        url: {
+            **stored.get(ledger.alerts.receiver(url), {}),
+            **{key: value for key, value in problems.items() if key != STATE},
+        }
+        for url, problems in local.open(settings.urls).items()
+    }
+
+
+def _of_state(problems: Mapping[str, str]) -> dict[str, str]:
+    """The problem of the state, which is over when a state is stored, and not with a run."""
+    return {subject: problem for subject, problem in problems.items() if subject == STATE}
 
 
 def _pending(

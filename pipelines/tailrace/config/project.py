@@ -165,7 +165,11 @@ class ProjectConfig:
                     f'tailrace.alerts.on names "{name}".{did_you_mean(name, known)}',
                     hint=f"Correct on under [tailrace.alerts]. There are: {', '.join(known)}",
                 )
-        return replace(settings, urls=tuple(_whole_urls(settings.urls)))
+        # A broken file was a failed audience before `broken` had a name.
+        implied = ("broken",) if "failed" in settings.on and "broken" not in settings.on else ()
+        return replace(
+            settings, on=(*implied, *settings.on), urls=tuple(_whole_urls(settings.urls))
+        )
 
     def dbt(self) -> DbtSettings:
         """`[tailrace.dbt]`."""

@@ -148,7 +148,8 @@ class AlertSettings:
     Attributes:
         urls: URLs of the receivers, as apprise writes them: `slack://…`, `pagerduty://…`,
             `mailtos://…`, `jsons://…`. They hold tokens.
-        on: What is alerted: `failed`, `held`, `rejected`, `late`, `recovered`.
+        on: What is alerted: `broken`, `failed`, `held`, `rejected`, `late`, `recovered`; `failed`
+            includes `broken`.
         rejected_share_min: Share of an audience's members from which rejected ones are a problem;
             0 means that one is.
         late_hours: Time without a successful run after which an audience is late; 0 means never.
@@ -157,7 +158,7 @@ class AlertSettings:
     """
 
     urls: tuple[str, ...] = field(default=(), repr=False)
-    on: tuple[str, ...] = ("failed", "held", "rejected", "late", "recovered")
+    on: tuple[str, ...] = ("broken", "failed", "held", "rejected", "late", "recovered")
     rejected_share_min: float = 0.0
     late_hours: float = 24.0
     timeout_seconds: float = 20.0

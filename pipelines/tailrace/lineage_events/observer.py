@@ -108,6 +108,12 @@ class LineageObserver:
         notice = Notice(message=f"OpenLineage events were not sent: {self._problem}")
         return replace(result, notices=(*result.notices, notice))
 
+    def not_started(self, ledger: Ledger | None, error: TailraceError) -> None:
+        """A run that does not begin has no events."""
+
+    def state_stored(self) -> None:
+        """The run and its events have ended."""
+
     def state_not_stored(self, error: TailraceError) -> None:
         """The run and its events have ended."""
 

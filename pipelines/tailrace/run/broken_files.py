@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.registry import project_models
-from tailrace.errors import ModelError, TailraceError
+from tailrace.errors import KeyTypeChanged, ModelError, ModelFailed, TailraceError
 from tailrace.models.loader import Models, errors_of
 from tailrace.run.binding import bind_to_landed_tables
 
@@ -29,6 +29,37 @@ def with_broken_files(
     stopped = {name for entry in broken for name in entry["audiences"]}
     audiences = [{**entry, "broken": entry["audience"] in stopped} for entry in audiences]
     return {**status, "audiences": audiences, "broken": broken}
+
+
+def is_of_file(error: TailraceError) -> bool:
+    """Whether a file has to be corrected. What depends on the rows is not an error of the file."""
+    is_of_rows = isinstance(error, ModelFailed | KeyTypeChanged)
+    return isinstance(error, ModelError) and not is_of_rows and error.file is not None
+
+
+def usable_files(
+    models: Models, audiences: Collection[tuple[str, str]], errors: Iterable[TailraceError]
+) -> Callable[[str], bool]:
+    """Whether a file of a project can be used, after a run.
+
+    Args:
+        models: The models that the run read.
+        audiences: The audiences that it planned, by name and destination.
+        errors: Its errors.
+
+    Returns:
+        A function of a path. A file of a model is usable if an audience that reads it was planned.
+    """
+    broken = {str(error.file) for error in (*errors, *errors_of(models.broken.values()))}
+    planned = {
+        models.by_name[name].file
+        for model in models.audiences()
+        for sync in (model.audience.syncs() if model.audience else ())
+        if (sync.name, sync.destination_name) in audiences
+        for name in (model.name, *models.under(model.name))
+    }
+    others = {model.file for model in models.by_name.values()} - planned
+    return lambda file: file not in broken and file not in others
 
 
 def _broken_files(

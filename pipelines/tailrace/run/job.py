@@ -312,6 +312,9 @@ def open_and_carry_out(
         for observer in observers:
             observer.state_not_stored(error)
     if session is not None:
+        if failed is None:
+            for observer in observers:
+                observer.state_stored()
         result = result.with_state(session.as_dict(), failed)
     return result
 

@@ -26,6 +26,15 @@ class RunObserver(Protocol):
     def finished(self, ledger: Ledger, work: Work, result: RunResult) -> RunResult:
         """Called under the lock when the ledger has the end of the run; returns the result."""
 
+    def not_started(self, ledger: Ledger | None, error: TailraceError) -> None:
+        """Called by a watching process whose next run cannot begin.
+
+        Under the lock with the ledger; without it, the warehouse cannot be opened.
+        """
+
+    def state_stored(self) -> None:
+        """Called after `finished` when the state is stored in `state_url`."""
+
     def state_not_stored(self, error: TailraceError) -> None:
         """Called after `finished` if the state could not be stored in `state_url`."""
 

@@ -10,7 +10,7 @@ from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import DEFAULT_TYPE
 from tailrace.clock import format_utc
 from tailrace.errors import LeaseLost, TailraceError
-from tailrace.plan.plan import Plan
+from tailrace.plan.plan import AudienceFailure, Plan
 from tailrace.run.delivery import DeliveryResult
 from tailrace.run.notices import Notice
 
@@ -35,6 +35,8 @@ class RunResult:
     errors: tuple[TailraceError, ...] = ()
     # Where `state_url` keeps the DuckDB file; empty without it.
     state: Mapping[str, Any] = field(default_factory=dict)
+    # The audiences that could not be planned; `audiences` has an entry for each of them.
+    failures: tuple[AudienceFailure, ...] = ()
     # What the receivers of `[tailrace.alerts]` were alerted of; None without receivers.
     alerts: Mapping[str, Any] | None = None
 
@@ -108,6 +110,7 @@ class Progressing:
             orphans=self.plan.orphans if self.plan else (),
             notices=self.notices,
             errors=(*self.errors, *(self.plan.errors if self.plan else ())),
+            failures=self.plan.failures if self.plan else (),
         )
 
     def _exit_code(self, audiences: Sequence[Mapping[str, Any]]) -> int:

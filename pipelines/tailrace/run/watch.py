@@ -198,6 +198,7 @@ class Watch:
                     raise
                 self._count_failure(error)
                 log.error("%s", error.message)
+                self._not_started(None, error)
             if not self._wait():
                 return self._ended()
 
@@ -268,7 +269,7 @@ class Watch:
         self.cycles.last_at = self.clock.now()
         ledger.warehouse.require_lease()
         now = self.clock.monotonic()
-        is_due = self._read_edited() or self._failures > 0 or now >= self._full_at
+        is_due = self._read_edited(ledger) or self._failures > 0 or now >= self._full_at
         answers = self._ask(ledger)
         if answers is None:
             return {}
@@ -336,9 +337,12 @@ class Watch:
             failed = None if any(isinstance(e, type(error)) for e in result.errors) else error
             for observer in self.observers:
                 observer.state_not_stored(error)
+        else:
+            for observer in self.observers:
+                observer.state_stored()
         return result.with_state(warehouse.state.as_dict(), failed)
 
-    def _read_edited(self) -> bool:
+    def _read_edited(self, ledger: Ledger) -> bool:
         """Read the project's files again if one was edited. Returns whether one was."""
         files = self._fingerprint()
         if files == self._files:
@@ -350,9 +354,14 @@ class Watch:
             # Nothing can be planned without the files; the next edit may correct them.
             self._broken = error
             log.error("%s. Nothing is sent until it is corrected. %s", error.message, error.hint)
+            self._not_started(ledger, error)
         else:
             log.info("the project's files were edited, and read again")
         return True
+
+    def _not_started(self, ledger: Ledger | None, error: TailraceError) -> None:
+        for observer in self.observers:
+            observer.not_started(ledger, error)
 
     def _fingerprint(self) -> str:
         """The content of the models and of the tracking plan."""
