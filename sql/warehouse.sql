@@ -22,6 +22,10 @@ SET max_vacuum_tasks = :tasks_max
 -- One row if the dataset exists.
 SELECT schema_name FROM information_schema.schemata WHERE schema_name = :dataset
 
+-- name: create_dataset
+-- Creates a dataset, whose name is that of the column.
+CREATE SCHEMA IF NOT EXISTS _
+
 -- name: tables
 -- The tables and views of a dataset.
 SELECT table_name FROM information_schema.tables WHERE table_schema = :dataset

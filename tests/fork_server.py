@@ -156,7 +156,7 @@ def warm_up() -> None:
     from tailrace.cli.commands.init import scaffold
     from tailrace.project import Project
     from tailrace.testing import SalesforceSimulator, SegmentSimulator
-    from tailrace.warehouse import sandbox, statements
+    from tailrace.warehouse import rendering, sandbox
     from tailrace.warehouse.sql_files import all_statements
 
     for name in IMPORTED_FIRST:
@@ -177,7 +177,7 @@ def warm_up() -> None:
         done = Project.load(scaffold(folder / "starter").root, environ=environ).run()
         assert done.exit_code == 0
     for name in all_statements():
-        statements._parsed(name, "duckdb")
+        rendering.parsed(name, "duckdb")
     sandbox.duckdb_functions()
     sandbox._engine().close()
     sandbox._engine.cache_clear()

@@ -25,7 +25,7 @@ from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import TABLES, VERSION, VIEWS
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import delivery
-from tailrace.warehouse import sql_files, statements
+from tailrace.warehouse import rendering, sql_files
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import TableName
 
@@ -122,9 +122,9 @@ def a_second_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(sql_files, "root", tmp_path.joinpath)
     monkeypatch.setattr(ledger_module, "VERSION", NEXT_VERSION)
     monkeypatch.setattr(ledger_module, "TABLES", (*TABLES, "lessons"))
-    statements._parsed.cache_clear()
+    rendering.parsed.cache_clear()
     yield
-    statements._parsed.cache_clear()
+    rendering.parsed.cache_clear()
 
 
 def test_a_ledger_of_an_older_version_is_brought_up_to_date(

@@ -76,7 +76,7 @@ def test_a_definition_gives_what_the_author_s_sql_gives(
     """Rows, names and types, for one construct of DuckDB's SQL after the other. What is said
     offline of the columns is what the warehouse says."""
     project = models(tmp_path, model=sql)
-    bound = bind(compiled_sql(project, "model"), dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(compiled_sql(project, "model"), dataset="salesforce", now=NOW).wrapped
     shape, _ = expected = rows(warehouse, sql)
     assert expected == rows(warehouse, bound)
     columns = project.by_name["model"].columns
@@ -99,7 +99,7 @@ def test_the_models_below_are_written_in(
     places = [text.index(f"model_{name} AS (") for name in project.under("top")]
     assert sorted(places) == places
     assert "-- everybody\n" in text
-    bound = bind(text, dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(text, dataset="salesforce", now=NOW).wrapped
     assert [("Acme", 2)] == warehouse.execute(bound).fetchall()
 
 
@@ -122,7 +122,7 @@ def test_a_model_s_name_never_collides_with_the_author_s_own(
 ) -> None:
     project = models(tmp_path, people="SELECT id, n FROM salesforce.contact", top=sql)
     assert ("people",) == project.by_name["top"].depends_on
-    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).wrapped
     found = {row[0] for row in warehouse.execute(bound).fetchall()}
     assert found in ({"1", "2", "3", "4"}, {"2", "3"})
 
@@ -135,7 +135,7 @@ def test_a_recursive_with_beside_a_model_works(
         UNION ALL SELECT p.id, p.n FROM people AS p JOIN up ON p.n = up.n + 1
     ) SELECT id FROM up"""
     project = models(tmp_path, people="SELECT id, n FROM salesforce.contact", top=recursive)
-    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).wrapped
     assert {("1",), ("2",), ("3",)} == set(warehouse.execute(bound).fetchall())
 
 
@@ -149,9 +149,9 @@ def test_a_model_built_as_a_table_can_be_read_instead(
     )
     text = compiled_sql(project, "top", tables_built={"firms"})
     warehouse.execute("CREATE SCHEMA IF NOT EXISTS built")
-    made = bind(compiled_sql(project, "firms"), dataset="salesforce", now=NOW).sql("duckdb")
+    made = bind(compiled_sql(project, "firms"), dataset="salesforce", now=NOW).wrapped
     warehouse.execute(f"CREATE OR REPLACE TABLE built.firms AS {made}")
-    bound = bind(text, dataset="nowhere", now=NOW, model_dataset="built").sql("duckdb")
+    bound = bind(text, dataset="nowhere", now=NOW, model_dataset="built").wrapped
     assert [("Acme",)] == warehouse.execute(bound).fetchall()
 
 
@@ -234,7 +234,7 @@ def test_the_clock_is_the_run_s_own_and_nothing_else(
     sql = "SELECT " + ", ".join(f"{each} AS c{i}" for i, each in enumerate(clocks))
     text = compiled_sql(models(tmp_path, top=sql), "top")
     assert "2026" not in text.replace("2026-11-2", "")
-    bound = bind(text, dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(text, dataset="salesforce", now=NOW).wrapped
     found = warehouse.execute(bound)
     assert list(clocks.values()) == [
         each.astimezone(UTC) if isinstance(each, datetime) and each.tzinfo else each
@@ -247,14 +247,14 @@ def test_the_clock_is_the_run_s_own_and_nothing_else(
 def test_the_run_s_time_is_read_as_utc(tmp_path: Path) -> None:
     text = compiled_sql(models(tmp_path, top="SELECT current_date AS d"), "top")
     east = datetime(2026, 1, 1, 1, 0, tzinfo=timezone(timedelta(hours=9)))
-    assert "'2025-12-31'" in bind(text, dataset="s", now=east).sql("duckdb")
-    assert "'2026-01-01'" in bind(text, dataset="s", now=east.replace(tzinfo=None)).sql("duckdb")
+    assert "'2025-12-31'" in bind(text, dataset="s", now=east).wrapped
+    assert "'2026-01-01'" in bind(text, dataset="s", now=east.replace(tzinfo=None)).wrapped
 
 
 def test_a_name_or_a_text_like_a_clock_stays(tmp_path: Path) -> None:
     sql = "SELECT today AS a, 'now()' AS b, c.now AS d, now(1) AS e FROM salesforce.contact AS c"
     text = compiled_sql(models(tmp_path, top=sql), "top")
-    assert "CAST" not in bind(text, dataset="s", now=NOW).sql("duckdb")
+    assert "CAST" not in bind(text, dataset="s", now=NOW).wrapped
 
 
 def test_an_old_definition_is_bound_from_its_text_alone(
@@ -265,20 +265,20 @@ def test_an_old_definition_is_bound_from_its_text_alone(
         tmp_path, below="SELECT id FROM salesforce.contact", top="SELECT id FROM below AS b"
     )
     text = compiled_sql(project, "top")
-    again = bind(bind(text, dataset="salesforce", now=NOW).sql("duckdb"), dataset="x", now=NOW)
+    again = bind(bind(text, dataset="salesforce", now=NOW).wrapped, dataset="x", now=NOW)
     assert text == compiled_sql(project, "top")
-    assert 4 == len(warehouse.execute(bind(text, dataset="salesforce", now=NOW).sql()).fetchall())
-    assert '"x"."contact"' in again.sql("duckdb")
+    assert 4 == len(warehouse.execute(bind(text, dataset="salesforce", now=NOW).wrapped).fetchall())
+    assert '"x"."contact"' in again.wrapped
 
 
 def test_a_landed_table_is_found_wherever_it_is(tmp_path: Path) -> None:
     """In the dataset's own case: dlt's tables are upper-case where SQL folds names up."""
     text = compiled_sql(models(tmp_path, top="SELECT id FROM salesforce.Case"), "top")
     near = bind(text, dataset="crm", now=NOW)
-    assert 'FROM "crm"."case"\n' in near.sql("duckdb")
+    assert 'FROM "crm"."case"\n' in near.wrapped
     far = bind(text, dataset="crm", now=NOW, dialect="snowflake", catalog="lake")
-    assert '"LAKE"."CRM"."CASE"' in far.sql("snowflake")
-    assert '"lake"."crm"."case"' in bind(text, dataset="crm", now=NOW, catalog="lake").sql("duckdb")
+    assert '"LAKE"."CRM"."CASE"' in far.sql
+    assert '"lake"."crm"."case"' in bind(text, dataset="crm", now=NOW, catalog="lake").wrapped
 
 
 def test_a_model_in_another_dialect_becomes_duckdb_s(
@@ -291,7 +291,7 @@ def test_a_model_in_another_dialect_becomes_duckdb_s(
         " CASE WHEN d IS NULL THEN 1 END AS later FROM salesforce.contact WHERE id = '1'",
         top="SELECT * FROM here",
     )
-    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).sql("duckdb")
+    bound = bind(compiled_sql(project, "top"), dataset="salesforce", now=NOW).wrapped
     (email,) = warehouse.execute("SELECT email FROM salesforce.contact WHERE id = '1'").fetchone()
     assert ("1", email or "none") == warehouse.execute(bound).fetchall()[0][:2]
     assert ("id", "n", "later") == project.by_name["top"].columns
@@ -302,11 +302,11 @@ def test_names_are_one_in_any_case_as_in_duckdb(tmp_path: Path) -> None:
     sql = """WITH "Live" AS (SELECT * FROM salesforce."Contact")
         SELECT c."Email" AS "Key", C.ID, {'Street': 'A'} AS s FROM "live" AS C"""
     text = compiled_sql(models(tmp_path, top=sql), "top")
-    postgres = bind(text, dataset="crm", now=NOW, dialect="postgres").sql("postgres")
+    postgres = bind(text, dataset="crm", now=NOW, dialect="postgres").sql
     assert 'SELECT c."email" AS "key", c.id' in postgres
     assert 'FROM "crm"."contact" AS "contact"' in postgres
     assert 'FROM "live" AS c' in postgres
-    snowflake = bind(text, dataset="crm", now=NOW, dialect="snowflake").sql("snowflake")
+    snowflake = bind(text, dataset="crm", now=NOW, dialect="snowflake").sql
     assert 'SELECT c."EMAIL" AS "KEY", c.id' in snowflake
     assert "'Street'" in snowflake
 

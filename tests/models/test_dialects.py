@@ -167,7 +167,7 @@ class Engines:
             columns=columns,
             file=model.file,
         )
-        return bound.sql(target)
+        return bound.sql
 
 
 DUCKDB_FUNCTIONS = """

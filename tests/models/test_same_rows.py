@@ -397,7 +397,7 @@ def test_no_statement_of_the_corpus_gives_other_rows(engine: duckdb.DuckDBPyConn
             expected = outcome(engine, f"SELECT * FROM ({sql.rstrip(';')}\n)")
         name = "top" if "top" in models else "below"
         text = compiled_sql(Models(by_name=models), name)
-        bound = bind(text, dataset="crm", now=NOW).sql("duckdb")
+        bound = bind(text, dataset="crm", now=NOW).wrapped
         given = outcome(engine, f"FROM {bound} AS q" if number % 2 else bound)
         ran += not isinstance(given, str)
         if given != expected:
@@ -412,7 +412,7 @@ def test_clocks_are_frozen_and_nothing_else_is_touched() -> None:
         "SELECT now() AS a, CURRENT_DATE, current_timestamp::DATE, today() AS t, 'now()' AS s,\n"
         " age(d), age(ts, d), c.now, x AS current_date -- now()\nFROM salesforce.contact AS c"
     )
-    bound = bind(sql, dataset="crm", now=NOW).sql("duckdb")
+    bound = bind(sql, dataset="crm", now=NOW).wrapped
     instant = "CAST('2026-11-22 05:00:00.123456+00:00' AS TIMESTAMPTZ)"
     day = "CAST('2026-11-22' AS DATE)"
     assert (
@@ -435,7 +435,7 @@ def test_clocks_are_frozen_and_nothing_else_is_touched() -> None:
     ],
 )
 def test_a_clock_is_frozen_wherever_brackets_follow(clock: str, sql: str) -> None:
-    bound = bind(sql.replace("{}", clock), dataset="crm", now=NOW).sql("duckdb")
+    bound = bind(sql.replace("{}", clock), dataset="crm", now=NOW).wrapped
     assert sql.count("{}") == bound.count("CAST('2026-11-22")
     assert clock not in bound
 
@@ -512,12 +512,12 @@ def test_a_model_in_postgres_words_runs_as_it_is_on_postgres(
             "top": model("top", "SELECT * FROM below", dialect="postgres", depends_on=("below",)),
         }
         text = compiled_sql(Models(by_name=models), "below", dialect="postgres")
-        bound = bind(text, dataset="crm", now=NOW, dialect="postgres").sql("postgres")
+        bound = bind(text, dataset="crm", now=NOW, dialect="postgres").sql
         expected = rows(sql)
         differing += [] if expected == rows(bound) else [(sql, expected, rows(bound))]
         failed += [sql] if isinstance(expected, str) else []
         text = compiled_sql(Models(by_name=models), "top", dialect="postgres")
-        bound = bind(text, dataset="crm", now=NOW, dialect="postgres").sql("postgres")
+        bound = bind(text, dataset="crm", now=NOW, dialect="postgres").sql
         assert rows(f"SELECT * FROM ({sql}) AS q") == rows(bound), sql
     connection.close()
     assert [] == differing

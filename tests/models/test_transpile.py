@@ -32,7 +32,7 @@ TYPES = {
 
 
 def written(sql: str, dialect: str = "postgres") -> str:
-    tree = bind(
+    bound = bind(
         sql,
         dataset="salesforce",
         now=NOW,
@@ -40,7 +40,7 @@ def written(sql: str, dialect: str = "postgres") -> str:
         file="models/x.sql",
         columns=(lambda schema, table: TYPES) if "salesforce." in sql else None,
     )
-    return tree.sql(dialect)
+    return bound.sql
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def members(
 ) -> list[dict[str, Any]]:
     """The rows of an audience without those that its consent suppresses."""
     text = compiled_sql(models, name)
-    bound = bind(text, dataset="salesforce", now=now, dialect=dialect).sql(dialect)
+    bound = bind(text, dataset="salesforce", now=now, dialect=dialect).sql
     model = models.by_name[name]
     assert model.audience is not None and model.columns is not None
     rows = [dict(zip(model.columns, row, strict=True)) for row in run(bound)]

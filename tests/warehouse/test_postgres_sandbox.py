@@ -16,7 +16,7 @@ from tailrace.errors import ModelDoesNotBind, ModelError, NotAllowedInModel, War
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.postgres_sandbox import POSTGRES_STABLE
-from tailrace.warehouse.statements import Column, TableName, verbatim
+from tailrace.warehouse.statements import Column, QueryText, TableName
 
 pytestmark = pytest.mark.postgres
 LANDED = """
@@ -76,12 +76,12 @@ def test_a_call_of_every_function_that_the_server_lists_is_decided(warehouse: Wa
             columns.append(f"(SELECT count(*) FROM {call} AS f) AS c{number}")
     # The functions that compute from their arguments bind, and are allowed, all at once.
     for part in chunks(columns, 400):
-        warehouse.describe(verbatim(f"SELECT {', '.join(part)} FROM salesforce.contact"))
+        warehouse.describe(QueryText(f"SELECT {', '.join(part)} FROM salesforce.contact"))
     refused = sorted(expected)
     assert len(refused) > 250
     for name, call in refused:
         with pytest.raises(ModelError) as raised:
-            warehouse.admit(verbatim(f"SELECT count(*) FROM {call} AS f"))
+            warehouse.admit(QueryText(f"SELECT count(*) FROM {call} AS f"))
         assert isinstance(raised.value, NotAllowedInModel | ModelDoesNotBind), name
 
 
@@ -137,7 +137,7 @@ def test_a_model_neither_writes_nor_reads_more_than_its_tables(
 ) -> None:
     """It is refused before it runs, and leaves neither a table nor a lock behind."""
     with pytest.raises((ModelError, WarehouseFailed)) as raised:
-        warehouse.describe(verbatim(sql))
+        warehouse.describe(QueryText(sql))
     assert isinstance(raised.value, NotAllowedInModel | ModelDoesNotBind)
     assert [(0,)] == warehouse.execute("SELECT count(*) FROM private.secrets")
     assert frozenset({"secrets"}) == warehouse.tables_in("private")
@@ -159,12 +159,12 @@ def test_a_model_neither_writes_nor_reads_more_than_its_tables(
     ],
 )
 def test_a_model_computes_from_its_tables(warehouse: Warehouse, sql: str) -> None:
-    assert warehouse.describe(verbatim(sql))
+    assert warehouse.describe(QueryText(sql))
 
 
 def test_a_model_runs_in_a_read_only_transaction(warehouse: Warehouse) -> None:
     """A function that writes fails in it, and Tailrace's own tables are written afterwards."""
-    query = verbatim("SELECT id, salesforce.writing(n) AS x FROM salesforce.contact")
+    query = QueryText("SELECT id, salesforce.writing(n) AS x FROM salesforce.contact")
     (column, *_) = warehouse.columns_of(TableName("salesforce", "contact"))
     bound = {"tables": {"model": query, "earlier": warehouse.temporary("earlier_test")}}
     with pytest.raises(WarehouseFailed, match="ReadOnlySqlTransaction"):
@@ -174,7 +174,7 @@ def test_a_model_runs_in_a_read_only_transaction(warehouse: Warehouse) -> None:
     warehouse.execute(f"CREATE TEMPORARY TABLE {transitions.name} AS SELECT '1' AS id")
     bound["tables"] = {**bound["tables"], "transitions": transitions}
     with pytest.raises(WarehouseFailed, match="ReadOnlySqlTransaction"):
-        bound["tables"]["model"] = verbatim(
+        bound["tables"]["model"] = QueryText(
             "SELECT id FROM salesforce.contact WHERE salesforce.writing(n) = 1"
         )
         warehouse.run("plan/earlier", columns=lists, **bound)
@@ -191,7 +191,7 @@ def test_a_name_in_the_tree_is_read_from_the_server(warehouse: Warehouse, tmp_pa
     )
     try:
         with pytest.raises(NotAllowedInModel, match=r"upper\(\) is stored in the warehouse"):
-            warehouse.describe(verbatim("SELECT upper(id::text) AS u FROM salesforce.contact"))
+            warehouse.describe(QueryText("SELECT upper(id::text) AS u FROM salesforce.contact"))
     finally:
         warehouse.execute("RESET search_path; DROP SCHEMA first CASCADE")
 
@@ -220,4 +220,4 @@ def test_every_operator_and_cast_of_the_server_binds_and_is_allowed(warehouse: W
         for number, (source, target) in enumerate(casts)
     ]
     for part in chunks(columns, 400):
-        warehouse.describe(verbatim(f"SELECT {', '.join(part)} FROM salesforce.contact"))
+        warehouse.describe(QueryText(f"SELECT {', '.join(part)} FROM salesforce.contact"))

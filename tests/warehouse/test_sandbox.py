@@ -7,8 +7,6 @@ from pathlib import Path
 
 import duckdb
 import pytest
-import sqlglot
-from sqlglot import exp
 from warehouses.postgres_server import PostgresServer
 from warehouses.stores import WAREHOUSES, Store, store_on
 
@@ -19,6 +17,7 @@ from tailrace.warehouse.driver_errors import without_values
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.postgres_sandbox import POSTGRES_STABLE, postgres_violations
 from tailrace.warehouse.sandbox import TABLE_FUNCTIONS, duckdb_functions, duckdb_violations
+from tailrace.warehouse.statements import QueryText
 
 # What a run sets itself, at any time.
 OPEN_SETTINGS = {
@@ -154,12 +153,6 @@ def store(
         yield store
 
 
-def tree(sql: str, dialect: str) -> exp.Query:
-    query = sqlglot.parse_one(sql, read=dialect)
-    assert isinstance(query, exp.Query)
-    return query
-
-
 ENABLE_LOGGING = "CALL enable_logging(storage = 'stdout')"
 
 
@@ -168,7 +161,7 @@ def test_the_engine_is_locked_before_a_model_is_described(store: Store, tmp_path
     with open_warehouse(store.project, clock=SystemClock()) as warehouse:
         if warehouse.dialect != "duckdb":
             pytest.skip("a server is not ours to lock")
-        warehouse.describe(tree("SELECT 1 AS one", "duckdb"))
+        warehouse.describe(QueryText("SELECT 1 AS one"))
         for sql in (
             f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'",
             f"SELECT * FROM read_text('{Path(__file__)}')",
@@ -199,7 +192,7 @@ def test_a_macro_of_the_warehouse_takes_no_built_in_name(store: Store) -> None:
         warehouse.execute("CREATE OR REPLACE MACRO md5(x) AS 'shadowed'")
         try:
             with pytest.raises(ModelDoesNotBind, match=r"md5\(\) is stored in the warehouse"):
-                warehouse.describe(tree("SELECT md5('a') AS digest", "duckdb"))
+                warehouse.describe(QueryText("SELECT md5('a') AS digest"))
         finally:
             warehouse.execute("DROP MACRO md5")
 
@@ -224,7 +217,7 @@ def test_a_model_that_reads_the_machine_is_refused_before_it_is_bound(
 ) -> None:
     with open_warehouse(store.project, clock=SystemClock()) as warehouse:
         readers = {"duckdb": "read_text('/etc/hostname')", "postgres": "pg_ls_dir('/etc')"}
-        query = tree(sql.format(reader=readers[warehouse.dialect]), warehouse.dialect)
+        query = QueryText(sql.format(reader=readers[warehouse.dialect]))
         with pytest.raises(NotAllowedInModel, match=r"read_text|pg_ls_dir"):
             warehouse.describe(query)
 

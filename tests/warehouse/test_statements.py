@@ -14,7 +14,9 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from tailrace.clock import format_utc
 from tailrace.errors import StatementInvalid
+from tailrace.warehouse.bindings import Rows, identifier_text, literal_text
 from tailrace.warehouse.sql_files import (
     all_statements,
     named_statement,
@@ -22,16 +24,8 @@ from tailrace.warehouse.sql_files import (
     root,
     subject_statements,
 )
-from tailrace.warehouse.statements import (
-    Column,
-    TableName,
-    _pieces,
-    literal,
-    query,
-    rendered,
-    script,
-    statement,
-)
+from tailrace.warehouse.statements import Column, QueryText, TableName, query, script, statement
+from tailrace.warehouse.templates import pieces_of
 
 SQL = root("sql")
 FILES = sorted(SQL.rglob("*.sql"))
@@ -137,20 +131,20 @@ def test_a_text_that_is_bound_stays_a_text(value: str) -> None:
     assert [] == duckdb.sql(text).fetchall()
     (found,) = sqlglot.parse_one(text, read="duckdb").find_all(exp.Literal)
     assert value == found.this
-    assert [(value,)] == duckdb.sql(f"SELECT {literal(value).sql('duckdb')}").fetchall()
+    assert [(value,)] == duckdb.sql(f"SELECT {literal_text(value, 'duckdb')}").fetchall()
 
 
 def test_values_have_the_form_of_their_type() -> None:
     """NULL, truth, numbers and moments are literals; a minus before one never makes a comment."""
     moment = datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
-    assert "NULL" == literal(None).sql("duckdb")
-    assert "TRUE" == literal(True).sql("postgres")
-    assert "1.50" == literal(Decimal("1.50")).sql("postgres")
-    assert "2026-03-29T01:30:00.000000Z" in literal(moment).sql("postgres")
+    assert "NULL" == literal_text(None, "duckdb")
+    assert "TRUE" == literal_text(True, "postgres")
+    assert "1.50" == literal_text(Decimal("1.50"), "postgres")
+    assert "2026-03-29T01:30:00.000000Z" in literal_text(moment, "postgres")
     made = statement("plan/resend_members", "duckdb", run=-7, **_people(run=None))
     assert "-(-7)" in made.replace("- (", "-(")
     with pytest.raises(StatementInvalid, match="a list cannot be bound"):
-        literal(["a"])
+        literal_text(["a"], "duckdb")
 
 
 def _people(**without: None) -> dict[str, Any]:
@@ -200,10 +194,9 @@ def test_lists_of_any_length_make_whole_expressions() -> None:
 
 def test_the_names_of_a_bound_model_are_its_own() -> None:
     """A model may call its tables and columns what a statement calls its gaps."""
-    model = sqlglot.parse_one(
-        "SELECT _, keys, 'EACH_COLUMN' AS _TYPE FROM snapshot AS model JOIN model ON TRUE"
+    model = QueryText(
+        "SELECT _, keys, 'EACH_COLUMN' AS _TYPE FROM snapshot AS model JOIN model ON TRUE -- all"
     )
-    assert isinstance(model, exp.Query)
     bound = {"model": model, "snapshot": TableName("ledger", "people")}
     text = statement(
         "ledger/backfill",
@@ -212,18 +205,17 @@ def test_the_names_of_a_bound_model_are_its_own() -> None:
         columns={"keys": (Column("id"),)},
         column=Column("city"),
     )
-    assert f"FROM ({rendered(model, 'duckdb')}) AS tr__m" in text
+    assert f"FROM ({model.sql}\n) AS tr__m" in text
     assert 'UPDATE "ledger"."people" AS tr__s SET "city" = tr__m."city"' in text
     members = query("plan/members_only", "duckdb", tables=bound, column=Column("opted_out"))
-    assert rendered(model, "duckdb") in rendered(members, "duckdb")
+    assert model.wrapped in members.sql
 
 
 def test_two_models_in_one_process_are_never_mixed_up() -> None:
     """Rendered models are remembered by what they are, not by how they look."""
     texts = set()
     for n in range(200):
-        model = sqlglot.parse_one(f"SELECT {n} AS id")
-        assert isinstance(model, exp.Query)
+        model = QueryText(f"SELECT {n} AS id")
         texts.add(
             statement(
                 "warehouse/describe",
@@ -263,8 +255,28 @@ def test_a_statement_is_rendered_once_for_all_audiences_of_a_shape() -> None:
         return statement("outbox/page", "duckdb", **bound)
 
     first = page("once")
-    misses = _pieces.cache_info().misses
+    misses = pieces_of.cache_info().misses
     second = page("it's")
-    assert misses == _pieces.cache_info().misses
+    assert misses == pieces_of.cache_info().misses
     assert first.replace("outbox__once", "outbox__it's").replace("'once,'", "'it''s,'") == second
     assert second != first
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    "value", [*NASTY, None, True, False, 0, 7, datetime(2026, 3, 29, 1, 30, 0, 5, tzinfo=UTC)]
+)
+def test_names_and_values_are_written_as_sqlglot_writes_them(dialect: str, value: Any) -> None:
+    """The two dialects that are written without it."""
+    node = (
+        exp.cast(exp.Literal.string(format_utc(value)), "TIMESTAMPTZ")
+        if isinstance(value, datetime)
+        else exp.convert(value)
+    )
+    assert node.sql(dialect) == literal_text(value, dialect)
+    name = exp.to_identifier(str(value) or "x", quoted=True).sql(dialect)
+    assert name == identifier_text(str(value) or "x", dialect)
+    rows = Rows(("id", "order"), [(value, 1), ("b", None)])
+    values = exp.values([(node, exp.convert(1)), ("b", None)], "v")
+    values.args["alias"].set("columns", [exp.to_identifier(n, quoted=True) for n in rows.names])
+    assert exp.select("*").from_(values).sql(dialect) == rows.text(dialect)

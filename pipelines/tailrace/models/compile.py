@@ -36,7 +36,7 @@ from tailrace.models.splice import (
 from tailrace.models.translation import HINT, Refusal, unportable
 from tailrace.models.transpile import translated, transpile
 from tailrace.models.types import ColumnTypes
-from tailrace.warehouse.statements import verbatim
+from tailrace.warehouse.bindings import QueryText
 
 if TYPE_CHECKING:
     from tailrace.models.file import Model
@@ -200,7 +200,7 @@ def bind(
     model_dataset: str | None = None,
     file: str | None = None,
     columns: ColumnTypes | None = None,
-) -> exp.Query:
+) -> QueryText:
     """Point a compiled text at the tables of a warehouse and the time of a run.
 
     Args:
@@ -219,7 +219,7 @@ def bind(
     datasets = {LANDED: dataset, BUILT: model_dataset}
     written_in = _MARK.match(text)
     if (written_in[1] if written_in else "duckdb") == dialect and dialect in SPLICED:
-        return verbatim(_bound_text(text, datasets, now, dialect=dialect, catalog=catalog))
+        return QueryText(_bound_text(text, datasets, now, dialect=dialect, catalog=catalog))
     tree = freeze_clock(parse(text), now)
     if dialect != "duckdb":
         _fold_names(tree, dialect)
@@ -232,7 +232,7 @@ def bind(
             node.set("this", _cased(node.name.lower(), dialect))
             node.set("db", _cased(where, dialect))
             node.set("catalog", _cased(catalog, dialect) if catalog else None)
-    return tree
+    return QueryText(tree.sql(dialect=dialect, comments=False))
 
 
 def _bound_text(

@@ -52,7 +52,6 @@ from tailrace.warehouse.statements import (
     Part,
     TableName,
     creates_temporary_table,
-    query_text,
     runs_query,
     runs_read_only,
     script,
@@ -520,7 +519,7 @@ class Warehouse:
         self.confine_models()
         if isinstance(query, TableName):
             return
-        sql = query_text(query, self.dialect)
+        sql = query.wrapped
         if self.dialect == "duckdb":
             violations = duckdb_violations(sql, stored=self._stored_functions)
         elif self.dialect == "postgres":

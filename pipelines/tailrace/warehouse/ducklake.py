@@ -17,8 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import ConfigurationError, InvalidConfigValue, LockHeld, MissingCredential
+from tailrace.warehouse.bindings import literal_text
 from tailrace.warehouse.session import DuckdbSession
-from tailrace.warehouse.statements import literal, statement
+from tailrace.warehouse.statements import statement
 
 SECTION = "destination.ducklake.credentials"
 DEFAULT_CATALOG = "duckdb:///warehouse.ducklake"
@@ -192,9 +193,9 @@ def _attach(lake: Lake, options: Config) -> None:
 def _create_secret(lake: Lake) -> str:
     # sqlglot reads no CREATE SECRET; the keys are our own and the values are literal nodes.
     values = "".join(
-        f", {key} {literal(value).sql('duckdb')}" for key, value in sorted(lake.secret.items())
+        f", {key} {literal_text(value, 'duckdb')}" for key, value in sorted(lake.secret.items())
     )
-    scope = literal(lake.storage).sql("duckdb")
+    scope = literal_text(lake.storage, "duckdb")
     return f"CREATE TEMPORARY SECRET storage (TYPE s3, SCOPE {scope}{values})"
 
 

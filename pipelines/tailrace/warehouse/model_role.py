@@ -10,13 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from sqlglot import exp
-
 from tailrace.errors import ModelRoleRefused, StatementRefused
 from tailrace.warehouse.statements import (
     Binding,
     Bound,
     Column,
+    QueryText,
     TableName,
     created_table,
     statement,
@@ -88,7 +87,7 @@ def copied_rows(warehouse: Confined, tables: Mapping[str, Bound]) -> Iterator[Ma
     """
     copies = dict(tables)
     for table, binding in tables.items():
-        if not isinstance(binding, exp.Query):
+        if not isinstance(binding, QueryText):
             continue
         copy = warehouse.temporary(f"model_rows__{table}")
         warehouse.drop_temporary(copy)

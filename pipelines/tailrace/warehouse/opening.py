@@ -28,6 +28,7 @@ from tailrace.warehouse.driver_errors import describe_error
 from tailrace.warehouse.endpoint_file import find_endpoint
 from tailrace.warehouse.session import DltSession, DuckdbSession
 from tailrace.warehouse.statements import TableName
+from tailrace.warehouse.templates import rendered_sql_kept
 
 if TYPE_CHECKING:
     import duckdb
@@ -109,6 +110,7 @@ def open_warehouse(
     if wait_seconds_max is None:
         wait_seconds_max = project.settings.lock_wait_seconds_max
     with ExitStack() as stack:
+        stack.enter_context(rendered_sql_kept(project.root / ".tailrace"))
         state: StateSession | None = None
         if project.settings.state_url is not None:
             # Other projects do not pay for importing it.

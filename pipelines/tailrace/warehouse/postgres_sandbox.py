@@ -14,9 +14,6 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlglot
-from sqlglot.errors import TokenError
-
 from tailrace.warehouse.sandbox import Violation, refusal
 
 # PostgreSQL's own functions that depend on the time zone or the locale, and on nothing else.
@@ -60,6 +57,10 @@ def postgres_calls(sql: str) -> frozenset[str]:
 
 
 def _postgres_calls(sql: str) -> Iterator[tuple[str, int]]:
+    # A DuckDB warehouse does not need it.
+    import sqlglot
+    from sqlglot.errors import TokenError
+
     try:
         tokens = sqlglot.tokenize(sql, read="postgres")
     except TokenError:
@@ -82,6 +83,8 @@ def postgres_violations(sql: str, listed: list[tuple[Any, ...]]) -> tuple[Violat
         listed: Name and class of each function in it that the server has: 2 for immutable ones, 1
             for stable ones of the server itself, 0 for all others.
     """
+    import sqlglot
+
     if unicode_name := _UNICODE_NAME.search(sql):
         message = 'A name of the form U&"…" is not allowed in a model'
         return (Violation(message=message, offset=unicode_name.start()),)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlglot import exp
+from tailrace.warehouse.statements import Column, statement
 
 if TYPE_CHECKING:
     import duckdb
@@ -98,8 +98,7 @@ class DuckdbSession:
             self._cursor.rollback()
 
     def create_dataset(self, name: str) -> None:
-        schema = exp.to_identifier(name, quoted=True)
-        self.execute(exp.Create(this=schema, kind="SCHEMA", exists=True).sql(self.dialect))
+        self.execute(statement("warehouse/create_dataset", self.dialect, column=Column(name)))
 
     def another(self) -> Session:
         return DuckdbSession(self._opened, self.engine)

@@ -22,10 +22,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from tailrace.errors import StatementInvalid
 
 WRITTEN_IN = "duckdb"
+# The prefix of each alias in a statement. No column of an audience may begin with it.
+ALIAS_PREFIX = "tr__"
+# A statement that creates a table from a SELECT has two parts: the empty table, and its rows.
+Part = Literal["layout", "rows"]
 _HEADING = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)
 
 
@@ -44,6 +49,25 @@ class NamedStatement:
     def dialect(self) -> str:
         """The SQL dialect of the text."""
         return self.only_for or WRITTEN_IN
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatementFacts:
+    """What a template is, without any binding.
+
+    Attributes:
+        statements: How many statements are under the name.
+        is_query: Whether the first one is a SELECT.
+        is_create: Whether the first one creates a table or a view.
+        temporary: The placeholder of the temporary table that is created from a SELECT, or None.
+        names: Every name in the statements. Other bindings do not affect them.
+    """
+
+    statements: int
+    is_query: bool
+    is_create: bool
+    temporary: str | None
+    names: frozenset[str]
 
 
 def root(folder: str) -> Path:
