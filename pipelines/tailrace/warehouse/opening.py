@@ -110,7 +110,6 @@ def open_warehouse(
     if wait_seconds_max is None:
         wait_seconds_max = project.settings.lock_wait_seconds_max
     with ExitStack() as stack:
-        stack.enter_context(rendered_sql_kept(project.root / ".tailrace"))
         state: StateSession | None = None
         if project.settings.state_url is not None:
             # Other projects do not pay for importing it.
@@ -215,27 +214,24 @@ def _open(
     project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
 ) -> Iterator[Warehouse]:
     check_model_role(project)
-    session = _open_in_process(
-        project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
-    )
-    if session is not None:
-        try:
-            warehouse = Warehouse(project, session)
-            warehouse.set_session()
+    with rendered_sql_kept(project.root / ".tailrace"), ExitStack() as stack:
+        session = _open_in_process(
+            project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
+        )
+        if session is None:
+            stack.enter_context(project.dlt_context())
+            warehouse = _connected(project)
+            stack.callback(warehouse.close)
             yield warehouse
-            # It may fail while another connection is open. The next run tries again.
-            with suppress(WarehouseFailed):
-                if not read_only and warehouse.engine.single_writer:
-                    _compact(warehouse)
-        finally:
-            session.close_database()
-        return
-    with project.dlt_context():
-        warehouse = _connected(project)
-        try:
-            yield warehouse
-        finally:
-            warehouse.close()
+            return
+        stack.callback(session.close_database)
+        warehouse = Warehouse(project, session)
+        warehouse.set_session()
+        yield warehouse
+        # It may fail while another connection is open. The next run tries again.
+        with suppress(WarehouseFailed):
+            if not read_only and warehouse.engine.single_writer:
+                _compact(warehouse)
 
 
 def _open_in_process(
