@@ -20,7 +20,7 @@ from tailrace.destinations.messages import MemberMessages, Message
 from tailrace.destinations.outcome import SendOutcome
 from tailrace.destinations.retry import REFUSALS_IN_A_ROW_MAX
 from tailrace.destinations.segment.http import SegmentClient
-from tailrace.destinations.sender import PREPARED_BATCHES, Flow, Sender, Wakeup, wait
+from tailrace.destinations.sender import PREPARED_BATCHES_MAX, Flow, Sender, Wakeup, wait
 from tailrace.errors import (
     CredentialRefused,
     DeliveryIncomplete,
@@ -547,7 +547,7 @@ def test_batches_are_pulled_as_they_are_sent(target: SegmentSimulator) -> None:
 
     with sender(target) as segment:
         for number, _ in enumerate(segment.deliver(segment.batches(stream())), 1):
-            assert pulled <= (number + 10) * 101
+            assert pulled <= (number + 8 + PREPARED_BATCHES_MAX) * 101
 
 
 def test_a_failing_source_loses_no_verdict(target: SegmentSimulator) -> None:
@@ -655,7 +655,7 @@ def test_sent_rows_are_let_go(target: SegmentSimulator) -> None:
         for _ in segment.deliver(segment.batches(stream())):
             pass
     # A worker holds its last batch until it takes the next one; one is cut, and one waits.
-    batches = 2 * limits["requests_in_flight_max"] + PREPARED_BATCHES + 2
+    batches = 2 * limits["requests_in_flight_max"] + PREPARED_BATCHES_MAX + 2
     assert len(in_memory) == 10
     assert 0 < max(in_memory) <= batches * limits["batch_events_max"]
 

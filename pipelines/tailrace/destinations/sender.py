@@ -18,8 +18,11 @@ from tailrace.destinations.protocol import Connection
 from tailrace.destinations.rate_limiter import RequestGate, Stopped
 from tailrace.destinations.retry import BatchSender
 
-# Batches that are built while others are in flight, so that no answer waits for the next batch.
-PREPARED_BATCHES = 2
+# Batches that are built while others are in flight, so that no worker waits for the next batch:
+# as many as fit into these bytes. A commit of the ledger lasts as long as several small requests.
+PREPARED_BYTES_MAX = 1_000_000
+PREPARED_BATCHES_MIN = 2
+PREPARED_BATCHES_MAX = 16
 # How long an interrupted delivery waits for the answers of the requests in flight.
 DRAIN_SECONDS_MAX = 2.0
 # A wait without a timeout would not notice Ctrl-C on every platform.
@@ -145,8 +148,10 @@ class Flow:
         self._tasks: SimpleQueue[Batch | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[Batch, list[Verdict] | BaseException]] = SimpleQueue()
         self._workers = 0
-        # The users of each batch in flight, by the identity of the batch.
+        # The users of each batch that is prepared or in flight, by the identity of the batch.
         self._users: dict[int, frozenset[str]] = {}
+        # All of them; no two batches share one.
+        self._busy_users: set[str] = set()
         self._failure: BaseException | None = None
         self.closing = False
 
@@ -164,7 +169,7 @@ class Flow:
                     users = frozenset(
                         member.user for member in next_batch.members if member.messages
                     )
-                if not self._may_start(users):
+                if not self._may_start(next_batch, users):
                     break
                 self._start(next_batch, users)
                 next_batch = None
@@ -175,10 +180,11 @@ class Flow:
         if self._failure is not None:
             raise self._failure
 
-    def _may_start(self, users: frozenset[str]) -> bool:
-        batches_max = self._gate.window + PREPARED_BATCHES
-        return len(self._users) < batches_max and all(
-            users.isdisjoint(others) for others in self._users.values()
+    def _may_start(self, batch: Batch, users: frozenset[str]) -> bool:
+        prepared = PREPARED_BYTES_MAX // max(batch.bytes, 1)
+        prepared = max(PREPARED_BATCHES_MIN, min(prepared, PREPARED_BATCHES_MAX))
+        return len(self._users) < self._gate.window + prepared and self._busy_users.isdisjoint(
+            users
         )
 
     def _pull(self) -> Batch | None:
@@ -196,6 +202,7 @@ class Flow:
             # Daemon threads: a request that hangs must not keep the process alive.
             threading.Thread(target=self._work, name="sender", daemon=True).start()
         self._users[id(batch)] = users
+        self._busy_users |= users
         self._tasks.put(batch)
 
     def _work(self) -> None:
@@ -217,7 +224,7 @@ class Flow:
         return verdicts
 
     def _finish(self, batch: Batch, result: list[Verdict] | BaseException) -> Iterable[Verdict]:
-        self._users.pop(id(batch), None)
+        self._busy_users -= self._users.pop(id(batch), frozenset())
         if isinstance(result, list):
             return result
         if not isinstance(result, Stopped):

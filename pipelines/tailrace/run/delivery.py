@@ -36,9 +36,10 @@ from tailrace.run.notices import Notice
 
 Progress = Callable[[str, int, int], None]
 
-# Acknowledgements are saved together, at least this often: an embedded database commits a few
-# hundred times a second, and sending waits for each commit.
-UNWRITTEN_SECONDS_MAX = 0.25
+# A verdict is saved with those that follow it, after this time, or with so many members. A commit
+# takes as long as building several batches; what is not saved yet is what a crash sends again.
+UNSAVED_SECONDS_MAX = 0.5
+UNSAVED_MEMBERS_MAX = 50_000
 # Members of the plans that are saved in one transaction: the engine keeps their rows in memory
 # until the commit.
 SAVED_TOGETHER_MEMBERS_MAX = 10_000
@@ -283,12 +284,13 @@ class AudienceDelivery:
         self.requests = 0
         self.answered: list[Acknowledged] = []
         self.notices: list[Notice] = []
-        self.written_at = ledger.clock.monotonic()
+        self._unsaved_since = ledger.clock.monotonic()
+        self._unsaved_members = 0
         self.rejected: dict[int, dict[str, Any]] = {}
         self.masker = Masker(delivery.audience)
         self.names = Names() if by_name else None
         self.flow: Flow | None = None
-        self.ended_at = self.written_at
+        self.ended_at = self._unsaved_since
         options = MapperOptions(
             namespace=ledger.namespace,
             planned_at=delivery.planned_at,
@@ -330,10 +332,10 @@ class AudienceDelivery:
         )
         try:
             for verdict in self.flow:
-                if verdict is None or self._is_due():
-                    self._save_verdicts()
                 if verdict is not None:
                     self._take(verdict)
+                if self._is_due():
+                    self._save_verdicts()
                 yield verdict is not None
         except TailraceError:
             self._save_verdicts()
@@ -461,12 +463,21 @@ class AudienceDelivery:
                 "unconfirmed": verdict.unconfirmed or self.delivery.resumed,
             }
             return
+        if not self.answered:
+            self._unsaved_since = self.ledger.clock.monotonic()
         self.answered.append(verdict)
+        self._unsaved_members += verdict.last_seq - verdict.first_seq + 1
         self.batches += verdict.requests > 0
         self.requests += verdict.requests
 
     def _is_due(self) -> bool:
-        return self.ledger.clock.monotonic() - self.written_at >= UNWRITTEN_SECONDS_MAX
+        """Whether the verdicts that arrived are saved now; see `UNSAVED_SECONDS_MAX`."""
+        if not self.answered:
+            return False
+        unsaved_seconds = self.ledger.clock.monotonic() - self._unsaved_since
+        return (
+            unsaved_seconds >= UNSAVED_SECONDS_MAX or self._unsaved_members >= UNSAVED_MEMBERS_MAX
+        )
 
     def _save_verdicts(self) -> None:
         """Save acknowledged ranges and their rejections in one transaction."""
@@ -505,7 +516,7 @@ class AudienceDelivery:
             del self.rejected[seq]
         self.delivered += sum(ack.last_seq - ack.first_seq + 1 for ack in self.answered)
         self.answered.clear()
-        self.written_at = self.ledger.clock.monotonic()
+        self._unsaved_members = 0
         if self.progress is not None:
             self.progress(self.sync_key, self.delivered, self.delivery.planned)
 

@@ -36,7 +36,7 @@ from tailrace.ledger.receivers import (
 )
 from tailrace.run.delivery import (
     SAVED_TOGETHER_MEMBERS_MAX,
-    UNWRITTEN_SECONDS_MAX,
+    UNSAVED_SECONDS_MAX,
     AudienceDelivery,
     Delivery,
     DeliveryResult,
@@ -234,7 +234,7 @@ class Dispatch:
     ) -> Generator[DeliveryResult | bool, None, None]:
         """Deliver to one destination: True after each step, False if it would have to wait.
 
-        Small deliveries that end within `UNWRITTEN_SECONDS_MAX` are advanced together.
+        Small deliveries that end within `UNSAVED_SECONDS_MAX` are advanced together.
         """
         try:
             for step in self._audience_steps(name, queue):
@@ -254,7 +254,7 @@ class Dispatch:
             return False
         members = sum(delivering.delivery.planned for delivering in ended)
         waited = self._ledger.clock.monotonic() - ended[0].ended_at
-        return waited >= UNWRITTEN_SECONDS_MAX or members > SAVED_TOGETHER_MEMBERS_MAX
+        return waited >= UNSAVED_SECONDS_MAX or members > SAVED_TOGETHER_MEMBERS_MAX
 
     def _advance_ended(self, name: str) -> Generator[DeliveryResult, None, None]:
         """Advance the deliveries that ended, in one transaction, or each alone if that fails."""
