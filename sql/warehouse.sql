@@ -115,6 +115,10 @@ SET enable_external_access = FALSE
 -- Exempts one more folder from the denial that follows.
 SET allowed_directories = LIST_APPEND(CURRENT_SETTING('allowed_directories'), :folder)
 
+-- name: defer_checkpoints
+-- Lets a load write this much before the file is completed, as dlt does.
+SET GLOBAL checkpoint_threshold = '1GB'
+
 -- name: lock_configuration
 -- Locks every setting except those that a run changes.
 SET allowed_configs = ['memory_limit', 'threads', 'max_vacuum_tasks', 'streaming_buffer_size', 'preserve_insertion_order', 'TimeZone'];

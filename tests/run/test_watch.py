@@ -21,11 +21,16 @@ from org_shop import AUDIENCE, OrgShop, SetClock, org_shop
 from sending_run import wait_until
 
 from tailrace import errors
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.runs import Run
 from tailrace.project import Project
 from tailrace.results import Result
-from tailrace.run.job import COMPACTED_RUNS
-from tailrace.run.watch import BACKOFF_SECONDS_MAX
+from tailrace.run.job import COMPACTED_RUNS, run_job
+from tailrace.run.result import RunResult
+from tailrace.run.runner import Work
+from tailrace.run.watch import BACKOFF_SECONDS_MAX, Watch
 from tailrace.testing import Fault
+from tailrace.testing.org.describe import Field
 
 Step = Callable[[], Any]
 EVERY = 60.0
@@ -193,6 +198,78 @@ def test_an_edited_model_is_read_again_and_a_broken_one_holds_its_audience(
         [line.partition(":")[0] for line in body["message"].splitlines() if line.startswith("-")]
         for body in receiver.bodies
     ]
+
+
+class Trespasser:
+    """Tries, after each run of a watching process, what no model may do."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.succeeded: list[str] = []
+        self.is_locked: list[bool] = []
+
+    def started(self, ledger: Ledger, work: Work, run: Run) -> None:
+        """Models are checked after they have run."""
+
+    def finished(self, ledger: Ledger, work: Work, result: RunResult) -> RunResult:
+        warehouse = ledger.warehouse
+        for sql in (
+            "SET enable_external_access = TRUE",
+            "SET allowed_directories = ['/']",
+            "SET checkpoint_threshold = '2GB'",
+            "SET lock_configuration = FALSE",
+            "LOAD spatial",
+            f"SELECT * FROM read_text('{self.file}')",
+            f"SELECT * FROM '{self.file}'",
+            f"COPY (SELECT 1) TO '{self.file}.copy'",
+            f"ATTACH '{self.file}.duckdb'",
+        ):
+            with suppress(errors.WarehouseFailed):
+                warehouse.execute(sql)
+                self.succeeded.append(sql)
+        ((locked,),) = warehouse.execute("SELECT current_setting('lock_configuration')")
+        self.is_locked.append(bool(locked))
+        return result
+
+    def not_started(self, ledger: Ledger | None, error: errors.TailraceError) -> None:
+        """No run."""
+
+    def state_stored(self) -> None:
+        """No state."""
+
+    def state_not_stored(self, error: errors.TailraceError) -> None:
+        """No state."""
+
+
+def test_the_engine_stays_locked_while_dlt_loads_again(shop: OrgShop, tmp_path: Path) -> None:
+    """A load with a new field goes through dlt, which would set options of the engine."""
+    file = tmp_path / "secret.csv"
+    file.write_text("token")
+    trespasser = Trespasser(file)
+    clock = shop.clock
+    assert isinstance(clock, SetClock)
+
+    def add_field(seconds: float) -> None:
+        if seconds >= EVERY / 2:
+            shop.org.add_field("Contact", Field(name="Shoe_Size__c", type="double"))
+            shop.org.update("Contact", shop.contact(0), {"Title": "Chief", "Shoe_Size__c": 43.0})
+
+    clock.on_sleep = add_field
+    result = Watch(
+        shop.project,
+        run_job(),
+        clock=clock,
+        every_seconds=EVERY,
+        seconds_max=EVERY,
+        observers=(trespasser,),
+    ).run()
+    assert (0, 2, 0) == (result.exit_code, result.cycles.count, result.cycles.idle)
+    assert [(43.0,)] == shop.query(
+        "SELECT shoe_size__c FROM salesforce.contact WHERE shoe_size__c IS NOT NULL"
+    )
+    assert 1 == len([e for e in shop.segment_events() if e["event"] == "Changed"])
+    assert [] == trespasser.succeeded
+    assert [True, True] == trespasser.is_locked
 
 
 def test_a_held_audience_does_not_end_it(shop: OrgShop) -> None:

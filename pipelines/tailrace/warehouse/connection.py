@@ -126,7 +126,7 @@ class Warehouse:
             yield dlt.pipeline(
                 PIPELINE,
                 pipelines_dir=str(self.project.state_folder / "pipelines"),
-                destination=self.session.destination(),
+                destination=self.session.destination(is_locked=self._confined),
                 dataset_name=self.project.settings.dataset,
             )
 
@@ -502,11 +502,12 @@ class Warehouse:
             return
         if self.landing_folder is not None:
             self.run("warehouse/allow_folder", folder=str(self.landing_folder))
+            # dlt sets it in its first load, which may come after the lock.
+            self.run("warehouse/defer_checkpoints")
         self.run_script("warehouse/disable_external_access")
-        # DuckDB before 2.0 cannot exempt the settings that a run needs from the lock, and no
-        # version those that dlt changes in each load. A model is a SELECT and changes no setting.
-        is_lockable = self.run("warehouse/has_setting", name="allowed_configs")
-        if is_lockable and self.landing_folder is None:
+        # DuckDB before 2.0 cannot exempt the settings that a run needs from the lock. A model is a
+        # SELECT and changes no setting.
+        if self.run("warehouse/has_setting", name="allowed_configs"):
             self.run_script("warehouse/lock_configuration")
         self._confined = True
 

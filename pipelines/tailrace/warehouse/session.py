@@ -52,8 +52,11 @@ class Session(Protocol):
     def another(self) -> Session:
         """A second connection to the same warehouse."""
 
-    def destination(self) -> Any:
-        """The dlt destination that lands objects over the same connection."""
+    def destination(self, *, is_locked: bool) -> Any:
+        """The dlt destination that lands objects over the same connection.
+
+        With `is_locked`, it sets no option of the engine.
+        """
 
     def close(self) -> None:
         """Close the connection."""
@@ -103,7 +106,11 @@ class DuckdbSession:
     def another(self) -> Session:
         return DuckdbSession(self._opened, self.engine)
 
-    def destination(self) -> Any:
+    def destination(self, *, is_locked: bool) -> Any:
+        if is_locked:
+            from tailrace.warehouse.locked_destination import LockedDuckdb
+
+            return LockedDuckdb(self._opened)
         import dlt
 
         return dlt.destinations.duckdb(self._opened)
@@ -153,7 +160,7 @@ class DltSession:
     def another(self) -> Session:
         return DltSession(self._destination, self._dataset)
 
-    def destination(self) -> Any:
+    def destination(self, *, is_locked: bool) -> Any:
         return self._destination
 
     def close(self) -> None:
