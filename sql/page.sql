@@ -9,7 +9,7 @@ LIMIT :rows_max
 -- name: audience_runs
 -- The latest runs of each audience at each destination, oldest first, without their SQL. Guards and
 -- funnel are those of the last one.
-SELECT a.run_seq, r.run_id, a.sync_key, a.name, a.destination, a.phase, a.planned_at, a.finished_at,
+SELECT a.run_seq, r.run_id, a.sync_key, a.name, a.destination, a.phase, a.planned_at,
        a.rows_seen, a.size_before, a.size_after, a.entered, a.changed, a.exited, a.quarantined, a.held,
        a.sent, a.rejected, a.calls, a.by_reason,
        CASE WHEN a._place = 1 THEN a.guards ELSE '[]' END,
@@ -25,23 +25,19 @@ ORDER BY a.sync_key, a.run_seq
 -- name: definitions
 -- The two latest definitions of each audience, each with the last run that has it, and the last one
 -- that was delivered with it.
-SELECT d.sync_key, d.definition, d.definition_fingerprint, d.mapping, d._delivered_seq, r.run_id
+SELECT a.sync_key, a.definition, a.definition_fingerprint, a.mapping, d._delivered_seq, r.run_id
 FROM (
   SELECT e.*, ROW_NUMBER() OVER (PARTITION BY e.sync_key ORDER BY e.run_seq DESC) AS _order
   FROM (
     SELECT
-      a.*,
-      ROW_NUMBER() OVER (
-        PARTITION BY a.sync_key, a.definition_fingerprint ORDER BY a.run_seq DESC
-      ) AS _place,
-      MAX(CASE WHEN a.phase = 'done' THEN a.run_seq END) OVER (
-        PARTITION BY a.sync_key, a.definition_fingerprint
-      ) AS _delivered_seq
-    FROM audience_runs AS a
-    WHERE a.phase <> 'retired'
+      b.sync_key, b.definition_fingerprint, MAX(b.run_seq) AS run_seq,
+      MAX(CASE WHEN b.phase = 'done' THEN b.run_seq END) AS _delivered_seq
+    FROM audience_runs AS b
+    WHERE b.phase <> 'retired'
+    GROUP BY b.sync_key, b.definition_fingerprint
   ) AS e
-  WHERE e._place = 1
 ) AS d
+JOIN audience_runs AS a ON a.sync_key = d.sync_key AND a.run_seq = d.run_seq
 JOIN runs AS r ON r.run_seq = d.run_seq
 WHERE d._order <= 2
 ORDER BY d.sync_key, d._order
@@ -84,16 +80,29 @@ SELECT COUNT(*), COALESCE(SUM(CASE WHEN o.is_deleted THEN 1 ELSE 0 END), 0) FROM
 -- The latest schema of the landed tables, as dlt stores it.
 SELECT v.schema FROM stored_schemas AS v WHERE v.schema_name = :schema_name ORDER BY v.inserted_at DESC LIMIT 1
 
--- name: recent_changes
--- The first change of each operation in a run.
+-- name: first_change
+-- The first change of each operation in a sync's run.
+SELECT CAST(:sync_key AS TEXT) AS sync_key, o.op AS op, MIN(o.seq) AS seq
+FROM outbox AS o
+WHERE o.run_seq = :run
+GROUP BY o.op
+
+-- name: first_changes
+-- The first change of each operation, for several syncs.
+SELECT f.sync_key, f.op, f.seq FROM each_first AS f ORDER BY f.sync_key, f.op
+
+-- name: sample
+-- A change of each operation in a sync's run, by their positions in the outbox.
 SELECT
+  CAST(:sync_key AS TEXT) AS sync_key,
   o.seq, o.op, o.reason, o.base_v, o._blind, o._send, o._stays, o._at,
   EACH_COLUMN(keys, o._), EACH_COLUMN(columns, o._), EACH_COLUMN(columns, o.old___)
-FROM (
-  SELECT n.*, ROW_NUMBER() OVER (PARTITION BY n.op ORDER BY n.seq) AS _n FROM outbox AS n WHERE n.run_seq = :run
-) AS o
-WHERE o._n = 1
-ORDER BY o.op
+FROM outbox AS o
+WHERE o.run_seq = :run AND o.seq IN (:entered, :changed, :exited)
+
+-- name: samples
+-- The changes of several syncs whose outboxes have the same columns.
+SELECT z.* FROM each_sample AS z
 
 -- name: outcomes
 -- Since when each of some changes is acknowledged, and why it was rejected.

@@ -47,8 +47,9 @@ def format_utc(value: datetime) -> str:
     >>> format_utc(datetime(2026, 11, 22, 5, tzinfo=UTC))
     '2026-11-22T05:00:00.000000Z'
     """
-    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if value.tzinfo is not None:
+        value = value.astimezone(UTC).replace(tzinfo=None)
+    return f"{value.isoformat(timespec='microseconds')}Z"
 
 
 def parse_utc(text: str) -> datetime:

@@ -55,10 +55,9 @@ SELECT a.sync_key, a.run_seq, a.phase, a.size_before, a.size_after, a.entered, a
        a.sent, a.rejected, a.held, a.quarantined, a.by_reason, a.guards, a.finished_at,
        a.name, a.destination
 FROM audience_runs AS a
-WHERE NOT EXISTS (
-  SELECT 1 FROM audience_runs AS later
-  WHERE later.sync_key = a.sync_key AND later.run_seq > a.run_seq
-)
+JOIN (
+  SELECT n.sync_key, MAX(n.run_seq) AS run_seq FROM audience_runs AS n GROUP BY n.sync_key
+) AS latest ON latest.sync_key = a.sync_key AND latest.run_seq = a.run_seq
 ORDER BY a.sync_key
 
 -- name: pending_deliveries

@@ -16,7 +16,7 @@ import pytest
 from tailrace.config.settings import DbtSettings
 from tailrace.errors import DbtManifestInvalid, DbtModelUnusable, ModelError, TailraceError
 from tailrace.models.dbt import DbtManifest, DbtProject
-from tailrace.models.lineage import columns_read, lineage_of
+from tailrace.models.lineage import KnownTables, columns_read, lineage_of
 from tailrace.models.loader import Models, load_models, read_models
 from tailrace.models.manifest import select_by_state, write_manifest
 
@@ -97,11 +97,13 @@ def test_a_sql_model_reads_a_model_of_dbt_by_the_name_of_its_file(tmp_path: Path
         models,
         "buyers",
         columns=("customer_id", "email"),
-        landed={
-            "contact": {"id": ["Id", "id", False], "email": ["Email", "email", True]},
-            "main.customers": {column: [column, "", False] for column in named["main.customers"]},
-        },
-        objects={"contact": "Contact", "main.customers": "dbt://customers"},
+        tables=KnownTables(
+            {
+                "contact": {"id": ["Id", "id", False], "email": ["Email", "email", True]},
+                "main.customers": {name: [name, "", False] for name in named["main.customers"]},
+            },
+            {"contact": "Contact", "main.customers": "dbt://customers"},
+        ),
     )
     shown = {column: [f.name for f in fields] for column, fields in lineage.columns.items()}
     assert {"customer_id": ["dbt://customers.customer_id"], "email": ["Contact.Email"]} == shown

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tailrace.models.lineage import columns_read, lineage_of
+from tailrace.models.lineage import KnownTables, columns_read, lineage_of
 from tailrace.models.loader import Models, read_models
 
 
@@ -79,7 +79,9 @@ def test_a_column_is_followed_to_the_fields_that_it_is_computed_from(
     """Fields that only decide which rows there are count as filters."""
     people = "SELECT id, email, first_name, account_id FROM salesforce.contact WHERE NOT is_deleted"
     project = models(tmp_path, people=people, top=sql)
-    lineage = lineage_of(project, "top", columns=("id", "sent"), landed=LANDED, objects=OBJECTS)
+    lineage = lineage_of(
+        project, "top", columns=("id", "sent"), tables=KnownTables(LANDED, OBJECTS)
+    )
     assert sources == sorted(field.name for field in lineage.columns["sent"])
     assert filters == [name for name in lineage.filters if name != "Contact.Id"]
     assert ("Contact.Email" in sources) == any(

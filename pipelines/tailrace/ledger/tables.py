@@ -17,8 +17,8 @@ from tailrace.warehouse.statements import (
     Column,
     Rows,
     TableName,
-    UnionAll,
     query,
+    unions,
 )
 
 # The version that renamed columns; commands that only read show older tables under the new names.
@@ -33,8 +33,6 @@ VIEWS_VERSION = 11
 VIEWS_INTERFACE = 1
 # The views that other tools may read; see `views`.
 VIEWS = ("v_runs", "v_audience_runs", "v_members", "v_deliveries", "v_rejections")
-# Snapshots that one statement counts.
-COUNTED_TABLES_MAX = 100
 TABLES = (
     "installation",
     "runs",
@@ -188,22 +186,20 @@ class LedgerTables:
 
     def sizes(self, sync_keys: Sequence[str]) -> dict[str, int]:
         """The numbers of members in the snapshots of syncs, which must exist."""
-        counted: dict[str, int] = {}
-        for start in range(0, len(sync_keys), COUNTED_TABLES_MAX):
-            each_size = UnionAll(
-                [
-                    query(
-                        "plan/size",
-                        self.warehouse.dialect,
-                        tables={"snapshot": self.snapshot(sync_key)},
-                        sync_key=sync_key,
-                    )
-                    for sync_key in sync_keys[start : start + COUNTED_TABLES_MAX]
-                ]
+        sizes = [
+            query(
+                "plan/size",
+                self.warehouse.dialect,
+                tables={"snapshot": self.snapshot(sync_key)},
+                sync_key=sync_key,
             )
-            rows = self.warehouse.run("plan/sizes", tables={"each_size": each_size})
-            counted |= {str(sync_key): int(members) for sync_key, members in rows}
-        return counted
+            for sync_key in sync_keys
+        ]
+        return {
+            str(sync_key): int(members)
+            for union in unions(sizes)
+            for sync_key, members in self.warehouse.run("plan/sizes", tables={"each_size": union})
+        }
 
     def run(
         self, name: str, /, *, rows: Mapping[str, Rows] | None = None, **values: Any

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 from tailrace import __version__
@@ -23,7 +24,7 @@ from tailrace.lineage_events.datasets import (
     salesforce_object,
     warehouse_of,
 )
-from tailrace.models.lineage import Lineage, lineage_of
+from tailrace.models.lineage import KnownTables, Lineage, lineage_of
 from tailrace.models.loader import Model, Models
 from tailrace.reporting.page.assemble import target_name
 
@@ -145,6 +146,10 @@ class Sources:
     def warehouse(self) -> Warehouse:
         return warehouse_of(self.project)
 
+    @cached_property
+    def tables(self) -> KnownTables:
+        return KnownTables(self.landed, self.objects)
+
     def landed_table(self, table: str) -> Dataset:
         return self.warehouse.table(self.project.settings.dataset, table)
 
@@ -221,8 +226,7 @@ def _synced(
         sources.models,
         model.name,
         columns=tuple(dict.fromkeys((*audience.key, *audience.mapped_columns))),
-        landed=sources.landed,
-        objects=sources.objects,
+        tables=sources.tables,
     )
     read = _read_fields(sources, lineage)
     inputs = [

@@ -147,6 +147,19 @@ def canonical_sql(models: Models, name: str, *, tables_built: Collection[str] = 
     Raises:
         ModelDoesNotBind: sqlglot parses something in the model and cannot write it.
     """
+    try:
+        tree = canonical_tree(models, name, tables_built=tables_built)
+        return tree.sql("duckdb", pretty=True, comments=False)
+    except (SqlglotError, ValueError, TypeError, AttributeError, LookupError) as error:
+        raise ModelDoesNotBind(
+            f"The model cannot be translated from {models.by_name[name].dialect}: {error}",
+            hint="Write it in the warehouse's own dialect, and name that in the header.",
+            file=models.by_name[name].file,
+        ) from None
+
+
+def canonical_tree(models: Models, name: str, *, tables_built: Collection[str] = ()) -> exp.Query:
+    """The syntax tree of `canonical_sql`, a copy that may be changed."""
     under = [read for read in models.under(name) if read not in tables_built]
     trees = {model: models.by_name[model].query.copy() for model in (*under, name)}
     prefix = _free_prefix(trees.values())
@@ -158,14 +171,7 @@ def canonical_sql(models: Models, name: str, *, tables_built: Collection[str] = 
         first = [_named(f"{prefix}{read}", trees[read]) for read in under]
         clause.set("expressions", [*first, *clause.expressions])
         whole.set("with_", clause)
-    try:
-        return whole.sql("duckdb", pretty=True, comments=False)
-    except (SqlglotError, ValueError, TypeError, AttributeError, LookupError) as error:
-        raise ModelDoesNotBind(
-            f"The model cannot be translated from {models.by_name[name].dialect}: {error}",
-            hint="Write it in the warehouse's own dialect, and name that in the header.",
-            file=models.by_name[name].file,
-        ) from None
+    return whole
 
 
 def definition_fingerprint(models: Models, name: str) -> str:

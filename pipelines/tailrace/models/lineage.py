@@ -14,9 +14,10 @@ from sqlglot.lineage import lineage
 from sqlglot.optimizer.pushdown_projections import pushdown_projections
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
+from sqlglot.schema import MappingSchema
 
 from tailrace.errors import ModelDoesNotBind
-from tailrace.models.compile import canonical_sql
+from tailrace.models.compile import canonical_sql, canonical_tree
 from tailrace.models.loader import Models
 from tailrace.models.parse import LANDED, parse
 
@@ -140,13 +141,33 @@ class Lineage:
     filters: tuple[str, ...] = ()
 
 
+class KnownTables:
+    """The tables that models may read, prepared once for the lineage of many models.
+
+    Args:
+        landed: The columns of each landed table and source: for each, the field's API name, its
+            Salesforce type, and whether it is personal data.
+        objects: The name of each table in the result: the object's API name, or the source's.
+    """
+
+    def __init__(
+        self,
+        landed: Mapping[str, Mapping[str, Sequence[object]]],
+        objects: Mapping[str, str],
+    ) -> None:
+        self._landed = landed
+        self._objects = objects
+        self.schema = MappingSchema(_schema(landed), dialect="duckdb")
+
+    def field(self, table: str, column: str) -> SourceField:
+        """A column of a table as the result names it."""
+        hints = self._landed.get(table, {}).get(column)
+        name = f"{self._objects.get(table, table)}.{hints[0] if hints else column}"
+        return SourceField(name=name, personal=bool(hints and hints[2]))
+
+
 def lineage_of(
-    models: Models,
-    name: str,
-    *,
-    columns: Sequence[str],
-    landed: Mapping[str, Mapping[str, Sequence[object]]],
-    objects: Mapping[str, str],
+    models: Models, name: str, *, columns: Sequence[str], tables: KnownTables
 ) -> Lineage:
     """The fields of tables that some of a model's columns are computed from.
 
@@ -154,9 +175,7 @@ def lineage_of(
         models: All models.
         name: The model.
         columns: The model's columns to explain.
-        landed: The columns of each landed table and source: for each, the field's API name, its
-            Salesforce type, and whether it is personal data.
-        objects: The name of each table in the result: the object's API name, or the source's.
+        tables: The landed tables and sources.
 
     Returns:
         Columns without sources, where the SQL is beyond the optimizer.
@@ -166,10 +185,10 @@ def lineage_of(
         return unknown
     try:
         wanted = [exp.column(column, quoted=True) for column in columns]
-        rows = parse(canonical_sql(models, name)).subquery("sent_rows")
+        rows = _duckdb_tree(models, name).subquery("sent_rows", copy=False)
         tree = qualify(
-            exp.select(*wanted).from_(rows),
-            schema=_schema(landed),
+            exp.select(*wanted).from_(rows, copy=False),
+            schema=tables.schema,
             dialect="duckdb",
             quote_identifiers=False,
         )
@@ -180,20 +199,27 @@ def lineage_of(
     except (ModelDoesNotBind, SqlglotError, KeyError, ValueError):
         return unknown
 
-    def named(table: str, column: str) -> SourceField:
-        hints = landed.get(table, {}).get(column)
-        name = f"{objects.get(table, table)}.{hints[0] if hints else column}"
-        return SourceField(name=name, personal=bool(hints and hints[2]))
-
     selected = {source for several in sources.values() for source in several}
     filters = _landed_columns(scope) - selected
     return Lineage(
         columns={
-            column: tuple(named(table, name) for table, name in several)
+            column: tuple(tables.field(table, name) for table, name in several)
             for column, several in sources.items()
         },
-        filters=tuple(sorted(named(table, name).name for table, name in filters)),
+        filters=tuple(sorted(tables.field(table, name).name for table, name in filters)),
     )
+
+
+def _duckdb_tree(models: Models, name: str) -> exp.Query:
+    """A model with the models under it as a syntax tree of DuckDB's dialect.
+
+    Raises:
+        ModelDoesNotBind: As of `canonical_sql`.
+    """
+    closure = (*models.under(name), name)
+    if all(models.by_name[read].dialect == "duckdb" for read in closure):
+        return canonical_tree(models, name)
+    return parse(canonical_sql(models, name))
 
 
 def _sources(column: str, scope: Scope) -> Iterator[tuple[str, str]]:

@@ -7,29 +7,22 @@ Values of members are masked.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tailrace.audience.audience import Audience
+import orjson
+
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig
-from tailrace.destinations.protocol import MapperOptions
-from tailrace.destinations.registry import destination_type
-from tailrace.encoding.masking import Masker
-from tailrace.encoding.transforms import mask_sample
-from tailrace.errors import TailraceError
 from tailrace.ledger.audiences import STATUSES
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.maintenance import rejected_by_reason
-from tailrace.ledger.outbox import transition_reader
-from tailrace.ledger.tables import Shape
-from tailrace.plan.snapshot_schema import shape_of
-from tailrace.reporting.status import status
+from tailrace.reporting.recent_calls import SentRun, recent_calls
+from tailrace.reporting.status import status_of
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_to_read
-from tailrace.warehouse.statements import Column, Rows, TableName
+from tailrace.warehouse.statements import Column, TableName
 
 RUNS_MAX = 90
 SALESFORCE_SCHEMA = "salesforce"
@@ -66,7 +59,9 @@ def ledger_facts(
     """
     with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        state = status(warehouse, clock=clock)
+        rejections = rejected_by_reason(ledger)
+        state = status_of(ledger, rejections=rejections, now=clock.now())
+        landed = warehouse.columns_in(warehouse.project.settings.dataset)
         facts: dict[str, Any] = {
             "dialect": warehouse.dialect,
             "verdict": state["verdict"],
@@ -76,11 +71,11 @@ def ledger_facts(
             "runs": [],
             "audience_runs": [],
             "definitions": [],
-            "rejections": rejected_by_reason(ledger),
+            "rejections": rejections,
             "rejections_of_runs": [],
             "acknowledged": [],
             "objects": [],
-            "columns": landed_fields(warehouse),
+            "columns": landed_fields(warehouse, landed),
             "calls": {},
         }
         if not ledger.installed:
@@ -93,9 +88,10 @@ def ledger_facts(
         ]
         facts["rejections_of_runs"] = [list(row) for row in _run(ledger, "rejections_of_runs")]
         facts["acknowledged"] = [[a, b, int(c)] for a, b, c in _run(ledger, "acknowledged")]
-        facts["objects"] = list(_objects(ledger))
+        facts["objects"] = list(_objects(ledger, landed))
         if with_calls:
-            facts["calls"] = _calls(ledger, facts, rows)
+            mappings = {row["sync_key"]: row["mapping"] for row in reversed(facts["definitions"])}
+            facts["calls"] = recent_calls(ledger, _runs_with_changes(rows), mappings=mappings)
         return facts
 
 
@@ -137,7 +133,6 @@ class _AudienceRunRow(NamedTuple):
     destination: str
     phase: str
     planned_at: datetime
-    finished_at: datetime | None
     rows_seen: int
     size_before: int
     size_after: int
@@ -155,17 +150,25 @@ class _AudienceRunRow(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         moved = self.entered + self.changed + self.exited
-        held = self.phase == "held"
-        return {
-            **self._asdict(),
-            "status": STATUSES.get(self.phase, "ok" if moved else "unchanged"),
-            "size_after": self.size_before if held else self.size_after,
-            "planned_at": format_utc(self.planned_at),
-            "finished_at": _utc(self.finished_at),
-            "by_reason": json.loads(self.by_reason),
-            "guards": json.loads(self.guards),
-            "funnel": json.loads(self.funnel) if self.funnel else None,
-        }
+        values = self._asdict()
+        values["status"] = STATUSES.get(self.phase, "ok" if moved else "unchanged")
+        if self.phase == "held":
+            values["size_after"] = self.size_before
+        values["planned_at"] = format_utc(self.planned_at)
+        values["by_reason"] = orjson.loads(self.by_reason)
+        # Only the last run of an audience has its guards and its funnel.
+        values["guards"] = orjson.loads(self.guards) if self.guards != "[]" else []
+        values["funnel"] = orjson.loads(self.funnel) if self.funnel else None
+        return values
+
+
+def _runs_with_changes(rows: Iterable[_AudienceRunRow]) -> dict[str, SentRun]:
+    """The last run of each sync that had changes to send."""
+    return {
+        row.sync_key: SentRun(run_seq=row.run_seq, run_id=row.run_id, planned_at=row.planned_at)
+        for row in rows
+        if row.entered + row.changed + row.exited and row.phase in ("done", "delivering")
+    }
 
 
 class _ExtractRow(NamedTuple):
@@ -196,10 +199,9 @@ def _utc(value: datetime | None) -> str | None:
     return format_utc(value) if value else None
 
 
-def _objects(ledger: Ledger) -> Iterator[dict[str, Any]]:
+def _objects(ledger: Ledger, landed: Mapping[str, Sequence[Column]]) -> Iterator[dict[str, Any]]:
     """The latest extract of each object, with the rows of its table as they are now."""
     dataset = ledger.warehouse.project.settings.dataset
-    landed = ledger.warehouse.columns_in(dataset)
     for values in _run(ledger, "extracts"):
         row = _ExtractRow(*values)
         total, deleted = 0, 0
@@ -219,10 +221,15 @@ def _objects(ledger: Ledger) -> Iterator[dict[str, Any]]:
         }
 
 
-def landed_fields(warehouse: Warehouse) -> dict[str, dict[str, list[Any]]]:
-    """The landed columns by table: API name, Salesforce type, whether it is personal data."""
+def landed_fields(
+    warehouse: Warehouse, columns: Mapping[str, Sequence[Column]] | None = None
+) -> dict[str, dict[str, list[Any]]]:
+    """The landed columns by table: API name, Salesforce type, whether it is personal data.
+
+    `columns` are those of the landed dataset's tables; None looks them up.
+    """
     dataset = warehouse.project.settings.dataset
-    columns = warehouse.columns_in(dataset)
+    columns = warehouse.columns_in(dataset) if columns is None else columns
     landed = [table for table in sorted(columns) if not table.startswith("_")]
     if SCHEMA_TABLE not in columns:
         # Tables that another tool loaded have no descriptions of their fields.
@@ -268,109 +275,3 @@ def _is_personal(table: str, name: str, hints: Mapping[str, Any]) -> bool:
 def has_personal_name(column: str) -> bool:
     """Whether a column's name says that it holds data about a person."""
     return not _PERSONAL_WORDS.isdisjoint(column.removesuffix("__c").split("_"))
-
-
-def _calls(
-    ledger: Ledger, facts: Mapping[str, Any], rows: Sequence[_AudienceRunRow]
-) -> dict[str, list[dict[str, Any]]]:
-    """Some messages of the last run of each audience that sent something."""
-    mappings: dict[str, str] = {}
-    for definition in facts["definitions"]:
-        mappings.setdefault(definition["sync_key"], definition["mapping"])
-    last = {
-        row.sync_key: row
-        for row in rows
-        if row.entered + row.changed + row.exited and row.phase in ("done", "delivering")
-    }
-    columns = ledger.warehouse.columns_in(ledger.dataset)
-    sent: list[_SentCalls] = []
-    for sync_key, row in last.items():
-        outbox = columns.get(ledger.outbox(sync_key).name)
-        if outbox and sync_key in mappings:
-            # Messages are computed again; a mapping of an older version may no longer allow it.
-            with suppress(TailraceError):
-                sent += list(_calls_of(ledger, row, mappings[sync_key], outbox))
-    outcomes = _outcomes(ledger, sent)
-    calls: dict[str, list[dict[str, Any]]] = {}
-    for change in sent:
-        outcome = outcomes.get((change.sync_key, change.seq), "not sent yet")
-        calls.setdefault(change.sync_key, []).extend(
-            {**call, "outcome": outcome} for call in change.calls
-        )
-    return calls
-
-
-class _SentCalls(NamedTuple):
-    """A change of a run with its calls."""
-
-    sync_key: str
-    run_seq: int
-    seq: int
-    calls: list[dict[str, Any]]
-
-
-def _outcomes(ledger: Ledger, changes: Sequence[_SentCalls]) -> dict[tuple[str, int], str]:
-    """What came of each change, by sync key and `seq`; without those that are not sent yet."""
-    if not changes:
-        return {}
-    rows = [(change.sync_key, change.run_seq, change.seq) for change in changes]
-    keys = Rows(("sync_key", "run_seq", "seq"), rows)
-    outcomes = {}
-    for sync_key, seq, acked_at, refused_for in ledger.warehouse.run(
-        "page/outcomes", tables={**ledger.tables, "changes": keys}
-    ):
-        if refused_for is not None:
-            outcomes[sync_key, seq] = f"rejected: {refused_for}"
-        elif acked_at is not None:
-            outcomes[sync_key, seq] = "accepted"
-    return outcomes
-
-
-def _calls_of(
-    ledger: Ledger, row: _AudienceRunRow, mapping: str, columns: Sequence[Column]
-) -> Iterator[_SentCalls]:
-    audience = Audience.from_mapping(json.loads(mapping))
-    shape = _shape(columns, audience)
-    if shape is None:
-        return
-    project = ledger.warehouse.project
-    options = MapperOptions(
-        namespace=ledger.namespace, planned_at=row.planned_at, salt=project.settings.salt
-    )
-    # The section of the destination may be gone from the configuration.
-    mapper = destination_type(audience.destination_type).mapper(audience, options)
-    masker, read = Masker(audience), transition_reader(shape)
-    for values in ledger.warehouse.run(
-        "page/recent_changes",
-        tables={**ledger.tables, "outbox": ledger.outbox(row.sync_key)},
-        columns=shape.lists,
-        run=row.run_seq,
-    ):
-        transition, send = read(values)
-        if not send:
-            continue
-        calls = [
-            {
-                "run_id": row.run_id,
-                "op": transition.op,
-                "reason": transition.reason,
-                "kind": message.kind,
-                "message_id": _shown_id(message.message_id),
-                "body": masker.message(message.body),
-            }
-            for message in mapper.messages(transition)[0]
-        ]
-        yield _SentCalls(row.sync_key, row.run_seq, transition.seq, calls)
-
-
-def _shown_id(message_id: str) -> str:
-    """A messageId that is a hash; one that the header takes from a column is masked."""
-    return message_id if message_id.startswith("tr1-") else mask_sample(message_id) or ""
-
-
-def _shape(columns: Sequence[Column], audience: Audience) -> Shape | None:
-    """The columns of the outbox that hold an audience's mapped values; None if one is missing."""
-    names = {column.name for column in columns}
-    if not names.issuperset((*audience.key, *audience.mapped_columns)):
-        return None
-    return shape_of(columns, key=audience.key, mapped=audience.mapped_columns, file=None)

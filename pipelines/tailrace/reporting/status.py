@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,30 +37,46 @@ def status(source: ProjectConfig | Warehouse, *, clock: Clock) -> dict[str, Any]
     """
     with open_to_read(source, clock=clock) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        runs = ledger.runs.recent(RUNS_MAX)
-        audiences = ledger.audiences.statuses()
-        successes = _last_successes(ledger)
-        running = running_run(ledger, runs, now=clock.now())
-        sending = _sending(ledger, now=clock.now()) if running else []
-        in_progress = {(entry["audience"], entry["destination"]) for entry in sending}
-        for audience in audiences:
-            success = successes.get(str(audience["sync"]))
-            audience["last_success_at"] = format_utc(success) if success else None
-            if (audience["audience"], audience["destination"]) in in_progress:
-                audience["status"] = "sending"
-        rejected = sum(int(entry["rows"]) for entry in rejected_by_reason(ledger))
-        last = verdict(
-            runs=runs, audiences=audiences, running=running, sending=sending, rejected=rejected
-        )
+        data = status_of(ledger, rejections=rejected_by_reason(ledger), now=clock.now())
         return {
-            "verdict": last.as_dict(),
-            "runs": runs,
-            "audiences": audiences,
-            "running": running,
-            "sending": sending,
+            **data,
             "stopped": _stopped(ledger),
             "watch": _watch(ledger, now=clock.now()),
         }
+
+
+def status_of(
+    ledger: Ledger, *, rejections: Iterable[Mapping[str, Any]], now: datetime
+) -> dict[str, Any]:
+    """`verdict`, `runs`, `audiences`, `running` and `sending` of `status`.
+
+    Args:
+        ledger: The ledger.
+        rejections: The open rejections, with `rows` in each entry.
+        now: The time.
+    """
+    runs = ledger.runs.recent(RUNS_MAX)
+    audiences = ledger.audiences.statuses()
+    successes = _last_successes(ledger)
+    running = running_run(ledger, runs, now=now)
+    sending = _sending(ledger, now=now) if running else []
+    in_progress = {(entry["audience"], entry["destination"]) for entry in sending}
+    for audience in audiences:
+        success = successes.get(str(audience["sync"]))
+        audience["last_success_at"] = format_utc(success) if success else None
+        if (audience["audience"], audience["destination"]) in in_progress:
+            audience["status"] = "sending"
+    rejected = sum(int(entry["rows"]) for entry in rejections)
+    last = verdict(
+        runs=runs, audiences=audiences, running=running, sending=sending, rejected=rejected
+    )
+    return {
+        "verdict": last.as_dict(),
+        "runs": runs,
+        "audiences": audiences,
+        "running": running,
+        "sending": sending,
+    }
 
 
 def problems(data: Mapping[str, Any], *, late_hours: float, now: datetime) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ dialects and other values are written by sqlglot, which is imported then only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +18,8 @@ from tailrace.errors import StatementInvalid
 
 # The dialects that double the quote inside a name or a text, and know no other escape there.
 _QUOTES_DOUBLED = frozenset({"duckdb", "postgres"})
+# The most queries that one statement unites.
+UNITED_QUERIES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,12 @@ class UnionAll:
     def text(self) -> str:
         """The queries as one SELECT."""
         return " UNION ALL ".join(query.wrapped for query in self.queries)
+
+
+def unions(queries: Sequence[QueryText]) -> Iterator[UnionAll]:
+    """Queries with the same columns, as unions of up to UNITED_QUERIES_MAX."""
+    for start in range(0, len(queries), UNITED_QUERIES_MAX):
+        yield UnionAll(queries[start : start + UNITED_QUERIES_MAX])
 
 
 Bound = Binding | Rows | UnionAll

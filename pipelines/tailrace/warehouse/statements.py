@@ -32,6 +32,7 @@ from tailrace.warehouse.bindings import (
     UnionAll,
     binding_text,
     literal_text,
+    unions,
 )
 from tailrace.warehouse.sql_files import ALIAS_PREFIX, Part
 from tailrace.warehouse.templates import ColumnLists, facts_of, pieces_of
@@ -53,6 +54,7 @@ __all__ = [
     "runs_read_only",
     "script",
     "statement",
+    "unions",
 ]
 
 

@@ -16,7 +16,7 @@ from tailrace.audience.audience import Audience
 from tailrace.clock import parse_utc
 from tailrace.errors import PlanUnreadable, TailraceError
 from tailrace.models.compile import compiled_sql
-from tailrace.models.lineage import Lineage, columns_read, lineage_of
+from tailrace.models.lineage import KnownTables, Lineage, columns_read, lineage_of
 from tailrace.models.loader import Model, Models
 from tailrace.plan.guards import EXITED_FLOOR_ROWS, EXITED_SHARE_MAX
 from tailrace.plan.planner import syncs_of
@@ -199,8 +199,7 @@ def _audiences(
         definitions.setdefault(row["sync_key"], []).append(row)
     sending = {(entry["audience"], entry["destination"]) for entry in raw["sending"]}
     lineages: dict[str, Lineage] = {}
-    # It looks into every model, so it is done once.
-    columns_of_sources = columns_read(models) if models.sources else {}
+    tables = _known_tables(raw, models)
     names = sorted({*by_sync, *in_files}, key=lambda key: (_name(key, by_sync, in_files), key))
     for number, sync_key in enumerate(names, start=1):
         rows = by_sync.get(sync_key, [])
@@ -211,7 +210,7 @@ def _audiences(
         if audience is None:
             audience = Audience.from_mapping(json.loads(recorded[0]["mapping"]))
         if model is not None and model.name not in lineages:
-            lineages[model.name] = _lineage(models, model, raw, columns_of_sources)
+            lineages[model.name] = _lineage(models, model, tables)
         definition, change = _definition(recorded, models, model, dialect=raw.get("dialect"))
         yield _audience(
             raw,
@@ -382,29 +381,27 @@ def _diff(before: str, after: str) -> str:
     return "\n".join(list(lines)[2:])
 
 
-def _lineage(
-    models: Models,
-    model: Model,
-    raw: Mapping[str, Any],
-    columns_of_sources: Mapping[str, Iterable[str]],
-) -> Lineage:
-    syncs = model.audience.syncs() if model.audience else ()
-    mapped = [column for sync in syncs for column in (*sync.key, *sync.mapped_columns)]
+def _known_tables(raw: Mapping[str, Any], models: Models) -> KnownTables:
+    # It looks into every model.
+    read = columns_read(models) if models.sources else {}
     sources = {
-        source.key: {
+        key: {
             column: [column, "", has_personal_name(column)]
-            for column in (*source.columns, *columns_of_sources.get(source.key, ()))
+            for column in (*source.columns, *read.get(key, ()))
         }
-        for source in models.sources_read(model.name)
+        for key, source in models.sources.items()
     }
     names = {key: source.name if source.dbt else key for key, source in models.sources.items()}
-    return lineage_of(
-        models,
-        model.name,
-        columns=tuple(dict.fromkeys(mapped)),
-        landed={**raw["columns"], **sources},
-        objects={row["table"]: row["object"] for row in raw["objects"]} | names,
+    return KnownTables(
+        {**raw["columns"], **sources},
+        {row["table"]: row["object"] for row in raw["objects"]} | names,
     )
+
+
+def _lineage(models: Models, model: Model, tables: KnownTables) -> Lineage:
+    syncs = model.audience.syncs() if model.audience else ()
+    mapped = [column for sync in syncs for column in (*sync.key, *sync.mapped_columns)]
+    return lineage_of(models, model.name, columns=tuple(dict.fromkeys(mapped)), tables=tables)
 
 
 def _edges(audience: Audience, lineage: Lineage) -> Iterator[LineageEdge]:
@@ -413,8 +410,9 @@ def _edges(audience: Audience, lineage: Lineage) -> Iterator[LineageEdge]:
         name = target_name(path)
         if name and name not in targets.setdefault(column, []):
             targets[column].append(name)
+    sent = {*audience.key, *audience.mapped_columns}
     for column, sources in lineage.columns.items():
-        if column not in (*audience.key, *audience.mapped_columns):
+        if column not in sent:
             # Another destination receives it.
             continue
         personal = any(source.personal for source in sources)

@@ -106,19 +106,17 @@ def stacked_bars(series: Mapping[str, Sequence[int]], *, most: int, title: str) 
     bars = max(map(len, series.values()), default=0)
     base = CHART_HEIGHT - 1
     scale = (CHART_HEIGHT - 2) / max(most, 1)
-    below = [0] * bars
+    totals, bottoms = [0] * bars, [base] * bars
     parts = []
     for name, values in series.items():
-        spans = []
-        for place, value in enumerate(values):
-            bottom, top = (
-                _top(base, total * scale) for total in (below[place], below[place] + value)
-            )
-            spans.append((bottom, top))
-            below[place] += value
-        path = _strokes(spans)
+        if not any(values):
+            continue
+        totals = [total + value for total, value in zip(totals, values, strict=True)]
+        tops = [_top(base, total * scale) for total in totals]
+        path = _strokes(zip(bottoms, tops, strict=True))
         if path:
             parts.append(f'<path class="{escape(name)}" d="{path}"/>')
+        bottoms = tops
     parts.append(f'<path class="axis" d="M0 {base}H{2 * bars}"/>')
     return _scaled(CHART_WIDTH, CHART_HEIGHT, title, parts, "stack", units=2 * bars or 1)
 
@@ -132,7 +130,7 @@ def _height(value: int, scale: float) -> int:
     return max(round(value * scale), 1) if value else 0
 
 
-def _strokes(spans: Sequence[tuple[int, int]]) -> str:
+def _strokes(spans: Iterable[tuple[int, int]]) -> str:
     """Bars as vertical strokes, two units apart."""
     return "".join(
         f"M{2 * place + 1} {start}V{end}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from tailrace.reporting.verdict import Verdict
@@ -100,6 +101,24 @@ class AudienceRunFacts:
     quarantined: int
     calls: int
     by_reason: Mapping[str, Mapping[str, int]]
+
+    @cached_property
+    def changes_by_reason(self) -> Mapping[str, int]:
+        """The number of changes for each reason."""
+        return {reason: sum(ops.values()) for reason, ops in self.by_reason.items()}
+
+    @cached_property
+    def changes(self) -> int:
+        """The number of changes, whatever their reason."""
+        return sum(self.changes_by_reason.values())
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether the run sent a first result, beside which later runs would not be visible.
+
+        Members of the first result that are rejected keep the reason in later runs.
+        """
+        return self.changes_by_reason.get("initial", 0) * 2 > self.changes
 
 
 @dataclass(frozen=True, kw_only=True)

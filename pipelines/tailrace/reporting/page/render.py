@@ -235,7 +235,7 @@ def movement_chart(audience: AudienceFacts) -> Markup:
     entered = [run.entered for run in audience.runs]
     exited = [run.exited for run in audience.runs]
     title = f"Entered {sum(entered):,} and exited {sum(exited):,} over {len(entered)} runs"
-    usual = [run for run in audience.runs if not _is_initial(run)] or audience.runs
+    usual = [run for run in audience.runs if not run.is_initial] or audience.runs
     most = max((max(run.entered, run.exited) for run in usual), default=1)
     return charts.mirrored_bars(entered, exited, most=most, title=title)
 
@@ -243,7 +243,7 @@ def movement_chart(audience: AudienceFacts) -> Markup:
 def reason_chart(audience: AudienceFacts) -> Markup:
     """The changes of each run, stacked by reason."""
     series = {
-        reason: [sum(run.by_reason.get(reason, {}).values()) for run in audience.runs]
+        reason: [run.changes_by_reason.get(reason, 0) for run in audience.runs]
         for reason in REASONS
     }
     totals = ", ".join(f"{sum(values):,} {name}" for name, values in series.items() if any(values))
@@ -253,31 +253,18 @@ def reason_chart(audience: AudienceFacts) -> Markup:
     return charts.stacked_bars(series, most=_usual_most(audience), title=title)
 
 
-def _is_initial(run: AudienceRunFacts) -> bool:
-    """Whether a run sent a first result, beside which later runs would not be visible.
-
-    Members of the first result that are rejected keep the reason in later runs.
-    """
-    return sum(run.by_reason.get("initial", {}).values()) * 2 > _changes(run)
-
-
-def _changes(run: AudienceRunFacts) -> int:
-    return sum(sum(ops.values()) for ops in run.by_reason.values())
-
-
 def _usual_most(audience: AudienceFacts) -> int:
     """The most changes of a run that is not the first one."""
-    usual = [_changes(run) for run in audience.runs if not _is_initial(run)]
-    return max(usual, default=0) or max(map(_changes, audience.runs), default=1)
+    usual = [run.changes for run in audience.runs if not run.is_initial]
+    return max(usual, default=0) or max((run.changes for run in audience.runs), default=1)
 
 
 def cut_note(audience: AudienceFacts) -> str:
     """What the chart of reasons does not show in full."""
     most = _usual_most(audience)
-    cut = [run for run in audience.runs if _changes(run) > most]
-    if not cut:
+    total = sum(run.changes for run in audience.runs if run.changes > most)
+    if not total:
         return ""
-    total = sum(map(_changes, cut))
     return f"; the bar of the first result ({total:,} changes) is cut"
 
 
