@@ -83,7 +83,9 @@ def environment() -> Environment:
         "mark": mark,
         "movement_chart": movement_chart,
         "reason_chart": reason_chart,
+        "outcome": outcome,
         "reason_rows": reason_rows,
+        "reasons_shown": reasons_shown,
         "seconds": seconds,
         "share": share,
         "shown": shown,
@@ -136,6 +138,15 @@ def state(page: PageFacts) -> str:
 def shown(value: Any) -> str:
     """A value of a member as JSON writes it; letters beyond ASCII stay readable."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def outcome(fate: str) -> str:
+    """The outcome of a change, in the word of the rest of the page.
+
+    >>> outcome("refused: no_user_anon_id"), outcome("delivered")
+    ('rejected: no_user_anon_id', 'delivered')
+    """
+    return f"rejected{fate.removeprefix('refused')}" if fate.startswith("refused") else fate
 
 
 def shown_id(message_id: str, values: bool) -> str:
@@ -272,10 +283,18 @@ def size_range(audience: AudienceFacts) -> str:
     """The bounds of the size, and the times of the first and the last run."""
     sizes = _sizes(audience)
     runs = f"{len(sizes)} runs" if len(sizes) != 1 else "1 run"
-    return (
-        f"between {min(sizes):,} and {max(sizes):,} in {runs} from "
-        f"{audience.runs[0].at:%Y-%m-%d} to {audience.runs[-1].at:%Y-%m-%d}"
-    )
+    first, last = (f"{run.at:%Y-%m-%d}" for run in (audience.runs[0], audience.runs[-1]))
+    days = f"on {first}" if first == last else f"from {first} to {last}"
+    return f"between {min(sizes):,} and {max(sizes):,} in {runs} {days}"
+
+
+def reasons_shown(audience: AudienceFacts) -> list[str]:
+    """The reasons in the chart of an audience."""
+    return [
+        reason
+        for reason in REASONS
+        if any(run.changes_by_reason.get(reason) for run in audience.runs)
+    ]
 
 
 def reason_rows(audience: AudienceFacts) -> list[tuple[AudienceRunFacts, list[str]]]:
