@@ -138,6 +138,20 @@ class ConfigurationError(UserError):
     """The configuration cannot be used as it is."""
 
     hint = "Look at .dlt/config.toml and .dlt/secrets.toml, then run: tailrace doctor"
+    # The key at fault with its section, such as `tailrace.warehouse`.
+    key: str | None = None
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        hint: str | None = None,
+        file: str | Path | None = None,
+        line: int | None = None,
+        key: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, file=file, line=line)
+        self.key = key
 
 
 class UnknownConfigKey(ConfigurationError):

@@ -154,8 +154,8 @@ def test_a_value_of_the_wrong_type_is_reported_with_its_place(
     with pytest.raises(InvalidConfigValue) as raised:
         made.segment()
     key = text.split(" ")[0]
-    place = f"destination.segment.{key} (in .dlt/secrets.toml)"
-    assert f"{place} is not {spoken}" == raised.value.message
+    assert f"destination.segment.{key} is not {spoken}" == raised.value.message
+    assert ".dlt/secrets.toml" == raised.value.file
 
 
 def test_texts_of_the_environment_become_what_the_key_is(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def require_valid_urls(settings: AlertSettings) -> None:
             raise InvalidConfigValue(
                 f"tailrace.alerts.urls: {receiver.label} {receiver.problem}",
                 hint="Correct urls under [tailrace.alerts].",
+                key="tailrace.alerts.urls",
             )
 
 

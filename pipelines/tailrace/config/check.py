@@ -42,17 +42,18 @@ def check_settings(project: ProjectConfig) -> None:
     Raises:
         ConfigurationError: A setting is wrong; it names the file and the key.
     """
-    check_api_version(project.salesforce().api_version)
-    project.alerts()
-    project.dbt()
-    project.state()
-    if project.settings.state_url is not None:
-        check_state_url(project)
-    check_warehouse(project.settings.warehouse)
-    check_model_role(project)
-    if project.settings.warehouse == "duckdb":
-        # Raises if the setting names no file.
-        _ = project.duckdb_file
+    with project.locating():
+        check_api_version(project.salesforce().api_version)
+        project.alerts()
+        project.dbt()
+        project.state()
+        if project.settings.state_url is not None:
+            check_state_url(project)
+        check_warehouse(project.settings.warehouse)
+        check_model_role(project)
+        if project.settings.warehouse == "duckdb":
+            # Raises if the setting names no file.
+            _ = project.duckdb_file
 
 
 def check_api_version(version: str) -> None:
@@ -65,6 +66,7 @@ def check_api_version(version: str) -> None:
         raise InvalidConfigValue(
             f"sources.salesforce.api_version is {version}",
             hint='Write it as Salesforce does: api_version = "64.0"',
+            key="sources.salesforce.api_version",
         )
 
 
@@ -79,14 +81,14 @@ def check_warehouse(name: str) -> None:
             f'tailrace.warehouse is "{name}", which is not an SQL destination of dlt.'
             f"{did_you_mean(name, DRIVERS)}",
             hint='Set warehouse = "duckdb" or "postgres" under [tailrace] in .dlt/config.toml.',
-            file=".dlt/config.toml",
+            key="tailrace.warehouse",
         )
     if not _is_installed(DRIVERS[name]):
         command = install_command(name) if name == "postgres" else f'pip install "dlt[{name}]"'
         raise ConfigurationError(
             f"The warehouse {name} needs a driver that is not installed: {DRIVERS[name]}",
             hint=f"Install it with: {command}",
-            file=".dlt/config.toml",
+            key="tailrace.warehouse",
         )
 
 
@@ -102,7 +104,7 @@ def check_model_role(project: ProjectConfig) -> None:
             f"tailrace.model_role is a role of PostgreSQL, and the warehouse is "
             f"{settings.warehouse}",
             hint="Remove model_role under [tailrace].",
-            file=".dlt/config.toml",
+            key="tailrace.model_role",
         )
 
 
@@ -118,6 +120,7 @@ def check_state_url(project: ProjectConfig) -> str:
             f"tailrace.state_url keeps a DuckDB file, and the warehouse is "
             f"{project.settings.warehouse}, which keeps the state itself",
             hint="Remove state_url under [tailrace].",
+            key="tailrace.state_url",
         )
     parts = urlsplit(url)
     if parts.scheme not in STATE_SCHEMES:
@@ -126,16 +129,19 @@ def check_state_url(project: ProjectConfig) -> str:
             f"{did_you_mean(parts.scheme, STATE_SCHEMES)}",
             hint='Write state_url as "s3://bucket/prefix", "gs://bucket/prefix", '
             '"az://container/prefix" or "file:///folder".',
+            key="tailrace.state_url",
         )
     if parts.scheme != "file" and not parts.netloc:
         raise InvalidConfigValue(
             f'tailrace.state_url is "{url}", which names no bucket',
             hint=f'Write it as "{parts.scheme}://bucket/prefix".',
+            key="tailrace.state_url",
         )
     if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or not parts.path):
         raise InvalidConfigValue(
             f'tailrace.state_url is "{url}", which names no folder',
             hint='Write it with three slashes: "file:///srv/tailrace/shop".',
+            key="tailrace.state_url",
         )
     return url
 

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any, get_args, get_origin
 
 from tailrace.config.settings import MAY_BE_ZERO
+from tailrace.config.toml_lines import Place
 from tailrace.errors import InvalidConfigValue
 
 
-def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
+def convert(value: Any, hint: Any, section: str, key: str, place: Place) -> Any:
     """A configured value as the type of its field; text is read as dlt reads the environment.
 
     Raises:
@@ -28,9 +29,11 @@ def convert(value: Any, hint: Any, section: str, key: str, where: str) -> Any:
             raise ValueError
     except (TypeError, ValueError, OverflowError):
         raise InvalidConfigValue(
-            f"{section}.{key} (in {where}) is not {_described(hint, zero=key in MAY_BE_ZERO)}"
-            f"{' and ≤ 1' if _is_share(key) else ''}",
+            f"{section}.{key}{place.in_message} is not "
+            f"{_described(hint, zero=key in MAY_BE_ZERO)}{' and ≤ 1' if _is_share(key) else ''}",
             hint=f"Correct {key} under [{section}].",
+            file=place.file,
+            line=place.line,
         ) from None
     return converted
 

@@ -13,18 +13,19 @@ import hashlib
 import json
 import os
 import re
-import tomllib
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
 
 from tailrace.config.convert import convert
+from tailrace.config.files import find_root, read_layers
 from tailrace.config.sections import (
     RECEIVERS,
+    refuse_shared_datasets,
     refuse_unknown_keys,
     refuse_unknown_sections,
     refuse_unused_destinations,
@@ -44,20 +45,22 @@ from tailrace.config.settings import (
     StateSettings,
     WarehouseSettings,
 )
+from tailrace.config.toml_lines import Place, place_in
+from tailrace.config.urls import require_tls, whole_urls
 from tailrace.errors import (
-    InsecureHost,
     InvalidConfigValue,
     MissingCredential,
-    NotAProject,
+    TailraceError,
     UnknownConfigKey,
 )
 
 if TYPE_CHECKING:
     from tailrace.config.dlt_context import ProjectRunContext
 
+P = ParamSpec("P")
 S = TypeVar("S")
+T = TypeVar("T")
 
-LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 SECTIONS: dict[str, type] = {
     "tailrace": WarehouseSettings,
     "tailrace.alerts": AlertSettings,
@@ -68,6 +71,17 @@ SECTIONS: dict[str, type] = {
     "sources.salesforce": SalesforceSettings,
     "destination.segment": SegmentSettings,
 }
+
+
+def _located(method: Callable[Concatenate[ProjectConfig, P], T]) -> Callable[..., T]:
+    """A method whose errors are located; see `ProjectConfig.locate`."""
+
+    @wraps(method)
+    def located(self: ProjectConfig, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.locating():
+            return method(self, *args, **kwargs)
+
+    return located
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +132,7 @@ class ProjectConfig:
         return self.root / ".tailrace" / f"state-{digest[:12]}"
 
     @property
+    @_located
     def configured_duckdb_file(self) -> Path:
         """The DuckDB file of `[destination.duckdb] credentials`, relative to the project.
 
@@ -133,6 +148,7 @@ class ProjectConfig:
             raise InvalidConfigValue(
                 f'destination.duckdb.credentials is "{path.partition(":")[0]}:", which is no file',
                 hint="Name a file for the warehouse, such as warehouse.duckdb.",
+                key="destination.duckdb.credentials",
             )
         return self.root / path
 
@@ -151,6 +167,7 @@ class ProjectConfig:
                 by_key[variable.removeprefix(prefix).lower()] = value
         return by_key or None
 
+    @_located
     def alerts(self) -> AlertSettings:
         """`[tailrace.alerts]`.
 
@@ -164,12 +181,11 @@ class ProjectConfig:
                 raise InvalidConfigValue(
                     f'tailrace.alerts.on names "{name}".{did_you_mean(name, known)}',
                     hint=f"Correct on under [tailrace.alerts]. There are: {', '.join(known)}",
+                    key="tailrace.alerts.on",
                 )
         # A broken file was a failed audience before `broken` had a name.
         implied = ("broken",) if "failed" in settings.on and "broken" not in settings.on else ()
-        return replace(
-            settings, on=(*implied, *settings.on), urls=tuple(_whole_urls(settings.urls))
-        )
+        return replace(settings, on=(*implied, *settings.on), urls=tuple(whole_urls(settings.urls)))
 
     def dbt(self) -> DbtSettings:
         """`[tailrace.dbt]`."""
@@ -179,6 +195,7 @@ class ProjectConfig:
         """`[tailrace.state]`."""
         return self._section("tailrace.state", StateSettings)
 
+    @_located
     def state_credentials(self) -> StateCredentials:
         """`[tailrace.state.credentials]`.
 
@@ -190,6 +207,7 @@ class ProjectConfig:
             require_tls(credentials.endpoint_url, "tailrace.state.credentials.endpoint_url")
         return credentials
 
+    @_located
     def salesforce(self) -> SalesforceSettings:
         """`[sources.salesforce]` and its tables, one an object."""
         settings = self._section("sources.salesforce", SalesforceSettings)
@@ -201,16 +219,16 @@ class ProjectConfig:
         for name in per_object:
             if name.lower() not in extracted:
                 section = f"sources.salesforce.object.{name}"
-                file = next((f for f, layer in self.layers if table_of(layer, section)), None)
                 raise UnknownConfigKey(
                     f"[{section}] is for an object that is not in objects."
                     f"{did_you_mean(name, settings.objects)}",
                     hint="Correct the name, or add it to objects under [sources.salesforce].",
-                    file=file,
+                    key=section,
                 )
         values = {f.name: getattr(settings, f.name) for f in fields(settings)}
         return SalesforceSettings(**{**values, "per_object": types.MappingProxyType(per_object)})
 
+    @_located
     def salesforce_credentials(self, destination: str | None = None) -> SalesforceCredentials:
         """How to log in to Salesforce.
 
@@ -231,13 +249,17 @@ class ProjectConfig:
         if found.private_key_file and not found.private_key:
             key = (self.root / found.private_key_file).expanduser()
             if not key.is_file():
-                raise MissingCredential(f"The private key file {found.private_key_file} is missing")
+                raise MissingCredential(
+                    f"The private key file {found.private_key_file} is missing",
+                    key=f"{section}.private_key_file",
+                )
             try:
                 text = key.read_text()
             except (OSError, UnicodeDecodeError):
                 raise MissingCredential(
                     f"The private key file {found.private_key_file} cannot be read as text",
                     hint="private_key_file is the path of a PEM file that this user may read.",
+                    key=f"{section}.private_key_file",
                 ) from None
             values = {f.name: getattr(found, f.name) for f in fields(found)}
             found = SalesforceCredentials(**{**values, "private_key": text})
@@ -284,29 +306,53 @@ class ProjectConfig:
             InvalidConfigValue: It is not a table of texts.
         """
         merged: dict[str, Any] = {}
-        layers = [(where, table_of(layer, section)) for where, layer in reversed(self.layers)]
+        tables = [
+            (place_in(file, layer, section, key), table_of(layer, section).get(key, {}))
+            for file, layer in reversed(self.layers)
+        ]
         variable = f"{section}.{key}".replace(".", "__").upper()
         if variable in self.environ:
+            place = Place(name=f"${variable}")
             try:
-                layers.append((f"${variable}", {key: json.loads(self.environ[variable])}))
+                tables.append((place, json.loads(self.environ[variable])))
             except ValueError:
-                layers.append((f"${variable}", {key: None}))
-        for where, layer in layers:
-            table = layer.get(key, {})
+                tables.append((place, None))
+        for place, table in tables:
             texts = isinstance(table, Mapping) and all(isinstance(v, str) for v in table.values())
             if not texts:
                 raise InvalidConfigValue(
-                    f"{section}.{key} (in {where}) is not a table of texts",
+                    f"{section}.{key}{place.in_message} is not a table of texts",
                     hint=f'Write it as {key} = {{Name = "value"}} under [{section}].',
+                    file=place.file,
+                    line=place.line,
                 )
             merged |= table
         return merged
 
-    def place_of(self, section: str, key: str) -> str | None:
-        """The file or environment variable that sets a key; None if nothing does."""
-        entry = self._lookup(section, key)
-        return None if entry is None else entry[1]
+    def locate(self, error: TailraceError) -> None:
+        """Add to an error about a key the file and the line, or the variable, that sets it."""
+        key = getattr(error, "key", None)
+        if key is None or error.file is not None:
+            return
+        section, _, name = key.rpartition(".")
+        entry = self._lookup(section, name)
+        if entry is None:
+            return
+        place = entry[1]
+        error.file, error.line = place.file, place.line
+        error.message += place.in_message
+        error.args = (error.message,)
 
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Locate what is raised in the context; see `locate`."""
+        try:
+            yield
+        except TailraceError as error:
+            self.locate(error)
+            raise
+
+    @_located
     def segment(self, destination: str = "segment") -> SegmentSettings:
         """`[destination.segment]`, or another Segment source by its name.
 
@@ -319,6 +365,7 @@ class ProjectConfig:
         require_tls(settings.host, f"destination.{destination}.host")
         return settings
 
+    @_located
     def segment_limits(self, destination: str = "segment") -> SegmentSettings:
         """The same without credentials: a plan reads limits and needs no write key."""
         settings = self.destination(destination, SegmentSettings, secrets=False)
@@ -371,15 +418,15 @@ class ProjectConfig:
         of_target = [layer for layer in self.layers if self.target and layer[0].startswith(own)]
         return ProjectRunContext(self.root, self.state_folder, of_target)
 
-    def _lookup(self, section: str, key: str) -> tuple[Any, str] | None:
-        """The value of a key and where it stands, the first layer that has it winning."""
+    def _lookup(self, section: str, key: str) -> tuple[Any, Place] | None:
+        """The value of a key and where it is set, the first layer that has it winning."""
         name = f"{section}.{key}".replace(".", "__").upper()
         if name in self.environ:
-            return self.environ[name], f"${name}"
-        for where, layer in self.layers:
+            return self.environ[name], Place(name=f"${name}")
+        for file, layer in self.layers:
             table = table_of(layer, section)
             if key in table:
-                return table[key], where
+                return table[key], place_in(file, layer, section, key)
         return None
 
     def _section(self, section: str, shape: type[S], *, secrets: bool = True) -> S:
@@ -410,14 +457,14 @@ class ProjectConfig:
                 )
         return shape(**values)
 
-    def _from_vault(self, section: str, key: str) -> tuple[Any, str] | None:
+    def _from_vault(self, section: str, key: str) -> tuple[Any, Place] | None:
         configured = any("providers" in layer for _, layer in self.layers)
         if not configured and not any(name.startswith("PROVIDERS__") for name in self.environ):
             return None
         from tailrace.config.dlt_context import secret
 
         value = secret(self._run_context(), f"{section}.{key}")
-        return None if value is None else (value, "a vault")
+        return None if value is None else (value, Place(name="a vault"))
 
 
 def load_project(
@@ -432,12 +479,13 @@ def load_project(
     Raises:
         NotAProject: There is no `.dlt/config.toml` in it or above it.
         UnknownConfigKey: A section or a key is not one that Tailrace or dlt reads.
-        InvalidConfigValue: A file is not TOML, or a value has the wrong type.
+        InvalidConfigValue: A file is not TOML, a value has the wrong type, or two datasets have
+            one name.
     """
-    root = _find_root(Path(directory or ".").expanduser().resolve())
+    root = find_root(Path(directory or ".").expanduser().resolve())
     folder = root / ".dlt"
     env = os.environ if environ is None else environ
-    layers = tuple(_read_layers(folder, target))
+    layers = tuple(read_layers(folder, target))
     refuse_unknown_sections(layers, env)
     of_objects = (f"sources.salesforce.object.{name}" for name in _objects_configured(layers, env))
     refuse_unknown_keys(layers, env, {**SECTIONS, **dict.fromkeys(of_objects, ObjectSettings)})
@@ -447,7 +495,10 @@ def load_project(
     settings = project._section("tailrace", WarehouseSettings)
     if target:
         settings = _of_target(settings, target, layers, env)
-    return ProjectConfig(root=root, target=target, settings=settings, layers=layers, environ=env)
+    project = replace(project, settings=settings)
+    with project.locating():
+        refuse_shared_datasets(settings)
+    return project
 
 
 def _of_target(
@@ -475,93 +526,6 @@ def _of_target(
         ledger_dataset=renamed("ledger_dataset"),
         model_dataset=renamed("model_dataset"),
     )
-
-
-def _find_root(start: Path) -> Path:
-    if not start.is_dir():
-        raise NotAProject(f"There is no folder {start.name}/", hint="Check --project-dir.")
-    for folder in (start, *start.parents):
-        if (folder / ".dlt" / "config.toml").is_file():
-            return folder
-    raise NotAProject(
-        f"There is no Tailrace project in {start.name or start}/ or above it: no .dlt/config.toml"
-    )
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL stays on this machine.
-
-    >>> is_loopback("http://127.0.0.1:8080/v1"), is_loopback("https://api.segment.io")
-    (True, False)
-    """
-    return (urlsplit(url).hostname or "") in LOOPBACK_HOSTS
-
-
-def require_tls(url: str, key: str) -> None:
-    """Refuse a URL that would carry a secret in the clear."""
-    parts = _split(url)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidConfigValue(f"{key} is not a URL", hint=f"Write {key} as https://host")
-    if parts.scheme == "http" and not is_loopback(url):
-        raise InsecureHost(
-            f"{key} is http://{parts.hostname}: plain http is allowed for localhost only"
-        )
-
-
-def _whole_urls(parts: Iterable[str]) -> Iterator[str]:
-    """URLs that were split at commas: a part without a scheme belongs to the URL before it.
-
-    >>> list(_whole_urls(["mailto://host?to=a", "b", "json://host"]))
-    ['mailto://host?to=a,b', 'json://host']
-    """
-    whole = ""
-    for part in parts:
-        if whole and "://" in part:
-            yield whole
-            whole = part
-        else:
-            whole = f"{whole},{part}" if whole else part
-    if whole:
-        yield whole
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        # A port that is no number is only found when it is asked for.
-        return parts if parts.port is None or parts.port else None
-    except ValueError:
-        return None
-
-
-def _read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    names = ["secrets.toml", "config.toml"]
-    if target:
-        own = [f"{target}.secrets.toml", f"{target}.config.toml"]
-        if not any((folder / name).is_file() for name in own):
-            raise InvalidConfigValue(
-                f'There is no target "{target}": neither {own[0]} nor {own[1]} is in .dlt/',
-                hint=f"Create .dlt/{own[1]}, or leave --target out.",
-            )
-        names = [own[0], "secrets.toml", own[1], "config.toml"]
-    for name in names:
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            yield f".dlt/{name}", tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        except UnicodeDecodeError:
-            raise InvalidConfigValue("Not a text in UTF-8", file=f".dlt/{name}") from None
-        except OSError as error:
-            raise InvalidConfigValue(
-                f"The file cannot be read: {error.strerror}",
-                hint="Give this user the right to read the file.",
-                file=f".dlt/{name}",
-            ) from None
-        except tomllib.TOMLDecodeError as error:
-            # The parser's message may quote the line, and the line may hold a secret.
-            place = str(error).rpartition("(")[2].rstrip(")")
-            raise InvalidConfigValue(f"Not valid TOML: {place}", file=f".dlt/{name}") from None
 
 
 def _objects_configured(

@@ -11,7 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from tailrace.errors import UnknownConfigKey
+from tailrace.config.settings import WarehouseSettings
+from tailrace.config.toml_lines import place_in
+from tailrace.errors import InvalidConfigValue, UnknownConfigKey
 
 Layers = tuple[tuple[str, Mapping[str, Any]], ...]
 
@@ -54,6 +56,7 @@ RECEIVERS = ("segment", "salesforce", "webhook")
 # Without one of these, nothing can be sent to a destination.
 CREDENTIAL_KEYS = frozenset({"type", "write_key", "url", "credentials"})
 TYPO_SIMILARITY = 0.85
+DATASETS = ("dataset", "ledger_dataset", "model_dataset")
 
 
 def table_of(layer: Mapping[str, Any], section: str) -> Mapping[str, Any]:
@@ -93,13 +96,20 @@ def refuse_unknown_sections(layers: Layers, environ: Mapping[str, str]) -> None:
                     hint="Tailrace reads [tailrace], [sources.salesforce] and [destination.NAME]. "
                     "Correct the name, then run: tailrace validate",
                     file=file,
+                    line=place_in(file, layer, "", name).line,
                 )
             if name in OUR_SECTIONS and not isinstance(value, Mapping):
-                raise UnknownConfigKey(f'"{name}" must be a section, [{name}]', file=file)
+                raise UnknownConfigKey(
+                    f'"{name}" must be a section, [{name}]',
+                    file=file,
+                    line=place_in(file, layer, "", name).line,
+                )
         for name in table_of(layer, "sources"):
             if name != "salesforce" and _is_typo(name, "salesforce"):
                 raise UnknownConfigKey(
-                    f'Nothing reads [sources.{name}]. Did you mean "salesforce"?', file=file
+                    f'Nothing reads [sources.{name}]. Did you mean "salesforce"?',
+                    file=file,
+                    line=place_in(file, layer, "sources", name).line,
                 )
         for name in DESTINATIONS_OF_DLT:
             for key in table_of(layer, f"destination.{name}"):
@@ -107,6 +117,7 @@ def refuse_unknown_sections(layers: Layers, environ: Mapping[str, str]) -> None:
                     raise UnknownConfigKey(
                         f'[destination.{name}] has no key "{key}". Did you mean "credentials"?',
                         file=file,
+                        line=place_in(file, layer, f"destination.{name}", key).line,
                     )
 
 
@@ -149,7 +160,9 @@ def refuse_unused_destinations(
     names = {*used, *RECEIVERS}
     known = {*names, exempt, warehouse, *DESTINATIONS_OF_DLT}
     configured = {
-        name: file for file, layer in reversed(layers) for name in table_of(layer, "destination")
+        name: place_in(file, layer, "destination", name)
+        for file, layer in reversed(layers)
+        for name in table_of(layer, "destination")
     }
     keys: dict[str, set[str]] = {
         name: {key for _, layer in layers for key in table_of(layer, f"destination.{name}")}
@@ -169,7 +182,8 @@ def refuse_unused_destinations(
             f"No audience goes to {place}, and it has no type."
             f"{did_you_mean(name, [*names, warehouse])}",
             hint="Correct the name, name it under `destination:` in a header, or give it a type.",
-            file=configured.get(name),
+            file=configured[name].file if name in configured else None,
+            line=configured[name].line if name in configured else None,
         )
 
 
@@ -180,6 +194,38 @@ def _is_typo(word: str, known: str) -> bool:
     similarity = difflib.SequenceMatcher(None, word.lower(), known).ratio()
     # Two letters that changed places make a short word less similar than that.
     return similarity >= TYPO_SIMILARITY or sorted(word.lower()) == sorted(known)
+
+
+def refuse_shared_datasets(settings: WarehouseSettings) -> None:
+    """Refuse datasets of one name: tables of one would replace those of another.
+
+    Engines do not tell names apart by case. dlt loads into a dataset of its own, with the suffix
+    `_staging`, before it merges rows into the landed tables.
+
+    Raises:
+        InvalidConfigValue: It names both keys, after the target has changed the names.
+    """
+    names = {key: getattr(settings, key).lower() for key in DATASETS}
+    taken = {names["dataset"]: "dataset", f"{names['dataset']}_staging": "dataset"}
+    for key in ("ledger_dataset", "model_dataset"):
+        other = taken.setdefault(names[key], key)
+        if other == key:
+            continue
+        is_staging = other == "dataset" and names[key] != names["dataset"]
+        what = "the name that dlt gives to the staging tables of" if is_staging else "the name of"
+        defaults = {name: str(getattr(WarehouseSettings(), name)) for name in DATASETS}
+        # A name that begins with its default is the key's own, or the target's.
+        wrong = other if names[key].startswith(defaults[key]) and not is_staging else key
+        free = next(
+            name
+            for name in (defaults[wrong], f"{defaults[wrong]}_2", f"{defaults[wrong]}_3")
+            if name not in {value for key, value in names.items() if key != wrong} | taken.keys()
+        )
+        raise InvalidConfigValue(
+            f'tailrace.{key} is "{getattr(settings, key)}", which is {what} tailrace.{other}',
+            hint=f'Set a name of its own under [tailrace], such as: {wrong} = "{free}"',
+            key=f"tailrace.{wrong}",
+        )
 
 
 def refuse_unknown_keys(
@@ -199,7 +245,9 @@ def refuse_unknown_keys(
             for key in table_of(layer, section):
                 if key not in known:
                     raise UnknownConfigKey(
-                        f'[{section}] has no key "{key}".{did_you_mean(key, known)}', file=where
+                        f'[{section}] has no key "{key}".{did_you_mean(key, known)}',
+                        file=where,
+                        line=place_in(where, layer, section, key).line,
                     )
         prefix = section.replace(".", "__").upper() + "__"
         for name in environ:

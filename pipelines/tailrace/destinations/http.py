@@ -37,7 +37,7 @@ from urllib3.exceptions import (
 )
 
 from tailrace.clock import Clock, SystemClock
-from tailrace.config.project import is_loopback
+from tailrace.config.urls import is_loopback
 from tailrace.destinations.outcome import SendOutcome, fatal
 from tailrace.errors import InvalidConfigValue, Unreachable
 

@@ -63,7 +63,12 @@ def type_of(project: ProjectConfig, destination: str) -> DestinationType:
     Raises:
         InvalidConfigValue: The section has an unknown type.
     """
-    return destination_type(project.destination_type(destination))
+    with project.locating():
+        try:
+            return destination_type(project.destination_type(destination))
+        except InvalidConfigValue as error:
+            error.key = f"destination.{destination}.type"
+            raise
 
 
 class ProjectTypes:
@@ -112,9 +117,10 @@ def check_destinations(project: ProjectConfig, names: Iterable[str]) -> None:
         ConfigurationError: A setting or a rule is wrong.
     """
     kinds = {DEFAULT_TYPE: destination_type()}
-    for name in tuple(names) or (DEFAULT_TYPE,):
-        kind = type_of(project, name)
-        kind.limits(project, name)
-        kinds[kind.name] = kind
-    for kind in kinds.values():
-        kind.project_rules(project)
+    with project.locating():
+        for name in tuple(names) or (DEFAULT_TYPE,):
+            kind = type_of(project, name)
+            kind.limits(project, name)
+            kinds[kind.name] = kind
+        for kind in kinds.values():
+            kind.project_rules(project)

@@ -19,8 +19,8 @@ from simple_salesforce.exceptions import SalesforceAuthenticationFailed
 from simple_salesforce.login import SalesforceLogin
 
 from tailrace.clock import SystemClock
-from tailrace.config.project import is_loopback
 from tailrace.config.settings import SalesforceCredentials
+from tailrace.config.urls import is_loopback
 from tailrace.errors import (
     AnswerUnreadable,
     CredentialRefused,
@@ -205,6 +205,7 @@ def audience_of(credentials: SalesforceCredentials) -> str:
                 f"sources.salesforce.credentials.audience is {credentials.audience}",
                 hint='Write it as audience = "https://login.salesforce.com" (production) or'
                 ' "https://test.salesforce.com" (sandboxes and scratch orgs).',
+                key="sources.salesforce.credentials.audience",
             )
         return match[1]
     return "test" if SANDBOX_HOST.search(_host(credentials.instance_url)) else "login"

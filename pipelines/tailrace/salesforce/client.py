@@ -445,6 +445,7 @@ class Api:
                 f"The org does not serve api_version {self.settings.api_version}",
                 hint=f'Set api_version = "{versions[-1]}" under [sources.salesforce]; the org'
                 f" serves {versions[0]} to {versions[-1]}.",
+                key="sources.salesforce.api_version",
             )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tailrace.config.check import check_state_url
-from tailrace.config.project import ProjectConfig, is_loopback
+from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import StateCredentials
+from tailrace.config.urls import is_loopback
 from tailrace.state.folder import FolderStore
 from tailrace.state.object_store import ObjectStore
 from tailrace.state.store import Store

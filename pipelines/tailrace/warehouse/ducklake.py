@@ -79,6 +79,7 @@ def lake_of(project: ProjectConfig) -> Lake:
             f"{SECTION} is a text, and a lake needs two values",
             hint=f'Write under [{SECTION}]: catalog = "{DEFAULT_CATALOG}" and '
             'storage = "file:///srv/lake", or a bucket.',
+            key=SECTION,
         )
     catalog, file = _catalog(project, str(credentials.get("catalog") or DEFAULT_CATALOG))
     storage = credentials.get("storage") or DEFAULT_STORAGE.format(file or "warehouse.ducklake")
@@ -94,6 +95,7 @@ def lake_of(project: ProjectConfig) -> Lake:
         raise InvalidConfigValue(
             f'{SECTION}.storage is "{scheme}://…", which is neither a folder nor a bucket',
             hint='Write storage as "file:///srv/lake" or "s3://bucket/prefix".',
+            key=f"{SECTION}.storage",
         )
     return Lake(catalog=catalog, storage=f"{str(storage).rstrip('/')}/", secret=_secret(keys))
 
@@ -108,6 +110,7 @@ def _catalog(project: ProjectConfig, url: str) -> tuple[str, Path | None]:
             f'{SECTION}.catalog is "{parts.scheme}:…", which is no catalog of a lake',
             hint=f'Write catalog as "{DEFAULT_CATALOG}" or '
             '"postgres://user:password@host:5432/database".',
+            key=f"{SECTION}.catalog",
         )
     values = {
         "dbname": parts.path.strip("/"),

@@ -49,6 +49,7 @@ class Tokens:
             raise InvalidConfigValue(
                 f"{section} has oauth_client_id without oauth_client_key or oauth_key_id",
                 hint=f"Configure all three under [{section}], or none.",
+                key=f"{section}.oauth_client_id",
             )
         try:
             jwt.get_algorithm_by_name("RS256").prepare_key(settings.oauth_client_key)
@@ -56,6 +57,7 @@ class Tokens:
             raise InvalidConfigValue(
                 f"{section}.oauth_client_key is not an RSA private key in PEM",
                 hint="Put the whole key there, with its BEGIN and END lines.",
+                key=f"{section}.oauth_client_key",
             ) from None
         self.server = host_of(server)
         self._section = section

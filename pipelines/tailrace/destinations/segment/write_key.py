@@ -128,4 +128,5 @@ def refuse_other_region(
             f"The write key belongs to a source in the {REGIONS[home]} region, and {here} is "
             f"in the {REGIONS[here]} region",
             hint=f'Set host = "https://{home}" under [{section}].',
+            key=f"{section}.host",
         )

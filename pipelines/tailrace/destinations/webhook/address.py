@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from tailrace.config.project import LOOPBACK_HOSTS
+from tailrace.config.urls import LOOPBACK_HOSTS
 from tailrace.errors import PrivateAddress
 
 _IPv4 = ipaddress.IPv4Address
@@ -74,4 +74,5 @@ class AddressRule:
             f"{self._section}.url leads into a private network: {shown} is not public",
             hint=f"Correct url. If the receiver is inside your network, set private_addresses = "
             f"true under [{self._section}].",
+            key=f"{self._section}.url",
         )

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from tailrace.config.project import ProjectConfig, require_tls
+from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import (
     BatchLimits,
     SalesforceCredentials,
     SalesforceSettings,
     SendLimits,
 )
+from tailrace.config.urls import require_tls
 from tailrace.destinations.webhook.signature import secret_keys
 from tailrace.errors import InvalidConfigValue, MissingCredential
 
@@ -159,15 +160,15 @@ def _read(project: ProjectConfig, destination: str, *, secrets: bool) -> Webhook
     headers = project.merged_table(section, "headers")
     settings = replace(settings, url=url, headers=headers)
     if settings.url:
-        _check_url(settings.url, section, project.place_of(section, "url"))
-    _check_headers(settings, section, project.place_of(section, "headers"))
+        _check_url(settings.url, section)
+    _check_headers(settings, section)
     if secrets:
         return settings
     secret_keys(str(project.value_of(section, "secret") or "") or None, f"{section}.secret")
     return settings
 
 
-def _check_url(url: str, section: str, place: str | None) -> None:
+def _check_url(url: str, section: str) -> None:
     key = f"{section}.url"
     parts = _split(url)
     if parts is not None and parts.scheme == APEX_SCHEME:
@@ -177,21 +178,21 @@ def _check_url(url: str, section: str, place: str | None) -> None:
             raise InvalidConfigValue(
                 f"{key} is not the path of an Apex class",
                 hint=f"Write {key} as salesforce:/services/apexrest/NAME.",
-                file=place,
+                key=key,
             )
         return
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise InvalidConfigValue(
             f"{key} is not a URL",
             hint=f"Write {key} as https://host/path or salesforce:/services/apexrest/NAME.",
-            file=place,
+            key=key,
         )
     if parts.username is not None or parts.password is not None:
         raise InvalidConfigValue(
             f"{key} holds a user name or a password",
             hint=f'Put it into a header: headers = {{Authorization = "Basic …"}} under [{section}] '
             "in .dlt/secrets.toml.",
-            file=place,
+            key=key,
         )
     require_tls(url, key)
 
@@ -208,7 +209,7 @@ def _split(url: str) -> SplitResult | None:
     return parts
 
 
-def _check_headers(settings: WebhookSettings, section: str, place: str | None) -> None:
+def _check_headers(settings: WebhookSettings, section: str) -> None:
     own = OWN_HEADERS | ({"authorization"} if settings.is_apex else set())
     for name, value in settings.headers.items():
         problem = None
@@ -224,5 +225,5 @@ def _check_headers(settings: WebhookSettings, section: str, place: str | None) -
             raise InvalidConfigValue(
                 f"{section}.headers: {shown} {problem}",
                 hint=f"Correct headers under [{section}].",
-                file=place,
+                key=f"{section}.headers",
             )

@@ -37,6 +37,7 @@ def secret_keys(secret: str | None, key: str) -> tuple[bytes, ...]:
             f"{key} is not a secret of Standard Webhooks",
             hint=f"Write {key} as whsec_ and the base64 of 24 to 64 random bytes; while it is "
             "rotated, two of them with a space between.",
+            key=key,
         )
     return tuple(one for one in keys if one is not None)
 

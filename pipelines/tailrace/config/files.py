@@ -1,0 +1,70 @@
+"""The files of `.dlt/`: the project that they are in, and their tables."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tailrace.config.toml_lines import TomlFile
+from tailrace.errors import InvalidConfigValue, NotAProject
+
+
+def find_root(start: Path) -> Path:
+    """The folder of a project: `start` or the nearest one above it.
+
+    Raises:
+        NotAProject: There is no `.dlt/config.toml` in any of them.
+    """
+    if not start.is_dir():
+        raise NotAProject(f"There is no folder {start.name}/", hint="Check --project-dir.")
+    for folder in (start, *start.parents):
+        if (folder / ".dlt" / "config.toml").is_file():
+            return folder
+    raise NotAProject(
+        f"There is no Tailrace project in {start.name or start}/ or above it: no .dlt/config.toml"
+    )
+
+
+def read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The name and the tables of each file, the one that wins first.
+
+    Raises:
+        InvalidConfigValue: There is no such target, or a file cannot be read as TOML.
+    """
+    names = ["secrets.toml", "config.toml"]
+    if target:
+        own = [f"{target}.secrets.toml", f"{target}.config.toml"]
+        if not any((folder / name).is_file() for name in own):
+            raise InvalidConfigValue(
+                f'There is no target "{target}": neither {own[0]} nor {own[1]} is in .dlt/',
+                hint=f"Create .dlt/{own[1]}, or leave --target out.",
+            )
+        names = [own[0], "secrets.toml", own[1], "config.toml"]
+    for name in names:
+        path = folder / name
+        if not path.is_file():
+            continue
+        text = ""
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+            yield f".dlt/{name}", TomlFile(text)
+        except UnicodeDecodeError:
+            raise InvalidConfigValue("Not a text in UTF-8", file=f".dlt/{name}") from None
+        except OSError as error:
+            raise InvalidConfigValue(
+                f"The file cannot be read: {error.strerror}",
+                hint="Give this user the right to read the file.",
+                file=f".dlt/{name}",
+            ) from None
+        except tomllib.TOMLDecodeError as error:
+            # The parser's message may quote the line, and the line may hold a secret.
+            place = str(error).rpartition("(")[2].rstrip(")")
+            line = re.search(r"line (\d+)", place)
+            raise InvalidConfigValue(
+                f"Not valid TOML: {place}",
+                file=f".dlt/{name}",
+                line=int(line[1]) if line else len(text.splitlines()),
+            ) from None
