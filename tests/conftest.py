@@ -45,8 +45,8 @@ class Command(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seeds", type=int, default=60, help="how many random histories to play")
-    parser.addoption("--kills", type=int, default=40, help="how often to kill a large run")
+    parser.addoption("--seeds", type=int, default=30, help="how many random histories to play")
+    parser.addoption("--kills", type=int, default=20, help="how often to kill a large run")
     parser.addoption("--write-back-rows", type=int, default=450, help="how many rows to write back")
     parser.addoption("--write-back-deaths", type=int, default=4, help="how often to kill that run")
     parser.addoption("--fuzz-inputs", type=int, default=160, help="how many inputs to break")
@@ -54,6 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--watch-cycles", type=int, default=24, help="how many cycles to watch for")
     parser.addoption("--watch-kills", type=int, default=2, help="how often to kill a watch")
     parser.addoption("--races", type=int, default=4, help="how many pairs of runs to race")
+    parser.addoption(
+        "--all-deaths", action="store_true", help="kill at each statement in each scenario"
+    )
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--write-screenshots", action="store_true", help="write the page's goldens")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
@@ -83,6 +86,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if OLDER_DUCKDB_TESTS.search(item.path.relative_to(ROOT).as_posix()):
             item.add_marker(pytest.mark.older_duckdb)
+    # The longest tests first: at the end, one worker would run them and the others wait.
+    items.sort(key=lambda item: "simulation" not in item.path.parts)
 
 
 def _leaks(name: str) -> bool:

@@ -272,7 +272,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS)
 def test_every_event_of_a_history_arrives_exactly_once(
     tmp_path_factory: pytest.TempPathFactory, segment: SegmentSimulator, actions: Any

@@ -32,7 +32,7 @@ from tailrace.testing.http.messages import Request
 from tailrace.testing.salesforce.named_faults import LOGIN_REFUSALS, named_fault
 
 # A few whole extracts; tests/fuzz tries many more answers, one request each.
-FUZZ_ROUNDS, FUZZ_SEEDS = 30, 2
+FUZZ_ROUNDS, FUZZ_SEEDS = 16, 2
 
 
 @pytest.fixture
