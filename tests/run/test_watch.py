@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -197,6 +198,70 @@ def test_an_edited_model_is_read_again_and_a_broken_one_holds_its_audience(
     ] == [
         [line.partition(":")[0] for line in body["message"].splitlines() if line.startswith("-")]
         for body in receiver.bodies
+    ]
+
+
+def test_a_cycle_with_news_runs_only_the_audiences_that_read_it(
+    shop: OrgShop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each model is run once a change of its table, whether one audience reads the table or two."""
+    clock = shop.clock
+    assert isinstance(clock, SetClock)
+    # Changes are merged by SQL if the clock is not behind the one that dlt reads.
+    clock.seconds += 20 * 365 * 86_400
+    config = shop.root / ".dlt" / "config.toml"
+    config.write_text(config.read_text().replace('"Account"]', '"Account", "Opportunity"]'))
+    for name, table, column in (
+        ("titles", "contact", "title"),
+        ("names", "account", "name"),
+        ("accounts", "account", "name"),
+        ("stages", "opportunity", "stage_name"),
+    ):
+        sql = AUDIENCE.format(name=name).replace("title: title", f"title: {column}")
+        sql = sql.replace("id, title", f"id, {column}").replace(".contact", f".{table}")
+        shop.audience(sql, name)
+    (opportunity, *_) = sorted(str(row["Id"]) for row in shop.org.rows("Opportunity").records())
+    measured: list[int] = []
+
+    def count_statements() -> None:
+        messages = [record.getMessage() for record in caplog.records]
+        measured.append(messages.count("statement plan/measure"))
+        caplog.clear()
+
+    def retitle_one() -> None:
+        count_statements()
+        retitle(shop, 0, "Chief")()
+
+    def restage_one() -> None:
+        count_statements()
+        shop.org.update("Opportunity", opportunity, {"StageName": "Won back"})
+
+    def retitle_by_dlt() -> None:
+        count_statements()
+        shop.org.add_field("Contact", Field(name="Shoe_Size__c", type="double"))
+        retitle(shop, 1, "Head")()
+
+    script = Script(shop)
+    with caplog.at_level(logging.DEBUG, "tailrace.warehouse.connection"):
+        assert 0 == script.watch(retitle_one, restage_one, retitle_by_dlt).exit_code
+        count_statements()
+    run = {
+        cycle: {entry["audience"] for entry in result.data["audiences"] if not entry["skipped"]}
+        for cycle, result in script.runs.items()
+    }
+    everything = {"people", "titles", "names", "accounts", "stages"}
+    assert {
+        0: everything,
+        1: {"people", "titles"},
+        2: {"stages"},
+        # dlt may write to any table: those that two audiences read are hashed again.
+        3: {"people", "titles", "stages"},
+    } == run
+    # One for each model that is run, and for each written table that two audiences read.
+    # The window of an extract overlaps the one before, so that the second cycle writes Contact too.
+    assert [7, 3, 2, 5] == measured
+    assert [("people", 0, 1, 0), ("titles", 0, 1, 0), ("stages", 0, 1, 0)] == [
+        move for cycle in (1, 2) for move in script.moves()[cycle] if any(move[1:])
     ]
 
 

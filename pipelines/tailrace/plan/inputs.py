@@ -5,6 +5,9 @@ mapping. A table is hashed whole, once a run, however many audiences read it: a 
 is noticed, and no record of writes has to be trusted. An audience is always run if its SQL reads
 the clock, if the engine has no cheap hash, or if no other selected audience reads the same table,
 since then its model costs no more than the hash.
+
+A process that watches keeps a file open that no other process can write, and knows its own writes.
+It hashes a landed table once for each change, and needs no hash of a table that one audience reads.
 """
 
 from __future__ import annotations
@@ -51,6 +54,16 @@ class Inputs:
             for _ in model.audience.syncs()
         )
         self._hashes: dict[TableName, str | None] = {}
+        self._versions = ledger.warehouse.table_versions
+        # Of a view, the statements that write to it say nothing.
+        self._versioned = (
+            frozenset(
+                TableName(ledger.warehouse.project.settings.dataset, table)
+                for table in ledger.extracts.latest()
+            )
+            if self._versions is not None
+            else frozenset()
+        )
 
     def fingerprint(self, model: Model, audience: Audience) -> str | None:
         """Equal for two runs only if the audience's SELECT gives the same rows in both.
@@ -59,7 +72,7 @@ class Inputs:
         """
         tables = self._read(model)
         names = (model.name, *self._models.under(model.name))
-        if not tables or min(self._readers[table] for table in tables) < READERS_MIN:
+        if not tables or not all(self._is_comparable(table) for table in tables):
             return None
         if any(reads_clock(self._models.by_name[name].query) for name in names):
             return None
@@ -101,8 +114,15 @@ class Inputs:
             *(TableName(s.dataset, s.table) for s in self._models.sources_read(model.name)),
         )
 
+    def _is_comparable(self, table: TableName) -> bool:
+        return table in self._versioned or self._readers[table] >= READERS_MIN
+
     def _table(self, table: TableName) -> str | None:
-        """A hash of a table's columns and rows; None if there is no table."""
+        """A hash of a table's columns and rows, or its version; None if there is no table."""
+        if self._versions is not None and table in self._versioned:
+            if self._readers[table] < READERS_MIN:
+                return self._versions.of(table)
+            return self._versions.fingerprint(table, lambda: self._hashed(table))
         if table not in self._hashes:
             self._hashes[table] = self._hashed(table)
         return self._hashes[table]

@@ -52,6 +52,7 @@ from tailrace.salesforce.describe import describe_object, read_describe
 from tailrace.salesforce.extract.news import Changed, Question, ask_for_news
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.opening import open_warehouse
+from tailrace.warehouse.table_versions import TableVersions
 
 if TYPE_CHECKING:
     from tailrace.state.store import Store
@@ -210,6 +211,8 @@ class Watch:
             self.project, clock=clock, store=self.store, run_id=self.watch_id
         ) as warehouse:
             warehouse.landing_folder = self.project.state_folder.absolute()
+            if warehouse.engine.single_writer:
+                warehouse.table_versions = TableVersions()
             with open_ledger(
                 warehouse, owner=self.owner, run_id=self.watch_id, clock=clock
             ) as ledger:

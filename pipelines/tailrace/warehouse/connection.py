@@ -52,11 +52,13 @@ from tailrace.warehouse.statements import (
     Part,
     TableName,
     creates_temporary_table,
+    is_query,
     runs_query,
     runs_read_only,
     script,
     statement,
 )
+from tailrace.warehouse.table_versions import TableVersions
 
 if TYPE_CHECKING:
     import dlt
@@ -111,6 +113,8 @@ class Warehouse:
         self.state: StateSession | None = None
         # The folder of the files that are landed after a model has run; None if none are.
         self.landing_folder: Path | None = None
+        # Set while this process watches, in a file that no other process can write.
+        self.table_versions: TableVersions | None = None
 
     @contextmanager
     def landing(self) -> Iterator[dlt.Pipeline]:
@@ -122,6 +126,8 @@ class Warehouse:
 
         # A session of dlt's own works in it already.
         context = self.project.dlt_context() if self.engine.embedded else nullcontext()
+        if self.table_versions is not None:
+            self.table_versions.write_all()
         with context:
             yield dlt.pipeline(
                 PIPELINE,
@@ -161,6 +167,11 @@ class Warehouse:
         }  # fmt: skip
         runs_model = runs_query(name, self.dialect, tables)
         log.debug("statement %s", name)
+        if self.table_versions is not None and not is_query(name, self.dialect):
+            landed = self.project.settings.dataset
+            for table in (tables or {}).values():
+                if isinstance(table, TableName) and table.dataset == landed:
+                    self.table_versions.write(table)
         try:
             if runs_model and self._confines(name):
                 return self._run_confined(name, bindings)
@@ -307,6 +318,7 @@ class Warehouse:
         """A second connection to the same warehouse, which does not wait for this one."""
         warehouse = Warehouse(self.project, self.session.another())
         warehouse._allowed_tables = self._allowed_tables
+        warehouse.table_versions = self.table_versions
         warehouse.set_session()
         return warehouse
 

@@ -134,6 +134,11 @@ def runs_read_only(name: str, dialect: str) -> bool:
     return facts.is_query or not name.startswith("ledger/")
 
 
+def is_query(name: str, dialect: str) -> bool:
+    """Whether the statement `subject/name` only reads."""
+    return facts_of(name, dialect).is_query
+
+
 def runs_query(name: str, dialect: str, tables: Mapping[str, Bound] | None) -> bool:
     """Whether a query is bound to a table of the statement `subject/name`."""
     queries = [table for table, bound in (tables or {}).items() if isinstance(bound, QueryText)]
