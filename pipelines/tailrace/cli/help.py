@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import click
 
@@ -56,6 +57,18 @@ class OrderedGroup(click.Group):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+class SubGroup(OrderedGroup):
+    """A group within the main group, whose options reach the commands of this one too."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        options.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
+        super().__init__(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        ctx.default_map = dict.fromkeys(self.commands, ctx.default_map or {})
+        return super().invoke(ctx)
 
 
 def examples(*lines: str) -> str:

@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tailrace.cli.help import OrderedGroup
+from tailrace.cli.help import SubGroup
 from tailrace.cli.options import Options, common
 
 if TYPE_CHECKING:
     from tailrace.results import Result
 
 
-@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def alerts(context: click.Context) -> None:
+@click.group(cls=SubGroup)
+def alerts() -> None:
     """Test the receivers of alerts."""
-    # The options of the main group reach the commands of this one.
-    context.default_map = dict.fromkeys(alerts.commands, context.default_map or {})
 
 
 @alerts.command()

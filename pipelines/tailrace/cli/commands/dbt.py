@@ -6,16 +6,13 @@ from pathlib import Path
 
 import click
 
-from tailrace.cli.help import OrderedGroup
+from tailrace.cli.help import SubGroup
 from tailrace.cli.options import Answer, Options, Selection, common, selection
 
 
-@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def dbt(context: click.Context) -> None:
+@click.group(cls=SubGroup)
+def dbt() -> None:
     """Exchange lineage with a dbt project."""
-    # The options of the main group reach the commands of this one.
-    context.default_map = dict.fromkeys(dbt.commands, context.default_map or {})
 
 
 @dbt.command()

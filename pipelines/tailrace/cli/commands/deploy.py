@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import click
 
-from tailrace.cli.help import OrderedGroup
+from tailrace.cli.help import SubGroup
 from tailrace.cli.options import Options, common
 from tailrace.results import Result
 
 
-@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def deploy(context: click.Context) -> None:
+@click.group(cls=SubGroup)
+def deploy() -> None:
     """Write workflows that run the project on a schedule."""
-    # The options of the main group reach the commands of this one.
-    context.default_map = dict.fromkeys(deploy.commands, context.default_map or {})
 
 
 @deploy.command("github-actions")

@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 import click
 
 from tailrace.cli import completion
-from tailrace.cli.help import OrderedGroup, examples
+from tailrace.cli.help import SubGroup, examples
 from tailrace.cli.options import Options, common
 
 if TYPE_CHECKING:
     from tailrace.results import Result
 
 
-@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def destinations(context: click.Context) -> None:
+@click.group(cls=SubGroup)
+def destinations() -> None:
     """Manage the destinations that the ledger was delivered to."""
-    # The options of the main group reach the commands of this one.
-    context.default_map = dict.fromkeys(destinations.commands, context.default_map or {})
 
 
 @destinations.command(epilog=examples("destinations rebind segment"))

@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tailrace.cli.help import OrderedGroup, examples
+from tailrace.cli.help import SubGroup, examples
 from tailrace.cli.options import Options, common, confirm, confirming
 
 if TYPE_CHECKING:
     from tailrace.results import Result
 
 
-@click.group(cls=OrderedGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def state(context: click.Context) -> None:
+@click.group(cls=SubGroup)
+def state() -> None:
     """Show and maintain the state in state_url."""
-    # The options of the main group reach the commands of this one.
-    context.default_map = dict.fromkeys(state.commands, context.default_map or {})
 
 
 @state.command()
