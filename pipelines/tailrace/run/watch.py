@@ -212,7 +212,7 @@ class Watch:
         ) as warehouse:
             warehouse.landing_folder = self.project.state_folder.absolute()
             if warehouse.engine.single_writer:
-                warehouse.table_versions = TableVersions()
+                warehouse.table_versions = TableVersions(self.project.settings.dataset)
             with open_ledger(
                 warehouse, owner=self.owner, run_id=self.watch_id, clock=clock
             ) as ledger:

@@ -113,7 +113,7 @@ class Warehouse:
         self.state: StateSession | None = None
         # The folder of the files that are landed after a model has run; None if none are.
         self.landing_folder: Path | None = None
-        # Set while this process watches, in a file that no other process can write.
+        # Set while this process watches a file that it alone can write.
         self.table_versions: TableVersions | None = None
 
     @contextmanager
@@ -168,10 +168,7 @@ class Warehouse:
         runs_model = runs_query(name, self.dialect, tables)
         log.debug("statement %s", name)
         if self.table_versions is not None and not is_query(name, self.dialect):
-            landed = self.project.settings.dataset
-            for table in (tables or {}).values():
-                if isinstance(table, TableName) and table.dataset == landed:
-                    self.table_versions.write(table)
+            self.table_versions.write((tables or {}).values())
         try:
             if runs_model and self._confines(name):
                 return self._run_confined(name, bindings)
@@ -273,8 +270,7 @@ class Warehouse:
     def _refused(self, error: Exception, name: str) -> Exception:
         """The error to raise for an error of a statement: the same, unless the engine raised it."""
         engines = ("duckdb", "_duckdb", "psycopg2", "dlt.destinations")
-        from_engine = type(error).__module__.startswith(engines)
-        if not from_engine and not streamed_error_class(error):
+        if not type(error).__module__.startswith(engines) and not streamed_error_class(error):
             return error
         if self.engine.loses_sessions:
             self.set_session()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tailrace.warehouse.statements import TableName
 
@@ -12,18 +12,24 @@ from tailrace.warehouse.statements import TableName
 class TableVersions:
     """A version of each table, which changes with each statement that may write to it.
 
-    It holds for as long as the file stays open, and says nothing about views.
+    It holds for as long as the file stays open, and says nothing about views. Tables of other
+    datasets than `dataset` have no version.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dataset: str) -> None:
+        self._dataset = dataset
         self._opened = secrets.token_hex(8)
         self._loads = 0
         self._writes: Counter[TableName] = Counter()
         self._fingerprints: dict[TableName, tuple[str, str | None]] = {}
 
-    def write(self, table: TableName) -> None:
-        """Record a statement that may write to a table."""
-        self._writes[table] += 1
+    def write(self, tables: Iterable[object]) -> None:
+        """Record a statement that may write to the tables that are bound to it."""
+        self._writes.update(
+            table
+            for table in tables
+            if isinstance(table, TableName) and table.dataset == self._dataset
+        )
 
     def write_all(self) -> None:
         """Record a load, which may write to any table."""
