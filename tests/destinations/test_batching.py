@@ -13,6 +13,17 @@ from tailrace.destinations.batching import (
     REQUEST_OVERHEAD_BYTES,
     Batch,
     batches,
+    batches_of_pages,
+)
+from tailrace.destinations.message_columns import (
+    MemberColumns,
+    MessageColumns,
+    MessageHead,
+    interleaved,
+    joined_bodies,
+    messages_of,
+    users_of,
+    with_messages,
 )
 from tailrace.destinations.messages import MemberMessages, Message
 
@@ -121,6 +132,82 @@ def test_every_batch_keeps_its_limits_and_nothing_is_lost(
             batch.members[0].seq,
             batch.members[-1].seq,
         )
+
+
+def columns(members: Sequence[MemberMessages], each: int) -> MemberColumns:
+    """The same members as columns: a body of two parts, a messageId of a prefix and a name."""
+    of_places = [
+        MessageColumns(
+            [MessageHead("track", id_prefix="m")] * len(members),
+            [member.messages[place].message_id[1:].encode() for member in members],
+            (
+                [member.messages[place].body[:1] for member in members],
+                [member.messages[place].body[1:] for member in members],
+            ),
+            [len(member.messages[place].body) for member in members],
+        )
+        for place in range(each)
+    ]
+    seqs, users = [member.seq for member in members], [member.user for member in members]
+    return MemberColumns(seqs, users, interleaved(of_places), each)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(),
+            st.integers(1, 3),
+            st.lists(st.tuples(st.integers(0, 30), st.integers(1, 60)), min_size=1, max_size=30),
+        ),
+        max_size=8,
+    ),
+    st.integers(200, 900),
+    st.integers(3, 12),
+)
+def test_columns_are_cut_as_rows_are(
+    drawn: list[tuple[bool, int, list[tuple[int, int]]]], room: int, messages_max: int
+) -> None:
+    """Pages of columns and of rows, in any order: the batches are those of the rows alone."""
+    limits = BatchLimits(bytes_max=REQUEST_OVERHEAD_BYTES + room, messages_max=messages_max)
+    stream: list[MemberMessages] = []
+    pages: list[Sequence[MemberMessages]] = []
+    for is_columns, each, rows in drawn:
+        page = [
+            member(len(stream) + place, *[size] * each, user=f"u{user}")
+            for place, (user, size) in enumerate(rows)
+        ]
+        stream += page
+        pages.append(columns(page, each) if is_columns else page)
+    expected = list(batches(stream, limits))
+    found = list(batches_of_pages(pages, limits))
+    assert [describe(batch) for batch in expected] == [describe(batch) for batch in found]
+
+
+def describe(batch: Batch) -> tuple[object, ...]:
+    """All that is sent and recorded of a batch."""
+    rows = with_messages(batch.members)
+    middle = len(rows) // 2
+    return (
+        batch.first_seq,
+        batch.last_seq,
+        batch.messages,
+        batch.bytes,
+        list(batch.members),
+        users_of(batch.members),
+        joined_bodies(messages_of(rows), b","),
+        # The halves of a bisected batch.
+        joined_bodies(messages_of(rows[:middle]), b"\n"),
+        list(messages_of(rows[middle:])),
+        [rows[-1], messages_of(rows)[-1]],
+    )
+
+
+def test_a_page_of_columns_is_one_batch_or_a_part_of_one() -> None:
+    """No row is built while columns are cut: what is not full waits for the next page."""
+    pages = [columns([member(seq, 10) for seq in range(at, at + 7)], 1) for at in (0, 7, 14)]
+    found = list(batches_of_pages(pages, BatchLimits(bytes_max=10_000, messages_max=10)))
+    assert [10, 10, 1] == [len(batch.members) for batch in found]
+    assert [True, True, False] == [isinstance(batch.members, MemberColumns) for batch in found]
 
 
 def test_a_batch_is_at_most_a_second_of_the_rate() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from tailrace.config.settings import BatchLimits
+from tailrace.destinations.message_columns import MemberColumns
 from tailrace.destinations.messages import MemberMessages, Message
 
 # Bytes that a request adds around its messages, at most: brackets, a time, a key of the account.
@@ -23,7 +26,7 @@ class Batch:
 
     first_seq: int
     last_seq: int
-    members: tuple[MemberMessages, ...]
+    members: Sequence[MemberMessages]
     messages: int
     bytes: int
 
@@ -64,22 +67,98 @@ Verdict = Acknowledged | Rejected
 
 
 def batches(members: Iterable[MemberMessages], limits: BatchLimits) -> Iterator[Batch]:
-    """Cut a stream of transitions into batches that are as full as the limits allow.
+    """Cut a stream of transitions into batches; see `batches_of_pages`."""
+    return batches_of_pages([members], limits)
+
+
+def batches_of_pages(
+    pages: Iterable[Iterable[MemberMessages]], limits: BatchLimits
+) -> Iterator[Batch]:
+    """Cut pages of transitions into batches that are as full as the limits allow.
 
     A transition is never split. Neighbours with the same user stay together if they fit, so that
     the next batch does not have to wait for this one. A transition above the limits is a batch of
-    its own.
+    its own. Columns are cut without building their rows; the batches are the same.
     """
-    open_batch = _OpenBatch(limits)
-    for member in members:
-        while not open_batch.add(member):
-            yield open_batch.close_before(member.user)
-    if open_batch.members:
-        yield open_batch.close()
+    cutter = _Cutter(limits)
+    for page in pages:
+        yield from cutter.add_columns(page) if isinstance(page, MemberColumns) else cutter.add(page)
+    yield from cutter.last()
+
+
+class _Cutter:
+    """Fills one batch after the other: with rows, or with columns while those arrive."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._open = _OpenBatch(limits)
+        # Columns that are not a full batch yet; the open batch is empty then.
+        self._columns: MemberColumns | None = None
+
+    def add(self, members: Iterable[MemberMessages]) -> Iterator[Batch]:
+        """Add members; yields the batches that are full."""
+        self._open_as_rows()
+        for member in members:
+            while not self._open.add(member):
+                yield self._open.close_before(member.user)
+
+    def add_columns(self, page: MemberColumns) -> Iterator[Batch]:
+        """Add members that are columns; yields the batches that are full."""
+        start = 0
+        while start < len(page) and self._open.members:
+            if self._open.add(page[start]):
+                start += 1
+            else:
+                yield self._open.close_before(page[start].user)
+        if start == len(page):
+            return
+        columns = page[start:]
+        before = self._columns
+        if before is not None and before.fits(columns):
+            columns, self._columns = before + columns, None
+        if self._columns is None and not columns.has_neighbours_of_a_user():
+            yield from self._cut(columns)
+        else:
+            yield from self.add(columns)
+
+    def last(self) -> Iterator[Batch]:
+        """The batch that is not full, if there is one."""
+        self._open_as_rows()
+        if self._open.members:
+            yield self._open.close()
+
+    def _open_as_rows(self) -> None:
+        """Continue the batch of columns row by row; it fits into one batch."""
+        for member in self._columns or ():
+            self._open.add(member)
+        self._columns = None
+
+    def _cut(self, columns: MemberColumns) -> Iterator[Batch]:
+        """Cut full batches from the front of columns, and keep what is left."""
+        limits, each = self._limits, columns.each
+        # The bytes up to the end of each member, with a separator after each message.
+        ends = list(accumulate(map((1).__add__, columns.messages.sizes)))[each - 1 :: each]
+        members_max = max(1, min(limits.messages_max // each, BATCH_MEMBERS_MAX))
+        start, bytes_before = 0, 0
+        while True:
+            bytes_max = bytes_before + limits.bytes_max - REQUEST_OVERHEAD_BYTES
+            fitting = bisect_right(ends, bytes_max, start) - start
+            end = start + max(1, min(fitting, members_max))
+            if end >= len(ends):
+                self._columns = columns[start:] if start else columns
+                return
+            yield Batch(
+                first_seq=columns.seqs[start],
+                last_seq=columns.seqs[end - 1],
+                members=columns[start:end],
+                messages=(end - start) * each,
+                bytes=REQUEST_OVERHEAD_BYTES + ends[end - 1] - bytes_before,
+            )
+            start, bytes_before = end, ends[end - 1]
 
 
 class _OpenBatch:
-    """The batch that is being filled."""
+    """The batch of rows that is being filled."""
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits

@@ -13,7 +13,7 @@ stand in `sender`, `retry`, `rate_limiter` and `batching`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SendLimits
 from tailrace.destinations.ingest import IngestJobs
+from tailrace.destinations.message_columns import MessageBuilder
 from tailrace.destinations.messages import Message, Refusal, Transition
 from tailrace.destinations.outcome import SendOutcome
 from tailrace.destinations.row_checks import RowChecks
@@ -116,10 +117,6 @@ class MessageTemplates:
     ends: Mapping[str, str | bool | None]
 
 
-# Builds a message from its hash key and its content, both as rendered by the warehouse.
-MessageBuilder = Callable[[bytes, bytes], Message]
-
-
 @dataclass(frozen=True, kw_only=True)
 class ValueWarning:
     """Values that were changed on their way into messages, counted. Never a value itself."""
@@ -184,7 +181,7 @@ class MessageMapper(Protocol):
         ...
 
     def message_builder(self, kind: str, op: str) -> MessageBuilder:
-        """A function from a rendered hash key and content to the message."""
+        """Builds the messages of rows from their hash keys and contents, as rendered."""
         ...
 
     def value_warnings(self) -> Iterator[ValueWarning]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from tailrace.clock import Clock
 from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
+from tailrace.destinations.message_columns import messages_of, with_messages
 from tailrace.destinations.messages import MemberMessages, Message
 from tailrace.destinations.outcome import SendOutcome, describe_response
 from tailrace.destinations.protocol import Connection
@@ -207,7 +208,7 @@ class _BatchDelivery:
         self._accepted = 0
 
     def verdicts(self) -> list[Verdict]:
-        rows = [member for member in self._batch.members if member.messages]
+        rows = with_messages(self._batch.members)
         verdicts: list[Verdict] = []
         if rows:
             verdicts.extend(self._rejections(rows, SendHistory()))
@@ -221,7 +222,7 @@ class _BatchDelivery:
         self, rows: Sequence[MemberMessages], history: SendHistory
     ) -> Iterator[Rejected]:
         """Send the rows; yield the rejected ones. The others are accepted when this ends."""
-        messages = [message for row in rows for message in row.messages]
+        messages = messages_of(rows)
         outcome = self._request(messages, history)
         if outcome.outcome == "accepted":
             yield from self._rejected_by_answer(rows, outcome, history)

@@ -12,7 +12,8 @@ from typing import Self
 
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.settings import SendLimits
-from tailrace.destinations.batching import Batch, Verdict, batches
+from tailrace.destinations.batching import Batch, Verdict, batches_of_pages
+from tailrace.destinations.message_columns import users_of
 from tailrace.destinations.messages import MemberMessages
 from tailrace.destinations.protocol import Connection
 from tailrace.destinations.rate_limiter import RequestGate, Stopped
@@ -76,7 +77,13 @@ class Sender:
     def batches(
         self, members: Iterable[MemberMessages], *, messages_max: int | None = None
     ) -> Iterator[Batch]:
-        """Cut a stream of transitions into batches within the limits.
+        """Cut a stream of transitions into batches; see `batches_of_pages`."""
+        return self.batches_of_pages([members], messages_max=messages_max)
+
+    def batches_of_pages(
+        self, pages: Iterable[Iterable[MemberMessages]], *, messages_max: int | None = None
+    ) -> Iterator[Batch]:
+        """Cut pages of transitions into batches within the limits.
 
         Args:
             messages_max: A lower limit of the messages in a request, for this stream.
@@ -84,7 +91,7 @@ class Sender:
         limits = self._limits.batch
         if messages_max is not None:
             limits = replace(limits, messages_max=min(messages_max, limits.messages_max))
-        return batches(members, limits)
+        return batches_of_pages(pages, limits)
 
     def flow(self, batches: Iterable[Batch], *, own_time: bool = False) -> Flow:
         """Start to deliver batches; see `Flow`.
@@ -166,9 +173,7 @@ class Flow:
                     if next_batch is None:
                         exhausted = True
                         break
-                    users = frozenset(
-                        member.user for member in next_batch.members if member.messages
-                    )
+                    users = users_of(next_batch.members)
                 if not self._may_start(next_batch, users):
                     break
                 self._start(next_batch, users)

@@ -325,7 +325,9 @@ class AudienceDelivery:
             self._end()
             return
         yield from self._send_jobs()
-        batches = self.sender.batches(self._members, messages_max=self.mapper.batch_messages_max)
+        batches = self.sender.batches_of_pages(
+            self._members.pages(), messages_max=self.mapper.batch_messages_max
+        )
         self.flow = self.sender.flow(
             self.names.of_batches(batches) if self.names else batches,
             own_time=self.mapper.sends_own_time,

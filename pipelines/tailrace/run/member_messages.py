@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tailrace.destinations.messages import OPS, MemberMessages, Message, Refusal, Transition
+from tailrace.destinations.messages import OPS, MemberMessages, Refusal, Transition
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
-from tailrace.errors import InternalError
 from tailrace.ledger import outbox
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox_stream import BATCH_ROWS, read_ahead, stream_in_order
 from tailrace.ledger.tables import Shape
+from tailrace.run.rendered_page import Builders, RenderedPage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +62,10 @@ class OutboxMessages:
         self._is_new = changed is not None
 
     def __iter__(self) -> Iterator[MemberMessages]:
+        return chain.from_iterable(self.pages())
+
+    def pages(self) -> Iterator[Iterable[MemberMessages]]:
+        """The transitions in pages, each of which is read before the next one."""
         ledger, run_seq, audience = self._ledger, self._run_seq, self._mapper.audience
         changes = self._has_changes()
         ranges = [(1, self._planned)]
@@ -71,17 +76,30 @@ class OutboxMessages:
         if ledger.warehouse.engine.writes_messages:
             keys, columns = self._shape.keys, self._shape.columns
             templates = self._mapper.templates(columns, keys=keys, changes=changes)
-        if templates is not None:
-            for rendered in self._columns(templates, ranges):
-                yield from self._rendered(rendered, templates.kinds, changes=changes)
+        if templates is None:
+            yield from self._mapped_pages(ranges, changes=changes)
             return
+        builders = self._builders(templates)
+        for rendered in self._columns(templates, ranges):
+            if rendered.count:
+                yield rendered.as_columns(builders) or self._rendered(
+                    rendered, builders, changes=changes
+                )
+
+    def _mapped_pages(
+        self, ranges: Iterable[tuple[int, int]], *, changes: bool
+    ) -> Iterator[Iterator[MemberMessages]]:
         rows = outbox.PageRows()
-        for first, last in outbox.pages(ranges, rows=rows):
+
+        def page(first: int, last: int) -> Iterator[MemberMessages]:
             size = 0
             for member in self._mapped(first, last, changes=changes):
                 size += sum(len(message.body) for message in member.messages)
                 yield member
             rows.learn(last - first + 1, size)
+
+        for first, last in outbox.pages(ranges, rows=rows):
+            yield page(first, last)
 
     def rows(self, seqs: Collection[int]) -> Iterator[MemberMessages]:
         """The transitions with some numbers, in order."""
@@ -116,19 +134,28 @@ class OutboxMessages:
                 self._refuse(transition, refusals[0])
             yield MemberMessages(transition.seq, user, tuple(messages))
 
+    def _builders(self, templates: MessageTemplates) -> Builders:
+        """The builders of each operation, one for each kind of the templates."""
+        return {
+            op: tuple(
+                self._mapper.message_builder(kind, op) if kind else None for kind in templates.kinds
+            )
+            for op in OPS
+        }
+
     def _columns(
         self, templates: MessageTemplates, ranges: Iterable[tuple[int, int]]
-    ) -> Iterator[Sequence[Sequence[Any]]]:
+    ) -> Iterator[RenderedPage]:
         """The rows that the warehouse rendered, as columns in the order of the numbers."""
         if self._planned > BATCH_ROWS:
             for batch in read_ahead(stream_in_order(partial(self._render, templates), ranges)):
-                yield [column.to_pylist() for column in batch.columns]
+                yield RenderedPage.of_arrow(batch)
             return
         # A second session and a thread would cost more than the rows.
         for first, last in ranges:
             bindings = self._page(templates, first, last)
             rows = self._ledger.warehouse.run(templates.statement, **bindings)
-            yield [*zip(*sorted(rows), strict=True)]
+            yield RenderedPage.of_rows(sorted(rows))
 
     def _render(
         self, templates: MessageTemplates, first: int, last: int
@@ -150,42 +177,17 @@ class OutboxMessages:
         }
 
     def _rendered(
-        self, columns: Sequence[Sequence[Any]], kinds: Sequence[str], *, changes: bool
+        self, page: RenderedPage, builders: Builders, *, changes: bool
     ) -> Iterator[MemberMessages]:
         """Rows that the warehouse rendered; those that it left out are built by the mapper."""
-        seqs, is_rendered = columns[:2]
         fallback_rows = [
-            seq for seq, rendered in zip(seqs, is_rendered, strict=True) if not rendered
+            seq for seq, rendered in zip(page.seqs, page.is_rendered, strict=True) if not rendered
         ]
         mapped: Mapping[int, MemberMessages] = {}
         if fallback_rows:
             first, last = min(fallback_rows), max(fallback_rows)
             members = self._mapped(first, last, changes=changes, only=fallback_rows)
             mapped = {member.seq: member for member in members}
-        mapper = self._mapper
-        # A kind without a name has no contents, so that its builder is not called.
-        builders = {
-            op: tuple(mapper.message_builder(kind, op) if kind else _no_message for kind in kinds)
-            for op in OPS
-        }
-        # A NamedTuple's own constructor takes as long as the rest of the loop.
-        new = tuple.__new__
-        for seq, rendered, op, user, hash_key, first_kind, second, third in zip(
-            *columns, strict=True
-        ):
-            if not rendered:
-                yield mapped[seq]
-                continue
-            build_first, build_second, build_third = builders[op]
-            messages: tuple[Message, ...] = ()
-            if third is not None:
-                messages = (build_third(hash_key, third),)
-            if second is not None:
-                messages = (build_second(hash_key, second), *messages)
-            if first_kind is not None:
-                messages = (build_first(hash_key, first_kind), *messages)
-            yield new(MemberMessages, (seq, user, messages))
-
-
-def _no_message(hash_key: bytes, content: bytes) -> Message:
-    raise InternalError("a template without a kind has content")
+        messages = page.messages(builders)
+        for seq, user, built in zip(page.seqs, page.users, messages, strict=True):
+            yield mapped[seq] if seq in mapped else MemberMessages(seq, user, built)

@@ -16,10 +16,10 @@ from hashlib import blake2b
 from typing import Any
 
 from tailrace.audience.audience import Audience
+from tailrace.destinations.message_columns import MessageBuilder
 from tailrace.destinations.messages import Message, Refusal, Transition
 from tailrace.destinations.protocol import (
     Described,
-    MessageBuilder,
     TransitionFacts,
     ValueWarning,
 )

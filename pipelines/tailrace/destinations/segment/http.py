@@ -29,6 +29,7 @@ from tailrace.destinations.http import (
     host_of,
     new_session,
 )
+from tailrace.destinations.message_columns import joined_bodies
 from tailrace.destinations.messages import Message
 from tailrace.destinations.outcome import SendOutcome, fatal
 from tailrace.destinations.protocol import Described
@@ -128,7 +129,7 @@ class SegmentClient:
         Segment computes an event's time as receivedAt - (sentAt - timestamp).
         """
         sent_at = format_utc(self._clock.now()).encode()
-        bodies = b",".join([message.body for message in messages])
+        bodies = joined_bodies(messages, b",")
         return b'{"batch":[' + bodies + b'],"sentAt":"' + sent_at + self._tail
 
     def send(self, messages: Sequence[Message], *, retries: int) -> SendOutcome:

@@ -25,9 +25,14 @@ import orjson
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
 from tailrace.destinations.fields import Row
+from tailrace.destinations.message_columns import (
+    MessageBuilder,
+    MessageHead,
+    MessageParts,
+    message_names,
+)
 from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
 from tailrace.destinations.protocol import (
-    MessageBuilder,
     MessageTemplates,
     TransitionFacts,
     ValueWarning,
@@ -145,18 +150,20 @@ class Mapper:
         return work.messages, [], work.user
 
     def message_builder(self, kind: str, op: str) -> MessageBuilder:
-        """A function from the hash key and the content of a message to the message."""
+        """Builds the messages of rows from their hash keys and contents, as rendered."""
         digest = self.digests[kind, op]
         has_own_time = kind == "track" and op != "exited" and self.timestamp_column
-        layout = _layout(b"" if has_own_time else self.planned)
+        start, middle = _around_name(b"" if has_own_time else self.planned)
         event = self.heads[op].event if kind == "track" and op in self.heads else ""
-        new = tuple.__new__
+        fixed_bytes = len(start) + 2 * digest.digest_size + len(middle)
 
-        def build(hash_key: bytes, content: bytes) -> Message:
-            message_id, body = with_message_id(digest, hash_key, content, layout)
-            return new(Message, (kind, message_id, body, event, ""))
+        def build(hash_keys: Sequence[bytes], contents: Sequence[bytes]) -> MessageParts:
+            names = message_names(digest, hash_keys, contents)
+            count = len(names)
+            parts = ([start] * count, names, [middle] * count, list(contents))
+            return MessageParts(names, parts, [fixed_bytes + size for size in map(len, contents)])
 
-        return build
+        return MessageBuilder(MessageHead(kind, event, id_prefix=ID_PREFIX), build)
 
     def templates(
         self, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool
@@ -438,7 +445,9 @@ class _TransitionMessages:
         content = b"%b%b}" % (start, m.encoder.dumps(carried))
         time = b"" if content.startswith(OWN_TIME) else self._planned
         if own_id is None:
-            return with_message_id(m.digests[kind, op], self._hash_key, content, _layout(time))
+            (name,) = message_names(m.digests[kind, op], [self._hash_key], [content])
+            start, middle = _around_name(time)
+            return ID_PREFIX + name.decode(), start + name + middle + content
         return own_id, b'{"messageId":%b,%b%b' % (m.encoder.dumps(own_id), time, content)
 
     def _check_plan(
@@ -452,28 +461,13 @@ class _TransitionMessages:
                 self._m.flagged[place] = self._m.flagged.get(place, 0) + 1
 
 
-def with_message_id(
-    digest: blake2b, hash_key: bytes, content: bytes, layout: bytes
-) -> tuple[str, bytes]:
-    """The id of a message, and the message with its id and time.
+def _around_name(time: bytes) -> tuple[bytes, bytes]:
+    """The bytes of a message before and after the name in its id, up to its content.
 
-    Args:
-        digest: A hash that has taken what all messages of the kind and operation share.
-        hash_key: The version and key of the transition, different for all of an audience.
-        content: The message without its id. The time of planning is in the layout and not part of
-            the hash, so that a transition that is planned again keeps its id; a time from the row
-            is content.
+    `time` may be empty. The time of planning is not part of the hash, so that a transition that is
+    planned again keeps its id; a time from the row is content.
     """
-    own = digest.copy()
-    own.update(hash_key)
-    own.update(content)
-    name = own.hexdigest()
-    return ID_PREFIX + name, layout % (name.encode(), content)
-
-
-def _layout(time: bytes) -> bytes:
-    """A message with places for its id and its content; `time` may be empty."""
-    return b'{"messageId":"%b%%b",%b%%b' % (ID_PREFIX.encode(), time)
+    return b'{"messageId":"' + ID_PREFIX.encode(), b'",' + time
 
 
 def _with_less_previous(carried: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ from tailrace.destinations.http import (
     host_of,
     new_session,
 )
+from tailrace.destinations.message_columns import joined_bodies
 from tailrace.destinations.messages import Message
 from tailrace.destinations.outcome import SendOutcome, fatal
 from tailrace.destinations.webhook.address import AddressRule
@@ -217,10 +218,9 @@ def request_body(messages: Sequence[Message], route: str) -> bytes:
     >>> [request_body([element], route) for route in ("array", "single", "ndjson")]
     [b'[{"id":"a"}]', b'{"id":"a"}', b'{"id":"a"}\\n']
     """
-    bodies = [message.body for message in messages]
     if route == "ndjson":
-        return b"\n".join(bodies) + b"\n"
-    joined = b",".join(bodies)
+        return joined_bodies(messages, b"\n") + b"\n"
+    joined = joined_bodies(messages, b",")
     return joined if route == "single" else b"[" + joined + b"]"
 
 

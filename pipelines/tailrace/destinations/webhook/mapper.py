@@ -16,10 +16,15 @@ from typing import Any, cast
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
 from tailrace.destinations.fields import Row
+from tailrace.destinations.message_columns import (
+    MessageBuilder,
+    MessageHead,
+    MessageParts,
+    message_names,
+)
 from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
 from tailrace.destinations.protocol import (
     MapperOptions,
-    MessageBuilder,
     MessageTemplates,
     TransitionFacts,
     ValueWarning,
@@ -151,30 +156,34 @@ class WebhookMapper:
         )
 
     def message_builder(self, kind: str, op: str) -> MessageBuilder:
-        """A function from a rendered version and key, and the content, to the element."""
-        digest, route, new = self._digests[cast(Op, op)], self._format, tuple.__new__
-        # The id and the key are the only parts that differ between rows.
+        """Builds the elements of rows from their rendered versions and keys, and contents."""
+        digest = self._digests[cast(Op, op)]
+        # The id and the key are the only parts before the content that differ between rows.
         mark = "\x1f"
-        start = self._start(cast(Op, op), mark, [mark], None).replace(b"%", b"%%")
-        layout = b"{" + start.replace(b'"\\u001f"', b"%b") + b"%b"
-
+        start = b"{" + self._start(cast(Op, op), mark, [mark], None)
+        constants = start.split(b'"\\u001f"')
         has_id, has_key = "id" in self._adds, "key" in self._adds
+        if has_id:
+            constants[0] += b'"' + ID_PREFIX.encode()
+            constants[1] = b'"' + constants[1]
+        fixed_bytes = sum(map(len, constants)) - len(b"{")
+        fixed_bytes += 2 * digest.digest_size if has_id else 0
 
-        def build(hash_key: bytes, content: bytes) -> Message:
-            own = digest.copy()
-            own.update(hash_key)
-            own.update(content)
-            message_id = ID_PREFIX + own.hexdigest()
+        def build(hash_keys: Sequence[bytes], contents: Sequence[bytes]) -> MessageParts:
+            names = message_names(digest, hash_keys, contents)
             # `[version,key]`: a version is a number.
-            key = hash_key[hash_key.index(b",") + 1 : -1]
-            parts = (
-                *((b'"' + message_id.encode() + b'"',) if has_id else ()),
-                *((key,) if has_key else ()),
-                content[1:],
-            )
-            return new(Message, (KIND, message_id, layout % parts, "", route))
+            keys = [hash_key[hash_key.index(b",") + 1 : -1] for hash_key in hash_keys]
+            filled = [*([names] if has_id else []), *([keys] if has_key else [])]
+            columns = [[constant] * len(names) for constant in constants]
+            parts = [column for pair in zip(columns, filled, strict=False) for column in pair]
+            parts += [columns[-1], [content[1:] for content in contents]]
+            sizes = [
+                fixed_bytes + len(content) + (len(key) if has_key else 0)
+                for key, content in zip(keys, contents, strict=True)
+            ]
+            return MessageParts(names, tuple(parts), sizes)
 
-        return build
+        return MessageBuilder(MessageHead(KIND, "", self._format, ID_PREFIX), build)
 
     def value_warnings(self) -> Iterator[ValueWarning]:
         """What was changed in the values of the elements so far."""
