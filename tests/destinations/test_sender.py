@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -597,6 +598,29 @@ def test_an_abandoned_delivery_sends_no_more(target: SegmentSimulator) -> None:
         count = len(target.requests)
         time.sleep(0.2)
         assert len(target.requests) == count < 20
+
+
+def test_a_delivery_that_ends_early_closes_what_it_reads_from() -> None:
+    """A cursor that is open until the interpreter ends is reported on stderr, after the error."""
+    closed: list[bool] = []
+
+    def stream() -> Iterator[MemberMessages]:
+        try:
+            yield from plan(5_000)
+        finally:
+            closed.append(True)
+
+    settings = SegmentSettings(host="http://127.0.0.1:9", write_key="k")
+    client = SegmentClient(settings, clock=SystemClock())
+    with Sender(client, replace(settings.send_limits(), retry_seconds_max=0.0)) as sender:
+        # The error's traceback holds the batches, as this name does.
+        batches = sender.batches(stream())
+        flow = sender.flow(batches)
+        with pytest.raises(Unreachable):
+            list(flow)
+        flow.cancel()
+        assert closed == [True]
+        assert [] == list(batches)
 
 
 def test_deliveries_follow_each_other(target: SegmentSimulator) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from queue import Empty, SimpleQueue
@@ -257,6 +257,9 @@ class Flow:
         """End the delivery without waiting; workers end after their current request."""
         self._end()
         # Workers may outlive the warehouse that the batches are read from.
-        self._source = iter(())
+        source, self._source = self._source, iter(())
+        if isinstance(source, Generator):
+            # It closes its cursor while the interpreter can still start threads.
+            source.close()
         for _ in range(self._workers):
             self._tasks.put(None)
