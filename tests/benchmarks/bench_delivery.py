@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
+from contacts_shop import control, made, simulator, sync
 from delivery_ways import COLUMNS
 from figure import Figure, quick
 
@@ -42,7 +39,6 @@ TRIES = 1 if quick() else 2
 SCRIPT = Path(__file__).parent / "delivery_ways.py"
 SETTINGS = SegmentSettings(write_key="")
 
-CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n[tailrace]\nfirst_run_members_max = 0\n'
 AUDIENCE = f"""/* ---
 audience: people
 key: id
@@ -51,23 +47,6 @@ track:
   properties: {{{", ".join(f"{name}: {name}" for name in COLUMNS)}}}
 --- */
 SELECT id, {", ".join(COLUMNS)} FROM salesforce.contact
-"""
-# Messages of some 440 bytes.
-CONTACTS = """
-CREATE TABLE salesforce.contact AS
-SELECT
-  'c' || i AS id,
-  'Person ' || (i * 7919 % 1000003) AS name,
-  CASE WHEN i % 10 = 0 THEN NULL ELSE 'p' || (i * 31 % 999983) || '@example.com' END AS email,
-  ['Oslo', 'Tromsø', 'Bergen', 'Zürich', '東京'][1 + i % 5] AS city,
-  CASE WHEN i % 3 = 0 THEN NULL ELSE 'note ' || (i % 1000) END AS note,
-  CAST(CASE WHEN i % 7 = 0 THEN NULL ELSE i % 90 END AS INTEGER) AS age,
-  (i * 17 % 100000) / 7.0::DOUBLE AS score,
-  CAST((i * 13 % 10000000) / 100.0 AS DECIMAL(18, 2)) AS amount,
-  i % 2 = 0 AS active,
-  DATE '1950-01-01' + CAST(i % 20000 AS INTEGER) AS born,
-  TIMESTAMP '2026-01-01' + INTERVAL (i % 1000000) SECOND AS seen
-FROM range($1) AS r(i)
 """
 
 
@@ -83,10 +62,10 @@ class Measured(NamedTuple):
 
 def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder:
-        yield from _figures_of(made(Path(folder) / "shop", PEOPLE))
+        yield from _figures_of(made(Path(folder) / "shop", PEOPLE, AUDIENCE))
     with tempfile.TemporaryDirectory() as folder, source() as service:
-        few = synced(made(Path(folder) / "few", FEW_PEOPLE), service)
-        project = made(Path(folder) / "many", MANY_PEOPLE)
+        few = synced(made(Path(folder) / "few", FEW_PEOPLE, AUDIENCE), service)
+        project = made(Path(folder) / "many", MANY_PEOPLE, AUDIENCE)
         many = synced(project, service)
         limit_of_many = went("ceiling", service, project, min(MANY_PEOPLE, CEILING_EVENTS))
     yield against("delivery_of_many_against_ceiling", many, limit_of_many, goal=0.5)
@@ -146,79 +125,34 @@ def quickest(measure: Any) -> Measured:
     return min(tries, key=lambda each: each.seconds)
 
 
-@contextmanager
-def source(latency_seconds: float = 0.0) -> Iterator[Mapping[str, str]]:
-    """A simulated source in a process of its own, that counts and reads nothing."""
-    command = [sys.executable, "-m", "tailrace.testing", "segment", "--loose", "--forget"]
-    command += ["--latency", str(latency_seconds)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None and process.stdin is not None
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
-
-
-def made(folder: Path, people: int) -> Path:
-    """A project with this number of contacts that were never delivered."""
-    (folder / ".dlt").mkdir(parents=True)
-    (folder / "models" / "audiences").mkdir(parents=True)
-    (folder / ".dlt" / "config.toml").write_text(CONFIG)
-    (folder / "models" / "audiences" / "people.sql").write_text(AUDIENCE)
-    config = {"storage_compatibility_version": "v1.5.0"}
-    with duckdb.connect(str(folder / "landed.duckdb"), config=config) as connection:
-        connection.execute("CREATE SCHEMA salesforce")
-        connection.execute(CONTACTS, [people])
-    return folder
+def source(latency_seconds: float = 0.0) -> AbstractContextManager[Mapping[str, str]]:
+    """A simulated source that counts and reads nothing."""
+    return simulator("segment", "--loose", "--forget", "--latency", str(latency_seconds))
 
 
 def synced(project: Path, service: Mapping[str, str]) -> Measured:
-    """The command, from its start to its exit, on a warehouse that has delivered nothing yet."""
-    for left in project.glob("warehouse.duckdb*"):
-        left.unlink()
-    shutil.copy(project / "landed.duckdb", project / "warehouse.duckdb")
-    environ = os.environ | {
-        "DESTINATION__SEGMENT__HOST": service["url"],
-        "DESTINATION__SEGMENT__WRITE_KEY": service["write_key"],
-        "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
-    }
-    before = counts(service)
-    command = [sys.executable, "-m", "tailrace", "sync", "--json", "--project-dir", str(project)]
-    started = time.perf_counter()
-    with subprocess.Popen(
-        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        assert process.stdout is not None
-        result = json.loads(process.stdout.read())
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - started
-    after = counts(service)
-    events, batches, sent = (after[n] - before[n] for n in ("received", "batches", "bytes"))
-    assert process.returncode == 0 and events == result["segment"]["calls"], result["errors"]
-    return Measured(
-        events=events,
-        seconds=seconds,
-        cpu_seconds=used.ru_utime + used.ru_stime,
-        # Linux tells kilobytes, macOS bytes.
-        megabytes=used.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
-        fill=sent / batches,
+    """The command, on a warehouse that has delivered nothing yet."""
+    before = control(service, "stats")
+    ran = sync(
+        project,
+        {
+            "DESTINATION__SEGMENT__HOST": service["url"],
+            "DESTINATION__SEGMENT__WRITE_KEY": service["write_key"],
+            "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
+        },
     )
+    after = control(service, "stats")
+    events, batches, sent = (after[n] - before[n] for n in ("received", "batches", "bytes"))
+    assert ran.exit_code == 0 and events == ran.result["segment"]["calls"], ran.result["errors"]
+    return Measured(events, ran.seconds, ran.cpu_seconds, ran.megabytes, fill=sent / batches)
 
 
 def went(way: str, service: Mapping[str, str], project: Path, events: int) -> Measured:
     """Another way, over as many connections."""
-    before = counts(service)
+    before = control(service, "stats")
     command = [sys.executable, str(SCRIPT), way, service["url"], service["write_key"]]
     command += [str(project / "landed.duckdb"), str(events), str(SETTINGS.requests_in_flight_max)]
     ran = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-    arrived = counts(service)["received"] - before["received"]
+    arrived = control(service, "stats")["received"] - before["received"]
     assert arrived == events, f"{way} lost {events - arrived} events"
     return Measured(events=events, **json.loads(ran.stdout))
-
-
-def counts(service: Mapping[str, str]) -> dict[str, Any]:
-    """What the simulator has counted."""
-    with urllib.request.urlopen(f"{service['url']}/_control/stats") as response:
-        found: dict[str, Any] = json.load(response)
-    return found

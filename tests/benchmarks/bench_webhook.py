@@ -9,23 +9,20 @@ receiver, where the pace is that of the requests in flight and no more that of t
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import orjson
 import requests
+from contacts_shop import control, made, simulator, sync
 from figure import Figure, quick
 
 from tailrace.destinations.webhook.settings import WebhookSettings
@@ -35,7 +32,6 @@ TRIES = 1 if quick() else 2
 LATENCY_SECONDS = 0.020
 SETTINGS = WebhookSettings()
 COLUMNS = ("id", "name", "email", "city", "score", "seen")
-CONFIG = '[sources.salesforce]\nobjects = ["Contact"]\n[tailrace]\nfirst_run_members_max = 0\n'
 AUDIENCE = f"""/* ---
 audience: people
 key: id
@@ -43,23 +39,12 @@ webhook: {{}}
 --- */
 SELECT {", ".join(COLUMNS)} FROM salesforce.contact
 """
-CONTACTS = """
-CREATE TABLE salesforce.contact AS
-SELECT
-  'c' || i AS id,
-  'Person ' || (i * 7919 % 1000003) AS name,
-  CASE WHEN i % 10 = 0 THEN NULL ELSE 'p' || (i * 31 % 999983) || '@example.com' END AS email,
-  ['Oslo', 'Tromsø', 'Bergen', 'Zürich', '東京'][1 + i % 5] AS city,
-  (i * 17 % 100000) / 7.0::DOUBLE AS score,
-  TIMESTAMP '2026-01-01' + INTERVAL (i % 1000000) SECOND AS seen
-FROM range($1) AS r(i)
-"""
 
 
 def figures() -> Iterator[Figure]:
     """Elements per second of the command, against the bare client's."""
     with tempfile.TemporaryDirectory() as folder:
-        project = made(Path(folder) / "shop")
+        project = made(Path(folder) / "shop", PEOPLE, AUDIENCE)
         for name, latency_seconds in (("", 0.0), ("_at_20_ms", LATENCY_SECONDS)):
             ours, bare = (
                 min(measured(way, project, latency_seconds) for _ in range(TRIES))
@@ -77,55 +62,20 @@ def figures() -> Iterator[Figure]:
 
 def measured(way: Any, project: Path, latency_seconds: float) -> float:
     """The seconds that a way needs, with a receiver of its own."""
-    with receiver() as service:
+    with simulator("webhook") as service:
         if latency_seconds:
-            fault = json.dumps({"delay_seconds": latency_seconds}).encode()
-            control = f"{service['url']}/_control/faults"
-            urllib.request.urlopen(urllib.request.Request(control, data=fault)).close()
+            control(service, "faults", {"delay_seconds": latency_seconds})
         return float(way(project, service["url"]))
 
 
-@contextmanager
-def receiver() -> Iterator[Mapping[str, str]]:
-    """A simulated receiver in a process of its own."""
-    command = [sys.executable, "-m", "tailrace.testing", "webhook"]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None and process.stdin is not None
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
-
-
-def made(folder: Path) -> Path:
-    """A project with contacts that were never delivered."""
-    (folder / ".dlt").mkdir(parents=True)
-    (folder / "models" / "audiences").mkdir(parents=True)
-    (folder / ".dlt" / "config.toml").write_text(CONFIG)
-    (folder / "models" / "audiences" / "people.sql").write_text(AUDIENCE)
-    config = {"storage_compatibility_version": "v1.5.0"}
-    with duckdb.connect(str(folder / "landed.duckdb"), config=config) as connection:
-        connection.execute("CREATE SCHEMA salesforce")
-        connection.execute(CONTACTS, [PEOPLE])
-    return folder
-
-
 def synced(project: Path, url: str) -> float:
-    """The command, from its start to its exit, on a warehouse that has delivered nothing yet."""
-    for left in project.glob("warehouse.duckdb*"):
-        left.unlink()
-    shutil.copy(project / "landed.duckdb", project / "warehouse.duckdb")
-    environ = os.environ | {
-        "DESTINATION__WEBHOOK__URL": url,
-        "DESTINATION__WEBHOOK__REQUESTS_PER_SECOND_MAX": "0",
-    }
-    command = [sys.executable, "-m", "tailrace", "sync", "--json", "--project-dir", str(project)]
-    started = time.perf_counter()
-    done = subprocess.run(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    seconds = time.perf_counter() - started
-    result = json.loads(done.stdout)
-    assert PEOPLE == result["destinations"]["webhook"]["calls"], result["errors"]
-    return seconds
+    """The command, on a warehouse that has delivered nothing yet."""
+    ran = sync(
+        project,
+        {"DESTINATION__WEBHOOK__URL": url, "DESTINATION__WEBHOOK__REQUESTS_PER_SECOND_MAX": "0"},
+    )
+    assert PEOPLE == ran.result["destinations"]["webhook"]["calls"], ran.result["errors"]
+    return ran.seconds
 
 
 def posted(project: Path, url: str) -> float:
