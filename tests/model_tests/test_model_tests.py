@@ -357,3 +357,66 @@ def test_a_model_cannot_read_files(root: Path) -> None:
 def test_a_project_without_tests(root: Path) -> None:
     result = Project.load(root, environ={}).test()
     assert (result.exit_code, result.data["tests"]) == (0, [])
+
+
+DIVIDED = """
+given:
+  salesforce.contact: [{{id: c1, score: {score}}}]
+tests:
+  - name: half
+    expect: {{rows: [{{id: c1, half: {half}}}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("dialect", "column", "given", "expected"),
+    [
+        ("snowflake", "score / score", "5.5", "1"),
+        ("bigquery", "score / CAST(score AS FLOAT64)", "5.5", "1"),
+        ("postgres", "score / CAST(2.5 AS DOUBLE PRECISION)", "5.5", "2.2"),
+    ],
+)
+def test_a_model_of_another_dialect_is_translated_by_the_types_of_the_given_columns(
+    root: Path, dialect: str, column: str, given: str, expected: str
+) -> None:
+    """As a run translates it by the types of the landed columns."""
+    (root / "models" / "half.sql").write_text(
+        f"/* --- dialect: {dialect} --- */\nSELECT id, {column} AS half FROM salesforce.contact"
+    )
+    result = run(root, DIVIDED.format(score=given, half=expected), name="half")
+    assert (0, []) == (result.exit_code, differences(result)), result.data["tests"]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "column", "message"),
+    [
+        ("postgres", "city || score", "Text of type DOUBLE may mean something else"),
+        ("snowflake", "CAST(score AS VARCHAR)", "CAST to text of type DOUBLE may mean"),
+        ("bigquery", "city + 1", "Arithmetic of type TEXT may mean something else"),
+    ],
+)
+def test_a_test_refuses_what_a_run_refuses_for_the_types_of_its_columns(
+    root: Path, dialect: str, column: str, message: str
+) -> None:
+    """Each test has types of its own: the second one of the file gives no value."""
+    (root / "models" / "mixed.sql").write_text(
+        f"/* --- dialect: {dialect} --- */\nSELECT id, {column} AS x FROM salesforce.contact"
+    )
+    result = run(
+        root,
+        """
+tests:
+  - name: typed
+    given:
+      salesforce.contact: [{id: c1, city: NO, score: 1.5}]
+    expect: {rows: [{id: c1}]}
+  - name: without values
+    given: {salesforce.contact: [{id: c1}]}
+    expect: {rows: [{id: c1, x: null}]}
+""",
+        name="mixed",
+    )
+    typed, without = result.data["tests"]
+    assert message in typed["error"]["message"]
+    assert "models/mixed.sql" == typed["error"]["file"]
+    assert without["passed"], without

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -29,6 +28,7 @@ from tailrace.ledger.tables import Shape
 from tailrace.model_tests.comparison import Difference, compare_calls, compare_rows
 from tailrace.model_tests.file import ROWS_MAX, ModelTest, Row, tests_of, tests_without_model
 from tailrace.model_tests.given import check_given, create_given, create_view
+from tailrace.models.column_types import column_types
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.lineage import columns_read
 from tailrace.models.loader import Model, Models, check_columns, errors_of
@@ -157,42 +157,59 @@ class _Session:
         self._bound: dict[tuple[Any, ...], Binding] = {}
 
     def bound(
-        self, model: Model, suppress: str | None, built: Sequence[str], at: datetime
+        self, model: Model, suppress: str | None, built: Sequence[str], test: ModelTest
     ) -> Binding:
-        """A model's SELECT at a time, without the rows of which the column `suppress` is true.
+        """A model's SELECT at the time of a test, whose rows are its tables.
 
-        `built` are the models under it that a test gives.
+        Args:
+            model: The model.
+            suppress: A column; rows in which it is true are left out.
+            built: The models under it that the test gives.
+            test: The test.
         """
-        place = (model.name, suppress, tuple(built), at)
+        # A translation depends on the types of the columns, which each test has of its own.
+        under = (self.models.by_name[name] for name in (*self.models.under(model.name), model.name))
+        own = any(read.dialect != self.warehouse.dialect for read in under)
+        place = (
+            model.name,
+            suppress,
+            tuple(built),
+            test.at,
+            (test.file, test.line) if own else None,
+        )
         if place not in self._bound:
-            self._bound[place] = self._bind(model, suppress, built, at)
+            self._bound[place] = self._bind(model, suppress, built, test)
         return self._bound[place]
 
     def _bind(
-        self, model: Model, suppress: str | None, built: Sequence[str], at: datetime
+        self, model: Model, suppress: str | None, built: Sequence[str], test: ModelTest
     ) -> Binding:
         dialect = self.warehouse.dialect
         if suppress is not None:
             return query(
                 "plan/members_only",
                 dialect,
-                tables={"model": self.bound(model, None, built, at)},
+                tables={"model": self.bound(model, None, built, test)},
                 column=Column(suppress),
             )
         settings = self.warehouse.project.settings
+        types = column_types(self.warehouse)
         bound = bind(
-            compiled_sql(self.models, model.name, tables_built=built, dialect=dialect),
+            compiled_sql(
+                self.models, model.name, tables_built=built, dialect=dialect, columns=types
+            ),
             dataset=settings.dataset,
-            now=at,
+            now=test.at,
             dialect=dialect,
             model_dataset=settings.model_dataset,
             file=model.file,
+            columns=types,
         )
         log = model.audience.log if model.audience else None
         if log is None:
             return bound
         # As a run does that is not the first one: rows that are older than `keep` are not read.
-        return events_since(bound, replace(log, since="all"), at, dialect=dialect)
+        return events_since(bound, replace(log, since="all"), test.at, dialect=dialect)
 
 
 class _TestRun:
@@ -285,7 +302,7 @@ class _TestRun:
         """The rows of the SELECT, or those that may become members of an audience."""
         built = [name for name in self.test.given if name in self.models.by_name]
         suppress = audience.suppress_when if audience else None
-        return self.session.bound(self.model, suppress, built, self.test.at)
+        return self.session.bound(self.model, suppress, built, self.test)
 
     def _rows(self, bound: Binding, columns: Sequence[Column]) -> list[Row]:
         """The rows that a query gives, as the JSON values that a message would carry."""

@@ -37,5 +37,7 @@ def _types(warehouse: Warehouse, table: TableName) -> Mapping[str, exp.DataType]
     for column in warehouse.columns_of(table):
         # A type that sqlglot does not know is left out, and counts as unknown.
         with suppress(SqlglotError, ValueError):
-            types[column.name] = exp.DataType.build(column.type, dialect=warehouse.dialect)
+            # DuckDB writes the type of a column that is NULL in every row in quotes.
+            name = "NULL" if column.type == '"NULL"' else column.type
+            types[column.name] = exp.DataType.build(name, dialect=warehouse.dialect)
     return types

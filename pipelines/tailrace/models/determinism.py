@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 
 from sqlglot import exp
 
-from tailrace.errors import ModelError, NonDeterministicModel
+from tailrace.errors import ModelError, NonDeterministicModel, NotAllowedInModel
 from tailrace.models.parse import line_of
 from tailrace.models.ties import IN_ORDER, tie, window_order, windowed
+from tailrace.warehouse.refusals import STEADY_SAMPLE, reason_of
 
 # The names in DuckDB, and those of the same functions in other dialects.
 VOLATILE = frozenset(
@@ -69,9 +70,6 @@ _PICK_NAMES = frozenset({"arbitrary"})
 _GUESS_NAMES = frozenset({"approx_quantile", "reservoir_quantile"})
 
 
-_STEADY_SAMPLE = "Choose by a digest of the key instead, one in 16 with: md5(id) < '1'"
-
-
 @dataclass(frozen=True, kw_only=True)
 class ModelWarning:
     """A part of a model that runs, and whose result may differ from run to run."""
@@ -98,12 +96,16 @@ def find_nondeterminism(
     for node in query.find_all(exp.Func, exp.TableSample):
         if isinstance(node, exp.TableSample):
             message = "TABLESAMPLE is not deterministic"
-            hint = _STEADY_SAMPLE
+            hint = STEADY_SAMPLE
         elif isinstance(node, exp.Rand | exp.Randn | exp.Uuid) or _name(node) in VOLATILE:
+            name = "uuid" if isinstance(node, exp.Uuid) else _name(node)
+            reason = reason_of(name)
+            if not reason.is_random:
+                message = f"{_written(node, sql)}() is not allowed in a model: {reason.because}"
+                yield NotAllowedInModel(message, hint=reason.hint, file=file, line=line_of(node))
+                continue
             message = f"{_written(node, sql)}() is not deterministic"
-            hint = _STEADY_SAMPLE
-            if isinstance(node, exp.Uuid) or "uuid" in _name(node):
-                hint = "Make an id from the key instead, such as: md5(id)"
+            hint = reason.hint
         else:
             continue
         yield NonDeterministicModel(message, hint=hint, file=file, line=line_of(node))

@@ -92,6 +92,7 @@ def annotate(
         node.type = None
     schema = _schema(tree, columns, models or {})
     typed = _typed(tree.copy(), schema, models or {}, dialect)
+    _restore_nulls(typed, schema)
     for node in typed.walk():
         place = node.meta.get(_TAG)
         if place is not None and node.type is not None:
@@ -100,10 +101,25 @@ def annotate(
         node.meta.pop(_TAG, None)
     own = typed.selects if isinstance(typed, exp.Query) else []
     return {
-        column.alias_or_name.lower(): column.type
+        column.alias_or_name.lower(): column.unalias().type or column.type
         for column in own
         if column.type is not None and not column.is_star
     }
+
+
+def _restore_nulls(typed: exp.Expr, schema: Mapping[str, Any]) -> None:
+    """Give columns that are NULL in every row this type, which the optimizer calls unknown."""
+    nulls = {
+        column
+        for tables in schema.values()
+        for types in tables.values()
+        for column, text in types.items()
+        if text == "NULL"
+    }
+    for column in typed.find_all(exp.Column) if nulls else ():
+        unknown = column.type is None or column.type.is_type(SqlType.UNKNOWN)
+        if unknown and column.name.lower() in nulls:
+            column.type = SqlType.NULL
 
 
 def _typed(

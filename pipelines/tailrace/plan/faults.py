@@ -142,8 +142,8 @@ def refusal_fault(
             warehouse.describe(_bound(warehouse, models, candidate, now=now))
         except ModelError:
             line = (_line_of(candidate, name) if name else None) or _first_line(candidate)
-            return NotAllowedInModel(error.message, file=candidate.file, line=line)
-    return NotAllowedInModel(error.message, file=model.file)
+            return NotAllowedInModel(error.message, hint=error.hint, file=candidate.file, line=line)
+    return NotAllowedInModel(error.message, hint=error.hint, file=model.file)
 
 
 def binding_errors(

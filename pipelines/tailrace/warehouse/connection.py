@@ -22,7 +22,6 @@ from tailrace.errors import (
     MemoryShort,
     ModelDoesNotBind,
     ModelNotRun,
-    NotAllowedInModel,
     ReadStopped,
     StatementRefused,
     StateNotSaved,
@@ -43,6 +42,7 @@ from tailrace.warehouse.postgres_sandbox import (
     tree_violations,
 )
 from tailrace.warehouse.postgres_times import register_times
+from tailrace.warehouse.refusals import not_allowed
 from tailrace.warehouse.sandbox import duckdb_violations
 from tailrace.warehouse.session import PIPELINE, Session
 from tailrace.warehouse.statements import (
@@ -596,5 +596,5 @@ class Warehouse:
         refused = self._refused_names(view) if self.dialect == "postgres" else ()
         self.run("warehouse/drop_described", tables={"described": view})
         if refused:
-            raise NotAllowedInModel(refused[0])
+            raise not_allowed(refused[0])
         return columns

@@ -14,7 +14,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tailrace.warehouse.sandbox import Violation, refusal
+from tailrace.warehouse.refusals import refusal
+from tailrace.warehouse.sandbox import Violation, refused_function
 
 # PostgreSQL's own functions that depend on the time zone or the locale, and on nothing else.
 POSTGRES_STABLE = frozenset(
@@ -90,7 +91,7 @@ def postgres_violations(sql: str, listed: list[tuple[Any, ...]]) -> tuple[Violat
         return (Violation(message=message, offset=unicode_name.start()),)
     classes = {str(name): int(kind) for name, kind in listed}
     found = [
-        Violation(message=refusal(name), offset=offset)
+        refused_function(name, offset)
         for name, offset in _postgres_calls(sql)
         if not _is_postgres_pure(name, classes.get(name))
     ]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tailrace.config.project import did_you_mean
 from tailrace.errors import ModelDoesNotBind, ModelError, NotAllowedInModel, SqlDoesNotParse
+from tailrace.warehouse.refusals import reason_of, refusal
 
 if TYPE_CHECKING:
     import duckdb
@@ -56,12 +57,14 @@ class Violation:
     """Something that a model must not do, and its place as a character offset in the SQL.
 
     `kind` is `refused` for what does more than compute rows, `unknown` for a function that is not
-    built in, and `syntax` for a text that the engine does not parse.
+    built in, and `syntax` for a text that the engine does not parse. `hint` says what to write
+    instead of a refused function.
     """
 
     message: str
     offset: int
     kind: Literal["refused", "unknown", "syntax"] = "refused"
+    hint: str | None = None
 
     def as_error(self, *, file: str | None, line: int | None = None) -> ModelError:
         """The error to raise for it."""
@@ -73,7 +76,12 @@ class Violation:
                 "such as: dialect: postgres"
             )
             return ModelDoesNotBind(self.message, hint=hint, file=file, line=line)
-        return NotAllowedInModel(self.message, file=file, line=line)
+        return NotAllowedInModel(self.message, hint=self.hint, file=file, line=line)
+
+
+def refused_function(name: str, offset: int) -> Violation:
+    """The violation of a model that calls a function which is refused."""
+    return Violation(message=refusal(name), offset=offset, hint=reason_of(name).hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,13 +332,8 @@ def _violation(reference: Reference, stored: Callable[[], frozenset[str]]) -> Vi
             message = f"DuckDB has no built-in function {name}().{similar}"
             return Violation(message=message, offset=offset, kind="unknown")
         if not (name in TABLE_FUNCTIONS if is_table else _is_allowed(name)):
-            return Violation(message=refusal(name), offset=offset)
+            return refused_function(name, offset)
     is_word = reference.kind == "column" and len(reference.path) == 1
     if is_word and name in _CATALOG_WORDS:
-        return Violation(message=refusal(name), offset=offset)
+        return refused_function(name, offset)
     return None
-
-
-def refusal(name: str) -> str:
-    """The message that refuses a function."""
-    return f"{name}() is not allowed in a model: it does not compute from its arguments alone"
