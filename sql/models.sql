@@ -2,6 +2,10 @@
 -- The names and types of the tables and views in a dataset.
 SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = :dataset
 
+-- name: definitions
+-- The views of a dataset with their SQL, as DuckDB writes it.
+SELECT v.view_name, v.sql FROM duckdb_views() AS v WHERE v.schema_name = :dataset ORDER BY 1
+
 -- name: drop_view
 -- Drops a model that was built as a view.
 DROP VIEW IF EXISTS built

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
 from tailrace.errors import NothingLanded, NothingSelected, TailraceError
+from tailrace.lineage_events.switches import is_switched_on
 from tailrace.results import Result, listed_model
 
 if TYPE_CHECKING:
     from tailrace.models.loader import Models
     from tailrace.plan.policy import PlanOptions
-    from tailrace.run.observer import Observers
+    from tailrace.run.observer import Observers, RunObserver
     from tailrace.run.read_endpoint import Reads
     from tailrace.run.result import RunResult
     from tailrace.state.session import Opened
@@ -110,7 +111,7 @@ class Project:
                 reconcile=reconcile,
                 full_refresh=full_refresh,
                 progress=progress,
-                reads=_reads(),
+                reads=_Reads(),
                 observers=observers,
             )
         return _result_of(done)
@@ -192,7 +193,7 @@ class Project:
                 plan_file=None if plan_file is None else Path(plan_file).absolute(),
                 resend=resend,
                 progress=progress,
-                reads=_reads(),
+                reads=_Reads(),
                 observers=observers,
             )
         return _result_of(done)
@@ -218,7 +219,7 @@ class Project:
                 options=options,
                 resend=resend,
                 progress=progress,
-                reads=_reads(),
+                reads=_Reads(),
                 observers=observers,
             )
         return _result_of(done)
@@ -275,7 +276,7 @@ class Project:
                 seconds_max=None if duration is None else duration.total_seconds(),
                 progress=progress,
                 on_run=report,
-                reads=_reads(),
+                reads=_Reads(),
                 observers=observers,
             ).run()
         data = done.as_dict()
@@ -366,7 +367,7 @@ class Project:
                 clock=self.clock,
                 resend=resend,
                 progress=progress,
-                reads=_reads(),
+                reads=_Reads(),
                 observers=observers,
             )
         result = _result_of(done)
@@ -417,7 +418,7 @@ class Project:
                 history=history,
                 resend=resend,
                 progress=progress,
-                reads=_reads(),
+                reads=_Reads(),
                 observers=observers,
             )
         return _result_of(done)
@@ -849,14 +850,18 @@ class Project:
     @contextmanager
     def _observers(self, command: str) -> Iterator[Observers]:
         """What a run calls at its beginning and its end, and what hears of its errors."""
-        from tailrace.alerts.observer import alerting
-        from tailrace.lineage_events.observer import emitting
+        observers: list[RunObserver] = []
+        with ExitStack() as stack:
+            # Most projects have neither, and do not pay for importing them.
+            if self.config.alerts().urls:
+                from tailrace.alerts.observer import alerting
 
-        with (
-            alerting(self.config, command, clock=self.clock) as alerts,
-            emitting(self.config, clock=self.clock) as events,
-        ):
-            yield (*alerts, *events)
+                observers += stack.enter_context(alerting(self.config, command, clock=self.clock))
+            if is_switched_on(self.config.environ):
+                from tailrace.lineage_events.observer import emitting
+
+                observers += stack.enter_context(emitting(self.config, clock=self.clock))
+            yield tuple(observers)
 
     def _read(self, name: str, **arguments: Any) -> dict[str, Any]:
         """Read from the warehouse, or from the run that has its file open."""
@@ -864,11 +869,17 @@ class Project:
 
         return read(self.config, name, clock=self.clock, **arguments)
 
-    def _former_audiences(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _former_audiences(self) -> Iterator[None]:
         """Say so if a selected name is an audience of the ledger whose file was deleted."""
-        from tailrace.reporting.selection import former_audiences_named
+        try:
+            yield
+        except NothingSelected as error:
+            from tailrace.reporting.selection import with_ledger_names
 
-        return former_audiences_named(self._names_in_ledger)
+            if error.unknown is None:
+                raise
+            raise with_ledger_names(error, self._names_in_ledger()) from None
 
     def _names_in_ledger(self) -> frozenset[str]:
         with suppress(TailraceError):
@@ -882,10 +893,25 @@ def _plan_options(allow: Sequence[tuple[str, str]], *, intent: str) -> PlanOptio
     return PlanOptions(allow=frozenset(allow), intent=intent)  # type: ignore[arg-type]
 
 
-def _reads() -> Reads:
-    from tailrace.reporting.reads import READS
+class _Reads(Mapping[str, Callable[..., dict[str, Any]]]):
+    """The functions that a run answers reads with, imported when the first one is asked for."""
 
-    return READS
+    def __getitem__(self, name: str) -> Callable[..., dict[str, Any]]:
+        return self._functions()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._functions())
+
+    def __len__(self) -> int:
+        return len(self._functions())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def _functions(self) -> Reads:
+        from tailrace.reporting.reads import READS
+
+        return READS
 
 
 def _result_of(done: RunResult) -> Result:

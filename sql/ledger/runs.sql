@@ -36,7 +36,9 @@ VALUES (
 
 -- name: last_extracts
 -- The latest extract of each object: whether it is complete and whether it is empty.
-SELECT e.table_name, e.object, e.complete, e.empty, e.error, e.finished_at, e.vanished_fields
+SELECT
+  e.table_name, e.object, e.complete, e.empty, e.error, e.finished_at, e.vanished_fields,
+  e.rows_landed
 FROM extracts AS e
 WHERE NOT EXISTS (
   SELECT 1 FROM extracts AS later

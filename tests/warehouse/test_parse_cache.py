@@ -14,7 +14,7 @@ from tailrace.warehouse import parse_cache, rendering, templates
 from tailrace.warehouse.bindings import Column, TableName
 from tailrace.warehouse.parse_cache import ParseCache
 from tailrace.warehouse.statements import script, statement
-from tailrace.warehouse.templates import FILE, facts_of, pieces_of, rendered_sql_kept
+from tailrace.warehouse.templates import FILE, forget, rendered_sql_kept
 
 
 def cache_in(folder: Path, *, bytes_max: int = 10_000, code: Path = Path(__file__)) -> ParseCache:
@@ -142,11 +142,9 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return parsed(name, dialect)
 
     monkeypatch.setattr(rendering, "parsed", counted)
-    facts_of.cache_clear()
-    pieces_of.cache_clear()
+    forget()
     yield names
-    facts_of.cache_clear()
-    pieces_of.cache_clear()
+    forget()
 
 
 def rendered(city: str) -> tuple[str, ...]:
@@ -167,8 +165,7 @@ def test_a_statement_that_an_earlier_command_has_rendered_is_not_parsed(
         first = rendered("Oslo")
     assert {"plan/mark_mapping_reason", "warehouse/dataset"} < set(parses)
     parses.clear()
-    facts_of.cache_clear()
-    pieces_of.cache_clear()
+    forget()
     with rendered_sql_kept(tmp_path):
         assert first == rendered("Oslo")
         assert first != rendered("Bergen")
@@ -181,8 +178,7 @@ def test_a_template_that_changes_is_parsed_again(
 ) -> None:
     with rendered_sql_kept(tmp_path):
         statement("warehouse/dataset", "duckdb", dataset="crm")
-    facts_of.cache_clear()
-    pieces_of.cache_clear()
+    forget()
     written = templates.named_statement
 
     def edited(name: str, dialect: str) -> object:
@@ -193,3 +189,14 @@ def test_a_template_that_changes_is_parsed_again(
     monkeypatch.setattr(rendering, "named_statement", edited)
     with rendered_sql_kept(tmp_path):
         assert statement("warehouse/dataset", "duckdb", dataset="crm").endswith("AND 1 = 1")
+
+
+def test_another_project_of_the_process_keeps_the_same_statements(
+    tmp_path: Path, parses: list[str]
+) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        with rendered_sql_kept(tmp_path / name):
+            statement("warehouse/dataset", "duckdb", dataset="crm")
+    assert ["warehouse/dataset"] * 2 == parses
+    assert (tmp_path / "first" / FILE).read_text() == (tmp_path / "second" / FILE).read_text()

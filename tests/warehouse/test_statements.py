@@ -25,7 +25,7 @@ from tailrace.warehouse.sql_files import (
     subject_statements,
 )
 from tailrace.warehouse.statements import Column, QueryText, TableName, query, script, statement
-from tailrace.warehouse.templates import pieces_of
+from tailrace.warehouse.templates import _pieces
 
 SQL = root("sql")
 FILES = sorted(SQL.rglob("*.sql"))
@@ -255,9 +255,9 @@ def test_a_statement_is_rendered_once_for_all_audiences_of_a_shape() -> None:
         return statement("outbox/page", "duckdb", **bound)
 
     first = page("once")
-    misses = pieces_of.cache_info().misses
+    misses = _pieces.cache_info().misses
     second = page("it's")
-    assert misses == pieces_of.cache_info().misses
+    assert misses == _pieces.cache_info().misses
     assert first.replace("outbox__once", "outbox__it's").replace("'once,'", "'it''s,'") == second
     assert second != first
 

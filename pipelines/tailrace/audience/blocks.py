@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tailrace.audience.yaml import Header, suggest
 from tailrace.errors import HeaderInvalid
+
+if TYPE_CHECKING:
+    from tailrace.audience.yaml import Header
 
 DEFAULT_TYPE = "segment"
 # The kinds of messages whose changes a plan counts apart; see `sql/plan/counts.sql`.
@@ -136,6 +138,8 @@ def refuse_unknown_names(
                 continue
             step = str(place) if key == "drop" else name
             message = f'destinations.{section}.{key}: nothing is sent as "{name}"'
+            from tailrace.audience.yaml import suggest
+
             raise HeaderInvalid(
                 suggest(message, name, known),
                 hint=f"The names are: {', '.join(known)}",

@@ -20,6 +20,7 @@ class Extracted:
     empty: bool
     error: str | None
     finished_at: datetime
+    rows: int
     # Fields that are no longer visible, or have a type of another kind, by their API names.
     vanished_fields: tuple[str, ...] = ()
 
@@ -34,6 +35,7 @@ class _ExtractRow(NamedTuple):
     error: str | None
     finished_at: datetime
     vanished_fields: str
+    rows: int
 
     def extracted(self) -> Extracted:
         return Extracted(
@@ -43,6 +45,7 @@ class _ExtractRow(NamedTuple):
             empty=self.empty,
             error=self.error,
             finished_at=self.finished_at,
+            rows=self.rows,
             vanished_fields=tuple(name for name in self.vanished_fields.split(",") if name),
         )
 

@@ -12,10 +12,13 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from tailrace.destinations.protocol import DestinationSettings
 from tailrace.errors import ReceiverChanged
 from tailrace.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from tailrace.destinations.protocol import DestinationSettings
 
 SEPARATOR = "\x1f"
 
@@ -53,7 +56,7 @@ def check_receivers(ledger: Ledger, receivers: Mapping[str, Receiver]) -> None:
     Raises:
         ReceiverChanged: The ledger was delivered to another receiver.
     """
-    known = _known(ledger)
+    known = bound_receivers(ledger)
     for destination, receiver in receivers.items():
         fingerprint = receiver.fingerprint(ledger.namespace)
         if known.get(destination, fingerprint) != fingerprint and _delivered(ledger, destination):
@@ -69,7 +72,7 @@ def check_receivers(ledger: Ledger, receivers: Mapping[str, Receiver]) -> None:
 
 def remember_receivers(ledger: Ledger, receivers: Mapping[str, Receiver]) -> None:
     """Record the receivers of a run. Called under the lock, after `check_receivers`."""
-    known = _known(ledger)
+    known = bound_receivers(ledger)
     for destination, receiver in receivers.items():
         fingerprint = receiver.fingerprint(ledger.namespace)
         if known.get(destination) != fingerprint:
@@ -114,7 +117,8 @@ def resume_destination(ledger: Ledger, destination: str) -> None:
     ledger.warehouse.run("ledger/resume_destination", tables=ledger.tables, destination=destination)
 
 
-def _known(ledger: Ledger) -> dict[str, str]:
+def bound_receivers(ledger: Ledger) -> dict[str, str]:
+    """The fingerprint of the receiver that each destination is bound to."""
     if not ledger.has_table("receivers"):
         return {}
     rows = ledger.warehouse.run("ledger/receivers", tables=ledger.tables)

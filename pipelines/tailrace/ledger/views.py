@@ -12,10 +12,13 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from typing import TYPE_CHECKING
 
-from tailrace.audience.audience import Audience
 from tailrace.ledger.tables import VIEWS_VERSION, LedgerTables
 from tailrace.warehouse.statements import Binding, Column, TableName, query
+
+if TYPE_CHECKING:
+    from tailrace.audience.audience import Audience
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,8 @@ class Views:
 
     def _recorded(self) -> list[MembersTable]:
         """The syncs that the ledger knows, with the keys of their last deliveries."""
+        from tailrace.audience.audience import Audience
+
         tables = []
         for sync_key, name, destination, mapping in self._tables.run("member_tables"):
             audience = Audience.from_mapping(json.loads(mapping))

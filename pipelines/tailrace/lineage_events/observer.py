@@ -27,6 +27,7 @@ from tailrace.lineage_events.events import (
     command_event,
     names_of,
 )
+from tailrace.lineage_events.switches import is_switched_on
 from tailrace.models.loader import Models
 from tailrace.reporting.ledger_facts import landed_fields
 from tailrace.run.notices import Notice
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 
 # How long the events of the beginning, or of the end, may take.
 SECONDS_MAX = 15.0
-_SWITCHES = ("OPENLINEAGE_URL", "OPENLINEAGE_CONFIG", "OPENLINEAGE__TRANSPORT__TYPE")
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def emitting(project: ProjectConfig, *, clock: Clock) -> Iterator[Observers]:
 
     An exception that leaves the block after the START event sends FAIL.
     """
-    if not any(project.environ.get(name) for name in _SWITCHES):
+    if not is_switched_on(project.environ):
         yield ()
         return
     observer = LineageObserver(project, clock=clock)

@@ -6,7 +6,6 @@ read. Reasons, resends and suppressed transitions are added to that table afterw
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,20 +21,13 @@ from tailrace.ledger.tables import Shape
 from tailrace.plan.equal_values import columns_compared_here, take_equal_values
 from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.recorded import Recorded
+from tailrace.plan.row_hash import hash_complements
 from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
 from tailrace.warehouse.statements import Binding, Bound, Column, TableName, UnionAll, query
 
 BAD_KEY_SAMPLES_MAX = 3
 # The lists of `plan/summary` that hold the columns of each kind of message.
 COLUMN_GROUPS = tuple(f"group_{number}" for number in range(1, MESSAGE_KINDS_MAX + 1))
-
-# Distinct values that collide in DuckDB's hash(): NULL, an empty list and a struct of NULLs; and a
-# 128-bit number and the one with its halves swapped, such as 0 and -1. A list of plain values is
-# distinguished by its length, deeper nesting by its text, a wide number by its value as a double.
-_WIDE_TYPE = r"U?HUGEINT|DECIMAL\((19|2\d|3\d),\s?\d+\)"
-_WIDE = re.compile(_WIDE_TYPE)
-_LISTED = re.compile(rf"(?!({_WIDE_TYPE}|VARIANT)\[)[A-Z ]+(\(\d+(,\s?\d+)?\))?\[\]")
-_HOLLOW = re.compile(r"\[|STRUCT|MAP|UNION|VARIANT")
 
 # Temporary tables by their names in `sql/plan`; the warehouse's names end with the audience's.
 _TEMPORARY_TABLES = {
@@ -178,16 +170,6 @@ def diff(ledger: Ledger, request: DiffRequest, *, recorded: Recorded) -> Diff:
         StatementRefused: The model fails on a row.
     """
     return _Comparison(ledger, request, recorded).run()
-
-
-def hash_complements(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
-    """The columns for which a hash needs more than the value, by what it needs."""
-    listed = tuple(column for column in columns if _LISTED.fullmatch(column.type))
-    return {
-        "listed": listed,
-        "hollow": tuple(c for c in columns if _HOLLOW.search(c.type) and c not in listed),
-        "wide": tuple(column for column in columns if _WIDE.fullmatch(column.type)),
-    }
 
 
 class _Comparison:

@@ -3,8 +3,8 @@
 The inputs are the landed tables and declared sources that its SQL reads, the SQL itself and the
 mapping. A table is hashed whole, once a run, however many audiences read it: a write by any program
 is noticed, and no record of writes has to be trusted. An audience is always run if its SQL reads
-the clock, if the engine has no cheap hash, or if no other selected audience reads the same table,
-since then its model costs no more than the hash.
+the clock or if the engine has no cheap hash. A table that one selected audience reads is hashed
+only if its last extract landed no row: else its model has to run, and costs no more than the hash.
 
 A process that watches keeps a file open that no other process can write, and knows its own writes.
 It hashes a landed table once for each change, and needs no hash of a table that one audience reads.
@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tailrace.audience.audience import Audience
-from tailrace.errors import StatementRefused
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.determinism import reads_clock
 from tailrace.models.loader import Model, Models
-from tailrace.plan.diff import hash_complements
 from tailrace.plan.recorded import Definitions, Recorded
-from tailrace.warehouse.statements import TableName
+from tailrace.plan.row_hash import table_hash
+from tailrace.warehouse.statements import Column, TableName
 
-# A table is hashed if so many of the selected audiences read it.
+# A table is always hashed if so many of the selected audiences read it.
 READERS_MIN = 2
 
 
@@ -53,13 +52,15 @@ class Inputs:
             for table in self._read(model)
             for _ in model.audience.syncs()
         )
-        self._hashes: dict[TableName, str | None] = {}
+        # The hash of each table that was looked at, None if it has no cheap one.
+        self.hashes: dict[TableName, str | None] = {}
+        self._layouts: dict[str, Mapping[str, tuple[Column, ...]]] = {}
         self._versions = ledger.warehouse.table_versions
         # Of a view, the statements that write to it say nothing.
         self._versioned = (
             frozenset(
                 TableName(ledger.warehouse.project.settings.dataset, table)
-                for table in ledger.extracts.latest()
+                for table in recorded.extracts
             )
             if self._versions is not None
             else frozenset()
@@ -89,6 +90,17 @@ class Inputs:
         )
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def _is_comparable(self, table: TableName) -> bool:
+        """Whether comparing the table may cost less than the models that read it."""
+        if table in self._versioned or self._readers[table] >= READERS_MIN:
+            return True
+        extract = self._recorded.extracts.get(table.name)
+        return (
+            table.dataset == self._warehouse.project.settings.dataset
+            and extract is not None
+            and extract.rows == 0
+        )
+
     def unchanged_since(self, model: Model, audience: Audience) -> Delivered | None:
         """The last delivery of an audience, if it was planned from the same inputs; else None."""
         delivered = self._recorded.delivered(audience.ledger_key)
@@ -114,31 +126,21 @@ class Inputs:
             *(TableName(s.dataset, s.table) for s in self._models.sources_read(model.name)),
         )
 
-    def _is_comparable(self, table: TableName) -> bool:
-        return table in self._versioned or self._readers[table] >= READERS_MIN
-
     def _table(self, table: TableName) -> str | None:
         """A hash of a table's columns and rows, or its version; None if there is no table."""
         if self._versions is not None and table in self._versioned:
             if self._readers[table] < READERS_MIN:
                 return self._versions.of(table)
             return self._versions.fingerprint(table, lambda: self._hashed(table))
-        if table not in self._hashes:
-            self._hashes[table] = self._hashed(table)
-        return self._hashes[table]
+        if table not in self.hashes:
+            self.hashes[table] = self._hashed(table)
+        return self.hashes[table]
 
     def _hashed(self, table: TableName) -> str | None:
-        columns = self._warehouse.columns_of(table)
-        if not columns or self._warehouse.dialect != "duckdb":
-            return None
-        try:
-            ((rows, *hashes),) = self._warehouse.run(
-                "plan/measure",
-                tables={"model": table},
-                columns={"keys": (), "columns": columns, **hash_complements(columns)},
-            )
-        except StatementRefused:
-            # A source may be a view that fails; the models that read it report the error.
-            return None
-        layout = ", ".join(f"{column.name} {column.type}" for column in columns)
-        return f"({layout}) {rows} {hashes}"
+        return table_hash(self._warehouse, table, self._columns(table))
+
+    def _columns(self, table: TableName) -> tuple[Column, ...]:
+        dataset = str(table.dataset)
+        if dataset not in self._layouts:
+            self._layouts[dataset] = self._warehouse.columns_in(dataset)
+        return self._layouts[dataset].get(table.name, ())

@@ -40,7 +40,7 @@ from tailrace.models.determinism import ModelWarning
 from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.types import ColumnTypes
 from tailrace.plan import record_checks, stats
-from tailrace.plan.diff import Diff, DiffRequest, diff, hash_complements
+from tailrace.plan.diff import Diff, DiffRequest, diff
 from tailrace.plan.event_window import events_since, with_start
 from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
@@ -49,11 +49,12 @@ from tailrace.plan.plan import AudienceFailure, AudiencePlan, BuildResult, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
 from tailrace.plan.preview import PreviewRow, preview
 from tailrace.plan.recorded import Definitions, Recorded
+from tailrace.plan.row_hash import hash_complements
 from tailrace.plan.snapshot_schema import check_keys, check_names, shape_of
 from tailrace.plan.sources import SourceStates
 from tailrace.plan.upstream import Upstream
 from tailrace.warehouse.memory import MemoryLimit
-from tailrace.warehouse.statements import Binding, Column, query
+from tailrace.warehouse.statements import Binding, Column, TableName, query
 
 # An audience's model, what is to be compared, and the compiled text of the model.
 _Request = tuple[Model, DiffRequest, str]
@@ -121,6 +122,8 @@ class Planner:
             recorded=self._recorded,
             definitions=self._definitions,
         )
+        # The hash of each table that the plan has looked at; None where there is no cheap one.
+        self.table_hashes: Mapping[TableName, str | None] = {}
         # The fingerprint of each compiled text.
         self._fingerprints: dict[str, str] = {}
 
@@ -137,6 +140,7 @@ class Planner:
         failures, model_errors = self._failed()
         requests, skipped = [], []
         inputs = self._inputs(selected)
+        self.table_hashes = inputs.hashes
         fingerprints: dict[str, str | None] = {}
         # All models are bound before the first one runs, so that an error is reported early.
         for model, audience in syncs_of(selected):

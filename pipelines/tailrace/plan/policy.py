@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from tailrace.audience.audience import Audience
+if TYPE_CHECKING:
+    from tailrace.audience.audience import Audience
 
 Action = Literal["send", "hold", "accept"]
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 from tailrace.ledger.audiences import Delivered
+from tailrace.ledger.extracts import Extracted
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.compile import compiled_sql, definition_fingerprint
 from tailrace.models.loader import Models
@@ -51,6 +52,11 @@ class Recorded:
             existing = [key for key in counted if self.columns_of(self._ledger.snapshot(key))]
             self._sizes |= dict.fromkeys(counted, 0) | self._ledger.sizes(existing)
         return self._sizes[sync_key]
+
+    @cached_property
+    def extracts(self) -> Mapping[str, Extracted]:
+        """The latest extract of each object, by its table."""
+        return self._ledger.extracts.latest()
 
     @cached_property
     def inputs(self) -> Mapping[tuple[str, int], str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from functools import cached_property
 
 from tailrace.audience.audience import Audience
-from tailrace.ledger.extracts import Extracted
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.lineage import fields_read
 from tailrace.models.loader import Model, Models, landed_name
@@ -56,7 +54,7 @@ class Upstream:
         """What is wrong with the Salesforce objects that the audience reads."""
         reasons = []
         for table in self._models.objects_read(model.name):
-            extract = self._extracts.get(table)
+            extract = self._recorded.extracts.get(table)
             if extract is None:
                 continue
             if not extract.complete:
@@ -103,7 +101,3 @@ class Upstream:
             }
             | {source.key: [c.name for c in self._sources.columns(source)] for source in sources},
         )
-
-    @cached_property
-    def _extracts(self) -> Mapping[str, Extracted]:
-        return self._ledger.extracts.latest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -47,21 +46,6 @@ def select_usable(
     if not chosen:
         raise_all(list(errors))
     return Selected(models=models, chosen=chosen, errors=errors)
-
-
-@contextmanager
-def former_audiences_named(names: Callable[[], Collection[str]]) -> Iterator[None]:
-    """In errors about unknown names, say which are audiences of the ledger without a file.
-
-    Args:
-        names: Reads the names of the audiences that the ledger has.
-    """
-    try:
-        yield
-    except NothingSelected as error:
-        if error.unknown is None:
-            raise
-        raise with_ledger_names(error, names()) from None
 
 
 # The values of `result:`, and what each says of an audience's latest run.

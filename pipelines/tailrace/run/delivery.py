@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,8 +33,7 @@ from tailrace.run import notices
 from tailrace.run.job_delivery import InBackground, JobDelivery
 from tailrace.run.member_messages import OutboxMessages
 from tailrace.run.notices import Notice
-
-Progress = Callable[[str, int, int], None]
+from tailrace.run.phases import Progress
 
 # A verdict is saved with those that follow it, after this time, or with so many members. A commit
 # takes as long as building several batches; what is not saved yet is what a crash sends again.

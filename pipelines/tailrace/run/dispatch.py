@@ -40,11 +40,11 @@ from tailrace.run.delivery import (
     AudienceDelivery,
     Delivery,
     DeliveryResult,
-    Progress,
     Terms,
     advance_together,
 )
 from tailrace.run.notices import Notice
+from tailrace.run.phases import Progress
 from tailrace.warehouse.memory import MemoryLimit
 
 T = TypeVar("T")

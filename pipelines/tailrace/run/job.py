@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
-from tailrace.audience.yaml import raise_all, suggest
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig, did_you_mean
-from tailrace.destinations.protocol import DestinationSettings
-from tailrace.destinations.registry import project_models, type_of
 from tailrace.errors import (
-    HeaderInvalid,
     LeaseLost,
-    MissingCredential,
     NothingLanded,
     NothingSelected,
     StateStoreFailed,
@@ -41,24 +35,20 @@ from tailrace.ledger.receivers import (
     stopped_destinations,
 )
 from tailrace.ledger.runs import Run
-from tailrace.models.loader import Model, Models
-from tailrace.plan.guards import NAMES
-from tailrace.plan.plan import Plan
-from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
-from tailrace.run import review
-from tailrace.run.delivery import Progress
 from tailrace.run.notices import Notice
 from tailrace.run.observer import Observers
+from tailrace.run.phases import Progress
 from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
-from tailrace.run.replay import Replay, source_of
 from tailrace.run.result import RunResult
 from tailrace.run.runner import Job, Runner, Work
+from tailrace.run.unchanged import UnchangedRuns
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.opening import open_warehouse
 
 if TYPE_CHECKING:
+    from tailrace.plan.plan import Plan
     from tailrace.salesforce.client import Login
     from tailrace.state.session import StateSession
     from tailrace.state.store import Store
@@ -114,24 +104,34 @@ def plan(
     With `out`, the plan is saved to a file for `sync`, which refuses it if anything has changed.
     With `wait`, the plan is made after the end of the run that has the DuckDB file open.
     """
+    from tailrace.plan.planner import Planner
+    from tailrace.run import review
+    from tailrace.run.preparation import (
+        check_allowed,
+        limits_of,
+        rules_of,
+        selected_models,
+        with_credentials,
+    )
+
     chosen = replace(options or PlanOptions(), digests=out is not None)
-    models, selected = _selected(project, select, exclude)
-    _check_allowed(chosen, models)
-    limits = _limits(project, selected)
+    models, selected = selected_models(project, select, exclude)
+    check_allowed(chosen, models)
+    limits = limits_of(project, selected)
     shows = chosen.show_rows_max > 0
     wait_seconds_max = WAIT_SECONDS_MAX if wait else None
     with open_warehouse(
         project, clock=clock, read_only=True, wait_seconds_max=wait_seconds_max
     ) as warehouse:
         ledger = Ledger(warehouse, clock=clock)
-        check_receivers(ledger, receivers_of(_with_credentials(project, selected)))
+        check_receivers(ledger, receivers_of(with_credentials(project, selected)))
         planner = Planner(
             ledger,
             models,
             options=chosen,
             destinations=limits,
             now=clock.now(),
-            rules=_rules(project, limits) if shows else {},
+            rules=rules_of(project, limits) if shows else {},
         )
         result = planner.plan(selected)
         if out is not None and not result.errors:
@@ -169,6 +169,8 @@ def sync(
         options=chosen_options,
     )
     if plan_file is not None:
+        from tailrace.run import review
+
         reviewed = review.read(plan_file)
         chosen = replace(reviewed.options, digests=True)
         job = replace(job, select=tuple(reviewed.digests), options=chosen, reviewed=reviewed)
@@ -244,6 +246,8 @@ def replay(
     observers: Observers = (),
 ) -> RunResult:
     """Backfill a destination: the current members as entering, or the whole history."""
+    from tailrace.run.replay import Replay
+
     asked = Replay(audience=audience, destination=destination, history=history)
     job = Job(command="replay", replay=asked, resend=resend)
     return _carry_out(
@@ -261,10 +265,24 @@ def _carry_out(
     observers: Observers,
 ) -> RunResult:
     # Errors that need no warehouse are raised before it is opened.
-    work = prepare(project, job)
+    work = _work(project, job, observers)
     return open_and_carry_out(
         project, work, clock=clock, progress=progress, reads=reads, observers=observers
     )
+
+
+def _work(project: ProjectConfig, job: Job, observers: Observers) -> Work:
+    """The work of a job. If an earlier run may be equal, its models are read only if it is not."""
+    unchanged = UnchangedRuns.of(project, job, observers)
+
+    def complete() -> Work:
+        return replace(prepare(project, job), unchanged=unchanged)
+
+    expected = None if unchanged is None else unchanged.expected()
+    if expected is None:
+        return complete()
+    credentials = project.salesforce_credentials()
+    return Work(job=job, salesforce=credentials, expected=expected, complete=complete)
 
 
 def open_and_carry_out(
@@ -321,27 +339,9 @@ def open_and_carry_out(
 
 def prepare(project: ProjectConfig, job: Job) -> Work:
     """Read the parts of the project that a job needs, and raise their errors."""
-    reads_models = job.deliver and job.retire is None
-    models: Models | None = None
-    selected: Sequence[Model] = ()
-    if reads_models:
-        to = job.replay.destination if job.replay else None
-        models, selected = _selected(project, job.select, job.exclude, replayed_to=to)
-    if models is not None and job.reviewed is None:
-        _check_allowed(job.options, models)
-    destinations = _destinations(selected) if reads_models else ()
-    if job.replay is not None:
-        selected, destinations = (), (job.replay.destination,)
-    return Work(
-        job=job,
-        models=models,
-        selected=tuple(selected),
-        salesforce=project.salesforce_credentials() if job.extract else None,
-        destinations={
-            name: type_of(project, name).settings(project, name) for name in destinations
-        },
-        rules=_rules(project, (*destinations, DEFAULT_DESTINATION)) if job.deliver else {},
-    )
+    from tailrace.run import preparation
+
+    return preparation.prepare(project, job)
 
 
 def carry_out(
@@ -363,6 +363,8 @@ def carry_out(
         warehouse, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock
     ) as ledger:
         memory_limit = MemoryLimit(warehouse)
+        if work.expected is not None and not work.expected.has_same_ledger(ledger):
+            work = work.completed()
         runner = start_run(
             ledger, work, suffix=suffix, memory_limit=memory_limit, progress=progress
         )
@@ -462,6 +464,8 @@ def _bind(
     project: ProjectConfig, destination: str, *, clock: Clock, command: str
 ) -> dict[str, Any]:
     """Bind a destination to its current receiver, as a run of its own."""
+    from tailrace.destinations.registry import type_of
+
     receivers = receivers_of(
         {destination: type_of(project, destination).settings(project, destination)}
     )
@@ -500,77 +504,6 @@ def _check_names(ledger: Ledger, job: Job) -> None:
                 hint="List the audiences with: tailrace status",
             )
     if job.replay is not None:
+        from tailrace.run.replay import source_of
+
         source_of(ledger, job.replay)
-
-
-def _selected(
-    project: ProjectConfig,
-    select: Sequence[str],
-    exclude: Sequence[str],
-    *,
-    replayed_to: str | None = None,
-) -> tuple[Models, Sequence[Model]]:
-    models = project_models(project)
-    seen: dict[str, Audience] = {}
-    for _, audience in syncs_of(models.audiences()):
-        other = seen.setdefault(audience.ledger_key, audience)
-        if other is not audience:
-            raise HeaderInvalid(
-                f"{other.name} and {audience.name} have one ledger key, {audience.ledger_key}",
-                hint="Give one of the audiences another name.",
-                file=audience.file,
-                line=audience.line("audience"),
-            )
-    used = [audience.destination_name for _, audience in syncs_of(models.audiences())]
-    if not models.broken:
-        project.refuse_unused_destinations(used, exempt=replayed_to)
-    selected = models.select(select, exclude)
-    models = replace(models, failed=models.select_broken(select, exclude))
-    if replayed_to is None and not any(model.audience for model in selected):
-        raise_all([error for broken in models.failed for error in broken.errors])
-    return models, selected
-
-
-def _check_allowed(options: PlanOptions, models: Models) -> None:
-    """Refuse an override of an audience or guard that does not exist, such as a misspelt one."""
-    audiences = [audience.name for _, audience in syncs_of(models.audiences())]
-    audiences += models.broken
-    for audience, guard in sorted(options.allow):
-        for given, known, kind in ((audience, audiences, "audience"), (guard, NAMES, "guard")):
-            if given not in known:
-                problem = f'--allow names "{given}", and there is no such {kind}'
-                hint = f"There are: {', '.join(sorted(known))}"
-                raise NothingSelected(
-                    suggest(problem, given, known),
-                    hint=hint,
-                    unknown=given if kind == "audience" else None,
-                    known=known,
-                )
-
-
-def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
-    """The destinations of the selected audiences; without any, the default one."""
-    names = [audience.destination_name for _, audience in syncs_of(selected)]
-    return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
-
-
-def _rules(project: ProjectConfig, destinations: Iterable[str]) -> dict[str, Any]:
-    """The project's rules for messages, by destination type."""
-    kinds = {kind.name: kind for kind in (type_of(project, name) for name in destinations)}
-    return {name: kind.project_rules(project) for name, kind in kinds.items()}
-
-
-def _with_credentials(
-    project: ProjectConfig, selected: Sequence[Model]
-) -> Mapping[str, DestinationSettings]:
-    """The destinations whose credentials are configured where the plan is made."""
-    settings = {}
-    for name in _destinations(selected):
-        with suppress(MissingCredential):
-            settings[name] = type_of(project, name).settings(project, name)
-    return settings
-
-
-def _limits(project: ProjectConfig, selected: Sequence[Model]) -> Mapping[str, DestinationSettings]:
-    """The limits of each destination, without its credentials: a plan needs no write key."""
-    return {name: type_of(project, name).limits(project, name) for name in _destinations(selected)}

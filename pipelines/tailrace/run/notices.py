@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tailrace.audience.audience import Audience
-from tailrace.destinations.protocol import HeaderAdvice, MessageMapper
-from tailrace.destinations.registry import destination_type
+if TYPE_CHECKING:
+    from tailrace.audience.audience import Audience
+    from tailrace.destinations.protocol import HeaderAdvice, MessageMapper
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,8 @@ class Notice:
 
 def _advice(audience: Audience) -> list[HeaderAdvice]:
     """The advice of each destination's type, each entry once."""
+    from tailrace.destinations.registry import destination_type
+
     advice = [
         entry
         for sync in audience.syncs()

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tailrace.errors import TailraceError
-from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.runs import Run
-from tailrace.run.result import RunResult
-
 if TYPE_CHECKING:
+    from tailrace.errors import TailraceError
+    from tailrace.ledger.ledger import Ledger
+    from tailrace.ledger.runs import Run
+    from tailrace.run.result import RunResult
     from tailrace.run.runner import Work
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tailrace.clock import Clock
 
 log = logging.getLogger(__name__)
+
+# Called with a phase and a name, how much of it is done, and how much there is; 0 if unknown.
+Progress = Callable[[str, int, int], None]
 
 
 class Phases:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import DEFAULT_TYPE
 from tailrace.clock import format_utc
 from tailrace.errors import LeaseLost, TailraceError
-from tailrace.plan.plan import AudienceFailure, Plan
-from tailrace.run.delivery import DeliveryResult
 from tailrace.run.notices import Notice
 
 if TYPE_CHECKING:
+    from tailrace.audience.audience import Audience
+    from tailrace.plan.plan import AudienceFailure, Plan
+    from tailrace.run.delivery import DeliveryResult
     from tailrace.salesforce.extract.facts import ObjectFacts
 
 
@@ -72,6 +72,8 @@ class Progressing:
     run_id: str
     command: str
     plan: Plan | None = None
+    # The audiences, totals, destinations and orphans of an earlier run that this one equals.
+    unchanged: Mapping[str, Any] | None = None
     deliveries: tuple[DeliveryResult, ...] = ()
     objects: tuple[Mapping[str, Any], ...] = ()
     salesforce: Mapping[str, Any] = field(default_factory=dict)
@@ -90,6 +92,20 @@ class Progressing:
 
     def result(self) -> RunResult:
         """The result so far: audiences that were planned and not delivered have failed."""
+        if self.unchanged is not None:
+            return RunResult(
+                run_id=self.run_id,
+                command=self.command,
+                exit_code=self._exit_code(self.unchanged["audiences"]),
+                audiences=tuple(self.unchanged["audiences"]),
+                totals=self.unchanged["totals"],
+                destinations=self.unchanged["destinations"],
+                objects=self.objects,
+                salesforce=self.salesforce,
+                orphans=tuple(self.unchanged["orphans"]),
+                notices=self.notices,
+                errors=self.errors,
+            )
         audiences = (
             *_audiences(self.plan, self.deliveries),
             *(_not_planned(audience) for audience in self.blocked),

@@ -5,53 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import DEFAULT_TYPE
-from tailrace.config.project import did_you_mean
 from tailrace.config.settings import SalesforceCredentials
-from tailrace.destinations.protocol import DestinationSettings
-from tailrace.errors import (
-    ExtractIncomplete,
-    NothingSelected,
-    ResendRefused,
-    TailraceError,
-    WarehouseFailed,
-)
-from tailrace.ledger.latency import measure_latency
+from tailrace.errors import ExtractIncomplete, TailraceError, WarehouseFailed
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Latency, Run
-from tailrace.models.loader import Model, Models
-from tailrace.plan.plan import AudienceFailure, AudiencePlan, Plan
-from tailrace.plan.planner import Planner, syncs_of
 from tailrace.plan.policy import PlanOptions
-from tailrace.run import notices, review
-from tailrace.run.build import build
-from tailrace.run.delivery import (
-    Delivery,
-    DeliveryResult,
-    Progress,
-    Terms,
-    save_plans,
-    saved_together,
-    unfinished_deliveries,
-)
-from tailrace.run.dispatch import Dispatch
 from tailrace.run.notices import Notice
-from tailrace.run.phases import Phases
-from tailrace.run.receipt import verify_receipt
-from tailrace.run.replay import Replay, catch_up, save_replay
+from tailrace.run.phases import Phases, Progress
 from tailrace.run.result import Progressing, RunResult, object_entry
-from tailrace.run.review import Reviewed
 from tailrace.warehouse.memory import MemoryLimit
 
 if TYPE_CHECKING:
+    from tailrace.destinations.protocol import DestinationSettings
+    from tailrace.models.loader import Model, Models
+    from tailrace.run.replay import Replay
+    from tailrace.run.review import Reviewed
+    from tailrace.run.unchanged import Expected, UnchangedRuns
     from tailrace.salesforce.client import Login
     from tailrace.salesforce.extract.facts import ObjectFacts
 
@@ -83,11 +58,20 @@ class Work:
     """A job with the parts of the project's files that it needs."""
 
     job: Job
-    models: Models | None
-    selected: tuple[Model, ...]
+    models: Models | None = None
+    selected: tuple[Model, ...] = ()
     salesforce: SalesforceCredentials | None
-    destinations: Mapping[str, DestinationSettings]
-    rules: Mapping[str, Any]
+    destinations: Mapping[str, DestinationSettings] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    # Where a run that changed nothing is kept for the next one; None if this one is not compared.
+    unchanged: UnchangedRuns | None = None
+    # The earlier run that this one may equal. If it does not, `complete` reads the models.
+    expected: Expected | None = None
+    complete: Callable[[], Work] | None = None
+
+    def completed(self) -> Work:
+        """The same work with the models of the project."""
+        return self if self.complete is None else self.complete()
 
 
 class Runner:
@@ -111,8 +95,6 @@ class Runner:
         self.memory_limit = memory_limit
         self.progress = progress
         self.login = login
-        # The accepted messages of a resumed delivery were received at the time of that attempt.
-        self.since = run.started_at
         self.done = Progressing(run_id=run.id, command=work.job.command)
         self.phases = Phases(run.id, work.job.command, ledger.clock)
 
@@ -128,12 +110,8 @@ class Runner:
                     counts["objects"] = len(objects)
                     counts["rows"] = sum(int(entry["rows"]) for entry in objects)
                     counts["API calls"] = int(self.done.salesforce.get("calls", 0))
-            if work.job.retire is not None:
-                self._retire(work.job.retire)
-            elif work.job.replay is not None:
-                self._replay(work.job.replay)
-            elif work.models is not None:
-                self._sync(work.models)
+            if work.job.deliver and not self._is_unchanged():
+                self._deliver()
         except TailraceError as raised:
             self.done = self.done.with_errors(raised.flattened())
         except BaseException as unexpected:
@@ -150,6 +128,33 @@ class Runner:
                 raise
         self.phases.finish(result.exit_code)
         return result
+
+    def _is_unchanged(self) -> bool:
+        """Whether this run equals the earlier run that is expected; its result is then taken."""
+        expected = self.work.expected
+        if expected is None:
+            return False
+        with self.phases.phase("build"):
+            is_unchanged = not self.done.errors and expected.has_same_tables(self.ledger)
+        if not is_unchanged:
+            self.work = self.work.completed()
+            return False
+        with self.phases.phase("plan") as counts:
+            counts |= expected.counts
+        self.done = replace(self.done, unchanged=expected.result).with_notices(expected.notices)
+        return True
+
+    def _deliver(self) -> None:
+        # What the steps import takes longer than a run without news.
+        from tailrace.run.steps import Steps
+
+        work, steps = self.work, Steps(self)
+        if work.job.retire is not None:
+            steps.retire(work.job.retire)
+        elif work.job.replay is not None:
+            steps.replay(work.job.replay)
+        elif work.models is not None:
+            steps.sync(work.models)
 
     def _finish(self, *, exit_code: int, error: BaseException | None) -> None:
         result = self.done.result()
@@ -172,6 +177,9 @@ class Runner:
         delivered = {result.sync_key for result in self.done.deliveries if result.sent}
         if not (self.job.extract and delivered and self.work.models):
             return None
+        from tailrace.ledger.latency import measure_latency
+        from tailrace.plan.planner import syncs_of
+
         models = self.work.models
         reads = {
             audience.ledger_key: models.objects_read(model.name)
@@ -249,249 +257,6 @@ class Runner:
             },
         )
 
-    def _sync(self, models: Models) -> None:
-        selected = self.work.selected
-        reviewed = self.job.reviewed
-        audiences = [audience for _, audience in syncs_of(selected)]
-        self.done = self.done.with_notices(notices.of_headers(model.audience for model in selected))
-        with self._dispatch() as dispatch:
-            blocked = self._finish_earlier_runs(dispatch)
-            waiting = [a for a in audiences if a.ledger_key in blocked or _fails(dispatch, a)]
-            self.done = replace(self.done, blocked=tuple(waiting))
-            if reviewed is not None and waiting:
-                # A reviewed plan is carried out completely or not at all.
-                return
-            now = reviewed.planned_at if reviewed else self.begun.started_at
-            with self.phases.phase("build"):
-                built = build(
-                    self.ledger.warehouse,
-                    models,
-                    selected,
-                    now=now,
-                    progress=_named(self.progress, "build"),
-                )
-            planner = self._planner(models, now=now, build=built)
-            idle = [a for a in audiences if not self._concerns(a)]
-            with self.phases.phase("plan") as counts:
-                plan = planner.plan(selected, without={a.ledger_key for a in (*waiting, *idle)})
-                counts["audiences"] = len(plan.audiences)
-                for op in ("entered", "changed", "exited"):
-                    counts[op] = sum(getattr(audience, op) for audience in plan.audiences)
-                counts["held"] = sum(audience.status == "held" for audience in plan.audiences)
-            if reviewed is not None and not plan.errors:
-                review.require(plan, reviewed, engine=self.ledger.warehouse.engine_version)
-            if self._carry_out(dispatch, plan):
-                self._forget_events(plan, now=now)
-
-    def _forget_events(self, plan: Plan, *, now: datetime) -> None:
-        """Forget the keys of events that no run will read again."""
-        for planned in plan.audiences:
-            log = planned.audience.log
-            if log is not None and planned.delivered is not None:
-                self.ledger.deliveries.forget_events(
-                    planned.ledger_key, log.timestamp, before=log.forgets_before(now)
-                )
-
-    def _concerns(self, audience: Audience) -> bool:
-        """A retry concerns audiences with open rejections only."""
-        return (
-            self.job.options.intent != "retry"
-            or self.ledger.deliveries.unresolved_counts(audience.ledger_key)[0] > 0
-        )
-
-    def _retire(self, name: str) -> None:
-        with self._dispatch() as dispatch:
-            blocked = self._finish_earlier_runs(dispatch)
-            rows = [
-                row
-                for row in self.ledger.audiences.statuses()
-                if name in (row["audience"], row["sync"])
-            ]
-            if not rows:
-                names = [str(row["audience"]) for row in self.ledger.audiences.statuses()]
-                raise NothingSelected(
-                    f'The ledger has no audience "{name}".{did_you_mean(name, names)}'
-                )
-            planner = self._planner(Models(by_name={}), now=self.begun.started_at)
-            audiences = [
-                plan
-                for row in rows
-                if (plan := self._leaving(planner, row)) and plan.ledger_key not in blocked
-                if not _fails(dispatch, plan.audience)
-            ]
-            run_seq, now = self.begun.seq, self.begun.started_at
-            exits = Plan(planned_at=now, run_seq=run_seq, audiences=tuple(audiences))
-            self._carry_out(dispatch, exits)
-            planned = {plan.ledger_key for plan in audiences}
-            for result in self.done.deliveries:
-                if not result.rejected and not result.resumed:
-                    self.ledger.audiences.retire(result.sync_key)
-            for sync_key in {str(row["sync"]) for row in rows} - planned - blocked:
-                # A sync that was always held sent nothing.
-                if self.ledger.audiences.last_delivered(sync_key) is None:
-                    self.ledger.audiences.retire(sync_key)
-
-    def _replay(self, asked: Replay) -> None:
-        model = self.work.models.by_name.get(asked.audience) if self.work.models else None
-        audience = model.audience if model is not None else None
-        destinations = {sync.destination_name for sync in audience.syncs()} if audience else set()
-        if asked.destination not in destinations:
-            notice = Notice(
-                message=f"{asked.audience}: its header does not name {asked.destination}, which "
-                "receives no further changes until it does",
-                hint=f"destination: [{', '.join(sorted({*destinations, asked.destination}))}]",
-                audience=asked.audience,
-            )
-            self.done = self.done.with_notices([notice])
-        with self._dispatch() as dispatch:
-            blocked = self._finish_earlier_runs(dispatch)
-            if blocked.intersection(self.ledger.audiences.sync_keys_of(asked.audience)):
-                # Its members are known only after the pending delivery.
-                return
-            self._deliver(dispatch, save_replay(self.ledger, self.begun, asked))
-            if not dispatch.failures and asked.history:
-                catch_up(self.ledger, asked)
-
-    def _leaving(self, planner: Planner, row: Mapping[str, Any]) -> AudiencePlan | None:
-        delivered = self.ledger.audiences.last_delivered(str(row["sync"]))
-        if delivered is None:
-            return None
-        # A rename changes the ledger; the recorded mapping still has the earlier name.
-        earlier = replace(Audience.from_mapping(delivered.mapping), retiring=True)
-        sync = replace(earlier, name=str(row["audience"])).for_destination(str(row["destination"]))
-        return planner.retirement(sync, delivered)
-
-    @contextmanager
-    def _dispatch(self) -> Iterator[Dispatch]:
-        terms = Terms(salt=self.project.settings.salt, rules=self.work.rules)
-        dispatch = Dispatch(
-            self.ledger,
-            self.work.destinations,
-            terms=terms,
-            memory_limit=self.memory_limit,
-            progress=_named(self.progress, "send"),
-        )
-        with dispatch:
-            try:
-                yield dispatch
-            finally:
-                self.done = self.done.with_errors(dispatch.errors())
-            warnings, missing = verify_receipt(
-                self.done.deliveries,
-                dispatch.known,
-                project=self.project,
-                since=self.since,
-                clock=self.ledger.clock,
-            )
-            self.done = self.done.with_notices([*dispatch.notices(), *warnings]).with_errors(
-                missing
-            )
-
-    def _planner(self, models: Models, **options: Any) -> Planner:
-        return Planner(
-            self.ledger,
-            models,
-            options=self.job.options,
-            destinations=self.work.destinations,
-            run_seq=self.begun.seq,
-            memory_limit=self.memory_limit,
-            progress=_named(self.progress, "plan"),
-            estimates_requests=False,
-            **options,
-        )
-
-    def _carry_out(self, dispatch: Dispatch, plan: Plan) -> bool:
-        """Save and deliver a plan; False if it is a reviewed one that has errors."""
-        plan = self._accepted(dispatch, plan)
-        if self.job.reviewed is not None and plan.errors:
-            # A reviewed plan is carried out completely or not at all.
-            self.done = self.done.with_errors(plan.errors)
-            return False
-        self.done = replace(self.done, plan=plan)
-        changed = [audience for audience in plan.audiences if not audience.skipped]
-        save = partial(save_plans, self.ledger, self.begun, options=self.job.options)
-        saved: list[Delivery] = []
-        for together in saved_together(changed):
-            saved += self.memory_limit.run_low_memory(partial(save, together))
-        held = {audience.ledger_key for audience in plan.audiences if audience.status == "held"}
-        for delivery in saved:
-            if delivery.finished:
-                self.done = self.done.with_delivery(DeliveryResult.of_nothing(delivery))
-        pending = [delivery for delivery in saved if not delivery.finished]
-        self._deliver(dispatch, [d for d in pending if d.audience.ledger_key not in held])
-        return True
-
-    def _accepted(self, dispatch: Dispatch, plan: Plan) -> Plan:
-        """The plan without audiences whose header their receiver refuses: they are not saved.
-
-        Once saved, changes are sent as their header was, so that a correction would come too late.
-        """
-        sent = [a for a in plan.audiences if a.planned and not a.skipped and a.status != "held"]
-        refused = dispatch.refused_headers([planned.audience for planned in sent])
-        if not refused:
-            return plan
-        failures = (
-            AudienceFailure(audience=planned.audience, error=refused[planned.ledger_key])
-            for planned in sent
-            if planned.ledger_key in refused
-        )
-        return replace(
-            plan,
-            audiences=tuple(a for a in plan.audiences if a.ledger_key not in refused),
-            failures=(*plan.failures, *failures),
-        )
-
-    def _finish_earlier_runs(self, dispatch: Dispatch) -> set[str]:
-        """Resume pending deliveries. Returns the audiences whose delivery is refused as too old."""
-        ready: list[Delivery] = []
-        refused: set[str] = set()
-        for delivery in unfinished_deliveries(self.ledger):
-            error = None if self.job.resend else self._too_old(dispatch, delivery)
-            if error is None:
-                ready.append(delivery)
-                self.since = min(self.since, delivery.written_at or self.since)
-            else:
-                refused.add(delivery.audience.ledger_key)
-                self.done = self.done.with_errors([error])
-        # A later run of an audience depends on the delivery of an earlier one.
-        self._deliver(dispatch, [d for d in ready if d.audience.ledger_key not in refused])
-        return refused
-
-    def _too_old(self, dispatch: Dispatch, delivery: Delivery) -> TailraceError | None:
-        settings = dispatch.known_settings(delivery.destination)
-        if settings is None or delivery.written_at is None:
-            return None
-        pending = self.ledger.deliveries.pending_count(
-            delivery.run_seq, delivery.audience.ledger_key, delivery.planned
-        )
-        age = self.ledger.clock.now() - delivery.written_at
-        hours = age.total_seconds() / 3_600
-        if not pending or hours <= settings.resend_hours_max:
-            return None
-        return ResendRefused(
-            f"{delivery.audience.name}: a run of {hours:,.0f} hours ago was not finished, and up "
-            f"to {pending:,} of its members may have reached {delivery.destination}, which no "
-            "longer recognises their ids",
-            hint="Send them, with possible duplicates, with: --resend",
-        )
-
-    def _deliver(self, dispatch: Dispatch, deliveries: Sequence[Delivery]) -> None:
-        if not deliveries:
-            return
-        # What leaves now is planned in the stored state, so that every machine can finish it.
-        self.ledger.warehouse.save_state()
-        with self.phases.phase("deliver") as counts, self.memory_limit.low_memory():
-            counts |= {"members": 0, "messages": 0, "rejected": 0}
-            for result in dispatch.deliver(deliveries):
-                self.done = self.done.with_delivery(result)
-                counts["members"] += result.sent
-                counts["messages"] += result.calls
-                counts["rejected"] += result.rejected
-
-
-def _fails(dispatch: Dispatch, audience: Audience) -> bool:
-    return audience.destination_name in dispatch.failures
-
 
 def _rows_of(progress: Progress | None) -> Callable[[str, int, int], None] | None:
     """Count the rows of each object as they arrive. Objects are read by several threads."""
@@ -508,9 +273,3 @@ def _rows_of(progress: Progress | None) -> Callable[[str, int, int], None] | Non
             progress(f"extract {name}", rows[name], total)
 
     return arrived
-
-
-def _named(progress: Progress | None, phase: str) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda name, done, total: progress(f"{phase} {name}", done, total)

@@ -41,9 +41,9 @@ from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Run
 from tailrace.ledger.watches import Cycles
 from tailrace.retry import RetryPolicy
-from tailrace.run.delivery import Progress
 from tailrace.run.job import compact, open_ledger, prepare, start_run
 from tailrace.run.observer import Observers
+from tailrace.run.phases import Progress
 from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
 from tailrace.run.result import RunResult
 from tailrace.run.runner import Job, Work

@@ -6,6 +6,7 @@ dialects and other values are written by sqlglot, which is imported then only.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -142,12 +143,15 @@ def literal_text(value: Any, dialect: str) -> str:
             return "NULL"
         if isinstance(value, bool):
             return "TRUE" if value else "FALSE"
-        if type(value) is int and value >= 0:
-            return str(value)
+        if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
+            return _number_text(repr(value))
         if isinstance(value, datetime):
             return f"CAST('{format_utc(value)}' AS TIMESTAMPTZ)"
     node = _node(value)
-    text = str(node.sql(dialect=dialect, copy=False))
+    return _number_text(str(node.sql(dialect=dialect, copy=False)))
+
+
+def _number_text(text: str) -> str:
     # A minus in front of a negative number would begin a comment.
     return f"({text})" if text.startswith("-") else text
 

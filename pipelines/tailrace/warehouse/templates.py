@@ -8,10 +8,11 @@ each time. While a warehouse is open, what was rendered is kept in `.tailrace/re
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from tailrace.warehouse.bindings import Column
 from tailrace.warehouse.parse_cache import ParseCache
@@ -21,6 +22,10 @@ FILE = "rendered-sql.json"
 FILE_BYTES_MAX = 4_000_000
 # The code that the text depends on, besides the templates and sqlglot.
 _CODE = ("rendering.py", "as_sent.py", "sql_files.py")
+
+# Statements that this process keeps.
+RENDERED_MAX = 4_096
+_RENDERED: dict[str, list[Any]] = {}
 
 ColumnLists = tuple[tuple[str, tuple[Column, ...]], ...]
 
@@ -48,33 +53,15 @@ def rendered_sql_kept(folder: Path) -> Iterator[None]:
         cache.save()
 
 
-@lru_cache(maxsize=512)
 def facts_of(name: str, dialect: str) -> StatementFacts:
     """What the template `subject/name` of `sql/` is.
 
     Raises:
         StatementInvalid: There is no such template.
     """
-    kept, key = _Kept.cache, _key(name, dialect, "facts")
-    if kept is not None and (value := kept.get(key)) is not None:
-        statements, is_query, is_create, temporary, names = value
-        return StatementFacts(
-            statements=statements,
-            is_query=is_query,
-            is_create=is_create,
-            temporary=temporary,
-            names=frozenset(names),
-        )
-    from tailrace.warehouse.rendering import read_facts
-
-    facts = read_facts(name, dialect)
-    if kept is not None:
-        names = sorted(facts.names)
-        kept.put(key, [facts.statements, facts.is_query, facts.is_create, facts.temporary, names])
-    return facts
+    return _facts(_Kept.cache, name, dialect)
 
 
-@lru_cache(maxsize=2048)
 def pieces_of(
     name: str,
     dialect: str,
@@ -92,24 +79,75 @@ def pieces_of(
     Raises:
         StatementInvalid: The template needs a column list that is not there.
     """
-    kept = _Kept.cache
-    key = _key(name, dialect, number, sorted(tables), columns, column, part)
-    if kept is not None and (pieces := kept.get(key)) is not None:
-        return tuple(pieces)
-    from tailrace.warehouse.rendering import render
+    return _pieces(_Kept.cache, name, dialect, number, tables, columns, column, part)
 
-    rendered = render(
-        name,
-        dialect,
-        number,
-        tables=tables,
-        columns=dict(columns),
-        column=column,
-        part=part,
+
+def forget() -> None:
+    """Forget what this process has rendered."""
+    _facts.cache_clear()
+    _pieces.cache_clear()
+    _RENDERED.clear()
+
+
+# The cache is a part of the arguments: another project's file gets what this process has rendered.
+@lru_cache(maxsize=512)
+def _facts(cache: ParseCache | None, name: str, dialect: str) -> StatementFacts:
+    def read() -> list[Any]:
+        from tailrace.warehouse.rendering import read_facts
+
+        facts = read_facts(name, dialect)
+        first = [facts.statements, facts.is_query, facts.is_create, facts.temporary]
+        return [*first, sorted(facts.names)]
+
+    statements, is_query, is_create, temporary, names = _rendered(
+        cache, _key(name, dialect, "facts"), read
     )
-    if kept is not None:
-        kept.put(key, list(rendered))
-    return rendered
+    return StatementFacts(
+        statements=statements,
+        is_query=is_query,
+        is_create=is_create,
+        temporary=temporary,
+        names=frozenset(names),
+    )
+
+
+@lru_cache(maxsize=2048)
+def _pieces(
+    cache: ParseCache | None,
+    name: str,
+    dialect: str,
+    number: int,
+    tables: frozenset[str],
+    columns: ColumnLists,
+    column: Column | None,
+    part: Part | None,
+) -> tuple[str | None, ...]:
+    def read() -> list[Any]:
+        from tailrace.warehouse.rendering import render
+
+        lists = dict(columns)
+        return list(
+            render(name, dialect, number, tables=tables, columns=lists, column=column, part=part)
+        )
+
+    key = _key(name, dialect, number, sorted(tables), columns, column, part)
+    return tuple(_rendered(cache, key, read))
+
+
+def _rendered(cache: ParseCache | None, key: str, read: Callable[[], list[Any]]) -> list[Any]:
+    """What an earlier command or this process has rendered, or what `read` gives."""
+    value: list[Any] | None = None if cache is None else cache.get(key)
+    if value is not None:
+        return value
+    value = _RENDERED.get(key)
+    if value is None:
+        value = read()
+        if len(_RENDERED) >= RENDERED_MAX:
+            _RENDERED.clear()
+        _RENDERED[key] = value
+    if cache is not None:
+        cache.put(key, value)
+    return value
 
 
 def _key(name: str, dialect: str, *bindings: object) -> str:

@@ -1,0 +1,45 @@
+"""Hashes of all rows of a table, with what DuckDB's own hash does not tell apart."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from tailrace.errors import StatementRefused
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.statements import Column, TableName
+
+# Distinct values that collide in DuckDB's hash(): NULL, an empty list and a struct of NULLs; and a
+# 128-bit number and the one with its halves swapped, such as 0 and -1. A list of plain values is
+# distinguished by its length, deeper nesting by its text, a wide number by its value as a double.
+_WIDE_TYPE = r"U?HUGEINT|DECIMAL\((19|2\d|3\d),\s?\d+\)"
+_WIDE = re.compile(_WIDE_TYPE)
+_LISTED = re.compile(rf"(?!({_WIDE_TYPE}|VARIANT)\[)[A-Z ]+(\(\d+(,\s?\d+)?\))?\[\]")
+_HOLLOW = re.compile(r"\[|STRUCT|MAP|UNION|VARIANT")
+
+
+def hash_complements(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]:
+    """The columns for which a hash needs more than the value, by what it needs."""
+    listed = tuple(column for column in columns if _LISTED.fullmatch(column.type))
+    return {
+        "listed": listed,
+        "hollow": tuple(c for c in columns if _HOLLOW.search(c.type) and c not in listed),
+        "wide": tuple(column for column in columns if _WIDE.fullmatch(column.type)),
+    }
+
+
+def table_hash(warehouse: Warehouse, table: TableName, columns: Sequence[Column]) -> str | None:
+    """A hash of a table's columns and rows; None without columns, or without a cheap hash."""
+    if not columns or warehouse.dialect != "duckdb":
+        return None
+    try:
+        ((rows, *hashes),) = warehouse.run(
+            "plan/measure",
+            tables={"model": table},
+            columns={"keys": (), "columns": columns, **hash_complements(columns)},
+        )
+    except StatementRefused:
+        # A source may be a view that fails; the models that read it report the error.
+        return None
+    layout = ", ".join(f"{column.name} {column.type}" for column in columns)
+    return f"({layout}) {rows} {hashes}"

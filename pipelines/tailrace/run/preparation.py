@@ -1,0 +1,120 @@
+"""Reads the parts of a project that a job needs, before its warehouse is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.yaml import raise_all, suggest
+from tailrace.config.project import ProjectConfig
+from tailrace.destinations.protocol import DestinationSettings
+from tailrace.destinations.registry import project_models, type_of
+from tailrace.errors import HeaderInvalid, MissingCredential, NothingSelected
+from tailrace.models.loader import Model, Models
+from tailrace.plan.guards import NAMES
+from tailrace.plan.planner import syncs_of
+from tailrace.plan.policy import PlanOptions
+from tailrace.run.runner import Job, Work
+
+
+def prepare(project: ProjectConfig, job: Job) -> Work:
+    """Read the parts of the project that a job needs, and raise their errors."""
+    reads_models = job.deliver and job.retire is None
+    models: Models | None = None
+    selected: Sequence[Model] = ()
+    if reads_models:
+        to = job.replay.destination if job.replay else None
+        models, selected = selected_models(project, job.select, job.exclude, replayed_to=to)
+    if models is not None and job.reviewed is None:
+        check_allowed(job.options, models)
+    destinations = _destinations(selected) if reads_models else ()
+    if job.replay is not None:
+        selected, destinations = (), (job.replay.destination,)
+    return Work(
+        job=job,
+        models=models,
+        selected=tuple(selected),
+        salesforce=project.salesforce_credentials() if job.extract else None,
+        destinations={
+            name: type_of(project, name).settings(project, name) for name in destinations
+        },
+        rules=rules_of(project, (*destinations, DEFAULT_DESTINATION)) if job.deliver else {},
+    )
+
+
+def selected_models(
+    project: ProjectConfig,
+    select: Sequence[str],
+    exclude: Sequence[str],
+    *,
+    replayed_to: str | None = None,
+) -> tuple[Models, Sequence[Model]]:
+    models = project_models(project)
+    seen: dict[str, Audience] = {}
+    for _, audience in syncs_of(models.audiences()):
+        other = seen.setdefault(audience.ledger_key, audience)
+        if other is not audience:
+            raise HeaderInvalid(
+                f"{other.name} and {audience.name} have one ledger key, {audience.ledger_key}",
+                hint="Give one of the audiences another name.",
+                file=audience.file,
+                line=audience.line("audience"),
+            )
+    used = [audience.destination_name for _, audience in syncs_of(models.audiences())]
+    if not models.broken:
+        project.refuse_unused_destinations(used, exempt=replayed_to)
+    selected = models.select(select, exclude)
+    models = replace(models, failed=models.select_broken(select, exclude))
+    if replayed_to is None and not any(model.audience for model in selected):
+        raise_all([error for broken in models.failed for error in broken.errors])
+    return models, selected
+
+
+def check_allowed(options: PlanOptions, models: Models) -> None:
+    """Refuse an override of an audience or guard that does not exist, such as a misspelt one."""
+    audiences = [audience.name for _, audience in syncs_of(models.audiences())]
+    audiences += models.broken
+    for audience, guard in sorted(options.allow):
+        for given, known, kind in ((audience, audiences, "audience"), (guard, NAMES, "guard")):
+            if given not in known:
+                problem = f'--allow names "{given}", and there is no such {kind}'
+                hint = f"There are: {', '.join(sorted(known))}"
+                raise NothingSelected(
+                    suggest(problem, given, known),
+                    hint=hint,
+                    unknown=given if kind == "audience" else None,
+                    known=known,
+                )
+
+
+def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
+    """The destinations of the selected audiences; without any, the default one."""
+    names = [audience.destination_name for _, audience in syncs_of(selected)]
+    return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
+
+
+def rules_of(project: ProjectConfig, destinations: Iterable[str]) -> dict[str, Any]:
+    """The project's rules for messages, by destination type."""
+    kinds = {kind.name: kind for kind in (type_of(project, name) for name in destinations)}
+    return {name: kind.project_rules(project) for name, kind in kinds.items()}
+
+
+def with_credentials(
+    project: ProjectConfig, selected: Sequence[Model]
+) -> Mapping[str, DestinationSettings]:
+    """The destinations whose credentials are configured where the plan is made."""
+    settings = {}
+    for name in _destinations(selected):
+        with suppress(MissingCredential):
+            settings[name] = type_of(project, name).settings(project, name)
+    return settings
+
+
+def limits_of(
+    project: ProjectConfig, selected: Sequence[Model]
+) -> Mapping[str, DestinationSettings]:
+    """The limits of each destination, without its credentials: a plan needs no write key."""
+    return {name: type_of(project, name).limits(project, name) for name in _destinations(selected)}

@@ -1,0 +1,269 @@
+"""A run that equals the one before it reads no model, and every difference makes it read them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shop import Shop
+
+from tailrace.plan.policy import PlanOptions
+from tailrace.run import job
+from tailrace.run.result import RunResult
+from tailrace.run.unchanged import FILE
+from tailrace.testing import SalesforceSimulator
+from tailrace.testing.segment.simulator import SegmentSimulator
+
+CREDENTIALS = "SOURCES__SALESFORCE__CREDENTIALS__"
+OBJECTS = "SOURCES__SALESFORCE__OBJECTS"
+PEOPLE = """/* ---
+audience: people
+key: id
+user_id: id
+track: {changed: Changed, properties: {city: mailing_city, area: area}}
+--- */
+SELECT c.id, c.mailing_city, r.area FROM live AS c
+LEFT JOIN crm.region AS r ON r.city = c.mailing_city
+"""
+LIVE = "SELECT * FROM salesforce.contact WHERE NOT is_deleted\n"
+TITLED = """/* ---
+audience: titled
+key: id
+user_id: id
+track: {properties: {title: title}}
+--- */
+SELECT l.id, l.title FROM live AS l WHERE l.title <> ''
+AND l.id NOT IN (SELECT city FROM crm.region)
+"""
+SOURCES = "sources: [{dataset: crm, table: region}]\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idle:
+    """A shop whose last run changed nothing and is kept, and the org that it reads."""
+
+    shop: Shop
+    org: SalesforceSimulator
+
+    def run(self, **options: Any) -> RunResult:
+        return job.run(self.shop.project, clock=self.shop.clock, **options)
+
+    def write(self, sql: str) -> None:
+        """As another program would, between two runs."""
+        with self.shop.connection() as connection:
+            connection.execute(sql)
+
+    def edit(self, path: str, text: str) -> None:
+        (self.shop.root / path).write_text(text)
+
+    def set(self, **variables: str) -> None:
+        self.shop.environ |= variables
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Idle]:
+    with SalesforceSimulator() as org, SegmentSimulator() as segment:
+        shop = Shop(tmp_path_factory.mktemp("idle") / "shop", segment)
+        shop.environ |= {
+            f"{CREDENTIALS}INSTANCE_URL": org.url,
+            f"{CREDENTIALS}CLIENT_ID": org.client_id,
+            f"{CREDENTIALS}CLIENT_SECRET": org.client_secret,
+            OBJECTS: '["Contact"]',
+        }
+        shop.audience(PEOPLE)
+        shop.audience(TITLED, "titled")
+        idle = Idle(shop=shop, org=org)
+        idle.edit("models/live.sql", LIVE)
+        idle.edit("models/sources.yml", SOURCES)
+        idle.write(
+            "CREATE SCHEMA crm; CREATE TABLE crm.region AS SELECT 'Oslo' AS city, 'East' AS area"
+        )
+        for _ in range(3):
+            org.org.advance(minutes=30)
+            assert 0 == idle.run().exit_code
+        assert (shop.root / ".tailrace" / FILE).is_file()
+        yield idle
+
+
+@pytest.fixture
+def idle(settled: Idle, tmp_path: Path) -> Idle:
+    """A copy of the shop, which a test may change."""
+    root = tmp_path / "shop"
+    shutil.copytree(settled.shop.root, root)
+    shop = Shop(root, settled.shop.segment)
+    shop.environ = dict(settled.shop.environ)
+    return replace(settled, shop=shop)
+
+
+@pytest.fixture
+def statements(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The names of the statements that have run since the last call."""
+    caplog.set_level(logging.DEBUG, "tailrace.warehouse.connection")
+
+    def names() -> list[str]:
+        records = [str(r.args[0]) for r in caplog.records if r.msg == "statement %s" and r.args]
+        caplog.clear()
+        return records
+
+    return names
+
+
+def comparable(result: RunResult) -> Mapping[str, Any]:
+    """A result without what differs between two runs in any case."""
+    entry = json.loads(json.dumps(result.as_dict()))
+    # The test copies the shop, and the first run notices it.
+    entry["warnings"] = [w for w in entry["warnings"] if "is a copy of" not in w["message"]]
+    return {key: entry[key] for key in entry if key not in ("run_id", "salesforce")}
+
+
+def test_an_unchanged_run_has_the_result_of_one_that_reads_the_models(
+    idle: Idle, statements: Callable[[], list[str]]
+) -> None:
+    """The same output and the same ledger, with fewer statements."""
+    short = idle.run()
+    short_statements = statements()
+    (idle.shop.root / ".tailrace" / FILE).unlink()
+    whole = idle.run()
+    whole_statements = statements()
+    assert comparable(whole) == comparable(short)
+    assert ["inputs unchanged"] * 2 == [entry["skipped"] for entry in short.audiences]
+    assert "models/create_view" not in short_statements
+    assert "models/create_view" in whole_statements
+    assert len(short_statements) < len(whole_statements)
+    details = "json_keys(details), json_keys(details -> 'phases')"
+    (first, second) = idle.shop.query(
+        f"SELECT command, exit_code, error, allowed, {details} FROM tailrace.runs "
+        "ORDER BY run_seq DESC LIMIT 2"
+    )
+    assert first == second
+    planned = "SELECT count(*) FROM tailrace.audience_runs WHERE run_seq > 3"
+    assert [(0,)] == idle.shop.query(planned)
+
+
+def test_what_no_run_depends_on_reads_no_model(
+    idle: Idle, statements: Callable[[], list[str]]
+) -> None:
+    """A file that is written again with the same text, another table, another variable."""
+    idle.edit("models/live.sql", LIVE)
+    idle.edit("README.md", "# A shop\n")
+    idle.set(HOME_PAGE="https://example.com")
+    idle.write("CREATE SCHEMA notes; CREATE TABLE notes.other AS SELECT 1 AS n")
+    assert 0 == idle.run().exit_code
+    assert "models/create_view" not in statements()
+
+
+Change = Callable[[Idle], object]
+# The ledger key of the audience, as its tables name it.
+KEY = "(SELECT max(sync_key) FROM tailrace.audience_runs WHERE name = 'people')"
+
+
+def remove_member(idle: Idle) -> None:
+    (name,) = idle.shop.query(f"SELECT 'snapshot__' || {KEY}")[0]
+    idle.write(f'DELETE FROM tailrace."{name}" WHERE rowid = 0')
+
+
+CHANGES: Mapping[str, Change] = {
+    "a row of a source": lambda i: i.write("UPDATE crm.region SET area = 'West'"),
+    "a column of a source": lambda i: i.write("ALTER TABLE crm.region ADD COLUMN n INTEGER"),
+    "a type in a source": lambda i: i.write(
+        "ALTER TABLE crm.region ALTER area TYPE VARCHAR[] USING [area]"
+    ),
+    "a source that is gone": lambda i: i.write("DROP TABLE crm.region"),
+    "a landed row of another program": lambda i: i.write(
+        "UPDATE salesforce.contact SET title = title || '!'"
+    ),
+    "a landed column": lambda i: i.write("ALTER TABLE salesforce.contact ADD COLUMN x INTEGER"),
+    "a view that was dropped": lambda i: i.write("DROP VIEW tailrace_models.live"),
+    "a view that was replaced": lambda i: i.write(
+        "CREATE OR REPLACE VIEW tailrace_models.live AS SELECT * FROM salesforce.contact"
+    ),
+    "a member that was removed": remove_member,
+    "a rejection": lambda i: i.write(
+        f"INSERT INTO tailrace.rejections BY NAME SELECT 1 AS run_seq, {KEY} AS sync_key,"
+        " 1 AS seq, 'rejected' AS kind, 'x' AS reason, '' AS path, 1 AS attempts,"
+        " false AS unconfirmed, now() AS first_seen, now() AS last_seen"
+    ),
+    "an interrupted delivery": lambda i: i.write(
+        "UPDATE tailrace.audience_runs SET phase = 'delivering', finished_at = NULL"
+        " WHERE name = 'people'"
+    ),
+    "an incomplete extract": lambda i: i.org.org.touch("Contact", rows=1),
+    "a model": lambda i: i.edit("models/live.sql", f"{LIVE} AND mailing_city <> ''"),
+    "a comment in a model": lambda i: i.edit("models/live.sql", f"-- All.\n{LIVE}"),
+    "a header": lambda i: i.edit(
+        "models/audiences/people.sql", PEOPLE.replace("key: id", "key: id\nmin_rows: 10")
+    ),
+    "a new model": lambda i: i.edit("models/other.sql", LIVE),
+    "a broken model": lambda i: i.edit("models/other.sql", "SELECT FROM"),
+    "a removed file": lambda i: (i.shop.root / "models/audiences/titled.sql").unlink(),
+    "a declaration": lambda i: i.edit(
+        "models/sources.yml", "sources: [{dataset: crm, table: region, columns: {n: BIGINT}}]\n"
+    ),
+    "a tracking plan": lambda i: i.edit("tracking_plan.yaml", "rules: []\n"),
+    "a setting": lambda i: i.set(TAILRACE__FIRST_RUN_MEMBERS_MAX="10"),
+    "a configuration file": lambda i: i.edit(
+        ".dlt/config.toml", (i.shop.root / ".dlt/config.toml").read_text() + "\n[runtime]\n"
+    ),
+    "a damaged file": lambda i: i.edit(f".tailrace/{FILE}", "{}"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_run_after_a_change_reads_the_models(
+    idle: Idle, statements: Callable[[], list[str]], change: Change
+) -> None:
+    change(idle)
+    statements()
+    try:
+        result = idle.run()
+    except Exception as error:
+        assert "models" in str(error) or "tracking_plan" in str(error), error
+        return
+    names = statements()
+    assert "models/kinds" in names
+    skipped = [entry.get("skipped") for entry in result.audiences]
+    assert not (result.exit_code and all(skipped))
+
+
+def test_options_and_observers_read_the_models(
+    idle: Idle, statements: Callable[[], list[str]]
+) -> None:
+    for options in (
+        {"select": ["people"]},
+        {"options": PlanOptions(skip_unchanged=False)},
+        {"resend": True},
+    ):
+        assert 0 == idle.run(**options).exit_code
+        assert "models/kinds" in statements()
+
+
+def test_another_receiver_is_refused_as_before(idle: Idle) -> None:
+    from tailrace.errors import ReceiverChanged
+
+    idle.set(DESTINATION__SEGMENT__WRITE_KEY="another-key-of-another-source")
+    with pytest.raises(ReceiverChanged):
+        idle.run()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("models/live.sql", f"{LIVE} AND created_date < now()"),
+        ("models/unread.sql", "SELECT current_date AS today, id FROM salesforce.contact"),
+        ("models/live.sql", f"/* ---\nmaterialized: table\n--- */\n{LIVE}"),
+    ],
+)
+def test_a_run_that_depends_on_more_than_its_tables_is_not_kept(
+    idle: Idle, statements: Callable[[], list[str]], path: str, text: str
+) -> None:
+    idle.edit(path, text)
+    for _ in range(3):
+        statements()
+        assert 0 == idle.run().exit_code
+    assert "models/kinds" in statements()
