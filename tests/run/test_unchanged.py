@@ -225,10 +225,7 @@ def test_a_run_after_a_change_reads_the_models(
     except Exception as error:
         assert "models" in str(error) or "tracking_plan" in str(error), error
         return
-    names = statements()
-    assert "models/kinds" in names
-    skipped = [entry.get("skipped") for entry in result.audiences]
-    assert not (result.exit_code and all(skipped))
+    assert "models/kinds" in statements(), result
 
 
 def test_options_and_observers_read_the_models(

@@ -28,8 +28,8 @@ from tailrace.project import Project
 from tailrace.results import Result
 from tailrace.run.job import COMPACTED_RUNS, run_job
 from tailrace.run.result import RunResult
-from tailrace.run.runner import Work
 from tailrace.run.watch import BACKOFF_SECONDS_MAX, Watch
+from tailrace.run.work import Work
 from tailrace.testing import Fault
 from tailrace.testing.org.describe import Field
 

@@ -43,7 +43,7 @@ from tailrace.run.observer import Observers
 from tailrace.run.result import RunResult
 
 if TYPE_CHECKING:
-    from tailrace.run.runner import Work
+    from tailrace.run.work import Work
 
 log = logging.getLogger(__name__)
 

@@ -41,8 +41,9 @@ from tailrace.run.observer import Observers
 from tailrace.run.phases import Progress
 from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
 from tailrace.run.result import RunResult
-from tailrace.run.runner import Job, Runner, Work
+from tailrace.run.runner import Runner
 from tailrace.run.unchanged import UnchangedRuns
+from tailrace.run.work import Job, Work
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.opening import open_warehouse

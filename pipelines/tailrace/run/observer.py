@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tailrace.ledger.ledger import Ledger
     from tailrace.ledger.runs import Run
     from tailrace.run.result import RunResult
-    from tailrace.run.runner import Work
+    from tailrace.run.work import Work
 
 
 class RunObserver(Protocol):

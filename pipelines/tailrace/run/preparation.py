@@ -17,7 +17,7 @@ from tailrace.models.loader import Model, Models
 from tailrace.plan.guards import NAMES
 from tailrace.plan.planner import syncs_of
 from tailrace.plan.policy import PlanOptions
-from tailrace.run.runner import Job, Work
+from tailrace.run.work import Job, Work
 
 
 def prepare(project: ProjectConfig, job: Job) -> Work:

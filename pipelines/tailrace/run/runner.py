@@ -5,73 +5,28 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tailrace.audience.blocks import DEFAULT_TYPE
 from tailrace.config.settings import SalesforceCredentials
 from tailrace.errors import ExtractIncomplete, TailraceError, WarehouseFailed
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Latency, Run
-from tailrace.plan.policy import PlanOptions
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Phases, Progress
 from tailrace.run.result import Progressing, RunResult, object_entry
+from tailrace.run.work import Work
 from tailrace.warehouse.memory import MemoryLimit
 
 if TYPE_CHECKING:
-    from tailrace.destinations.protocol import DestinationSettings
-    from tailrace.models.loader import Model, Models
-    from tailrace.run.replay import Replay
-    from tailrace.run.review import Reviewed
-    from tailrace.run.unchanged import Expected, UnchangedRuns
     from tailrace.salesforce.client import Login
     from tailrace.salesforce.extract.facts import ObjectFacts
 
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """The steps and options of a run."""
-
-    command: str
-    extract: bool = False
-    deliver: bool = True
-    select: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    objects: tuple[str, ...] | None = None
-    reconcile: bool = False
-    full_refresh: bool = False
-    retire: str | None = None
-    replay: Replay | None = None
-    resend: bool = False
-    reviewed: Reviewed | None = None
-    options: PlanOptions = field(default_factory=PlanOptions)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """A job with the parts of the project's files that it needs."""
-
-    job: Job
-    models: Models | None = None
-    selected: tuple[Model, ...] = ()
-    salesforce: SalesforceCredentials | None
-    destinations: Mapping[str, DestinationSettings] = field(default_factory=dict)
-    rules: Mapping[str, Any] = field(default_factory=dict)
-    # Where a run that changed nothing is kept for the next one; None if this one is not compared.
-    unchanged: UnchangedRuns | None = None
-    # The earlier run that this one may equal. If it does not, `complete` reads the models.
-    expected: Expected | None = None
-    complete: Callable[[], Work] | None = None
-
-    def completed(self) -> Work:
-        """The same work with the models of the project."""
-        return self if self.complete is None else self.complete()
 
 
 class Runner:

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tailrace.audience.audience import Audience
-from tailrace.config.project import did_you_mean
+from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import NothingSelected, ResendRefused, TailraceError
+from tailrace.ledger.ledger import Ledger
+from tailrace.ledger.runs import Run
 from tailrace.models.loader import Models
 from tailrace.plan.plan import AudienceFailure, AudiencePlan, Plan
 from tailrace.plan.planner import Planner, syncs_of
@@ -31,19 +33,32 @@ from tailrace.run.delivery import (
 )
 from tailrace.run.dispatch import Dispatch
 from tailrace.run.notices import Notice
-from tailrace.run.phases import Progress
+from tailrace.run.phases import Phases, Progress
 from tailrace.run.receipt import verify_receipt
 from tailrace.run.replay import Replay, catch_up, save_replay
 from tailrace.run.result import Progressing
+from tailrace.run.work import Job, Work
+from tailrace.warehouse.memory import MemoryLimit
 
-if TYPE_CHECKING:
-    from tailrace.run.runner import Runner
+
+class Running(Protocol):
+    """The parts of a run that its steps use; see `run.runner.Runner`."""
+
+    ledger: Ledger
+    project: ProjectConfig
+    work: Work
+    job: Job
+    begun: Run
+    memory_limit: MemoryLimit
+    progress: Progress | None
+    phases: Phases
+    done: Progressing
 
 
 class Steps:
     """The steps of one run. They read the run's parts, and add to its result."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Running) -> None:
         self.runner = runner
         self.ledger = runner.ledger
         self.project = runner.project

@@ -27,7 +27,7 @@ from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.receivers import bound_receivers, stopped_destinations
 from tailrace.plan.row_hash import table_hash
 from tailrace.run.notices import Notice
-from tailrace.run.runner import Job, Work
+from tailrace.run.work import Job, Work
 from tailrace.warehouse.parse_cache import ParseCache
 from tailrace.warehouse.sql_files import root
 from tailrace.warehouse.statements import Column, TableName

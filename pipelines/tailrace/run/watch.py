@@ -46,7 +46,7 @@ from tailrace.run.observer import Observers
 from tailrace.run.phases import Progress
 from tailrace.run.read_endpoint import NO_READS, Reads, serve_reads
 from tailrace.run.result import RunResult
-from tailrace.run.runner import Job, Work
+from tailrace.run.work import Job, Work
 from tailrace.salesforce.client import Api, Login
 from tailrace.salesforce.describe import describe_object, read_describe
 from tailrace.salesforce.extract.news import Changed, Question, ask_for_news
