@@ -52,6 +52,19 @@ def selected_models(
     *,
     replayed_to: str | None = None,
 ) -> tuple[Models, Sequence[Model]]:
+    """All models of a project, and those that a job selects.
+
+    Args:
+        project: The project.
+        select: As of `Models.select`.
+        exclude: As of `Models.select`.
+        replayed_to: The destination of a replay, which no header has to name.
+
+    Raises:
+        NothingSelected: A name matches nothing, or nothing is left.
+        ModelError: No selected audience can be used, or two have one ledger key.
+        ConfigurationError: The configuration has a destination that nothing uses.
+    """
     models = project_models(project)
     seen: dict[str, Audience] = {}
     for _, audience in syncs_of(models.audiences()):
