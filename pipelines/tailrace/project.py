@@ -18,13 +18,13 @@ from tailrace.clock import Clock, SystemClock
 from tailrace.config.project import ProjectConfig, load_project
 from tailrace.errors import NothingLanded, NothingSelected, TailraceError
 from tailrace.lineage_events.switches import is_switched_on
+from tailrace.reporting.lazy_reads import LazyReads
 from tailrace.results import Result, listed_model
 
 if TYPE_CHECKING:
     from tailrace.models.loader import Models
     from tailrace.plan.policy import PlanOptions
     from tailrace.run.observer import Observers, RunObserver
-    from tailrace.run.read_endpoint import Reads
     from tailrace.run.result import RunResult
     from tailrace.state.session import Opened
 
@@ -111,7 +111,7 @@ class Project:
                 reconcile=reconcile,
                 full_refresh=full_refresh,
                 progress=progress,
-                reads=_Reads(),
+                reads=LazyReads(),
                 observers=observers,
             )
         return _result_of(done)
@@ -193,7 +193,7 @@ class Project:
                 plan_file=None if plan_file is None else Path(plan_file).absolute(),
                 resend=resend,
                 progress=progress,
-                reads=_Reads(),
+                reads=LazyReads(),
                 observers=observers,
             )
         return _result_of(done)
@@ -219,7 +219,7 @@ class Project:
                 options=options,
                 resend=resend,
                 progress=progress,
-                reads=_Reads(),
+                reads=LazyReads(),
                 observers=observers,
             )
         return _result_of(done)
@@ -276,7 +276,7 @@ class Project:
                 seconds_max=None if duration is None else duration.total_seconds(),
                 progress=progress,
                 on_run=report,
-                reads=_Reads(),
+                reads=LazyReads(),
                 observers=observers,
             ).run()
         data = done.as_dict()
@@ -367,7 +367,7 @@ class Project:
                 clock=self.clock,
                 resend=resend,
                 progress=progress,
-                reads=_Reads(),
+                reads=LazyReads(),
                 observers=observers,
             )
         result = _result_of(done)
@@ -418,7 +418,7 @@ class Project:
                 history=history,
                 resend=resend,
                 progress=progress,
-                reads=_Reads(),
+                reads=LazyReads(),
                 observers=observers,
             )
         return _result_of(done)
@@ -891,27 +891,6 @@ def _plan_options(allow: Sequence[tuple[str, str]], *, intent: str) -> PlanOptio
     from tailrace.plan.policy import PlanOptions
 
     return PlanOptions(allow=frozenset(allow), intent=intent)  # type: ignore[arg-type]
-
-
-class _Reads(Mapping[str, Callable[..., dict[str, Any]]]):
-    """The functions that a run answers reads with, imported when the first one is asked for."""
-
-    def __getitem__(self, name: str) -> Callable[..., dict[str, Any]]:
-        return self._functions()[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._functions())
-
-    def __len__(self) -> int:
-        return len(self._functions())
-
-    def __bool__(self) -> bool:
-        return True
-
-    def _functions(self) -> Reads:
-        from tailrace.reporting.reads import READS
-
-        return READS
 
 
 def _result_of(done: RunResult) -> Result:
