@@ -87,7 +87,7 @@ postgres:
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 			echo "Installing PostgreSQL for the tests ..."; \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-				apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
+				apt-get install -y -qq --no-install-recommends postgresql pgbouncer >/dev/null; \
 		else \
 			echo "No PostgreSQL server here: its tests will be skipped."; \
 		fi; \

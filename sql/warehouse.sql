@@ -6,6 +6,22 @@ SELECT VERSION()
 -- Reads and shows timestamps without a time zone as UTC in this session.
 SET TimeZone = 'UTC'
 
+-- name: session_number
+-- The number of the PostgreSQL session that runs this statement.
+SELECT PG_BACKEND_PID()
+
+-- name: only_reads
+-- Whether a PostgreSQL session may only read, as a replica or by the settings of its user.
+SELECT PG_IS_IN_RECOVERY() OR s.reset_val = 'on'
+FROM pg_catalog.pg_settings AS s
+WHERE s.name = 'default_transaction_read_only'
+
+-- name: idle_limits
+-- How long a PostgreSQL session may be idle, in a transaction and outside of one; 0 is no limit.
+SELECT
+  CURRENT_SETTING('idle_in_transaction_session_timeout', TRUE),
+  CURRENT_SETTING('idle_session_timeout', TRUE)
+
 -- name: keep_order
 -- Results keep the order in which rows are stored.
 SET SESSION preserve_insertion_order = TRUE
@@ -21,6 +37,10 @@ SET max_vacuum_tasks = :tasks_max
 -- name: dataset
 -- One row if the dataset exists.
 SELECT schema_name FROM information_schema.schemata WHERE schema_name = :dataset
+
+-- name: dataset (postgres)
+-- One row if the dataset exists, also for a user who may not use it.
+SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = :dataset
 
 -- name: create_dataset
 -- Creates a dataset, whose name is that of the column.
@@ -98,10 +118,6 @@ PRAGMA platform
 -- Attaches a DuckLake, which is created if its catalog is empty.
 ATTACH :catalog AS lake (DATA_PATH :storage)
 
--- name: allow_storage
--- Lets the files of a DuckLake be read after external access is disabled.
-SET allowed_directories = [:storage]
-
 -- name: disable_external_access
 -- Denies files, extensions and logs to the SQL of models.
 SET allow_community_extensions = FALSE;
@@ -112,7 +128,7 @@ SET python_enable_replacements = FALSE;
 SET enable_external_access = FALSE
 
 -- name: allow_folder
--- Exempts one more folder from the denial that follows.
+-- Exempts one more folder, or the URL of a bucket, from the denial of external access.
 SET allowed_directories = LIST_APPEND(CURRENT_SETTING('allowed_directories'), :folder)
 
 -- name: defer_checkpoints

@@ -11,6 +11,7 @@
       - PrivateAddress
       - OtherOrg
       - ModelRoleRefused
+      - WarehouseUnavailable
       - TableNameTaken
       - NotAProject
       - TrackingPlanInvalid
@@ -186,6 +187,12 @@ class OtherOrg(ConfigurationError):
 
 class ModelRoleRefused(ConfigurationError):
     """The role of `model_role` does not exist, or the connection may not take it."""
+
+
+class WarehouseUnavailable(ConfigurationError):
+    """The server of the warehouse accepts no connection now; it may later."""
+
+    hint = "Start the server, or check host and port, then run: tailrace doctor"
 
 
 class TableNameTaken(ConfigurationError):

@@ -234,12 +234,14 @@ def test_every_setting_and_every_option_in_a_hint_exists() -> None:
         for parameter in command.params
         for option in parameter.opts
     }
-    # Names of guards, of functions, of a file, and of columns and a project in examples.
+    # Names of guards, of functions, of a file, of columns and a project in examples, and of
+    # settings of PostgreSQL and of PgBouncer.
     _, functions = duckdb_functions()
     known = (
         names | options | functions | set(GUARDS) | {"tracking_plan", "contact_id", "account_id"}
     )
-    known |= {"my_project"}
+    known |= {"my_project", "work_mem", "max_connections", "pool_mode"}
+    known |= {"ignore_startup_parameters"}
     words = {
         word
         for text in hints()

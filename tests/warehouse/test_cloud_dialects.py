@@ -29,7 +29,10 @@ OF_ONE_ENGINE = {
     "warehouse/begin_model",
     "warehouse/end_model",
     "warehouse/has_setting",
+    "warehouse/idle_limits",
     "warehouse/large_tables",
+    "warehouse/only_reads",
+    "warehouse/session_number",
     "warehouse/stored_functions",
     "warehouse/view_tree",
 }

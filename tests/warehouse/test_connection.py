@@ -392,7 +392,7 @@ def settings(root: Path, warehouse: str, secrets: str = "") -> Shop:
             "postgres",
             '[destination.postgres]\ncredentials = "postgresql://u:s3c@ret@no.invalid/d"\n',
             ConfigurationError,
-            "cannot be opened: OperationalError",
+            "cannot be opened: its host name cannot be resolved",
         ),
     ],
 )

@@ -42,11 +42,13 @@ class PostgresServer:
 
     folder: Path
     user: str = "tailrace"
+    port: int = 5432
 
     def url(self, database: str = "postgres") -> str:
         """What dlt and psycopg2 connect with."""
         # The password is for dlt, which insists on one; the server asks for none.
-        return f"postgresql://{self.user}:any@{quote(str(self.folder), safe='')}/{database}"
+        host = quote(str(self.folder), safe="")
+        return f"postgresql://{self.user}:any@{host}:{self.port}/{database}"
 
     def execute(self, sql: str, database: str = "postgres") -> None:
         """Run one statement outside of any transaction."""
@@ -72,7 +74,7 @@ def binary(name: str) -> Path | None:
     return versions[-1] if versions else None
 
 
-def _as_another_user() -> dict[str, Any]:
+def postgres_user() -> dict[str, Any]:
     """For root: how to start a program as somebody who may run a server."""
     if os.geteuid() != 0:
         return {}
@@ -85,43 +87,73 @@ def _as_another_user() -> dict[str, Any]:
     raise RuntimeError("root may not run a PostgreSQL server, and there is no other user")
 
 
+class PostgresCluster:
+    """The files of a server in a folder, which can be started and stopped."""
+
+    def __init__(self, folder: Path, program: Path, user: dict[str, Any]) -> None:
+        self.folder = folder
+        self._program = program
+        # The server's own user may not read the folders of the tests.
+        self.quiet: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL, **user}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **settings: str) -> PostgresServer:
+        """Start the server, with further settings."""
+        listed = [f"--{name}={value}" for name, value in (SETTINGS | settings).items()]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [self._program, "-D", self.folder / "data", "-k", self.folder, *listed],
+                stdout=log,
+                stderr=log,
+                **self.quiet,
+            )
+        server = PostgresServer(folder=self.folder, port=int(settings.get("port", 5432)))
+        return _answering(server, self._process)
+
+    def stop(self) -> None:
+        """Stop the server. Clients that are still there do not keep it from stopping."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
 @contextmanager
-def postgres_running() -> Iterator[PostgresServer]:
-    """Make a cluster, start its server, and take both away again."""
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    """Make a cluster, and take it away again with its server."""
     initdb, postgres = binary("initdb"), binary("postgres")
     if initdb is None or postgres is None:
         raise FileNotFoundError("PostgreSQL is not installed")
-    somebody = _as_another_user()
+    user = postgres_user()
     # Not below pytest's own folder: only its owner may enter that one.
     folder = Path(tempfile.mkdtemp(prefix="tailrace-pg-"))
-    if somebody:
-        os.chown(folder, somebody["user"], somebody["group"])
-    quiet: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL, **somebody}
+    if user:
+        os.chown(folder, user["user"], user["group"])
+    cluster = PostgresCluster(folder, postgres, user)
     try:
         made = [initdb, "-D", folder / "data", "-U", "tailrace", "-A", "trust", "-E", "UTF8"]
         subprocess.run(
-            [*made, "--locale=C.UTF-8", "--no-sync"], check=True, capture_output=True, **quiet
+            [*made, "--locale=C.UTF-8", "--no-sync"],
+            check=True,
+            capture_output=True,
+            **cluster.quiet,
         )
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [postgres, "-D", folder / "data", "-k", folder, *settings],
-                stdout=log,
-                stderr=log,
-                **quiet,
-            )
-        try:
-            yield _answering(PostgresServer(folder=folder), process)
-        finally:
-            # Clients that are still there do not keep it from stopping.
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        yield cluster
     finally:
+        cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres_running() -> Iterator[PostgresServer]:
+    """A server of a new cluster."""
+    with postgres_cluster() as cluster:
+        yield cluster.start()
 
 
 def _answering(server: PostgresServer, process: subprocess.Popen[bytes]) -> PostgresServer:

@@ -111,13 +111,20 @@ def read_lock(ledger: Ledger) -> Lease:
 
 
 def release(ledger: Ledger, *, owner: str, clock: Clock) -> None:
-    """Release the lock. If the warehouse cannot be reached, the lease expires."""
-    try:
-        ledger.warehouse.run(
-            "ledger/release_lock", tables=ledger.tables, owner=owner, now=clock.now()
-        )
-    except WarehouseFailed as error:
-        log.warning("The lock could not be released: %s", error.message)
+    """Release the lock. If the warehouse cannot be reached, the lease expires.
+
+    A connection that was lost is open again after the statement that failed, so it is tried twice.
+    """
+    for is_last in (False, True):
+        try:
+            ledger.warehouse.run(
+                "ledger/release_lock", tables=ledger.tables, owner=owner, now=clock.now()
+            )
+            return
+        except WarehouseFailed as error:
+            if is_last or ledger.warehouse.engine.embedded:
+                log.warning("The lock could not be released: %s", error.message)
+                return
 
 
 def require_lock(ledger: Ledger, *, owner: str, clock: Clock) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tailrace.clock import Clock
 from tailrace.config.installation import LEDGER_VERSION as VERSION
 from tailrace.config.installation import upgrade_hint
-from tailrace.errors import LedgerTooNew
+from tailrace.errors import LedgerTooNew, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import (
     Binding,
@@ -120,10 +120,16 @@ class LedgerTables:
         if self.installed:
             return
         self.warehouse.create_dataset(self.dataset)
-        with self.warehouse.transaction():
-            self._run_versions()
-            self.run("install", namespace=namespace, version=VERSION, now=self.clock.now())
-            self.run("insert_lock", now=self.clock.now())
+        try:
+            with self.warehouse.transaction():
+                self._run_versions()
+                self.run("install", namespace=namespace, version=VERSION, now=self.clock.now())
+                self.run("insert_lock", now=self.clock.now())
+        except WarehouseFailed:
+            # Another machine may have created them at the same moment.
+            self._look()
+            if not self.installed:
+                raise
         self._look()
 
     def upgrade(self) -> None:

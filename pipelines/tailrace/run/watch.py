@@ -36,6 +36,7 @@ from tailrace.errors import (
     UnknownObject,
     UserError,
     WarehouseFailed,
+    WarehouseUnavailable,
 )
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Run
@@ -194,7 +195,7 @@ class Watch:
                     return self._watch(ledger)
             except _Reopen:
                 pass
-            except (WarehouseFailed, StateStoreFailed) as error:
+            except (WarehouseFailed, WarehouseUnavailable, StateStoreFailed) as error:
                 if not self._is_started:
                     raise
                 self._count_failure(error)

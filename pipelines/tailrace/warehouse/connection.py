@@ -7,7 +7,6 @@ connection is opened here and lent to dlt: the file has a single writer, and it 
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import (
-    MemoryShort,
     ModelDoesNotBind,
     ModelNotRun,
     ReadStopped,
@@ -27,7 +25,7 @@ from tailrace.errors import (
     StateNotSaved,
     WarehouseFailed,
 )
-from tailrace.warehouse.driver_errors import describe_error, error_class, streamed_error_class
+from tailrace.warehouse.driver_errors import described, raised_by_engine, shortage
 from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.model_role import (
     WRITES_MODEL_ROWS,
@@ -35,6 +33,7 @@ from tailrace.warehouse.model_role import (
     copied_rows,
     grant_created,
 )
+from tailrace.warehouse.postgres_failures import server_failure
 from tailrace.warehouse.postgres_sandbox import (
     postgres_calls,
     postgres_violations,
@@ -79,10 +78,6 @@ VACUUM_TASKS_MAX = 100
 READ_ROWS_MAX = 100_000
 # The part of a streamed result that DuckDB buffers.
 STREAMING_BUFFER = "1MiB"
-# A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
-NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
-NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
-MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the same command again."
 
 
 class Warehouse:
@@ -269,24 +264,20 @@ class Warehouse:
 
     def _refused(self, error: Exception, name: str) -> Exception:
         """The error to raise for an error of a statement: the same, unless the engine raised it."""
-        engines = ("duckdb", "_duckdb", "psycopg2", "dlt.destinations")
-        if not type(error).__module__.startswith(engines) and not streamed_error_class(error):
+        if not raised_by_engine(error):
             return error
         if self.engine.loses_sessions:
             self.set_session()
-        if NO_SPACE.search(f"{type(error).__name__} {error}"):
-            return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
-        if NO_MEMORY.search(f"{type(error).__name__} {error}"):
-            return MemoryShort(f"{name}: the warehouse has too little memory for it")
-        failure = error_class(error)(f"{name}: {describe_error(error)}")
-        failure.detail = str(getattr(error, "dbapi_exception", error))
-        return failure
+        failure = shortage(error, name)
+        if failure is None and self.dialect == "postgres":
+            failure = server_failure(error, name, self.session, self.project.settings)
+        return failure or described(error, name)
 
     def set_session(self) -> None:
         """Read and compare timestamps in UTC, whatever the time zone of machine and server."""
         with suppress(Exception):
             self.session.execute(statement("warehouse/set_utc", self.dialect))
-        if self.dialect == "postgres":
+        if self.dialect == "postgres" and self.session.native is not None:
             register_times(self.session.native)
 
     def attempt(self, name: str, /, **bindings: Any) -> bool:
@@ -312,7 +303,10 @@ class Warehouse:
 
     def another(self) -> Warehouse:
         """A second connection to the same warehouse, which does not wait for this one."""
-        warehouse = Warehouse(self.project, self.session.another())
+        try:
+            warehouse = Warehouse(self.project, self.session.another())
+        except Exception as error:
+            raise self._refused(error, "a second connection") from None
         warehouse._allowed_tables = self._allowed_tables
         warehouse.table_versions = self.table_versions
         warehouse.set_session()
@@ -486,8 +480,14 @@ class Warehouse:
 
     def create_dataset(self, dataset: str) -> None:
         """Create a dataset unless it exists."""
-        if not self.run("warehouse/dataset", dataset=dataset):
+        if self.run("warehouse/dataset", dataset=dataset):
+            return
+        try:
             self.session.create_dataset(dataset)
+        except Exception as error:
+            # Another machine may have created it at the same moment.
+            if not self.run("warehouse/dataset", dataset=dataset):
+                raise self._refused(error, f"a schema for {dataset}") from None
 
     def confine_models(self) -> None:
         """Restrict an embedded engine before it runs the SQL of a model.

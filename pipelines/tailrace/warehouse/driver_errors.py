@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tailrace.errors import StatementRefused, WarehouseFailed
+from tailrace.errors import MemoryShort, StatementRefused, WarehouseFailed
 
 # What an engine says about names and types quotes the SQL; what it says about a row's value
 # quotes the value, and a value may be personal.
@@ -22,7 +22,34 @@ _ADDRESS = re.compile(r"[^\s\"'(),;]+@[^\s\"'(),;]+")
 _LONG_NUMBER = re.compile(r"\d{5,}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 MESSAGE_CHARACTERS_MAX = 500
+_DRIVERS = ("duckdb", "_duckdb", "psycopg2", "dlt.destinations")
+# A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
+NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
+NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
+MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the same command again."
 HALFWAY = re.compile(r"((?:[A-Z]?[A-Za-z/]+ )+)Error: ")
+
+
+def raised_by_engine(error: Exception) -> bool:
+    """Whether a driver raised the error, or dlt around it."""
+    return type(error).__module__.startswith(_DRIVERS) or bool(streamed_error_class(error))
+
+
+def shortage(error: Exception, name: str) -> WarehouseFailed | None:
+    """The error of a statement for which space or memory is short; None if it failed otherwise."""
+    text = f"{type(error).__name__} {error}"
+    if NO_SPACE.search(text):
+        return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
+    if NO_MEMORY.search(text):
+        return MemoryShort(f"{name}: the warehouse has too little memory for it")
+    return None
+
+
+def described(error: Exception, name: str) -> WarehouseFailed:
+    """The error of a statement with what the driver says; its detail has the driver's own words."""
+    failure = error_class(error)(f"{name}: {describe_error(error)}")
+    failure.detail = str(getattr(error, "dbapi_exception", error))
+    return failure
 
 
 def error_class(error: Exception) -> type[WarehouseFailed]:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import ConfigurationError, InvalidConfigValue, LockHeld, MissingCredential
 from tailrace.warehouse.bindings import literal_text
-from tailrace.warehouse.session import DuckdbSession
+from tailrace.warehouse.session import DuckdbOptions, DuckdbSession
 from tailrace.warehouse.statements import statement
 
 SECTION = "destination.ducklake.credentials"
@@ -31,8 +31,6 @@ EXTENSIONS = ("ducklake",)
 CATALOG_EXTENSION = "postgres_scanner"
 REMOTE_EXTENSION = "httpfs"
 REMOTE = ("s3", "gs", "gcs", "r2")
-
-Config = dict[str, str | bool | int | float | list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +143,7 @@ def _secret(keys: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in values.items() if value}
 
 
-def connect(project: ProjectConfig, config: Config, *, read_only: bool) -> DuckdbSession:
+def connect(project: ProjectConfig, config: DuckdbOptions, *, read_only: bool) -> DuckdbSession:
     """Open a lake; creates it unless it is only read.
 
     Raises:
@@ -170,13 +168,13 @@ def connect(project: ProjectConfig, config: Config, *, read_only: bool) -> Duckd
             opened.execute(_create_secret(lake))
         else:
             Path(lake.storage).mkdir(parents=True, exist_ok=True)
-        opened.execute(statement("warehouse/allow_storage", "duckdb", storage=lake.storage))
+        opened.execute(statement("warehouse/allow_folder", "duckdb", folder=lake.storage))
     except duckdb.Error as error:
         raise _cannot_open(lake, error) from None
     return DuckdbSession(opened, engine="ducklake")
 
 
-def _attach(lake: Lake, options: Config) -> None:
+def _attach(lake: Lake, options: DuckdbOptions) -> None:
     """Create the catalog, or check that its files are in `storage`."""
     import duckdb
 
@@ -202,7 +200,7 @@ def _create_secret(lake: Lake) -> str:
     return f"CREATE TEMPORARY SECRET storage (TYPE s3, SCOPE {scope}{values})"
 
 
-def _extension_options(project: ProjectConfig, lake: Lake) -> Config:
+def _extension_options(project: ProjectConfig, lake: Lake) -> DuckdbOptions:
     """Where DuckDB finds extensions: those that pip installed, else those that DuckDB installed."""
     import duckdb
 

@@ -26,7 +26,9 @@ from tailrace.errors import (
 from tailrace.warehouse.connection import ROW_GROUP_ROWS, VACUUM_TASKS_MAX, Warehouse
 from tailrace.warehouse.driver_errors import describe_error
 from tailrace.warehouse.endpoint_file import find_endpoint
-from tailrace.warehouse.session import DltSession, DuckdbSession
+from tailrace.warehouse.postgres_failures import connection_failure
+from tailrace.warehouse.postgres_pool import require_own_session
+from tailrace.warehouse.session import DltSession, DuckdbOptions, DuckdbSession
 from tailrace.warehouse.statements import TableName
 from tailrace.warehouse.templates import rendered_sql_kept
 
@@ -195,7 +197,7 @@ def open_in_memory(project: ProjectConfig) -> Iterator[Warehouse]:
     import duckdb
 
     # Test data is small: a second thread would take longer to start than to help.
-    config: dict[str, str | bool | int | float | list[str]] = {
+    config: DuckdbOptions = {
         "threads": 1,
         "memory_limit": TEST_MEMORY,
         "autoinstall_known_extensions": False,
@@ -238,7 +240,7 @@ def _open_in_process(
     project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
 ) -> DuckdbSession | None:
     """A session with DuckDB in this process; None for a server."""
-    config: dict[str, str | bool | int | float | list[str]] = {
+    config: DuckdbOptions = {
         "memory_limit": f"{int(_memory_bytes() * project.settings.memory_share_max) >> 20}MiB",
         "preserve_insertion_order": False,
         "autoinstall_known_extensions": False,
@@ -291,6 +293,12 @@ def _connected(project: ProjectConfig) -> Warehouse:
         warehouse = Warehouse(project, DltSession(destination, project.settings.dataset))
     except Exception as error:
         raise _cannot_connect(name, error) from None
+    try:
+        if warehouse.dialect == "postgres":
+            require_own_session(warehouse)
+    except BaseException:
+        warehouse.close()
+        raise
     warehouse.set_session()
     return warehouse
 
@@ -316,12 +324,10 @@ def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
             f"The warehouse {name} needs a package that is not installed: {missing}",
             hint=f"Install it with: {command}",
         )
-    said = str(error).strip().splitlines()
-    # A server's own message about a connection contains the host, the user and the database.
-    reason = (
-        said[0] if said and said[0].startswith("connection to server") else describe_error(error)
+    known = connection_failure(error) if name == "postgres" else None
+    return known or ConfigurationError(
+        f"The warehouse {name} cannot be opened: {describe_error(error)}"
     )
-    return ConfigurationError(f"The warehouse {name} cannot be opened: {reason}")
 
 
 def _example(name: str) -> str:
@@ -332,7 +338,7 @@ def _example(name: str) -> str:
 
 def _open_duckdb(
     project: ProjectConfig,
-    config: dict[str, str | bool | int | float | list[str]],
+    config: DuckdbOptions,
     *,
     read_only: bool,
 ) -> duckdb.DuckDBPyConnection:

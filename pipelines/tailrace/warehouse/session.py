@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PIPELINE = "tailrace"
 # DuckDB itself has no limit; this is dlt's for it.
 DUCKDB_NAME_BYTES_MAX = 65_536
+# Settings of DuckDB that are given when a file is opened.
+DuckdbOptions = dict[str, str | bool | int | float | list[str]]
 
 
 class Session(Protocol):
@@ -143,15 +145,33 @@ class DltSession:
         return self._client.native_connection
 
     def execute(self, sql: str) -> Sequence[Sequence[Any]] | None:
+        self._connect_again()
         rows: Sequence[Sequence[Any]] | None = self._client.execute_sql(sql)
         return rows
 
-    def transaction(self) -> AbstractContextManager[Any]:
-        transaction: AbstractContextManager[Any] = self._client.begin_transaction()
-        return transaction
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        self._connect_again()
+        failure: Exception | None = None
+        try:
+            with self._client.begin_transaction():
+                try:
+                    yield
+                except Exception as error:
+                    failure = error
+                    raise
+        except Exception as error:
+            # If the connection was lost, dlt's rollback fails too, and hides why.
+            raise failure or error from None
 
     def rollback(self) -> None:
-        self._client.rollback_transaction()
+        if self._client.native_connection is not None:
+            self._client.rollback_transaction()
+
+    def _connect_again(self) -> None:
+        """Open a connection that was lost. dlt does it once, and gives up if the server is down."""
+        if self._client.native_connection is None:
+            self._client.open_connection()
 
     def create_dataset(self, name: str) -> None:
         with self._client.with_alternative_dataset_name(name):

@@ -12,7 +12,8 @@ from functools import partial
 from typing import Any
 
 from tailrace.salesforce.extract.extracted_object import ExtractedObject
-from tailrace.warehouse.connection import NO_MEMORY, ROW_GROUP_ROWS
+from tailrace.warehouse.connection import ROW_GROUP_ROWS
+from tailrace.warehouse.driver_errors import NO_MEMORY
 from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.memory import Limits, limited
 from tailrace.warehouse.statements import statement
