@@ -131,6 +131,8 @@ def test_what_is_written_reads_back_equal(
         ("Next_Offer__c", {"a": 1}, "is an object, which no field can hold"),
         ("Plan_Tier__c", "Gold", "is not a value of the restricted picklist"),
         ("Health__c", 1000, "has more than 3 digits before the decimal point"),
+        ("Health__c", 999.96, "has more than 3 digits before the decimal point"),
+        ("Health__c", 1e29, "has more than 3 digits before the decimal point"),
         ("Health__c", "many", "is not a number"),
         ("Health__c", True, "is not a number"),
         ("Is_VIP__c", "perhaps", "is not true or false"),

@@ -92,6 +92,11 @@ def _undescribed(value: Any) -> Any:
 
 
 def _text(value: Any, field: WritableField | None) -> str | None:
+    if value.__class__ is str and value.isascii():
+        # The most frequent case, which no rule below but the field's own can change.
+        if field is not None:
+            _check_text(value, field)
+        return str(value)
     if isinstance(value, Mapping):
         raise ValueRefused("is an object, which no field can hold")
     if isinstance(value, list | tuple):
@@ -124,9 +129,10 @@ def _whole(text: str) -> str:
 
 
 def _check_text(text: str, field: WritableField) -> None:
-    chosen = text.split(";") if field.type == "multipicklist" else [text]
-    if field.restricted and not set(chosen) <= set(field.values):
-        raise ValueRefused("is not a value of the restricted picklist")
+    if field.restricted:
+        chosen = text.split(";") if field.type == "multipicklist" else [text]
+        if not all(choice in field.values for choice in chosen):
+            raise ValueRefused("is not a value of the restricted picklist")
     if field.type != "multipicklist" and field.length and utf16_length(text) > field.length:
         raise ValueRefused(f"is longer than {field.length} characters")
 
@@ -151,16 +157,23 @@ def _flag(value: Any, field: WritableField) -> bool:
 
 def _number(value: Any, field: WritableField) -> Any:
     number = _decimal(value)
-    if field.precision and _rounded(number, field.scale) >= Decimal(10) ** field.digits_max:
+    if field.precision and _is_too_long(number, field):
         raise ValueRefused(f"has more than {field.digits_max} digits before the decimal point")
     return _number_text(number)
 
 
-def _rounded(number: Decimal, scale: int) -> Decimal:
-    """The absolute value with the digits that Salesforce keeps: 999.96 becomes 1000.0."""
-    if number.adjusted() > 30:
-        return abs(number)
-    return abs(number).quantize(Decimal(1).scaleb(-scale), ROUND_HALF_UP)
+def _is_too_long(number: Decimal, field: WritableField) -> bool:
+    """Whether a number has too many digits before the point, as Salesforce rounds it.
+
+    With one place after the point, 999.96 has four.
+    """
+    digits = number.adjusted() + 1
+    if not number or digits < field.digits_max:
+        return False
+    if digits > field.digits_max:
+        return True
+    rounded = abs(number).quantize(Decimal(1).scaleb(-field.scale), ROUND_HALF_UP)
+    return bool(rounded >= Decimal(10) ** field.digits_max)
 
 
 def _whole_number(value: Any, field: WritableField) -> int:
