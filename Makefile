@@ -12,6 +12,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
+AZURITE := .venv-azurite
 EXTENSIONS := ducklake postgres-scanner httpfs
 
 .PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres chromium fuzz bench lock clean
@@ -19,7 +20,7 @@ EXTENSIONS := ducklake postgres-scanner httpfs
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
-	@echo "make test-engines  the same scenarios in a DuckLake"
+	@echo "make test-engines  the same scenarios in a DuckLake, state on other stores, the image"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
@@ -59,8 +60,14 @@ test: check postgres chromium duckdb-1.5
 duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "older_duckdb and not ducklake" -k "not postgres" --duckdb-version 1.5
 
-# The engines that need a DuckDB of their own: a DuckLake, with DuckDB's extensions from packages.
+# What needs more than the environment: a DuckLake, with DuckDB's extensions from packages; the state on
+# emulators of other stores, of which Azure's is skipped without npm; and the container image, which is
+# skipped without buildah and debootstrap.
 test-engines: postgres $(OLDER_DUCKDB)/ready
+	@if command -v npm >/dev/null && [ ! -d $(AZURITE)/node_modules ]; then \
+		mkdir -p $(AZURITE) && npm install --silent --no-audit --no-fund --prefix $(AZURITE) azurite@3.35.0; \
+	fi
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --engines -m engines
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m ducklake
 
 $(OLDER_DUCKDB)/ready: constraints-duckdb-1.5.txt
@@ -116,4 +123,4 @@ lock:
 	@rm constraints-duckdb-1.5.txt.new
 
 clean:
-	rm -rf .venv $(OLDER_DUCKDB) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv $(OLDER_DUCKDB) $(AZURITE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -20,7 +20,13 @@ ROOT = Path(__file__).parents[1]
 settings.register_profile("tailrace", deadline=None)
 settings.load_profile("tailrace")
 
-pytest_plugins = ["warehouses.postgres_server", "warehouses.desk", "state.s3_server"]
+pytest_plugins = [
+    "warehouses.postgres_server",
+    "warehouses.desk",
+    "state.s3_server",
+    "state.gcs_server",
+    "state.azure_server",
+]
 
 # Names that a developer's shell may hold and that would change what a test sees.
 LEAKING_PREFIXES = ("SOURCES__", "DESTINATION__", "TAILRACE", "WORKSPACE__", "RUNTIME__", "DLT_")
@@ -57,6 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-deaths", action="store_true", help="kill at each statement in each scenario"
     )
+    parser.addoption("--engines", action="store_true", help="what needs more than the environment")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--write-screenshots", action="store_true", help="write the page's goldens")
     parser.addoption("--duckdb-version", help="fail unless this DuckDB is the one imported")
@@ -82,7 +89,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if runs or OLDER_DUCKDB_MARK in collection_path.read_text() else True
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--engines"):
+        items[:] = [item for item in items if item.get_closest_marker("engines") is None]
     for item in items:
         if OLDER_DUCKDB_TESTS.search(item.path.relative_to(ROOT).as_posix()):
             item.add_marker(pytest.mark.older_duckdb)

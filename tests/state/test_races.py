@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from state.azure_server import AzureServer
+from state.gcs_server import GcsServer
 from state.s3_server import S3Server
 
 from tailrace.testing import SegmentSimulator
@@ -147,14 +149,18 @@ def racing(folder: Path, url: str, environ: dict[str, str]) -> Iterator[Races]:
             process.wait(timeout=60)
 
 
-@pytest.mark.parametrize("kind", ["folder", "bucket"])
+SERVERS = {"s3": "s3_server", "gcs": "gcs_server", "azure": "azure_server"}
+EMULATED = [pytest.param(kind, marks=pytest.mark.engines) for kind in ("gcs", "azure")]
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3", *EMULATED])
 def test_of_two_runs_one_delivers(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Whatever is killed, a later run brings the receiver to what the source holds."""
     url, environ = (tmp_path / "store").as_uri(), {}
-    if kind == "bucket":
-        server: S3Server = request.getfixturevalue("s3_server")
+    if kind in SERVERS:
+        server: S3Server | GcsServer | AzureServer = request.getfixturevalue(SERVERS[kind])
         environ = server.environ("races")
         url = environ["TAILRACE__STATE_URL"]
     count = request.config.getoption("--races")

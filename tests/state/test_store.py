@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from state.azure_server import AzureServer
+from state.gcs_server import GcsServer
 from state.machines import SteppedClock
 from state.s3_server import S3Server
 
@@ -93,6 +95,18 @@ def test_what_a_killed_process_began_to_write_is_known_as_a_part(tmp_path: Path)
 def test_a_bucket_is_a_store(s3_server: S3Server) -> None:
     check_store(s3_server.store("contract"))
     check_race(s3_server.store("race"))
+
+
+def test_a_bucket_of_google_is_a_store(gcs_server: GcsServer) -> None:
+    """A conditional write is one on the generation of the object."""
+    check_store(gcs_server.store("contract"))
+    check_race(gcs_server.store("race"))
+
+
+@pytest.mark.engines
+def test_a_container_of_azure_is_a_store(azure_server: AzureServer) -> None:
+    check_store(azure_server.store("contract"))
+    check_race(azure_server.store("race"))
 
 
 class AnswerLost:

@@ -106,7 +106,7 @@ class StateCredentials:
     `AZURE_STORAGE_ACCOUNT_NAME`) or from the machine's role.
 
     Attributes:
-        endpoint_url: URL of an S3-compatible server.
+        endpoint_url: URL of an S3-compatible server, or of a private endpoint of the store.
         region_name: Region of the S3 bucket.
         aws_access_key_id: Access key of S3.
         aws_secret_access_key: Secret of the access key.

@@ -53,7 +53,10 @@ def _options(project: ProjectConfig, scheme: str, credentials: StateCredentials)
             "secret_access_key": credentials.aws_secret_access_key,
             "session_token": credentials.aws_session_token,
         },
-        "gs": {"service_account": str(project.root / key_file) if key_file else None},
+        "gs": {
+            "base_url": credentials.endpoint_url,
+            "service_account": str(project.root / key_file) if key_file else None,
+        },
         "az": {
             "endpoint": credentials.endpoint_url,
             "account_name": credentials.azure_storage_account_name,
