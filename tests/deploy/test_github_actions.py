@@ -123,6 +123,15 @@ def test_the_receivers_of_alerts_are_a_secret_and_need_an_extra(shop: Shop) -> N
     assert "tailrace[alerts]==" in written and "of/the-team" not in written
 
 
+@pytest.mark.parametrize(
+    ("state_url", "noted"),
+    [("file:../state", True), ("file:///mnt/state", True), ("gs://bucket/shop", False)],
+)
+def test_a_state_in_a_folder_is_not_kept_by_a_runner(state_url: str, noted: bool) -> None:
+    deployment = github_actions(variables=(), folder=".", install="x", state_url=state_url)
+    assert noted is any("state_url is a folder" in note for note in deployment.notes)
+
+
 @pytest.mark.parametrize("state_url", [None, "s3://bucket/shop", "gs://bucket/shop", "az://b/s"])
 def test_the_workflows_pass_the_linters(tmp_path: Path, state_url: str | None) -> None:
     deployment = github_actions(

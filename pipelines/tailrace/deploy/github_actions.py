@@ -241,22 +241,32 @@ def github_actions(
     }
     run = _RUN.format(name=" ".join(["tailrace", *named]), minutes=RUN_MINUTES_MAX, **values)
     plan = _PLAN.format(name="tailrace plan", minutes=PLAN_MINUTES_MAX, **values)
+    return Deployment(
+        files={RUN_FILE: _HEADING + run, PLAN_FILE: _HEADING + plan},
+        variables=tuple(sorted({*variables, *store})),
+        notes=_notes(scheme, keeps_state=keeps_state),
+    )
+
+
+def _notes(scheme: str, *, keeps_state: bool) -> tuple[str, ...]:
+    """What the workflows need besides variables."""
     notes = []
     if not keeps_state:
         notes.append(
             "The warehouse is a DuckDB file, and the machine of a run keeps no file: set state_url "
             "under [tailrace], or use a warehouse on a server."
         )
-    if oidc:
+    if scheme == "file":
+        notes.append(
+            "state_url is a folder, which the machine of a run does not keep: use an object store, "
+            "or run the job on machines that mount the folder."
+        )
+    if scheme == "s3":
         notes.append(
             f"{AWS_ROLE.name} names a role that trusts this repository's OIDC tokens (audience "
             "sts.amazonaws.com) and may read and write the bucket."
         )
-    return Deployment(
-        files={RUN_FILE: _HEADING + run, PLAN_FILE: _HEADING + plan},
-        variables=tuple(sorted({*variables, *store})),
-        notes=tuple(notes),
-    )
+    return tuple(notes)
 
 
 def _env(variables: Sequence[Variable], folder: str) -> str:
