@@ -23,29 +23,32 @@ FROM runs
 ORDER BY run_seq DESC
 LIMIT :rows_max
 
--- name: save_extract
--- Saves the extract of one object: its rows, window, watermark and completeness.
+-- name: save_extracts
+-- Saves the extracts of objects: their rows, windows, watermarks and completeness.
 INSERT INTO extracts (
   run_seq, object, table_name, rows_landed, window_start, window_end, watermark, complete, empty,
   quarantined, vanished_fields, error, finished_at, seconds
 )
-VALUES (
-  :run, :object, :table_name, :rows_landed, :window_start, :window_end, :watermark, :complete,
-  :empty, :quarantined, :vanished_fields, :error, :now, :seconds
-)
+SELECT
+  :run, x.object, x.table_name, x.rows_landed, CAST(x.window_start AS TIMESTAMPTZ),
+  CAST(x.window_end AS TIMESTAMPTZ), CAST(x.watermark AS TIMESTAMPTZ), x.complete, x.empty,
+  x.quarantined, x.vanished_fields, CAST(x.error AS TEXT), :now, CAST(x.seconds AS DOUBLE)
+FROM extracted AS x
 
 -- name: last_extracts
 -- The latest extract of each object: whether it is complete and whether it is empty.
 SELECT
-  e.table_name, e.object, e.complete, e.empty, e.error, e.finished_at, e.vanished_fields,
-  e.rows_landed
-FROM extracts AS e
-WHERE NOT EXISTS (
-  SELECT 1 FROM extracts AS later
-  WHERE later.table_name = e.table_name
-    AND (later.run_seq > e.run_seq
-         OR (later.run_seq = e.run_seq AND later.finished_at > e.finished_at))
-)
+  n.table_name, n.object, n.complete, n.empty, n.error, n.finished_at, n.vanished_fields,
+  n.rows_landed
+FROM (
+  SELECT
+    e.*,
+    ROW_NUMBER() OVER (
+      PARTITION BY e.table_name ORDER BY e.run_seq DESC, e.finished_at DESC
+    ) AS place
+  FROM extracts AS e
+) AS n
+WHERE n.place = 1
 
 -- name: watermarks
 -- The time up to which each object has landed completely; NULL where rows do not say when they changed.

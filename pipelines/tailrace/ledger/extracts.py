@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import LedgerTables
+from tailrace.warehouse.statements import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,15 @@ class Extracts:
 
     def save(self, run: Run, *, seconds: float | None = None, **values: Any) -> None:
         """Save the result of one object's extract. `seconds` is how long its reading took."""
-        now = self._tables.clock.now()
-        self._tables.run("save_extract", run=run.seq, now=now, seconds=seconds, **values)
+        self.save_all(run, [{**values, "seconds": seconds}])
+
+    def save_all(self, run: Run, extracts: Sequence[Mapping[str, Any]]) -> None:
+        """Save the results of objects' extracts, each as the values of its columns."""
+        if extracts:
+            names = tuple(extracts[0])
+            rows = Rows(names, [[extract[name] for name in names] for extract in extracts])
+            now = self._tables.clock.now()
+            self._tables.run("save_extracts", rows={"extracted": rows}, run=run.seq, now=now)
 
     def latest(self) -> dict[str, Extracted]:
         """The latest extract of each object, by table name."""

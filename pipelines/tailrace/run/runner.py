@@ -153,24 +153,30 @@ class Runner:
         from tailrace.salesforce.extract.facts import ObjectFacts
 
         unfinished = ExtractIncomplete("a full refresh of it has not finished")
-        for name, table in objects:
-            self._record(ObjectFacts(object=name, table=table, error=unfinished))
+        self._record(
+            [ObjectFacts(object=name, table=table, error=unfinished) for name, table in objects]
+        )
 
-    def _record(self, facts: ObjectFacts) -> None:
-        self.ledger.extracts.save(
+    def _record(self, extracted: Sequence[ObjectFacts]) -> None:
+        self.ledger.extracts.save_all(
             self.begun,
-            object=facts.object,
-            table_name=facts.table,
-            rows_landed=facts.rows,
-            window_start=facts.window_start,
-            window_end=facts.window_end,
-            watermark=facts.watermark,
-            complete=facts.complete,
-            empty=facts.empty,
-            quarantined=facts.quarantined,
-            vanished_fields=",".join(drift.field for drift in facts.drift),
-            error=facts.error.message if facts.error else None,
-            seconds=facts.seconds,
+            [
+                {
+                    "object": facts.object,
+                    "table_name": facts.table,
+                    "rows_landed": facts.rows,
+                    "window_start": facts.window_start,
+                    "window_end": facts.window_end,
+                    "watermark": facts.watermark,
+                    "complete": facts.complete,
+                    "empty": facts.empty,
+                    "quarantined": facts.quarantined,
+                    "vanished_fields": ",".join(drift.field for drift in facts.drift),
+                    "error": facts.error.message if facts.error else None,
+                    "seconds": facts.seconds,
+                }
+                for facts in extracted
+            ],
         )
 
     def _extract(self, credentials: SalesforceCredentials) -> None:
@@ -193,8 +199,8 @@ class Runner:
         self.ledger.descriptions.save(
             {facts.object: facts.described for facts in landed.objects if facts.described}
         )
+        self._record(landed.objects)
         for facts in landed.objects:
-            self._record(facts)
             if facts.error is not None:
                 errors.append(facts.error)
             elif not facts.complete:
