@@ -56,6 +56,14 @@ SELECT
   EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
 FROM transitions AS t
 
+-- name: count_indexes
+-- The number of indexes of a table of PostgreSQL.
+SELECT COUNT(*) FROM pg_catalog.pg_indexes WHERE schemaname = :dataset AND tablename = :table
+
+-- name: create_index
+-- Lets the transitions of a run be read in order, page by page, without reading the whole outbox.
+CREATE INDEX ON outbox (run_seq, seq)
+
 -- name: count_run
 -- The number of transitions of a run in the outbox.
 SELECT COUNT(*) FROM outbox AS o WHERE o.run_seq = :run

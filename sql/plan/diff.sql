@@ -138,7 +138,7 @@ FROM (
   ) AS c
   FULL JOIN (
     SELECT
-      CAST(n.rowid AS UINTEGER) AS _rid,
+      n.rowid AS _rid,
       CASE
         WHEN NOT n._gone THEN HASH(
           1, EACH_COLUMN(compared, AS_SENT(CAST(n._ AS _TYPE))),

@@ -24,6 +24,8 @@ OF_ONE_ENGINE = {
     *OF_DUCKDB_ONLY,
     "landing/get_memory_limit",
     "model_tests/create_given",
+    "outbox/count_indexes",
+    "outbox/create_index",
     "outbox/rendered_page",
     "warehouse/allow_folder",
     "warehouse/begin_model",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from warehouses.desk import Desk, desk_on
 
 from tailrace.errors import LedgerGap, MemoryShort
-from tailrace.ledger.outbox import SORTED_ROWS_MAX, enqueue
+from tailrace.ledger.outbox import PAGE_ROWS_MAX, SORTED_ROWS_MAX, enqueue
 from tailrace.warehouse.statements import TableName
 
 pytestmark = pytest.mark.older_duckdb
@@ -77,7 +78,53 @@ def test_the_rows_of_a_user_stand_together(desk: Desk, rows: int, email: str) ->
         counted = Counter(users)
         several = [counted[user] > 1 for user in users]
         assert several == sorted(several, reverse=True)
+    if desk.warehouse.engine.reads_by_index:
+        indexes = desk.warehouse.run(
+            "outbox/count_indexes", dataset="tailrace", table="outbox__people"
+        )
+        assert [(int(rows > PAGE_ROWS_MAX),)] == indexes
     desk.acknowledge(delivery, 1, delivery.planned)
+
+
+def test_numbers_above_32_bits_are_numbers(desk: Desk) -> None:
+    """Runs, rows of the outbox and of the snapshot are numbered from five billion on."""
+    large = 5_000_000_000
+    desk.store.audience(PEOPLE)
+    desk.warehouse.run(
+        "ledger/start_run",
+        tables=desk.ledger.tables,
+        run=large,
+        run_id="earlier",
+        command="sync",
+        now=desk.clock.now(),
+        versions="{}",
+        allowed="[]",
+    )
+    land(desk, 3, "CONCAT('u', i)")
+    _, delivery = desk.save_plan()
+    assert large + 1 == delivery.run_seq
+    desk.script(f"UPDATE tailrace.outbox__people SET seq = seq + {large}")
+    late = replace(delivery, planned=delivery.planned + large)
+    desk.acknowledge(late, 1, large + 1)
+    assert [large + 2, large + 3] == [moved.seq for moved, _ in desk.transitions(late)]
+    desk.acknowledge(late, large + 2, large + 3)
+    desk.advance(late)
+    if desk.warehouse.dialect == "duckdb":
+        # A column of this name hides DuckDB's own number of a row.
+        desk.script("ALTER TABLE tailrace.snapshot__people ADD COLUMN rowid BIGINT")
+        desk.script(
+            f"UPDATE tailrace.snapshot__people SET rowid = {large} + CAST(SUBSTRING(id, 2) AS INT)"
+        )
+    desk.script("UPDATE salesforce.contact SET score = 9 WHERE id = 'c2'")
+    _, delivery = desk.save_plan()
+    ((moved, _),) = desk.transitions(delivery)
+    assert ("changed", ("c2",), 2, 9) == (
+        moved.op,
+        moved.key,
+        moved.old["score"],
+        moved.new["score"],
+    )
+    desk.acknowledge(delivery, 1, 1)
 
 
 def test_what_the_engine_did_not_take_is_a_gap(desk: Desk) -> None:

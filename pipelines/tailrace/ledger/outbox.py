@@ -18,6 +18,7 @@ from tailrace.errors import LedgerGap, MemoryShort
 from tailrace.ledger.deliveries import gaps
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
+from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
 PAGE_ROWS_MAX = 10_000
@@ -93,6 +94,19 @@ def enqueue(
     ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
     if written != planned:
         raise LedgerGap(f"{audience.name}: {planned} planned, {written} saved")
+    if planned > PAGE_ROWS_MAX and warehouse.engine.reads_by_index:
+        _index(warehouse, outbox)
+
+
+def _index(warehouse: Warehouse, outbox: TableName) -> None:
+    """Create the index of an outbox of several pages, unless it has one.
+
+    Without it, each page would read the whole table. An index of existing rows costs less than one
+    that grows with each row.
+    """
+    ((indexes,),) = warehouse.run("outbox/count_indexes", dataset=outbox.dataset, table=outbox.name)
+    if not indexes:
+        warehouse.run("outbox/create_index", tables={"outbox": outbox})
 
 
 def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:

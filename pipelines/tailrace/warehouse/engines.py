@@ -26,6 +26,8 @@ class Engine:
         describes_queries: A statement gives the columns of a query without running it.
         detects_conflicts: A commit fails where another session has changed the same rows since the
             transaction began; it never waits for the other one.
+        reads_by_index: It reads a few rows of a large table without scanning it only where an index
+            lists them.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
     """
 
@@ -36,6 +38,7 @@ class Engine:
     confines_transactions: bool = False
     describes_queries: bool = False
     detects_conflicts: bool = False
+    reads_by_index: bool = False
     writes_messages: bool = False
 
 
@@ -55,7 +58,12 @@ ENGINES: Mapping[str, Engine] = {
         detects_conflicts=True,
         writes_messages=True,
     ),
-    "postgres": Engine(temporary="pg_temp", loses_sessions=True, confines_transactions=True),
+    "postgres": Engine(
+        temporary="pg_temp",
+        loses_sessions=True,
+        confines_transactions=True,
+        reads_by_index=True,
+    ),
     "redshift": Engine(loses_sessions=True),
 }
 
