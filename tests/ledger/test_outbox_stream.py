@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-import sqlglot
 from hypothesis import given
 from hypothesis import strategies as st
 from shop import PEOPLE, Shop
@@ -20,6 +19,7 @@ from tailrace.ledger import outbox, outbox_stream
 from tailrace.ledger.outbox_stream import BATCHES_AHEAD, read_ahead, stream_in_order
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse import opening
+from tailrace.warehouse.bindings import QueryText
 from tailrace.warehouse.opening import open_warehouse
 
 WIDE_ROWS = 1_500
@@ -220,9 +220,7 @@ def test_what_fails_halfway_tells_no_value(tmp_path: Path) -> None:
             "CREATE TABLE salesforce.told AS SELECT 'c' AS id, "
             "CASE WHEN i < 200000 THEN 'true' ELSE 'Ann' END AS name FROM range(300000) AS r(i)"
         )
-        told = sqlglot.parse_one(
-            "SELECT id, CAST(name AS BOOLEAN) AS is_deleted FROM salesforce.told"
-        )
+        told = QueryText("SELECT id, CAST(name AS BOOLEAN) AS is_deleted FROM salesforce.told")
         stream = warehouse.stream(
             "reporting/landed_status", piece_rows=1_000, tables={"landed": told}, person="c"
         )
