@@ -17,6 +17,7 @@ from tailrace.plan.policy import PlanOptions
 from tailrace.run import job
 from tailrace.run.result import RunResult
 from tailrace.run.unchanged import FILE
+from tailrace.run.work import Work
 from tailrace.testing import SalesforceSimulator
 from tailrace.testing.segment.simulator import SegmentSimulator
 
@@ -228,6 +229,25 @@ def test_a_run_after_a_change_reads_the_models(
     assert "models/kinds" in statements(), result
 
 
+class Observer:
+    """Reads the models of a run, as OpenLineage events do."""
+
+    def started(self, ledger: object, work: Work, run: object) -> None:
+        assert work.models is not None
+
+    def finished(self, ledger: object, work: Work, result: RunResult) -> RunResult:
+        return result
+
+    def not_started(self, ledger: object, error: object) -> None:
+        raise AssertionError(error)
+
+    def state_stored(self) -> None:
+        """The project has no `state_url`."""
+
+    def state_not_stored(self, error: object) -> None:
+        raise AssertionError(error)
+
+
 def test_options_and_observers_read_the_models(
     idle: Idle, statements: Callable[[], list[str]]
 ) -> None:
@@ -235,6 +255,7 @@ def test_options_and_observers_read_the_models(
         {"select": ["people"]},
         {"options": PlanOptions(skip_unchanged=False)},
         {"resend": True},
+        {"observers": (Observer(),)},
     ):
         assert 0 == idle.run(**options).exit_code
         assert "models/kinds" in statements()
