@@ -13,6 +13,10 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
 AZURITE := .venv-azurite
+SNOWFLAKE := .venv-snowflake
+FAKESNOW := .venv-fakesnow
+# The emulator of Snowflake works with Snowflake's driver before version 4.
+SNOWFLAKE_DRIVER := snowflake-connector-python<4
 EXTENSIONS := ducklake postgres-scanner httpfs
 
 .PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres chromium fuzz bench lock clean
@@ -20,7 +24,7 @@ EXTENSIONS := ducklake postgres-scanner httpfs
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
-	@echo "make test-engines  the same scenarios in a DuckLake, state on other stores, the image"
+	@echo "make test-engines  a DuckLake, an emulator of Snowflake, state on other stores, the image"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
@@ -60,18 +64,20 @@ test: check postgres chromium duckdb-1.5
 duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "older_duckdb and not ducklake" -k "not postgres" --duckdb-version 1.5
 
-# What needs more than the environment: a DuckLake, with DuckDB's extensions from packages; the state on
-# emulators of other stores, of which Azure's is skipped without npm; and the container image, which is
-# skipped without buildah and debootstrap.
-test-engines: postgres $(OLDER_DUCKDB)/ready
+# What needs more than the environment: a DuckLake, with DuckDB's extensions from packages; Snowflake,
+# with its driver and an emulator in a process of its own; the state on emulators of other stores, of
+# which Azure's is skipped without npm; and the container image, which is skipped without buildah and
+# debootstrap.
+test-engines: postgres $(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready
 	@if command -v npm >/dev/null && [ ! -d $(AZURITE)/node_modules ]; then \
 		mkdir -p $(AZURITE) && npm install --silent --no-audit --no-fund --prefix $(AZURITE) azurite@3.35.0; \
 	fi
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --engines -m engines
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m ducklake
+	PYTHONPATH=$(CURDIR)/$(SNOWFLAKE) FAKESNOW_PACKAGES=$(CURDIR)/$(FAKESNOW) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m snowflake
 
-$(OLDER_DUCKDB)/ready: constraints-duckdb-1.5.txt
-	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(OLDER_DUCKDB) -r $<
+$(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready: .venv-%/ready: constraints-%.txt
+	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(@D) -r $<
 	@touch $@
 
 # Tests of the page drive a browser. Where none is installed and nothing may be, they are skipped.
@@ -121,6 +127,15 @@ lock:
 	@echo "# The oldest DuckDB that is supported; the tests run on it too. Made by: make lock" \
 		| cat - constraints-duckdb-1.5.txt.new > constraints-duckdb-1.5.txt
 	@rm constraints-duckdb-1.5.txt.new
+	@cp constraints-snowflake.txt constraints-snowflake.txt.new
+	@printf '%s\n' '$(SNOWFLAKE_DRIVER)' | $(LOCK) - --output-file constraints-snowflake.txt.new
+	@echo "# Snowflake's driver, for its tests. Made by: make lock" \
+		| cat - constraints-snowflake.txt.new > constraints-snowflake.txt
+	@cp constraints-fakesnow.txt constraints-fakesnow.txt.new
+	@printf '%s\n' '$(SNOWFLAKE_DRIVER)' 'fakesnow[server]' | $(LOCK) - --output-file constraints-fakesnow.txt.new
+	@echo "# The emulator of Snowflake, with packages of its own. Made by: make lock" \
+		| cat - constraints-fakesnow.txt.new > constraints-fakesnow.txt
+	@rm constraints-snowflake.txt.new constraints-fakesnow.txt.new
 
 clean:
-	rm -rf .venv $(OLDER_DUCKDB) $(AZURITE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -2,6 +2,16 @@
 -- The names and types of the tables and views in a dataset.
 SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = :dataset
 
+-- name: kinds (snowflake)
+-- The names, in lower case, and types of the tables and views in a dataset.
+SELECT LOWER(table_name), table_type
+FROM information_schema.tables
+WHERE table_schema = UPPER(:dataset)
+UNION
+SELECT LOWER(table_name), 'VIEW'
+FROM information_schema.views
+WHERE table_schema = UPPER(:dataset)
+
 -- name: definitions
 -- The views of a dataset with their SQL, as DuckDB writes it.
 SELECT v.view_name, v.sql FROM duckdb_views() AS v WHERE v.schema_name = :dataset ORDER BY 1

@@ -2,9 +2,17 @@
 -- The engine's own version.
 SELECT VERSION()
 
+-- name: version (snowflake)
+-- The engine's own version.
+SELECT CURRENT_VERSION()
+
 -- name: set_utc
 -- Reads and shows timestamps without a time zone as UTC in this session.
 SET TimeZone = 'UTC'
+
+-- name: set_utc (snowflake)
+-- Reads and shows timestamps without a time zone as UTC in this session.
+ALTER SESSION SET TIMEZONE = 'UTC'
 
 -- name: session_number
 -- The number of the PostgreSQL session that runs this statement.
@@ -38,6 +46,10 @@ SET max_vacuum_tasks = :tasks_max
 -- One row if the dataset exists.
 SELECT schema_name FROM information_schema.schemata WHERE schema_name = :dataset
 
+-- name: dataset (snowflake)
+-- One row if the dataset exists; dlt creates datasets in upper case.
+SELECT schema_name FROM information_schema.schemata WHERE schema_name = UPPER(:dataset)
+
 -- name: dataset (postgres)
 -- One row if the dataset exists, also for a user who may not use it.
 SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname = :dataset
@@ -49,6 +61,12 @@ CREATE SCHEMA IF NOT EXISTS _
 -- name: tables
 -- The tables and views of a dataset.
 SELECT table_name FROM information_schema.tables WHERE table_schema = :dataset
+
+-- name: tables (snowflake)
+-- The tables and views of a dataset, in lower case.
+SELECT LOWER(table_name) FROM information_schema.tables WHERE table_schema = UPPER(:dataset)
+UNION
+SELECT LOWER(table_name) FROM information_schema.views WHERE table_schema = UPPER(:dataset)
 
 -- name: columns
 -- The columns of a table or view in their order.
@@ -78,6 +96,15 @@ WHERE c.relname = :name
   AND NOT a.attisdropped
 ORDER BY a.attnum
 
+-- name: columns (snowflake)
+-- The columns of a table or view in their order; numbers have the widest precision.
+SELECT
+  column_name,
+  CASE WHEN numeric_scale IS NULL THEN data_type ELSE CONCAT('NUMBER(38,', numeric_scale, ')') END
+FROM information_schema.columns
+WHERE table_name = UPPER(:name) AND table_schema = UPPER(:dataset)
+ORDER BY ordinal_position
+
 -- name: columns_in
 -- The columns of every table and view of a dataset in their order.
 SELECT table_name, column_name, data_type
@@ -101,6 +128,16 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE n.nspname = :dataset AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
   AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY c.relname, a.attnum
+
+-- name: columns_in (snowflake)
+-- The columns of every table and view of a dataset in their order, as in `columns`.
+SELECT
+  LOWER(table_name),
+  column_name,
+  CASE WHEN numeric_scale IS NULL THEN data_type ELSE CONCAT('NUMBER(38,', numeric_scale, ')') END
+FROM information_schema.columns
+WHERE table_schema = UPPER(:dataset)
+ORDER BY table_name, ordinal_position
 
 -- name: describe
 -- Creates a view of a query, so that the engine binds the query without running it.

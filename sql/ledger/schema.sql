@@ -355,7 +355,7 @@ UPDATE installation SET version = :version
 -- name: create_snapshot
 -- The members of an audience as last acknowledged, in the model's own types.
 CREATE TABLE snapshot AS
-SELECT EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._),
+SELECT EACH_COLUMN(keys, AS_STORED(m._)), EACH_COLUMN(columns, AS_STORED(m._)),
        CAST(0 AS BIGINT) AS _v, CAST(NULL AS TIMESTAMPTZ) AS _since, FALSE AS _gone
 FROM model AS m
 WHERE FALSE
@@ -366,7 +366,7 @@ CREATE TABLE outbox AS
 SELECT CAST(0 AS BIGINT) AS run_seq, CAST(0 AS BIGINT) AS seq, CAST('' AS TEXT) AS op,
        CAST('' AS TEXT) AS reason, CAST(0 AS BIGINT) AS base_v, FALSE AS _blind, FALSE AS _send,
        FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at, CAST(NULL AS TIMESTAMPTZ) AS _since,
-       EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._), EACH_COLUMN(columns, m._, old__)
+       EACH_COLUMN(keys, AS_STORED(m._)), EACH_COLUMN(columns, AS_STORED(m._)), EACH_COLUMN(columns, AS_STORED(m._), old__)
 FROM model AS m
 WHERE FALSE
 
@@ -388,6 +388,11 @@ SELECT COUNT(CAST(t._ AS _TYPE)) FROM altered AS t
 -- name: retype_column
 -- Changes the type of a column to the model's type.
 ALTER TABLE altered ALTER COLUMN _ SET DATA TYPE _TYPE USING CAST(_ AS _TYPE)
+
+-- name: retype_column (snowflake)
+-- Changes the type of a column to the model's type; Snowflake alters few types in place.
+CREATE OR REPLACE TABLE altered AS
+SELECT * REPLACE (AS_STORED(a._) AS _) FROM altered AS a
 
 -- name: drop_column
 -- Drops a column that is no longer mapped.

@@ -22,8 +22,9 @@ SELECT EACH_COLUMN(keys, CAST(NULL AS _TYPE)), EACH_COLUMN(columns, CAST(NULL AS
 WHERE FALSE
 
 -- name: members_only
--- The model's rows without members who refused consent.
-SELECT m.* FROM model AS m WHERE m._ IS NOT TRUE
+-- The model's rows without members who refused consent. sqlglot writes `IS NOT TRUE` as NOT for
+-- Snowflake, which would leave out members of whom nothing is known.
+SELECT m.* FROM model AS m WHERE CASE WHEN m._ THEN FALSE ELSE TRUE END
 
 -- name: events_since
 -- The rows of an event model from a time on. Rows without a time are not read.
@@ -47,7 +48,8 @@ CREATE TEMPORARY TABLE transitions AS
 SELECT
   'entered' AS op, CAST(:reason AS TEXT) AS reason, CAST(:first_version AS BIGINT) AS base_v, FALSE AS _blind,
   TRUE AS _send, FALSE AS _stays, CAST(NULL AS TIMESTAMPTZ) AS _at, CAST(:now AS TIMESTAMPTZ) AS _since,
-  EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._), EACH_COLUMN(columns, CASE WHEN FALSE THEN m._ END, old__)
+  EACH_COLUMN(keys, AS_STORED(m._)), EACH_COLUMN(columns, AS_STORED(m._)),
+  EACH_COLUMN(columns, CASE WHEN FALSE THEN AS_STORED(m._) END, old__)
 FROM model AS m
 
 -- name: transitions

@@ -8,15 +8,18 @@ one that gets a form of its own is crossed out. `--write-docs` writes the file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlglot
 import yaml
 from sqlglot import exp
-from warehouse.test_statements import NAMES, OF_DUCKDB_ONLY, bindings, written
+from warehouse.test_statements import NAMES, NASTY, OF_DUCKDB_ONLY, bindings, written
 
-from tailrace.warehouse.statements import Column, script, statement
+from tailrace.warehouse.names import RESERVED
+from tailrace.warehouse.sql_files import VALUE_MARK
+from tailrace.warehouse.statements import Column, QueryText, TableName, script, statement
 
 KNOWN = Path(__file__).with_name("cloud_dialects.yaml")
 # They run where the engine is DuckDB in this process, or PostgreSQL (`warehouse/engines.py`).
@@ -24,6 +27,7 @@ OF_ONE_ENGINE = {
     *OF_DUCKDB_ONLY,
     "landing/get_memory_limit",
     "model_tests/create_given",
+    "models/definitions",
     "outbox/count_indexes",
     "outbox/create_index",
     "outbox/rendered_page",
@@ -38,6 +42,7 @@ OF_ONE_ENGINE = {
     "warehouse/stored_functions",
     "warehouse/view_tree",
 }
+LOCK = {"tables": {"lock": TableName("tailrace", "lock")}, "now": datetime(2026, 1, 1, tzinfo=UTC)}
 Finder = Callable[[exp.Expr], object]
 
 
@@ -106,6 +111,49 @@ def test_what_cloud_dialects_lack_is_known(pytestconfig: pytest.Config) -> None:
 
 def test_what_runs_elsewhere_is_a_statement() -> None:
     assert {*NAMES} >= OF_ONE_ENGINE
+
+
+def is_truth(tree: exp.Expr) -> bool:
+    return isinstance(tree, exp.Is) and isinstance(tree.expression, exp.Boolean)
+
+
+def test_no_statement_asks_whether_a_value_is_true() -> None:
+    """sqlglot writes `x IS NOT TRUE` as `NOT x` for Snowflake, which is NULL where x is."""
+    assert "NOT x" == sqlglot.transpile("x IS NOT TRUE", read="duckdb", write="snowflake")[0]
+    for name in {*NAMES} - OF_ONE_ENGINE:
+        for tree in written(name, "snowflake"):
+            assert not [node for node in tree.walk() if is_truth(node)], name
+
+
+@pytest.mark.parametrize("dialect", [*LACKS, "duckdb", "postgres"])
+@pytest.mark.parametrize("text", NASTY)
+def test_a_bound_text_is_that_text_in_every_dialect(dialect: str, text: str) -> None:
+    sql = statement("ledger/release_lock", dialect, **{**LOCK, "owner": text})
+    texts = [node.this for node in sqlglot.parse_one(sql, read=dialect).find_all(exp.Literal)]
+    assert text in texts
+    assert VALUE_MARK not in sql
+
+
+def test_snowflake_reserves_no_unquoted_name() -> None:
+    """DuckDB takes `sample` as the name of a column; Snowflake does in quotes only."""
+    assert "SAMPLE" in RESERVED["snowflake"]
+    for name in sorted({*NAMES} - OF_ONE_ENGINE):
+        for text in texts(name, "snowflake"):
+            for node in sqlglot.parse_one(text, read="snowflake").find_all(exp.Identifier):
+                assert node.quoted or node.name.upper() not in RESERVED["snowflake"], name
+
+
+def test_snowflake_has_quoted_names_in_upper_case() -> None:
+    """dlt creates them so; in lower case, they would be the names of other tables."""
+    lists = {"keys": [Column("id", "TEXT")], "columns": [Column("score", "NUMBER(38,2)")]}
+    tables = {"snapshot": TableName("tailrace", "people"), "model": QueryText("SELECT 1")}
+    created = statement("ledger/create_snapshot", "snowflake", tables=tables, columns=lists)
+    assert created.startswith('CREATE TABLE "TAILRACE"."PEOPLE" AS SELECT CAST(tr__m."ID" AS')
+    assert 'CAST(tr__m."SCORE" AS DECIMAL(38, 2)) AS "SCORE"' in created
+    for name in sorted({*NAMES} - OF_ONE_ENGINE):
+        for text in texts(name, "snowflake"):
+            for node in sqlglot.parse_one(text, read="snowflake").find_all(exp.Identifier):
+                assert not node.quoted or node.name == node.name.upper(), name
 
 
 @pytest.mark.parametrize("dialect", LACKS)

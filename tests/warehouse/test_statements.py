@@ -43,7 +43,7 @@ PROVEN_NOWHERE = ("snowflake", "bigquery", "redshift", "databricks")
 # What every list stands for here: two columns, so that a missing comma would show.
 TWO = (Column("id", "TEXT"), Column("select", "INTEGER"))
 REPEATED = ("EACH_COLUMN", "EVERY_COLUMN", "ANY_COLUMN")
-LEFT_OPEN = re.compile(r"\b(EACH|EVERY|ANY)_COLUMN\b|\b_TYPE\b|[\x02\x1f]")
+LEFT_OPEN = re.compile(r"\b(EACH|EVERY|ANY)_COLUMN\b|\b_TYPE\b|[\x02\ue000]")
 NASTY = [
     "",
     "it's",

@@ -5,6 +5,7 @@ A test writes SQL in DuckDB's dialect; on another engine it is translated, as mo
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import pytest
 import sqlglot
 from shop import CONFIG, Shop
 from warehouses.postgres_server import PostgresServer
+from warehouses.snowflake_emulator import SnowflakeEmulator
 
 from tailrace.clock import SystemClock
 from tailrace.testing.segment.simulator import SegmentSimulator
@@ -31,6 +33,8 @@ WAREHOUSES = [
 ENGINES = [*WAREHOUSES]
 if installed_extension("ducklake"):
     ENGINES.append(pytest.param("ducklake", marks=pytest.mark.ducklake))
+if importlib.util.find_spec("snowflake") is not None:
+    ENGINES.append(pytest.param("snowflake", marks=pytest.mark.snowflake))
 
 
 class Store(Shop):
@@ -107,6 +111,30 @@ class PostgresStore(Store):
             connection.close()
 
 
+class SnowflakeStore(Store):
+    """The same in a database of an emulator of Snowflake."""
+
+    dialect = "snowflake"
+
+    def __init__(self, root: Path, segment: SegmentSimulator | None = None, *, url: str) -> None:
+        super().__init__(root, segment)
+        config = CONFIG.replace('warehouse = "duckdb"', 'warehouse = "snowflake"')
+        (root / ".dlt" / "config.toml").write_text(config)
+        (root / ".dlt" / "secrets.toml").write_text(
+            f'[destination.snowflake]\ncredentials = "{url}"\n'
+        )
+
+    def script(self, sql: str) -> None:
+        with open_warehouse(self.project, clock=SystemClock()) as warehouse:
+            for text in sqlglot.transpile(sql, read="duckdb", write=self.dialect):
+                warehouse.execute(text)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with open_warehouse(self.project, clock=SystemClock()) as warehouse:
+            (text,) = sqlglot.transpile(sql, read="duckdb", write=self.dialect)
+            return warehouse.execute(text)
+
+
 @contextmanager
 def store_on(
     request: pytest.FixtureRequest, root: Path, segment: SegmentSimulator | None = None
@@ -117,6 +145,10 @@ def store_on(
         return
     if request.param == "ducklake":
         yield LakeStore(root, segment)
+        return
+    if request.param == "snowflake":
+        emulator: SnowflakeEmulator = request.getfixturevalue("snowflake_emulator")
+        yield SnowflakeStore(root, segment, url=emulator.database())
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name = f"store_{os.getpid()}_{time.monotonic_ns()}"

@@ -142,21 +142,26 @@ VALUES = {
 }
 
 
+# Values of a type that an engine does not have.
+NO_TYPE = {("token", "snowflake")}
+
+
 def test_a_value_is_the_same_call_whatever_keeps_it(shop: Store) -> None:
     """Exact numbers, instants in UTC, lists, text of any kind, NULL; on entering and on leaving."""
-    names = ", ".join(VALUES)
-    mapped = ", ".join(f"{name}: {name}" for name in VALUES)
+    values = {name: of for name, of in VALUES.items() if (name, shop.dialect) not in NO_TYPE}
+    names = ", ".join(values)
+    mapped = ", ".join(f"{name}: {name}" for name in values)
     shop.audience(
         f"/* ---\nkey: id\nuser_id: id\ntrack: {{properties: {{{mapped}}}}}\n--- */\n"
         f"SELECT id, {names} FROM salesforce.account"
     )
-    columns = ", ".join(f"{name} {type_}" for name, (type_, _, _) in VALUES.items())
-    cells = ", ".join(f"CAST({sql} AS {type_})" for type_, sql, _ in VALUES.values())
+    columns = ", ".join(f"{name} {type_}" for name, (type_, _, _) in values.items())
+    cells = ", ".join(f"CAST({sql} AS {type_})" for type_, sql, _ in values.values())
     shop.script(
         f"CREATE TABLE salesforce.account (id TEXT, {columns});"
         f"INSERT INTO salesforce.account SELECT 't1', {cells}"
     )
-    expected = {name: value for name, (_, _, value) in VALUES.items()}
+    expected = {name: value for name, (_, _, value) in values.items()}
     assert (0, 1, 0, 0, 1) == moved(shop.sync())
     assert [("t1", "Segment Entered", expected)] == said(shop)
     assert (0, 0, 0, 0, 0) == moved(shop.sync())
@@ -236,6 +241,8 @@ SAME_SQL: dict[str, list[Any]] = {
 
 def test_the_same_sql_gives_the_same_rows(shop: Store) -> None:
     """A model is written once, in DuckDB's words, and means the same everywhere."""
+    if shop.dialect == "snowflake":
+        pytest.skip("some are refused there: see test_snowflake")
     columns = ",\n".join(f"  {sql} AS x{n}" for n, sql in enumerate(SAME_SQL))
     mapped = ", ".join(f"x{n}: x{n}" for n in range(len(SAME_SQL)))
     shop.audience(
@@ -484,7 +491,7 @@ def main_job(kind: str, folder: Path, url: str | None) -> list[list[Any]]:
             "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
         }
         if url is not None:
-            environ["DESTINATION__POSTGRES__CREDENTIALS"] = url
+            environ[f"DESTINATION__{kind.upper()}__CREDENTIALS"] = url
         project = load_project(root, environ=environ)
         told = []
         for _ in range(2):

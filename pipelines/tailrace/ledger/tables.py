@@ -120,6 +120,8 @@ class LedgerTables:
         if self.installed:
             return
         self.warehouse.create_dataset(self.dataset)
+        if self.warehouse.engine.commits_tables:
+            self._drop_unfinished()
         try:
             with self.warehouse.transaction():
                 self._run_versions()
@@ -131,6 +133,13 @@ class LedgerTables:
             if not self.installed:
                 raise
         self._look()
+
+    def _drop_unfinished(self) -> None:
+        """Drop what an interrupted installation has left, which holds no row."""
+        for name in self._created().keys() & self._existing:
+            kind = "view" if name in VIEWS else "table"
+            tables = {"built": TableName(self.dataset, name)}
+            self.warehouse.run(f"models/drop_{kind}", tables=tables)
 
     def upgrade(self) -> None:
         """Upgrade the tables of an older version. Called under the lock."""
@@ -151,14 +160,18 @@ class LedgerTables:
         """Show the rows of an upgraded ledger in views that are new in this version."""
 
     def _run_versions(self) -> None:
-        tables = self._own_tables() | {
+        tables = self._created()
+        for version in range(self.version + 1, VERSION + 1):
+            self.warehouse.run_script(f"ledger/version_{version}", tables=tables)
+
+    def _created(self) -> dict[str, Binding]:
+        """What the versions create, rename or drop."""
+        return self._own_tables() | {
             "doubtful": TableName(self.dataset, "doubtful"),
             # ALTER TABLE takes the new name without a dataset.
             "unconfirmed": TableName(None, "unconfirmed"),
             **{name: TableName(self.dataset, name) for name in VIEWS},
         }
-        for version in range(self.version + 1, VERSION + 1):
-            self.warehouse.run_script(f"ledger/version_{version}", tables=tables)
 
     def _own_tables(self) -> dict[str, Binding]:
         return {name: TableName(self.dataset, name) for name in TABLES}

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.dialects.dialect import Dialect, NormalizationStrategy
 from sqlglot.errors import SqlglotError
 
 from tailrace.errors import ModelDoesNotBind
@@ -34,9 +33,10 @@ from tailrace.models.splice import (
     without_semicolon,
 )
 from tailrace.models.translation import HINT, Refusal, unportable
-from tailrace.models.transpile import translated, transpile
+from tailrace.models.transpile import TRANSLATORS, transpile
 from tailrace.models.types import ColumnTypes
 from tailrace.warehouse.bindings import QueryText
+from tailrace.warehouse.names import stored_name
 
 if TYPE_CHECKING:
     from tailrace.models.file import Model
@@ -111,8 +111,8 @@ def refuse_differences(
                 types[model.name] = refuse_constructs(
                     model.query, model.dialect, columns=columns, models=types
                 )
-            elif dialect in SPLICED:
-                translated(model.query.copy(), None)
+            elif dialect in TRANSLATORS:
+                TRANSLATORS[dialect](model.query.copy(), None)
         except Refusal as refusal:
             line = line_of(refusal.node, default=line_of(model.query))
             raise unportable(refusal, dialect, file=model.file, line=line) from None
@@ -129,14 +129,15 @@ def _inlined_text(model: Model, inlined: Mapping[str, str]) -> str:
         target = inlined.get(read.name) or f"{BUILT}.{read.name}"
         own = model.source[start:end]
         # A name such as `both` is a keyword to the engine unless it is quoted.
-        quoted = own if own.startswith('"') else _quoted(own)
+        stored = stored_name(own.lower(), model.dialect)
+        quoted = own if own.startswith('"') else _quoted(stored)
         alias = "" if read.node.alias else f" AS {quoted}"
         edits.append(Edit(start, end, f"{target}{alias}"))
     return without_semicolon(edited(model.source, edits), model.dialect)
 
 
 def _quoted(name: str) -> str:
-    return exp.to_identifier(name.lower(), quoted=True).sql("duckdb")
+    return exp.to_identifier(name, quoted=True).sql("duckdb")
 
 
 def canonical_sql(models: Models, name: str, *, tables_built: Collection[str] = ()) -> str:
@@ -255,7 +256,8 @@ def _bound_text(
         dataset = datasets.get(node.db.lower())
         if dataset is None or node.catalog or not isinstance(node.this, exp.Identifier):
             continue
-        names = [*([catalog] if catalog else []), dataset, node.name.lower()]
+        listed = [*([catalog] if catalog else []), dataset, node.name.lower()]
+        names = [stored_name(name, dialect) for name in listed]
         target = ".".join(exp.to_identifier(name, quoted=True).sql(dialect) for name in names)
         start = int(node.args["db"].meta["start"])
         edits.append(Edit(start, int(node.this.meta["end"]) + 1, target))
@@ -272,10 +274,8 @@ def _fold_names(tree: exp.Query, dialect: str) -> None:
 
 
 def _cased(name: str, dialect: str) -> exp.Identifier:
-    """A quoted name as the warehouse has it; dlt creates upper-case ones where SQL folds up."""
-    strategy = Dialect.get_or_raise(dialect).normalization_strategy
-    folds_up = strategy is NormalizationStrategy.UPPERCASE
-    return exp.to_identifier(name.upper() if folds_up and name.islower() else name, quoted=True)
+    """A quoted name as the warehouse has it."""
+    return exp.to_identifier(stored_name(name, dialect), quoted=True)
 
 
 def _point_at(tree: exp.Query, *, inlined: Mapping[str, str]) -> None:

@@ -24,12 +24,13 @@ from tailrace.audience.yaml import Header, suggest
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import DbtSettings
 from tailrace.errors import DbtManifestInvalid, DbtModelUnusable, HeaderInvalid
-from tailrace.models.splice import SPLICED
 
 SCHEME = "dbt://"
 # dbt 1.5 wrote version 9, and dbt 1.8 to 1.12 write version 12.
 VERSION_MIN, VERSION_MAX = 9, 12
 # The resource types whose relation is a table or view that dbt builds.
+# Engines that store a name in the case in which dbt's manifest has it.
+NAMED_AS_WRITTEN = frozenset({"duckdb", "postgres"})
 RELATIONS = ("model", "seed", "snapshot")
 
 _VERSION = re.compile(r"/manifest/v(\d+)\.json$")
@@ -439,7 +440,7 @@ def _relation(text: Any, adapter: str | None) -> tuple[str | None, str, str] | N
     if not isinstance(text, str) or not text.strip():
         return None
     try:
-        table = exp.to_table(text, dialect=adapter if adapter in SPLICED else None)
+        table = exp.to_table(text, dialect=adapter if adapter in NAMED_AS_WRITTEN else None)
     except (SqlglotError, ValueError):
         return None
     if not table.db or not isinstance(table.this, exp.Identifier):

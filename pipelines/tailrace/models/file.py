@@ -16,7 +16,7 @@ from tailrace.audience.header import read_audience, read_event_model
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
 from tailrace.models.accepted import AcceptedSql
-from tailrace.models.dbt import SCHEME, DbtNode, DbtProject, with_dbt_defaults
+from tailrace.models.dbt import NAMED_AS_WRITTEN, SCHEME, DbtNode, DbtProject, with_dbt_defaults
 from tailrace.models.determinism import (
     CLOCKS,
     VOLATILE,
@@ -25,7 +25,7 @@ from tailrace.models.determinism import (
 )
 from tailrace.models.parse import line_of, read_select, tables
 from tailrace.models.sources import sources_file
-from tailrace.models.splice import SPLICED, Edit, edited
+from tailrace.models.splice import Edit, edited
 from tailrace.warehouse.postgres_sandbox import postgres_violations
 from tailrace.warehouse.sandbox import duckdb_references, duckdb_violations
 
@@ -220,7 +220,7 @@ def _parts(path: Path, file: str, *, dbt: DbtProject) -> _Parts:
         header = read_header(_text_of(path, file), file=file)
         node = dbt.node_of(header)
         # The engine's own dialect: only quoted names and a list of columns are written.
-        dialect = dbt.warehouse if dbt.warehouse in SPLICED else "duckdb"
+        dialect = dbt.warehouse if dbt.warehouse in NAMED_AS_WRITTEN else "duckdb"
         return _Parts(
             header=header,
             sql=node.select(dialect),

@@ -11,13 +11,15 @@ operand of an unknown type is accepted: the model is checked again when it is bo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from sqlglot import exp
 
 from tailrace.models.postgres_functions import FUNCTION_RULES
 from tailrace.models.postgres_syntax import SYNTAX_RULES
 from tailrace.models.postgres_values import VALUE_RULES
+from tailrace.models.snowflake import translated_for_snowflake
 from tailrace.models.translation import (
     Operands,
     Refusal,
@@ -38,18 +40,19 @@ def transpile(
 
     Args:
         tree: The SELECT in DuckDB's dialect.
-        dialect: The warehouse's dialect. Only PostgreSQL has rules; for another dialect the tree is
-            returned as it is.
+        dialect: The warehouse's dialect. PostgreSQL and Snowflake have rules; for another dialect
+            the tree is returned as it is.
         columns: The columns of the landed tables; None offline.
         file: The model's file, for errors.
 
     Raises:
         ModelDoesNotBind: A construct has no counterpart, or may have another meaning.
     """
-    if dialect != "postgres":
+    translate = TRANSLATORS.get(dialect)
+    if translate is None:
         return tree
     try:
-        return translated(tree, columns)
+        return translate(tree, columns)
     except Refusal as refusal:
         raise unportable(refusal, dialect, file=file) from None
 
@@ -97,3 +100,9 @@ SAME: frozenset[type[exp.Expr]] = frozenset(
 
 
 RULES: Mapping[type[exp.Expr], Rule] = {**SYNTAX_RULES, **VALUE_RULES, **FUNCTION_RULES}
+
+# The translation of a SELECT to each dialect that has rules.
+TRANSLATORS: Mapping[str, Callable[[exp.Query, ColumnTypes | None], exp.Query]] = {
+    "postgres": translated,
+    "snowflake": partial(translated_for_snowflake, check=translated),
+}

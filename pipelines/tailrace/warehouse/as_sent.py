@@ -31,6 +31,7 @@ _ONLY_IN_JSON = (
 # Without an equality operator, or with one that ignores differences, such as capitals or a shape's
 # corners.
 _POSTGRES_AS_TEXT = re.compile(r"(xml|citext|point|line|lseg|box|path|polygon|circle)(\[\])*")
+_SNOWFLAKE_DOCUMENTS = ("VARIANT", "OBJECT", "ARRAY", "MAP")
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
@@ -43,7 +44,9 @@ def as_sent(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
         dialect: The engine's dialect.
     """
     if _FLOATING.fullmatch(type_):
-        return _finite(value, exp.DataType.build(type_, dialect=dialect))
+        return _finite(value, exp.DataType.build(type_, dialect=dialect), dialect)
+    if dialect == "snowflake" and type_ in _SNOWFLAKE_DOCUMENTS:
+        return exp.Anonymous(this="TO_JSON", expressions=[value])
     if dialect in ("duckdb", "postgres") and _TIME.fullmatch(type_):
         return _within_years(value, exp.DataType.build(type_, dialect=dialect))
     if dialect == "postgres":
@@ -54,11 +57,21 @@ def as_sent(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
     return value
 
 
-def _finite(value: exp.Expr, type_: exp.DataType) -> exp.Expr:
+def as_stored(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
+    """The expression of a value in a query that creates a table, of which the column gets its type.
+
+    Snowflake gives a text of an expression the length of the longest text that the expression can
+    give today, and refuses longer ones later. So its types are named, without a length.
+    """
+    if dialect != "snowflake":
+        return value
+    return exp.cast(value, exp.DataType.build(type_, dialect=dialect))
+
+
+def _finite(value: exp.Expr, type_: exp.DataType, dialect: str = "duckdb") -> exp.Expr:
     """NULL if it is NaN or infinite; the engines order NaN above infinity."""
-    low, high = (
-        exp.cast(exp.Literal.string(end), type_.copy()) for end in ("-Infinity", "Infinity")
-    )
+    infinity = "inf" if dialect == "snowflake" else "Infinity"
+    low, high = (exp.cast(exp.Literal.string(sign + infinity), type_.copy()) for sign in ("-", ""))
     finite = exp.and_(
         exp.GT(this=value.copy(), expression=low), exp.LT(this=value.copy(), expression=high)
     )

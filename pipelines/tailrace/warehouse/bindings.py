@@ -127,7 +127,9 @@ def identifier_text(name: str, dialect: str) -> str:
         return f'"{_doubled(name, chr(34))}"'
     from sqlglot import exp
 
-    return exp.to_identifier(name, quoted=True).sql(dialect=dialect)
+    from tailrace.warehouse.names import stored_name
+
+    return exp.to_identifier(stored_name(name, dialect), quoted=True).sql(dialect=dialect)
 
 
 def literal_text(value: Any, dialect: str) -> str:

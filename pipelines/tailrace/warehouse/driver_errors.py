@@ -14,7 +14,9 @@ SAYS_NOTHING_PERSONAL = re.compile(
     r"|WrongObject"
 )
 # A message of the binder or the parser, however the exception that carries it is called.
-_ABOUT_SQL = re.compile(r"(Binder|Catalog|Parser|Syntax) Error:")
+_ABOUT_SQL = re.compile(r"(Binder|Catalog|Parser|Syntax) Error:|SQL compilation error:")
+# What Snowflake's driver writes before a message: codes, and the id of the query.
+_SNOWFLAKE_CODES = re.compile(r"\d{6} \(\w{5}\): (?:[0-9a-f-]{36}: )?")
 _QUOTED_TEXT = re.compile(r"'(?:[^']|'')*'")
 # What DuckDB puts in quotes as well: the signature of a function, such as 'lower(INTEGER)'.
 _SIGNATURE = re.compile(r"'[\w.]+\([A-Z0-9_, \[\]()]*\)'")
@@ -22,7 +24,7 @@ _ADDRESS = re.compile(r"[^\s\"'(),;]+@[^\s\"'(),;]+")
 _LONG_NUMBER = re.compile(r"\d{5,}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 MESSAGE_CHARACTERS_MAX = 500
-_DRIVERS = ("duckdb", "_duckdb", "psycopg2", "dlt.destinations")
+_DRIVERS = ("duckdb", "_duckdb", "psycopg2", "snowflake.connector", "dlt.destinations")
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
 NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
@@ -77,7 +79,7 @@ def describe_error(error: Exception) -> str:
     """
     cause = getattr(error, "dbapi_exception", error)
     kind = streamed_error_class(error) or type(cause).__name__
-    text = str(cause).strip()
+    text = _SNOWFLAKE_CODES.sub("", str(cause).strip(), count=1)
     if not SAYS_NOTHING_PERSONAL.search(kind) and not _ABOUT_SQL.match(text):
         return kind
     return without_values(text.split("\n\n")[0].split("\nLINE")[0])

@@ -28,6 +28,7 @@ class Engine:
             transaction began; it never waits for the other one.
         reads_by_index: It reads a few rows of a large table without scanning it only where an index
             lists them.
+        commits_tables: A statement that creates or alters a table commits the open transaction.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
     """
 
@@ -39,6 +40,7 @@ class Engine:
     describes_queries: bool = False
     detects_conflicts: bool = False
     reads_by_index: bool = False
+    commits_tables: bool = False
     writes_messages: bool = False
 
 
@@ -65,6 +67,7 @@ ENGINES: Mapping[str, Engine] = {
         reads_by_index=True,
     ),
     "redshift": Engine(loses_sessions=True),
+    "snowflake": Engine(describes_queries=True, commits_tables=True),
 }
 
 

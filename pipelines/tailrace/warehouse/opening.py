@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock
 from tailrace.config.check import check_model_role
@@ -290,7 +290,7 @@ def _connected(project: ProjectConfig) -> Warehouse:
     try:
         # The project raises its own error first, since dlt does not read a target's files.
         destination = dlt.destination(name, credentials=project.warehouse_credentials(name))
-        warehouse = Warehouse(project, DltSession(destination, project.settings.dataset))
+        warehouse = Warehouse(project, _session(project, destination))
     except Exception as error:
         raise _cannot_connect(name, error) from None
     try:
@@ -301,6 +301,15 @@ def _connected(project: ProjectConfig) -> Warehouse:
         raise
     warehouse.set_session()
     return warehouse
+
+
+def _session(project: ProjectConfig, destination: Any) -> DltSession:
+    if project.settings.warehouse != "snowflake":
+        return DltSession(destination, project.settings.dataset)
+    # Other projects do not pay for importing it.
+    from tailrace.warehouse.snowflake import SnowflakeSession
+
+    return SnowflakeSession(destination, project.settings.ledger_dataset)
 
 
 def _cannot_connect(name: str, error: Exception) -> ConfigurationError:

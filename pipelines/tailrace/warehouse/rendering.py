@@ -15,12 +15,21 @@ import sqlglot
 from sqlglot import exp
 
 from tailrace.errors import StatementInvalid
-from tailrace.warehouse.as_sent import as_sent
+from tailrace.warehouse.as_sent import as_sent, as_stored
 from tailrace.warehouse.bindings import Column
-from tailrace.warehouse.sql_files import ALIAS_PREFIX, Part, StatementFacts, named_statement
+from tailrace.warehouse.names import with_stored_names
+from tailrace.warehouse.sql_files import (
+    ALIAS_PREFIX,
+    VALUE_MARK,
+    Part,
+    StatementFacts,
+    named_statement,
+)
 
 # The place of a value or of a table in rendered text. No statement contains these characters.
-_MARKED = re.compile("'\x1f(\\w+)\x1f'|\x02(\\w+)\x02")
+_MARKED = re.compile(f"'{VALUE_MARK}(\\w+){VALUE_MARK}'|\x02(\\w+)\x02")
+# What a value of a column is in its place, by the type of the column.
+_TYPED = {"AS_SENT": as_sent, "AS_STORED": as_stored}
 
 
 def read_facts(name: str, dialect: str) -> StatementFacts:
@@ -81,7 +90,7 @@ def render(
     """
     tree = parsed(name, dialect)[number].copy()
     gaps = _Gaps(name, dialect, frozenset(tables), columns)
-    tree = _part(gaps.fill(tree, column), part)
+    tree = with_stored_names(_part(gaps.fill(tree, column), part), dialect)
     return tuple(_MARKED.split(tree.sql(dialect=dialect, comments=False, copy=False)))
 
 
@@ -136,7 +145,7 @@ class _Gaps:
         for schema in list(tree.find_all(exp.Schema)):
             self._fill_schema(schema)
         for placeholder in list(tree.find_all(exp.Placeholder)):
-            placeholder.replace(exp.Literal.string(f"\x1f{placeholder.name}\x1f"))
+            placeholder.replace(exp.Literal.string(f"{VALUE_MARK}{placeholder.name}{VALUE_MARK}"))
         if column is not None:
             tree = _of_column(tree, column, self.dialect)
         for table in list(tree.find_all(exp.Table)):
@@ -212,9 +221,10 @@ def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
         if str(type_.args.get("kind", "")).upper() == "_TYPE":
             type_.replace(_type(column.type, dialect).copy())
     for call in list(holder.find_all(exp.Anonymous)):
-        if call.name.upper() == "AS_SENT":
+        typed = _TYPED.get(call.name.upper())
+        if typed is not None:
             (value,) = call.expressions
-            call.replace(as_sent(value, column.type, dialect))
+            call.replace(typed(value, column.type, dialect))
     result: exp.Expr = holder.this
     result.pop()
     return result

@@ -178,7 +178,7 @@ class DltSession:
             self._client.create_dataset()
 
     def another(self) -> Session:
-        return DltSession(self._destination, self._dataset)
+        return type(self)(self._destination, self._dataset)
 
     def destination(self, *, is_locked: bool) -> Any:
         return self._destination

@@ -29,6 +29,9 @@ from tailrace.errors import StatementInvalid
 WRITTEN_IN = "duckdb"
 # The prefix of each alias in a statement. No column of an audience may begin with it.
 ALIAS_PREFIX = "tr__"
+# On both sides of a value's name in rendered text. No dialect writes an escape for this character,
+# as Snowflake's does for each control character.
+VALUE_MARK = "\ue000"
 # A statement that creates a table from a SELECT has two parts: the empty table, and its rows.
 Part = Literal["layout", "rows"]
 _HEADING = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)

@@ -13,6 +13,7 @@ three kinds of placeholders:
   In an INSERT's column list a bare `keys` stands for its columns, and `old__columns` for the
   prefixed ones.
   `AS_SENT(c._)` is the value as JSON can carry it (see `as_sent`): NaN and infinity are NULL.
+  `AS_STORED(m._)` is the value in a query that creates a table with the column.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tailrace.warehouse.bindings import (
     literal_text,
     unions,
 )
-from tailrace.warehouse.sql_files import ALIAS_PREFIX, Part
+from tailrace.warehouse.sql_files import ALIAS_PREFIX, VALUE_MARK, Part
 from tailrace.warehouse.templates import ColumnLists, facts_of, pieces_of
 
 __all__ = [
@@ -179,7 +180,9 @@ def _open_labels(lists: Mapping[str, tuple[Column, ...]]) -> tuple[ColumnLists, 
         (
             name,
             tuple(
-                replace(column, label=f"\x1f{name}_{place}\x1f") if column.label else column
+                replace(column, label=f"{VALUE_MARK}{name}_{place}{VALUE_MARK}")
+                if column.label
+                else column
                 for place, column in enumerate(columns)
             ),
         )

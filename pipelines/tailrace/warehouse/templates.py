@@ -21,7 +21,7 @@ from tailrace.warehouse.sql_files import Part, StatementFacts, named_statement
 FILE = "rendered-sql.json"
 FILE_BYTES_MAX = 4_000_000
 # The code that the text depends on, besides the templates and sqlglot.
-_CODE = ("rendering.py", "as_sent.py", "sql_files.py")
+_CODE = ("rendering.py", "as_sent.py", "names.py", "sql_files.py")
 
 # Statements that this process keeps.
 RENDERED_MAX = 4_096
