@@ -290,3 +290,16 @@ def test_a_failure_of_a_service_is_in_the_result(shop: Shop) -> None:
     assert 1 == failed.exit_code
     with pytest.raises(errors.TryAgain):
         failed.raise_for_errors()
+
+
+def test_an_error_about_a_setting_that_a_command_finds_has_the_line_of_the_setting(
+    shop: Shop,
+) -> None:
+    """Here one of OAuth, which only the destination can judge."""
+    (shop.root / ".dlt" / "secrets.toml").write_text(
+        "[destination.segment]\n\noauth_client_id = 'sk-hidden'\n"
+    )
+    (error,) = loaded(shop).sync().errors
+    assert isinstance(error, errors.InvalidConfigValue)
+    assert (".dlt/secrets.toml", 3) == (error.file, error.line)
+    assert "sk-hidden" not in str(error)

@@ -331,6 +331,9 @@ class ProjectConfig:
 
     def locate(self, error: TailraceError) -> None:
         """Add to an error about a key the file and the line, or the variable, that sets it."""
+        for part in error.flattened():
+            if part is not error:
+                self.locate(part)
         key = getattr(error, "key", None)
         if key is None or error.file is not None:
             return

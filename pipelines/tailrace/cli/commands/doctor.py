@@ -56,7 +56,8 @@ def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tupl
     try:
         project = load_project(directory, target=target)
         settings = project.salesforce()
-        check_warehouse(project.settings.warehouse)
+        with project.locating():
+            check_warehouse(project.settings.warehouse)
     except TailraceError as error:
         return (*checks, *_failed("configuration", error))
     where = project.settings
@@ -72,7 +73,8 @@ def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tupl
     )
     for name, checks_of_subject in subjects:
         try:
-            checks += checks_of_subject()
+            with project.locating():
+                checks += checks_of_subject()
         except TailraceError as error:
             checks += _failed(name, error)
     return tuple(checks)
