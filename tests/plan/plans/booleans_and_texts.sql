@@ -1,4 +1,4 @@
--- A boolean has three values, and the text of one is another thing.
+-- A boolean has the values true, false and NULL, and differs from the text of one.
 
 -- audience
 /* ---

@@ -1,5 +1,5 @@
--- Who left and comes back enters anew, on the version of their exit, so that the second entry is
--- not taken for the first one.
+-- A member that left and comes back enters again, on the version of its exit, so that the second
+-- entry has another messageId than the first.
 
 -- include city_audience
 

@@ -1,4 +1,5 @@
--- A user whose row goes and who has another row stays: what leaves is told before what comes.
+-- A user whose row disappears and who has another row stays a user: the exit is planned before the
+-- entry.
 
 -- audience
 /* ---

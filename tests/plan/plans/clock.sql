@@ -1,4 +1,5 @@
--- Who ages out of a window exits because of the data: the clock moved, and nobody edited anything.
+-- A member that ages out of a time window exits with the reason data: time passed, and no SQL was
+-- edited.
 
 -- audience
 /* ---

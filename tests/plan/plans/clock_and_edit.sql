@@ -1,4 +1,4 @@
--- The old SQL runs at the time of today as well.
+-- The old SQL is also run at the current time.
 
 -- audience
 /* ---

@@ -1,5 +1,5 @@
--- A key of two columns is one key: its parts never run into each other, and a user of two
--- memberships is two members, planned side by side.
+-- A key of two columns is one key: its parts are never concatenated ambiguously, and a user with
+-- two memberships is two members.
 
 -- audience
 /* ---

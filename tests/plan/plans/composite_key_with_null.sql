@@ -1,5 +1,5 @@
--- A key with a NULL part is a bad key: it is kept out and holds the audience, and the member with
--- the same other part is not touched.
+-- A key with a NULL part is a bad key: it is left out and holds the audience, and the member with
+-- the same other part does not change.
 
 -- audience
 /* ---

@@ -1,5 +1,5 @@
--- Who is new enters, who is gone exits with the last-known values, who moved changes and brings
--- the old values along; who stayed is not planned.
+-- New rows enter, missing ones exit with their last-known values, changed ones carry their old
+-- values, and unchanged ones are not planned.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- With on_definition_change hold, data may move.
+-- With on_definition_change hold, changes of the data are still sent.
 
 -- audience
 /* ---

@@ -1,4 +1,4 @@
--- A decimal changes with its value and not with its scale.
+-- A decimal changes with its value, not with its scale.
 
 -- include score_audience
 

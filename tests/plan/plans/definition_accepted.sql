@@ -1,5 +1,5 @@
--- With on_definition_change accept, what an edit moves is recorded without being sent; what
--- the data moved is sent.
+-- With on_definition_change accept, changes caused by an edit are recorded without being sent;
+-- changes of the data are sent.
 
 -- audience
 /* ---

@@ -1,4 +1,4 @@
--- After an accepted edit the ledger stands where the new SQL stands.
+-- After an accepted edit, the ledger reflects the new SQL: later changes have the reason data.
 
 -- audience
 /* ---

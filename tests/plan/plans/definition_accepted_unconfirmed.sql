@@ -1,5 +1,5 @@
--- A unconfirmed key is sent even where the rest is only recorded: nobody knows what the receiver
--- holds.
+-- An unconfirmed key is sent even where other changes are only recorded: the state at the receiver
+-- is unknown.
 
 -- audience
 /* ---

@@ -1,5 +1,5 @@
--- Old and new SQL run on the same data: what the old one would have given today is the doing of
--- the data, and the sums are exact.
+-- Old and new SQL run on the same data: changes that the old SQL also gives have the reason data,
+-- and the counts add up exactly.
 
 -- audience
 /* ---

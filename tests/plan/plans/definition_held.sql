@@ -1,4 +1,4 @@
--- With on_definition_change hold, members that move because of an edit hold the audience.
+-- With on_definition_change hold, changes caused by an edit hold the audience.
 
 -- audience
 /* ---

@@ -1,4 +1,4 @@
--- What an edit moved may be allowed once.
+-- Changes caused by an edit can be allowed once.
 
 -- audience
 /* ---

@@ -1,5 +1,5 @@
--- Who leaves because the SQL was edited exits because of the definition; who left the data exits
--- because of the data.
+-- A member that an edit of the SQL excludes exits with the reason definition; a member whose row
+-- disappeared exits with the reason data.
 
 -- audience
 /* ---

@@ -1,4 +1,4 @@
--- Layout, case and comments are no edit: what moves did so because of the data.
+-- Layout, case and comments are no edit: changes have the reason data.
 
 -- audience
 /* ---

@@ -1,5 +1,5 @@
--- An edit that gives a column another type is compared in the new one: nobody is changed by the
--- type.
+-- After an edit that gives a column another type, values are compared in the new type, so that the
+-- type alone changes no member.
 
 -- include score_audience
 

@@ -1,5 +1,5 @@
--- An edit after which a column means something else: its values start anew, and what else moved
--- has its own reason.
+-- After an edit that gives a column another meaning, its old values are dropped, and changes of
+-- other columns keep their own reason.
 
 -- audience
 /* ---

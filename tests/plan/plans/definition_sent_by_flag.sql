@@ -1,4 +1,4 @@
--- A flag decides before the header, which would hold the edit.
+-- A flag overrides the header, which would hold the edit.
 
 -- audience
 /* ---

@@ -1,5 +1,5 @@
--- Where the old SQL reads what is gone, nobody can say what it would give: all is put down to the
--- definition.
+-- Where the old SQL reads a column that no longer exists, its result is unknown, and all changes
+-- have the reason definition.
 
 -- audience
 /* ---

@@ -1,5 +1,4 @@
--- A member that the model gives twice is neither changed nor read as an exit; the others wait with
--- it.
+-- A member whose key occurs twice is neither changed nor exited; the audience is held.
 
 -- include city_audience
 

@@ -1,5 +1,5 @@
--- With bad keys allowed once, a member that the model gives twice stays as it is while the others
--- move.
+-- With bad keys allowed once, a member whose key occurs twice stays unchanged, and the other
+-- changes are sent.
 
 -- include city_audience
 

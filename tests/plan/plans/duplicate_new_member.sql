@@ -1,4 +1,4 @@
--- A new key that the model gives twice does not enter.
+-- A new key that occurs twice does not enter.
 
 -- include city_audience
 

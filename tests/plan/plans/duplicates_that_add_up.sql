@@ -1,4 +1,5 @@
--- As many members gone as keys doubled: the count alone would not tell, and does.
+-- As many members are missing as keys are duplicated: the number of rows is equal, and the
+-- duplicates are still found.
 
 -- include city_audience
 

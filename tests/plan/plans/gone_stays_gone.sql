@@ -1,4 +1,4 @@
--- A tombstone is not an exit again, however often the run repeats.
+-- A member that exited does not exit again, however often the run repeats.
 
 -- include city_audience
 

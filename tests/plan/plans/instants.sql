@@ -1,4 +1,4 @@
--- Two ways to write one moment are one value.
+-- Two texts for the same instant are one value.
 
 -- audience
 /* ---

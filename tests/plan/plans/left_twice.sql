@@ -1,4 +1,4 @@
--- The second exit of a member stands on the version of the second entry.
+-- The second exit of a member is based on the version of its second entry.
 
 -- include city_audience
 

@@ -1,5 +1,5 @@
 -- A list changes with its values and their order, a struct with any of its fields. NULL, an empty
--- list and a struct of NULLs are three things.
+-- list and a struct of NULLs are different values.
 
 -- audience
 /* ---

@@ -1,4 +1,4 @@
--- A flag decides before the header.
+-- A flag overrides the header's policy for mapping changes.
 
 -- include city_audience
 

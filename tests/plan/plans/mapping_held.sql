@@ -1,4 +1,5 @@
--- With on_mapping_change hold, an edited header is worked out as it would be sent, and held.
+-- With on_mapping_change hold, the changes of an edited header are planned as they would be sent,
+-- and held.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- What on_mapping_change holds is sent once it is allowed.
+-- Changes that on_mapping_change holds are sent once they are allowed.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- With on_mapping_change hold, data may move while the header stays.
+-- With on_mapping_change hold, changes of the data are sent while the header is unchanged.
 
 -- include city_audience
 

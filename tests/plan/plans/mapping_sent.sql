@@ -1,5 +1,5 @@
--- On request a mapping that was edited is said to all members; who moved is said once, because of
--- the data.
+-- On request, an edited mapping is sent to all members; members whose data changed are sent once,
+-- with the reason data.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A header that says so tells its own edit to all members.
+-- With on_mapping_change send in the header, an edited mapping is sent to all members.
 
 -- include city_audience
 

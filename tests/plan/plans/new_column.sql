@@ -1,5 +1,5 @@
--- A column that the mapping names for the first time makes nobody changed; it is filled in, and a
--- change of it counts from the next run on.
+-- A column that the mapping names for the first time changes no member; its values are recorded,
+-- and changes count from the next run on.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A flag decides before the header: the column is taken as it is.
+-- A flag overrides the header: the new column is recorded without being sent.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- What on_new_column holds is sent once it is allowed, and a run later nothing of it is left.
+-- Members that on_new_column holds are sent once they are allowed, and the next run plans nothing.
 
 -- include city_audience
 

@@ -1,5 +1,5 @@
--- A new column is sent on request: to the members that have a value in it, because of the mapping;
--- who moved otherwise did so because of the data.
+-- On request, a new column is sent to the members that have a value in it, with the reason mapping;
+-- other changes have the reason data.
 
 -- include city_audience
 

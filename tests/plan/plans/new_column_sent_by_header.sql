@@ -1,4 +1,4 @@
--- A header that says so tells the members that have a value in its new column.
+-- With on_new_column send in the header, the members that have a value in the new column are sent.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A new column that was sent is a column like any other afterwards.
+-- After a new column was sent, it is treated as any other column.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A NULL key is kept out, and holds the audience.
+-- A row with a NULL key is left out, and holds the audience.
 
 -- include city_audience
 

@@ -1,4 +1,5 @@
--- With bad keys allowed once, the good ones move, and the bad ones stay out.
+-- With bad keys allowed once, the changes of good keys are sent, and rows with bad keys are left
+-- out.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- NULL equals NULL, and differs from a value, from an empty text and from nothing else.
+-- NULL equals NULL, and differs from every value and from an empty text.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A whole number beyond what a double can hold is a key like any other.
+-- A whole number that a double cannot hold exactly is a valid key.
 
 -- include city_audience
 

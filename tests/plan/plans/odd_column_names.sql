@@ -1,4 +1,4 @@
--- Columns may have names that SQL, or the plan itself, has a use for.
+-- Columns may have names that are keywords of SQL or names in the plan's own statements.
 
 -- audience
 /* ---

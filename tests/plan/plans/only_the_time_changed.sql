@@ -1,4 +1,4 @@
--- A timestamp or a message id says nothing new by itself; it comes along with what does.
+-- A timestamp or a message id that changes alone is not sent; it is sent along with other changes.
 
 -- audience
 /* ---

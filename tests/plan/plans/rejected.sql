@@ -1,5 +1,5 @@
--- A transition that was refused leaves the ledger as it was: the next run plans it with its newest
--- values, on the same version, and nothing else again.
+-- A rejected change leaves the ledger as it was: the next run plans it with its newest values, on
+-- the same version, and plans nothing else again.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- Who was refused on entering, and is gone, never was a member.
+-- A member that was rejected when it entered, and whose row is missing now, never was a member.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- An exit that was refused is planned again, with the values that were acknowledged.
+-- A rejected exit is planned again, with the values that were acknowledged.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- Who comes back before their refused exit went through never left.
+-- A member that returns before its rejected exit was accepted never left.
 
 -- include city_audience
 

@@ -1,5 +1,5 @@
--- A member of the first result set that was refused then is of the first result set still; a later
--- one is not.
+-- A member of the first result set that was rejected keeps the reason initial; a later one does not
+-- have it.
 
 -- include city_audience
 

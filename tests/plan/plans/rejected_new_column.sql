@@ -1,4 +1,4 @@
--- A new column is accepted beside a refused change, which is planned with it.
+-- A new column is accepted beside a rejected change, which is planned with the new column's value.
 
 -- include city_audience
 

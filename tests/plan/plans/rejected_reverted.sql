@@ -1,4 +1,4 @@
--- Where the data went back to what was acknowledged, there is nothing to say.
+-- Where the data returned to what was acknowledged, nothing is planned.
 
 -- include city_audience
 

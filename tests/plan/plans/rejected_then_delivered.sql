@@ -1,4 +1,4 @@
--- A refusal that was followed by a delivery is forgotten.
+-- A rejection that was followed by an accepted delivery is resolved.
 
 -- include city_audience
 

@@ -1,5 +1,5 @@
--- A reset that sends lets everybody enter anew, under a version that nobody has seen; who left
--- still exits.
+-- A reset that sends plans every member as entering, under a new version; members whose rows are
+-- missing still exit.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A reset does not let a bad key in.
+-- A reset does not accept a duplicate key.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A reset that sends nothing records what there is.
+-- A reset without sending records the current members.
 
 -- include city_audience
 

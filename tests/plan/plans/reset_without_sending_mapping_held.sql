@@ -1,4 +1,4 @@
--- A silent reset records every member and ignores the header's policy for mapping changes.
+-- A reset without sending records every member and ignores the header's policy for mapping changes.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- A retry plans what was refused before, with its newest values, and leaves the rest to the next
+-- A retry plans rejected changes with their newest values, and leaves other changes to the next
 -- run.
 
 -- include city_audience

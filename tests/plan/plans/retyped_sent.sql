@@ -1,4 +1,4 @@
--- Values that have no equal in a column's new type are counted, and sent if that is the choice.
+-- Values that have no equal in a column's new type are counted, and sent if the policy says so.
 
 -- include score_audience
 

@@ -1,4 +1,4 @@
--- An edit of a model under the audience is an edit of the audience.
+-- An edit of a model that the audience reads counts as an edit of the audience.
 
 -- model live_contacts
 SELECT id, city FROM salesforce.contact WHERE city IS NOT NULL

@@ -1,4 +1,4 @@
--- Who said no is no member: they exit, or never enter. NULL is not a no.
+-- A member whose suppress_when column is true exits, or does not enter. NULL is not true.
 
 -- audience
 /* ---

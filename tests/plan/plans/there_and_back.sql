@@ -1,4 +1,4 @@
--- A value that goes and returns is two changes, each on the version of the one before.
+-- A value that changes and reverts is two changes, each on the version of the previous one.
 
 -- include city_audience
 

@@ -1,5 +1,5 @@
--- A time that is mapped as a property from now on is a new property, though it was recorded before:
--- nobody is changed by it, and a change of it counts from the next run on.
+-- A time column that is mapped as a property for the first time counts as a new column, although it
+-- was recorded before: it changes no member, and changes count from the next run on.
 
 -- audience
 /* ---

@@ -1,4 +1,5 @@
--- An unconfirmed key that is duplicate waits until it is fixed: no key has two transitions.
+-- An unconfirmed key that is a duplicate now waits until it is fixed: no key has two changes in one
+-- plan.
 
 -- include city_audience
 

@@ -1,4 +1,5 @@
--- Who perhaps entered and is gone exits, with what was last tried.
+-- A member whose entry is unconfirmed and whose row is missing exits, with the values that were
+-- sent last.
 
 -- include city_audience
 

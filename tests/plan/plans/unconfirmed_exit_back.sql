@@ -1,4 +1,5 @@
--- Who perhaps exited and is back enters, though the ledger never let them go.
+-- A member whose exit is unconfirmed and that returns enters again, although the ledger still has
+-- it as a member.
 
 -- include city_audience
 

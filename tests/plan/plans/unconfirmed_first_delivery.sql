@@ -1,4 +1,4 @@
--- A unconfirmed entry of the first result set is still initial, and the same transition.
+-- An unconfirmed entry of the first result set keeps the reason initial and its messageId.
 
 -- include city_audience
 

@@ -1,5 +1,5 @@
--- A newer value after a delivery without known outcome is said whole, without what was before, on
--- a version that nobody has seen.
+-- A newer value after an unconfirmed delivery is sent in full, without old values, on a new
+-- version.
 
 -- include city_audience
 

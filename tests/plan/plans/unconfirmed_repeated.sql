@@ -1,4 +1,4 @@
--- A change whose delivery has no known outcome, and that still holds, is the same transition.
+-- An unconfirmed change that still applies is planned as the same change, with the same messageId.
 
 -- include city_audience
 

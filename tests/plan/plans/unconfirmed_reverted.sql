@@ -1,4 +1,5 @@
--- A value that went back is said again all the same: the receiver may hold the one in between.
+-- A value that reverted after an unconfirmed delivery is sent again: the receiver may have the
+-- value in between.
 
 -- include city_audience
 

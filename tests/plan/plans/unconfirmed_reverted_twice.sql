@@ -1,5 +1,4 @@
--- What was said again and has no known outcome either is the same transition when it is said once
--- more.
+-- A reverted value whose second delivery is unconfirmed too is planned as the same change again.
 
 -- include city_audience
 

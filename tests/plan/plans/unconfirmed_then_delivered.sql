@@ -1,4 +1,4 @@
--- Once a unconfirmed key was delivered, it is planned no more.
+-- After an unconfirmed key was delivered, it is not planned any more.
 
 -- include city_audience
 

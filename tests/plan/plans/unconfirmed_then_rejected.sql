@@ -1,4 +1,4 @@
--- A refusal after a delivery without known outcome does not make the outcome known.
+-- A rejection after an unconfirmed delivery leaves the key unconfirmed.
 
 -- include city_audience
 

@@ -1,5 +1,4 @@
--- Text is compared as it is written: letters that look alike differ, and nothing in a value is
--- read as SQL.
+-- Text is compared by its characters: letters that look alike differ, and no value is read as SQL.
 
 -- include city_audience
 

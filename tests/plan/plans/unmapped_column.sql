@@ -1,4 +1,4 @@
--- A column that nothing maps is not compared.
+-- A column that the mapping does not name is not compared.
 
 -- audience
 /* ---

@@ -1,4 +1,4 @@
--- Names of columns mean the same in any case.
+-- Column names are compared without their case.
 
 -- audience
 /* ---

@@ -1,4 +1,4 @@
--- An incomplete object may be allowed once; the reason stays upstream.
+-- Exits after an incomplete extract can be allowed once; their reason stays upstream.
 
 -- include city_audience
 

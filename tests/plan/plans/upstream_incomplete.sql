@@ -1,4 +1,4 @@
--- Exits while an object did not land whole are put down to upstream, and hold the audience.
+-- Exits after an incomplete extract of an object have the reason upstream, and hold the audience.
 
 -- include city_audience
 

@@ -1,4 +1,4 @@
--- An object that the audience does not read holds nothing.
+-- An incomplete object that the audience does not read does not hold it.
 
 -- include city_audience
 

@@ -1,4 +1,5 @@
--- A member whose user id is not the key, and moves, is changed; their old id is known.
+-- A member whose user id is not the key and changes is a change; the old user id is in the old
+-- values.
 
 -- audience
 /* ---

@@ -1,4 +1,4 @@
--- A number of 128 bits changes from 0 to -1 like any other.
+-- A 128-bit number is compared by its value: from 0 to -1 is a change.
 
 -- include score_audience
 
