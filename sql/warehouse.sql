@@ -279,6 +279,10 @@ SELECT COUNT(*) FROM counted AS c
 -- Drops a temporary table of this session.
 DROP TABLE IF EXISTS dropped
 
+-- name: attach_shared
+-- Creates a database in memory for tables that several sessions see.
+ATTACH IF NOT EXISTS ':memory:' AS tr__plan (READ_WRITE)
+
 -- name: large_tables
 -- DuckDB's tables with more rows on disk than the limit; deleted rows are counted too.
 SELECT schema_name, table_name, estimated_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 from fork_server import ForkServer
 from shop import PEOPLE, Shop
 from simulation.receiver import Profile, profiles
-from simulation.victim import LIVE
+from simulation.victim import LIVE, LIVE_SIDE_BY_SIDE
 
 from tailrace.testing.http.faults import Fault
 from tailrace.testing.segment.simulator import SegmentSimulator
@@ -25,6 +26,8 @@ DEATHS_MIN, DEATHS_MAX = 15, 100
 # Each death costs two runs; a limit for a hang, not a promise about speed.
 pytestmark = pytest.mark.timeout(1_500)
 REQUESTS_MAX = 20
+# A thread that plans beside the run's own runs at least so many statements.
+DEATHS_BESIDE_MAX = 7
 
 
 def _people(count: int, city: str = "Oslo", first: int = 0) -> list[dict[str, Any]]:
@@ -174,6 +177,38 @@ def test_killed_at_every_request(
             segment.inbox.clear()
             if ended == 0:
                 break
+
+
+def test_killed_while_audiences_are_planned_side_by_side(
+    tmp_path: Path, fork_server: ForkServer
+) -> None:
+    """Planning writes nothing: the next run sends the same messages, and each of them."""
+    chance = random.Random(20261127)
+
+    def several(shop: Shop) -> None:
+        shop.land([])
+        shop.sync()
+        for number in range(3):
+            name = f"people_{number}"
+            shop.audience(PEOPLE.replace("audience: people", f"audience: {name}"), name)
+        shop.land(_people(5))
+
+    scene = Scene(tmp_path, fork_server, several)
+    with SegmentSimulator() as segment:
+        control = _undisturbed(scene, segment)
+        environ = {
+            "DESTINATION__SEGMENT__HOST": segment.url,
+            "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
+            "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
+        }
+        for death in chance.sample(range(1, DEATHS_BESIDE_MAX), 2):
+            scene.rewind()
+            died = (LIVE_SIDE_BY_SIDE, str(tmp_path), environ, death)
+            assert KILLED == fork_server.call(*died, cwd=tmp_path)
+            assert scene.run(segment) == 0
+            assert control == {event["messageId"] for event in segment.events}, death
+            assert len(control) == len(segment.events)
+            segment.inbox.clear()
 
 
 def _on(number: int, act: Callable[[object], bool]) -> Callable[[object], bool]:

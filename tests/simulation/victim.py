@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,14 @@ from tailrace.run import job
 from tailrace.run.watch import Watch
 from tailrace.warehouse.connection import Warehouse
 
+# So long a run waits for the death of its process; a limit for a hang.
+PLANNED_SECONDS_MAX = 60
 LIVE = "simulation.victim:live"
 LIVE_WITH = "simulation.victim:live_with"
 # Reads, settings, and the tables of the session alone.
 LEAVES_FILES = re.compile(
-    r'(SELECT|SET|CREATE TEMPORARY) |(INSERT INTO|DROP (TABLE|VIEW)( IF EXISTS)?) "temp"\.'
+    r"(SELECT|SET|CREATE TEMPORARY|ATTACH) "
+    r'|(INSERT INTO|(CREATE|DROP) (TABLE|VIEW)( IF EXISTS)?) "(temp|tr__plan)"\.'
 )
 
 
@@ -59,6 +63,32 @@ def live(root: str, host: str, key: str, batch: str, death: int | None) -> int:
         "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
     }
     return job.sync(load_project(Path(root), environ=environ), clock=SystemClock()).exit_code
+
+
+LIVE_SIDE_BY_SIDE = "simulation.victim:live_side_by_side"
+
+
+def live_side_by_side(root: str, environ: dict[str, str], death: int) -> int:
+    """One run that is killed at the n-th statement of the thread that plans beside it."""
+    execute, died = Warehouse.execute, threading.Event()
+    beside = 0
+
+    def counted(self: Warehouse, sql: str, name: str = "") -> list[tuple[Any, ...]]:
+        nonlocal beside
+        if threading.current_thread().name == "plan":
+            beside += 1
+            if beside == death:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return execute(self, sql, name)
+
+    def progress(name: str, done: int, total: int) -> None:
+        # The run's own thread plans an audience as well, and leaves the others to the thread.
+        if name.startswith("plan ") and done:
+            died.wait(PLANNED_SECONDS_MAX)
+
+    Warehouse.execute = counted  # type: ignore[method-assign]
+    project = load_project(Path(root), environ=environ)
+    return job.sync(project, clock=SystemClock(), progress=progress).exit_code
 
 
 LIVE_WRITE_BACK = "simulation.victim:live_write_back"

@@ -64,6 +64,8 @@ class WarehouseSettings:
         lock_lease_seconds: Time after which the lock of a dead process on another machine expires.
         first_run_members_max: Members that a first run into an empty ledger may send; 0 removes
             the limit.
+        audiences_in_flight_max: On DuckDB, audiences that are planned at the same time, if no
+            table that they read has more than 1,000,000 rows.
         salt: Text put in front of each value before it is hashed (`hash: sha256`).
         state_url: Where the DuckDB file is kept between runs on throw-away machines:
             `s3://bucket/prefix`, `gs://`, `az://` or `file:///folder`.
@@ -78,6 +80,7 @@ class WarehouseSettings:
     lock_wait_seconds_max: float = 0.0
     lock_lease_seconds: float = 60.0
     first_run_members_max: int = 10_000
+    audiences_in_flight_max: int = 2
     salt: str | None = field(default=None, repr=False)
     state_url: str | None = None
 

@@ -115,7 +115,7 @@ class DiffRequest:
     policy: ResolvedPolicy = field(default_factory=ResolvedPolicy)
     intent: Intent = "changes"
     # Marks changes that the receiver refuses or has already; returns the number of the latter.
-    mark_rows: Callable[[TableName], int] | None = None
+    mark_rows: Callable[[Ledger, TableName], int] | None = None
     # All rows of the model, if consent keeps some of them out of `model`.
     regardless_of_consent: Binding | None = None
 
@@ -264,7 +264,7 @@ class _Comparison:
     def _mark_rows(self) -> None:
         """Mark what the receiver refuses or has already, and count the latter."""
         if self.request.mark_rows is not None:
-            self.current = self.request.mark_rows(self.names["transitions"])
+            self.current = self.request.mark_rows(self.ledger, self.names["transitions"])
 
     def _find_transitions(self) -> None:
         self._run(

@@ -49,7 +49,7 @@ class Inputs:
             table
             for model in selected
             if model.audience is not None
-            for table in self._read(model)
+            for table in self.tables_read(model)
             for _ in model.audience.syncs()
         )
         # The hash of each table that was looked at, None if it has no cheap one.
@@ -71,7 +71,7 @@ class Inputs:
 
         None if its inputs cannot be compared.
         """
-        tables = self._read(model)
+        tables = self.tables_read(model)
         names = (model.name, *self._models.under(model.name))
         if not tables or not all(self._is_comparable(table) for table in tables):
             return None
@@ -118,7 +118,7 @@ class Inputs:
         fingerprint = self._definitions.fingerprint(model.name, delivered)
         return f"{fingerprint} {hashlib.sha256(text.encode()).hexdigest()}"
 
-    def _read(self, model: Model) -> tuple[TableName, ...]:
+    def tables_read(self, model: Model) -> tuple[TableName, ...]:
         """The landed tables and the sources that a model reads, directly or not."""
         dataset = self._warehouse.project.settings.dataset
         return (

@@ -9,25 +9,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
-from itertools import groupby
+from functools import cached_property, partial
+from itertools import count, groupby
 from typing import Any
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.protocol import (
-    Described,
-    DestinationSettings,
-    MapperOptions,
-    MessageMapper,
-)
+from tailrace.destinations.protocol import Described, DestinationSettings
 from tailrace.destinations.registry import destination_type
 from tailrace.errors import (
-    MemoryShort,
     ModelDoesNotBind,
     ModelError,
     NotAllowedInModel,
     SeveralModelErrors,
-    StatementRefused,
     TailraceError,
     UserError,
 )
@@ -40,24 +33,29 @@ from tailrace.models.determinism import ModelWarning
 from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.types import ColumnTypes
 from tailrace.plan import record_checks, stats
-from tailrace.plan.diff import Diff, DiffRequest, diff
+from tailrace.plan.audience_planner import FAULTS_OF_ONE, AudiencePlanner, RequestedPlan
+from tailrace.plan.diff import Diff, DiffRequest
 from tailrace.plan.event_window import events_since, with_start
 from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
 from tailrace.plan.inputs import Inputs
 from tailrace.plan.plan import AudienceFailure, AudiencePlan, BuildResult, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
-from tailrace.plan.preview import PreviewRow, preview
 from tailrace.plan.recorded import Definitions, Recorded
-from tailrace.plan.row_hash import hash_complements
+from tailrace.plan.side_by_side import (
+    SESSIONS_MIN,
+    large_tables,
+    may_plan_side_by_side,
+    plan_side_by_side,
+)
 from tailrace.plan.snapshot_schema import check_keys, check_names, shape_of
 from tailrace.plan.sources import SourceStates
 from tailrace.plan.upstream import Upstream
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 
-# An audience's model, what is to be compared, and the compiled text of the model.
-_Request = tuple[Model, DiffRequest, str]
+# An audience's model, and the plan that is to be made of it.
+_Request = tuple[Model, RequestedPlan]
 
 
 def syncs_of(models: Iterable[Model]) -> Iterator[tuple[Model, Audience]]:
@@ -124,8 +122,6 @@ class Planner:
         )
         # The hash of each table that the plan has looked at; None where there is no cheap one.
         self.table_hashes: Mapping[TableName, str | None] = {}
-        # The fingerprint of each compiled text.
-        self._fingerprints: dict[str, str] = {}
 
     def plan(self, selected: Sequence[Model], *, without: Collection[str] = ()) -> Plan:
         """The plan of the selected audiences, one for each of their destinations.
@@ -138,7 +134,8 @@ class Planner:
         the others are planned.
         """
         failures, model_errors = self._failed()
-        requests, skipped = [], []
+        requests: list[_Request] = []
+        skipped: list[AudiencePlan] = []
         inputs = self._inputs(selected)
         self.table_hashes = inputs.hashes
         fingerprints: dict[str, str | None] = {}
@@ -154,11 +151,11 @@ class Planner:
                     continue
                 # Before the model runs: a write in between is then noticed by the next run.
                 fingerprints[audience.ledger_key] = inputs.fingerprint(model, audience)
-                requests.append((model, *self._request(model, audience)))
+                requests.append((model, self._request(model, audience)))
             except ModelError as error:
                 fault = located(self.warehouse, self.models, model, error, now=self.now)
                 failures[audience.ledger_key] = AudienceFailure(audience=audience, error=fault)
-        planned = self._guard_first_run(self._plan_all(requests, failures))
+        planned = self._guard_first_run(self._plan_all(requests, failures, inputs))
         audiences = (
             *skipped,
             *(replace(plan, inputs=fingerprints[plan.ledger_key]) for plan in planned),
@@ -292,27 +289,74 @@ class Planner:
         self,
         requests: Sequence[_Request],
         failures: dict[str, AudienceFailure],
+        inputs: Inputs,
     ) -> tuple[AudiencePlan, ...]:
         """The plans of the requests; those that fail are added to `failures`."""
-        plans = []
-        for place, (model, request, text) in enumerate(self._in_memory(requests)):
+        begun = count()
+
+        def begin(requested: RequestedPlan) -> None:
             if self.progress is not None:
-                self.progress(request.audience.ledger_key, place, len(requests))
-            try:
-                plans.append(self._plan_in_memory(request, text))
-            except (ModelError, StatementRefused, MemoryShort) as error:
-                fault = located(self.warehouse, self.models, model, error, now=self.now)
-                audience = request.audience
-                failures[audience.ledger_key] = AudienceFailure(audience=audience, error=fault)
-                if self.warehouse.engine.loses_sessions and plans:
-                    # The transitions of the audiences before are lost with the session.
-                    others = [*requests[:place], *requests[place + 1 :]]
-                    return self._plan_all(others, failures)
+                self.progress(requested.ledger_key, next(begun), len(requests))
+
+        beside = self._fit_side_by_side(requests, inputs)
+        with self.warehouse.sharing_plan_tables() if beside else nullcontext():
+            outcomes = plan_side_by_side(
+                self.ledger,
+                beside,
+                planner=self._audience_planner,
+                memory_limit=self.memory_limit,
+                begin=begin,
+            )
+            alone = [request for request in requests if request[1].ledger_key not in outcomes]
+            for model, requested in self._in_memory(alone):
+                begin(requested)
+                try:
+                    outcomes[requested.ledger_key] = self._plan_in_memory(requested)
+                except FAULTS_OF_ONE as error:
+                    if self.warehouse.engine.loses_sessions and outcomes:
+                        # The transitions of the audiences before are lost with the session.
+                        self._add_failure(failures, model, requested, error)
+                        others = [request for request in requests if request[1] is not requested]
+                        return self._plan_all(others, failures, inputs)
+                    outcomes[requested.ledger_key] = error
+        plans = []
+        for model, requested in requests:
+            outcome = outcomes[requested.ledger_key]
+            if isinstance(outcome, AudiencePlan):
+                plans.append(outcome)
+            else:
+                self._add_failure(failures, model, requested, outcome)
         return tuple(plans)
+
+    def _add_failure(
+        self,
+        failures: dict[str, AudienceFailure],
+        model: Model,
+        requested: RequestedPlan,
+        error: TailraceError,
+    ) -> None:
+        fault = located(self.warehouse, self.models, model, error, now=self.now)
+        audience = requested.request.audience
+        failures[audience.ledger_key] = AudienceFailure(audience=audience, error=fault)
+
+    def _fit_side_by_side(
+        self, requests: Sequence[_Request], inputs: Inputs
+    ) -> Sequence[RequestedPlan]:
+        """The requests whose plans may be made at the same time; empty if there is one at most."""
+        if not may_plan_side_by_side(self.warehouse) or len(requests) < SESSIONS_MIN:
+            return ()
+        large = large_tables(self.warehouse)
+        fit = [
+            requested
+            for model, requested in requests
+            if large.isdisjoint(inputs.tables_read(model))
+            and self.ledger.snapshot(requested.ledger_key) not in large
+        ]
+        return fit if len(fit) >= SESSIONS_MIN else ()
 
     def _in_memory(self, requests: Sequence[_Request]) -> Iterator[_Request]:
         """The requests; while first plans follow each other, the memory limit stays lowered."""
-        for is_first, together in groupby(requests, key=lambda request: not request[1].delivered):
+        for is_first, together in groupby(requests, key=lambda r: not r[1].request.delivered):
             lowered = self.memory_limit.low_memory() if self.memory_limit and is_first else None
             with lowered or nullcontext():
                 yield from together
@@ -377,10 +421,14 @@ class Planner:
             run_seq=self.run_seq,
             intent="retire",
         )
-        self._fingerprints[delivered.definition] = delivered.definition_fingerprint
-        return self._plan(request, delivered.definition)
+        requested = RequestedPlan(
+            request=request,
+            text=delivered.definition,
+            fingerprint=delivered.definition_fingerprint,
+        )
+        return self._audience_planner.plan(self.ledger, requested)
 
-    def _request(self, model: Model, audience: Audience) -> tuple[DiffRequest, str]:
+    def _request(self, model: Model, audience: Audience) -> RequestedPlan:
         text = self._definitions.text(model.name)
         delivered = self._recorded.delivered(audience.ledger_key)
         audience = with_start(audience, delivered, now=self.now)
@@ -398,7 +446,6 @@ class Planner:
         check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
         check_keys(audience, shape, dialect=self.warehouse.dialect)
         fingerprint = self._definitions.fingerprint(model.name, delivered)
-        self._fingerprints[text] = fingerprint
         edited = delivered is not None and delivered.definition_fingerprint != fingerprint
         remapped = delivered is not None and (
             delivered.mapping_fingerprint != audience.mapping_fingerprint
@@ -422,8 +469,8 @@ class Planner:
             else None,
         )
         destination_type(audience.destination_type).check_header(audience, self._described)
-        request = record_checks.with_marks(self.ledger, request, self._described)
-        return request, text
+        request = record_checks.with_marks(request, self._described)
+        return RequestedPlan(request=request, text=text, fingerprint=fingerprint)
 
     def _policy(self, audience: Audience) -> ResolvedPolicy:
         """The actions for an audience; a reset ignores the header's mapping and new-column ones."""
@@ -481,115 +528,25 @@ class Planner:
         except (ModelDoesNotBind, NotAllowedInModel) as error:
             raise located(self.warehouse, self.models, model, error, now=self.now) from None
 
-    def _plan_in_memory(self, request: DiffRequest, text: str) -> AudiencePlan:
+    def _plan_in_memory(self, requested: RequestedPlan) -> AudiencePlan:
         """The plan; a first one, which may be of any size, runs with the memory limit lowered."""
-        if self.memory_limit is None or request.delivered is not None:
-            return self._plan(request, text)
-        return self.memory_limit.run_low_memory(lambda: self._plan(request, text))
+        plan = partial(self._audience_planner.plan, self.ledger, requested)
+        if self.memory_limit is None or requested.request.delivered is not None:
+            return plan()
+        return self.memory_limit.run_low_memory(plan)
 
-    def _plan(self, request: DiffRequest, text: str) -> AudiencePlan:
-        result = diff(self.ledger, request, recorded=self._recorded)
-        counts = stats.counts(result)
-        guard_input = GuardInput(
-            size_before=result.size_before,
-            size_after=result.size_after,
-            entered=counts["entered"],
-            changed=counts["changed"],
-            exited=counts["exited"],
-            quarantined=result.quarantined,
-            bad_keys=stats.bad_keys(result),
-            shared_message_ids=result.shared_message_ids,
-            shared_message_id_keys=tuple(map(stats.masked_key, result.shared_message_id_keys)),
-            on_hold=stats.on_hold(request, result),
-            upstream=request.upstream,
-            upstream_is_declared=request.upstream_is_declared,
+    @cached_property
+    def _audience_planner(self) -> AudiencePlanner:
+        return AudiencePlanner(
+            recorded=self._recorded,
+            options=self.options,
+            destinations=self.destinations,
+            described=self._described,
+            now=self.now,
+            rules=self.rules,
+            estimates_requests=self.estimates_requests,
         )
-        allowed = self.options.allowed(request.audience.name)
-        mapper = self._mapper(request.audience)
-        messages = stats.calls(result, mapper)
-        retires = request.intent == "retire"
-        return AudiencePlan(
-            audience=request.audience,
-            model=request.model,
-            shape=request.shape,
-            diff=result,
-            definition=text,
-            fingerprint=self._fingerprints[text],
-            delivered=request.delivered,
-            policy=request.policy,
-            guards=() if retires else judge(request.audience, guard_input, allowed=allowed),
-            entered=counts["entered"],
-            changed=counts["changed"],
-            exited=counts["exited"],
-            by_reason=stats.by_reason(result),
-            calls=messages,
-            api_calls=destination_type(request.audience.destination_type).api_calls(
-                request.audience,
-                messages,
-                (self.destinations or {}).get(request.audience.destination_name),
-            ),
-            new_users=sum(group.members for group in result.groups if group.is_new)
-            if request.audience.counts_users
-            else 0,
-            batch_messages_max=mapper.batch_messages_max,
-            bytes_per_call=stats.bytes_per_call(self.warehouse, request.shape, result, mapper)
-            if self._needs_sizes(request.audience)
-            else 0.0,
-            rejected_before=result.rejections,
-            suppressed=self._suppressed(request, result),
-            refused=record_checks.refusals(self.ledger, request, result, mapper, self._described),
-            samples=stats.samples(self.warehouse, request.shape, result),
-            rows=self._preview(request, result),
-            digest=self._digest(request, result) if self.options.digests else "",
-        )
-
-    def _needs_sizes(self, audience: Audience) -> bool:
-        """Whether the plan needs the size of messages: the time of a run may follow from it."""
-        settings = (self.destinations or {}).get(audience.destination_name)
-        limit = settings.send_limits().requests_per_second_max if settings else None
-        return self.estimates_requests or bool(limit)
 
     @cached_property
     def _described(self) -> Described:
         return self.ledger.descriptions.all()
-
-    def _suppressed(self, request: DiffRequest, result: Diff) -> int:
-        """How many of the model's rows consent keeps out."""
-        if request.regardless_of_consent is None:
-            return 0
-        tables = {"model": request.regardless_of_consent}
-        ((rows,),) = self.warehouse.run("plan/rows", tables=tables)
-        return int(rows) - result.rows_seen
-
-    def _mapper(self, audience: Audience) -> MessageMapper:
-        options = MapperOptions(
-            namespace=self.ledger.namespace or "plan",
-            planned_at=self.now,
-            salt=self.warehouse.project.settings.salt,
-            rules=self.rules.get(audience.destination_type),
-            described=self._described,
-        )
-        return destination_type(audience.destination_type).mapper(audience, options)
-
-    def _preview(self, request: DiffRequest, result: Diff) -> tuple[PreviewRow, ...]:
-        """The transitions that `--show` asks for, with the messages that a run would send."""
-        return preview(
-            self.warehouse,
-            request.shape,
-            result,
-            self._mapper(request.audience),
-            rows_max=self.options.show_rows_max,
-            show_values=self.options.show_values,
-        )
-
-    def _digest(self, request: DiffRequest, result: Diff) -> str:
-        """One value for all transitions, by which a saved plan is compared with a new one."""
-        if not result.groups:
-            return "nothing"
-        shape = request.shape
-        ((rows, value),) = self.warehouse.run(
-            "plan/digest",
-            tables={"transitions": result.transitions},
-            columns={**shape.lists, **hash_complements((*shape.keys, *shape.columns))},
-        )
-        return f"{rows} {value}"

@@ -32,14 +32,14 @@ from tailrace.warehouse.statements import Binding, Column, TableName
 PAGE_ROWS = 50_000
 
 
-def with_marks(ledger: Ledger, request: DiffRequest, described: Described) -> DiffRequest:
+def with_marks(request: DiffRequest, described: Described) -> DiffRequest:
     """The request of a diff with the marks of `mark`."""
     checks = _row_checks(request, described)
     if checks is None:
         return request
     return replace(
         request,
-        mark_rows=lambda transitions: mark(
+        mark_rows=lambda ledger, transitions: mark(
             ledger,
             request.audience,
             checks,

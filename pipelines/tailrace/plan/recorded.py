@@ -25,6 +25,13 @@ class Recorded:
         self._expected: dict[str, None] = {}
         self._sizes: dict[str, int] = {}
 
+    def read_ahead(self) -> None:
+        """Read what plans look up, so that afterwards several threads may look it up."""
+        _ = self._unresolved, self._released, self._columns
+        for sync_key in self._expected:
+            if self.delivered(sync_key) is not None:
+                self.size(sync_key)
+
     def delivered(self, sync_key: str) -> Delivered | None:
         """The run that a snapshot reflects, None before the first delivery."""
         return self._delivered.get(sync_key)

@@ -50,6 +50,7 @@ from tailrace.warehouse.statements import (
     Column,
     Part,
     TableName,
+    created_table,
     creates_temporary_table,
     is_query,
     runs_query,
@@ -76,6 +77,9 @@ ROW_GROUP_ROWS = 122_880
 VACUUM_TASKS_MAX = 100
 # The most rows of one statement in a second session during a run, since they are kept in memory.
 READ_ROWS_MAX = 100_000
+# A database in memory with the tables of a plan that several sessions make. No schema may have the
+# name.
+SHARED_DATABASE = "tr__plan"
 # The part of a streamed result that DuckDB buffers.
 STREAMING_BUFFER = "1MiB"
 
@@ -101,7 +105,9 @@ class Warehouse:
         # Other tables that models may read, as schema and name.
         self._allowed_tables: set[tuple[str, str]] = set()
         # The temporary tables that this session may have.
-        self._temporaries: set[str] = set()
+        self._temporaries: set[TableName] = set()
+        # Whether temporary tables are created where other sessions see them.
+        self._shares_tables = False
         # The run's session, if this is a second one that only reads.
         self._primary: Warehouse | None = None
         # Set while this process has the lease of the state in `state_url`.
@@ -171,12 +177,18 @@ class Warehouse:
                 with copied_rows(self, tables or {}) as copies:
                     bindings["tables"] = copies
                     return self.execute(statement(name, self.dialect, **bindings), name)
-            rows = self.execute(statement(name, self.dialect, **bindings), name)
+            part: Part | None = "shared" if self._creates_shared(name, tables) else None
+            rows = self.execute(statement(name, self.dialect, part=part, **bindings), name)
             grant_created(self, name, tables or {})
             return rows
         except StatementRefused as refused:
             refused.runs_query = runs_model
             raise
+
+    def _creates_shared(self, name: str, tables: Mapping[str, Bound] | None) -> bool:
+        created = created_table(name, self.dialect) if self._shares_tables else None
+        table = (tables or {}).get(created or "")
+        return isinstance(table, TableName) and table.dataset == SHARED_DATABASE
 
     @property
     def model_role(self) -> str | None:
@@ -318,6 +330,29 @@ class Warehouse:
         warehouse._primary = self
         return warehouse
 
+    @contextmanager
+    def sharing_plan_tables(self) -> Iterator[None]:
+        """Create temporary tables where the sessions of `another_for_plans` see them.
+
+        The tables are in memory, and live as long as the warehouse is open. A transaction that
+        writes to one of them can write to no table of the warehouse.
+        """
+        self.confine_models()
+        self.run("warehouse/attach_shared")
+        self._shares_tables = True
+        try:
+            yield
+        finally:
+            self._shares_tables = False
+
+    def another_for_plans(self) -> Warehouse:
+        """A session for another thread of this run, inside a block of `sharing_plan_tables`."""
+        warehouse = self.another()
+        warehouse._confined = self._confined
+        warehouse._shares_tables = True
+        warehouse._temporaries = self._temporaries
+        return warehouse
+
     @property
     def reads_beside_a_run(self) -> bool:
         """Whether this is a second session in the process of a run."""
@@ -450,17 +485,18 @@ class Warehouse:
             self.state.lease.require()
 
     def temporary(self, name: str) -> TableName:
-        """A temporary table, which only this session can see."""
-        return TableName(self.engine.temporary, name)
+        """A temporary table, which only the sessions of this run can see."""
+        dataset = SHARED_DATABASE if self._shares_tables else self.engine.temporary
+        return TableName(dataset, name)
 
     def drop_temporary(self, table: TableName) -> None:
         """Drop a temporary table of an earlier step, before it is created again.
 
         The first call for a table has nothing to drop, since no other session can create it.
         """
-        if table.name in self._temporaries:
+        if table in self._temporaries:
             self.run("warehouse/drop_temporary", tables={"dropped": table})
-        self._temporaries.add(table.name)
+        self._temporaries.add(table)
 
     def columns_of(self, table: TableName) -> tuple[Column, ...]:
         """The columns of a table in their order; empty if the table does not exist."""

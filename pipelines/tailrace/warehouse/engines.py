@@ -30,6 +30,8 @@ class Engine:
             lists them.
         commits_tables: A statement that creates or alters a table commits the open transaction.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
+        plans_side_by_side: Several sessions of one process may plan at the same time; they see
+            each other's tables in a database in memory.
     """
 
     temporary: str | None = None
@@ -42,6 +44,7 @@ class Engine:
     reads_by_index: bool = False
     commits_tables: bool = False
     writes_messages: bool = False
+    plans_side_by_side: bool = False
 
 
 ENGINES: Mapping[str, Engine] = {
@@ -51,6 +54,7 @@ ENGINES: Mapping[str, Engine] = {
         single_writer=True,
         describes_queries=True,
         writes_messages=True,
+        plans_side_by_side=True,
     ),
     # DuckDB with its tables in a DuckLake, which other processes write to as well.
     "ducklake": Engine(

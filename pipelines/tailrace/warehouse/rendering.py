@@ -101,7 +101,11 @@ def _part(tree: exp.Expr, part: Part | None) -> exp.Expr:
     if part == "rows":
         return exp.Insert(this=tree.this, expression=rows)
     properties = tree.args["properties"].expressions
-    tree.args["properties"].set("expressions", [*properties, exp.WithDataProperty(no=True)])
+    if part == "shared":
+        properties = [p for p in properties if not isinstance(p, exp.TemporaryProperty)]
+    else:
+        properties = [*properties, exp.WithDataProperty(no=True)]
+    tree.args["properties"].set("expressions", properties)
     return tree
 
 

@@ -32,8 +32,9 @@ ALIAS_PREFIX = "tr__"
 # On both sides of a value's name in rendered text. No dialect writes an escape for this character,
 # as Snowflake's does for each control character.
 VALUE_MARK = "\ue000"
-# A statement that creates a table from a SELECT has two parts: the empty table, and its rows.
-Part = Literal["layout", "rows"]
+# A statement that creates a temporary table from a SELECT has two parts: the empty table, and its
+# rows. It may also create a table of another database, which other sessions see.
+Part = Literal["layout", "rows", "shared"]
 _HEADING = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)
 
 

@@ -72,7 +72,7 @@ def statement(
 ) -> str:
     """The statement `subject/name` of `sql/`, bound and rendered for a dialect.
 
-    `part` is the part of a statement that creates a table from a SELECT; None is the whole.
+    `part` is the part or form of a statement that creates a table; None is the whole.
 
     Raises:
         StatementInvalid: The name has several statements, or a placeholder is not bound.

@@ -1,0 +1,189 @@
+"""Makes the plan of one audience: its diff, and what the diff amounts to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tailrace.audience.audience import Audience
+from tailrace.destinations.protocol import (
+    Described,
+    DestinationSettings,
+    MapperOptions,
+    MessageMapper,
+)
+from tailrace.destinations.registry import destination_type
+from tailrace.errors import MemoryShort, ModelError, StatementRefused
+from tailrace.ledger.ledger import Ledger
+from tailrace.plan import record_checks, stats
+from tailrace.plan.diff import Diff, DiffRequest, diff
+from tailrace.plan.guards import GuardInput, judge
+from tailrace.plan.plan import AudiencePlan
+from tailrace.plan.policy import PlanOptions
+from tailrace.plan.preview import PreviewRow, preview
+from tailrace.plan.recorded import Recorded
+from tailrace.plan.row_hash import hash_complements
+
+# Errors that are about one audience; the others are planned all the same.
+FAULTS_OF_ONE = (ModelError, StatementRefused, MemoryShort)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestedPlan:
+    """An audience whose plan is to be made.
+
+    Attributes:
+        request: What its diff compares.
+        text: The compiled text of its model, as the ledger records it.
+        fingerprint: The fingerprint of that text.
+    """
+
+    request: DiffRequest
+    text: str
+    fingerprint: str
+
+    @property
+    def ledger_key(self) -> str:
+        return self.request.audience.ledger_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudiencePlanner:
+    """Makes plans of single audiences, each in the session that it is given.
+
+    Attributes:
+        recorded: What the ledger has recorded.
+        described: What receivers say of their objects.
+        now: The time of the plan.
+
+    The other attributes are those of `Planner`.
+    """
+
+    recorded: Recorded
+    options: PlanOptions
+    destinations: Mapping[str, DestinationSettings] | None
+    described: Described
+    now: datetime
+    rules: Mapping[str, Any]
+    estimates_requests: bool
+
+    def plan(self, ledger: Ledger, requested: RequestedPlan) -> AudiencePlan:
+        """The plan of an audience.
+
+        Args:
+            ledger: The open ledger. Its session gets the temporary tables of the plan.
+            requested: The audience.
+
+        Raises:
+            ModelError: The members cannot be compared with those that were delivered.
+            StatementRefused: The model fails on a row.
+            MemoryShort: The warehouse has too little memory for it.
+        """
+        request, warehouse = requested.request, ledger.warehouse
+        result = diff(ledger, request, recorded=self.recorded)
+        counts = stats.counts(result)
+        guard_input = GuardInput(
+            size_before=result.size_before,
+            size_after=result.size_after,
+            entered=counts["entered"],
+            changed=counts["changed"],
+            exited=counts["exited"],
+            quarantined=result.quarantined,
+            bad_keys=stats.bad_keys(result),
+            shared_message_ids=result.shared_message_ids,
+            shared_message_id_keys=tuple(map(stats.masked_key, result.shared_message_id_keys)),
+            on_hold=stats.on_hold(request, result),
+            upstream=request.upstream,
+            upstream_is_declared=request.upstream_is_declared,
+        )
+        allowed = self.options.allowed(request.audience.name)
+        mapper = self._mapper(ledger, request.audience)
+        messages = stats.calls(result, mapper)
+        retires = request.intent == "retire"
+        return AudiencePlan(
+            audience=request.audience,
+            model=request.model,
+            shape=request.shape,
+            diff=result,
+            definition=requested.text,
+            fingerprint=requested.fingerprint,
+            delivered=request.delivered,
+            policy=request.policy,
+            guards=() if retires else judge(request.audience, guard_input, allowed=allowed),
+            entered=counts["entered"],
+            changed=counts["changed"],
+            exited=counts["exited"],
+            by_reason=stats.by_reason(result),
+            calls=messages,
+            api_calls=destination_type(request.audience.destination_type).api_calls(
+                request.audience,
+                messages,
+                (self.destinations or {}).get(request.audience.destination_name),
+            ),
+            new_users=sum(group.members for group in result.groups if group.is_new)
+            if request.audience.counts_users
+            else 0,
+            batch_messages_max=mapper.batch_messages_max,
+            bytes_per_call=stats.bytes_per_call(warehouse, request.shape, result, mapper)
+            if self._needs_sizes(request.audience)
+            else 0.0,
+            rejected_before=result.rejections,
+            suppressed=_suppressed(ledger, request, result),
+            refused=record_checks.refusals(ledger, request, result, mapper, self.described),
+            samples=stats.samples(warehouse, request.shape, result),
+            rows=self._preview(ledger, request, result, mapper),
+            digest=_digest(ledger, request, result) if self.options.digests else "",
+        )
+
+    def _needs_sizes(self, audience: Audience) -> bool:
+        """Whether the plan needs the size of messages: the time of a run may follow from it."""
+        settings = (self.destinations or {}).get(audience.destination_name)
+        limit = settings.send_limits().requests_per_second_max if settings else None
+        return self.estimates_requests or bool(limit)
+
+    def _mapper(self, ledger: Ledger, audience: Audience) -> MessageMapper:
+        options = MapperOptions(
+            namespace=ledger.namespace or "plan",
+            planned_at=self.now,
+            salt=ledger.warehouse.project.settings.salt,
+            rules=self.rules.get(audience.destination_type),
+            described=self.described,
+        )
+        return destination_type(audience.destination_type).mapper(audience, options)
+
+    def _preview(
+        self, ledger: Ledger, request: DiffRequest, result: Diff, mapper: MessageMapper
+    ) -> tuple[PreviewRow, ...]:
+        """The transitions that `--show` asks for, with the messages that a run would send."""
+        return preview(
+            ledger.warehouse,
+            request.shape,
+            result,
+            mapper,
+            rows_max=self.options.show_rows_max,
+            show_values=self.options.show_values,
+        )
+
+
+def _suppressed(ledger: Ledger, request: DiffRequest, result: Diff) -> int:
+    """How many of the model's rows consent keeps out."""
+    if request.regardless_of_consent is None:
+        return 0
+    tables = {"model": request.regardless_of_consent}
+    ((rows,),) = ledger.warehouse.run("plan/rows", tables=tables)
+    return int(rows) - result.rows_seen
+
+
+def _digest(ledger: Ledger, request: DiffRequest, result: Diff) -> str:
+    """One value for all transitions, by which a saved plan is compared with a new one."""
+    if not result.groups:
+        return "nothing"
+    shape = request.shape
+    ((rows, value),) = ledger.warehouse.run(
+        "plan/digest",
+        tables={"transitions": result.transitions},
+        columns={**shape.lists, **hash_complements((*shape.keys, *shape.columns))},
+    )
+    return f"{rows} {value}"

@@ -1,0 +1,209 @@
+"""Makes the plans of several audiences side by side, each in a session of its own.
+
+An engine in this process computes outside Python's lock, so that two sessions keep two cores busy
+although each of them runs small statements.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Generic, TypeVar
+
+from tailrace.errors import MemoryShort, StatementRefused, TailraceError
+from tailrace.ledger.ledger import Ledger
+from tailrace.plan.audience_planner import FAULTS_OF_ONE, AudiencePlanner, RequestedPlan
+from tailrace.plan.plan import AudiencePlan
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.memory import MemoryLimit, limited, read_limits
+from tailrace.warehouse.statements import TableName
+
+T = TypeVar("T")
+
+SESSIONS_MIN = 2
+# An audience that reads a table with more rows is planned alone: each of its statements uses all
+# cores and the whole memory limit.
+TABLE_ROWS_MAX = 1_000_000
+# The pause between two attempts to stop a thread, which cannot be interrupted between statements.
+STOP_PAUSE_SECONDS = 0.05
+
+
+def may_plan_side_by_side(warehouse: Warehouse) -> bool:
+    """Whether the engine, the session and the settings allow it."""
+    return (
+        warehouse.engine.plans_side_by_side
+        and not warehouse.reads_beside_a_run
+        and warehouse.project.settings.audiences_in_flight_max >= SESSIONS_MIN
+    )
+
+
+def large_tables(warehouse: Warehouse) -> frozenset[TableName]:
+    """The tables with more than `TABLE_ROWS_MAX` rows."""
+    rows = warehouse.run("warehouse/large_tables", rows_min=TABLE_ROWS_MAX)
+    return frozenset(TableName(str(schema), str(table)) for schema, table, _ in rows)
+
+
+def plan_side_by_side(
+    ledger: Ledger,
+    requests: Sequence[RequestedPlan],
+    *,
+    planner: AudiencePlanner,
+    memory_limit: MemoryLimit | None,
+    begin: Callable[[RequestedPlan], None],
+) -> dict[str, AudiencePlan | TailraceError]:
+    """The plans of the requests by ledger key, or the error of each that fails.
+
+    Those that had too little memory beside others are left out.
+
+    Args:
+        ledger: The open ledger, inside a block of `Warehouse.sharing_plan_tables`.
+        requests: The audiences.
+        planner: Makes each plan.
+        memory_limit: The memory limit of the session, which first plans lower.
+        begin: Called in the caller's thread for each audience whose plan has begun.
+
+    Raises:
+        TailraceError: Another error than those of a single audience.
+    """
+    if not requests:
+        return {}
+    try:
+        planner.recorded.read_ahead()
+    except StatementRefused:
+        # The ledger is damaged. Each audience reports what it cannot read.
+        return {}
+    outcomes: dict[str, AudiencePlan | TailraceError] = {}
+    sessions = min(len(requests), ledger.warehouse.project.settings.audiences_in_flight_max)
+    with ExitStack() as stack:
+        ledgers = [ledger]
+        while len(ledgers) < sessions:
+            warehouse = ledger.warehouse.another_for_plans()
+            stack.callback(warehouse.close)
+            ledgers.append(Ledger(warehouse, clock=ledger.clock))
+        for is_first in (False, True):
+            group = [r for r in requests if (r.request.delivered is None) is is_first]
+            with memory_limit.low_memory() if memory_limit and is_first else nullcontext():
+                outcomes |= _plans_of_group(ledgers, group, planner, begin)
+    return outcomes
+
+
+def _plans_of_group(
+    ledgers: Sequence[Ledger],
+    group: Sequence[RequestedPlan],
+    planner: AudiencePlanner,
+    begin: Callable[[RequestedPlan], None],
+) -> dict[str, AudiencePlan | TailraceError]:
+    results = run_side_by_side(
+        ledgers,
+        [partial(planner.plan, requested=requested) for requested in group],
+        starting=lambda place: begin(group[place]),
+    )
+    for result in results:
+        if isinstance(result, TailraceError) and not isinstance(result, FAULTS_OF_ONE):
+            raise result
+    return {
+        requested.ledger_key: result
+        for requested, result in zip(group, results, strict=True)
+        if not isinstance(result, MemoryShort)
+    }
+
+
+def run_side_by_side(
+    ledgers: Sequence[Ledger],
+    steps: Sequence[Callable[[Ledger], T]],
+    *,
+    starting: Callable[[int], None],
+) -> list[T | TailraceError]:
+    """The result of each step, or its error, in the order of the steps.
+
+    Args:
+        ledgers: The sessions. The caller's thread works in the first one, a thread in each other.
+        steps: The steps, which begin in this order.
+        starting: Called by the caller's thread with the place of each step that has begun, in this
+            order.
+    """
+    work = _Work(steps)
+    run = ledgers[0].warehouse.run
+    limits = read_limits(run)
+    # The thread of each session computes as well, so the engine needs fewer of its own.
+    fewer = replace(limits, threads=max(limits.threads - len(ledgers) + 1, 1))
+    with limited(run, fewer):
+        _run_in_threads(work, ledgers, starting)
+    return work.results()
+
+
+def _run_in_threads(
+    work: _Work[T], ledgers: Sequence[Ledger], starting: Callable[[int], None]
+) -> None:
+    threads = [
+        threading.Thread(target=work.run, args=(ledger,), name="plan", daemon=True)
+        for ledger in ledgers[1:]
+    ]
+    begun = []
+    try:
+        for thread in threads:
+            thread.start()
+            begun.append(thread)
+        work.run(ledgers[0], starting=starting)
+        for thread in threads:
+            thread.join()
+    finally:
+        # After a signal the threads still run.
+        work.stop()
+        for thread, ledger in zip(begun, ledgers[1:], strict=False):
+            while thread.is_alive():
+                ledger.warehouse.interrupt()
+                thread.join(STOP_PAUSE_SECONDS)
+
+
+class _Work(Generic[T]):
+    """Steps that several threads take, each the next one that no other has taken."""
+
+    def __init__(self, steps: Sequence[Callable[[Ledger], T]]) -> None:
+        self._steps = steps
+        self._results: dict[int, T | TailraceError] = {}
+        self._unexpected: list[Exception] = []
+        self._lock = threading.Lock()
+        self._taken = 0
+        self._stopped = False
+
+    def run(self, ledger: Ledger, *, starting: Callable[[int], None] | None = None) -> None:
+        """Take and run steps until none is left or an internal error has stopped the work."""
+        shown = 0
+        place: int | None = 0
+        while place is not None:
+            place = self._take()
+            while starting is not None and shown < self._taken:
+                starting(shown)
+                shown += 1
+            if place is not None:
+                self._run_step(place, ledger)
+
+    def _run_step(self, place: int, ledger: Ledger) -> None:
+        try:
+            self._results[place] = self._steps[place](ledger)
+        except TailraceError as error:
+            self._results[place] = error
+        except Exception as error:
+            self._unexpected.append(error)
+            self.stop()
+
+    def stop(self) -> None:
+        """Let no thread take another step."""
+        self._stopped = True
+
+    def results(self) -> list[T | TailraceError]:
+        """The results in the order of the steps; raises the first internal error."""
+        if self._unexpected:
+            raise self._unexpected[0]
+        return [self._results[place] for place in range(len(self._steps))]
+
+    def _take(self) -> int | None:
+        with self._lock:
+            if self._stopped or self._taken == len(self._steps):
+                return None
+            self._taken += 1
+            return self._taken - 1
