@@ -65,8 +65,12 @@ SELECT COUNT(*) FROM pg_catalog.pg_indexes WHERE schemaname = :dataset AND table
 CREATE INDEX ON outbox (run_seq, seq)
 
 -- name: count_run
--- The number of transitions of a run in the outbox.
-SELECT COUNT(*) FROM outbox AS o WHERE o.run_seq = :run
+-- A sync, and the number of transitions of a run in its outbox.
+SELECT CAST(:sync_key AS TEXT) AS sync_key, COUNT(*) AS saved FROM outbox AS o WHERE o.run_seq = :run
+
+-- name: counts_of_run
+-- The numbers of transitions of a run in several outboxes.
+SELECT z.sync_key, z.saved FROM each_count AS z
 
 -- name: has_changed
 -- Whether a run has changed members, whose old values are needed.

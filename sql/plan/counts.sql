@@ -119,9 +119,13 @@ FROM (
 CREATE TEMPORARY TABLE new_users AS SELECT CAST('' AS TEXT) AS user_known_as WHERE FALSE
 
 -- name: add_new_users
--- Users who enter an audience for the first time.
+-- Users who enter one of several audiences for the first time.
 INSERT INTO new_users (user_known_as)
-SELECT DISTINCT EACH_COLUMN(who, CAST(t._ AS TEXT))
+SELECT DISTINCT e.user_known_as FROM entering_users AS e
+
+-- name: entering_users
+-- Users who enter an audience for the first time.
+SELECT CONCAT(EACH_COLUMN(who, CAST(t._ AS TEXT))) AS user_known_as
 FROM transitions AS t
 WHERE t.op = 'entered' AND t.base_v = :first_version AND EVERY_COLUMN(who, t._ IS NOT NULL)
 

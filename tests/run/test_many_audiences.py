@@ -12,6 +12,7 @@ import pytest
 from shop import PEOPLE, Shop
 
 from tailrace.clock import SystemClock
+from tailrace.run import delivery
 from tailrace.testing import Fault, SegmentSimulator
 
 AUDIENCES = 5
@@ -23,6 +24,8 @@ BOOKKEEPING = (
     "ledger/count_rejections",
     "ledger/finish_audience_runs",
 )
+# What a first delivery asks and writes of all audiences at once.
+FOR_ALL = ("plan/add_new_users", "outbox/counts_of_run", "ledger/replace_members")
 
 
 class StoppedClock(SystemClock):
@@ -83,6 +86,23 @@ def test_their_bookkeeping_is_one_statement_each(
     assert dict.fromkeys(BOOKKEEPING, 1) == {name: counted[name] for name in BOOKKEEPING}
     # A new outbox is read without asking the ledger for what was acknowledged before.
     assert 0 == counted["ledger/acknowledged"] == counted["outbox/has_changed"]
+    assert dict.fromkeys(FOR_ALL, 1) == {name: counted[name] for name in FOR_ALL}
+
+
+def test_plans_that_are_saved_alone_replace_the_view_of_all_members_once(
+    tmp_path: Path,
+    segment: SegmentSimulator,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivery, "SAVED_TOGETHER_MEMBERS_MAX", 3)
+    shop = shop_of(tmp_path / "shop", segment, StoppedClock())
+    caplog.set_level(logging.DEBUG, logger="tailrace.warehouse.connection")
+    assert 0 == shop.sync().exit_code
+    counted = statements(caplog)
+    assert AUDIENCES == counted["ledger/save_audience_runs"] == counted["ledger/create_outbox"]
+    assert 1 == counted["ledger/replace_members"]
+    assert [(3 * AUDIENCES,)] == shop.query("SELECT COUNT(*) FROM tailrace.v_members")
 
 
 def test_a_delivery_that_ended_long_ago_does_not_wait_for_others(

@@ -11,7 +11,7 @@ import pytest
 from warehouses.desk import Desk, desk_on
 
 from tailrace.errors import LedgerGap, MemoryShort
-from tailrace.ledger.outbox import PAGE_ROWS_MAX, SORTED_ROWS_MAX, enqueue
+from tailrace.ledger.outbox import PAGE_ROWS_MAX, SORTED_ROWS_MAX, PlannedTransitions, enqueue
 from tailrace.warehouse.statements import TableName
 
 pytestmark = pytest.mark.older_duckdb
@@ -139,7 +139,8 @@ def test_what_the_engine_did_not_take_is_a_gap(desk: Desk) -> None:
         "SELECT * FROM tailrace.outbox__people WHERE NEXTVAL('tailrace.looks') <= 3"
     )
     with pytest.raises(LedgerGap, match="3 planned, 0 saved"):
-        enqueue(desk.ledger, 99, delivery.audience, transitions=once, shape=planned.shape)
+        plan = PlannedTransitions(audience=delivery.audience, transitions=once, shape=planned.shape)
+        enqueue(desk.ledger, 99, [plan])
     desk.warehouse.execute("DROP VIEW tailrace.moved_once; DROP SEQUENCE tailrace.looks")
 
 

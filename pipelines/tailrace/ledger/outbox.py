@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -17,9 +18,9 @@ from tailrace.encoding.values import OUT_OF_RANGE, json_value
 from tailrace.errors import LedgerGap, MemoryShort
 from tailrace.ledger.deliveries import gaps
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.tables import Shape
+from tailrace.ledger.tables import COUNTED_TABLES_MAX, Shape
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.statements import Binding, Column, TableName, query
+from tailrace.warehouse.statements import Binding, Column, TableName, UnionAll, query
 
 PAGE_ROWS_MAX = 10_000
 # Bytes of messages per page. The size of the previous page gives the number of rows.
@@ -37,25 +38,59 @@ _TIMESTAMP = re.compile(r"TIMESTAMP[\w ()]*$", re.IGNORECASE)
 Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
 
 
-def enqueue(
-    ledger: Ledger,
-    run_seq: int,
-    audience: Audience,
-    *,
-    transitions: TableName,
-    shape: Shape,
-    planned: int | None = None,
-) -> None:
-    """Save the transitions of a plan, numbered from 1. Called inside a transaction.
+@dataclass(frozen=True, kw_only=True)
+class PlannedTransitions:
+    """The transitions of an audience's plan, in a temporary table.
 
     `planned` is their number; None counts them.
+    """
 
-    In a large plan the users with several transitions come first, and only these are sorted.
+    audience: Audience
+    transitions: TableName
+    shape: Shape
+    planned: int | None = None
+
+
+def enqueue(ledger: Ledger, run_seq: int, plans: Sequence[PlannedTransitions]) -> None:
+    """Save the transitions of plans, those of each numbered from 1. Called inside a transaction.
 
     Raises:
         LedgerGap: The engine saved another number of rows. The transaction is rolled back.
     """
-    warehouse = ledger.warehouse
+    planned = {plan.audience.ledger_key: _insert(ledger, run_seq, plan) for plan in plans}
+    for sync_key, saved in _saved(ledger, run_seq, list(planned)).items():
+        if saved != planned[sync_key]:
+            raise LedgerGap(f"{sync_key}: {planned[sync_key]} planned, {saved} saved")
+
+
+def _saved(ledger: Ledger, run_seq: int, sync_keys: Sequence[str]) -> dict[str, int]:
+    """How many transitions of a run each outbox has."""
+    dialect, saved = ledger.warehouse.dialect, dict[str, int]()
+    for start in range(0, len(sync_keys), COUNTED_TABLES_MAX):
+        each_count = UnionAll(
+            [
+                query(
+                    "outbox/count_run",
+                    dialect,
+                    tables={"outbox": ledger.outbox(sync_key)},
+                    run=run_seq,
+                    sync_key=sync_key,
+                )
+                for sync_key in sync_keys[start : start + COUNTED_TABLES_MAX]
+            ]
+        )
+        rows = ledger.warehouse.run("outbox/counts_of_run", tables={"each_count": each_count})
+        saved |= {str(sync_key): int(count) for sync_key, count in rows}
+    return saved
+
+
+def _insert(ledger: Ledger, run_seq: int, plan: PlannedTransitions) -> int:
+    """Save the transitions of a plan, and return their number.
+
+    In a large plan the users with several transitions come first, and only these are sorted.
+    """
+    warehouse, audience, shape = ledger.warehouse, plan.audience, plan.shape
+    transitions, planned = plan.transitions, plan.planned
     outbox = ledger.outbox(audience.ledger_key)
     identity_column = audience.identity_column
     identity = tuple(
@@ -91,11 +126,9 @@ def enqueue(
             number("enqueue", several)
         if first < planned:
             number(distinct, bound("of_single_users", users=users), after=first)
-    ((written,),) = warehouse.run("outbox/count_run", tables={"outbox": outbox}, run=run_seq)
-    if written != planned:
-        raise LedgerGap(f"{audience.name}: {planned} planned, {written} saved")
     if planned > PAGE_ROWS_MAX and warehouse.engine.reads_by_index:
         _index(warehouse, outbox)
+    return planned
 
 
 def _index(warehouse: Warehouse, outbox: TableName) -> None:

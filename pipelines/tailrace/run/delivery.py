@@ -23,7 +23,7 @@ from tailrace.encoding.masking import Masker
 from tailrace.errors import ModelError, TailraceError
 from tailrace.ledger.deliveries import AckRange, Advanced, Finished
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.outbox import enqueue, ranges, shape_of_outbox
+from tailrace.ledger.outbox import PlannedTransitions, enqueue, ranges, shape_of_outbox
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import Shape
 from tailrace.plan.plan import AudiencePlan
@@ -42,6 +42,8 @@ UNSAVED_MEMBERS_MAX = 50_000
 # Members of the plans that are saved in one transaction: the engine keeps their rows in memory
 # until the commit.
 SAVED_TOGETHER_MEMBERS_MAX = 10_000
+# Audiences whose tables are created in one transaction: PostgreSQL locks each of them.
+CREATED_TOGETHER_MAX = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,21 +136,32 @@ def save_plans(
     Their tables are created or altered before it, in a transaction of their own.
     """
     align(ledger, [_alignment(plan) for plan in plans if plan.status != "held"])
+    sent = [
+        PlannedTransitions(
+            audience=plan.audience,
+            transitions=plan.diff.transitions,
+            shape=plan.shape,
+            planned=plan.planned,
+        )
+        for plan in plans
+        if plan.planned and plan.status != "held"
+    ]
     with ledger.warehouse.transaction():
-        for plan in plans:
-            if plan.planned and plan.status != "held":
-                enqueue(
-                    ledger,
-                    run.seq,
-                    plan.audience,
-                    transitions=plan.diff.transitions,
-                    shape=plan.shape,
-                    planned=plan.planned,
-                )
+        enqueue(ledger, run.seq, sent)
         ledger.audiences.save(run, [_audience_run(ledger, run, plan, options) for plan in plans])
         comparable = [p for p in plans if p.status != "held" and _is_whole(p, options)]
         ledger.audiences.save_inputs(run, {plan.ledger_key: plan.inputs for plan in comparable})
     return [_delivery(run, plan) for plan in plans]
+
+
+def create_tables(ledger: Ledger, plans: Sequence[AudiencePlan]) -> None:
+    """Create the tables of the audiences that were never delivered, before their plans are saved.
+
+    Each transaction that creates tables also replaces the view of all members.
+    """
+    first = [plan for plan in plans if plan.delivered is None and plan.status != "held"]
+    for start in range(0, len(first), CREATED_TOGETHER_MAX):
+        align(ledger, [_alignment(plan) for plan in first[start : start + CREATED_TOGETHER_MAX]])
 
 
 def saved_together(plans: Iterable[AudiencePlan]) -> Iterator[list[AudiencePlan]]:

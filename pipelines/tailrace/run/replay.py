@@ -19,7 +19,7 @@ from tailrace.destinations.registry import type_of
 from tailrace.errors import NothingSelected
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.outbox import enqueue
+from tailrace.ledger.outbox import PlannedTransitions, enqueue
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import Shape
 from tailrace.plan.snapshot_schema import RESERVED_COLUMNS, shape_of
@@ -180,7 +180,8 @@ def _members(ledger: Ledger, run: Run, copy: _Copy) -> list[Delivery]:
             warehouse.run("replay/forget_members", tables={"snapshot": snapshot})
         else:
             _make_tables(ledger, copy.target, snapshot, shape)
-        enqueue(ledger, run.seq, copy.target, transitions=transitions, shape=shape)
+        planned = PlannedTransitions(audience=copy.target, transitions=transitions, shape=shape)
+        enqueue(ledger, run.seq, [planned])
         return [_recorded(ledger, copy, copy.delivered, shape, run.seq, run.started_at)]
 
 

@@ -27,6 +27,7 @@ from tailrace.run.delivery import (
     Delivery,
     DeliveryResult,
     Terms,
+    create_tables,
     save_plans,
     saved_together,
     unfinished_deliveries,
@@ -252,7 +253,10 @@ class Steps:
         changed = [audience for audience in plan.audiences if not audience.skipped]
         save = partial(save_plans, self.ledger, self.begun, options=self.job.options)
         saved: list[Delivery] = []
-        for together in saved_together(changed):
+        groups = list(saved_together(changed))
+        if len(groups) > 1:
+            self.memory_limit.run_low_memory(partial(create_tables, self.ledger, changed))
+        for together in groups:
             saved += self.memory_limit.run_low_memory(partial(save, together))
         held = {audience.ledger_key for audience in plan.audiences if audience.status == "held"}
         for delivery in saved:
