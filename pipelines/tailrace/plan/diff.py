@@ -205,7 +205,13 @@ class _Comparison:
 
     def run(self) -> Diff:
         self._find_snapshot()
-        rows_seen, fingerprint = self._measure()
+        is_first = self.request.delivered is None
+        if is_first:
+            # All rows of the model are transitions, which are measured instead: it runs once.
+            self._find_transitions()
+        rows_seen, fingerprint = self._measure(
+            self.names["transitions"] if is_first else self.request.model
+        )
         size_before = self._count_members()
         if self._is_unchanged(fingerprint):
             return Diff(
@@ -218,7 +224,8 @@ class _Comparison:
                 unchanged=True,
             )
         unconverted = self._count_unconverted()
-        self._find_transitions()
+        if not is_first:
+            self._find_transitions()
         moves, quarantined, null_keys, bad_keys = self._check_keys(rows_seen, size_before)
         shared, shared_keys = self._check_message_ids()
         if shared:
@@ -385,15 +392,19 @@ class _Comparison:
             "known_message_id": () if message_id in new else among((message_id,)),
         }
 
-    def _measure(self) -> tuple[int, str | None]:
-        """The model's row count and a fingerprint of its rows; None without a cheap hash."""
+    def _measure(self, rows_of: Binding) -> tuple[int, str | None]:
+        """The model's row count and a fingerprint of its rows; None without a cheap hash.
+
+        Args:
+            rows_of: The model, or a table with all of its rows.
+        """
         # Sorted, so that the order of names in the header does not matter.
         shape = self.request.shape
         columns = tuple(sorted(shape.columns, key=lambda column: column.name))
         all_columns = (*shape.keys, *columns)
         ((rows, *hashes),) = self.warehouse.run(
             "plan/measure",
-            tables=self.tables,
+            tables={"model": rows_of},
             columns={"keys": shape.keys, "columns": columns, **hash_complements(all_columns)},
         )
         if hashes[0] is None and rows:
