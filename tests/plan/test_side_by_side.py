@@ -121,6 +121,7 @@ def meeting(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[str, int, in
     logger.removeHandler(listening)
 
 
+@pytest.mark.older_duckdb
 def test_a_plan_is_the_same_however_many_audiences_are_in_flight(
     desk: Desk, caplog: pytest.LogCaptureFixture, meeting: Callable[[str, int, int], None]
 ) -> None:

@@ -1,7 +1,8 @@
 """The warehouse: the one place that runs SQL.
 
-One connection a run, so that temporary tables and transactions are the run's own. On DuckDB the
-connection is opened here and lent to dlt: the file has a single writer, and it is this process.
+One connection a run, so that temporary tables and transactions are the run's own; plans are also
+made in further sessions, which write to tables in memory only. On DuckDB the connection is opened
+here and lent to dlt: the file has a single writer, and it is this process.
 """
 
 from __future__ import annotations
