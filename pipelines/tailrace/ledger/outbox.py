@@ -18,9 +18,9 @@ from tailrace.encoding.values import OUT_OF_RANGE, json_value
 from tailrace.errors import LedgerGap, MemoryShort
 from tailrace.ledger.deliveries import gaps
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.tables import COUNTED_TABLES_MAX, Shape
+from tailrace.ledger.tables import Shape
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.statements import Binding, Column, TableName, UnionAll, query
+from tailrace.warehouse.statements import Binding, Column, TableName, query, unions
 
 PAGE_ROWS_MAX = 10_000
 # Bytes of messages per page. The size of the previous page gives the number of rows.
@@ -65,23 +65,23 @@ def enqueue(ledger: Ledger, run_seq: int, plans: Sequence[PlannedTransitions]) -
 
 def _saved(ledger: Ledger, run_seq: int, sync_keys: Sequence[str]) -> dict[str, int]:
     """How many transitions of a run each outbox has."""
-    dialect, saved = ledger.warehouse.dialect, dict[str, int]()
-    for start in range(0, len(sync_keys), COUNTED_TABLES_MAX):
-        each_count = UnionAll(
-            [
-                query(
-                    "outbox/count_run",
-                    dialect,
-                    tables={"outbox": ledger.outbox(sync_key)},
-                    run=run_seq,
-                    sync_key=sync_key,
-                )
-                for sync_key in sync_keys[start : start + COUNTED_TABLES_MAX]
-            ]
+    counts = [
+        query(
+            "outbox/count_run",
+            ledger.warehouse.dialect,
+            tables={"outbox": ledger.outbox(sync_key)},
+            run=run_seq,
+            sync_key=sync_key,
         )
-        rows = ledger.warehouse.run("outbox/counts_of_run", tables={"each_count": each_count})
-        saved |= {str(sync_key): int(count) for sync_key, count in rows}
-    return saved
+        for sync_key in sync_keys
+    ]
+    return {
+        str(sync_key): int(saved)
+        for union in unions(counts)
+        for sync_key, saved in ledger.warehouse.run(
+            "outbox/counts_of_run", tables={"each_count": union}
+        )
+    }
 
 
 def _insert(ledger: Ledger, run_seq: int, plan: PlannedTransitions) -> int:

@@ -15,12 +15,12 @@ from tailrace.destinations.protocol import MessageMapper
 from tailrace.encoding.transforms import mask_sample
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import transition_reader
-from tailrace.ledger.tables import COUNTED_TABLES_MAX, Shape
+from tailrace.ledger.tables import Shape
 from tailrace.plan.diff import Diff, DiffRequest
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.recorded import Recorded
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.statements import Binding, Column, TableName, UnionAll, query
+from tailrace.warehouse.statements import Binding, Column, TableName, query, unions
 
 SAMPLE_ROWS_MAX = 3
 SIZED_ROWS_MAX = 200
@@ -209,29 +209,26 @@ def _new_users_of(
     tables: dict[str, Binding] = {"new_users": new_users}
     ledger.warehouse.drop_temporary(new_users)
     ledger.warehouse.run("plan/new_users", tables=tables)
-    for start in range(0, len(entering), COUNTED_TABLES_MAX):
-        entering_users = UnionAll(
-            [
-                query(
-                    "plan/entering_users",
-                    ledger.warehouse.dialect,
-                    tables={"transitions": entry.plan.diff.transitions},
-                    columns={"who": (entry.identity,)},
-                    first_version=entry.plan.diff.first_version,
-                )
-                for entry in entering[start : start + COUNTED_TABLES_MAX]
-            ]
+    users = [
+        query(
+            "plan/entering_users",
+            ledger.warehouse.dialect,
+            tables={"transitions": entry.plan.diff.transitions},
+            columns={"who": (entry.identity,)},
+            first_version=entry.plan.diff.first_version,
         )
-        bound = {**tables, "entering_users": entering_users}
-        ledger.warehouse.run("plan/add_new_users", tables=bound)
+        for entry in entering
+    ]
+    for union in unions(users):
+        ledger.warehouse.run("plan/add_new_users", tables={**tables, "entering_users": union})
     for _, snapshot, identity in snapshots:
         ledger.warehouse.run(
             "plan/remove_known_users",
             tables={**tables, "snapshot": snapshot},
             columns={"who": (identity,)},
         )
-    ((users,),) = ledger.warehouse.run("plan/count_new_users", tables=tables)
-    return int(users)
+    ((count,),) = ledger.warehouse.run("plan/count_new_users", tables=tables)
+    return int(count)
 
 
 def _user_snapshots(
