@@ -18,7 +18,7 @@ from tailrace.plan import side_by_side
 from tailrace.plan.plan import Plan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
-from tailrace.plan.side_by_side import run_side_by_side
+from tailrace.plan.side_by_side import run_side_by_side, session_beside, sharing_plan_tables
 from tailrace.run.delivery import save_plans
 from tailrace.warehouse.engines import ENGINES
 from tailrace.warehouse.memory import MemoryLimit, read_limits
@@ -194,8 +194,8 @@ def test_only_an_embedded_file_is_planned_side_by_side() -> None:
 
 @pytest.fixture
 def ledgers(desk: Desk) -> Iterator[list[Ledger]]:
-    with desk.warehouse.sharing_plan_tables():
-        warehouse = desk.warehouse.another_for_plans()
+    with sharing_plan_tables(desk.warehouse):
+        warehouse = session_beside(desk.warehouse)
         yield [desk.ledger, Ledger(warehouse, clock=desk.clock)]
         warehouse.close()
 

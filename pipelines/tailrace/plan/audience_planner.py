@@ -84,24 +84,9 @@ class AudiencePlanner:
         request, warehouse = requested.request, ledger.warehouse
         result = diff(ledger, request, recorded=self.recorded)
         counts = stats.counts(result)
-        guard_input = GuardInput(
-            size_before=result.size_before,
-            size_after=result.size_after,
-            entered=counts["entered"],
-            changed=counts["changed"],
-            exited=counts["exited"],
-            quarantined=result.quarantined,
-            bad_keys=stats.bad_keys(result),
-            shared_message_ids=result.shared_message_ids,
-            shared_message_id_keys=tuple(map(stats.masked_key, result.shared_message_id_keys)),
-            on_hold=stats.on_hold(request, result),
-            upstream=request.upstream,
-            upstream_is_declared=request.upstream_is_declared,
-        )
         allowed = self.options.allowed(request.audience.name)
         mapper = self._mapper(ledger, request.audience)
         messages = stats.calls(result, mapper)
-        retires = request.intent == "retire"
         return AudiencePlan(
             audience=request.audience,
             model=request.model,
@@ -111,7 +96,9 @@ class AudiencePlanner:
             fingerprint=requested.fingerprint,
             delivered=request.delivered,
             policy=request.policy,
-            guards=() if retires else judge(request.audience, guard_input, allowed=allowed),
+            guards=()
+            if request.intent == "retire"
+            else judge(request.audience, _guard_input(request, result), allowed=allowed),
             entered=counts["entered"],
             changed=counts["changed"],
             exited=counts["exited"],
@@ -165,6 +152,24 @@ class AudiencePlanner:
             rows_max=self.options.show_rows_max,
             show_values=self.options.show_values,
         )
+
+
+def _guard_input(request: DiffRequest, result: Diff) -> GuardInput:
+    counts = stats.counts(result)
+    return GuardInput(
+        size_before=result.size_before,
+        size_after=result.size_after,
+        entered=counts["entered"],
+        changed=counts["changed"],
+        exited=counts["exited"],
+        quarantined=result.quarantined,
+        bad_keys=stats.bad_keys(result),
+        shared_message_ids=result.shared_message_ids,
+        shared_message_id_keys=tuple(map(stats.masked_key, result.shared_message_id_keys)),
+        on_hold=stats.on_hold(request, result),
+        upstream=request.upstream,
+        upstream_is_declared=request.upstream_is_declared,
+    )
 
 
 def _suppressed(ledger: Ledger, request: DiffRequest, result: Diff) -> int:

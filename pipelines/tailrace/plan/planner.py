@@ -47,6 +47,7 @@ from tailrace.plan.side_by_side import (
     large_tables,
     may_plan_side_by_side,
     plan_side_by_side,
+    sharing_plan_tables,
 )
 from tailrace.plan.snapshot_schema import check_keys, check_names, shape_of
 from tailrace.plan.sources import SourceStates
@@ -299,7 +300,7 @@ class Planner:
                 self.progress(requested.ledger_key, next(begun), len(requests))
 
         beside = self._fit_side_by_side(requests, inputs)
-        with self.warehouse.sharing_plan_tables() if beside else nullcontext():
+        with sharing_plan_tables(self.warehouse) if beside else nullcontext():
             outcomes = plan_side_by_side(
                 self.ledger,
                 beside,

@@ -7,8 +7,8 @@ although each of them runs small statements.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Generic, TypeVar
@@ -46,6 +46,32 @@ def large_tables(warehouse: Warehouse) -> frozenset[TableName]:
     return frozenset(TableName(str(schema), str(table)) for schema, table, _ in rows)
 
 
+@contextmanager
+def sharing_plan_tables(warehouse: Warehouse) -> Iterator[None]:
+    """Create temporary tables where the sessions of `session_beside` see them.
+
+    The tables are in memory, and live as long as the warehouse is open. A transaction that writes
+    to one of them can write to no table of the warehouse.
+    """
+    warehouse.confine_models()
+    warehouse.run("warehouse/attach_shared")
+    own = warehouse.plan_tables
+    warehouse.plan_tables = own.shared()
+    try:
+        yield
+    finally:
+        warehouse.plan_tables = own
+
+
+def session_beside(warehouse: Warehouse) -> Warehouse:
+    """A session for another thread of this run, inside a block of `sharing_plan_tables`."""
+    beside = warehouse.another()
+    # The engine is confined once for all of its sessions.
+    beside.is_confined = warehouse.is_confined
+    beside.plan_tables = warehouse.plan_tables
+    return beside
+
+
 def plan_side_by_side(
     ledger: Ledger,
     requests: Sequence[RequestedPlan],
@@ -59,7 +85,7 @@ def plan_side_by_side(
     Those that had too little memory beside others are left out.
 
     Args:
-        ledger: The open ledger, inside a block of `Warehouse.sharing_plan_tables`.
+        ledger: The open ledger, inside a block of `sharing_plan_tables`.
         requests: The audiences.
         planner: Makes each plan.
         memory_limit: The memory limit of the session, which first plans lower.
@@ -80,7 +106,7 @@ def plan_side_by_side(
     with ExitStack() as stack:
         ledgers = [ledger]
         while len(ledgers) < sessions:
-            warehouse = ledger.warehouse.another_for_plans()
+            warehouse = session_beside(ledger.warehouse)
             stack.callback(warehouse.close)
             ledgers.append(Ledger(warehouse, clock=ledger.clock))
         for is_first in (False, True):

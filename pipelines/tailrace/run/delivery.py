@@ -28,10 +28,11 @@ from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import Shape
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
-from tailrace.plan.snapshot_schema import Alignment, align
+from tailrace.plan.snapshot_schema import align
 from tailrace.run import notices
 from tailrace.run.job_delivery import InBackground, JobDelivery
 from tailrace.run.member_messages import OutboxMessages
+from tailrace.run.member_tables import alignment
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Progress
 
@@ -42,8 +43,6 @@ UNSAVED_MEMBERS_MAX = 50_000
 # Members of the plans that are saved in one transaction: the engine keeps their rows in memory
 # until the commit.
 SAVED_TOGETHER_MEMBERS_MAX = 10_000
-# Audiences whose tables are created in one transaction: PostgreSQL locks each of them.
-CREATED_TOGETHER_MAX = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +134,7 @@ def save_plans(
 
     Their tables are created or altered before it, in a transaction of their own.
     """
-    align(ledger, [_alignment(plan) for plan in plans if plan.status != "held"])
+    align(ledger, [alignment(plan) for plan in plans if plan.status != "held"])
     sent = [
         PlannedTransitions(
             audience=plan.audience,
@@ -154,16 +153,6 @@ def save_plans(
     return [_delivery(run, plan) for plan in plans]
 
 
-def create_tables(ledger: Ledger, plans: Sequence[AudiencePlan]) -> None:
-    """Create the tables of the audiences that were never delivered, before their plans are saved.
-
-    Each transaction that creates tables also replaces the view of all members.
-    """
-    first = [plan for plan in plans if plan.delivered is None and plan.status != "held"]
-    for start in range(0, len(first), CREATED_TOGETHER_MAX):
-        align(ledger, [_alignment(plan) for plan in first[start : start + CREATED_TOGETHER_MAX]])
-
-
 def saved_together(plans: Iterable[AudiencePlan]) -> Iterator[list[AudiencePlan]]:
     """Group plans that may share a transaction; a large one has its own."""
     group: list[AudiencePlan] = []
@@ -176,17 +165,6 @@ def saved_together(plans: Iterable[AudiencePlan]) -> Iterator[list[AudiencePlan]
         group.append(plan)
     if group:
         yield group
-
-
-def _alignment(plan: AudiencePlan) -> Alignment:
-    return Alignment(
-        audience=plan.audience,
-        model=plan.model,
-        shape=plan.shape,
-        reset_columns=plan.diff.reset_columns,
-        backfill=plan.policy.on_new_column == "accept",
-        restart=plan.diff.restart,
-    )
 
 
 def _audience_run(

@@ -27,12 +27,12 @@ from tailrace.run.delivery import (
     Delivery,
     DeliveryResult,
     Terms,
-    create_tables,
     save_plans,
     saved_together,
     unfinished_deliveries,
 )
 from tailrace.run.dispatch import Dispatch
+from tailrace.run.member_tables import create_tables
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Phases, Progress
 from tailrace.run.receipt import verify_receipt

@@ -1,8 +1,7 @@
 """The warehouse: the one place that runs SQL.
 
-One connection a run, so that temporary tables and transactions are the run's own; plans are also
-made in further sessions, which write to tables in memory only. On DuckDB the connection is opened
-here and lent to dlt: the file has a single writer, and it is this process.
+One connection a run, so that temporary tables and transactions are the run's own. On DuckDB the
+connection is opened here and lent to dlt: the file has a single writer, and it is this process.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ from tailrace.warehouse.model_role import (
     copied_rows,
     grant_created,
 )
+from tailrace.warehouse.plan_tables import PlanTables
 from tailrace.warehouse.postgres_failures import server_failure
 from tailrace.warehouse.postgres_sandbox import (
     postgres_calls,
@@ -51,7 +51,6 @@ from tailrace.warehouse.statements import (
     Column,
     Part,
     TableName,
-    created_table,
     creates_temporary_table,
     is_query,
     runs_query,
@@ -78,9 +77,6 @@ ROW_GROUP_ROWS = 122_880
 VACUUM_TASKS_MAX = 100
 # The most rows of one statement in a second session during a run, since they are kept in memory.
 READ_ROWS_MAX = 100_000
-# A database in memory with the tables of a plan that several sessions make. No schema may have the
-# name.
-SHARED_DATABASE = "tr__plan"
 # The part of a streamed result that DuckDB buffers.
 STREAMING_BUFFER = "1MiB"
 
@@ -101,14 +97,11 @@ class Warehouse:
         self._transaction_check: Callable[[], None] | None = None
         self._transaction_is_open = threading.Lock()
         self._described = count()
-        self._confined = False
+        self.is_confined = False
         self._functions: frozenset[str] | None = None
         # Other tables that models may read, as schema and name.
         self._allowed_tables: set[tuple[str, str]] = set()
-        # The temporary tables that this session may have.
-        self._temporaries: set[TableName] = set()
-        # Whether temporary tables are created where other sessions see them.
-        self._shares_tables = False
+        self.plan_tables = PlanTables(self.engine.temporary)
         # The run's session, if this is a second one that only reads.
         self._primary: Warehouse | None = None
         # Set while this process has the lease of the state in `state_url`.
@@ -134,7 +127,7 @@ class Warehouse:
             yield dlt.pipeline(
                 PIPELINE,
                 pipelines_dir=str(self.project.state_folder / "pipelines"),
-                destination=self.session.destination(is_locked=self._confined),
+                destination=self.session.destination(is_locked=self.is_confined),
                 dataset_name=self.project.settings.dataset,
             )
 
@@ -178,18 +171,13 @@ class Warehouse:
                 with copied_rows(self, tables or {}) as copies:
                     bindings["tables"] = copies
                     return self.execute(statement(name, self.dialect, **bindings), name)
-            part: Part | None = "shared" if self._creates_shared(name, tables) else None
+            part = self.plan_tables.part_of(name, self.dialect, tables or {})
             rows = self.execute(statement(name, self.dialect, part=part, **bindings), name)
             grant_created(self, name, tables or {})
             return rows
         except StatementRefused as refused:
             refused.runs_query = runs_model
             raise
-
-    def _creates_shared(self, name: str, tables: Mapping[str, Bound] | None) -> bool:
-        created = created_table(name, self.dialect) if self._shares_tables else None
-        table = (tables or {}).get(created or "")
-        return isinstance(table, TableName) and table.dataset == SHARED_DATABASE
 
     @property
     def model_role(self) -> str | None:
@@ -331,29 +319,6 @@ class Warehouse:
         warehouse._primary = self
         return warehouse
 
-    @contextmanager
-    def sharing_plan_tables(self) -> Iterator[None]:
-        """Create temporary tables where the sessions of `another_for_plans` see them.
-
-        The tables are in memory, and live as long as the warehouse is open. A transaction that
-        writes to one of them can write to no table of the warehouse.
-        """
-        self.confine_models()
-        self.run("warehouse/attach_shared")
-        self._shares_tables = True
-        try:
-            yield
-        finally:
-            self._shares_tables = False
-
-    def another_for_plans(self) -> Warehouse:
-        """A session for another thread of this run, inside a block of `sharing_plan_tables`."""
-        warehouse = self.another()
-        warehouse._confined = self._confined
-        warehouse._shares_tables = True
-        warehouse._temporaries = self._temporaries
-        return warehouse
-
     @property
     def reads_beside_a_run(self) -> bool:
         """Whether this is a second session in the process of a run."""
@@ -486,18 +451,16 @@ class Warehouse:
             self.state.lease.require()
 
     def temporary(self, name: str) -> TableName:
-        """A temporary table, which only the sessions of this run can see."""
-        dataset = SHARED_DATABASE if self._shares_tables else self.engine.temporary
-        return TableName(dataset, name)
+        """A temporary table, which only this session can see."""
+        return TableName(self.plan_tables.dataset, name)
 
     def drop_temporary(self, table: TableName) -> None:
         """Drop a temporary table of an earlier step, before it is created again.
 
         The first call for a table has nothing to drop, since no other session can create it.
         """
-        if table in self._temporaries:
+        if self.plan_tables.may_exist(table):
             self.run("warehouse/drop_temporary", tables={"dropped": table})
-        self._temporaries.add(table)
 
     def columns_of(self, table: TableName) -> tuple[Column, ...]:
         """The columns of a table in their order; empty if the table does not exist."""
@@ -534,10 +497,10 @@ class Warehouse:
         loaded before it, or from the one folder that stays open to a process that watches. On a
         server it has no effect, since the server's roles apply.
         """
-        if self._confined or not self.engine.embedded:
+        if self.is_confined or not self.engine.embedded:
             return
         if self._primary is not None:
-            if not self._primary._confined:
+            if not self._primary.is_confined:
                 # The restriction covers the whole engine, and an extract still has to load files.
                 raise ModelNotRun(
                     "no model is run while objects are extracted",
@@ -554,7 +517,7 @@ class Warehouse:
         # SELECT and changes no setting.
         if self.run("warehouse/has_setting", name="allowed_configs"):
             self.run_script("warehouse/lock_configuration")
-        self._confined = True
+        self.is_confined = True
 
     def admit(self, query: Binding, *, file: str | None = None) -> None:
         """Check that a bound model only computes rows from tables, and confine the engine.
