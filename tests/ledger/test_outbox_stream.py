@@ -21,7 +21,6 @@ from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse import opening
 from tailrace.warehouse.bindings import QueryText
 from tailrace.warehouse.opening import open_warehouse
-from tailrace.warehouse.statements import QueryText
 
 WIDE_ROWS = 1_500
 WIDE_CHARACTERS = 28_000
