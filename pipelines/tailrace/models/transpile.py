@@ -1,4 +1,4 @@
-"""Translates a model in DuckDB's dialect to PostgreSQL, or refuses it.
+"""Translates a model in DuckDB's dialect to PostgreSQL or Spark SQL, or refuses it.
 
 sqlglot writes most constructs as they are, whether or not the other engine means the same by them.
 So a construct is translated only if it is listed here: those that mean the same are in `SAME`, and
@@ -20,6 +20,7 @@ from tailrace.models.postgres_functions import FUNCTION_RULES
 from tailrace.models.postgres_syntax import SYNTAX_RULES
 from tailrace.models.postgres_values import VALUE_RULES
 from tailrace.models.snowflake import translated_for_snowflake
+from tailrace.models.spark import to_spark
 from tailrace.models.translation import (
     Operands,
     Refusal,
@@ -40,8 +41,8 @@ def transpile(
 
     Args:
         tree: The SELECT in DuckDB's dialect.
-        dialect: The warehouse's dialect. PostgreSQL and Snowflake have rules; for another dialect
-            the tree is returned as it is.
+        dialect: The warehouse's dialect. PostgreSQL, Snowflake and Spark have rules; for another
+            dialect the tree is returned as it is.
         columns: The columns of the landed tables; None offline.
         file: The model's file, for errors.
 
@@ -105,4 +106,5 @@ RULES: Mapping[type[exp.Expr], Rule] = {**SYNTAX_RULES, **VALUE_RULES, **FUNCTIO
 TRANSLATORS: Mapping[str, Callable[[exp.Query, ColumnTypes | None], exp.Query]] = {
     "postgres": translated,
     "snowflake": partial(translated_for_snowflake, check=translated),
+    "spark": to_spark,
 }
