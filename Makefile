@@ -17,6 +17,7 @@ SNOWFLAKE := .venv-snowflake
 FAKESNOW := .venv-fakesnow
 # The emulator of Snowflake works with Snowflake's driver before version 4.
 SNOWFLAKE_DRIVER := snowflake-connector-python<4
+SPARK := .venv-spark
 EXTENSIONS := ducklake postgres-scanner httpfs
 
 .PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres chromium fuzz bench lock clean
@@ -24,7 +25,7 @@ EXTENSIONS := ducklake postgres-scanner httpfs
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
-	@echo "make test-engines  a DuckLake, an emulator of Snowflake, state on other stores, the image"
+	@echo "make test-engines  a DuckLake, Spark, an emulator of Snowflake, state on other stores, the image"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
@@ -64,19 +65,21 @@ test: check postgres chromium duckdb-1.5
 duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "older_duckdb and not ducklake" -k "not postgres" --duckdb-version 1.5
 
-# What needs more than the environment: a DuckLake, with DuckDB's extensions from packages; Snowflake,
+# What needs more than the environment: a DuckLake, with DuckDB's extensions from packages; Spark SQL on
+# Delta tables, on a Sail cluster with two workers; Snowflake,
 # with its driver and an emulator in a process of its own; the state on emulators of other stores, of
 # which Azure's is skipped without npm; and the container image, which is skipped without buildah and
 # debootstrap.
-test-engines: postgres $(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready
+test-engines: postgres $(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready
 	@if command -v npm >/dev/null && [ ! -d $(AZURITE)/node_modules ]; then \
 		mkdir -p $(AZURITE) && npm install --silent --no-audit --no-fund --prefix $(AZURITE) azurite@3.35.0; \
 	fi
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --engines -m engines
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m ducklake
 	PYTHONPATH=$(CURDIR)/$(SNOWFLAKE) FAKESNOW_PACKAGES=$(CURDIR)/$(FAKESNOW) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m snowflake
+	PYTHONPATH=$(CURDIR)/$(SPARK) $(BIN)/pytest -n 2 --dist worksteal -m spark
 
-$(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready: .venv-%/ready: constraints-%.txt
+$(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready: .venv-%/ready: constraints-%.txt
 	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(@D) -r $<
 	@touch $@
 
@@ -136,6 +139,11 @@ lock:
 	@echo "# The emulator of Snowflake, with packages of its own. Made by: make lock" \
 		| cat - constraints-fakesnow.txt.new > constraints-fakesnow.txt
 	@rm constraints-snowflake.txt.new constraints-fakesnow.txt.new
+	@cp constraints-spark.txt constraints-spark.txt.new
+	@echo "pysail>=0.7,<0.8" | $(LOCK) - --output-file constraints-spark.txt.new
+	@echo "# The Spark SQL server that the tests start. Made by: make lock" \
+		| cat - constraints-spark.txt.new > constraints-spark.txt
+	@rm constraints-spark.txt.new
 
 clean:
-	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) $(SPARK) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -119,7 +119,7 @@ SELECT
   ) AS _out_of_range
 FROM outbox AS o
 WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
-  AND (:every OR STRPOS(:seqs, CONCAT(',', o.seq, ',')) > 0)
+  AND (:every OR STRPOS(:seqs, CONCAT(',', CAST(o.seq AS TEXT), ',')) > 0)
 ORDER BY o.seq
 
 -- name: rendered_page

@@ -23,6 +23,7 @@ settings.load_profile("tailrace")
 pytest_plugins = [
     "warehouses.postgres_server",
     "warehouses.snowflake_emulator",
+    "warehouses.spark_server",
     "warehouses.desk",
     "state.s3_server",
     "state.gcs_server",

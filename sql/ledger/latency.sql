@@ -32,3 +32,8 @@ SELECT s._seconds FROM second AS s
 -- How many records were measured, and the seconds that 50 % and 95 % of them took at most.
 SELECT COUNT(*), QUANTILE_CONT(l._seconds, 0.5), QUANTILE_CONT(l._seconds, 0.95)
 FROM latencies AS l
+
+-- name: latency (spark)
+-- How many records were measured, and the seconds that 50 % and 95 % of them took at most.
+SELECT COUNT(*), PERCENTILE(l._seconds, 0.5), PERCENTILE(l._seconds, 0.95)
+FROM latencies AS l

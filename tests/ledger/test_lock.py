@@ -147,8 +147,8 @@ def test_a_process_with_the_embedded_file_open_gets_the_lock() -> None:
         run_id="x",
         expires_at=NOON + timedelta(days=1),
     )
-    assert lease.is_dead(now=NOON, single_writer=True)
-    assert not lease.is_dead(now=NOON, single_writer=False)
+    assert lease.is_dead(now=NOON, one_writer=True)
+    assert not lease.is_dead(now=NOON, one_writer=False)
 
 
 def test_an_owner_that_moved_meanwhile_is_not_replaced(shared: Desk) -> None:

@@ -31,6 +31,7 @@ NOT_RUN = {
     "docs/how-to/postgresql.md": 2,
     "docs/how-to/run-often.md": 1,
     "docs/how-to/schedule.md": 4,
+    "docs/how-to/spark.md": 2,
     "docs/quickstart.md": 1,
 }
 

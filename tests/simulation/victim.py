@@ -28,6 +28,9 @@ LEAVES_FILES = re.compile(
     r'|(INSERT INTO|(CREATE|DROP) (TABLE|VIEW)( IF EXISTS)?) "(temp|tr__plan)"\.'
 )
 
+# The names of a Spark server for folders of tables are its own as well.
+LEAVES_TABLES = re.compile(r"(SELECT|WITH|DROP) ")
+
 
 def die_before(death: int) -> None:
     """Let this process be killed, really, before the n-th statement that may change the files.
@@ -123,3 +126,44 @@ def live_watching(root: str, environ: dict[str, str], death: int | None) -> int:
     project = load_project(Path(root), environ=environ)
     watch = Watch(project, job.run_job(), clock=SystemClock(), every_seconds=1, seconds_max=2)
     return watch.run().exit_code
+
+
+LIVE_ON_SPARK = "simulation.victim:live_on_spark"
+
+
+def live_on_spark(root: str, host: str, key: str, storage: str, death: int | None) -> int:
+    """One run on a Spark server that dies before a step; 0 counts the steps. Its exit code.
+
+    A step is a statement that writes to the tables, or the write of the catalog that commits.
+    """
+    from tailrace.warehouse.spark.catalog import CatalogFile
+    from tailrace.warehouse.spark.session import SparkSession
+
+    steps = 0
+    run, commit = SparkSession._run, CatalogFile.commit
+
+    def counted(action: Any) -> Any:
+        def step(self: Any, subject: Any) -> Any:
+            nonlocal steps
+            if action is commit or not LEAVES_TABLES.match(subject):
+                steps += 1
+                if steps == death:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return action(self, subject)
+
+        return step
+
+    if death is not None:
+        SparkSession._run, CatalogFile.commit = counted(run), counted(commit)  # type: ignore[method-assign]
+    environ = {
+        "DESTINATION__SEGMENT__HOST": host,
+        "DESTINATION__SEGMENT__WRITE_KEY": key,
+        "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
+        "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": "4",
+        "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
+        "DESTINATION__SPARK__STORAGE": storage,
+        "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
+    }
+    done = job.sync(load_project(Path(root), environ=environ), clock=SystemClock())
+    (Path(root) / "steps").write_text(str(steps))
+    return done.exit_code

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ import psycopg2
 import pytest
 import sqlglot
 from shop import CONFIG, Shop
+from sqlglot import exp
 from warehouses.postgres_server import PostgresServer
 from warehouses.snowflake_emulator import SnowflakeEmulator
+from warehouses.spark_server import IS_INSTALLED
 
 from tailrace.clock import SystemClock
 from tailrace.testing.segment.simulator import SegmentSimulator
+from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.ducklake import installed_extension
 from tailrace.warehouse.opening import open_warehouse
 
@@ -30,17 +33,23 @@ WAREHOUSES = [
     pytest.param("postgres", marks=pytest.mark.postgres),
 ]
 # The tests of this folder run on further engines, where they are installed: `make test-engines`.
-ENGINES = [*WAREHOUSES]
+LOCAL_ENGINES = [*WAREHOUSES]
 if installed_extension("ducklake"):
-    ENGINES.append(pytest.param("ducklake", marks=pytest.mark.ducklake))
+    LOCAL_ENGINES.append(pytest.param("ducklake", marks=pytest.mark.ducklake))
 if importlib.util.find_spec("snowflake") is not None:
-    ENGINES.append(pytest.param("snowflake", marks=pytest.mark.snowflake))
+    LOCAL_ENGINES.append(pytest.param("snowflake", marks=pytest.mark.snowflake))
+ENGINES = [*LOCAL_ENGINES]
+if IS_INSTALLED:
+    ENGINES.append(pytest.param("spark", marks=pytest.mark.spark))
 
 
 class Store(Shop):
     """A shop whose warehouse takes SQL in DuckDB's dialect."""
 
     dialect = "duckdb"
+    # Types that the engine does not have, and words of DuckDB that it refuses in models.
+    absent_types: frozenset[str] = frozenset()
+    refused: tuple[str, ...] = ()
 
     def script(self, sql: str) -> None:
         """Run statements, each committed."""
@@ -83,6 +92,54 @@ class LakeStore(Store):
     def _cursor(self) -> Iterator[Any]:
         with open_warehouse(self.project, clock=SystemClock()) as warehouse:
             yield warehouse.session.native
+
+
+class SparkStore(Store):
+    """The same in Delta tables, written by a Spark SQL server."""
+
+    dialect = "spark"
+    absent_types = frozenset({"TIME"})
+    # The last one is a subquery that the server cannot plan.
+    refused = ("DAYNAME(", " AS JSON)", "STRING_AGG(", "GROUP BY ALL", "other.n <= t.n")
+
+    def __init__(
+        self, root: Path, segment: SegmentSimulator | None = None, *, uri: str, storage: str = ""
+    ) -> None:
+        super().__init__(root, segment)
+        config = CONFIG.replace('warehouse = "duckdb"', 'warehouse = "spark"').replace(
+            '[destination.duckdb]\ncredentials = "warehouse.duckdb"',
+            f'[destination.spark]\nuri = "{uri}"\nstorage = "{storage or root / "lake"}"',
+        )
+        (root / ".dlt" / "config.toml").write_text(config)
+
+    def script(self, sql: str) -> None:
+        with self.connection() as connection:
+            connection.execute(sql)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.connection() as connection:
+            return connection.execute(sql)
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        with open_warehouse(self.project, clock=SystemClock()) as warehouse:
+            yield DuckdbWords(warehouse)
+
+
+class DuckdbWords:
+    """A warehouse that takes SQL in DuckDB's dialect, with values for its question marks."""
+
+    def __init__(self, warehouse: Warehouse) -> None:
+        self._warehouse = warehouse
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        for tree in sqlglot.parse(sql, read="duckdb"):
+            if tree is not None:
+                for mark, value in zip(list(tree.find_all(exp.Placeholder)), values, strict=True):
+                    mark.replace(exp.convert(value))
+                rows = self._warehouse.execute(tree.sql(self._warehouse.dialect))
+        return rows
 
 
 class PostgresStore(Store):
@@ -149,6 +206,9 @@ def store_on(
     if request.param == "snowflake":
         emulator: SnowflakeEmulator = request.getfixturevalue("snowflake_emulator")
         yield SnowflakeStore(root, segment, url=emulator.database())
+        return
+    if request.param == "spark":
+        yield SparkStore(root, segment, uri=request.getfixturevalue("spark_server"))
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name = f"store_{os.getpid()}_{time.monotonic_ns()}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from warehouses.stores import ENGINES, PostgresStore, Store, store_on
+from warehouses.stores import LOCAL_ENGINES, PostgresStore, Store, store_on
 
 from tailrace.plan.policy import PlanOptions
 from tailrace.reporting.history import trace
@@ -79,7 +79,7 @@ POSTGRES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=LOCAL_ENGINES)
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with SegmentSimulator() as segment, store_on(request, tmp_path / "shop", segment) as store:
         yield store

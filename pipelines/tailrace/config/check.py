@@ -28,6 +28,7 @@ DRIVERS = {
     "dremio": "pyarrow",
     "ducklake": "duckdb",
     "sqlalchemy": "sqlalchemy",
+    "spark": "adbc_driver_flightsql",
 }
 # The kinds of stores that can keep the state.
 STATE_SCHEMES = ("s3", "gs", "az", "file")
@@ -84,7 +85,8 @@ def check_warehouse(name: str) -> None:
             key="tailrace.warehouse",
         )
     if not _is_installed(DRIVERS[name]):
-        command = install_command(name) if name == "postgres" else f'pip install "dlt[{name}]"'
+        own = ("postgres", "spark")
+        command = install_command(name) if name in own else f'pip install "dlt[{name}]"'
         raise ConfigurationError(
             f"The warehouse {name} needs a driver that is not installed: {DRIVERS[name]}",
             hint=f"Install it with: {command}",

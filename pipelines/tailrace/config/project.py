@@ -167,6 +167,11 @@ class ProjectConfig:
                 by_key[variable.removeprefix(prefix).lower()] = value
         return by_key or None
 
+    def warehouse_value(self, name: str, key: str) -> Any:
+        """One value of `[destination.<name>]` beside `credentials`; None if it is absent."""
+        found = self._lookup(f"destination.{name}", key)
+        return found[0] if found is not None else None
+
     @_located
     def alerts(self) -> AlertSettings:
         """`[tailrace.alerts]`.

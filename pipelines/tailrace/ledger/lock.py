@@ -38,9 +38,9 @@ class Lease:
     run_id: str
     expires_at: datetime
 
-    def is_dead(self, *, now: datetime, single_writer: bool) -> bool:
+    def is_dead(self, *, now: datetime, one_writer: bool) -> bool:
         """Whether another owner may take the lock."""
-        if not self.owner or single_writer or self.expires_at <= now:
+        if not self.owner or one_writer or self.expires_at <= now:
             return True
         return self.host == platform.node() and not _is_alive(self.process)
 
@@ -54,7 +54,7 @@ def lock(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> Iterator[N
     """
     acquire(ledger, owner=owner, run_id=run_id, clock=clock)
     try:
-        if ledger.warehouse.engine.single_writer:
+        if ledger.warehouse.engine.has_one_writer:
             yield
             return
         # A run that lost its lease while it was suspended must not write.
@@ -74,7 +74,7 @@ def acquire(ledger: Ledger, *, owner: str, run_id: str, clock: Clock) -> None:
     now = clock.now()
     held = read_lock(ledger)
     is_free = held.owner == owner or held.is_dead(
-        now=now, single_writer=ledger.warehouse.engine.single_writer
+        now=now, one_writer=ledger.warehouse.engine.has_one_writer
     )
     if not is_free:
         raise LockHeld(

@@ -160,7 +160,7 @@ def _live_lease(ledger: Ledger, *, now: datetime) -> lock.Lease | None:
         # This process could open the file, so no other one has it.
         return None
     lease = lock.read_lock(ledger)
-    return None if lease.is_dead(now=now, single_writer=False) else lease
+    return None if lease.is_dead(now=now, one_writer=False) else lease
 
 
 def running_run(ledger: Ledger, runs: Sequence[dict[str, Any]], *, now: datetime) -> str | None:

@@ -120,7 +120,7 @@ class Warehouse:
         import dlt
 
         # A session of dlt's own works in it already.
-        context = self.project.dlt_context() if self.engine.embedded else nullcontext()
+        context = self.project.dlt_context() if self.engine.is_own_session else nullcontext()
         if self.table_versions is not None:
             self.table_versions.write_all()
         with context:

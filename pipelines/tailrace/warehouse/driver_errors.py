@@ -24,7 +24,10 @@ _ADDRESS = re.compile(r"[^\s\"'(),;]+@[^\s\"'(),;]+")
 _LONG_NUMBER = re.compile(r"\d{5,}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 MESSAGE_CHARACTERS_MAX = 500
-_DRIVERS = ("duckdb", "_duckdb", "psycopg2", "snowflake.connector", "dlt.destinations")
+_DRIVERS = (
+    *("duckdb", "_duckdb", "psycopg2", "snowflake.connector", "dlt.destinations"),
+    "tailrace.warehouse.spark.errors",
+)
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
 NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)

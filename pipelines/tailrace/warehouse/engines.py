@@ -19,6 +19,7 @@ class Engine:
         embedded: It works in this process. Tailrace manages its memory, and confines it before the
             SQL of a model runs.
         single_writer: The database is a file that one process opens.
+        leased: A process that opens the warehouse to write holds a lease of its storage meanwhile.
         loses_sessions: dlt resets the session after a statement that failed, which drops its
             temporary tables.
         confines_transactions: Statements that run a model are read-only transactions, which may
@@ -37,6 +38,7 @@ class Engine:
     temporary: str | None = None
     embedded: bool = False
     single_writer: bool = False
+    leased: bool = False
     loses_sessions: bool = False
     confines_transactions: bool = False
     describes_queries: bool = False
@@ -45,6 +47,16 @@ class Engine:
     commits_tables: bool = False
     writes_messages: bool = False
     plans_side_by_side: bool = False
+
+    @property
+    def is_own_session(self) -> bool:
+        """The session is Tailrace's own, and not one of dlt."""
+        return self.embedded or self.leased
+
+    @property
+    def has_one_writer(self) -> bool:
+        """No other process can write while this one has the warehouse open to write."""
+        return self.single_writer or self.leased
 
 
 ENGINES: Mapping[str, Engine] = {
@@ -64,6 +76,8 @@ ENGINES: Mapping[str, Engine] = {
         detects_conflicts=True,
         writes_messages=True,
     ),
+    # Delta tables in one storage, whose catalog is replaced by one process at a time.
+    "spark": Engine(temporary="temp", leased=True, describes_queries=True),
     "postgres": Engine(
         temporary="pg_temp",
         loses_sessions=True,

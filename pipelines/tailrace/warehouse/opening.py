@@ -217,6 +217,15 @@ def _open(
 ) -> Iterator[Warehouse]:
     check_model_role(project)
     with rendered_sql_kept(project.root / ".tailrace"), ExitStack() as stack:
+        if project.settings.warehouse == "spark":
+            # Other projects do not pay for importing it.
+            from tailrace.warehouse.spark.opening import open_spark
+
+            opened = open_spark(
+                project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
+            )
+            yield Warehouse(project, stack.enter_context(opened))
+            return
         session = _open_in_process(
             project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
         )

@@ -277,7 +277,7 @@ def _lock_owner(warehouse: Any, clock: Clock) -> Iterator[Check]:
         yield Check(check="ledger", status="ok", found="no run yet")
         return
     lease = read_lock(Ledger(warehouse, clock=clock))
-    if lease.is_dead(now=clock.now(), single_writer=warehouse.engine.single_writer):
+    if lease.is_dead(now=clock.now(), one_writer=warehouse.engine.has_one_writer):
         yield Check(check="lock", status="ok", found="free")
         return
     held = f"held by {lease.run_id} on {lease.host}, until {lease.expires_at:%H:%M:%S}"

@@ -1,0 +1,1 @@
+"""Spark SQL on Delta tables, spoken to through Arrow Flight SQL."""

@@ -1,0 +1,131 @@
+"""Opens a warehouse of Delta tables on a Spark SQL server."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from tailrace.clock import Clock
+from tailrace.config.installation import install_command
+from tailrace.config.project import ProjectConfig
+from tailrace.errors import ConfigurationError, LockHeld, TailraceError
+from tailrace.state.lease import HeldLease
+from tailrace.warehouse.spark.catalog import CatalogFile
+from tailrace.warehouse.spark.errors import SparkError, refusal_of
+from tailrace.warehouse.spark.location import SparkLocation, TableFiles, location_of
+from tailrace.warehouse.spark.session import SparkSession
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_spark(
+    project: ProjectConfig,
+    *,
+    clock: Clock,
+    read_only: bool,
+    wait_seconds_max: float,
+    run_id: str = "",
+) -> Iterator[SparkSession]:
+    """A session; a writer holds the lease of the storage until the end of the block.
+
+    Raises:
+        LockHeld: Another process has the warehouse open to write.
+        ConfigurationError: The server cannot be reached, or a package is missing.
+    """
+    location = location_of(project)
+    connection = connected(location)
+    lease: HeldLease | None = None
+    try:
+        files = TableFiles(location)
+        if not read_only:
+            lease = _acquired(project, files, clock, wait_seconds_max, run_id)
+        session = SparkSession(
+            connection,
+            files,
+            CatalogFile(files.store, clock=clock),
+            lease=lease,
+            connect=lambda: connected(location),
+            destination=_destination,
+        )
+        try:
+            if lease is not None:
+                session.start()
+            yield session
+            if lease is not None:
+                # It saves space and time. The next run tries again.
+                with suppress(TailraceError, SparkError):
+                    session.shorten_logs()
+        finally:
+            session.close()
+    finally:
+        with suppress(Exception):
+            connection.close()
+        if lease is not None:
+            lease.release()
+
+
+def _destination(session: SparkSession) -> Any:
+    # Other commands do not pay for importing dlt.
+    from tailrace.warehouse.spark.dlt_destination import SparkDestination
+
+    return SparkDestination(session)
+
+
+def _acquired(
+    project: ProjectConfig,
+    files: TableFiles,
+    clock: Clock,
+    wait_seconds_max: float,
+    run_id: str,
+) -> HeldLease:
+    lease_seconds = project.settings.lock_lease_seconds
+    lease = HeldLease(
+        files.store,
+        clock=clock,
+        lease_seconds=lease_seconds,
+        environ=project.environ,
+        run_id=run_id,
+    )
+    try:
+        lease.acquire(wait_seconds_max=wait_seconds_max)
+    except LockHeld as held:
+        raise LockHeld(
+            held.message,
+            hint=f"Wait until that process ends. If it died, its lease ends within "
+            f"{lease_seconds:g} seconds; then run the same command again.",
+        ) from None
+    return lease
+
+
+def connected(location: SparkLocation) -> Any:
+    """A connection to the server.
+
+    Raises:
+        ConfigurationError: It cannot be reached, or the driver is not installed.
+    """
+    try:
+        from adbc_driver_flightsql import dbapi
+    except ImportError:
+        raise ConfigurationError(
+            "The warehouse spark needs a driver that is not installed: adbc-driver-flightsql",
+            hint=f"Install it with: {install_command('spark')}",
+        ) from None
+    options = {}
+    if location.token:
+        options["adbc.flight.sql.authorization_header"] = f"Bearer {location.token}"
+    try:
+        connection = dbapi.connect(location.uri, db_kwargs=options, autocommit=True)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            cursor.fetch_arrow_table()
+    except Exception as error:
+        reason = refusal_of(str(error), error)
+        raise ConfigurationError(
+            f"The Spark server at {location.uri} cannot be used: {type(reason).__name__}",
+            hint="Start it, or correct uri under [destination.spark]. For a trial on this "
+            "machine: sail flight server --port 32010",
+        ) from None
+    return connection

@@ -1,0 +1,177 @@
+"""Spark SQL on Delta tables, on a Sail cluster with two workers.
+
+What holds on every warehouse is in `test_conformance`, and deaths are in `simulation/`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from shop import PEOPLE, Shop
+from state.s3_server import ACCESS_KEY, BUCKET, SECRET, S3Server
+from warehouses.spark_server import IS_INSTALLED, running_server
+from warehouses.stores import SparkStore
+from warehouses.test_conformance import main_job
+
+from tailrace.clock import SystemClock
+from tailrace.errors import LockHeld, ModelDoesNotBind, WarehouseFailed
+from tailrace.ledger.ledger import Ledger
+from tailrace.testing import SegmentSimulator
+from tailrace.warehouse.opening import open_warehouse
+
+pytestmark = [
+    pytest.mark.spark,
+    pytest.mark.skipif(not IS_INSTALLED, reason="run by: make test-engines"),
+]
+CLOCK = SystemClock()
+ROWS = [{"id": f"c{number}", "email": f"{number}@example.com"} for number in range(40)]
+
+
+def test_a_cluster_sends_what_duckdb_sends(tmp_path: Path, spark_server: str) -> None:
+    """The same bytes under the same ids."""
+    bodies = []
+    with SegmentSimulator() as here, SegmentSimulator() as there:
+        shops = [
+            Shop(tmp_path / "duckdb", here),
+            SparkStore(tmp_path / "spark", there, uri=spark_server),
+        ]
+        for shop in shops:
+            shop.audience(PEOPLE)
+            with open_warehouse(shop.project, clock=CLOCK) as warehouse:
+                Ledger(warehouse, clock=CLOCK).install("one namespace")
+            for rows in (ROWS, ROWS[3:]):
+                shop.land(rows)
+                assert 0 == shop.sync().exit_code
+            assert shop.segment is not None
+            events = [
+                {name: value for name, value in event.items() if name != "timestamp"}
+                for event in shop.segment.events
+            ]
+            bodies.append(sorted(json.dumps(event, sort_keys=True) for event in events))
+    assert bodies[0] == bodies[1]
+    assert len(bodies[0]) >= 43
+
+
+def test_the_main_job_says_on_a_cluster_what_it_says_on_duckdb(
+    tmp_path: Path, spark_server: str
+) -> None:
+    """Salesforce to Segment by the reference project, two days long."""
+    here = main_job("duckdb", tmp_path / "duckdb", None)
+    there = main_job(
+        "spark",
+        tmp_path / "spark",
+        None,
+        DESTINATION__SPARK__URI=spark_server,
+        DESTINATION__SPARK__STORAGE=str(tmp_path / "lake"),
+    )
+    assert here == there
+    assert all(len(day[1]) > 20 for day in here)
+
+
+def test_values_are_read_as_they_were_written(tmp_path: Path, spark_server: str) -> None:
+    """Sail takes a column for a constant if its least and greatest values are equal, by statistics
+    that leave NaN out."""
+    shop = SparkStore(tmp_path, uri=spark_server)
+    shop.script(
+        "CREATE SCHEMA s; CREATE TABLE s.t (id TEXT, x DOUBLE, at TIMESTAMPTZ);"
+        "INSERT INTO s.t VALUES ('a', 1.5, '2026-01-01 00:00:00.000001+00'),"
+        "('b', 'NaN', '2026-01-01 00:00:00.000002+00'), ('c', 1.5, '2026-01-01 00:00:00+00')"
+    )
+    select = "SELECT id, CAST(x AS TEXT), EXTRACT(EPOCH FROM at) FROM s.t ORDER BY id"
+    written = [("a", "1.5", 1767225600.000001), ("b", "NaN", 1767225600.000002)]
+    assert [*written, ("c", "1.5", 1767225600.0)] == shop.query(select)
+    shop.script("DELETE FROM s.t WHERE id = 'c'; UPDATE s.t SET id = 'b' WHERE id = 'b'")
+    assert written == shop.query(select)
+    shop.script("ALTER TABLE s.t ADD COLUMN y TEXT")
+    assert written == shop.query(select)
+
+
+def test_a_reader_sees_committed_rows_and_a_second_writer_waits(
+    tmp_path: Path, spark_server: str
+) -> None:
+    """A transaction of several tables is seen whole, or not at all."""
+    shop = SparkStore(tmp_path, uri=spark_server)
+    shop.script("CREATE SCHEMA s; CREATE TABLE s.a (n BIGINT); CREATE TABLE s.b (n BIGINT)")
+    counts = "SELECT (SELECT COUNT(*) FROM s.a), (SELECT COUNT(*) FROM s.b)"
+    with open_warehouse(shop.project, clock=CLOCK) as writer:
+        with (
+            pytest.raises(LockHeld, match="Another run holds the lease"),
+            open_warehouse(shop.project, clock=CLOCK, wait_seconds_max=0),
+        ):
+            pass
+        with open_warehouse(shop.project, clock=CLOCK, read_only=True) as reader:
+            with writer.transaction():
+                writer.execute("INSERT INTO s.a (n) VALUES (1), (2)")
+                assert [(0, 0)] == reader.execute(counts)
+                writer.execute("INSERT INTO s.b (n) VALUES (1)")
+                assert [(2, 1)] == writer.execute(counts)
+            assert [(2, 1)] == reader.execute(counts)
+            with pytest.raises(WarehouseFailed), writer.transaction():
+                writer.execute("DELETE FROM s.a WHERE n = 1")
+                writer.execute("CREATE TABLE s.c (n BIGINT)")
+                writer.execute("SELECT missing FROM s.a")
+            assert [(2, 1)] == writer.execute(counts) == reader.execute(counts)
+            assert {"a", "b"} == reader.tables_in("s")
+            with pytest.raises(WarehouseFailed, match="opened to read"):
+                reader.execute("DELETE FROM s.a")
+
+
+def test_a_log_of_many_commits_is_replaced(tmp_path: Path, spark_server: str) -> None:
+    """The rows stay, and the files of old versions go."""
+    shop = SparkStore(tmp_path, uri=spark_server)
+    shop.script("CREATE SCHEMA s; CREATE TABLE s.t (n BIGINT)")
+    with open_warehouse(shop.project, clock=CLOCK) as warehouse:
+        for number in range(60):
+            warehouse.execute(f"INSERT INTO s.t (n) VALUES ({number})")
+    assert [(60, 1770)] == shop.query("SELECT COUNT(*), SUM(n) FROM s.t")
+    (log,) = (tmp_path / "lake" / "s").glob("t-*/_delta_log")
+    assert len(list(log.glob("*.json"))) == 2
+
+
+def test_a_model_reads_no_file(tmp_path: Path, spark_server: str) -> None:
+    """Neither by a path nor by a function."""
+    shop = SparkStore(tmp_path, uri=spark_server)
+    shop.script("CREATE SCHEMA s; CREATE TABLE s.t (n BIGINT)")
+    with open_warehouse(shop.project, clock=CLOCK) as warehouse:
+        for text in (
+            f"SELECT * FROM parquet.`{tmp_path}/lake/s`",
+            f"SELECT * FROM delta.`{tmp_path}/lake/s`",
+            "SELECT * FROM default.t_1",
+        ):
+            with pytest.raises(WarehouseFailed, match="NOT_FOUND"):
+                warehouse.execute(text)
+    shop.audience(PEOPLE.replace("SELECT id", "SELECT DAYNAME(city) AS id"))
+    shop.land([{"id": "c1"}])
+    with pytest.raises(ModelDoesNotBind, match="dayname"):
+        raise shop.plan().failures[0].error
+
+
+def test_the_tables_may_be_in_a_bucket(tmp_path: Path, s3_server: S3Server) -> None:
+    environ = {
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_ENDPOINT": s3_server.url,
+        "AWS_ENDPOINT_URL": s3_server.url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+    }
+    storage = f"s3://{BUCKET}/spark-{time.monotonic_ns()}"
+    with running_server(workers=2, environ=environ) as uri, SegmentSimulator() as segment:
+        shop = SparkStore(tmp_path / "shop", segment, uri=uri, storage=storage)
+        (shop.root / ".dlt" / "secrets.toml").write_text(
+            "[destination.spark.credentials]\n"
+            f'aws_access_key_id = "{ACCESS_KEY}"\naws_secret_access_key = "{SECRET}"\n'
+            f'endpoint_url = "{s3_server.url}"\nregion_name = "us-east-1"\n'
+        )
+        shop.audience(PEOPLE)
+        shop.land(ROWS)
+        assert 0 == shop.sync().exit_code
+        assert len(ROWS) == len({event["userId"] for event in segment.events})
+        before = len(segment.events)
+        assert 0 == shop.sync().exit_code
+        assert before == len(segment.events)
+    assert not list(shop.root.rglob("*.parquet"))
