@@ -36,7 +36,8 @@ SELECT
 FROM extracted AS x
 
 -- name: last_extracts
--- The latest extract of each object: whether it is complete and whether it is empty.
+-- The latest extract of each object: whether it is complete and whether it is empty. A full refresh
+-- is recorded before and after it, by a clock that may say one time for both.
 SELECT
   n.table_name, n.object, n.complete, n.empty, n.error, n.finished_at, n.vanished_fields,
   n.rows_landed
@@ -44,7 +45,8 @@ FROM (
   SELECT
     e.*,
     ROW_NUMBER() OVER (
-      PARTITION BY e.table_name ORDER BY e.run_seq DESC, e.finished_at DESC
+      PARTITION BY e.table_name
+      ORDER BY e.run_seq DESC, e.finished_at DESC, e.complete DESC, e.seconds DESC NULLS LAST
     ) AS place
   FROM extracts AS e
 ) AS n

@@ -29,7 +29,8 @@ from tailrace.project import Project
 from tailrace.state.folder import FolderStore
 from tailrace.state.lease import HeldLease, unlock
 from tailrace.state.manifest import MANIFEST
-from tailrace.testing import SegmentSimulator
+from tailrace.testing import Fault, SegmentSimulator
+from tailrace.testing.http.messages import Request
 
 CITIES = ["Oslo"] * 6
 MOVED = ["Bergen"] * 11
@@ -110,18 +111,20 @@ def test_a_run_that_loses_the_race_sends_nothing(world: World) -> None:
 
 
 def test_a_run_that_loses_its_lease_stops_at_a_batch_boundary(world: World) -> None:
-    many = ["Bergen"] * 60
+    many = ["Bergen"] * 240
 
-    def run_out(name: str, done: int, planned: int) -> None:
-        if name.startswith("send "):
-            world.clock.sleep(61)
+    def run_out(_: Request) -> bool:
+        world.clock.sleep(61)
+        return False
 
-    done = world.machine("a").run_with(many, progress=run_out)
+    world.segment.faults.append(Fault(path="/v1/batch", when=run_out))
+    done = world.machine("a").run_with(many)
+    world.segment.faults.clear()
     assert (75, [LeaseLost]) == (done.exit_code, [type(error) for error in done.errors])
-    assert 0 < world.requests() < 15
+    assert 0 < world.requests() < 60
     assert 3 == world.generation()
     assert 0 == world.machine("b").run_with(many).exit_code
-    assert 60 == len(world.segment.inbox.ids())
+    assert 240 == len(world.segment.inbox.ids())
     assert [] == world.segment.inbox.clashes
 
 

@@ -33,6 +33,7 @@ NAMES = all_statements()
 # sqlglot writes them for DuckDB only, and reads what the first one attaches as text only.
 OF_DUCKDB_ONLY = {
     "warehouse/attach_lake",
+    "warehouse/attach_shared",
     "landing/delete_changed",
     "landing/insert_changed",
     "landing/flag_deleted_in_file",

@@ -10,8 +10,10 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
+import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -28,6 +30,8 @@ LOOPBACK = "127.0.0.1"
 TOKEN_BYTES = 24
 SOCKET_SECONDS_MAX = 30.0
 EVENT_SECONDS = 1.0
+# How long the end of the server waits for answers that are being read.
+CLOSE_SECONDS_MAX = 2.0
 SEARCH_CHARACTERS_MAX = 500
 HEADERS = {
     "Cache-Control": "no-store",
@@ -85,6 +89,7 @@ class PageServer(ThreadingHTTPServer):
         self.links = Links(f"/{self.token}/")
         self.snapshot = Snapshot(project, clock=clock)
         self.closing = threading.Event()
+        self._answering: dict[threading.Thread, socket.socket] = {}
 
     @property
     def url(self) -> str:
@@ -95,6 +100,28 @@ class PageServer(ThreadingHTTPServer):
         """Stop serving."""
         self.closing.set()
         self.shutdown()
+
+    def server_close(self) -> None:
+        """End the connections and their threads: DuckDB reports what a thread still holds."""
+        self.closing.set()
+        super().server_close()
+        answering = list(self._answering.items())
+        for _, connection in answering:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        clock = self.snapshot.clock
+        until = clock.monotonic() + CLOSE_SECONDS_MAX
+        for thread, _ in answering:
+            thread.join(max(0.0, until - clock.monotonic()))
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer the requests of one connection."""
+        thread = threading.current_thread()
+        self._answering[thread] = request
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            del self._answering[thread]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that hangs up is no error."""
