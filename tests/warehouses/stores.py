@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 import pytest
 import sqlglot
-from shop import CONFIG, Shop
+from shop import CONFIG, PEOPLE, Shop
 from sqlglot import exp
 from warehouses.postgres_server import PostgresServer
 from warehouses.snowflake_emulator import SnowflakeEmulator
@@ -215,3 +215,16 @@ def store_on(
     server.execute(f"CREATE DATABASE {name}")
     yield PostgresStore(root, segment, url=server.url(name))
     server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def check_tables_in_a_bucket(shop: Store, segment: SegmentSimulator) -> None:
+    """Two runs of a shop whose tables are in a bucket: one delivery, and no table on this disk."""
+    rows = [{"id": f"c{number}", "email": f"{number}@example.com"} for number in range(40)]
+    shop.audience(PEOPLE)
+    shop.land(rows)
+    assert 0 == shop.sync().exit_code
+    assert len(rows) == len({event["userId"] for event in segment.events})
+    before = len(segment.events)
+    assert 0 == shop.sync().exit_code
+    assert before == len(segment.events)
+    assert not list(shop.root.rglob("*.parquet"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from shop import PEOPLE, Shop
 from state.s3_server import ACCESS_KEY, BUCKET, SECRET, S3Server
-from warehouses.stores import LakeStore
+from warehouses.stores import LakeStore, check_tables_in_a_bucket
 
 from tailrace.clock import SystemClock
 from tailrace.errors import ConfigurationError, InvalidConfigValue, WarehouseFailed
@@ -217,11 +217,4 @@ def test_the_files_of_a_lake_may_be_in_a_bucket(tmp_path: Path, s3_server: S3Ser
             f'aws_access_key_id = "{ACCESS_KEY}"\naws_secret_access_key = "{SECRET}"\n'
             f'endpoint_url = "{s3_server.url}"\nregion_name = "us-east-1"\n'
         )
-        shop.audience(PEOPLE)
-        shop.land(ROWS)
-        assert 0 == shop.sync().exit_code
-        assert len(ROWS) == len({event["userId"] for event in segment.events})
-        before = len(segment.events)
-        assert 0 == shop.sync().exit_code
-        assert before == len(segment.events)
-    assert not list(shop.root.rglob("*.parquet"))
+        check_tables_in_a_bucket(shop, segment)

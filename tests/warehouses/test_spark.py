@@ -13,7 +13,7 @@ import pytest
 from shop import PEOPLE, Shop
 from state.s3_server import ACCESS_KEY, BUCKET, SECRET, S3Server
 from warehouses.spark_server import IS_INSTALLED, running_server
-from warehouses.stores import SparkStore
+from warehouses.stores import SparkStore, check_tables_in_a_bucket
 from warehouses.test_conformance import main_job
 
 from tailrace.clock import SystemClock
@@ -167,11 +167,4 @@ def test_the_tables_may_be_in_a_bucket(tmp_path: Path, s3_server: S3Server) -> N
             f'aws_access_key_id = "{ACCESS_KEY}"\naws_secret_access_key = "{SECRET}"\n'
             f'endpoint_url = "{s3_server.url}"\nregion_name = "us-east-1"\n'
         )
-        shop.audience(PEOPLE)
-        shop.land(ROWS)
-        assert 0 == shop.sync().exit_code
-        assert len(ROWS) == len({event["userId"] for event in segment.events})
-        before = len(segment.events)
-        assert 0 == shop.sync().exit_code
-        assert before == len(segment.events)
-    assert not list(shop.root.rglob("*.parquet"))
+        check_tables_in_a_bucket(shop, segment)

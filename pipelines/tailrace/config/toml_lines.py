@@ -56,7 +56,7 @@ class Place:
 
     @property
     def in_message(self) -> str:
-        """` (in $NAME)` for what is no file; a file is named beside the message."""
+        """` (in $NAME)` for an environment variable; a file is named beside the message."""
         return "" if self.file else f" (in {self.name})"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -14,8 +14,7 @@ from tailrace.results import Result
 
 if TYPE_CHECKING:
     from tailrace.plan.policy import PlanOptions
-
-Progress = Callable[[str, int, int], None]
+    from tailrace.run.phases import Progress
 
 
 class Deliveries(Runs):

@@ -13,9 +13,8 @@ from tailrace.results import Result
 
 if TYPE_CHECKING:
     from tailrace.plan.policy import PlanOptions
+    from tailrace.run.phases import Progress
     from tailrace.run.result import RunResult
-
-Progress = Callable[[str, int, int], None]
 
 
 class Runs(LoadedProject):
