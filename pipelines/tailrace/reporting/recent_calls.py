@@ -112,9 +112,9 @@ def _outbox(
 def _samples(ledger: Ledger, outboxes: Mapping[str, _Outbox]) -> dict[str, list[Sequence[Any]]]:
     """The first change of each operation of each run, by sync key, in the order of operations."""
     dialect = ledger.warehouse.dialect
-    first = [
+    changes = [
         query(
-            "page/first_change",
+            "page/changes_of_run",
             dialect,
             tables={"outbox": ledger.outbox(sync_key)},
             sync_key=sync_key,
@@ -123,9 +123,9 @@ def _samples(ledger: Ledger, outboxes: Mapping[str, _Outbox]) -> dict[str, list[
         for sync_key, outbox in outboxes.items()
     ]
     places: dict[str, dict[str, int]] = {}
-    for union in unions(first):
+    for union in unions(changes):
         for sync_key, op, seq in ledger.warehouse.run(
-            "page/first_changes", tables={"each_first": union}
+            "page/first_changes", tables={"each_changes": union}
         ):
             places.setdefault(str(sync_key), {})[str(op)] = int(seq)
     layouts: dict[tuple[Column, ...], list[Any]] = {}
@@ -150,7 +150,7 @@ def _samples(ledger: Ledger, outboxes: Mapping[str, _Outbox]) -> dict[str, list[
             ):
                 rows[str(sync_key)].append(row)
     # A row begins with its position in the outbox and its operation.
-    return {sync_key: sorted(changes, key=lambda row: row[1]) for sync_key, changes in rows.items()}
+    return {sync_key: sorted(sent, key=lambda row: row[1]) for sync_key, sent in rows.items()}
 
 
 def _sent(ledger: Ledger, outbox: _Outbox, rows: Sequence[Sequence[Any]]) -> Iterator[_SentChange]:

@@ -284,15 +284,25 @@ def _audience(
 
 
 def _audience_run(row: Mapping[str, Any]) -> AudienceRunFacts:
-    counts = (*OPS, "sent", "rejected", "held", "quarantined", "calls")
+    by_reason = row["by_reason"]
+    changes = {reason: sum(ops.values()) for reason, ops in by_reason.items()}
     return AudienceRunFacts(
         run_seq=row["run_seq"],
         run_id=row["run_id"],
-        at=parse_utc(row["planned_at"]),
+        at=datetime.fromisoformat(row["planned_at"]),
         status=row["status"],
         size=row["size_after"],
-        by_reason=row["by_reason"],
-        **{name: row[name] for name in counts},
+        entered=row["entered"],
+        changed=row["changed"],
+        exited=row["exited"],
+        sent=row["sent"],
+        rejected=row["rejected"],
+        held=row["held"],
+        quarantined=row["quarantined"],
+        calls=row["calls"],
+        by_reason=by_reason,
+        changes_by_reason=changes,
+        changes=sum(changes.values()),
     )
 
 

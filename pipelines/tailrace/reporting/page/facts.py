@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from tailrace.reporting.verdict import Verdict
 
@@ -83,9 +82,12 @@ class GuardFacts:
     message: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class AudienceRunFacts:
-    """One run of one audience at one destination."""
+class AudienceRunFacts(NamedTuple):
+    """One run of one audience at one destination. A page has thousands of them.
+
+    `changes_by_reason` are the numbers of changes for each reason, `changes` their sum, and
+    `by_reason` divides them by operation.
+    """
 
     run_seq: int
     run_id: str
@@ -101,16 +103,8 @@ class AudienceRunFacts:
     quarantined: int
     calls: int
     by_reason: Mapping[str, Mapping[str, int]]
-
-    @cached_property
-    def changes_by_reason(self) -> Mapping[str, int]:
-        """The number of changes for each reason."""
-        return {reason: sum(ops.values()) for reason, ops in self.by_reason.items()}
-
-    @cached_property
-    def changes(self) -> int:
-        """The number of changes, whatever their reason."""
-        return sum(self.changes_by_reason.values())
+    changes_by_reason: Mapping[str, int]
+    changes: int
 
     @property
     def is_initial(self) -> bool:
