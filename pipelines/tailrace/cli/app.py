@@ -17,18 +17,7 @@ import click
 
 from tailrace import __version__
 from tailrace.cli import completion
-from tailrace.cli.commands import (
-    alerts,
-    dbt,
-    delivery,
-    deploy,
-    destinations,
-    ledger,
-    page,
-    project,
-    state,
-)
-from tailrace.cli.help import OrderedGroup
+from tailrace.cli.help import LazyGroup
 from tailrace.cli.options import Answer
 from tailrace.cli.output import json
 from tailrace.cli.output.json import Output
@@ -47,12 +36,34 @@ Exit codes:
 """
 
 
+# The commands in the order of a first use, and the modules that define them. A command line imports
+# the module of its command only.
+_MODULES = {
+    name: f"tailrace.cli.commands.{module}"
+    for module, names in (
+        ("project", "init demo doctor validate test ls tracking-plan"),
+        ("delivery", "extract plan sync run"),
+        ("ledger", "status history trace rejected"),
+        ("page", "report ui"),
+        ("delivery", "retry reset replay retire"),
+        ("ledger", "rename purge"),
+        ("destinations", "destinations"),
+        ("state", "state"),
+        ("alerts", "alerts"),
+        ("deploy", "deploy"),
+        ("dbt", "dbt"),
+    )
+    for name in names.split()
+}
+
+
 class Terminated(KeyboardInterrupt):
     """The process was asked to stop by SIGTERM."""
 
 
 @click.group(
-    cls=OrderedGroup,
+    cls=LazyGroup,
+    modules=_MODULES,
     epilog=EXIT_CODES,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -82,25 +93,9 @@ def tailrace(context: click.Context, project_dir: Path | None, target: str | Non
     # The options of the same name at a command win over these.
     defaults = {"project_dir": project_dir, "target": target}
     given = {name: value for name, value in defaults.items() if value is not None}
-    context.default_map = dict.fromkeys(tailrace.commands, given)
+    context.default_map = dict.fromkeys(_MODULES, given)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-for _command in (
-    *project.COMMANDS,
-    *delivery.COMMANDS,
-    *ledger.COMMANDS,
-    *page.COMMANDS,
-    *delivery.CORRECTIONS,
-    *ledger.MAINTENANCE,
-    *destinations.COMMANDS,
-    *state.COMMANDS,
-    *alerts.COMMANDS,
-    *deploy.COMMANDS,
-    *dbt.COMMANDS,
-):
-    tailrace.add_command(_command)
 
 
 def main() -> NoReturn:
@@ -111,7 +106,7 @@ def main() -> NoReturn:
 
 def answer(arguments: Sequence[str]) -> int:
     """Run a command line, print its answer and return its exit code. No exception leaves it."""
-    name = next((word for word in arguments if word in tailrace.commands), "tailrace")
+    name = next((word for word in arguments if word in _MODULES), "tailrace")
     try:
         returned = tailrace.main([*arguments], prog_name="tailrace", standalone_mode=False)
         return _print(returned) if isinstance(returned, Answer) else int(returned or 0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, MutableMapping
+from importlib import import_module
 from typing import Any
 
 import click
@@ -57,6 +58,39 @@ class OrderedGroup(click.Group):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+class LazyGroup(OrderedGroup):
+    """A group whose commands are imported when they are used.
+
+    Args:
+        modules: The module of each command, in the order of the list of commands. The module's
+            `COMMANDS` has the command.
+    """
+
+    def __init__(self, *arguments: Any, modules: Mapping[str, str], **options: Any) -> None:
+        self._modules = modules
+        super().__init__(*arguments, **options)
+
+    @property
+    def commands(self) -> MutableMapping[str, click.Command]:
+        """All commands, by their names."""
+        return {name: self._imported(name) for name in self._modules}
+
+    @commands.setter
+    def commands(self, commands: MutableMapping[str, click.Command]) -> None:
+        if commands:
+            raise TypeError("The commands of this group are those of its modules")
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._imported(cmd_name) if cmd_name in self._modules else None
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._modules)
+
+    def _imported(self, name: str) -> click.Command:
+        commands: Iterable[click.Command] = import_module(self._modules[name]).COMMANDS
+        return next(command for command in commands if command.name == name)
 
 
 class SubGroup(OrderedGroup):

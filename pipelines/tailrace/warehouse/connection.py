@@ -25,6 +25,7 @@ from tailrace.errors import (
     StateNotSaved,
     WarehouseFailed,
 )
+from tailrace.warehouse.driver import complete
 from tailrace.warehouse.driver_errors import described, raised_by_engine, shortage
 from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.model_role import (
@@ -229,11 +230,9 @@ class Warehouse:
         try:
             with self.session.native.cursor() as beside:
                 beside.execute(statement("warehouse/keep_order", self.dialect))
-                buffered = statement(
-                    "warehouse/set_streaming_buffer", self.dialect, buffer_size=STREAMING_BUFFER
-                )
-                beside.execute(buffered)
-                yield from beside.sql(sql).to_arrow_reader(piece_rows)
+                setting = "warehouse/set_streaming_buffer"
+                beside.execute(statement(setting, self.dialect, buffer_size=STREAMING_BUFFER))
+                yield from complete(beside).sql(sql).to_arrow_reader(piece_rows)
         except Exception as error:
             raise self._refused(error, name) from None
 

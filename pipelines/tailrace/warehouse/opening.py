@@ -24,6 +24,7 @@ from tailrace.errors import (
     hint_about,
 )
 from tailrace.warehouse.connection import ROW_GROUP_ROWS, VACUUM_TASKS_MAX, Warehouse
+from tailrace.warehouse.driver import driver
 from tailrace.warehouse.driver_errors import describe_error
 from tailrace.warehouse.endpoint_file import find_endpoint
 from tailrace.warehouse.postgres_failures import connection_failure
@@ -360,8 +361,6 @@ def _open_duckdb(
     *,
     read_only: bool,
 ) -> duckdb.DuckDBPyConnection:
-    import duckdb
-
     file = project.duckdb_file
     if read_only and not file.exists():
         raise NothingLanded(f"There is no {file.name} yet: nothing has landed in the warehouse")
@@ -377,12 +376,15 @@ def _open_duckdb(
         "max_vacuum_tasks": 0,
     }
     try:
-        return duckdb.connect(str(file), read_only=read_only, config=options)
-    except duckdb.IOException as error:
+        opened: duckdb.DuckDBPyConnection = driver().connect(
+            str(file), read_only=read_only, config=options
+        )
+        return opened
+    except driver().IOException as error:
         if "lock" not in str(error):
             raise _cannot_open(file, error) from None
         raise _file_held(project, str(error)) from None
-    except duckdb.Error as error:
+    except driver().Error as error:
         raise _cannot_open(file, error) from None
 
 

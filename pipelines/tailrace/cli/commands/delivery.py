@@ -378,5 +378,4 @@ def retire(options: Options, audience: str, resend: bool, yes: bool, dry_run: bo
 
 
 # In the order in which `tailrace --help` lists them.
-COMMANDS = (extract, plan, sync, run)
-CORRECTIONS = (retry, reset, replay, retire)
+COMMANDS = (extract, plan, sync, run, retry, reset, replay, retire)

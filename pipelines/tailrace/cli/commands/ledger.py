@@ -153,5 +153,4 @@ def purge(options: Options, older_than: timedelta, yes: bool, dry_run: bool) -> 
 
 
 # In the order in which `tailrace --help` lists them.
-COMMANDS = (status, history, trace, rejected)
-MAINTENANCE = (rename, purge)
+COMMANDS = (status, history, trace, rejected, rename, purge)
