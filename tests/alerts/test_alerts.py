@@ -13,8 +13,8 @@ from alerts.alert_receivers import Receiver, receiving
 from shop import PEOPLE, Shop
 
 from tailrace.alerts.conditions import Change, Findings, Problem, changes, findings_of_run
-from tailrace.alerts.local_record import LocalRecord
 from tailrace.alerts.observer import AlertObserver
+from tailrace.alerts.record import AlertRecord
 from tailrace.cli.commands.doctor import examine
 from tailrace.config.settings import AlertSettings
 from tailrace.errors import (
@@ -258,12 +258,12 @@ def test_a_failure_without_a_ledger_is_alerted_once_and_recovers(alerted: Alerte
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"alerted": {"r": [1]}}', '{"alerted": 1}'])
 def test_a_local_record_that_is_not_one_is_replaced(alerted: Alerted, content: str) -> None:
-    record = LocalRecord(alerted.shop.project)
+    record = AlertRecord(alerted.shop.project)
     record.save({"u": {"s": "failed"}})
-    assert {"u": {"s": "failed"}} == LocalRecord(alerted.shop.project).open(["u"])
+    assert {"u": {"s": "failed"}} == AlertRecord(alerted.shop.project).open(["u"])
     (file,) = (alerted.shop.root / ".tailrace" / "default").iterdir()
     file.write_text(content)
-    record = LocalRecord(alerted.shop.project)
+    record = AlertRecord(alerted.shop.project)
     assert {"u": {}} == record.open(["u"])
     record.save({"u": {}})
     assert not file.exists()

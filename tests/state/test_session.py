@@ -255,7 +255,8 @@ def test_a_store_without_a_state_is_no_first_run_where_there_is_a_state(world: W
 def test_a_file_is_pushed_and_pulled(world: World, tmp_path: Path) -> None:
     machine = world.machine("a")
     api = world.api(machine)
-    api.pull_state(tmp_path / "backup.duckdb")
+    pulled = api.pull_state(tmp_path / "a" / ".." / "backup.duckdb")
+    assert str(tmp_path / "backup.duckdb") == pulled.data["file"]
     with pytest.raises(NothingLanded, match="exists"):
         api.pull_state(tmp_path / "backup.duckdb")
     machine.run_with(MOVED)

@@ -29,11 +29,13 @@ FILE_PREFIX = "file:"
 STATE = "state"
 # How many audiences the problem of a file names.
 STOPPED_NAMES_MAX = 5
-# A run is reported as a whole only if a schedule starts it; each also does what it names.
+# A command is reported as a whole only if a schedule starts it. Each also does what it names, and
+# reads the ledger as `status --check` does.
 SCHEDULED: Mapping[str, tuple[str, ...]] = {
-    "run": ("run", "extract", "sync"),
-    "extract": ("extract",),
-    "sync": ("sync",),
+    "run": ("run", "extract", "sync", "status"),
+    "extract": ("extract", "status"),
+    "sync": ("sync", "status"),
+    "status": ("status",),
 }
 
 
@@ -173,7 +175,7 @@ def findings_of_run(
     if result.exit_code in (1, 2) and (others or is_failed or not of_files):
         found += _of_command(result.command, others)
     elif result.command in SCHEDULED:
-        healthy |= {f"command:{name}": f"tailrace {name}" for name in SCHEDULED[result.command]}
+        healthy |= healthy_commands(result.command)
     known = {problem.subject for problem in found} | set(healthy) | set(stopped)
     suspected = findings_of_status(status, settings, now).suspected
     return Findings(
@@ -187,7 +189,7 @@ def findings_of_run(
 def findings_of_status(status: Entry, settings: AlertSettings, now: datetime) -> Findings:
     """The files that are broken, and the audiences that are late, held or failed by the ledger.
 
-    Which audiences have recovered is found by a run.
+    Which audiences have recovered is found by a run; `status --check` itself has.
     """
     suspected = []
     rows = {(row["audience"], row["destination"]): row for row in status["audiences"]}
@@ -201,9 +203,15 @@ def findings_of_status(status: Entry, settings: AlertSettings, now: datetime) ->
     names = {entry["file"] for entry in broken}
     return Findings(
         problems=tuple(_of_files(broken)),
+        healthy=healthy_commands("status"),
         suspected=tuple(suspected),
         is_usable=lambda file: file not in names,
     )
+
+
+def healthy_commands(command: str) -> dict[str, str]:
+    """The subjects that are healthy after a scheduled command has succeeded, with their names."""
+    return {f"command:{name}": f"tailrace {name}" for name in SCHEDULED[command]}
 
 
 def findings_of_errors(command: str, errors: Sequence[TailraceError]) -> Findings:

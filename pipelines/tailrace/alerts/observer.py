@@ -14,6 +14,7 @@ from tailrace.alerts.conditions import (
     findings_of_run,
     findings_of_state,
     findings_of_status,
+    healthy_commands,
 )
 from tailrace.alerts.message import Context, link_of
 from tailrace.alerts.receivers import (
@@ -22,6 +23,7 @@ from tailrace.alerts.receivers import (
     alert_receivers,
     alert_without_ledger,
 )
+from tailrace.alerts.record import Alerted
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import (
@@ -84,10 +86,13 @@ class AlertObserver:
         self._command = command
         self._clock = clock
         self._ended = False
+        # What the ledger of the last run has recorded, until it is stored.
+        self._in_ledger: Alerted = {}
 
     def started(self, ledger: Ledger, work: Work, run: Run) -> None:
         """Nothing is alerted at the beginning."""
         self._ended = False
+        self._in_ledger = {}
 
     def finished(self, ledger: Ledger, work: Work, result: RunResult) -> RunResult:
         """Alert about the run and its audiences. The result gets `alerts`, and warnings."""
@@ -112,6 +117,7 @@ class AlertObserver:
             )
         except Exception as error:
             outcome = _broken(error)
+        self._in_ledger = outcome.in_ledger
         notices = tuple(Notice(message=problem) for problem in outcome.problems)
         return replace(result, alerts=outcome.as_dict(), notices=(*result.notices, *notices))
 
@@ -133,8 +139,11 @@ class AlertObserver:
         _log_problems(self._without_ledger(findings_of_state(None), ""))
 
     def state_not_stored(self, error: TailraceError) -> None:
-        """Alert about the state. The ledger with the record of the alert was not stored."""
-        _log_problems(self._without_ledger(findings_of_state(error), error.hint))
+        """Alert about the state. The ledger with the record of the run's alerts was not stored."""
+        in_ledger, self._in_ledger = self._in_ledger, {}
+        _log_problems(
+            self._without_ledger(findings_of_state(error), error.hint, in_ledger=in_ledger)
+        )
 
     def failed(self, error: TailraceError) -> None:
         """Alert about an error before the run, or one that ended it."""
@@ -148,9 +157,12 @@ class AlertObserver:
             outcome = self._without_ledger(findings, error.hint)
         _log_problems(outcome)
 
-    def _without_ledger(self, findings: Findings, hint: str) -> Outcome:
+    def _without_ledger(
+        self, findings: Findings, hint: str, *, in_ledger: Alerted | None = None
+    ) -> Outcome:
         try:
-            return alert_without_ledger(self._project, findings, self._context("", hint))
+            context = self._context("", hint)
+            return alert_without_ledger(self._project, findings, context, in_ledger=in_ledger)
         except Exception as unexpected:
             return _broken(unexpected)
 
@@ -165,7 +177,8 @@ def alert_of_status(
     """Alert about what `status --check` finds broken, late, held or failed.
 
     Returns:
-        None if the project has no receivers, a run is active, or there is no ledger yet.
+        None if the project has no receivers, or a run is active. Without a ledger, only the end of
+        a failure of `status --check` itself is alerted.
     """
     settings = project.alerts()
     if not settings.urls or current["running"] is not None:
@@ -179,9 +192,12 @@ def alert_of_status(
     )
     try:
         return alert_outside_a_run(project, findings, context, clock=clock)
-    except (LockHeld, NothingLanded):
+    except LockHeld:
         # The active run alerts at its end.
         return None
+    except NothingLanded:
+        readable = Findings(healthy=healthy_commands("status"))
+        return alert_without_ledger(project, readable, context)
     except Exception as error:
         return _broken(error)
 

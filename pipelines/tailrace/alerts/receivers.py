@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tailrace.alerts.conditions import STATE, Change, Findings, changes, open_problems
-from tailrace.alerts.local_record import LocalRecord
+from tailrace.alerts.conditions import (
+    RECOVERED,
+    STATE,
+    Change,
+    Findings,
+    changes,
+    open_problems,
+)
 from tailrace.alerts.message import Context, Message, alert, message_of_test
+from tailrace.alerts.record import Alerted, AlertRecord
 from tailrace.alerts.sending import missing_extra, send
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import AlertSettings
-from tailrace.errors import ConfigurationError, MissingCredential, NothingLanded
+from tailrace.errors import ConfigurationError, MissingCredential, NothingLanded, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
 from tailrace.run.notices import Notice
@@ -38,12 +45,15 @@ class Outcome:
         receivers: The labels of the receivers that took a message.
         problems: Sentences about the others, without a secret.
         taken: The URLs that need no further message about their changes; a secret.
+        in_ledger: What the ledger got to record, by URL, with `recovered` for what it got to
+            delete. It is lost if the ledger is not stored afterwards.
     """
 
     sent: tuple[Change, ...] = ()
     receivers: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     taken: frozenset[str] = frozenset()
+    in_ledger: Alerted = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The key `alerts` of a `--json` result."""
@@ -64,24 +74,30 @@ def alert_receivers(
 ) -> Outcome:
     """Alert the receivers, and record it. Called under the lock."""
     settings = project.alerts()
-    local = LocalRecord(project)
+    record = AlertRecord(project)
+    recorded = record.open(settings.urls)
     keys = {url: ledger.alerts.receiver(url) for url in settings.urls}
     stored = ledger.alerts.open()
     for key in stored.keys() - set(keys.values()):
         # Its URL is not configured any more.
         for subject in stored[key]:
             ledger.alerts.save(key, subject, None)
-    known = _known(ledger, local, settings)
+    known = _known(ledger, recorded)
     pending = _pending(settings, findings, known)
     outcome = _alert(project, pending, known, context)
+    in_ledger = {}
     for url, key in keys.items():
         changed = pending.get(url, ()) if url in outcome.taken else ()
         before, after = stored.get(key, {}), open_problems(known[url], changed)
-        for subject in sorted({*before, *after}):
-            if before.get(subject) != after.get(subject):
-                ledger.alerts.save(key, subject, after.get(subject))
-    local.save({url: _of_state(problems) for url, problems in local.open(settings.urls).items()})
-    return outcome
+        in_ledger[url] = {
+            subject: after.get(subject, RECOVERED)
+            for subject in sorted({*before, *after})
+            if before.get(subject) != after.get(subject)
+        }
+        for subject, problem in in_ledger[url].items():
+            ledger.alerts.save(key, subject, None if problem == RECOVERED else problem)
+    record.save({url: _of_state(problems) for url, problems in recorded.items()})
+    return replace(outcome, in_ledger=in_ledger)
 
 
 def alert_outside_a_run(
@@ -99,34 +115,65 @@ def alert_outside_a_run(
         ledger = Ledger(warehouse, clock=clock)
         if not ledger.installed:
             raise NothingLanded("There is no ledger yet", hint="Start with: tailrace run")
-        known = _known(ledger, LocalRecord(project), settings)
+        known = _known(ledger, AlertRecord(project).open(settings.urls))
     if not _pending(settings, findings, known):
         return Outcome()
-    with open_warehouse(project, clock=clock) as warehouse:
-        ledger = Ledger(warehouse, clock=clock)
-        with lock(ledger, owner=secrets.token_hex(8), run_id="alerts", clock=clock):
-            ledger.upgrade()
-            return alert_receivers(project, ledger, findings, context)
+    outcome: Outcome | None = None
+    try:
+        with open_warehouse(project, clock=clock) as warehouse:
+            ledger = Ledger(warehouse, clock=clock)
+            with lock(ledger, owner=secrets.token_hex(8), run_id="alerts", clock=clock):
+                ledger.upgrade()
+                outcome = alert_receivers(project, ledger, findings, context)
+    except TailraceError:
+        if outcome is None:
+            raise
+        # The receivers have the message; only the ledger could not be stored.
+        keep_record(project, outcome.in_ledger)
+    return outcome
 
 
-def alert_without_ledger(project: ProjectConfig, findings: Findings, context: Context) -> Outcome:
-    """The same where the ledger cannot be written; it is recorded on this machine."""
+def alert_without_ledger(
+    project: ProjectConfig,
+    findings: Findings,
+    context: Context,
+    *,
+    in_ledger: Alerted | None = None,
+) -> Outcome:
+    """The same where the ledger cannot be written; it is recorded beside it.
+
+    Args:
+        project: The project.
+        findings: What is known about the subjects now.
+        context: What the message says besides.
+        in_ledger: What a ledger that was not stored had recorded.
+    """
     settings = project.alerts()
-    local = LocalRecord(project)
-    known = local.open(settings.urls)
+    if in_ledger:
+        keep_record(project, in_ledger)
+    record = AlertRecord(project)
+    recorded = record.open(settings.urls)
+    known = {url: _without_recovered(problems) for url, problems in recorded.items()}
     pending = _pending(settings, findings, known)
     if not pending:
         return Outcome()
-    if not local.is_writable:
+    if not record.is_writable:
         context = replace(context, sentence=NOT_RECORDED)
     outcome = _alert(project, pending, known, context)
-    local.save(
+    record.save(
         {
-            url: open_problems(known[url], pending.get(url, ()) if url in outcome.taken else ())
+            url: open_problems(recorded[url], pending.get(url, ()) if url in outcome.taken else ())
             for url in settings.urls
         }
     )
     return outcome
+
+
+def keep_record(project: ProjectConfig, in_ledger: Alerted) -> None:
+    """Record what a ledger that was not stored had recorded; the next run takes it over."""
+    record = AlertRecord(project)
+    recorded = record.open(project.alerts().urls)
+    record.save({url: {**problems, **in_ledger.get(url, {})} for url, problems in recorded.items()})
 
 
 def send_test(project: ProjectConfig) -> list[dict[str, Any]]:
@@ -159,18 +206,22 @@ def send_test(project: ProjectConfig) -> list[dict[str, Any]]:
     ]
 
 
-def _known(
-    ledger: Ledger, local: LocalRecord, settings: AlertSettings
-) -> dict[str, dict[str, str]]:
-    """The problems that each receiver was alerted of, by URL; the local record is the newer one."""
+def _known(ledger: Ledger, recorded: Alerted) -> dict[str, dict[str, str]]:
+    """The problems that each receiver was alerted of, by URL; the record is the newer one."""
     stored = ledger.alerts.open()
     return {
-        url: {
-            **stored.get(ledger.alerts.receiver(url), {}),
-            **{key: value for key, value in problems.items() if key != STATE},
-        }
-        for url, problems in local.open(settings.urls).items()
+        url: _without_recovered(
+            {
+                **stored.get(ledger.alerts.receiver(url), {}),
+                **{key: value for key, value in problems.items() if key != STATE},
+            }
+        )
+        for url, problems in recorded.items()
     }
+
+
+def _without_recovered(problems: Mapping[str, str]) -> dict[str, str]:
+    return {subject: problem for subject, problem in problems.items() if problem != RECOVERED}
 
 
 def _of_state(problems: Mapping[str, str]) -> dict[str, str]:

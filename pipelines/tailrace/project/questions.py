@@ -26,14 +26,27 @@ class Questions(LoadedProject):
             check: Exit with 1 if an audience is late (`late_hours` of `[tailrace.alerts]`), failed,
                 held or stopped by a broken file, or if there is no run yet. `problems` names them,
                 and the receivers of `[tailrace.alerts]` are alerted of them, unless they were
-                already.
+                already; so they are of an error that keeps the ledger from being read.
 
         Raises:
             tailrace.errors.NothingSelected: The ledger has no run with this id.
         """
         if run_id is not None:
             return Result(command="status", data=self._read("one_run", run_id=run_id))
+        if not check:
+            return Result(command="status", data=self._status())
+        from tailrace.alerts.observer import alert_of_status, alerting
         from tailrace.reporting.status import problems
+
+        with alerting(self.config, "status", clock=self.clock):
+            data = self._status()
+        found = problems(data, late_hours=self.config.alerts().late_hours, now=self.clock.now())
+        alerted = alert_of_status(self.config, data, clock=self.clock)
+        data = data | {"problems": found} | (alerted.as_status() if alerted else {})
+        return Result(command="status", exit_code=int(bool(found)), data=data)
+
+    def _status(self) -> dict[str, Any]:
+        """What the ledger and the files of the project say now."""
         from tailrace.reporting.verdict import with_verdict
         from tailrace.run.broken_files import with_broken_files
 
@@ -44,14 +57,7 @@ class Questions(LoadedProject):
         data = with_verdict(with_broken_files(data, self.config, clock=self.clock))
         if self.config.settings.state_url is not None:
             data = data | {"state": self._described_state()}
-        if not check:
-            return Result(command="status", data=data)
-        from tailrace.alerts.observer import alert_of_status
-
-        found = problems(data, late_hours=self.config.alerts().late_hours, now=self.clock.now())
-        alerted = alert_of_status(self.config, data, clock=self.clock)
-        data = data | {"problems": found} | (alerted.as_status() if alerted else {})
-        return Result(command="status", exit_code=int(bool(found)), data=data)
+        return data
 
     def test_alerts(self) -> Result:
         """Send a test message to each receiver of `[tailrace.alerts]`.

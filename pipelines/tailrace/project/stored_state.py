@@ -58,7 +58,7 @@ class StoredState(LoadedProject):
         from tailrace.warehouse.opening import complete_duckdb_file
 
         self._require_state_url()
-        source = None if file is None else Path(file).absolute()
+        source = None if file is None else Path(file).resolve()
         data = push(self._opened_state(), source, complete=complete_duckdb_file, dry_run=dry_run)
         return Result(command="state", data=data)
 
@@ -72,7 +72,7 @@ class StoredState(LoadedProject):
         from tailrace.state.session import open_to_read
 
         self._require_state_url()
-        target = Path(file).absolute()
+        target = Path(file).resolve()
         if target.exists():
             raise NothingLanded(
                 f"{target.name} exists", hint="Name a file that does not exist, or delete it."

@@ -57,7 +57,7 @@ def demo(options: Options, report: Path | None) -> Answer:
     data: dict[str, object] = {"runs": chapters}
     text_at_end = ""
     if report is not None:
-        data["report"] = str(report.absolute())
+        data["report"] = str(report.resolve())
         text_at_end = f"Report: {data['report']}\n"
     output = Result(command="demo", exit_code=code, data=data).as_dict()
     shown = None if options.as_json else text_at_end

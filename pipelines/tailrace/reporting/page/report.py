@@ -72,7 +72,7 @@ def write_report(
         TailraceError: As of `project_facts`.
     """
     html = render_report(project_facts(project, clock=clock, plan_file=plan_file)).encode()
-    file = Path(out or DEFAULT_FILE).absolute()
+    file = Path(out or DEFAULT_FILE).resolve()
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         draft.write_bytes(html)
