@@ -213,3 +213,115 @@ SELECT
   ENCODE(w._group),
   ENCODE(w._track)
 FROM written AS w
+
+-- name: rendered_page (postgres)
+-- The same in PostgreSQL's words. Its json has the encoder's escapes, and times in ISO 8601 whatever
+-- the session's settings are. OFFSET keeps each value from being written once for each of its uses.
+SELECT
+  w.seq,
+  w._usual
+    AND GREATEST(
+      LENGTH(CONVERT_TO(w._frame, 'UTF8')), LENGTH(CONVERT_TO(w._identify, 'UTF8')),
+      LENGTH(CONVERT_TO(w._group, 'UTF8')), LENGTH(CONVERT_TO(w._track, 'UTF8'))
+    ) <= :bytes_max AS _usual,
+  w.op, w._user, w._frame, w._identify, w._group, w._track
+FROM (
+  SELECT
+    p.seq, p.op,
+    NOT p._send OR (
+      p._at IS NULL AND NOT p._blind AND NOT p._stays
+      AND p._user COLLATE "C" >= '!' AND p._user COLLATE "C" < CHR(127)
+      AND STRPOS(p._user, CHR(30)) = 0
+      AND EVERY_COLUMN(held, p._ IS NOT NULL)
+      AND EVERY_COLUMN(
+        group_id, p._ = 'null' OR p._ COLLATE "C" >= '"0' AND p._ COLLATE "C" < '"['
+      )
+      AND (p.op = 'exited' OR EVERY_COLUMN(moment, p._ <> 'null'))
+      AND (p.op <> 'changed' OR NOT ANY_COLUMN(ids_held, p._ <> p.old___))
+    ) AS _usual,
+    p._user,
+    CONCAT('[', p.base_v, EACH_COLUMN(keys, CONCAT(',', p._)), ']') AS _frame,
+    CASE
+      WHEN NOT p._send THEN NULL
+      WHEN p.op = 'exited' THEN CONCAT('', EACH_COLUMN(left_text, CONCAT('_LABEL', p._))) || :left_end
+      WHEN p.op = 'entered' OR ANY_COLUMN(traits_held, p._ <> p.old___)
+      THEN CONCAT('', EACH_COLUMN(identify_text, CONCAT('_LABEL', p._))) || :identify_end
+    END AS _identify,
+    CASE
+      WHEN NOT p._send OR p.op = 'exited' OR ANY_COLUMN(group_id, p._ = 'null') THEN NULL
+      WHEN p.op = 'entered' OR ANY_COLUMN(group_held, p._ <> p.old___)
+      THEN CONCAT('', EACH_COLUMN(group_text, CONCAT('_LABEL', p._))) || :group_end
+    END AS _group,
+    CASE
+      WHEN NOT p._send THEN NULL
+      WHEN p.op = 'exited'
+      THEN CONCAT('', EACH_COLUMN(exited_text, CONCAT('_LABEL', p._))) || :exited_end
+      WHEN p.op = 'entered' AND (p.reason <> 'initial' OR :initial)
+      THEN CONCAT('', EACH_COLUMN(entered_text, CONCAT('_LABEL', p._))) || :entered_end
+      WHEN p.op = 'changed' AND ANY_COLUMN(track_held, p._ <> p.old___)
+      THEN CONCAT(
+        EACH_COLUMN(changed_text, CONCAT('_LABEL', p._)), :previous_start,
+        CONCAT_WS(',', NULL, EACH_COLUMN(
+          previous_text, CASE WHEN p._ <> p.old___ THEN CONCAT('_LABEL', p.old___) END
+        ))
+      ) || :changed_end
+    END AS _track
+  FROM (
+    SELECT
+      o.seq, o.op, o.reason, o.base_v, o._send, o._at, o._blind, o._stays, o._ AS _user,
+      EACH_COLUMN(texts, COALESCE(CAST(TO_JSON(o._) AS TEXT), 'null')),
+      EACH_COLUMN(booleans, COALESCE(CAST(o._ AS TEXT), 'null')),
+      EACH_COLUMN(wholes, CASE
+        WHEN o._ IS NULL THEN 'null'
+        WHEN o._ BETWEEN -9007199254740991 AND 9007199254740991 THEN CAST(o._ AS TEXT)
+        WHEN CAST(o._ AS TEXT) NOT IN ('NaN', 'Infinity', '-Infinity') THEN CONCAT('"', o._, '"')
+      END),
+      EACH_COLUMN(doubles, CASE
+        WHEN o._ IS NULL THEN 'null'
+        -- Beyond these ends, and beyond 1e6 in four bytes, there would be an exponent.
+        WHEN ABS(o._) >= 0.001 AND ABS(o._) < CASE PG_COLUMN_SIZE(o._)
+          WHEN 4 THEN CAST(1e6 AS DOUBLE PRECISION) ELSE CAST(1e15 AS DOUBLE PRECISION)
+        END
+        THEN CONCAT(o._, CASE WHEN o._ = TRUNC(o._) THEN '.0' END)
+        WHEN CAST(o._ AS TEXT) = '0' THEN '0.0'
+      END),
+      EACH_COLUMN(decimals, CASE
+        WHEN o._ IS NULL THEN 'null'
+        WHEN SCALE(o._) IS NULL OR LENGTH(CAST(o._ AS TEXT)) > 15 OR (ABS(o._) < 0.001 AND o._ <> 0)
+        THEN NULL
+        WHEN SCALE(o._) = 0 THEN CAST(o._ AS TEXT)
+        ELSE CONCAT(RTRIM(CAST(o._ AS TEXT), '0'), CASE WHEN o._ = TRUNC(o._) THEN '0' END)
+      END),
+      EACH_COLUMN(dates, CASE
+        WHEN o._ IS NULL THEN 'null'
+        WHEN o._ BETWEEN DATE '1000-01-01' AND DATE '9999-12-31' THEN CAST(TO_JSON(o._) AS TEXT)
+      END),
+      EACH_COLUMN(moments, CASE
+        WHEN o._ IS NULL THEN 'null'
+        WHEN o._ BETWEEN TIMESTAMP '1000-01-01' AND TIMESTAMP '9999-12-31'
+        THEN CONCAT('"', REPLACE(
+          TO_CHAR(CAST(o._ AS TIMESTAMP), 'YYYY-MM-DD"T"HH24:MI:SS.US'), '.000000', ''
+        ), 'Z"')
+      END),
+      EACH_COLUMN(uuids, CASE WHEN o._ IS NULL THEN 'null' ELSE CONCAT('"', o._, '"') END)
+    FROM outbox AS o
+    WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
+    OFFSET 0
+  ) AS p
+  OFFSET 0
+) AS w
+ORDER BY w.seq
+
+-- name: joined_page
+-- A rendered page as one row: each column's values, joined by a character that JSON escapes. Values of
+-- a row that the mapper writes are left out, however long they are.
+SELECT
+  STRING_AGG(CAST(r.seq AS TEXT), ','),
+  STRING_AGG(CASE WHEN r._usual THEN '1' ELSE '' END, ','),
+  STRING_AGG(r.op, ','),
+  STRING_AGG(CASE WHEN r._usual THEN r._user ELSE '' END, CHR(30)),
+  STRING_AGG(CASE WHEN r._usual THEN r._frame ELSE '' END, CHR(30)),
+  STRING_AGG(CASE WHEN r._usual THEN COALESCE(r._identify, '') ELSE '' END, CHR(30)),
+  STRING_AGG(CASE WHEN r._usual THEN COALESCE(r._group, '') ELSE '' END, CHR(30)),
+  STRING_AGG(CASE WHEN r._usual THEN COALESCE(r._track, '') ELSE '' END, CHR(30))
+FROM rendered AS r

@@ -10,6 +10,12 @@ SELECT CURRENT_VERSION()
 -- Reads and shows timestamps without a time zone as UTC in this session.
 SET TimeZone = 'UTC'
 
+-- name: set_utc (postgres)
+-- The same, and floats with all their digits. Compiling a statement takes longer than a page of it.
+SELECT
+  SET_CONFIG('TimeZone', 'UTC', FALSE), SET_CONFIG('extra_float_digits', '1', FALSE),
+  SET_CONFIG('jit', 'off', FALSE)
+
 -- name: set_utc (snowflake)
 -- Reads and shows timestamps without a time zone as UTC in this session.
 ALTER SESSION SET TIMEZONE = 'UTC'

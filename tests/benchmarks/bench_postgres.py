@@ -13,10 +13,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from bench_outbox import planned, settle
+from bench_outbox import mapper_of, planned, settle
 from bench_plan import AUDIENCE, COLUMNS, CONFIG
 from figure import Figure, quick
 
@@ -26,14 +26,16 @@ from warehouses.postgres_server import postgres_cluster
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
+from tailrace.destinations.message_columns import MemberColumns
+from tailrace.destinations.messages import MemberMessages
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.outbox import pending_transitions
 from tailrace.models.loader import Models, read_models
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
 from tailrace.run.delivery import Delivery
 from tailrace.run.dispatch import COLLECTED_AFTER
+from tailrace.run.member_messages import OutboxMessages
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 
@@ -145,17 +147,21 @@ def plan(ledger: Ledger, models: Models) -> AudiencePlan:
 
 
 def transitions_out(ledger: Ledger, delivery: Delivery) -> None:
-    """Read every transition of a run, as the mapper gets it."""
-    read = 0
-    for _ in pending_transitions(
+    """Read every transition of a run with its messages, as a delivery takes them."""
+    messages = OutboxMessages(
         ledger,
-        delivery.run_seq,
-        delivery.audience,
+        mapper_of(ledger, delivery),
+        run_seq=delivery.run_seq,
         shape=delivery.shape,
         planned=delivery.planned,
-    ):
-        read += 1
-    assert read == ROWS
+        refuse=lambda transition, refusal: None,
+    )
+    assert sum(len(list_of_members(page)) for page in messages.pages()) == ROWS
+
+
+def list_of_members(page: Iterable[MemberMessages]) -> Sequence[MemberMessages]:
+    """A page of columns as it is, and any other page as a list."""
+    return page if isinstance(page, MemberColumns) else list(page)
 
 
 def median(measured: Callable[[], object]) -> float:

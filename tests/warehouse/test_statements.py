@@ -17,6 +17,7 @@ from sqlglot import exp
 from tailrace.clock import format_utc
 from tailrace.errors import StatementInvalid
 from tailrace.warehouse.bindings import Rows, identifier_text, literal_text
+from tailrace.warehouse.rendering import ARGUMENTS_MAX
 from tailrace.warehouse.sql_files import (
     all_statements,
     named_statement,
@@ -191,6 +192,21 @@ def test_lists_of_any_length_make_whole_expressions() -> None:
     assert one.endswith("""NOT (tr__t."id" IS DISTINCT FROM tr__t."old__id")""")
     two = statement("plan/mark_mapping_reason", "duckdb", tables=tables, columns={"compared": TWO})
     assert """ OR tr__t."select" IS DISTINCT FROM tr__t."old__select")""" in two
+
+
+def test_a_text_of_many_columns_has_few_arguments_on_postgres() -> None:
+    """PostgreSQL refuses a call of more than 100 arguments. The parts keep their order."""
+    none = dict.fromkeys(("keys", "columns", "timestamps", "old_columns", "old_timestamps"), ())
+    dates = [Column(f"c{number}", "DATE", label=f"{number},") for number in range(240)]
+    sql = statement(
+        "outbox/page",
+        "postgres",
+        columns={**none, "dates": dates[:120], "old_dates": dates[120:]},
+        **dict.fromkeys(("run", "first_seq", "last_seq", "every", "seqs"), 1),
+    )
+    tree = sqlglot.parse_one(sql, read="postgres")
+    assert max(len(call.expressions) for call in tree.find_all(exp.Concat)) == ARGUMENTS_MAX
+    assert re.findall(r"'(\d+,)'", sql) == [date.label for date in dates]
 
 
 def test_the_names_of_a_bound_model_are_its_own() -> None:

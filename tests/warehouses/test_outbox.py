@@ -10,8 +10,18 @@ from typing import Any
 import pytest
 from warehouses.desk import Desk, desk_on
 
+from tailrace.destinations.protocol import MapperOptions
+from tailrace.destinations.registry import destination_type
 from tailrace.errors import LedgerGap, MemoryShort
-from tailrace.ledger.outbox import PAGE_ROWS_MAX, SORTED_ROWS_MAX, PlannedTransitions, enqueue
+from tailrace.ledger.outbox import (
+    FIRST_PAGE_ROWS,
+    PAGE_ROWS_MAX,
+    SORTED_ROWS_MAX,
+    PlannedTransitions,
+    enqueue,
+)
+from tailrace.run.delivery import Delivery
+from tailrace.run.member_messages import OutboxMessages
 from tailrace.warehouse.statements import TableName
 
 pytestmark = pytest.mark.older_duckdb
@@ -162,5 +172,56 @@ def test_a_page_that_exceeds_the_memory_is_read_in_halves(
 
     monkeypatch.setattr(desk.warehouse, "run", run_with_little_memory)
     assert [1, 2, 3, 4, 5, 6, 7] == [row.seq for row, _ in desk.transitions(delivery)]
+    monkeypatch.undo()
+    desk.acknowledge(delivery, 1, delivery.planned)
+
+
+def messages_of(desk: Desk, delivery: Delivery) -> OutboxMessages:
+    options = MapperOptions(namespace=desk.ledger.namespace, planned_at=delivery.planned_at)
+    return OutboxMessages(
+        desk.ledger,
+        destination_type("segment").mapper(delivery.audience, options),
+        run_seq=delivery.run_seq,
+        shape=delivery.shape,
+        planned=delivery.planned,
+        refuse=lambda transition, refusal: None,
+    )
+
+
+def test_rendered_pages_give_every_transition_once_and_in_order(desk: Desk) -> None:
+    """Read in a second session, from where an earlier run stopped, and from two ranges."""
+    desk.store.audience(PEOPLE)
+    rows = 2 * FIRST_PAGE_ROWS + 500
+    land(desk, rows, "CONCAT('u', i)")
+    _, delivery = desk.save_plan()
+    desk.acknowledge(delivery, 1, 10)
+    desk.acknowledge(delivery, 21, FIRST_PAGE_ROWS + 30)
+    members = list(messages_of(desk, delivery))
+    open_seqs = [*range(11, 21), *range(FIRST_PAGE_ROWS + 31, rows + 1)]
+    assert open_seqs == [member.seq for member in members]
+    ids = [message.message_id for member in members for message in member.messages]
+    assert len(open_seqs) == len(ids) == len({*ids})
+    desk.acknowledge(delivery, 1, delivery.planned)
+
+
+@pytest.mark.parametrize("shared_desk", ["postgres"], indirect=True)
+@pytest.mark.parametrize("rows_max", [1, 2, 6])
+def test_a_joined_page_that_exceeds_the_memory_is_read_in_parts(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, rows_max: int
+) -> None:
+    """Every transition once and in order, however small the pages are."""
+    desk.store.audience(PEOPLE)
+    land(desk, 7, "CONCAT('u', i)")
+    _, delivery = desk.save_plan()
+    run = desk.warehouse.run
+
+    def run_with_little_memory(name: str, /, **bindings: Any) -> list[tuple[Any, ...]]:
+        rows = run(name, **bindings)
+        if name == "outbox/joined_page" and len(rows[0][0].split(",")) > rows_max:
+            raise MemoryShort("too little memory")
+        return rows
+
+    monkeypatch.setattr(desk.warehouse, "run", run_with_little_memory)
+    assert [1, 2, 3, 4, 5, 6, 7] == [member.seq for member in messages_of(desk, delivery)]
     monkeypatch.undo()
     desk.acknowledge(delivery, 1, delivery.planned)

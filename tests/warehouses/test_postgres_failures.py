@@ -116,7 +116,7 @@ def end_sessions(url: str) -> None:
         "ledger/take_lock",
         "plan/summary",
         "outbox/enqueue",
-        "outbox/page",
+        "outbox/joined_page",
         "ledger/acknowledge",
         "ledger/insert_delivered_members",
         "ledger/finish_run",
@@ -264,10 +264,10 @@ def test_a_run_survives_a_restart_of_the_server(tmp_path: Path, cluster: Postgre
             server.execute("CREATE DATABASE restarted")
             shop = PostgresStore(tmp_path, segment, url=server.url("restarted"))
             landed(shop)
-            with before("outbox/page", cluster.stop):
+            with before("outbox/joined_page", cluster.stop):
                 code, errors = errors_of(shop.sync)
             assert (1, 1) == (code, len(errors)), errors
-            assert "outbox/page: the connection to the server was lost" == errors[0].message
+            assert "outbox/joined_page: the connection to the server was lost" == errors[0].message
             code, errors = errors_of(shop.sync)
             assert (2, ["WarehouseUnavailable"]) == (code, [type(e).__name__ for e in errors])
             assert "tailrace doctor" in errors[0].hint

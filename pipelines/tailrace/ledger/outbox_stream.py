@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tailrace.errors import MemoryShort
 from tailrace.ledger.outbox import PageRows
@@ -25,6 +25,7 @@ BATCH_ROWS = 2_048
 # Record batches that are read while one is processed.
 BATCHES_AHEAD = 4
 
+T = TypeVar("T")
 # Reads the rows of the outbox between two seqs, both included.
 Read = Callable[[int, int], Iterator["pa.RecordBatch"]]
 
@@ -79,10 +80,10 @@ def _following(seqs: Sequence[int], first: int) -> int:
     return sum(1 for _ in takewhile(lambda at: seqs[at] == first + at, range(len(seqs))))
 
 
-def read_ahead(batches: Generator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def read_ahead(batches: Generator[T]) -> Iterator[T]:
     """The batches, read on another thread while an earlier one is processed."""
     with ThreadPoolExecutor(1, thread_name_prefix="outbox") as reader:
-        waiting: deque[Future[pa.RecordBatch | None]] = deque()
+        waiting: deque[Future[T | None]] = deque()
         try:
             while True:
                 while len(waiting) <= BATCHES_AHEAD:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tailrace.destinations.messages import OPS, MemberMessages, Refusal, Transition
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
+from tailrace.errors import MemoryShort
 from tailrace.ledger import outbox
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox_stream import BATCH_ROWS, read_ahead, stream_in_order
 from tailrace.ledger.tables import Shape
 from tailrace.run.rendered_page import Builders, RenderedPage
+from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.statements import UnionAll, query
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,15 +150,56 @@ class OutboxMessages:
         self, templates: MessageTemplates, ranges: Iterable[tuple[int, int]]
     ) -> Iterator[RenderedPage]:
         """The rows that the warehouse rendered, as columns in the order of the numbers."""
-        if self._planned > BATCH_ROWS:
+        warehouse = self._ledger.warehouse
+        is_small = self._planned <= BATCH_ROWS
+        # For a small one, a second session and a thread would cost more than the rows.
+        if warehouse.engine.joins_pages:
+            if is_small:
+                yield from self._joined(warehouse, templates, ranges)
+            else:
+                yield from read_ahead(self._joined_beside(templates, ranges))
+            return
+        if not is_small:
             for batch in read_ahead(stream_in_order(partial(self._render, templates), ranges)):
                 yield RenderedPage.of_arrow(batch)
             return
-        # A second session and a thread would cost more than the rows.
         for first, last in ranges:
             bindings = self._page(templates, first, last)
-            rows = self._ledger.warehouse.run(templates.statement, **bindings)
+            rows = warehouse.run(templates.statement, **bindings)
             yield RenderedPage.of_rows(sorted(rows))
+
+    def _joined_beside(
+        self, templates: MessageTemplates, ranges: Iterable[tuple[int, int]]
+    ) -> Generator[RenderedPage]:
+        """The pages of `_joined`, read in a second session."""
+        beside = self._ledger.warehouse.another()
+        try:
+            yield from self._joined(beside, templates, ranges)
+        finally:
+            beside.close()
+
+    def _joined(
+        self, warehouse: Warehouse, templates: MessageTemplates, ranges: Iterable[tuple[int, int]]
+    ) -> Generator[RenderedPage]:
+        rows = outbox.PageRows()
+        for start, last in ranges:
+            first = start
+            while first <= last:
+                end = min(last, first + rows.now - 1)
+                page = query(
+                    templates.statement, warehouse.dialect, **self._page(templates, first, end)
+                )
+                try:
+                    (row,) = warehouse.run(
+                        "outbox/joined_page", tables={"rendered": UnionAll([page])}
+                    )
+                except MemoryShort:
+                    if not rows.shrink(end - first + 1):
+                        raise
+                    continue
+                rows.learn(end - first + 1, sum(len(values or "") for values in row))
+                yield RenderedPage.of_joined(row)
+                first = end + 1
 
     def _render(
         self, templates: MessageTemplates, first: int, last: int

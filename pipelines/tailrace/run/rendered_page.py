@@ -17,6 +17,9 @@ from tailrace.destinations.messages import Message
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# Between the values of a joined page. JSON escapes it, and no rendered user has it.
+SEPARATOR = "\x1e"
+
 # By operation: the builder of each kind of message, in the order in which they are sent.
 Builders = Mapping[str, Sequence[MessageBuilder | None]]
 
@@ -50,6 +53,21 @@ class RenderedPage:
     def of_rows(cls, rows: Sequence[Sequence[Any]]) -> RenderedPage:
         """A page of fetched rows."""
         return cls._of_columns([list(column) for column in zip(*rows, strict=True)])
+
+    @classmethod
+    def of_joined(cls, row: Sequence[str | None]) -> RenderedPage:
+        """A page of `outbox/joined_page`."""
+        if row[0] is None:
+            return cls._of_columns([])
+        seqs, is_rendered, ops, users, hash_keys, *contents = map(str, row)
+        return cls(
+            list(map(int, seqs.split(","))),
+            list(map(bool, is_rendered.split(","))),
+            ops.split(","),
+            users.split(SEPARATOR),
+            _encoded(hash_keys),
+            tuple(map(_encoded_or_none, contents)),
+        )
 
     @classmethod
     def _of_columns(cls, columns: Sequence[list[Any]]) -> RenderedPage:
@@ -104,3 +122,13 @@ def _values(column: pa.Array) -> list[Any]:
     if column.null_count == len(column):
         return [None] * len(column)
     return list(column.to_pylist())
+
+
+def _encoded(joined: str) -> list[bytes]:
+    return joined.encode().split(SEPARATOR.encode())
+
+
+def _encoded_or_none(joined: str) -> list[Any]:
+    """The contents of one kind of message; an empty one stands for none."""
+    contents = _encoded(joined)
+    return [content or None for content in contents] if b"" in contents else contents

@@ -31,6 +31,8 @@ class Engine:
             lists them.
         commits_tables: A statement that creates or alters a table commits the open transaction.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
+        joins_pages: A page of rendered messages is read as one row of joined values, because its
+            driver makes an object of each value; an engine without it gives Arrow.
         plans_side_by_side: Several sessions of one process may plan at the same time; they see
             each other's tables in a database in memory.
     """
@@ -46,6 +48,7 @@ class Engine:
     reads_by_index: bool = False
     commits_tables: bool = False
     writes_messages: bool = False
+    joins_pages: bool = False
     plans_side_by_side: bool = False
 
     @property
@@ -83,6 +86,8 @@ ENGINES: Mapping[str, Engine] = {
         loses_sessions=True,
         confines_transactions=True,
         reads_by_index=True,
+        writes_messages=True,
+        joins_pages=True,
     ),
     "redshift": Engine(loses_sessions=True),
     "snowflake": Engine(describes_queries=True, commits_tables=True),

@@ -29,6 +29,8 @@ from tailrace.warehouse.sql_files import (
 # The place of a value or of a table in rendered text. No statement contains these characters.
 _MARKED = re.compile(f"'{VALUE_MARK}(\\w+){VALUE_MARK}'|\x02(\\w+)\x02")
 # What a value of a column is in its place, by the type of the column.
+# PostgreSQL takes no more arguments of a function.
+ARGUMENTS_MAX = 100
 _TYPED = {"AS_SENT": as_sent, "AS_STORED": as_stored}
 
 
@@ -148,6 +150,9 @@ class _Gaps:
             self._fill_call(call)
         for schema in list(tree.find_all(exp.Schema)):
             self._fill_schema(schema)
+        if self.dialect == "postgres":
+            for joined in list(tree.find_all(exp.Concat)):
+                _in_groups(joined)
         for placeholder in list(tree.find_all(exp.Placeholder)):
             placeholder.replace(exp.Literal.string(f"{VALUE_MARK}{placeholder.name}{VALUE_MARK}"))
         if column is not None:
@@ -274,3 +279,15 @@ def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
 
 def _joined(node: exp.Expr) -> list[exp.Expr]:
     return node.expressions if type(node) is exp.Concat else [node]
+
+
+def _in_groups(joined: exp.Concat) -> None:
+    """Nest the parts of a text, if they are more than a function takes."""
+    while len(joined.expressions) > ARGUMENTS_MAX:
+        parts = joined.expressions
+        groups = [parts[at : at + ARGUMENTS_MAX] for at in range(0, len(parts), ARGUMENTS_MAX)]
+        joined.set("expressions", [_like(joined, group) for group in groups])
+
+
+def _like(joined: exp.Concat, parts: list[exp.Expr]) -> exp.Concat:
+    return exp.Concat(**{**joined.args, "expressions": parts})

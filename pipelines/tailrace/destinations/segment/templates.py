@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.families import FAMILIES, columns_of
+from tailrace.destinations.families import FAMILIES, columns_of, is_text
 from tailrace.destinations.protocol import MessageTemplates
 from tailrace.destinations.segment.context import Context, MessageStart, Objects
 from tailrace.destinations.segment.properties import Mapped, Placeholder
@@ -67,7 +67,7 @@ def message_templates(
     group = header.audience.group
     ids = [identity, group.group_id] if group else [identity]
     writable = {column.name for family in families.values() for column in family}
-    if writable != types.keys() or any(types[column] != "VARCHAR" for column in ids):
+    if writable != types.keys() or not all(is_text(types[column]) for column in ids):
         return None
     time = header.timestamp_column
     if time is not None and not FAMILIES["moments"].fullmatch(types[time]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tailrace.destinations.families import FAMILIES, columns_of
+from tailrace.destinations.families import FAMILIES, columns_of, is_text
 from tailrace.destinations.protocol import MessageTemplates
 from tailrace.destinations.webhook.body import Body
 from tailrace.encoding.values import Encoder
@@ -42,7 +42,7 @@ def element_templates(
         changes: The run has changes, for which the old values are read too.
     """
     members = body.flat_columns
-    if not body.is_plain or len(keys) != 1 or keys[0].type != "VARCHAR":
+    if not body.is_plain or len(keys) != 1 or not is_text(keys[0].type):
         return None
     if changes and members is None:
         return None
