@@ -112,7 +112,8 @@ postgres:
 fuzz: setup
 	$(BIN)/pytest -n $(WORKERS) --fuzz-inputs 10000 tests/fuzz
 
-bench: setup
+# The benchmark of Spark needs the packages of its server.
+bench: setup $(if $(or $(findstring spark,$(ONLY)),$(if $(ONLY),,all)),$(SPARK)/ready)
 	@QUICK=$(QUICK) $(BIN)/python tests/benchmarks $(ONLY)
 
 # Hashes only: no index, no path of the machine that resolved it. Versions that still fit are kept;
