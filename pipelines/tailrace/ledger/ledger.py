@@ -18,13 +18,16 @@ from tailrace.ledger.tables import LedgerTables
 from tailrace.ledger.views import Views
 from tailrace.ledger.watches import Watches
 from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.file_facts import FileFacts
 
 
 class Ledger(LedgerTables):
     """The open ledger. Each attribute reads and writes the tables of one subject."""
 
-    def __init__(self, warehouse: Warehouse, *, clock: Clock) -> None:
-        super().__init__(warehouse, clock=clock)
+    def __init__(
+        self, warehouse: Warehouse, *, clock: Clock, facts: FileFacts | None = None
+    ) -> None:
+        super().__init__(warehouse, clock=clock, facts=facts)
         self.views = Views(self)
         self.runs = Runs(self)
         self.extracts = Extracts(self)

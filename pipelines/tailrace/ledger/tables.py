@@ -11,6 +11,7 @@ from tailrace.config.installation import LEDGER_VERSION as VERSION
 from tailrace.config.installation import upgrade_hint
 from tailrace.errors import LedgerTooNew, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.statements import (
     Binding,
     Bound,
@@ -75,7 +76,9 @@ class LedgerTables:
         version: The version of the tables.
     """
 
-    def __init__(self, warehouse: Warehouse, *, clock: Clock) -> None:
+    def __init__(
+        self, warehouse: Warehouse, *, clock: Clock, facts: FileFacts | None = None
+    ) -> None:
         self.warehouse = warehouse
         self.clock = clock
         self.dataset = warehouse.project.settings.ledger_dataset
@@ -84,7 +87,21 @@ class LedgerTables:
         self.installed = False
         self.version = 0
         self._existing: frozenset[str] = frozenset()
-        self._look()
+        known = facts.get("ledger") if facts is not None else None
+        if known is not None and known["dataset"] == self.dataset and known["version"] == VERSION:
+            self.installed, self.namespace, self.version = True, known["namespace"], VERSION
+            self._existing = frozenset(known["tables"])
+        else:
+            self._look()
+
+    def as_fact(self) -> dict[str, Any]:
+        """What the next process needs not ask for, if no process writes in between."""
+        return {
+            "dataset": self.dataset,
+            "version": self.version,
+            "namespace": self.namespace,
+            "tables": sorted(self._existing),
+        }
 
     def _look(self) -> None:
         self._existing = self.warehouse.tables_in(self.dataset)

@@ -45,6 +45,7 @@ from tailrace.run.runner import Runner
 from tailrace.run.unchanged import UnchangedRuns
 from tailrace.run.work import Job, Work
 from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.opening import open_warehouse
 
@@ -312,11 +313,14 @@ def open_and_carry_out(
     Returns:
         The result. A state that could not be stored at the end is one of its errors.
     """
+    if work.job.extract and before is None:
+        facts = FileFacts(project.root / ".tailrace", project.duckdb_file)
+        work = replace(work, facts=facts)
     result: RunResult | None = None
     session: StateSession | None = None
     failed: TailraceError | None = None
     try:
-        with open_warehouse(project, clock=clock, store=store) as warehouse:
+        with open_warehouse(project, clock=clock, store=store, facts=work.facts) as warehouse:
             session = warehouse.state
             if before is not None:
                 before(warehouse)
@@ -360,11 +364,10 @@ def carry_out(
     beginning and its end.
     """
     suffix, owner = secrets.token_hex(2), secrets.token_hex(8)
-    with open_ledger(
-        warehouse, owner=owner, run_id=f"{work.job.command}-{suffix}", clock=clock
-    ) as ledger:
+    name = f"{work.job.command}-{suffix}"
+    with open_ledger(warehouse, owner=owner, run_id=name, clock=clock, facts=work.facts) as ledger:
         memory_limit = MemoryLimit(warehouse)
-        if work.expected is not None and not work.expected.has_same_ledger(ledger):
+        if work.expected is not None and not work.expected.has_same_ledger(ledger, work.facts):
             work = work.completed()
         runner = start_run(
             ledger, work, suffix=suffix, memory_limit=memory_limit, progress=progress
@@ -388,7 +391,14 @@ def compact(ledger: Ledger, run: Run) -> None:
 
 
 @contextmanager
-def open_ledger(warehouse: Warehouse, *, owner: str, run_id: str, clock: Clock) -> Iterator[Ledger]:
+def open_ledger(
+    warehouse: Warehouse,
+    *,
+    owner: str,
+    run_id: str,
+    clock: Clock,
+    facts: FileFacts | None = None,
+) -> Iterator[Ledger]:
     """The ledger of an open warehouse, locked for the length of the block, in its newest version.
 
     Args:
@@ -396,11 +406,12 @@ def open_ledger(warehouse: Warehouse, *, owner: str, run_id: str, clock: Clock) 
         owner: Random text; the same owner may take the lock again.
         run_id: The name of the owner in the messages of other processes.
         clock: The time source.
+        facts: What is known of the DuckDB file.
 
     Raises:
         LockHeld: Another active run holds the lock.
     """
-    ledger = Ledger(warehouse, clock=clock)
+    ledger = Ledger(warehouse, clock=clock, facts=facts)
     ledger.install(secrets.token_hex(16))
     with lock(ledger, owner=owner, run_id=run_id, clock=clock):
         ledger.upgrade()
@@ -424,9 +435,12 @@ def start_run(
     """
     _check_names(ledger, work.job)
     receivers = receivers_of(work.destinations)
-    check_receivers(ledger, receivers)
-    remember_receivers(ledger, receivers)
-    copied = [Notice(message=sign, hint=WAYS_OUT) for sign in signs_of_a_copy(ledger)]
+    if receivers:
+        check_receivers(ledger, receivers)
+        remember_receivers(ledger, receivers)
+    # A file that is as this project's last run left it is neither a copy nor a backup.
+    signs = () if work.facts.are_known else signs_of_a_copy(ledger)
+    copied = [Notice(message=sign, hint=WAYS_OUT) for sign in signs]
     for notice in copied:
         # The result has it too, and comes after everything is sent.
         log.warning("%s", notice.message)

@@ -18,12 +18,13 @@ from tailrace.ledger.runs import Latency, Run
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Phases, Progress
 from tailrace.run.result import Progressing, RunResult, object_entry
+from tailrace.run.unchanged import hand_on, is_handed_on
 from tailrace.run.work import Work
 from tailrace.warehouse.memory import MemoryLimit
 
 if TYPE_CHECKING:
     from tailrace.salesforce.client import Login
-    from tailrace.salesforce.extract.facts import ObjectFacts
+    from tailrace.salesforce.extract.facts import ExtractResult, ObjectFacts
 
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Runner:
         self.login = login
         self.done = Progressing(run_id=run.id, command=work.job.command)
         self.phases = Phases(run.id, work.job.command, ledger.clock)
+        self.extracted: ExtractResult | None = None
 
     def run(self) -> RunResult:
         """Carry out the job and save its result in the ledger."""
@@ -65,9 +67,12 @@ class Runner:
                     counts["objects"] = len(objects)
                     counts["rows"] = sum(int(entry["rows"]) for entry in objects)
                     counts["API calls"] = int(self.done.salesforce.get("calls", 0))
-            if work.job.deliver and not self._is_unchanged():
+            is_unchanged = work.job.deliver and self._is_unchanged()
+            if work.job.deliver and not is_unchanged:
                 self._deliver()
+            self._hand_on_facts(is_unchanged=is_unchanged)
         except TailraceError as raised:
+            work.facts.forget()
             self.done = self.done.with_errors(raised.flattened())
         except BaseException as unexpected:
             # An internal error or a signal. The ledger records it if it can.
@@ -90,7 +95,9 @@ class Runner:
         if expected is None:
             return False
         with self.phases.phase("build"):
-            is_unchanged = not self.done.errors and expected.has_same_tables(self.ledger)
+            is_unchanged = not self.done.errors and expected.has_same_tables(
+                self.ledger, self.extracted, self.work.facts
+            )
         if not is_unchanged:
             self.work = self.work.completed()
             return False
@@ -98,6 +105,22 @@ class Runner:
             counts |= expected.counts
         self.done = replace(self.done, unchanged=expected.result).with_notices(expected.notices)
         return True
+
+    def _hand_on_facts(self, *, is_unchanged: bool) -> None:
+        """Hand on what is known of the file, if this run changed nothing but its own records."""
+        facts, extracted = self.work.facts, self.extracted
+        has_planned = self.job.deliver and not is_unchanged
+        if (
+            extracted is None
+            or not extracted.is_idle
+            or self.done.result().exit_code
+            or (has_planned and not is_handed_on(facts))
+        ):
+            facts.forget()
+            return
+        facts.keep("ledger", self.ledger.as_fact())
+        if not has_planned:
+            hand_on(facts, extracted)
 
     def _deliver(self) -> None:
         # What the steps import takes longer than a run without news.
@@ -184,7 +207,7 @@ class Runner:
         from tailrace.salesforce.extract.landing import WarehouseLanding
 
         landed = extract_objects(
-            WarehouseLanding(self.ledger.warehouse),
+            WarehouseLanding(self.ledger.warehouse, self.work.facts),
             self.project.salesforce(),
             credentials,
             clock=self.ledger.clock,
@@ -195,6 +218,7 @@ class Runner:
             before_replacing=self._distrust,
             login=self.login,
         )
+        self.extracted = landed
         errors = []
         self.ledger.descriptions.save(
             {facts.object: facts.described for facts in landed.objects if facts.described}

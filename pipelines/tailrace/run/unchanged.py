@@ -28,6 +28,7 @@ from tailrace.ledger.receivers import bound_receivers, stopped_destinations
 from tailrace.plan.row_hash import table_hash
 from tailrace.run.notices import Notice
 from tailrace.run.work import Job, Work
+from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.parse_cache import ParseCache
 from tailrace.warehouse.sql_files import root
 from tailrace.warehouse.statements import Column, TableName
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
     from tailrace.plan.plan import Plan
     from tailrace.run.observer import Observers
     from tailrace.run.result import Progressing
+    from tailrace.salesforce.extract.facts import ExtractResult
 
 FILE = "unchanged-run.json"
 FILE_BYTES_MAX = 4_000_000
+# The name of the fact that the ledger and the tables are as a kept run left them.
+FACT = "unchanged run"
 COMPARED = Job(command="run", extract=True)
 # The beginnings of the environment variables that Tailrace reads settings from.
 _VARIABLES = ("TAILRACE__", "SOURCES__", "DESTINATION__", "PROVIDERS__")
@@ -79,12 +83,25 @@ class Expected:
             counts=kept["counts"],
         )
 
-    def has_same_ledger(self, ledger: Ledger) -> bool:
+    def has_same_ledger(self, ledger: Ledger, facts: FileFacts) -> bool:
         """Whether the ledger, and the views of the models, are as they were after that run."""
+        if self._is_known(facts):
+            return True
         return self.ledger == _ledger_state(ledger)
 
-    def has_same_tables(self, ledger: Ledger) -> bool:
-        """Whether the tables, and what the extract says of them, are as they were in that run."""
+    def has_same_tables(
+        self, ledger: Ledger, extracted: ExtractResult | None, facts: FileFacts
+    ) -> bool:
+        """Whether the tables, and what the extract says of them, are as they were in that run.
+
+        Args:
+            ledger: The ledger, with the extract of this run.
+            extracted: What the extract of this run did.
+            facts: What is known of the file of the warehouse; this is handed on.
+        """
+        is_idle = extracted is not None and extracted.is_idle
+        if is_idle and self._is_known(facts) and _has_same_extracts(facts, extracted):
+            return True
         extracts = ledger.extracts.latest()
         read = [extracts[table.name] for table in self.names if table.name in extracts]
         if any(extract.rows for extract in read):
@@ -97,7 +114,55 @@ class Expected:
             )
             for table in self.names
         }
-        return self.tables == _table_state(extracts, layouts, hashes)
+        if self.tables != _table_state(extracts, layouts, hashes):
+            return False
+        if is_idle:
+            facts.keep(FACT, _fact(self.ledger, self.tables, extracts))
+        return True
+
+    def _is_known(self, facts: FileFacts) -> bool:
+        known = facts.get(FACT)
+        return known is not None and known["run"] == [self.ledger, self.tables]
+
+
+def hand_on(facts: FileFacts, extracted: ExtractResult) -> None:
+    """Keep the fact that a run is equal to one that is kept, after an extract that changed nothing.
+
+    The fact holds for the next process too if the extract says the same of each object.
+    """
+    known = facts.get(FACT)
+    if known is not None and _has_same_extracts(facts, extracted):
+        facts.keep(FACT, known)
+
+
+def _has_same_extracts(facts: FileFacts, extracted: ExtractResult | None) -> bool:
+    """Whether the latest extract of each object said what this one says."""
+    before = facts.get(FACT)["extracts"]
+    return extracted is not None and all(
+        before.get(of.table)
+        == [
+            of.object,
+            of.complete,
+            of.empty,
+            of.error.message if of.error else None,
+            [drift.field for drift in of.drift],
+        ]
+        for of in extracted.objects
+    )
+
+
+def is_handed_on(facts: FileFacts) -> bool:
+    """Whether the next process may know that the run is equal to one that is kept."""
+    return facts.keeps(FACT)
+
+
+def _fact(ledger: str, tables: str, extracts: Mapping[str, Extracted]) -> dict[str, Any]:
+    """The fact that ledger and tables have these hashes, with what the extracts said."""
+    said = {
+        e.table: [e.object, e.complete, e.empty, e.error, list(e.vanished_fields)]
+        for e in extracts.values()
+    }
+    return {"run": [ledger, tables], "extracts": said}
 
 
 class UnchangedRuns:
@@ -155,11 +220,15 @@ class UnchangedRuns:
         datasets = {settings.dataset, *(s.dataset for s in work.models.sources.values())}
         # A write by another program after the plan is then noticed by the next run.
         layouts = {dataset: ledger.warehouse.columns_in(dataset) for dataset in datasets}
+        extracts = ledger.extracts.latest()
+        ledger_state = _ledger_state(ledger)
+        table_state = _table_state(extracts, layouts, tables)
+        work.facts.keep(FACT, _fact(ledger_state, table_state, extracts))
         self._cache.put(
             self._key,
             {
-                "ledger": _ledger_state(ledger),
-                "tables": _table_state(ledger.extracts.latest(), layouts, tables),
+                "ledger": ledger_state,
+                "tables": table_state,
                 "names": [[table.dataset, table.name] for table in tables],
                 "datasets": sorted(datasets),
                 "result": {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tailrace.config.settings import SalesforceCredentials
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan.policy import PlanOptions
 from tailrace.run.notices import Notice
+from tailrace.warehouse.file_facts import FileFacts
 
 if TYPE_CHECKING:
     from tailrace.destinations.protocol import DestinationSettings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tailrace.run.replay import Replay
     from tailrace.run.result import Progressing
     from tailrace.run.review import Reviewed
+    from tailrace.salesforce.extract.facts import ExtractResult
     from tailrace.warehouse.statements import TableName
 
 
@@ -29,8 +31,10 @@ class ExpectedRun(Protocol):
     def notices(self) -> Sequence[Notice]: ...
     @property
     def counts(self) -> Mapping[str, int]: ...
-    def has_same_ledger(self, ledger: Ledger) -> bool: ...
-    def has_same_tables(self, ledger: Ledger) -> bool: ...
+    def has_same_ledger(self, ledger: Ledger, facts: FileFacts) -> bool: ...
+    def has_same_tables(
+        self, ledger: Ledger, extracted: ExtractResult | None, facts: FileFacts
+    ) -> bool: ...
 
 
 class KeepsRuns(Protocol):
@@ -81,7 +85,9 @@ class Work:
     # The earlier run that this one may equal. If it does not, `complete` reads the models.
     expected: ExpectedRun | None = None
     complete: Callable[[], Work] | None = None
+    # What is known of the DuckDB file.
+    facts: FileFacts = field(default_factory=FileFacts.unused)
 
     def completed(self) -> Work:
         """The same work with the models of the project."""
-        return self if self.complete is None else self.complete()
+        return self if self.complete is None else replace(self.complete(), facts=self.facts)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from tailrace.warehouse.connection import ROW_GROUP_ROWS, VACUUM_TASKS_MAX, Ware
 from tailrace.warehouse.driver import driver
 from tailrace.warehouse.driver_errors import describe_error
 from tailrace.warehouse.endpoint_file import find_endpoint
+from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.postgres_failures import connection_failure
 from tailrace.warehouse.postgres_pool import require_own_session
 from tailrace.warehouse.session import DltSession, DuckdbOptions, DuckdbSession
@@ -50,6 +52,8 @@ DELETED_SHARE_MAX = 0.25
 TEST_MEMORY = "1GiB"
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 NO_PERMISSION = re.compile(r"Permission denied|Read-only file system")
+# How often this process has a file open. Nothing else reads a file meanwhile; see `file_facts`.
+_OPEN_FILES: Counter[str] = Counter()
 # The form of `credentials` for the warehouses that take a URL.
 CREDENTIALS = {
     "postgres": "postgresql://user:password@host:5432/database",
@@ -87,6 +91,7 @@ def open_warehouse(
     refresh: bool = True,
     store: Store | None = None,
     run_id: str = "",
+    facts: FileFacts | None = None,
 ) -> Iterator[Warehouse]:
     """Open the project's warehouse; on DuckDB, no other process can open the file meanwhile.
 
@@ -99,10 +104,10 @@ def open_warehouse(
         read_only: Open it to read only.
         wait_seconds_max: How long to wait for another process that has the DuckDB file open
             (default: `lock_wait_seconds_max`).
-        refresh: With a `state_url`: pull the newest state. Without it, a reader reads the copy of
-            this machine and needs no network.
+        refresh: With a `state_url`, pull the newest state; else read the copy of this machine.
         store: Where the state is kept (default: the store of `state_url`).
         run_id: The name in the lease of the state, for the messages of other processes.
+        facts: What is known of the DuckDB file, for a writer; see `file_facts`.
 
     Raises:
         LockHeld: Another process has the DuckDB file open, or another run has the state's lease.
@@ -112,19 +117,14 @@ def open_warehouse(
     """
     if wait_seconds_max is None:
         wait_seconds_max = project.settings.lock_wait_seconds_max
+    state: StateSession | None = None
     with ExitStack() as stack:
-        state: StateSession | None = None
         if project.settings.state_url is not None:
             # Other projects do not pay for importing it.
             from tailrace.state.session import Opened, open_to_read
 
-            opened = Opened(
-                project=project,
-                clock=clock,
-                engine=duckdb_engine(),
-                store=store,
-                run_id=run_id,
-            )
+            engine = duckdb_engine()
+            opened = Opened(project=project, clock=clock, engine=engine, store=store, run_id=run_id)
             if read_only:
                 stack.enter_context(
                     open_to_read(opened, wait_seconds_max=wait_seconds_max, refresh=refresh)
@@ -132,7 +132,7 @@ def open_warehouse(
             else:
                 state = stack.enter_context(_state_to_write(opened, wait_seconds_max))
         warehouse = stack.enter_context(
-            _open(project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max)
+            _open(project, clock, facts, read_only=read_only, wait_seconds_max=wait_seconds_max)
         )
         if state is not None:
             warehouse.state, state.is_opened = state, True
@@ -214,7 +214,12 @@ def open_in_memory(project: ProjectConfig) -> Iterator[Warehouse]:
 
 @contextmanager
 def _open(
-    project: ProjectConfig, *, clock: Clock, read_only: bool, wait_seconds_max: float
+    project: ProjectConfig,
+    clock: Clock,
+    facts: FileFacts | None,
+    *,
+    read_only: bool,
+    wait_seconds_max: float,
 ) -> Iterator[Warehouse]:
     check_model_role(project)
     with rendered_sql_kept(project.root / ".tailrace"), ExitStack() as stack:
@@ -227,6 +232,10 @@ def _open(
             )
             yield Warehouse(project, stack.enter_context(opened))
             return
+        file = str(project.duckdb_file.absolute())
+        is_known = facts is not None and project.settings.warehouse == "duckdb" and not read_only
+        if facts is not None and is_known and not _OPEN_FILES[file]:
+            facts.before_opening()
         session = _open_in_process(
             project, clock=clock, read_only=read_only, wait_seconds_max=wait_seconds_max
         )
@@ -236,14 +245,29 @@ def _open(
             stack.callback(warehouse.close)
             yield warehouse
             return
-        stack.callback(session.close_database)
+        is_alone = not _OPEN_FILES[file]
+        _OPEN_FILES[file] += 1
+        stack.callback(_close, session, file, facts if is_known and is_alone else None)
         warehouse = Warehouse(project, session)
         warehouse.set_session()
+        if facts is not None and is_known:
+            facts.opened()
         yield warehouse
         # It may fail while another connection is open. The next run tries again.
         with suppress(WarehouseFailed):
-            if not read_only and warehouse.engine.single_writer:
+            if facts is not None and facts.are_kept:
+                warehouse.run("warehouse/checkpoint")
+                facts.closing()
+            elif not read_only and warehouse.engine.single_writer:
                 _compact(warehouse)
+
+
+def _close(session: DuckdbSession, file: str, facts: FileFacts | None) -> None:
+    """Close a database, and then keep what is known of its file."""
+    session.close_database()
+    _OPEN_FILES[file] -= 1
+    if facts is not None and not _OPEN_FILES[file]:
+        facts.closed()
 
 
 def _open_in_process(

@@ -67,6 +67,7 @@ class ExtractContext:
         reread: Objects that are read as if they had no watermark.
         full_refresh: All tables are dropped and loaded again.
         had_rows: Tables that have had rows which were not deleted.
+        is_idle: Nothing was written to the warehouse.
         ahead: Objects that were read before dlt was started, by their API names.
         extracted, errors: What became of each object, by its API name.
         refusals: Why Salesforce refused the log of deletions, by the object's API name.
@@ -92,6 +93,7 @@ class ExtractContext:
         self.reread: frozenset[str] = frozenset()
         self.full_refresh = False
         self.had_rows: frozenset[str] = frozenset()
+        self.is_idle = False
         self.described: dict[str, SObject] = {}
         self.ahead: dict[str, tuple[ExtractedObject, Reconciliation]] = {}
         self.extracted: dict[str, ExtractedObject] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -33,7 +33,13 @@ from tailrace.salesforce.extract.landing import Landing
 from tailrace.salesforce.extract.merge import merge
 from tailrace.salesforce.extract.reconciliation import Reconciliation
 from tailrace.salesforce.extract.staging import apply_pending, live_tables
-from tailrace.salesforce.extract.stored import NotStored, StoredExtract, read_stored
+from tailrace.salesforce.extract.stored import (
+    NotStored,
+    StoredExtract,
+    keep_stored,
+    known_stored,
+    read_stored,
+)
 
 __all__ = ["ExtractResult", "ObjectFacts", "extract"]
 
@@ -111,8 +117,7 @@ def extract(
     context = ExtractContext(
         api, settings, folder=landing.folder, continue_on_error=True, progress=progress
     )
-    context.before_replacing = before_replacing
-    context.full_refresh = full_refresh
+    context.before_replacing, context.full_refresh = before_replacing, full_refresh
     with library_logs_to_debug(), _empty_folder(landing.folder):
         facts = _extract(
             landing,
@@ -129,6 +134,7 @@ def extract(
         quota_max=api.usage.max,
         seconds=clock.monotonic() - started,
         warnings=tuple(warnings_of(context, facts)),
+        is_idle=context.is_idle,
     )
 
 
@@ -155,7 +161,7 @@ def _extract(
     with ThreadPoolExecutor(1) as worker, closing(context.api):
         # Salesforce answers while the warehouse says what has landed.
         asked = worker.submit(ask, context, wanted)
-        stored = None if context.full_refresh else read_stored(landing)
+        stored = None if context.full_refresh else known_stored(landing) or read_stored(landing)
         if stored is not None and stored.has_all((*context.settings.objects, *wanted)):
             context.reconcile = frozenset()
             return _extract_landed(landing, context, stored, asked, reconcile=reconcile)
@@ -186,8 +192,10 @@ def _extract_landed(
     hold_unknown(
         context, names, unknown, {name: stored.states[table] for name, table in table_of.items()}
     )
-    apply_pending(landing, stored.states, stored.tables, deleted=context.settings.deleted)
-    live = live_tables(landing, stored.tables, table_of.values())
+    corrected = apply_pending(
+        landing, stored.states, stored.tables, deleted=context.settings.deleted
+    )
+    live = _live_tables(landing, stored, table_of.values())
     context.had_rows = live | {
         table for table, state in stored.states.items() if state.get(HAD_ROWS)
     }
@@ -195,6 +203,9 @@ def _extract_landed(
     news = _read_ahead(context, stored, table_of)
     corrections: Mapping[str, Any] = {}
     if not news:
+        context.is_idle = not corrected
+        if context.is_idle:
+            keep_stored(landing, stored, {table: table in live for table in table_of.values()})
         return facts_of(context, table_of, live, corrections)
     if not merge(landing, context, stored, news, org_id):
         from tailrace.salesforce.extract.load import load_ahead
@@ -203,6 +214,15 @@ def _extract_landed(
             corrections = load_ahead(pipeline, context, names, news)
     live = live_tables(landing, stored.tables, table_of.values())
     return facts_of(context, table_of, live, corrections)
+
+
+def _live_tables(
+    landing: Landing, stored: StoredExtract, tables: Collection[str]
+) -> frozenset[str]:
+    """Those of the tables that have a row which is not deleted."""
+    if all(table in stored.live for table in tables):
+        return frozenset(table for table in tables if stored.live[table])
+    return live_tables(landing, stored.tables, tables)
 
 
 def _read_ahead(

@@ -66,6 +66,7 @@ class ExtractResult:
         calls_used: API calls of this run.
         quota_used_before, quota_used, quota_max: The org's daily budget, as far as it is known.
         warnings: Conditions that need attention and are not errors.
+        is_idle: Nothing was written to the warehouse.
     """
 
     objects: tuple[ObjectFacts, ...]
@@ -75,6 +76,7 @@ class ExtractResult:
     quota_max: int | None
     seconds: float
     warnings: tuple[str, ...] = ()
+    is_idle: bool = False
 
 
 def facts_of(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tailrace.errors import WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.engines import engine_of
+from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.session import PIPELINE
 from tailrace.warehouse.statements import Binding, Column, statement
 
@@ -25,7 +26,10 @@ class Landing(Protocol):
         pipeline_name: dlt's name of the pipeline.
         merges_files: Whether it can read the files of an extract itself.
         folder: Where the pages of an extract are kept until they are loaded.
+        facts: What is known of the file of the warehouse.
     """
+
+    facts: FileFacts
 
     @property
     def dataset(self) -> str: ...
@@ -60,7 +64,8 @@ class Landing(Protocol):
 class WarehouseLanding:
     """The warehouse of a project."""
 
-    def __init__(self, warehouse: Warehouse) -> None:
+    def __init__(self, warehouse: Warehouse, facts: FileFacts | None = None) -> None:
+        self.facts = facts or FileFacts.unused()
         self.dataset = warehouse.project.settings.dataset
         self.pipeline_name = PIPELINE
         self.folder = warehouse.project.state_folder / "pages"
@@ -74,6 +79,7 @@ class PipelineLanding:
     """The destination of a dlt pipeline, without a project."""
 
     def __init__(self, pipeline: dlt.Pipeline) -> None:
+        self.facts = FileFacts.unused()
         self.dataset = str(pipeline.dataset_name)
         self.pipeline_name = pipeline.pipeline_name
         self.folder = Path(pipeline.pipelines_dir) / "pages"

@@ -12,7 +12,7 @@ import binascii
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tailrace.salesforce.extract.landing import Landing
@@ -20,6 +20,8 @@ from tailrace.salesforce.extract.staging import SOURCE
 from tailrace.warehouse.statements import TableName
 
 STATE_TABLE, SCHEMA_TABLE, LOADS_TABLE = "_dlt_pipeline_state", "_dlt_version", "_dlt_loads"
+# The name of what is known of the last extract; see `warehouse.file_facts`.
+FACT = "extract"
 # The formats of dlt that are read here.
 STATE_ENGINE, SCHEMA_ENGINE = 4, 11
 NAMING = frozenset({"snake_case", "dlt.common.normalizers.naming.snake_case"})
@@ -38,12 +40,14 @@ class StoredExtract:
         tables: dlt's schema of each table.
         load_id: The load that stored the state.
         schema_hash: dlt's hash of the schema.
+        live: Whether tables have a row that is not deleted, as far as it is known.
     """
 
     document: Mapping[str, Any]
     tables: Mapping[str, Mapping[str, Any]]
     load_id: str
     schema_hash: str
+    live: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def source_state(self) -> Mapping[str, Any]:
@@ -80,6 +84,39 @@ class StoredExtract:
     def has_all(self, names: Iterable[str]) -> bool:
         """Whether all objects have landed."""
         return all(self.table_of(name) in self.tables for name in names)
+
+
+def known_stored(landing: Landing) -> StoredExtract | None:
+    """What the last extract left, if no process has written to the file of the warehouse since."""
+    known = landing.facts.get(FACT)
+    if known is None or known["dataset"] != landing.dataset:
+        return None
+    return StoredExtract(
+        document=known["document"],
+        tables=known["tables"],
+        load_id=known["load_id"],
+        schema_hash=known["schema_hash"],
+        live=known["live"],
+    )
+
+
+def keep_stored(landing: Landing, stored: StoredExtract, live: Mapping[str, bool]) -> None:
+    """Keep what the last extract left for the next one, after an extract that changed nothing.
+
+    Args:
+        live: Whether tables have a row that is not deleted.
+    """
+    landing.facts.keep(
+        FACT,
+        {
+            "dataset": landing.dataset,
+            "document": stored.document,
+            "tables": stored.tables,
+            "load_id": stored.load_id,
+            "schema_hash": stored.schema_hash,
+            "live": {**stored.live, **live},
+        },
+    )
 
 
 def read_stored(landing: Landing) -> StoredExtract | None:
