@@ -37,9 +37,10 @@ SELECT
   EVERY_COLUMN(conditions, t._ IS NOT NULL) AS complete,
   t.op = 'entered' AND t.base_v = :first_version AS is_new,
   ANY_COLUMN(ids, t._ IS NOT NULL) AS has_id,
-  COUNT(*) AS members
+  COUNT(*) AS members,
+  EACH_COLUMN(places, t._)
 FROM transitions AS t
-GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, EACH_COLUMN(places, t._)
 
 -- name: rows
 -- The number of rows of a model.
@@ -55,14 +56,16 @@ WHERE NOT s._gone AND ANY_COLUMN(unconverted, CAST(m._ AS TEXT) IS DISTINCT FROM
 
 -- name: samples
 -- A few transitions of each operation, shown masked.
-SELECT s.op, s.reason, EACH_COLUMN(keys, s._)
+SELECT s.op, s.reason, EACH_COLUMN(keys, s._), EACH_COLUMN(places, s._)
 FROM (
-  SELECT t.op, t.reason, EACH_COLUMN(keys, t._),
-         ROW_NUMBER() OVER (PARTITION BY t.op ORDER BY EACH_COLUMN(keys, t._)) AS _place
+  SELECT t.op, t.reason, EACH_COLUMN(keys, t._), EACH_COLUMN(places, t._),
+         ROW_NUMBER() OVER (
+           PARTITION BY EACH_COLUMN(places, t._), t.op ORDER BY EACH_COLUMN(keys, t._)
+         ) AS _rank
   FROM transitions AS t
 ) AS s
-WHERE s._place <= :rows_max
-ORDER BY s.op, s._place
+WHERE s._rank <= :rows_max
+ORDER BY s.op, s._rank
 
 -- name: first_transitions
 -- A few transitions, from which the size of messages is estimated.

@@ -4,16 +4,33 @@ SELECT COUNT(*), CAST(NULL AS TEXT), CAST(NULL AS TEXT) FROM model AS m
 
 -- name: measure (duckdb)
 -- Counts the model's rows and computes a fingerprint that does not depend on their order.
-SELECT COUNT(*), CAST(BIT_XOR(h) AS TEXT), CAST(SUM(h) AS TEXT)
+SELECT COUNT(*), CAST(BIT_XOR(r.h) AS TEXT), CAST(SUM(r.h) AS TEXT), EACH_COLUMN(places, r._)
 FROM (
   SELECT
+    EACH_COLUMN(places, m._),
     HASH(
       EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._),
       EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(m._ AS TEXT)),
       EACH_COLUMN(wide, CAST(m._ AS DOUBLE))
     ) AS h
   FROM model AS m
-) AS hashed
+) AS r
+GROUP BY EACH_COLUMN(places, r._)
+
+-- name: placed_rows
+-- A model's rows with the place of its audience among those that are read together.
+SELECT CAST(:place AS BIGINT) AS _place, EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._) FROM model AS m
+
+-- name: placed_keys
+-- The keys of an audience's transitions with its place among those that are read together.
+SELECT CAST(:place AS BIGINT) AS _place, t.op, t.reason, EACH_COLUMN(keys, t._) FROM transitions AS t
+
+-- name: placed_transitions
+-- The transitions of an audience with its place among those that are read together.
+SELECT
+  CAST(:place AS BIGINT) AS _place, t.op, t.reason, t.base_v, t._blind, t._send, t._stays,
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___, old__)
+FROM transitions AS t
 
 -- name: empty_snapshot
 -- A snapshot without members, for an audience that was never delivered.

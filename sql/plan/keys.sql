@@ -11,14 +11,16 @@ SELECT
   COALESCE(SUM(
     CASE WHEN NOT g._gone AND NOT EVERY_COLUMN(keys, g._ IS NOT NULL) THEN g._times ELSE 0 END
   ), 0),
-  COALESCE(SUM(CASE WHEN NOT g._gone AND g._times > 1 THEN 1 ELSE 0 END), 0)
+  COALESCE(SUM(CASE WHEN NOT g._gone AND g._times > 1 THEN 1 ELSE 0 END), 0),
+  EACH_COLUMN(places, g._)
 FROM (
   SELECT
-    EACH_COLUMN(keys, t._), t.op = 'exited' AS _gone, COUNT(*) AS _times,
+    EACH_COLUMN(places, t._), EACH_COLUMN(keys, t._), t.op = 'exited' AS _gone, COUNT(*) AS _times,
     SUM(CASE WHEN t.op = 'entered' THEN 1 ELSE 0 END) AS _p
   FROM transitions AS t
-  GROUP BY EACH_COLUMN(keys, t._), t.op = 'exited'
+  GROUP BY EACH_COLUMN(places, t._), EACH_COLUMN(keys, t._), t.op = 'exited'
 ) AS g
+GROUP BY EACH_COLUMN(places, g._)
 
 -- name: bad_keys
 -- The model's keys that have a NULL or occur more than once, with their number of rows.

@@ -14,7 +14,7 @@ from warehouses.stores import store_on
 
 from tailrace.errors import MemoryShort, TailraceError, UserError
 from tailrace.ledger.ledger import Ledger
-from tailrace.plan import side_by_side
+from tailrace.plan import pooled_reads, side_by_side
 from tailrace.plan.plan import Plan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
@@ -122,22 +122,41 @@ def meeting(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[str, int, in
 
 
 @pytest.mark.older_duckdb
+@pytest.mark.parametrize("rows_max", [pooled_reads.POOLED_ROWS_MAX, 25])
 def test_a_plan_is_the_same_however_many_audiences_are_in_flight(
-    desk: Desk, caplog: pytest.LogCaptureFixture, meeting: Callable[[str, int, int], None]
+    desk: Desk,
+    caplog: pytest.LogCaptureFixture,
+    meeting: Callable[[str, int, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    rows_max: int,
 ) -> None:
-    """First plans and later ones, with an audience that fails; the plans are saved and sent."""
-    for _ in range(2):
+    """First plans and later ones, with an audience that fails; the plans are saved and sent.
+
+    Three audiences are planned together. One statement reads the rows of all of them, or of two.
+    """
+    monkeypatch.setattr(side_by_side, "PARTS_MIN", 1)
+    monkeypatch.setattr(pooled_reads, "POOLED_ROWS_MAX", rows_max)
+    statements: list[int] = []
+    desk.store.audience(
+        AUDIENCE.format(part=3, city="CAST(CAST(city AS INTEGER) AS TEXT)"), "part_3"
+    )
+    for failing in (["part_4"], ["part_3", "part_4"]):
         one_by_one = planned(desk, 1)
         caplog.clear()
         plan = planned(desk, 2, progress=meeting, memory_limit=MemoryLimit(desk.warehouse))
         assert {THREAD} < {record.threadName for record in caplog.records}
+        counts = sum("statement plan/count_keys" == r.getMessage() for r in caplog.records)
+        statements.append(counts)
         assert facts(one_by_one) == facts(plan)
-        assert ["part_4"] == [failure.audience.ledger_key for failure in plan.failures]
+        assert failing == [failure.audience.ledger_key for failure in plan.failures]
         assert one_by_one.new_users == plan.new_users
         run = desk.start_run()
         for delivery in save_plans(desk.ledger, run, plan.audiences, options=PlanOptions()):
             desk.settle(delivery)
         desk.script("UPDATE salesforce.contact SET city = '2' WHERE id IN ('c0', 'c1', 'c7')")
+        desk.script("UPDATE salesforce.contact SET city = 'Rome' WHERE id = 'c3'")
+    # Two parts of three audiences. The one that fails counts no keys, and later two have changes.
+    assert ([2, 1] if rows_max > 25 else [3, 2]) == statements
     assert {"part_0": 1, "part_1": 2} == {
         audience.ledger_key: audience.changed for audience in plan.audiences if audience.changed
     }

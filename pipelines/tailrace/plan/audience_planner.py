@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,13 +15,14 @@ from tailrace.destinations.protocol import (
     MessageMapper,
 )
 from tailrace.destinations.registry import destination_type
-from tailrace.errors import MemoryShort, ModelError, StatementRefused
+from tailrace.errors import MemoryShort, ModelError, StatementRefused, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan import record_checks, stats
-from tailrace.plan.diff import Diff, DiffRequest, diff
+from tailrace.plan.diff import Diff, DiffRequest, diff_steps
 from tailrace.plan.guards import GuardInput, judge
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
+from tailrace.plan.pooled_reads import Steps, run_alone, run_together
 from tailrace.plan.preview import PreviewRow, preview
 from tailrace.plan.recorded import Recorded
 from tailrace.plan.row_hash import hash_complements
@@ -81,8 +82,19 @@ class AudiencePlanner:
             StatementRefused: The model fails on a row.
             MemoryShort: The warehouse has too little memory for it.
         """
+        return run_alone(ledger.warehouse, self._steps(ledger, requested))
+
+    def plan_together(
+        self, ledger: Ledger, requests: Sequence[RequestedPlan]
+    ) -> list[AudiencePlan | TailraceError]:
+        """The plan of each audience, or its error; reads that several need are one statement."""
+        steps = [self._steps(ledger, requested) for requested in requests]
+        return run_together(ledger.warehouse, steps)
+
+    def _steps(self, ledger: Ledger, requested: RequestedPlan) -> Steps[AudiencePlan]:
         request, warehouse = requested.request, ledger.warehouse
-        result = diff(ledger, request, recorded=self.recorded)
+        result = yield from diff_steps(ledger, request, recorded=self.recorded)
+        samples = yield from stats.samples(request.shape, result)
         counts = stats.counts(result)
         allowed = self.options.allowed(request.audience.name)
         mapper = self._mapper(ledger, request.audience)
@@ -119,7 +131,7 @@ class AudiencePlanner:
             rejected_before=result.rejections,
             suppressed=_suppressed(ledger, request, result),
             refused=record_checks.refusals(ledger, request, result, mapper, self.described),
-            samples=stats.samples(warehouse, request.shape, result),
+            samples=samples,
             rows=self._preview(ledger, request, result, mapper),
             digest=_digest(ledger, request, result) if self.options.digests else "",
         )

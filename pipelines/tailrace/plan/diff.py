@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import MESSAGE_KINDS_MAX
-from tailrace.destinations.protocol import TransitionFacts
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.plan.equal_values import columns_compared_here, take_equal_values
 from tailrace.plan.policy import Intent, ResolvedPolicy
+from tailrace.plan.pooled_reads import PLACES, Read, Steps, run_alone
 from tailrace.plan.recorded import Recorded
 from tailrace.plan.row_hash import hash_complements
 from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
+from tailrace.plan.transition_group import TransitionGroup
 from tailrace.warehouse.statements import Binding, Bound, Column, TableName, UnionAll, query
 
 BAD_KEY_SAMPLES_MAX = 3
@@ -37,47 +38,6 @@ _TEMPORARY_TABLES = {
     "earlier": "earlier",
     "last_attempts": "attempts",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransitionGroup:
-    """Members whose transitions make the same messages."""
-
-    facts: TransitionFacts
-    send: bool
-    is_new: bool
-    has_id: bool
-    members: int
-
-    @classmethod
-    def from_row(cls, row: Sequence[Any], column_groups: Sequence[str]) -> TransitionGroup:
-        """The group of a row of `plan/summary`.
-
-        Args:
-            row: The row.
-            column_groups: The names of `Audience.column_groups`, in their order.
-        """
-        op, reason, send, stays, no_previous, *more = row
-        changed, (user_changed, had_user, complete, is_new, has_id, members) = more[:-6], more[-6:]
-        facts = TransitionFacts(
-            op=op,
-            reason=reason,
-            changed=frozenset(
-                name for name, flag in zip(column_groups, changed, strict=False) if flag
-            ),
-            no_previous=bool(no_previous),
-            moved=bool(user_changed),
-            leaves=bool(had_user),
-            stays=bool(stays),
-            complete=bool(complete),
-        )
-        return cls(
-            facts=facts,
-            send=bool(send),
-            is_new=bool(is_new),
-            has_id=bool(has_id),
-            members=int(members),
-        )
 
 
 class BadKey(NamedTuple):
@@ -169,7 +129,12 @@ def diff(ledger: Ledger, request: DiffRequest, *, recorded: Recorded) -> Diff:
         KeyTypeChanged: The delivered members have another key, or one of another type.
         StatementRefused: The model fails on a row.
     """
-    return _Comparison(ledger, request, recorded).run()
+    return run_alone(ledger.warehouse, diff_steps(ledger, request, recorded=recorded))
+
+
+def diff_steps(ledger: Ledger, request: DiffRequest, *, recorded: Recorded) -> Steps[Diff]:
+    """The same as steps, whose reads may be those of several audiences."""
+    return _Comparison(ledger, request, recorded).steps()
 
 
 class _Comparison:
@@ -196,6 +161,8 @@ class _Comparison:
         self.restart = False
         self.is_new = False
         self.current = 0
+        # At most so many transitions can there be, once it is known.
+        self.rows_max = 0
         self.rejections, self.unconfirmed = recorded.unresolved_counts(name)
         # A former audience of this name already sent `entered` for these keys, so those messageIds
         # are used up.
@@ -203,16 +170,17 @@ class _Comparison:
         destination = audience.destination_name
         self.first_version = -recorded.name_released_at(audience.name, destination)
 
-    def run(self) -> Diff:
+    def steps(self) -> Steps[Diff]:
         self._find_snapshot()
         is_first = self.request.delivered is None
         if is_first:
             # All rows of the model are transitions, which are measured instead: it runs once.
             self._find_transitions()
-        rows_seen, fingerprint = self._measure(
+        rows_seen, fingerprint = yield from self._measure(
             self.names["transitions"] if is_first else self.request.model
         )
         size_before = self._count_members()
+        self.rows_max = rows_seen + size_before
         if self._is_unchanged(fingerprint):
             return Diff(
                 transitions=self.names["transitions"],
@@ -226,21 +194,17 @@ class _Comparison:
         unconverted = self._count_unconverted()
         if not is_first:
             self._find_transitions()
-        moves, quarantined, null_keys, bad_keys = self._check_keys(rows_seen, size_before)
+        moves, quarantined, null_keys, bad_keys = yield from self._check_keys(
+            rows_seen, size_before
+        )
         shared, shared_keys = self._check_message_ids()
         if shared:
             moves = self._count_moves()
-        self._set_reasons()
-        self._resend_unconfirmed()
-        self._keep_user_members()
-        self._follow_intent()
-        if quarantined:
-            # The steps above may have added transitions of a bad key.
-            self._run("quarantine")
-        self._mark_rows()
+        self._complete_transitions(is_quarantined=bool(quarantined))
         growth = moves.entered - moves.exited
         if self.request.intent == "retry":
             ((growth,),) = self._run("growth")
+        groups = yield from self._groups()
         return Diff(
             transitions=self.names["transitions"],
             rows_seen=rows_seen,
@@ -254,7 +218,7 @@ class _Comparison:
             bad_keys=bad_keys,
             shared_message_ids=shared,
             shared_message_id_keys=shared_keys,
-            groups=self._groups(),
+            groups=groups,
             schema_change=self.schema_change,
             reset_columns=self.reset_columns,
             unconverted=unconverted,
@@ -263,9 +227,24 @@ class _Comparison:
             current=self.current,
         )
 
-    def _groups(self) -> tuple[TransitionGroup, ...]:
+    def _read(
+        self, name: str, *, without_rows: Sequence[tuple[Any, ...]] = (), **values: Any
+    ) -> Read:
+        """A read of the transitions, which other audiences may share."""
+        return Read(
+            name=name,
+            table="transitions",
+            rows_of=self.names["transitions"],
+            placed="placed_keys" if name == "count_keys" else "placed_transitions",
+            rows_max=self.rows_max,
+            columns=self._lists(),
+            values=values,
+            without_rows=without_rows,
+        )
+
+    def _groups(self) -> Steps[tuple[TransitionGroup, ...]]:
         names = tuple(self.request.audience.column_groups)
-        rows = self._run("summary", first_version=self.first_version)
+        rows = yield self._read("summary", first_version=self.first_version)
         return tuple(TransitionGroup.from_row(row, names) for row in rows)
 
     def _mark_rows(self) -> None:
@@ -369,6 +348,7 @@ class _Comparison:
         message_id = audience.message_id_column
         return {
             **shape.lists,
+            PLACES: (),
             "recorded_columns": tuple(c for c in shape.columns if c.name not in new),
             "new_columns": tuple(c for c in shape.columns if c.name in new),
             "compared": recorded,
@@ -392,7 +372,7 @@ class _Comparison:
             "known_message_id": () if message_id in new else among((message_id,)),
         }
 
-    def _measure(self, rows_of: Binding) -> tuple[int, str | None]:
+    def _measure(self, rows_of: Binding) -> Steps[tuple[int, str | None]]:
         """The model's row count and a fingerprint of its rows; None without a cheap hash.
 
         Args:
@@ -402,10 +382,14 @@ class _Comparison:
         shape = self.request.shape
         columns = tuple(sorted(shape.columns, key=lambda column: column.name))
         all_columns = (*shape.keys, *columns)
-        ((rows, *hashes),) = self.warehouse.run(
-            "plan/measure",
-            tables={"model": rows_of},
+        ((rows, *hashes),) = yield Read(
+            name="measure",
+            table="model",
+            rows_of=rows_of,
+            placed="placed_rows",
+            rows_max=0,
             columns={"keys": shape.keys, "columns": columns, **hash_complements(all_columns)},
+            without_rows=[(0, None, None)],
         )
         if hashes[0] is None and rows:
             return int(rows), None
@@ -445,7 +429,7 @@ class _Comparison:
 
     def _check_keys(
         self, rows_seen: int, size_before: int
-    ) -> tuple[MoveCounts, int, int, tuple[BadKey, ...]]:
+    ) -> Steps[tuple[MoveCounts, int, int, tuple[BadKey, ...]]]:
         """Quarantine NULL and duplicate keys.
 
         They are only searched for when the counts do not add up.
@@ -454,7 +438,9 @@ class _Comparison:
             The counts of the remaining transitions, the number of quarantined rows, how many of
             them have a NULL in the key, and samples of their keys.
         """
-        ((entered, exited, nulls, repeated),) = self._run("count_keys")
+        ((entered, exited, nulls, repeated),) = yield self._read(
+            "count_keys", without_rows=[(0, 0, 0, 0)]
+        )
         moves = MoveCounts(int(entered), int(exited))
         if rows_seen == size_before + moves.entered - moves.exited and not nulls and not repeated:
             return moves, 0, 0, ()
@@ -492,6 +478,17 @@ class _Comparison:
     def _count_moves(self) -> MoveCounts:
         ((entered, exited, *_),) = self._run("count_keys")
         return MoveCounts(int(entered), int(exited))
+
+    def _complete_transitions(self, *, is_quarantined: bool) -> None:
+        """Add the reasons, the resends and what the receiver refuses."""
+        self._set_reasons()
+        self._resend_unconfirmed()
+        self._keep_user_members()
+        self._follow_intent()
+        if is_quarantined:
+            # The steps above may have added transitions of a bad key.
+            self._run("quarantine")
+        self._mark_rows()
 
     def _set_reasons(self) -> None:
         """Give every transition its reason."""

@@ -36,7 +36,7 @@ def table_hash(warehouse: Warehouse, table: TableName, columns: Sequence[Column]
         ((rows, *hashes),) = warehouse.run(
             "plan/measure",
             tables={"model": table},
-            columns={"keys": (), "columns": columns, **hash_complements(columns)},
+            columns={"keys": (), "columns": columns, "places": (), **hash_complements(columns)},
         )
     except StatementRefused:
         # A source may be a view that fails; the models that read it report the error.

@@ -27,6 +27,10 @@ SESSIONS_MIN = 2
 # An audience that reads a table with more rows is planned alone: each of its statements uses all
 # cores and the whole memory limit.
 TABLE_ROWS_MAX = 1_000_000
+# Audiences whose reads one statement answers. A statement over more is not cheaper an audience.
+TOGETHER_MAX = 20
+# Parts that each session takes at least, so that none waits long for another at the end.
+PARTS_MIN = 2
 # The pause between two attempts to stop a thread, which cannot be interrupted between statements.
 STOP_PAUSE_SECONDS = 0.05
 
@@ -122,11 +126,20 @@ def _plans_of_group(
     planner: AudiencePlanner,
     begin: Callable[[RequestedPlan], None],
 ) -> dict[str, AudiencePlan | TailraceError]:
-    results = run_side_by_side(
+    together = list(_planned_together(group, len(ledgers)))
+
+    def starting(place: int) -> None:
+        for requested in together[place]:
+            begin(requested)
+
+    outcomes = run_side_by_side(
         ledgers,
-        [partial(planner.plan, requested=requested) for requested in group],
-        starting=lambda place: begin(group[place]),
+        [partial(planner.plan_together, requests=requests) for requests in together],
+        starting=starting,
     )
+    results: list[AudiencePlan | TailraceError] = []
+    for requests, outcome in zip(together, outcomes, strict=True):
+        results += [outcome] * len(requests) if isinstance(outcome, TailraceError) else outcome
     for result in results:
         if isinstance(result, TailraceError) and not isinstance(result, FAULTS_OF_ONE):
             raise result
@@ -135,6 +148,15 @@ def _plans_of_group(
         for requested, result in zip(group, results, strict=True)
         if not isinstance(result, MemoryShort)
     }
+
+
+def _planned_together(
+    group: Sequence[RequestedPlan], sessions: int
+) -> Iterator[Sequence[RequestedPlan]]:
+    """Divide audiences so that each session gets several parts, the last ones at the same time."""
+    size = min(TOGETHER_MAX, max(len(group) // (PARTS_MIN * sessions), 1))
+    for start in range(0, len(group), size):
+        yield group[start : start + size]
 
 
 def run_side_by_side(

@@ -18,6 +18,7 @@ from tailrace.ledger.outbox import transition_reader
 from tailrace.ledger.tables import Shape
 from tailrace.plan.diff import Diff, DiffRequest
 from tailrace.plan.plan import AudiencePlan
+from tailrace.plan.pooled_reads import Read, Steps
 from tailrace.plan.recorded import Recorded
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, TableName, query, unions
@@ -116,15 +117,18 @@ def bytes_per_call(warehouse: Warehouse, shape: Shape, diff: Diff, mapper: Messa
     return sum(sizes) / len(sizes) if sizes else 0.0
 
 
-def samples(warehouse: Warehouse, shape: Shape, diff: Diff) -> tuple[Mapping[str, str], ...]:
+def samples(shape: Shape, diff: Diff) -> Steps[tuple[Mapping[str, str], ...]]:
     """A few transitions of each operation, with masked keys."""
     if not diff.groups:
         return ()
-    rows = warehouse.run(
-        "plan/samples",
-        tables={"transitions": diff.transitions},
+    rows = yield Read(
+        name="samples",
+        table="transitions",
+        rows_of=diff.transitions,
+        placed="placed_keys",
+        rows_max=sum(group.members for group in diff.groups),
         columns=shape.lists,
-        rows_max=SAMPLE_ROWS_MAX,
+        values={"rows_max": SAMPLE_ROWS_MAX},
     )
     return tuple({"op": op, "reason": reason, "key": masked_key(key)} for op, reason, *key in rows)
 

@@ -274,6 +274,9 @@ def _splice(call: exp.Anonymous, nodes: Iterator[exp.Expr]) -> None:
     if type(parent) is exp.Concat:
         # A nested CONCAT would copy each text twice.
         spliced = [part for node in spliced for part in _joined(node)]
+    if not spliced and isinstance(parent, exp.Group):
+        parent.pop()
+        return
     parent.set(key, spliced)
 
 
