@@ -325,3 +325,61 @@ SELECT
   STRING_AGG(CASE WHEN r._usual THEN COALESCE(r._group, '') ELSE '' END, CHR(30)),
   STRING_AGG(CASE WHEN r._usual THEN COALESCE(r._track, '') ELSE '' END, CHR(30))
 FROM rendered AS r
+
+-- name: job_page
+-- The next transitions of a run as lines of a CSV file, each with its key. A row that a field may refuse,
+-- or whose cells may differ from those of its record, is not rendered; the mapper makes its record.
+WITH page AS (
+  SELECT
+    o.seq, o._send,
+    NOT o._send OR (
+      o.op <> 'exited' AND NOT o._stays
+      AND (o.op = 'entered' OR o._blind OR (
+        EVERY_COLUMN(matched, AS_SENT(o._) IS NOT DISTINCT FROM AS_SENT(o.old___))
+        AND ANY_COLUMN(compared, AS_SENT(o._) IS DISTINCT FROM AS_SENT(o.old___))
+      ))
+      AND EVERY_COLUMN(required, o._ IS NOT NULL
+        AND LOWER(CAST(o._ AS VARCHAR)) NOT IN ('', 'nan', 'inf', '-inf', 'infinity', '-infinity'))
+      -- A character beyond U+FFFF counts twice; in ASCII there is none.
+      AND EVERY_COLUMN(long_texts, o._ IS NULL OR 2 * LENGTH(o._) <= CAST('_LABEL' AS BIGINT)
+        OR STRLEN(o._) <= CAST('_LABEL' AS BIGINT))
+      AND EVERY_COLUMN(picklists, COALESCE(o._, '') = ''
+        OR STRPOS('_LABEL', CONCAT('|', o._, '|')) > 0)
+      AND EVERY_COLUMN(numbers, o._ IS NULL
+        OR ABS(CAST(o._ AS DOUBLE)) < CAST('_LABEL' AS DOUBLE))
+      AND EVERY_COLUMN(days, o._ IS NULL OR o._ BETWEEN DATE '1700-01-01' AND DATE '4000-12-31')
+      AND EVERY_COLUMN(moments, o._ IS NULL OR CAST(o._ AS TIMESTAMP)
+        BETWEEN TIMESTAMP '1700-01-02 00:00:00' AND TIMESTAMP '4000-12-30 00:00:00')
+    ) AS _usual,
+    EACH_COLUMN(key_column, CAST(o._PAIR AS VARCHAR)),
+    EACH_COLUMN(text_cells, CASE
+      WHEN COALESCE(o._PAIR, '') = '' THEN '_LABEL'
+      WHEN CONTAINS(o._PAIR, ',') OR CONTAINS(o._PAIR, '"')
+        OR CONTAINS(o._PAIR, CHR(10)) OR CONTAINS(o._PAIR, CHR(13))
+      THEN CONCAT('"', REPLACE(o._PAIR, '"', '""'), '"')
+      WHEN o._PAIR <> '#N/A' THEN o._PAIR
+    END),
+    EACH_COLUMN(plain_cells, COALESCE(CAST(o._PAIR AS VARCHAR), '_LABEL')),
+    EACH_COLUMN(double_cells, CASE
+      WHEN o._PAIR IS NULL OR NOT ISFINITE(CAST(o._PAIR AS DOUBLE)) THEN '_LABEL'
+      WHEN ABS(o._PAIR) BETWEEN 0.001 AND 1e15 OR o._PAIR = 0
+      THEN CAST(TO_JSON(CAST(o._PAIR AS DOUBLE)) AS VARCHAR)
+    END),
+    EACH_COLUMN(midnight_cells, COALESCE(CAST(o._PAIR AS VARCHAR) || 'T00:00:00.000Z', '_LABEL')),
+    EACH_COLUMN(moment_cells, CASE
+      WHEN o._PAIR IS NULL THEN '_LABEL'
+      WHEN EPOCH_US(o._PAIR) BETWEEN EPOCH_US(TIMESTAMP '1700-01-01')
+        AND EPOCH_US(TIMESTAMP '4001-01-01')
+      THEN STRFTIME(MAKE_TIMESTAMP(EPOCH_US(o._PAIR)), '%Y-%m-%dT%H:%M:%S.%g') || 'Z'
+    END)
+  FROM outbox AS o
+  WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
+)
+SELECT
+  p.seq,
+  NOT p._send OR (p._usual AND EVERY_COLUMN(cells, p._ IS NOT NULL)),
+  EACH_COLUMN(key_column, p._),
+  CASE
+    WHEN p._send THEN ENCODE(CONCAT('', EACH_COLUMN(cells, CONCAT('_LABEL', p._))) || :line_end)
+  END
+FROM page AS p

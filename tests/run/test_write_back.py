@@ -123,6 +123,23 @@ def test_the_exit_of_a_deleted_record_has_nothing_left_to_do(
     assert shop.plan().audiences[0].diff.size_before == 0
 
 
+def test_an_exit_has_the_last_values_of_a_column_that_only_it_sends(shop: WriteBackShop) -> None:
+    """A change of that column is recorded and writes nothing."""
+    shop.header(
+        "object: Contact\nmatch: {Crm_Key__c: crm_key}\nfields: {Plan_Tier__c: tier}\n"
+        "on_exit: {set: {Next_Offer__c: offer}}\n"
+    )
+    shop.people([person(7, offer="first")])
+    assert shop.sync().exit_code == 0
+    shop.people([person(7, offer="last")])
+    shop.simulator.requests.clear()
+    assert shop.sync().exit_code == 0
+    assert shop.requests() == []
+    shop.people([])
+    assert shop.sync().exit_code == 0
+    assert shop.record("c-0007")["Next_Offer__c"] == "last"
+
+
 def test_a_member_that_is_now_another_record(shop: WriteBackShop) -> None:
     """The old record gets the exit, the new one the values."""
     shop.header(f"{HEADER}on_exit: clear\n")

@@ -30,6 +30,7 @@ OF_ONE_ENGINE = {
     "models/definitions",
     "outbox/count_indexes",
     "outbox/create_index",
+    "outbox/job_page",
     "outbox/rendered_page",
     "warehouse/allow_folder",
     "warehouse/begin_model",

@@ -6,12 +6,13 @@ and a later run asks for its results before anything is sent again; see `run.job
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from tailrace.destinations.messages import Message
+from tailrace.warehouse.statements import Column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +29,29 @@ class JobState:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobResult:
+class JobResult(NamedTuple):
     """The result of one row, by its key. `unprocessed` rows may be sent again."""
 
     key: str
     outcome: Literal["written", "refused", "unprocessed"]
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineTemplates:
+    """The lines of a job's file as templates that the warehouse fills in.
+
+    Attributes:
+        statement: The statement of `sql/` that fills them in. Its rows have the number, whether the
+            line was rendered, the text of the key, and the line, which is NULL for a transition
+            that is not sent.
+        lists: The column lists of the statement.
+        values: Its other values.
+    """
+
+    statement: str
+    lists: Mapping[str, Sequence[Column]]
+    values: Mapping[str, Any]
 
 
 class JobFile(Protocol):
@@ -51,6 +68,14 @@ class JobFile(Protocol):
         """Add a message; False if the file is full without it."""
         ...
 
+    def keys(self, texts: Sequence[str | None]) -> list[str]:
+        """The keys of rendered lines, by the texts of their key columns."""
+        ...
+
+    def add_lines(self, lines: Sequence[bytes]) -> bool:
+        """Add rendered lines; False, and none of them, if the file is full without them."""
+        ...
+
     def close(self) -> None:
         """End the file, so that it can be uploaded."""
         ...
@@ -65,6 +90,18 @@ class IngestJobs(Protocol):
 
     def new_file(self, path: Path) -> JobFile:
         """An empty file for a job."""
+        ...
+
+    def line_templates(
+        self, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool
+    ) -> LineTemplates | None:
+        """The lines as templates for the warehouse; None if rows are added one by one.
+
+        Args:
+            columns: The columns of the outbox without its keys.
+            keys: The audience's key.
+            changes: The run has changes, for which the old values are read too.
+        """
         ...
 
     def create(self) -> str | None:

@@ -21,7 +21,7 @@ from tailrace.destinations.ingest import IngestJobs, JobFile
 from tailrace.destinations.messages import MemberMessages
 from tailrace.ledger.jobs import WriteJob
 from tailrace.ledger.ledger import Ledger
-from tailrace.run.member_messages import OutboxMessages
+from tailrace.run.member_messages import LinePage, OutboxMessages
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,11 @@ class JobRows:
     def last_seq(self) -> int:
         return max(self.seqs.values())
 
+    def forget_after(self, last_seq: int) -> None:
+        """Forget the rows after a number."""
+        self.seqs = {key: seq for key, seq in self.seqs.items() if seq <= last_seq}
+        self.silent = array("q", [seq for seq in self.silent if seq <= last_seq])
+
     def take(self, member: MemberMessages, file: JobFile) -> bool:
         """Add a transition if it fits; False if the file is full."""
         if not member.messages:
@@ -77,6 +82,27 @@ class JobRows:
         if not file.add(message):
             return False
         self.seqs[key] = member.seq
+        return True
+
+    def take_page(self, page: LinePage, file: JobFile) -> bool:
+        """Add a page of transitions as far as it fits; False if the file is full."""
+        keys = file.keys(page.keys)
+        added = dict(zip(keys, page.seqs, strict=True))
+        lines = [line for line in page.lines if line is not None]
+        all_rendered = not page.mapped and len(added) == len(lines) == len(page.seqs)
+        if all_rendered and added.keys().isdisjoint(self.seqs) and file.add_lines(lines):
+            self.seqs.update(added)
+            return True
+        for seq, key, line in zip(page.seqs, keys, page.lines, strict=True):
+            if seq in page.mapped:
+                if not self.take(page.mapped[seq], file):
+                    return False
+            elif line is None:
+                self.silent.append(seq)
+            elif key not in self.seqs:
+                if not file.add_lines([line]):
+                    return False
+                self.seqs[key] = seq
         return True
 
 
@@ -141,13 +167,29 @@ class JobDelivery:
 
     def _fill(self, rows: JobRows, file: JobFile) -> Iterator[bool]:
         """Write the open transitions to the file, as far as they fit."""
-        for count, member in enumerate(self._members, start=1):
-            if not rows.take(member, file):
+        for page in self._pages():
+            if not self._take_page(page, rows, file):
                 rows.full = True
                 break
-            if count % ROWS_PER_STEP == 0:
-                yield True
+            yield True
         file.close()
+
+    def _pages(self) -> Iterator[LinePage | list[MemberMessages]]:
+        """The open transitions in order: as lines if the warehouse can write them."""
+        lines = self._members.line_pages(self._jobs)
+        if lines is not None:
+            yield from lines
+            return
+        members = iter(self._members)
+        while page := list(islice(members, ROWS_PER_STEP)):
+            yield page
+
+    def _take_page(
+        self, page: LinePage | list[MemberMessages], rows: JobRows, file: JobFile
+    ) -> bool:
+        if isinstance(page, LinePage):
+            return rows.take_page(page, file)
+        return all(rows.take(member, file) for member in page)
 
     def _send(
         self, rows: JobRows, file: JobFile, in_background: InBackground
@@ -175,12 +217,13 @@ class JobDelivery:
             return
         rows, file = JobRows(), self._file()
         try:
-            for member in self._members:
-                if member.seq > job.last_seq:
+            for page in self._pages():
+                self._take_page(page, rows, file)
+                if _last_seq(page) >= job.last_seq:
                     break
-                rows.take(member, file)
         finally:
             file.delete()
+        rows.forget_after(job.last_seq)
         yield from self._finish(job.job_id, rows, in_background)
 
     def _finish(
@@ -238,6 +281,10 @@ class JobDelivery:
             self._take(Acknowledged(first, last, written, 0))
             written = 0
         self._save()
+
+
+def _last_seq(page: LinePage | list[MemberMessages]) -> int:
+    return page.seqs[-1] if isinstance(page, LinePage) else page[-1].seq
 
 
 def _some(results: Iterator[T], count: int = RESULTS_PER_STEP) -> list[T]:

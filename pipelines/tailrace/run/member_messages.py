@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tailrace.destinations.ingest import IngestJobs, LineTemplates
 from tailrace.destinations.messages import OPS, MemberMessages, Refusal, Transition
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
 from tailrace.errors import MemoryShort
@@ -14,7 +15,7 @@ from tailrace.ledger import outbox
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox_stream import BATCH_ROWS, read_ahead, stream_in_order
 from tailrace.ledger.tables import Shape
-from tailrace.run.rendered_page import Builders, RenderedPage
+from tailrace.run.rendered_page import Builders, RenderedPage, values
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import UnionAll, query
 
@@ -29,6 +30,21 @@ ID_AND_TIME_BYTES = 256
 ROWS_BY_NUMBER_MAX = 500
 
 Refuse = Callable[[Transition, Refusal], None]
+
+
+class LinePage(NamedTuple):
+    """A page of transitions as lines of a job's file, each list with one entry for a transition.
+
+    Attributes:
+        keys: The text of the key, if the line was rendered.
+        lines: The line; None for a transition that is not sent.
+        mapped: The transitions that were not rendered, by their number.
+    """
+
+    seqs: list[int]
+    keys: list[str | None]
+    lines: list[bytes | None]
+    mapped: Mapping[int, MemberMessages]
 
 
 class OutboxMessages:
@@ -69,14 +85,10 @@ class OutboxMessages:
 
     def pages(self) -> Iterator[Iterable[MemberMessages]]:
         """The transitions in pages, each of which is read before the next one."""
-        ledger, run_seq, audience = self._ledger, self._run_seq, self._mapper.audience
         changes = self._has_changes()
-        ranges = [(1, self._planned)]
-        if not self._is_new:
-            ranges = outbox.ranges(ledger, run_seq, audience, planned=self._planned)
-        self._is_new = False
+        ranges = self._open_ranges()
         templates = None
-        if ledger.warehouse.engine.writes_messages:
+        if self._ledger.warehouse.engine.writes_messages:
             keys, columns = self._shape.keys, self._shape.columns
             templates = self._mapper.templates(columns, keys=keys, changes=changes)
         if templates is None:
@@ -88,6 +100,42 @@ class OutboxMessages:
                 yield rendered.as_columns(builders) or self._rendered(
                     rendered, builders, changes=changes
                 )
+
+    def line_pages(self, jobs: IngestJobs) -> Iterator[LinePage] | None:
+        """The transitions in pages as lines of a job's file; None if they are added one by one.
+
+        Both ways give the same lines.
+        """
+        engine = self._ledger.warehouse.engine
+        if not engine.writes_messages or engine.joins_pages:
+            return None
+        changes = self._has_changes()
+        templates = jobs.line_templates(self._shape.columns, keys=self._shape.keys, changes=changes)
+        return None if templates is None else self._line_pages(templates, changes=changes)
+
+    def _line_pages(self, templates: LineTemplates, *, changes: bool) -> Iterator[LinePage]:
+        def read(first: int, last: int) -> Iterator[pa.RecordBatch]:
+            return self._ledger.warehouse.stream(
+                templates.statement,
+                piece_rows=BATCH_ROWS,
+                columns=templates.lists,
+                **templates.values,
+                **self._rows_between(first, last),
+            )
+
+        for batch in read_ahead(stream_in_order(read, self._open_ranges())):
+            seqs, is_rendered, keys, lines = map(values, batch.columns)
+            mapped = self._left_to_mapper(seqs, is_rendered, changes=changes)
+            yield LinePage(seqs, keys, lines, mapped)
+
+    def _open_ranges(self) -> list[tuple[int, int]]:
+        """The ranges of numbers without an outcome."""
+        is_new, self._is_new = self._is_new, False
+        if is_new:
+            return [(1, self._planned)]
+        return outbox.ranges(
+            self._ledger, self._run_seq, self._mapper.audience, planned=self._planned
+        )
 
     def _mapped_pages(
         self, ranges: Iterable[tuple[int, int]], *, changes: bool
@@ -210,28 +258,36 @@ class OutboxMessages:
     def _page(self, templates: MessageTemplates, first: int, last: int) -> dict[str, Any]:
         """The bindings of the statement that renders the rows between two numbers."""
         return {
-            "tables": {"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
             "columns": templates.lists,
             "column": templates.identity,
             **templates.ends,
             "bytes_max": self._mapper.message_bytes_max - ID_AND_TIME_BYTES,
+            **self._rows_between(first, last),
+        }
+
+    def _rows_between(self, first: int, last: int) -> dict[str, Any]:
+        return {
+            "tables": {"outbox": self._ledger.outbox(self._mapper.audience.ledger_key)},
             "run": self._run_seq,
             "first_seq": first,
             "last_seq": last,
         }
 
+    def _left_to_mapper(
+        self, seqs: Sequence[int], is_rendered: Sequence[bool], *, changes: bool
+    ) -> dict[int, MemberMessages]:
+        """The rows of a page that the warehouse left out, built by the mapper."""
+        left = [seq for seq, rendered in zip(seqs, is_rendered, strict=True) if not rendered]
+        if not left:
+            return {}
+        members = self._mapped(min(left), max(left), changes=changes, only=left)
+        return {member.seq: member for member in members}
+
     def _rendered(
         self, page: RenderedPage, builders: Builders, *, changes: bool
     ) -> Iterator[MemberMessages]:
         """Rows that the warehouse rendered; those that it left out are built by the mapper."""
-        fallback_rows = [
-            seq for seq, rendered in zip(page.seqs, page.is_rendered, strict=True) if not rendered
-        ]
-        mapped: Mapping[int, MemberMessages] = {}
-        if fallback_rows:
-            first, last = min(fallback_rows), max(fallback_rows)
-            members = self._mapped(first, last, changes=changes, only=fallback_rows)
-            mapped = {member.seq: member for member in members}
+        mapped = self._left_to_mapper(page.seqs, page.is_rendered, changes=changes)
         messages = page.messages(builders)
         for seq, user, built in zip(page.seqs, page.users, messages, strict=True):
             yield mapped[seq] if seq in mapped else MemberMessages(seq, user, built)

@@ -47,7 +47,7 @@ class RenderedPage:
     @classmethod
     def of_arrow(cls, batch: pa.RecordBatch) -> RenderedPage:
         """A page of a streamed result."""
-        return cls._of_columns([_values(column) for column in batch.columns])
+        return cls._of_columns([values(column) for column in batch.columns])
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[Any]]) -> RenderedPage:
@@ -117,7 +117,7 @@ class RenderedPage:
         return [tuple(of_transition) for of_transition in messages]
 
 
-def _values(column: pa.Array) -> list[Any]:
+def values(column: pa.Array) -> list[Any]:
     """The values of a column, without reading each one of a column of NULLs."""
     if column.null_count == len(column):
         return [None] * len(column)

@@ -26,7 +26,7 @@ from tailrace.destinations.salesforce.records import (
     fold,
     read_record,
 )
-from tailrace.destinations.salesforce.values import dumps
+from tailrace.destinations.salesforce.values import Number, dumps
 from tailrace.errors import DeliveryIncomplete, QuotaSpent, TailraceError
 from tailrace.retry import RetryPolicy
 from tailrace.salesforce.client import Api
@@ -177,7 +177,8 @@ class BatchWriter:
         case_sensitive = (
             bool(described.case_sensitive) if (described := self._field(field)) else False
         )
-        values = [record[field] for _, _, record in rows]
+        keys = (record[field] for _, _, record in rows)
+        values = [float(key) if isinstance(key, Number) else key for key in keys]
         found = self._records.ids_by_key(field, values, case_sensitive=case_sensitive)
         return [found.get(fold(value, case_sensitive=case_sensitive), ()) for value in values]
 

@@ -24,7 +24,7 @@ from tailrace.destinations.row_checks import RowChecks
 from tailrace.destinations.salesforce import rules
 from tailrace.destinations.salesforce.budget import calls_needed
 from tailrace.destinations.salesforce.describe import WritableObject
-from tailrace.destinations.salesforce.header import WriteBack
+from tailrace.destinations.salesforce.header import RECORD, WriteBack
 from tailrace.destinations.salesforce.rules import target
 from tailrace.destinations.salesforce.settings import (
     OrgSettings,
@@ -86,7 +86,7 @@ class SalesforceDestination:
             values=values,
             references={f"salesforce.{path}": column for path, column in write_back.references()},
             columns=write_back.columns,
-            message_columns={"record": write_back.compared_columns},
+            message_columns=_message_columns(write_back),
             identity=match,
             # Children of one parent lock it when they are written at the same time.
             sort_columns=write_back.parent_columns,
@@ -196,6 +196,16 @@ class SalesforceDestination:
     ) -> Receipt:
         """Not called; see `can_verify_receipt`."""
         raise InternalError("Salesforce reports the result of each record at once")
+
+
+def _message_columns(write_back: WriteBack) -> dict[str, tuple[str, ...]]:
+    """The columns whose change writes the record, and those that only an exit sends.
+
+    A change of the latter is recorded without a message, so that an exit has the last values.
+    """
+    exits = tuple(set(write_back.exit_columns) - set(write_back.compared_columns))
+    columns = {RECORD: write_back.compared_columns}
+    return columns | {"exit": tuple(sorted(exits))} if exits else columns
 
 
 def _keys(path: str) -> list[str]:

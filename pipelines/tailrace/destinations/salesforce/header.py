@@ -18,6 +18,8 @@ Api = Literal["auto", "rest", "bulk"]
 CAMPAIGN_MEMBER = "CampaignMember"
 PERSON_FIELDS = ("ContactId", "LeadId")
 EVENT_SUFFIX = "__e"
+# The group of the columns whose change writes the record.
+RECORD = "record"
 
 # A dotted path below the block, a message and a hint.
 Problem = tuple[str, str, str]
@@ -131,12 +133,18 @@ class WriteBack:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column whose value is sent or identifies a record."""
-        return tuple(dict.fromkeys((*self.match.values(), *self.value_columns, *self._exits())))
+        return tuple(dict.fromkeys((*self.match.values(), *self.value_columns, *self.exit_columns)))
 
     @property
     def value_columns(self) -> tuple[str, ...]:
         """The columns of the written fields."""
         columns = (source.column for source in self.fields.values())
+        return tuple(dict.fromkeys(column for column in columns if column is not None))
+
+    @property
+    def exit_columns(self) -> tuple[str, ...]:
+        """The columns of the fields that an exit writes."""
+        columns = (source.column for source in self.exit_fields.values())
         return tuple(dict.fromkeys(column for column in columns if column is not None))
 
     @property
@@ -176,11 +184,6 @@ class WriteBack:
                 " assignment_rules: true. Use api: auto."
             )
             yield "api", message, hint
-
-    def _exits(self) -> Iterator[str]:
-        for source in self.exit_fields.values():
-            if source.column is not None:
-                yield source.column
 
     def _about_match(self) -> Iterator[Problem]:
         if self.is_event:

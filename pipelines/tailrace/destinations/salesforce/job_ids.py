@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 from tailrace.destinations.ingest import JobResult
 from tailrace.destinations.salesforce.batch_writer import NO_RECORD, SEVERAL
 from tailrace.destinations.salesforce.describe import NUMBER_TYPES, WritableField
+from tailrace.destinations.salesforce.job_lines import csv_line
 from tailrace.destinations.salesforce.records import COLLECTION_ROWS_MAX, Records, fold
 
 ID_CHARACTERS = 15
@@ -39,17 +39,16 @@ class JobIds:
         self._refused.clear()
         with (
             file.open(encoding="utf-8", newline="") as source,
-            with_ids.open("w", encoding="utf-8", newline="") as target,
+            with_ids.open("wb") as target,
         ):
             reader = csv.reader(source)
-            writer = csv.writer(target, lineterminator="\n")
             header = next(reader)
             place = header.index(self._key.name)
-            writer.writerow([*header[:place], "Id", *header[place + 1 :]])
+            target.write(csv_line([*header[:place], "Id", *header[place + 1 :]]))
             while rows := list(islice(reader, COLLECTION_ROWS_MAX)):
                 ids = self._ids([row[place] for row in rows])
-                writer.writerows(
-                    [*row[:place], record_id, *row[place + 1 :]]
+                target.writelines(
+                    csv_line([*row[:place], record_id, *row[place + 1 :]])
                     for row, record_id in zip(rows, ids, strict=True)
                     if record_id
                 )
@@ -69,7 +68,7 @@ class JobIds:
                 self._keys |= {record_id: self._folded(value) for record_id, value in found.items()}
             for result in some:
                 if result.key in self._keys:
-                    yield replace(result, key=self._keys[result.key])
+                    yield result._replace(key=self._keys[result.key])
 
     def _ids(self, cells: list[str]) -> list[str]:
         """The id of the record of each key; empty without exactly one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,12 +17,13 @@ import orjson
 import requests
 
 from tailrace.clock import Clock
-from tailrace.destinations.ingest import JobResult, JobState
+from tailrace.destinations.ingest import JobResult, JobState, LineTemplates
 from tailrace.destinations.messages import Message
 from tailrace.destinations.salesforce.codes import action_for_row, split_job_error
 from tailrace.destinations.salesforce.describe import NUMBER_TYPES, WritableField, WritableObject
 from tailrace.destinations.salesforce.header import WriteBack
 from tailrace.destinations.salesforce.job_ids import JobIds
+from tailrace.destinations.salesforce.job_lines import csv_line, line_templates
 from tailrace.destinations.salesforce.records import Records, fold, headers_of, read_record
 from tailrace.destinations.salesforce.rules import Target, target
 from tailrace.destinations.salesforce.values import NULL_CELL, cell_of
@@ -31,6 +32,7 @@ from tailrace.salesforce.answers import as_mapping, as_text, parse_json
 from tailrace.salesforce.bounded_http import read_body
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.faults import BULK_LIMIT_CODES
+from tailrace.warehouse.statements import Column
 
 log = logging.getLogger(__name__)
 
@@ -74,32 +76,38 @@ class JobFile:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._parsed: tuple[Message | None, dict[str, Any]] = (None, {})
-        self._file = path.open("w", encoding="utf-8", newline="")
-        self._writer = csv.writer(self._file, lineterminator="\n", quoting=csv.QUOTE_MINIMAL)
-        self._writer.writerow(self._names)
+        self._file = path.open("wb")
+        self._file.write(csv_line(self._names))
 
     def key(self, message: Message) -> str | None:
         """The key of a record that this file can hold; None for any other."""
         if message.kind not in self._kinds:
             return None
         record = self._record(message)
-        if NULL_CELL in record.values():
+        if NULL_CELL in record.values() or {NULL_CELL} & _parent_keys(record):
             # In a CSV file this text would clear the field.
             return None
         return self._key_of(record[self._key_path[0]])
 
+    def keys(self, texts: Sequence[str | None]) -> list[str]:
+        """The keys of rendered lines, by the texts of their key columns."""
+        key_of = self._key_of
+        return [key_of(text) if text is not None else "" for text in texts]
+
     def add(self, message: Message) -> bool:
         """Add a record; False if the file is full without it."""
         cells = self._cells(self._record(message))
-        row = [cells.get(name, "") for name in self._names]
-        text = "".join(row)
-        # Quotes and a separator are three bytes a cell.
-        size = (len(text) if text.isascii() else len(text.encode())) + 3 * len(row)
-        if self.rows and (self._bytes + size > self._bytes_max or self.rows >= ROWS_MAX):
+        return self.add_lines([csv_line([cells.get(name, "") for name in self._names])])
+
+    def add_lines(self, lines: Sequence[bytes]) -> bool:
+        """Add rendered lines; False, and none of them, if the file is full without them."""
+        text = b"".join(lines)
+        is_full = self._bytes + len(text) > self._bytes_max or self.rows + len(lines) > ROWS_MAX
+        if is_full and (self.rows or len(lines) > 1):
             return False
-        self._writer.writerow(row)
-        self._bytes += size
-        self.rows += 1
+        self._file.write(text)
+        self._bytes += len(text)
+        self.rows += len(lines)
         return True
 
     def close(self) -> None:
@@ -147,6 +155,8 @@ class IngestJobs:
         self._api = api
         self._write_back = write_back
         self._object = described.name
+        self._described = described
+        self._parents = parents
         self._clock = clock
         self._seconds_max = seconds_max
         self._file_bytes_max = file_bytes_max
@@ -170,13 +180,27 @@ class IngestJobs:
         headers = headers_of(write_back)
         self._headers = {name: headers[name] for name in ("Sforce-Call-Options", "Content-Type")}
 
+    def line_templates(
+        self, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool
+    ) -> LineTemplates | None:
+        """The lines as templates for the warehouse; None if rows are added one by one."""
+        return line_templates(
+            self._write_back,
+            self._described,
+            self._parents,
+            file_columns=list(dict.fromkeys(self._columns.values())),
+            columns=columns,
+            keys=keys,
+            changes=changes,
+        )
+
     def new_file(self, path: Path) -> JobFile:
         """An empty file for a job."""
         return JobFile(
             path,
             columns=self._columns,
             key_path=(self._key.name,),
-            key_of=lambda value: key_text(value, self._key),
+            key_of=key_function(self._key),
             kinds=self._kinds,
             bytes_max=self._file_bytes_max,
         )
@@ -304,15 +328,16 @@ class IngestJobs:
                 f"A result file of a Bulk job has no column {self._result_key.name}"
             )
         place = header.index(self._result_key.name)
+        key_of = key_function(self._result_key)
         error_at = header.index("sf__Error") if "sf__Error" in header else None
         for row in reader:
             if len(row) != len(header):
                 raise AnswerUnreadable("A result file of a Bulk job has a row of another length")
-            key = key_text(row[place], self._result_key)
+            key = key_of(row[place])
             if name == "unprocessedrecords/":
-                yield JobResult(key=key, outcome="unprocessed")
+                yield JobResult(key, "unprocessed")
             elif error_at is None:
-                yield JobResult(key=key, outcome="written")
+                yield JobResult(key, "written")
             else:
                 code, message = split_job_error(row[error_at])
                 again = action_for_row(code, message) != "row"
@@ -331,13 +356,25 @@ class IngestJobs:
         return as_mapping(parse_json(response.content, f"{method} {path}"), "an ingest job")
 
 
-def key_text(value: Any, field: WritableField) -> str:
-    """A key as it is compared with the keys of result files, which hold it as it is stored."""
+def key_function(field: WritableField) -> Callable[[Any], str]:
+    """The function from a key to its form in comparisons with result files.
+
+    Those hold keys as they are stored.
+    """
     if field.type in ("id", "reference"):
-        return str(value)[:15]
-    if field.type in NUMBER_TYPES and isinstance(value, str):
-        value = float(value)
-    return fold(value, case_sensitive=field.case_sensitive)
+        return lambda value: str(value)[:15]
+    if field.type in NUMBER_TYPES:
+        return lambda value: fold(
+            float(value) if isinstance(value, str) else value, case_sensitive=True
+        )
+    if field.case_sensitive:
+        return str
+    return lambda value: str(value).lower()
+
+
+def _parent_keys(record: Mapping[str, Any]) -> set[Any]:
+    """The external ids of the parents that a record refers to."""
+    return {key for value in record.values() if isinstance(value, dict) for key in value.values()}
 
 
 def _columns(targets: list[Target]) -> dict[tuple[str, ...], str]:

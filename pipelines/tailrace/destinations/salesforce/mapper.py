@@ -24,7 +24,7 @@ from tailrace.destinations.protocol import (
     ValueWarning,
 )
 from tailrace.destinations.salesforce.describe import WritableObject
-from tailrace.destinations.salesforce.header import FieldSource, WriteBack
+from tailrace.destinations.salesforce.header import RECORD, FieldSource, WriteBack
 from tailrace.destinations.salesforce.rules import Target, target
 from tailrace.destinations.salesforce.values import (
     ValueRefused,
@@ -113,7 +113,7 @@ class WriteMapper:
             # Another row writes the record; this one is refused.
             return counts
         if facts.op == "entered" or (
-            facts.op == "changed" and (moved or facts.no_previous or bool(facts.changed))
+            facts.op == "changed" and (moved or facts.no_previous or RECORD in facts.changed)
         ):
             counts[self.kind] += 1
         return counts

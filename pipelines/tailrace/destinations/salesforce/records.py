@@ -7,15 +7,15 @@ requests an `errorCode`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import orjson
-
 from tailrace.destinations.outcome import safe_text
 from tailrace.destinations.salesforce.header import WriteBack
+from tailrace.destinations.salesforce.values import Number
 from tailrace.errors import AnswerUnreadable
 from tailrace.salesforce.answers import as_mapping, as_records, parse_json
 from tailrace.salesforce.client import Api
@@ -200,6 +200,6 @@ def _result(answer: Mapping[str, Any]) -> RowResult:
 
 
 def read_record(body: bytes) -> dict[str, Any]:
-    """The record of a message."""
-    record: dict[str, Any] = orjson.loads(body)
+    """The record of a message; its fractions keep all their digits, as `values.Number`."""
+    record: dict[str, Any] = json.loads(body, parse_float=Number)
     return record

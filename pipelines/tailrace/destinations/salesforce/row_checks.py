@@ -48,6 +48,18 @@ def family(column_type: str) -> Family:
     return next((f for pattern, f in _FAMILIES if pattern.fullmatch(column_type)), "other")
 
 
+_WHOLE = re.compile(r"U?(TINY|SMALL|BIG)INT|U?INTEGER|HUGEINT|(DECIMAL|NUMERIC)\(\d+, ?0\)", re.I)
+
+
+def is_whole(column_type: str) -> bool:
+    """Whether a type of the warehouse has whole numbers only.
+
+    >>> is_whole("BIGINT"), is_whole("DECIMAL(18,2)")
+    (True, False)
+    """
+    return _WHOLE.fullmatch(column_type) is not None
+
+
 def row_checks(
     write_back: WriteBack, described: Mapping[str, WritableObject], columns: Sequence[Column]
 ) -> RowChecks | None:
@@ -122,7 +134,8 @@ class _Checks:
             if digits > 0:
                 # One less: a value is rounded to the field's scale before it is compared.
                 self._put("numbers", column, str(10**digits - 1))
-            self.every_row = self.every_row or field.type in WHOLE_TYPES
+            fraction = field.type in WHOLE_TYPES and not is_whole(column.type)
+            self.every_row = self.every_row or fraction
         elif field.type in ("date", "datetime") and kind in ("day", "moment"):
             self._put("days" if kind == "day" else "moments", column)
         elif not (field.type == "boolean" and kind == "flag"):
