@@ -32,6 +32,26 @@ SELECT
   EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___, old__)
 FROM transitions AS t
 
+-- name: row_versions
+-- Counts the rows of a table of PostgreSQL and hashes their places and transactions, which each write
+-- changes, and no value.
+SELECT
+  COUNT(*),
+  CAST(SUM(HASHTEXTEXTENDED(CONCAT(CAST(m.tableoid AS TEXT), ' ', CAST(m.ctid AS TEXT), ' ', CAST(m.xmin AS TEXT)), 0)) AS TEXT)
+FROM model AS m
+
+-- name: column_versions
+-- The same for the columns of a table of PostgreSQL: a column that is dropped and added again changes
+-- no row. There is no row for a view or a foreign table, whose rows have no place.
+SELECT
+  CAST(c.oid AS TEXT),
+  CAST(SUM(HASHTEXTEXTENDED(CONCAT(CAST(a.ctid AS TEXT), ' ', CAST(a.xmin AS TEXT)), 0)) AS TEXT)
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
+WHERE n.nspname = :dataset AND c.relname = :name AND c.relkind IN ('r', 'p') AND a.attnum > 0
+GROUP BY c.oid
+
 -- name: empty_snapshot
 -- A snapshot without members, for an audience that was never delivered.
 SELECT EACH_COLUMN(keys, CAST(NULL AS _TYPE)), EACH_COLUMN(columns, CAST(NULL AS _TYPE)),

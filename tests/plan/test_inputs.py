@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from shop import PEOPLE, Shop
 from warehouses.desk import Desk, desk_on
-from warehouses.stores import WAREHOUSES
+from warehouses.stores import LOCAL_ENGINES, WAREHOUSES
 
 from tailrace.plan.inputs import Inputs
 from tailrace.plan.plan import AudiencePlan
@@ -41,6 +41,9 @@ def open_desk(
 ) -> Iterator[Desk]:
     with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
         yield desk
+
+
+on_each_warehouse = pytest.mark.parametrize("open_desk", WAREHOUSES, indirect=True)
 
 
 @pytest.fixture
@@ -139,6 +142,11 @@ CHANGES = (
     "ALTER TABLE salesforce.contact ADD COLUMN town TEXT",
     "ALTER TABLE salesforce.contact ALTER COLUMN score SET DATA TYPE BIGINT",
     "ALTER TABLE salesforce.contact RENAME COLUMN score TO points",
+    # The columns have the same names and types afterwards, and another value.
+    "ALTER TABLE salesforce.contact DROP COLUMN born;"
+    "ALTER TABLE salesforce.contact ADD COLUMN born DATE",
+    "ALTER TABLE salesforce.contact RENAME TO c; CREATE VIEW salesforce.contact AS"
+    " SELECT id, 'Moss' AS city, score, born FROM salesforce.c",
 )
 
 
@@ -146,12 +154,16 @@ class _Undo(Exception):
     """Rolls a transaction back."""
 
 
+@on_each_warehouse
 @pytest.mark.parametrize("dataset", ["salesforce", "shop"])
 def test_a_write_by_any_program_is_noticed(desk: Desk, dataset: str) -> None:
-    """In a landed table, and in a declared source."""
+    """In a landed table, and in a declared source where the engine has a hash of values."""
     if dataset == "shop":
         in_shop(desk)
     deliver(desk)
+    if dataset == "shop" and desk.warehouse.dialect == "postgres":
+        assert set() == unchanged(desk)
+        return
     assert {"all", "locals"} == unchanged(desk)
     for change in (change.replace("salesforce", dataset) for change in CHANGES):
         with pytest.raises(_Undo), desk.warehouse.transaction():
@@ -192,7 +204,41 @@ def test_one_audience_alone_is_run_since_its_model_costs_no_more(desk: Desk) -> 
     assert set() == skipped(desk)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("open_desk", LOCAL_ENGINES, indirect=True)
+def test_a_watching_process_compares_the_input_of_one_audience_alone(desk: Desk) -> None:
+    """Where the engine does not tell it which tables it has written."""
+    for name in ("dated", "locals"):
+        (desk.store.project.models_folder / "audiences" / f"{name}.sql").unlink()
+    desk.warehouse.is_watched = True
+    try:
+        desk.ledger.extracts.save(
+            desk.start_run(),
+            object="Contact",
+            table_name="contact",
+            rows_landed=3,
+            window_start=None,
+            window_end=None,
+            watermark=None,
+            complete=True,
+            empty=False,
+            quarantined=0,
+            vanished_fields="",
+            error=None,
+        )
+        deliver(desk)
+        is_hashed = desk.warehouse.dialect in ("duckdb", "postgres")
+        assert ({"all"} if is_hashed else set()) == skipped(desk)
+        desk.script(CHANGES[0])
+        assert set() == skipped(desk)
+    finally:
+        desk.warehouse.is_watched = False
+
+
+@pytest.mark.parametrize(
+    ("open_desk", "seed"),
+    [("duckdb", 0), ("duckdb", 1), pytest.param("postgres", 0, marks=pytest.mark.postgres)],
+    indirect=["open_desk"],
+)
 def test_skipping_never_hides_a_transition(desk: Desk, seed: int) -> None:
     """Histories of writes, drops, retypes, restores, edits, rejected and unconfirmed members."""
     chance = random.Random(seed)
@@ -203,7 +249,7 @@ def test_skipping_never_hides_a_transition(desk: Desk, seed: int) -> None:
         "DELETE FROM salesforce.contact WHERE id = 'c1'",
         "INSERT INTO salesforce.contact (id, city) SELECT 'c1', 'Moss'"
         " WHERE NOT EXISTS (SELECT 1 FROM salesforce.contact WHERE id = 'c1')",
-        "ALTER TABLE salesforce.contact ALTER COLUMN score SET DATA TYPE VARCHAR",
+        "ALTER TABLE salesforce.contact ALTER COLUMN score SET DATA TYPE BIGINT",
         "ALTER TABLE salesforce.contact ALTER COLUMN score SET DATA TYPE INTEGER",
         "DROP TABLE salesforce.contact;" + CONTACT,
         "ALTER TABLE salesforce.contact ADD COLUMN IF NOT EXISTS town TEXT",

@@ -6,8 +6,9 @@ is noticed, and no record of writes has to be trusted. An audience is always run
 the clock or if the engine has no cheap hash. A table that one selected audience reads is hashed
 only if its last extract landed no row: else its model has to run, and costs no more than the hash.
 
-A process that watches keeps a file open that no other process can write, and knows its own writes.
-It hashes a landed table once for each change, and needs no hash of a table that one audience reads.
+A process that watches hashes every landed table that it reads, since a cycle changes few of them.
+If it keeps a file open that no other process can write, it knows its own writes: it hashes a landed
+table once for each change, and needs no hash of a table that one audience reads.
 """
 
 from __future__ import annotations
@@ -57,12 +58,12 @@ class Inputs:
         self._layouts: dict[str, Mapping[str, tuple[Column, ...]]] = {}
         self._versions = ledger.warehouse.table_versions
         # Of a view, the statements that write to it say nothing.
-        self._versioned = (
+        self._watched = (
             frozenset(
                 TableName(ledger.warehouse.project.settings.dataset, table)
                 for table in recorded.extracts
             )
-            if self._versions is not None
+            if ledger.warehouse.is_watched
             else frozenset()
         )
 
@@ -92,7 +93,7 @@ class Inputs:
 
     def _is_comparable(self, table: TableName) -> bool:
         """Whether comparing the table may cost less than the models that read it."""
-        if table in self._versioned or self._readers[table] >= READERS_MIN:
+        if table in self._watched or self._readers[table] >= READERS_MIN:
             return True
         extract = self._recorded.extracts.get(table.name)
         return (
@@ -128,7 +129,7 @@ class Inputs:
 
     def _table(self, table: TableName) -> str | None:
         """A hash of a table's columns and rows, or its version; None if there is no table."""
-        if self._versions is not None and table in self._versioned:
+        if self._versions is not None and table in self._watched:
             if self._readers[table] < READERS_MIN:
                 return self._versions.of(table)
             return self._versions.fingerprint(table, lambda: self._hashed(table))

@@ -1,4 +1,9 @@
-"""Hashes of all rows of a table, with what DuckDB's own hash does not tell apart."""
+"""Hashes of all rows of a table, with what DuckDB's own hash does not tell apart.
+
+PostgreSQL has no cheap hash of a row's values. There, a landed table is hashed by the place and
+transaction of each row, which every write changes: a scan that reads no value. A row that is
+written with the values that it had counts as a change.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +35,8 @@ def hash_complements(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]
 
 def table_hash(warehouse: Warehouse, table: TableName, columns: Sequence[Column]) -> str | None:
     """A hash of a table's columns and rows; None without columns, or without a cheap hash."""
+    if columns and warehouse.dialect == "postgres":
+        return _stored_hash(warehouse, table, columns)
     if not columns or warehouse.dialect != "duckdb":
         return None
     try:
@@ -41,5 +48,22 @@ def table_hash(warehouse: Warehouse, table: TableName, columns: Sequence[Column]
     except StatementRefused:
         # A source may be a view that fails; the models that read it report the error.
         return None
-    layout = ", ".join(f"{column.name} {column.type}" for column in columns)
-    return f"({layout}) {rows} {hashes}"
+    return f"{_layout(columns)} {rows} {hashes}"
+
+
+def _stored_hash(warehouse: Warehouse, table: TableName, columns: Sequence[Column]) -> str | None:
+    """A hash of how PostgreSQL stores a table; None for a view, or a table of another program.
+
+    Another program's table may be one whose rows or values depend on the role that reads it.
+    """
+    if table.dataset != warehouse.project.settings.dataset:
+        return None
+    stored = warehouse.run("plan/column_versions", dataset=table.dataset, name=table.name)
+    if not stored:
+        return None
+    ((rows, versions),) = warehouse.run("plan/row_versions", tables={"model": table})
+    return f"{_layout(columns)} {stored[0]} {rows} {versions}"
+
+
+def _layout(columns: Sequence[Column]) -> str:
+    return "(" + ", ".join(f"{column.name} {column.type}" for column in columns) + ")"

@@ -212,6 +212,7 @@ class Watch:
             self.project, clock=clock, store=self.store, run_id=self.watch_id
         ) as warehouse:
             warehouse.landing_folder = self.project.state_folder.absolute()
+            warehouse.is_watched = True
             if warehouse.engine.single_writer:
                 warehouse.table_versions = TableVersions(self.project.settings.dataset)
             with open_ledger(

@@ -109,7 +109,9 @@ class Warehouse:
         self.state: StateSession | None = None
         # The folder of the files that are landed after a model has run; None if none are.
         self.landing_folder: Path | None = None
-        # Set while this process watches a file that it alone can write.
+        # Set while this process watches (`run --watch`).
+        self.is_watched = False
+        # Set while it watches a file that it alone can write.
         self.table_versions: TableVersions | None = None
 
     @contextmanager
@@ -308,6 +310,7 @@ class Warehouse:
         except Exception as error:
             raise self._refused(error, "a second connection") from None
         warehouse._allowed_tables = self._allowed_tables
+        warehouse.is_watched = self.is_watched
         warehouse.table_versions = self.table_versions
         warehouse.set_session()
         return warehouse
