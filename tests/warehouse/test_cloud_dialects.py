@@ -32,6 +32,8 @@ OF_ONE_ENGINE = {
     "outbox/create_index",
     "outbox/job_page",
     "outbox/rendered_page",
+    "plan/column_versions",
+    "plan/row_versions",
     "warehouse/allow_folder",
     "warehouse/begin_model",
     "warehouse/end_model",

@@ -59,9 +59,10 @@ def download(
         if stored is None:
             raise PartMissing(f"{part.name} is missing in {store.url}")
         try:
-            content = bytes(codec.decompress(stored.body, part.size))
+            # A buffer of Arrow: a copy of each part would take a fifth of the time.
+            content = memoryview(codec.decompress(stored.body, part.size))
         except (OSError, ValueError):
-            content = b""
+            content = memoryview(b"")
         if _digest(content) != part.sha256:
             raise StateDamaged(f"{part.name} in {store.url} differs from its checksum")
         _write_at(file, content, offset)
@@ -153,12 +154,11 @@ def _codec() -> Any:
     return pa.Codec(CODEC, compression_level=CODEC_LEVEL)
 
 
-def _digest(content: bytes) -> str:
+def _digest(content: bytes | memoryview) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _write_at(file: int, content: bytes, offset: int) -> None:
-    view = memoryview(content)
+def _write_at(file: int, view: memoryview, offset: int) -> None:
     while view:
         written = os.pwrite(file, view, offset)
         view, offset = view[written:], offset + written

@@ -109,9 +109,8 @@ class Warehouse:
         self.state: StateSession | None = None
         # The folder of the files that are landed after a model has run; None if none are.
         self.landing_folder: Path | None = None
-        # Set while this process watches (`run --watch`).
+        # Set while this process watches; the second one, if it alone can write the file.
         self.is_watched = False
-        # Set while it watches a file that it alone can write.
         self.table_versions: TableVersions | None = None
 
     @contextmanager
@@ -310,8 +309,7 @@ class Warehouse:
         except Exception as error:
             raise self._refused(error, "a second connection") from None
         warehouse._allowed_tables = self._allowed_tables
-        warehouse.is_watched = self.is_watched
-        warehouse.table_versions = self.table_versions
+        warehouse.is_watched, warehouse.table_versions = self.is_watched, self.table_versions
         warehouse.set_session()
         return warehouse
 
