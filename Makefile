@@ -18,6 +18,8 @@ FAKESNOW := .venv-fakesnow
 # The emulator of Snowflake works with Snowflake's driver before version 4.
 SNOWFLAKE_DRIVER := snowflake-connector-python<4
 SPARK := .venv-spark
+# Extras whose packages the environment has. That of Spark Connect is for the tests of engines only.
+EXTRAS := alerts openlineage postgres spark state
 EXTENSIONS := ducklake postgres-scanner httpfs
 
 .PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres chromium fuzz bench lock clean
@@ -120,9 +122,11 @@ bench: setup $(if $(or $(findstring spark,$(ONLY)),$(if $(ONLY),,all)),$(SPARK)/
 # UPGRADE=1 takes the newest ones.
 LOCK = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links $(if $(UPGRADE),--upgrade)
+# What the environment has already, and the second folder of packages must not replace.
+SHARED := pyarrow python-dateutil pyyaml six typing-extensions
 lock:
 	@cp constraints.txt constraints.txt.new
-	@$(LOCK) pyproject.toml --all-extras --group dev --output-file constraints.txt.new
+	@$(LOCK) pyproject.toml $(EXTRAS:%=--extra %) --group dev --output-file constraints.txt.new
 	@echo "# Every package of the environment, by version and hash. Made by: make lock" \
 		| cat - constraints.txt.new > constraints.txt
 	@rm constraints.txt.new
@@ -141,8 +145,9 @@ lock:
 		| cat - constraints-fakesnow.txt.new > constraints-fakesnow.txt
 	@rm constraints-snowflake.txt.new constraints-fakesnow.txt.new
 	@cp constraints-spark.txt constraints-spark.txt.new
-	@echo "pysail>=0.7,<0.8" | $(LOCK) - --output-file constraints-spark.txt.new
-	@echo "# The Spark SQL server that the tests start. Made by: make lock" \
+	@printf '%s\n' 'pysail>=0.7,<0.8' 'pyspark-client>=4.0,<4.3' 'pandas>=2.2,<3' \
+		| $(LOCK) - --constraint constraints.txt $(SHARED:%=--no-emit-package %) --output-file constraints-spark.txt.new
+	@echo "# The Spark SQL server that the tests start, and its second client. Made by: make lock" \
 		| cat - constraints-spark.txt.new > constraints-spark.txt
 	@rm constraints-spark.txt.new
 

@@ -137,10 +137,10 @@ def live_on_spark(root: str, host: str, key: str, storage: str, death: int | Non
     A step is a statement that writes to the tables, or the write of the catalog that commits.
     """
     from tailrace.warehouse.spark.catalog import CatalogFile
-    from tailrace.warehouse.spark.session import SparkSession
+    from tailrace.warehouse.spark.server_tables import ServerTables
 
     steps = 0
-    run, commit = SparkSession._run, CatalogFile.commit
+    run, commit = ServerTables.run, CatalogFile.commit
 
     def counted(action: Any) -> Any:
         def step(self: Any, subject: Any) -> Any:
@@ -154,7 +154,7 @@ def live_on_spark(root: str, host: str, key: str, storage: str, death: int | Non
         return step
 
     if death is not None:
-        SparkSession._run, CatalogFile.commit = counted(run), counted(commit)  # type: ignore[method-assign]
+        ServerTables.run, CatalogFile.commit = counted(run), counted(commit)  # type: ignore[method-assign]
     environ = {
         "DESTINATION__SEGMENT__HOST": host,
         "DESTINATION__SEGMENT__WRITE_KEY": key,

@@ -49,6 +49,26 @@ def test_a_folder_is_relative_to_the_project(tmp_path: Path) -> None:
     assert not location.is_remote
 
 
+def test_tables_of_other_programs_have_folders(tmp_path: Path) -> None:
+    section = (
+        'storage = "lake"\n[destination.spark.tables]\n"Shop.Orders" = "s3://shop/orders/"\n'
+        'shop.returns = "file:///srv/returns"'
+    )
+    assert location_of(shop_with(tmp_path, section).project).tables == {
+        ("shop", "orders"): "s3://shop/orders",
+        ("shop", "returns"): "/srv/returns",
+    }
+
+
+def test_spark_connect_has_a_scheme_of_its_own(tmp_path: Path) -> None:
+    """Its parameters may hold a token, so they are not shown."""
+    section = 'storage = "lake"\nuri = "sc://spark.example.com/;token=hidden"'
+    location = location_of(shop_with(tmp_path, section).project)
+    assert location.is_connect
+    assert "sc://spark.example.com:15002" == location.shown_uri
+    assert "hidden" not in repr(location)
+
+
 def test_a_bucket_has_credentials(tmp_path: Path) -> None:
     location = location_of(
         shop_with(
@@ -68,7 +88,10 @@ def test_a_bucket_has_credentials(tmp_path: Path) -> None:
     [
         ("", "storage is missing"),
         ('storage = "ftp://files.example.com"', "neither a folder nor a bucket"),
-        ('storage = "lake"\nuri = "http://127.0.0.1:1"', "no Flight SQL server"),
+        ('storage = "lake"\n[destination.spark.tables]\norders = "lake"', "no folder of a table"),
+        ('storage = "lake"\n[destination.spark.tables]\n"a.b" = "ftp://x"', "neither a folder"),
+        ('storage = "lake"\ntables = "lake"', "no folder of a table"),
+        ('storage = "lake"\nuri = "http://127.0.0.1:1"', "no server of Flight SQL"),
     ],
 )
 def test_what_is_no_location_is_refused(tmp_path: Path, section: str, shown: str) -> None:

@@ -17,6 +17,7 @@ STARTS_WITHIN_SECONDS = 60
 IS_INSTALLED = all(
     importlib.util.find_spec(name) is not None for name in ("pysail", "adbc_driver_flightsql")
 )
+HAS_CONNECT = IS_INSTALLED and importlib.util.find_spec("pyspark") is not None
 
 
 def free_port() -> int:
@@ -27,15 +28,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(*, workers: int, environ: dict[str, str] | None = None) -> Iterator[str]:
-    """The URI of a server with so many workers, each a process of its own thread pool."""
+def running_server(
+    *, workers: int, environ: dict[str, str] | None = None, scheme: str = "grpc"
+) -> Iterator[str]:
+    """The URI of a server with so many workers: of Flight SQL, or of Spark Connect (`sc`)."""
     port = free_port()
+    kind = "spark" if scheme == "sc" else "flight"
     mode = {
         "SAIL_MODE": "local-cluster" if workers > 1 else "local",
         "SAIL_CLUSTER__WORKER_INITIAL_COUNT": str(workers),
     }
     server = subprocess.Popen(
-        [sys.executable, "-m", "pysail", "flight", "server", "--port", str(port)],
+        [sys.executable, "-m", "pysail", kind, "server", "--port", str(port)],
         env={**os.environ, "RUST_LOG": "error", **mode, **(environ or {})},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -50,7 +54,7 @@ def running_server(*, workers: int, environ: dict[str, str] | None = None) -> It
                 if server.poll() is not None or time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        yield f"grpc://127.0.0.1:{port}"
+        yield f"{scheme}://127.0.0.1:{port}"
     finally:
         server.kill()
         server.wait()
@@ -62,4 +66,13 @@ def spark_server() -> Iterator[str]:
     if not IS_INSTALLED:
         pytest.skip("run by: make test-engines")
     with running_server(workers=2) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def spark_connect_server() -> Iterator[str]:
+    """The same, reached by Spark Connect."""
+    if not HAS_CONNECT:
+        pytest.skip("run by: make test-engines")
+    with running_server(workers=2, scheme="sc") as uri:
         yield uri

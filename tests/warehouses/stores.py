@@ -20,7 +20,7 @@ from shop import CONFIG, PEOPLE, Shop
 from sqlglot import exp
 from warehouses.postgres_server import PostgresServer
 from warehouses.snowflake_emulator import SnowflakeEmulator
-from warehouses.spark_server import IS_INSTALLED
+from warehouses.spark_server import HAS_CONNECT, IS_INSTALLED
 
 from tailrace.clock import SystemClock
 from tailrace.testing.segment.simulator import SegmentSimulator
@@ -41,6 +41,9 @@ if importlib.util.find_spec("snowflake") is not None:
 ENGINES = [*LOCAL_ENGINES]
 if IS_INSTALLED:
     ENGINES.append(pytest.param("spark", marks=pytest.mark.spark))
+if HAS_CONNECT:
+    ENGINES.append(pytest.param("spark-connect", marks=pytest.mark.spark))
+SPARK_SERVERS = {"spark": "spark_server", "spark-connect": "spark_connect_server"}
 
 
 class Store(Shop):
@@ -207,8 +210,9 @@ def store_on(
         emulator: SnowflakeEmulator = request.getfixturevalue("snowflake_emulator")
         yield SnowflakeStore(root, segment, url=emulator.database())
         return
-    if request.param == "spark":
-        yield SparkStore(root, segment, uri=request.getfixturevalue("spark_server"))
+    if request.param in SPARK_SERVERS:
+        uri = request.getfixturevalue(SPARK_SERVERS[request.param])
+        yield SparkStore(root, segment, uri=uri)
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")
     name = f"store_{os.getpid()}_{time.monotonic_ns()}"

@@ -274,6 +274,45 @@ def test_the_same_sql_gives_the_same_rows(shop: Store) -> None:
     assert told == cases
 
 
+# Which of five scores fulfil a condition: 1.5, NaN, NULL, -0.0 and 4. NaN is greater than all.
+WITH_NAN = {
+    "score > 2": "nan four",
+    "score >= 2.5": "nan four",
+    "NOT score <= 2": "nan four",
+    "2 > score": "half zero",
+    "score <> 1.5": "nan zero four",
+    "score NOT IN (1.5, 4)": "nan zero",
+    "score IN (1.5, 4)": "half four",
+    "score NOT BETWEEN 0 AND 2": "nan four",
+    "score = 0": "zero",
+    "score >= 0.0": "half nan zero four",
+    "COALESCE(score, 2.5) > 2": "nan null four",
+    "score IS DISTINCT FROM 1.5": "nan null zero four",
+    "CASE WHEN score > 3 THEN score ELSE 0.5 END > 0.75": "nan four",
+}
+
+
+def test_nan_is_greater_than_all_numbers(shop: Store) -> None:
+    """Also in a file of the table whose statistics say that no row fits: they leave NaN out."""
+    shop.script(
+        "CREATE TABLE salesforce.account (id TEXT, score DOUBLE);"
+        "INSERT INTO salesforce.account VALUES ('half', 1.5), ('nan', 'NaN');"
+        "INSERT INTO salesforce.account VALUES ('null', NULL), ('zero', '-0.0'), ('four', 4)"
+    )
+    shop.audience(
+        "/* ---\nkey: id\nuser_id: id\ntrack: {}\n--- */\n"
+        + "\nUNION ALL ".join(
+            f"SELECT '{place} ' || id AS id FROM salesforce.account WHERE {condition}"
+            for place, condition in enumerate(WITH_NAN)
+        )
+    )
+    assert 0 == moved(shop.sync())[0]
+    entered = {user for user, _, _ in said(shop)}
+    assert entered == {
+        f"{place} {id_}" for place, ids in enumerate(WITH_NAN.values()) for id_ in ids.split()
+    }
+
+
 def test_edits_and_new_columns_change_no_member_by_themselves(shop: Store) -> None:
     """The plan says what they did, and a wrong edit is held until it is allowed."""
     shop.audience(PEOPLE.replace("key: id\n", "key: id\nguards: {max_exited: 1}\n"))

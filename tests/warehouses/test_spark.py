@@ -21,6 +21,8 @@ from tailrace.errors import LockHeld, ModelDoesNotBind, WarehouseFailed
 from tailrace.ledger.ledger import Ledger
 from tailrace.testing import SegmentSimulator
 from tailrace.warehouse.opening import open_warehouse
+from tailrace.warehouse.spark.location import location_of
+from tailrace.warehouse.spark.opening import connected
 
 pytestmark = [
     pytest.mark.spark,
@@ -147,6 +149,62 @@ def test_a_model_reads_no_file(tmp_path: Path, spark_server: str) -> None:
     shop.land([{"id": "c1"}])
     with pytest.raises(ModelDoesNotBind, match="dayname"):
         raise shop.plan().failures[0].error
+
+
+ORDERS = """/* ---
+key: customer
+user_id: customer
+track: {properties: {total: total}}
+--- */
+SELECT o.customer, SUM(o.total) AS total FROM shop.orders AS o
+JOIN salesforce.contact AS c ON c.id = o.customer GROUP BY o.customer
+"""
+SOURCES = """sources:
+  - dataset: shop
+    table: orders
+    freshness: {column: loaded_at, hold_after: 24h}
+    columns: {customer: VARCHAR, total: DOUBLE}
+"""
+
+
+def test_a_declared_source_is_a_delta_table_of_another_program(
+    tmp_path: Path, spark_server: str
+) -> None:
+    """It is read where it is, its age and columns are watched, and nothing is written to it."""
+    orders = tmp_path / "orders"
+    with SegmentSimulator() as segment:
+        shop = SparkStore(tmp_path / "shop", segment, uri=spark_server)
+        (shop.root / "models" / "sources.yml").write_text(SOURCES)
+        with (shop.root / ".dlt" / "config.toml").open("a") as config:
+            config.write(f'[destination.spark.tables]\n"shop.orders" = "file://{orders}"\n')
+        shop.audience(ORDERS)
+        shop.land([{"id": "c1"}, {"id": "c2"}])
+        (held,) = shop.plan().audiences
+        assert any("shop.orders is missing" in guard.message for guard in held.guards)
+        server = connected(location_of(shop.project))
+        try:
+            server.run(
+                "CREATE TABLE default.orders (customer STRING, total DOUBLE, loaded_at TIMESTAMP) "
+                f"USING delta LOCATION '{orders}'"
+            )
+            server.run(
+                "INSERT INTO default.orders SELECT CAST(customer AS STRING), CAST(total AS DOUBLE),"
+                " CURRENT_TIMESTAMP FROM (VALUES ('c1', 2.5), ('c1', 1.5), ('c9', 7)) "
+                "AS rows(customer, total)"
+            )
+            assert 0 == shop.sync().exit_code
+            assert [4.0] == [event["properties"]["total"] for event in shop.arrived()]
+            server.run("INSERT INTO default.orders SELECT 'c2', 3.0D, CURRENT_TIMESTAMP")
+            assert [1] == [audience.entered for audience in shop.plan().audiences]
+            with (
+                open_warehouse(shop.project, clock=CLOCK) as warehouse,
+                pytest.raises(WarehouseFailed),
+            ):
+                warehouse.execute("DELETE FROM shop.orders")
+            assert [(4,)] == shop.query("SELECT COUNT(*) FROM shop.orders")
+        finally:
+            server.run("DROP TABLE IF EXISTS default.orders")
+            server.close()
 
 
 def test_the_tables_may_be_in_a_bucket(tmp_path: Path, s3_server: S3Server) -> None:

@@ -50,7 +50,7 @@ def check_settings(project: ProjectConfig) -> None:
         project.state()
         if project.settings.state_url is not None:
             check_state_url(project)
-        check_warehouse(project.settings.warehouse)
+        check_warehouse(project)
         check_model_role(project)
         if project.settings.warehouse == "duckdb":
             # Raises if the setting names no file.
@@ -71,12 +71,13 @@ def check_api_version(version: str) -> None:
         )
 
 
-def check_warehouse(name: str) -> None:
-    """Check that a warehouse is an SQL destination of dlt whose driver is installed.
+def check_warehouse(project: ProjectConfig) -> None:
+    """Check that the warehouse is an SQL destination of dlt whose driver is installed.
 
     Raises:
         ConfigurationError: It is not.
     """
+    name = project.settings.warehouse
     if name not in DRIVERS:
         raise InvalidConfigValue(
             f'tailrace.warehouse is "{name}", which is not an SQL destination of dlt.'
@@ -84,11 +85,14 @@ def check_warehouse(name: str) -> None:
             hint='Set warehouse = "duckdb" or "postgres" under [tailrace] in .dlt/config.toml.',
             key="tailrace.warehouse",
         )
-    if not _is_installed(DRIVERS[name]):
-        own = ("postgres", "spark")
-        command = install_command(name) if name in own else f'pip install "dlt[{name}]"'
+    extra, driver = name, DRIVERS[name]
+    if name == "spark" and str(project.warehouse_value(name, "uri")).startswith("sc://"):
+        extra, driver = "spark-connect", "pyspark"
+    if not _is_installed(driver):
+        own = ("postgres", "spark", "spark-connect")
+        command = install_command(extra) if extra in own else f'pip install "dlt[{name}]"'
         raise ConfigurationError(
-            f"The warehouse {name} needs a driver that is not installed: {DRIVERS[name]}",
+            f"The warehouse {name} needs a driver that is not installed: {driver}",
             hint=f"Install it with: {command}",
             key="tailrace.warehouse",
         )

@@ -57,7 +57,7 @@ def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tupl
         project = load_project(directory, target=target)
         settings = project.salesforce()
         with project.locating():
-            check_warehouse(project.settings.warehouse)
+            check_warehouse(project)
     except TailraceError as error:
         return (*checks, *_failed("configuration", error))
     where = project.settings

@@ -42,6 +42,17 @@ class View:
     columns: Columns
 
 
+@dataclass(frozen=True, slots=True)
+class OuterTable:
+    """A Delta table that another program writes; it is read, and is in no catalog."""
+
+    url: str
+    columns: Columns
+
+
+Relation = DeltaTable | View | OuterTable
+
+
 @dataclass(slots=True)
 class Catalog:
     """The content of a catalog.

@@ -13,11 +13,15 @@ _ABOUT_VALUES = re.compile(
     r"Cast error|Parser error|overflow|Divide by zero|NOT_NULL_CONSTRAINT|CARDINALITY"
     r"|Compute error|Arrow error"
 )
-_UNAVAILABLE = re.compile(r"connection error|Unavailable|Unauthenticated")
+_UNAVAILABLE = re.compile(r"connection error|(?i:unavailable|unauthenticated)|failed to connect")
 _PREFIX = re.compile(
     r"^[A-Z_]+: \[FlightSQL\] |\((Internal|InvalidArgument|\w+); \w+\)\.?.*$", re.S
 )
 _OBJECT_NAME = re.compile(r"ObjectName\(\[Identifier\(\"([^\"]*)\"\)\]\)")
+
+
+# The modules of the errors of both drivers.
+DRIVERS = ("adbc_driver", "pyspark", "grpc")
 
 
 class SparkError(Exception):
@@ -51,7 +55,7 @@ def refusal_of(message: str, error: Exception | None = None) -> Exception:
     ...     'ObjectName([Identifier("nocolumn")]) is missing from the schema (Internal; Prepare)')
     BinderError('analysis error: attribute nocolumn is missing from the schema')
     """
-    if error is not None and not type(error).__module__.startswith("adbc_driver"):
+    if error is not None and not type(error).__module__.startswith(DRIVERS):
         return error
     text = _OBJECT_NAME.sub(r"\1", _PREFIX.sub("", message)).strip()
     text = text.removeprefix("plan error: ")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from tailrace.warehouse.spark.catalog import DeltaTable, Name, View
+from tailrace.warehouse.spark.catalog import Name, Relation, View
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,7 +30,7 @@ def asks_information(tree: exp.Query) -> bool:
 
 
 def information(
-    tree: exp.Query, schemas: Iterable[str], relations: Mapping[Name, DeltaTable | View]
+    tree: exp.Query, schemas: Iterable[str], relations: Mapping[Name, Relation]
 ) -> pa.Table:
     """The rows of a query of `information_schema`, which DuckDB computes in memory."""
     import duckdb

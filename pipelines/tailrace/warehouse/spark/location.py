@@ -20,7 +20,10 @@ from tailrace.state.store import Store
 SECTION = "destination.spark"
 DEFAULT_URI = "grpc://127.0.0.1:32010"
 # `grpc+tls` is Flight with TLS.
-SCHEMES = ("grpc", "grpc+tls")
+FLIGHT_SCHEMES = ("grpc", "grpc+tls")
+CONNECT_SCHEME = "sc"
+# The ports that servers of both protocols have by default.
+FLIGHT_PORT, CONNECT_PORT = 32010, 15002
 REMOTE = ("s3", "gs", "az")
 REGION = "us-east-1"
 BATCH_NAMES = 500
@@ -31,17 +34,35 @@ class SparkLocation:
     """A server and a storage.
 
     Attributes:
-        uri: The Flight SQL server.
+        uri: The server of Flight SQL or Spark Connect.
         storage: The folder or bucket of the tables as the server names it, without a slash at its
             end.
         token: The bearer token of the server; None if it asks for none.
         options: The access to an object store, by obstore's names.
+        tables: The folders of Delta tables that other programs write, by dataset and table.
     """
 
-    uri: str
+    uri: str = field(repr=False)
     storage: str
     token: str | None = field(default=None, repr=False)
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tables: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def is_connect(self) -> bool:
+        """The server is reached by Spark Connect."""
+        return urlsplit(self.uri).scheme == CONNECT_SCHEME
+
+    @property
+    def port(self) -> int:
+        """The port of the server."""
+        return urlsplit(self.uri).port or (CONNECT_PORT if self.is_connect else FLIGHT_PORT)
+
+    @property
+    def shown_uri(self) -> str:
+        """The URI without a path and parameters, which may hold a token."""
+        parts = urlsplit(self.uri)
+        return f"{parts.scheme}://{parts.hostname}:{self.port}"
 
     @property
     def is_remote(self) -> bool:
@@ -50,7 +71,7 @@ class SparkLocation:
 
 
 def location_of(project: ProjectConfig) -> SparkLocation:
-    """The location of `[destination.spark]`: `uri`, `storage`, and `credentials` for both.
+    """The location of `[destination.spark]`: `uri`, `storage`, `tables`, and `credentials`.
 
     Raises:
         MissingCredential: There is no storage.
@@ -58,10 +79,12 @@ def location_of(project: ProjectConfig) -> SparkLocation:
     """
     uri = str(project.warehouse_value("spark", "uri") or DEFAULT_URI)
     parts = urlsplit(uri)
-    if parts.scheme not in SCHEMES or not parts.hostname:
+    if parts.scheme not in (*FLIGHT_SCHEMES, CONNECT_SCHEME) or not parts.hostname:
         raise InvalidConfigValue(
-            f'{SECTION}.uri is "{parts.scheme}://…", which is no Flight SQL server',
-            hint=f'Write uri as "{DEFAULT_URI}" under [{SECTION}].',
+            f'{SECTION}.uri is "{parts.scheme}://…", which is no server of Flight SQL or '
+            "Spark Connect",
+            hint=f'Write uri as "{DEFAULT_URI}" or "sc://127.0.0.1:{CONNECT_PORT}" under '
+            f"[{SECTION}].",
         )
     storage = str(project.warehouse_value("spark", "storage") or "")
     if not storage:
@@ -70,24 +93,50 @@ def location_of(project: ProjectConfig) -> SparkLocation:
             hint=f'Write under [{SECTION}]: storage = "s3://bucket/prefix", or a folder that the '
             "server shares, such as file:///srv/warehouse.",
         )
-    scheme, _, rest = storage.rpartition("://")
-    if scheme not in ("", "file", *REMOTE):
-        raise InvalidConfigValue(
-            f'{SECTION}.storage is "{scheme}://…", which is neither a folder nor a bucket',
-            hint='Write storage as "file:///srv/warehouse" or "s3://bucket/prefix".',
-        )
+    whole = _folder(project, storage, "storage")
     credentials = project.warehouse_credentials("spark") or {}
     keys = credentials if isinstance(credentials, Mapping) else {}
-    if scheme in REMOTE:
-        whole = storage.rstrip("/")
-    else:
-        whole = str((project.root / unquote(rest)).resolve())
     return SparkLocation(
         uri=uri,
         storage=whole,
         token=str(keys["token"]) if keys.get("token") else None,
         options=_options(keys),
+        tables=_tables(project),
     )
+
+
+def _folder(project: ProjectConfig, text: str, key: str) -> str:
+    """A folder or a bucket as the server names it."""
+    scheme, _, rest = text.rpartition("://")
+    if scheme in REMOTE:
+        return text.rstrip("/")
+    if scheme not in ("", "file"):
+        raise InvalidConfigValue(
+            f'{SECTION}.{key} is "{scheme}://…", which is neither a folder nor a bucket',
+            hint=f'Write {key.rpartition(".")[2]} as "file:///srv/warehouse" or '
+            '"s3://bucket/prefix".',
+        )
+    return str((project.root / unquote(rest)).resolve())
+
+
+def _tables(project: ProjectConfig) -> dict[tuple[str, str], str]:
+    """`[destination.spark.tables]`, with a key `"dataset.table"` or a table for each dataset."""
+    tables: dict[tuple[str, str], str] = {}
+    section = project.warehouse_value("spark", "tables") or {}
+    entries = section.items() if isinstance(section, Mapping) else [("", section)]
+    for key, value in entries:
+        by_name = value if isinstance(value, Mapping) else {"": value}
+        for name, folder in by_name.items():
+            dataset, _, table = f"{key}.{name}".strip(".").partition(".")
+            if not dataset or not table or "." in table or not isinstance(folder, str):
+                raise InvalidConfigValue(
+                    f"{SECTION}.tables has an entry that is no folder of a table: {key}",
+                    hint=f'Write under [{SECTION}.tables]: "dataset.table" = "s3://bucket/folder"',
+                )
+            tables[dataset.lower(), table.lower()] = _folder(
+                project, folder, f"tables.{dataset}.{table}"
+            )
+    return tables
 
 
 def _options(keys: Mapping[str, Any]) -> dict[str, str]:

@@ -8,13 +8,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from tailrace.clock import Clock
-from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import ConfigurationError, LockHeld, TailraceError
 from tailrace.state.lease import HeldLease
 from tailrace.warehouse.spark.catalog import CatalogFile
-from tailrace.warehouse.spark.errors import SparkError, refusal_of
+from tailrace.warehouse.spark.errors import SparkError
 from tailrace.warehouse.spark.location import SparkLocation, TableFiles, location_of
+from tailrace.warehouse.spark.server import SparkServer
 from tailrace.warehouse.spark.session import SparkSession
 
 log = logging.getLogger(__name__)
@@ -36,16 +36,17 @@ def open_spark(
         ConfigurationError: The server cannot be reached, or a package is missing.
     """
     location = location_of(project)
-    connection = connected(location)
+    server = connected(location)
     lease: HeldLease | None = None
     try:
         files = TableFiles(location)
         if not read_only:
             lease = _acquired(project, files, clock, wait_seconds_max, run_id)
         session = SparkSession(
-            connection,
+            server,
             files,
             CatalogFile(files.store, clock=clock),
+            outer_tables=location.tables,
             lease=lease,
             connect=lambda: connected(location),
             destination=_destination,
@@ -61,8 +62,7 @@ def open_spark(
         finally:
             session.close()
     finally:
-        with suppress(Exception):
-            connection.close()
+        server.close()
         if lease is not None:
             lease.release()
 
@@ -100,32 +100,34 @@ def _acquired(
     return lease
 
 
-def connected(location: SparkLocation) -> Any:
+def connected(location: SparkLocation) -> SparkServer:
     """A connection to the server.
 
     Raises:
         ConfigurationError: It cannot be reached, or the driver is not installed.
     """
     try:
-        from adbc_driver_flightsql import dbapi
-    except ImportError:
+        server = _server(location)
+        server.run("SELECT 1")
+    except SparkError as reason:
+        protocol, kind = (
+            ("Spark Connect", "spark") if location.is_connect else ("Flight SQL", "flight")
+        )
         raise ConfigurationError(
-            "The warehouse spark needs a driver that is not installed: adbc-driver-flightsql",
-            hint=f"Install it with: {install_command('spark')}",
-        ) from None
-    options = {}
-    if location.token:
-        options["adbc.flight.sql.authorization_header"] = f"Bearer {location.token}"
-    try:
-        connection = dbapi.connect(location.uri, db_kwargs=options, autocommit=True)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-            cursor.fetch_arrow_table()
-    except Exception as error:
-        reason = refusal_of(str(error), error)
-        raise ConfigurationError(
-            f"The Spark server at {location.uri} cannot be used: {type(reason).__name__}",
+            f"The {protocol} server at {location.shown_uri} cannot be used: "
+            f"{type(reason).__name__}",
             hint="Start it, or correct uri under [destination.spark]. For a trial on this "
-            "machine: sail flight server --port 32010",
+            f"machine: sail {kind} server --port {location.port}",
         ) from None
-    return connection
+    return server
+
+
+def _server(location: SparkLocation) -> SparkServer:
+    # Each needs a driver of its own.
+    if location.is_connect:
+        from tailrace.warehouse.spark.spark_connect import SparkConnectServer
+
+        return SparkConnectServer(location)
+    from tailrace.warehouse.spark.flight_sql import FlightSqlServer
+
+    return FlightSqlServer(location)

@@ -1,16 +1,14 @@
 """A session with a Spark SQL server whose tables are in one storage.
 
-The server's own catalog is not used: Sail keeps it in memory, and all its clients share it. Names
-are resolved here, by the catalog of the storage, and the server only knows each table's folder.
+Names are resolved here, by the catalog of the storage, and the server only knows each table's
+folder.
 """
 
 from __future__ import annotations
 
-import re
-import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +17,14 @@ from sqlglot import exp
 
 from tailrace.errors import WarehouseFailed
 from tailrace.state.lease import HeldLease
-from tailrace.warehouse.spark.arrow_types import VOID, spark_type
+from tailrace.warehouse.spark.arrow_types import VOID
 from tailrace.warehouse.spark.catalog import (
     CatalogFile,
     Columns,
     DeltaTable,
     Name,
+    OuterTable,
+    Relation,
     View,
 )
 from tailrace.warehouse.spark.errors import refusal_of
@@ -39,31 +39,15 @@ from tailrace.warehouse.spark.rewriting import (
     remaining_rows,
     with_all_columns,
     with_casts,
-    with_epoch_seconds,
-    without_is_true,
 )
+from tailrace.warehouse.spark.server import SparkServer
+from tailrace.warehouse.spark.server_tables import TEMPORARY, ServerTables, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# The schema of tables that only this session has.
-TEMPORARY = "temp"
 # The schema in which the server reads files by their paths.
 FILES = "parquet"
-INFORMATION_COLUMNS = {
-    "schemata": ("schema_name",),
-    "tables": ("table_schema", "table_name", "table_type"),
-    "columns": (
-        *("table_schema", "table_name", "column_name", "data_type"),
-        *("ordinal_position", "is_nullable"),
-    ),
-    "routines": ("routine_name",),
-}
-# The schema of the server in which the folders of tables have names.
-SERVER_SCHEMA = "default"
-# Sail 0.7 takes a column for a constant if its least and greatest values are equal. The statistics
-# leave NaN out, so that it reads another value than was written.
-WITHOUT_STATISTICS = "'delta.dataSkippingNumIndexedCols' = '0'"
 # A log of more commits is replaced by a new table, which also deletes the files of old versions.
 COMMITS_MAX = 60
 NAME_BYTES_MAX = 200
@@ -78,27 +62,27 @@ class SparkSession:
 
     def __init__(
         self,
-        connection: Any,
+        server: SparkServer,
         files: TableFiles,
         catalog_file: CatalogFile,
         *,
+        outer_tables: Mapping[Name, str],
         lease: HeldLease | None,
-        connect: Callable[[], Any],
+        connect: Callable[[], SparkServer],
         destination: Callable[[SparkSession], Any],
     ) -> None:
-        self._connection = connection
         self._connect = connect
         self._destination = destination
         self._files = files
         self._file = catalog_file
         # Without a lease the session reads the committed versions only.
         self._lease = lease
-        self._token = secrets.token_hex(4)
         self._committed = catalog_file.read()
         self._catalog = self._committed.copy()
-        self._temporary: dict[Name, DeltaTable] = {}
-        self._registered: dict[str, str] = {}
-        self._created = 0
+        # The folders of tables that other programs write, and those that a statement has named.
+        self._outer_urls = outer_tables
+        self._outer: dict[Name, OuterTable | None] = {}
+        self._tables = ServerTables(server, files, find=self._find, reads_versions=lease is None)
         # dlt loads in a thread of its own.
         self._one_at_a_time = threading.RLock()
         self.in_transaction = False
@@ -143,6 +127,7 @@ class SparkSession:
             self._connect(),
             self._files,
             self._file_again(),
+            outer_tables=self._outer_urls,
             lease=None,
             connect=self._connect,
             destination=self._destination,
@@ -152,11 +137,7 @@ class SparkSession:
         return self._destination(self)
 
     def close(self) -> None:
-        with suppress(Exception):
-            for name in self._registered.values():
-                self._run(f"DROP TABLE IF EXISTS {SERVER_SCHEMA}.{name}")
-        self._files.delete([table.folder for table in self._temporary.values()])
-        self._connection.close()
+        self._tables.close()
 
     def _file_again(self) -> CatalogFile:
         return CatalogFile(self._files.store, clock=self._file.clock)
@@ -175,7 +156,7 @@ class SparkSession:
                 return self._from_catalog(tree)
             if self._lease is None and not self.in_transaction:
                 self._committed = self._catalog = self._file.read()
-            return self._run(self._resolved(tree).sql(DIALECT))
+            return self._tables.run(self._tables.resolved(tree).sql(DIALECT))
         if isinstance(tree, exp.Describe):
             return self._describe(tree)
         if isinstance(tree, exp.Command | exp.Set):
@@ -219,20 +200,20 @@ class SparkSession:
                 if isinstance(tree.this, exp.Schema)
                 else []
             )
-            rows = self._inserted(tree.expression, table.columns, given)
-            text = f"INSERT INTO {self._server_name(table)} {rows}"
+            rows = self._tables.inserted(tree.expression, table.columns, given)
+            text = f"INSERT INTO {self._tables.name_of(table)} {rows}"
         elif isinstance(tree, exp.Update) and tree.args.get("from_"):
-            text = self._resolved(merge_of_update(tree)).sql(DIALECT)
+            text = self._tables.resolved(merge_of_update(tree)).sql(DIALECT)
         elif isinstance(tree, exp.Delete) and tree.find(exp.Query, exp.Func):
             merge = merge_of_delete(tree)
             if merge is not None:
-                text = self._resolved(merge).sql(DIALECT)
+                text = self._tables.resolved(merge).sql(DIALECT)
             else:
-                rows = self._resolved(remaining_rows(tree)).sql(DIALECT)
-                text = f"INSERT OVERWRITE {self._server_name(table)} {rows}"
+                rows = self._tables.resolved(remaining_rows(tree)).sql(DIALECT)
+                text = f"INSERT OVERWRITE {self._tables.name_of(table)} {rows}"
         else:
-            text = self._resolved(tree).sql(DIALECT)
-        self._run(text)
+            text = self._tables.resolved(tree).sql(DIALECT)
+        self._tables.run(text)
         self._written(name, table)
 
     def _written(self, name: Name, table: DeltaTable) -> None:
@@ -244,7 +225,7 @@ class SparkSession:
                 hint="Nothing is lost: run the same command again.",
             )
         if name[0] == TEMPORARY:
-            self._temporary[name] = DeltaTable(table.folder, version, table.columns)
+            self._tables.temporary[name] = DeltaTable(table.folder, version, table.columns)
         else:
             self._catalog.at_version(name, version)
 
@@ -261,7 +242,7 @@ class SparkSession:
         if exists and not tree.args.get("replace"):
             raise WarehouseFailed(f"{name[0]}.{name[1]} exists already")
         if tree.kind == "VIEW" and not is_temporary:
-            columns = self._columns_of(tree.expression)
+            columns = self._tables.columns_of(tree.expression)
             self._catalog.with_relation(name, View(tree.expression.sql(DIALECT), columns))
             return
         if isinstance(tree.this, exp.Schema):
@@ -276,51 +257,18 @@ class SparkSession:
     def _create_as(self, name: Name, query: exp.Query) -> None:
         columns = tuple(
             (column, "STRING" if type_ == VOID else type_)
-            for column, type_ in self._columns_of(query)
+            for column, type_ in self._tables.columns_of(query)
         )
         self._new_table(name, columns, None if is_empty(query) else query)
 
     def _new_table(self, name: Name, columns: Columns, query: exp.Query | None) -> None:
-        """Create a table in a folder of its own, and fill it.
-
-        Its columns are declared: a table that is created from a query takes over that a constant
-        is never NULL, and then refuses NULLs.
-        """
-        self._created += 1
-        folder = f"{name[0]}/{_safe(name[1])}-{self._token}-{self._created}"
+        table = self._tables.created(name, columns, query)
         if name[0] == TEMPORARY:
-            folder = f"_tailrace/{folder}"
-        server_name = f"t_{self._token}_{self._created}"
-        listed = ", ".join(f"{_quoted(column)} {type_}" for column, type_ in columns)
-        location = exp.Literal.string(self._files.url(folder)).sql(DIALECT)
-        target = f"{SERVER_SCHEMA}.{server_name}"
-        try:
-            self._run(
-                f"CREATE TABLE {target} ({listed}) USING delta LOCATION {location} "
-                f"TBLPROPERTIES ({WITHOUT_STATISTICS})"
-            )
-            self._registered[folder] = server_name
-            if query is not None:
-                self._run(f"INSERT INTO {target} {self._inserted(query, columns, ())}")
-        except Exception:
-            self._files.delete([folder])
-            raise
-        table = DeltaTable(folder, self._files.version(folder), columns)
-        if name[0] == TEMPORARY:
-            self._drop_temporary(name)
-            self._temporary[name] = table
+            self._tables.drop_temporary(name)
+            self._tables.temporary[name] = table
             return
         self._catalog.without(name)
         self._catalog.with_relation(name, table)
-
-    def _inserted(self, source: exp.Expr, columns: Columns, given: Sequence[str]) -> str:
-        """The rows that an INSERT writes, for all columns of the table."""
-        return str(self._resolved(with_all_columns(source, columns, given)).sql(DIALECT))
-
-    def _drop_temporary(self, name: Name) -> None:
-        dropped = self._temporary.pop(name, None)
-        if dropped is not None:
-            self._files.delete([dropped.folder])
 
     def _drop(self, tree: exp.Drop) -> None:
         target = _target(tree)
@@ -336,7 +284,7 @@ class SparkSession:
                 return
             raise WarehouseFailed(f"There is no {name[0]}.{name[1]}")
         if name[0] == TEMPORARY:
-            self._drop_temporary(name)
+            self._tables.drop_temporary(name)
         else:
             self._catalog.without(name)
 
@@ -355,10 +303,17 @@ class SparkSession:
 
     # Names
 
-    def _find(self, name: Name) -> DeltaTable | View | None:
+    def _find(self, name: Name) -> Relation | None:
         if name[0] == TEMPORARY:
-            return self._temporary.get(name)
-        return self._catalog.relations.get(name)
+            return self._tables.temporary.get(name)
+        return self._catalog.relations.get(name) or self._outer_table(name)
+
+    def _outer_table(self, name: Name) -> OuterTable | None:
+        """A table that another program writes; its columns are read once a session."""
+        key = (name[0].lower(), name[1].lower())
+        if key in self._outer_urls and key not in self._outer:
+            self._outer[key] = self._tables.outer_table(self._outer_urls[key])
+        return self._outer.get(key)
 
     def _table(self, name: Name) -> DeltaTable:
         found = self._find(name)
@@ -366,75 +321,18 @@ class SparkSession:
             raise refusal_of(f"[TABLE_OR_VIEW_NOT_FOUND] {name[0]}.{name[1]}")
         return found
 
-    def _server_name(self, table: DeltaTable) -> str:
-        """The server's name of a table's folder."""
-        name = self._registered.get(table.folder)
-        if name is None:
-            self._created += 1
-            name = f"t_{self._token}_{self._created}"
-            location = exp.Literal.string(self._files.url(table.folder)).sql(DIALECT)
-            self._run(f"CREATE TABLE {SERVER_SCHEMA}.{name} USING delta LOCATION {location}")
-            self._registered[table.folder] = name
-        return f"{SERVER_SCHEMA}.{name}"
-
-    def _resolved(self, tree: exp.Expr) -> Any:
-        """The statement with the server's names of the tables, and the queries of views."""
-        resolved = without_is_true(with_epoch_seconds(tree.copy()))
-        own = {cte.alias.lower() for cte in resolved.find_all(exp.CTE)}
-        for node in list(resolved.find_all(exp.Table)):
-            if not isinstance(node.this, exp.Identifier):
-                continue
-            if not node.db and node.name.lower() in own:
-                continue
-            replaced = self._relation(node)
-            if node is resolved:
-                resolved = replaced
-            else:
-                node.replace(replaced)
-        return resolved
-
-    def _relation(self, node: exp.Table) -> exp.Expr:
-        alias = _alias(node.alias_or_name)
-        if node.args.get("alias") and node.args["alias"].args.get("columns"):
-            alias = node.args["alias"].copy()
-        name = (node.db or TEMPORARY, node.name)
-        found = self._find(name)
-        if found is None:
-            raise refusal_of(
-                f"[TABLE_OR_VIEW_NOT_FOUND] {node.db + '.' if node.db else ''}{node.name}"
-            )
-        if isinstance(found, View):
-            query = self._resolved(sqlglot.parse_one(found.query, read=DIALECT))
-            return exp.Subquery(this=query, alias=alias)
-        server_name = self._server_name(found)
-        table = exp.to_table(server_name, dialect=DIALECT)
-        if self._lease is None and name[0] != TEMPORARY:
-            table.set(
-                "version",
-                exp.Version(
-                    this="VERSION", kind="AS OF", expression=exp.Literal.number(found.version)
-                ),
-            )
-            return exp.Subquery(this=exp.select("*").from_(table), alias=alias)
-        table.set("alias", alias)
-        return table
-
     def _from_catalog(self, tree: exp.Query) -> pa.Table:
         if self._lease is None:
             self._committed = self._catalog = self._file.read()
-        relations = {**self._catalog.relations, **self._temporary}
-        return information(tree, self._catalog.schemas, relations)
-
-    def _columns_of(self, query: exp.Query) -> Columns:
-        """The columns of a query with their types."""
-        rows = exp.Subquery(this=self._resolved(query), alias=_alias("q"))
-        table = self._run(exp.select("*").from_(rows).limit(0).sql(DIALECT))
-        return tuple((field.name, spark_type(field.type)) for field in table.schema)
+        outer = {name: table for name in self._outer_urls if (table := self._outer_table(name))}
+        schemas = self._catalog.schemas | {dataset for dataset, _ in outer}
+        relations = {**outer, **self._catalog.relations, **self._tables.temporary}
+        return information(tree, schemas, relations)
 
     def _describe(self, tree: exp.Describe) -> pa.Table:
         import pyarrow as pa
 
-        columns = self._columns_of(tree.this)
+        columns = self._tables.columns_of(tree.this)
         names, types = [name for name, _ in columns], [type_ for _, type_ in columns]
         return pa.table({"column_name": pa.array(names, pa.string()), "type": types})
 
@@ -449,10 +347,10 @@ class SparkSession:
 
         columns = [field.name for field in pq.read_schema(file)]
         target = exp.to_table(table, dialect=DIALECT)
-        stored = f"_tailrace/files/{self._token}-{file.name}"
-        listed = ", ".join(_quoted(column) for column in columns)
+        stored = f"_tailrace/files/{self._tables.token}-{file.name}"
+        listed = ", ".join(quoted(column) for column in columns)
         rows = sqlglot.parse_one(
-            f"SELECT {listed} FROM {FILES}.{_quoted(self._files.url(stored))}", read=DIALECT
+            f"SELECT {listed} FROM {FILES}.{quoted(self._files.url(stored))}", read=DIALECT
         )
         with self._one_at_a_time:
             self._files.store.put(stored, file.read_bytes())
@@ -460,7 +358,7 @@ class SparkSession:
                 name = _name_of(target)
                 found = self._table(name)
                 whole = with_all_columns(rows, found.columns, columns).sql(DIALECT)
-                self._run(f"INSERT INTO {self._server_name(found)} {whole}")
+                self._tables.run(f"INSERT INTO {self._tables.name_of(found)} {whole}")
                 self._written(name, found)
                 if not self.in_transaction:
                     self._commit()
@@ -493,8 +391,8 @@ class SparkSession:
         for name, table in self._committed.tables().items():
             if self._files.version(table.folder) == table.version:
                 continue
-            server_name = self._server_name(table)
-            self._run(
+            server_name = self._tables.name_of(table)
+            self._tables.run(
                 f"INSERT OVERWRITE {server_name} "
                 f"SELECT * FROM {server_name} VERSION AS OF {table.version}"
             )
@@ -508,16 +406,6 @@ class SparkSession:
                 query = exp.select("*").from_(exp.table_(name[1], db=name[0], quoted=True))
                 self._create_as(name, query)
         self._commit()
-
-    # The server
-
-    def _run(self, text: str) -> pa.Table:
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(text)
-                return cursor.fetch_arrow_table()
-        except Exception as error:
-            raise refusal_of(str(error), error) from None
 
 
 class _Native:
@@ -554,15 +442,3 @@ def _is_temporary(tree: exp.Expr) -> bool:
 
 def _name_of(table: exp.Table) -> Name:
     return (table.db or TEMPORARY, table.name)
-
-
-def _quoted(name: str) -> str:
-    return exp.to_identifier(name, quoted=True).sql(DIALECT)
-
-
-def _alias(name: str) -> exp.TableAlias:
-    return exp.TableAlias(this=exp.to_identifier(name, quoted=True))
-
-
-def _safe(name: str) -> str:
-    return re.sub(r"\W", "_", name, flags=re.ASCII)[:80]

@@ -1,0 +1,79 @@
+"""A Spark SQL server that is reached by Spark Connect, as Apache Spark 4 and Databricks are."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from tailrace.config.installation import install_command
+from tailrace.errors import ConfigurationError
+from tailrace.warehouse.spark.errors import BinderError, ServerError, refusal_of
+from tailrace.warehouse.spark.location import SparkLocation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# With the library's default, a server that is down is asked for ten minutes.
+RETRIES_MAX = 3
+SETTINGS = {
+    "spark.sql.session.timeZone": "UTC",
+    # A cast that fails is an error, as in DuckDB, and not NULL.
+    "spark.sql.ansi.enabled": "true",
+}
+
+
+class SparkConnectServer:
+    """A session of Spark Connect; see `spark.server.SparkServer`."""
+
+    def __init__(self, location: SparkLocation) -> None:
+        """
+        Raises:
+            ConfigurationError: The client is not installed, or does not accept the URI.
+            SparkError: The server cannot be reached.
+        """
+        try:
+            from pyspark.errors import PySparkValueError
+            from pyspark.sql.connect.client import DefaultChannelBuilder
+            from pyspark.sql.connect.client.retries import DefaultPolicy
+            from pyspark.sql.connect.session import SparkSession
+        except ImportError:
+            raise ConfigurationError(
+                "A uri that begins with sc:// needs a client that is not installed: pyspark-client",
+                hint=f"Install it with: {install_command('spark-connect')}",
+            ) from None
+        # It logs each attempt that fails; the last one is raised.
+        logging.getLogger("pyspark.sql.connect.logging").setLevel(logging.CRITICAL)
+        try:
+            channel = DefaultChannelBuilder(location.uri)
+        except PySparkValueError as error:
+            raise ConfigurationError(
+                f"destination.spark.uri cannot be used: {error}",
+                hint='Write uri as "sc://127.0.0.1:15002" under [destination.spark].',
+            ) from None
+        if location.token:
+            channel.set("token", location.token)
+        try:
+            self._session: Any = SparkSession(connection=channel)
+            self._session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES_MAX)])
+            for name, value in SETTINGS.items():
+                self._session.conf.set(name, value)
+        except Exception as error:
+            raise refusal_of(str(error), error) from None
+
+    def run(self, text: str) -> pa.Table:
+        from pyspark.errors import AnalysisException, ParseException
+
+        try:
+            return self._session.sql(text).toArrow()
+        except Exception as error:
+            refusal = refusal_of(str(error), error)
+            # Only these two have names and types, and no values, in their messages.
+            is_about_sql = isinstance(error, AnalysisException | ParseException)
+            if is_about_sql and isinstance(refusal, ServerError):
+                refusal = BinderError(*refusal.args)
+            raise refusal from None
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._session.stop()
