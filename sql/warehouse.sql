@@ -6,17 +6,22 @@ SELECT VERSION()
 -- The engine's own version.
 SELECT CURRENT_VERSION()
 
--- name: set_utc
+-- name: set_session
 -- Reads and shows timestamps without a time zone as UTC in this session.
 SET TimeZone = 'UTC'
 
--- name: set_utc (postgres)
--- The same, and floats with all their digits. Compiling a statement takes longer than a page of it.
+-- name: set_session (postgres)
+-- The same; floats have all their digits, and no statement is compiled, which takes longer than a page of
+-- messages. A plan joins some 500,000 members in 64 MB, or in the server's own limit if that is higher.
 SELECT
-  SET_CONFIG('TimeZone', 'UTC', FALSE), SET_CONFIG('extra_float_digits', '1', FALSE),
-  SET_CONFIG('jit', 'off', FALSE)
+  SET_CONFIG('TimeZone', 'UTC', FALSE),
+  SET_CONFIG('extra_float_digits', '1', FALSE),
+  SET_CONFIG('jit', 'off', FALSE),
+  CASE WHEN PG_SIZE_BYTES(CURRENT_SETTING('work_mem')) < PG_SIZE_BYTES('64MB')
+    THEN SET_CONFIG('work_mem', '64MB', FALSE)
+  END
 
--- name: set_utc (snowflake)
+-- name: set_session (snowflake)
 -- Reads and shows timestamps without a time zone as UTC in this session.
 ALTER SESSION SET TIMEZONE = 'UTC'
 

@@ -133,7 +133,7 @@ WHERE
     COALESCE(c._p, 0) = 1
     AND (
       p._gone
-      OR ANY_COLUMN(compared, AS_SENT(c._) IS DISTINCT FROM AS_SENT(p._))
+      OR ANY_COLUMN(compared, DIFFERS(c._, p._))
       OR ANY_COLUMN(resend_columns, c._ IS NOT NULL)
     )
   )

@@ -29,6 +29,7 @@ PLACEHOLDERS = (
     ("`_PAIR`", "inside these calls, the other column that the caller gives for the column"),
     ("`'_LABEL'`", "inside these calls, the text that the caller gives for the column"),
     ("`AS_SENT(t._)`", "the value as JSON can have it: NaN and infinity are NULL"),
+    ("`DIFFERS(c._, p._)`", "the condition that two values differ when they are sent"),
     ("`AS_STORED(m._)`", "the value in a query that creates a table with the column"),
     ("`INSERT INTO t (keys, old__columns)`", "the names of the columns of these lists"),
 )

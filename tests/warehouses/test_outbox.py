@@ -225,3 +225,20 @@ def test_a_joined_page_that_exceeds_the_memory_is_read_in_parts(
     assert [1, 2, 3, 4, 5, 6, 7] == [member.seq for member in messages_of(desk, delivery)]
     monkeypatch.undo()
     desk.acknowledge(delivery, 1, delivery.planned)
+
+
+@pytest.mark.parametrize("shared_desk", ["postgres"], indirect=True)
+def test_a_session_sets_what_rendered_bytes_and_plans_rely_on(desk: Desk) -> None:
+    """Whatever the settings of the user are; more memory than a plan asks for stays."""
+    shown = "SELECT " + ", ".join(
+        f"CURRENT_SETTING('{name}')" for name in ("TimeZone", "extra_float_digits", "work_mem")
+    )
+    assert [("UTC", "1", "64MB")] == desk.warehouse.execute(shown)
+    try:
+        desk.warehouse.execute("ALTER ROLE CURRENT_USER SET extra_float_digits = -3")
+        desk.warehouse.execute("ALTER ROLE CURRENT_USER SET work_mem = '96MB'")
+        beside = desk.warehouse.another()
+        assert [("UTC", "1", "96MB")] == beside.execute(shown)
+        beside.close()
+    finally:
+        desk.warehouse.execute("ALTER ROLE CURRENT_USER RESET ALL")

@@ -57,6 +57,19 @@ def as_sent(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
     return value
 
 
+def differs_when_sent(one: exp.Expr, other: exp.Expr, type_: str, dialect: str) -> exp.Expr:
+    """The condition that two values of a column differ as JSON can carry them.
+
+    Where `AS_SENT` only leaves out values, it is computed for the few rows with different ones.
+    """
+    differs = exp.NullSafeNEQ(
+        this=as_sent(one.copy(), type_, dialect), expression=as_sent(other.copy(), type_, dialect)
+    )
+    if any(pattern.fullmatch(type_) for pattern in (_FLOATING, _DECIMAL, _TIME)):
+        return exp.paren(exp.and_(exp.NullSafeNEQ(this=one, expression=other), differs))
+    return differs
+
+
 def as_stored(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
     """The expression of a value in a query that creates a table, of which the column gets its type.
 
@@ -93,10 +106,9 @@ def _within_years(value: exp.Expr, type_: exp.DataType) -> exp.Expr:
 
 def _in_postgres(value: exp.Expr, type_: str) -> exp.Expr:
     if _DECIMAL.fullmatch(type_):
-        # An infinite NUMERIC exists since PostgreSQL 14, and with a precision not at all.
-        names = exp.convert(_NOT_FINITE)
-        finite = exp.not_(exp.cast(value.copy(), "TEXT").isin(*names.expressions))
-        return exp.Case().when(finite, value)
+        # Only NaN and, since PostgreSQL 14, infinity have no scale.
+        scale = exp.Anonymous(this="SCALE", expressions=[value.copy()])
+        return exp.Case().when(exp.not_(exp.Is(this=scale, expression=exp.null())), value)
     numbers = _POSTGRES_NUMBERS.fullmatch(type_)
     if numbers is not None:
         for text in _NOT_FINITE:

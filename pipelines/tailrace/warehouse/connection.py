@@ -275,9 +275,9 @@ class Warehouse:
         return failure or described(error, name)
 
     def set_session(self) -> None:
-        """Read and compare timestamps in UTC, whatever the time zone of machine and server."""
+        """Read and compare timestamps in UTC, and set what else the engine's statements rely on."""
         with suppress(Exception):
-            self.session.execute(statement("warehouse/set_utc", self.dialect))
+            self.session.execute(statement("warehouse/set_session", self.dialect))
         if self.dialect == "postgres" and self.session.native is not None:
             register_times(self.session.native)
 

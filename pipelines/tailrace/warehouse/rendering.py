@@ -7,7 +7,7 @@ that no earlier command has rendered.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +15,7 @@ import sqlglot
 from sqlglot import exp
 
 from tailrace.errors import StatementInvalid
-from tailrace.warehouse.as_sent import as_sent, as_stored
+from tailrace.warehouse.as_sent import as_sent, as_stored, differs_when_sent
 from tailrace.warehouse.bindings import Column
 from tailrace.warehouse.names import with_stored_names
 from tailrace.warehouse.sql_files import (
@@ -28,10 +28,14 @@ from tailrace.warehouse.sql_files import (
 
 # The place of a value or of a table in rendered text. No statement contains these characters.
 _MARKED = re.compile(f"'{VALUE_MARK}(\\w+){VALUE_MARK}'|\x02(\\w+)\x02")
-# What a value of a column is in its place, by the type of the column.
 # PostgreSQL takes no more arguments of a function.
 ARGUMENTS_MAX = 100
-_TYPED = {"AS_SENT": as_sent, "AS_STORED": as_stored}
+# The expressions of values of a column that depend on its type.
+_TYPED: Mapping[str, Callable[..., exp.Expr]] = {
+    "AS_SENT": as_sent,
+    "AS_STORED": as_stored,
+    "DIFFERS": differs_when_sent,
+}
 
 
 def read_facts(name: str, dialect: str) -> StatementFacts:
@@ -232,8 +236,7 @@ def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
     for call in list(holder.find_all(exp.Anonymous)):
         typed = _TYPED.get(call.name.upper())
         if typed is not None:
-            (value,) = call.expressions
-            call.replace(typed(value, column.type, dialect))
+            call.replace(typed(*call.expressions, column.type, dialect))
     result: exp.Expr = holder.this
     result.pop()
     return result

@@ -13,6 +13,7 @@ three kinds of placeholders:
   In an INSERT's column list a bare `keys` stands for its columns, and `old__columns` for the
   prefixed ones.
   `AS_SENT(c._)` is the value as JSON can carry it (see `as_sent`): NaN and infinity are NULL.
+  `DIFFERS(c._, p._)` is the condition that two values differ when they are sent.
   `AS_STORED(m._)` is the value in a query that creates a table with the column.
 """
 
