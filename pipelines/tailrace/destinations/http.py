@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 import orjson
 import requests
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from requests.structures import CaseInsensitiveDict
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, check_header_validity
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
@@ -45,6 +46,8 @@ ANSWER_BYTES_MAX = 1_000_000
 # Interim answers (RFC 9110, 15.2), such as 103 Early Hints, before the final one.
 INTERIM_ANSWERS_MAX = 16
 _CHUNK_BYTES = 16_384
+# The settings of a request that needs nothing of its session but the adapter and the headers.
+_PLAIN = frozenset({"data", "headers", "timeout", "verify", "proxies"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ def exchange(
     Raises:
         requests.RequestException: There is no answer, or it breaks off.
     """
-    with session.request(method, url, stream=True, allow_redirects=False, **more) as response:
+    with _send(session, method, url, **more) as response:
         content = b""
         whole = True
         for chunk in response.iter_content(_CHUNK_BYTES):
@@ -121,6 +124,45 @@ def exchange(
             content=content,
             whole=whole,
         )
+
+
+def _send(session: requests.Session, method: str, url: str, **more: Any) -> requests.Response:
+    """The answer to a request, with its body unread.
+
+    A session merges its settings into each request and checks them, which takes as long as sending
+    it. A plain request goes to the adapter at once, with the bytes that the session would send.
+    """
+    headers, data = more.get("headers"), more.get("data")
+    # A login in the URL becomes a header.
+    plain = _PLAIN.issuperset(more) and data.__class__ is bytes and "@" not in url
+    if not (plain and data and headers) or session.cookies:
+        return session.request(method, url, stream=True, allow_redirects=False, **more)
+    for header in headers.items():
+        check_header_validity(header)
+    request = _prepared(method, url).copy()
+    merged: CaseInsensitiveDict[Any] = CaseInsensitiveDict()
+    merged.update(session.headers)
+    merged.update(headers)
+    merged["Content-Length"] = str(len(data))
+    request.headers = merged
+    request.body = data
+    response = session.get_adapter(url).send(
+        request,
+        stream=True,
+        timeout=more.get("timeout"),
+        verify=more.get("verify", True),
+        cert=session.cert,
+        proxies=more.get("proxies"),
+    )
+    # The next requests get them from the session.
+    session.cookies.update(response.cookies)
+    return response
+
+
+@lru_cache(maxsize=64)
+def _prepared(method: str, url: str) -> requests.PreparedRequest:
+    """A request without headers and body, whose URL is checked and quoted."""
+    return requests.Request(method, url, headers={}).prepare()
 
 
 def json_object(content: bytes) -> dict[str, Any]:
