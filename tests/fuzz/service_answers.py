@@ -20,9 +20,9 @@ from tailrace.destinations.messages import Message
 from tailrace.destinations.segment.delivery_overview import wait_for_overview
 from tailrace.destinations.segment.http import SegmentClient
 from tailrace.errors import AnswerUnreadable, InternalError, TailraceError
-from tailrace.salesforce.auth import log_in
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.extract.context import ExtractContext, ask
+from tailrace.salesforce.login import log_in
 from tailrace.testing import Fault, SalesforceSimulator, SegmentSimulator
 
 from .mutations import BODIES, changed_value

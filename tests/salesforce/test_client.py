@@ -21,9 +21,10 @@ from tailrace.errors import (
     ServiceFailed,
     Unreachable,
 )
-from tailrace.salesforce.auth import kind_of, log_in
+from tailrace.salesforce.auth import kind_of
 from tailrace.salesforce.client import Api, Usage
 from tailrace.salesforce.extract.facts import PASSWORD_LOGIN_RETIRES
+from tailrace.salesforce.login import log_in
 from tailrace.testing import Fault, SalesforceSimulator
 
 TRANSIENT = [406, 420, 429, 500, 502, 503, 504]

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -546,3 +547,16 @@ def _objects_configured(
         name.removeprefix(prefix).rpartition("__")[0] for name in environ if name.startswith(prefix)
     ]
     return list({name.lower(): name for name in reversed(names)}.values())
+
+
+def has_proxy() -> bool:
+    """Whether the environment or the system may name a proxy for HTTP."""
+    if sys.platform in ("darwin", "win32", "cygwin"):
+        return True
+    proxies = {"http_proxy", "https_proxy", "all_proxy"}
+    return any(value and name.lower() in proxies for name, value in os.environ.items())
+
+
+def certificates() -> str | None:
+    """The file or folder of trusted certificates that the environment names for `requests`."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or None

@@ -28,6 +28,10 @@ SHAPE_ERRORS = (
 )
 
 
+class IncompleteAnswer(Exception):
+    """Something of an answer is missing, or it does not fit what its headers say."""
+
+
 def _shape_errors() -> tuple[type[BaseException], ...]:
     """The errors of values of another shape, with those of pyarrow once it is imported."""
     arrow = sys.modules.get("pyarrow.lib")

@@ -20,6 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tailrace.errors import AnswerBeyondLimit
+from tailrace.salesforce.answers import IncompleteAnswer
 
 CHUNK_BYTES = 1 << 17
 CONNECTIONS_MAX = 32
@@ -33,10 +34,6 @@ HOST_UNKNOWN = "the host name is not known"
 NOT_CONNECTED = "no connection in time"
 TLS_FAILED = "the TLS certificate or handshake failed"
 NEVER_CONNECTED = frozenset({CONNECTION_REFUSED, HOST_UNKNOWN, NOT_CONNECTED, TLS_FAILED})
-
-
-class IncompleteAnswer(Exception):
-    """Something of an answer is missing, or it does not fit what its headers say."""
 
 
 def connection_problem(error: BaseException) -> str:

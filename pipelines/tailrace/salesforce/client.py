@@ -1,8 +1,9 @@
-"""One session with Salesforce: every call is signed, counted, retried and bounded the same way.
+"""Calls to Salesforce: every call is signed, counted, retried and bounded the same way.
 
-simple-salesforce makes the single calls (limits, describe) through this session; bulk jobs and
-pages use it directly. So the login, the API budget, the timeouts and the limits on answers hold
-for every call.
+simple-salesforce logs in and makes the single calls (limits, describe) through the session of
+`session`; bulk jobs and pages use it directly. So the login, the API budget, the timeouts and the
+limits on answers hold for every call. An extract that expects no news is brief: its plain requests
+are made by `brief`, and the libraries are imported when one of them is not answered plainly.
 """
 
 from __future__ import annotations
@@ -14,39 +15,29 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.message import Message
 from email.utils import parsedate_to_datetime
-from typing import Any
-from urllib.parse import parse_qsl, urljoin, urlsplit
-
-import requests
-import urllib3
-from simple_salesforce.api import Salesforce
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 
 from tailrace.clock import Clock
 from tailrace.config.check import check_api_version
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
 from tailrace.errors import (
-    AnswerBeyondLimit,
     AnswerUnreadable,
     CredentialRefused,
     InvalidConfigValue,
-    NoAnswer,
     QuotaSpent,
     SalesforceFault,
     ServiceFailed,
     TailraceError,
     Unreachable,
 )
-from tailrace.retry import Attempt, RetryPolicy, retry_after_seconds, retrying
+from tailrace.retry import Attempt, RetryPolicy, retrying
 from tailrace.salesforce.answers import as_mapping, as_records, as_text, parse_json
-from tailrace.salesforce.auth import Token, kind_of, log_in, scrub
-from tailrace.salesforce.bounded_http import (
-    NEVER_CONNECTED,
-    IncompleteAnswer,
-    bounded_adapter,
-    connection_problem,
-    read_body,
-)
+from tailrace.salesforce.auth import Token, kind_of, scrub
+from tailrace.salesforce.brief import Answer, BriefTransport
 from tailrace.salesforce.faults import (
     LASTING_CODES,
     TRANSIENT_CODES,
@@ -55,22 +46,15 @@ from tailrace.salesforce.faults import (
     error_in,
 )
 
-CONNECTION_ERRORS = (
-    IncompleteAnswer,
-    requests.Timeout,
-    requests.ConnectionError,
-    requests.exceptions.ChunkedEncodingError,
-    requests.exceptions.ContentDecodingError,
-    urllib3.exceptions.HTTPError,
-    ConnectionError,
-    TimeoutError,
-)
-CONNECT_SECONDS_MAX = 10.0
+if TYPE_CHECKING:
+    import requests
+    from simple_salesforce.api import Salesforce
+
+    from tailrace.salesforce.session import Session
+
 # Salesforce itself ends a query after two minutes; an earlier timeout would only repeat it.
 QUERY_SECONDS_MAX = 125.0
 LOGIN_ATTEMPTS_MAX = 3
-# A JSON answer is held in memory. A page of 2,000 wide records takes some 20 MB.
-JSON_BYTES_MAX = 256_000_000
 YEARS_BELIEVED = range(1999, 2200)
 
 
@@ -114,7 +98,6 @@ class Api:
 
     Attributes:
         usage: What this run has spent.
-        salesforce: simple-salesforce over this very session, for single calls.
         server_time: Salesforce's clock as of its latest answer.
     """
 
@@ -126,6 +109,7 @@ class Api:
         clock: Clock,
         jitter: Callable[[], float] = random.random,
         login: Login | None = None,
+        is_brief: bool = False,
     ) -> None:
         check_api_version(settings.api_version)
         self.credentials = credentials
@@ -137,21 +121,41 @@ class Api:
         self.server_time: datetime | None = None
         self.contacted = False
         self.closing = threading.Event()
-        self._session = _Session(self)
         self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        self._opened: Session | None = None
         self._login = login or Login()
-        self.salesforce = Salesforce(
-            session_id="unused",
-            instance_url=credentials.instance_url,
-            session=self._session,
-            version=settings.api_version,
-        )
         self.data_path = f"/services/data/v{settings.api_version}"
+        self._brief = BriefTransport.of(settings, clock=clock) if is_brief else None
+
+    @property
+    def _session(self) -> Session:
+        from tailrace.salesforce.session import Session
+
+        with self._opening:
+            if self._opened is None:
+                self._opened = Session(self)
+            return self._opened
+
+    @cached_property
+    def salesforce(self) -> Salesforce:
+        """simple-salesforce over the session, for single calls."""
+        from simple_salesforce.api import Salesforce
+
+        return Salesforce(
+            session_id="unused",
+            instance_url=self.credentials.instance_url,
+            session=self._session,
+            version=self.settings.api_version,
+        )
 
     def close(self) -> None:
         """Close the connections, and end the waits of other threads."""
         self.closing.set()
-        self._session.close()
+        if self._brief is not None:
+            self._brief.close()
+        if self._opened is not None:
+            self._opened.close()
 
     def get(self, path: str, /, *, timeout: float | None = None, **params: Any) -> Any:
         """The parsed JSON of a GET below `/services/data/vNN.N`, or of a path from the root.
@@ -163,8 +167,24 @@ class Api:
         Raises:
             AnswerUnreadable: The answers were not JSON, at every attempt.
         """
+        answer = self._plain_answer(self._path(path), params)
+        if answer is not None:
+            return answer.content
         response = self._session.request("GET", self._path(path), params=params, timeout=timeout)
         return parse_json(response.content, f"GET {path}")
+
+    def _plain_answer(self, path: str, params: Mapping[str, Any]) -> Answer | None:
+        """The answer to a GET if it is a plain one, and this is a brief extract; else None."""
+        if self._brief is None:
+            return None
+        token, host, _ = self.token()
+        self.spend()
+        query = urlencode(params)
+        joint = "&" if "?" in path else "?"
+        answer = self._brief.get(host, f"{path}{joint}{query}" if query else path, token)
+        if answer is not None:
+            self.note(answer.headers)
+        return answer
 
     def post(self, path: str, body: Mapping[str, Any], *, timeout: float | None = None) -> Any:
         """The parsed JSON of a POST; `timeout` is in seconds, where the usual one is too short."""
@@ -218,14 +238,16 @@ class Api:
             "GET", self._path(path), params=params, timeout=QUERY_SECONDS_MAX, into=into
         )
 
-    def single_call(self, what: str, call: Callable[[Salesforce], Any]) -> Mapping[str, Any]:
-        """A call that simple-salesforce makes and parses.
+    def single_call(self, what: str, path: str) -> Mapping[str, Any]:
+        """A GET that simple-salesforce makes and parses, or a brief extract itself.
 
         Raises:
             AnswerUnreadable: The answer is not the JSON object that the library expects.
         """
+        if self._brief is not None:
+            return as_mapping(self.get(path), what)
         try:
-            answer = call(self.salesforce)
+            answer = self.salesforce.restful(path)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise AnswerUnreadable(
                 f"Salesforce's answer to {what} cannot be read ({type(error).__name__})"
@@ -239,7 +261,7 @@ class Api:
             InvalidConfigValue: The org does not serve the configured API version.
         """
         try:
-            limits = self.single_call("/limits", lambda salesforce: salesforce.limits())
+            limits = self.single_call("/limits", "limits/")
         except SalesforceFault as fault:
             # Users without the permission to see them still get the header of every answer.
             if fault.code in VERSION_CODES:
@@ -334,13 +356,13 @@ class Api:
             limits.append(int(share * usage.max) - usage.used)
         return max(min(limits), 0) if limits else None
 
-    def note(self, response: requests.Response) -> None:
+    def note(self, headers: Mapping[str, str] | Message) -> None:
         """Keep the budget and the time that the headers of an answer report."""
         self.contacted = True
         with self._lock:
-            self.usage.note(response.headers.get("Sforce-Limit-Info"))
+            self.usage.note(headers.get("Sforce-Limit-Info"))
             with suppress(ValueError, TypeError, OverflowError, IndexError):
-                date = parsedate_to_datetime(response.headers.get("Date", ""))
+                date = parsedate_to_datetime(headers.get("Date", ""))
                 if date.year in YEARS_BELIEVED:
                     self.server_time = date.astimezone(UTC)
 
@@ -420,6 +442,13 @@ class Api:
             raise ServiceFailed("The extract was stopped")
 
     def _log_in(self) -> None:
+        if self._brief is not None and self.login_kind == "client credentials":
+            self._login.token = self._brief.log_in(self.credentials)
+            if self._login.token is not None:
+                self._login.generation += 1
+                return
+        from tailrace.salesforce.login import log_in
+
         for attempt in self.attempts(LOGIN_ATTEMPTS_MAX):
             try:
                 self._login.token = log_in(
@@ -447,136 +476,3 @@ class Api:
                 f" serves {versions[0]} to {versions[-1]}.",
                 key="sources.salesforce.api_version",
             )
-
-
-class _Session(requests.Session):
-    """`requests` with our token, one host, timeouts, retries and limits for every request."""
-
-    def __init__(self, api: Api) -> None:
-        super().__init__()
-        self.api = api
-        self.mount("https://", bounded_adapter(api.settings.answer_seconds_max))
-        self.mount("http://", bounded_adapter(api.settings.answer_seconds_max))
-        self.headers["Accept-Encoding"] = "gzip"
-        self.headers["User-Agent"] = "tailrace"
-
-    def get_redirect_target(self, resp: Any) -> None:
-        """None: a redirect is never followed, and its address is not even parsed."""
-
-    def request(self, method: Any, url: Any, **kwargs: Any) -> Any:  # type: ignore[override]
-        """The response with its body read; or what `into` returns, where it is given."""
-        api = self.api
-        into = kwargs.pop("into", None)
-        checks_json = kwargs.pop("checks_json", str(method).upper() != "PATCH")
-        for attempt in api.attempts(kwargs.pop("attempts_max", None)):
-            started = api.clock.monotonic()
-            try:
-                response = self._signed(str(method), str(url), **kwargs)
-                with response:
-                    if response.status_code < 300 and into is not None:
-                        return into(response)
-                    self._read(response, started)
-                if response.status_code < 300:
-                    if checks_json:
-                        parse_json(response.content, f"{method} {urlsplit(str(url)).path}")
-                    return response
-            except AnswerUnreadable:
-                if attempt.is_last:
-                    raise
-                continue
-            except CONNECTION_ERRORS as error:
-                late = api.clock.monotonic() - started >= api.settings.answer_seconds_max
-                if attempt.is_last or late:
-                    raise self._unanswered(error, late) from None
-                continue
-            body = _json_or_none(response.content)
-            if attempt.is_last or not api.is_transient_in(body, response.status_code):
-                raise api.fault_in(body, response.status_code)
-            asked = response.headers.get("Retry-After")
-            now = api.clock.now().timestamp()
-            attempt.wait_seconds = retry_after_seconds(asked, now_seconds=now)
-        raise AssertionError("the last attempt returns or raises")
-
-    def _signed(self, method: str, url: str, **kwargs: Any) -> requests.Response:
-        """Send a request with the token; with a new one after the first 401."""
-        api = self.api
-        reason = ""
-        for is_second in (False, True):
-            token, host, generation = api.token()
-            api.spend()
-            response = self._send_once(method, _at(host, url), token, **kwargs)
-            api.note(response)
-            if response.status_code != 401:
-                return response
-            with response:
-                with suppress(*CONNECTION_ERRORS):
-                    self._read(response, api.clock.monotonic())
-                body = _json_or_none(response.content)
-            message = scrub(": ".join(part for part in error_in(body) if part), api.credentials)
-            reason = f" ({message[:300]})" if message else ""
-            if not is_second:
-                api.renew(generation, reason)
-        raise CredentialRefused(
-            f"Salesforce refuses the token that it just gave{reason}",
-            hint='Check that the user has the permission "API Enabled", and that the app\'s scopes'
-            ' include "Manage user data via APIs (api)".',
-        )
-
-    def _send_once(self, method: str, url: str, token: str, **kwargs: Any) -> requests.Response:
-        timeout = max(self.api.settings.timeout_seconds, kwargs.pop("timeout", None) or 0.0)
-        headers = {**(kwargs.pop("headers", None) or {}), "Authorization": f"Bearer {token}"}
-        return super().request(
-            method,
-            url,
-            **{
-                **kwargs,
-                "headers": headers,
-                "timeout": (min(CONNECT_SECONDS_MAX, timeout), timeout),
-                "stream": True,
-                "allow_redirects": False,
-                # Without this, an entry for the host in ~/.netrc would replace the token.
-                "auth": lambda request: request,
-            },
-        )
-
-    def _read(self, response: requests.Response, started: float) -> None:
-        settings, clock = self.api.settings, self.api.clock
-        response._content = b""
-        pieces = read_body(
-            response,
-            bytes_max=min(JSON_BYTES_MAX, settings.answer_bytes_max),
-            seconds_left=lambda: started + settings.answer_seconds_max - clock.monotonic(),
-        )
-        response._content = b"".join(pieces)
-        response._content_consumed = True  # type: ignore[attr-defined]
-
-    def _unanswered(self, error: Exception, late: bool) -> TailraceError:
-        api = self.api
-        if late:
-            return AnswerBeyondLimit(
-                f"An answer of Salesforce did not end in {api.settings.answer_seconds_max:g}"
-                " seconds (answer_seconds_max)"
-            )
-        if isinstance(error, IncompleteAnswer):
-            return AnswerUnreadable(f"Answers of Salesforce keep breaking off: {error}")
-        host = urlsplit(api.credentials.instance_url).netloc
-        reason = connection_problem(error)
-        if not api.contacted or reason in NEVER_CONNECTED:
-            return Unreachable(
-                f"Salesforce cannot be reached at {host}: {reason}",
-                hint="Check sources.salesforce.credentials.instance_url and the network.",
-            )
-        return NoAnswer(f"Answers of Salesforce keep breaking off: {reason}")
-
-
-def _at(host: str, url: str) -> str:
-    """The URL's path at our host: no call ever goes to another one."""
-    parts = urlsplit(url)
-    return f"{host.rstrip('/')}{parts.path}" + (f"?{parts.query}" if parts.query else "")
-
-
-def _json_or_none(body: bytes) -> Any:
-    try:
-        return parse_json(body, "")
-    except AnswerUnreadable:
-        return None

@@ -135,7 +135,7 @@ def describe_object(api: Api, name: str) -> Mapping[str, Any]:
     """
     path = f"sobjects/{quote(name, safe='')}/describe"
     try:
-        return api.single_call(f"describe of {name}", lambda salesforce: salesforce.restful(path))
+        return api.single_call(f"describe of {name}", path)
     except SalesforceFault as fault:
         if fault.code not in NOT_VISIBLE_CODES:
             raise named(fault, name) from None

@@ -7,21 +7,24 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
-
-import requests
+from typing import IO, TYPE_CHECKING, Any
 
 from tailrace.errors import SalesforceFault, ServiceFailed, TailraceError
 from tailrace.salesforce.answers import (
+    IncompleteAnswer,
     as_count,
     as_mapping,
     as_text,
     parse_count,
     unreadable,
 )
-from tailrace.salesforce.bounded_http import DecompressedBody, IncompleteAnswer, read_body
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.faults import code_of_failed_job
+
+if TYPE_CHECKING:
+    import requests
+
+    from tailrace.salesforce.bounded_http import DecompressedBody
 
 POLL_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 # A larger page goes to a temporary file: several are in flight, and memory that they took would
@@ -56,6 +59,8 @@ class ResultPage:
 
     def open(self) -> DecompressedBody:
         """The bytes of the CSV, from the start."""
+        from tailrace.salesforce.bounded_http import DecompressedBody
+
         self.body.seek(0)
         return DecompressedBody(self.body, gzipped=self.gzipped, bytes_max=self.bytes_max)
 
@@ -242,6 +247,8 @@ class QueryJob:
         deadline = clock.monotonic() + settings.answer_seconds_max
         body.seek(0)
         body.truncate()
+        from tailrace.salesforce.bounded_http import read_body
+
         for piece in read_body(
             response,
             bytes_max=settings.answer_bytes_max,

@@ -102,8 +102,7 @@ def extract(
         full_refresh: Drop the objects' tables and load all rows again.
         progress: Called with an object's name, the number of rows that arrived, and how many are
             expected in all; 0 if that is unknown.
-        before_replacing: Called with the objects, and their tables, that are about to be loaded
-            from the start.
+        before_replacing: Called with objects and their tables before all of their rows are loaded.
         login: A login that other extracts of the process share.
 
     Raises:
@@ -113,7 +112,8 @@ def extract(
         CredentialRefused, Unreachable: No object can be read.
     """
     started = clock.monotonic()
-    api = Api(credentials, settings, clock=clock, login=login)
+    is_brief = not full_refresh and known_stored(landing) is not None
+    api = Api(credentials, settings, clock=clock, login=login, is_brief=is_brief)
     context = ExtractContext(
         api, settings, folder=landing.folder, continue_on_error=True, progress=progress
     )

@@ -19,8 +19,8 @@ from typing import Any
 
 from tailrace.config.settings import SalesforceSettings
 from tailrace.errors import AnswerUnreadable, ExtractIncomplete, QuotaSpent, SalesforceFault
+from tailrace.salesforce.answers import IncompleteAnswer
 from tailrace.salesforce.arrow import pa
-from tailrace.salesforce.bounded_http import IncompleteAnswer
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.describe import SObject, describe_object, read_describe
 from tailrace.salesforce.extract import rest
