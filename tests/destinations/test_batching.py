@@ -138,7 +138,7 @@ def columns(members: Sequence[MemberMessages], each: int) -> MemberColumns:
     """The same members as columns: a body of two parts, a messageId of a prefix and a name."""
     of_places = [
         MessageColumns(
-            [MessageHead("track", id_prefix="m")] * len(members),
+            [MessageHead("track", b"%b%b", id_prefix="m")] * len(members),
             [member.messages[place].message_id[1:].encode() for member in members],
             (
                 [member.messages[place].body[:1] for member in members],

@@ -12,7 +12,13 @@ from tailrace.clock import SystemClock
 from tailrace.errors import MemoryShort, StatementRefused
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.memory import LOW_MEGABYTES, LOW_THREADS, MemoryLimit
+from tailrace.warehouse.memory import (
+    LOW_MEGABYTES,
+    LOW_THREADS,
+    MemoryLimit,
+    recording_megabytes,
+    sending_megabytes,
+)
 from tailrace.warehouse.opening import open_warehouse
 
 # A list is held whole: no disk helps.
@@ -51,6 +57,19 @@ def test_few_for_a_while(warehouse: Warehouse) -> None:
     with pytest.raises(StatementRefused), memory_limit.low_memory():
         warehouse.execute("SELECT none")
     assert before == pytest.approx(gibibytes(warehouse), abs=0.2)
+
+
+def test_limits_lie_in_each_other(warehouse: Warehouse) -> None:
+    """The limit of a step holds inside it only, and grows with the columns that it reads."""
+    assert sending_megabytes(10) < sending_megabytes(100) < recording_megabytes(100)
+    memory_limit = MemoryLimit(warehouse)
+    with memory_limit.low_memory(20):
+        outside = limits(warehouse)[0]
+        inside = memory_limit.run_low_memory(lambda: limits(warehouse)[0], megabytes=40)
+        assert ["20.0 MiB", "40.0 MiB", "20.0 MiB"] == [outside, inside, limits(warehouse)[0]]
+        assert memory_limit.release()
+        assert gibibytes(warehouse) > 0
+        assert not memory_limit.release()
 
 
 def test_a_step_that_needs_more_gets_it(warehouse: Warehouse) -> None:
@@ -96,7 +115,11 @@ def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.Mon
             shop.land([{"id": "c1", "email": "a@example.com", "city": city}])
             assert 0 == shop.sync().exit_code
             enqueued = next(name for name in seen if name.startswith("outbox/enqueue"))
-            for name in (enqueued, "ledger/acknowledge", "ledger/insert_delivered_members"):
-                assert few == seen[name]
+            assert few == seen[enqueued]
+            # A key and three mapped columns, whose earlier values are read if a member changed.
+            columns = 4 if city == "Oslo" else 7
+            recorded = {f"{recording_megabytes(columns)}.0 MiB"}
+            assert recorded == seen["ledger/insert_delivered_members"]
+            assert recorded | {f"{sending_megabytes(columns)}.0 MiB"} >= seen["ledger/acknowledge"]
             planned = next(name for name in seen if name.endswith("transitions"))
             assert (city == "Oslo") == (few == seen[planned])

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain, repeat
-from operator import eq
+from itertools import chain
+from operator import eq, itemgetter
 from typing import NamedTuple, TypeVar, overload
 
 from tailrace.destinations.messages import MemberMessages, Message
@@ -19,9 +19,13 @@ T = TypeVar("T")
 
 
 class MessageHead(NamedTuple):
-    """What all messages of a kind and an operation share; see `Message`."""
+    """What all messages of a kind and an operation share; see `Message`.
+
+    `body` is a body with `%b` in the place of each part that differs, and `%%` for a percent sign.
+    """
 
     kind: str
+    body: bytes
     event: str = ""
     route: str = ""
     id_prefix: str = ""
@@ -32,13 +36,25 @@ class MessageParts(NamedTuple):
 
     Attributes:
         names: The messageIds without their prefix, in ASCII.
-        parts: A body is the entries of these lists, joined.
+        parts: The parts of the bodies, in the order of the places in `MessageHead.body`.
         sizes: Bytes of each body.
     """
 
     names: list[bytes]
     parts: tuple[list[bytes], ...]
     sizes: list[int]
+
+
+_BODY = itemgetter(MessageHead._fields.index("body"))
+
+
+def body_format(constants: Sequence[bytes]) -> bytes:
+    """The `MessageHead.body` of messages with these constants, each before a part that differs.
+
+    >>> body_format([b'{"id":"', b'","rate":"100%",']) % (b"a1", b'"name":"Ada"}')
+    b'{"id":"a1","rate":"100%","name":"Ada"}'
+    """
+    return b"".join(constant.replace(b"%", b"%%") + b"%b" for constant in constants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +92,7 @@ class MessageColumns(Sequence[Message]):
             return MessageColumns(self.heads[index], self.names[index], parts, self.sizes[index])
         head = self.heads[index]
         message_id = head.id_prefix + self.names[index].decode()
-        body = b"".join([part[index] for part in self.parts])
+        body = head.body % tuple(part[index] for part in self.parts)
         return Message(head.kind, message_id, body, head.event, head.route)
 
     def __add__(self, after: MessageColumns) -> MessageColumns:
@@ -88,8 +104,9 @@ class MessageColumns(Sequence[Message]):
 
     def joined(self, separator: bytes) -> bytes:
         """The bodies, with a separator between each two of them."""
-        rows = zip(repeat(separator), *self.parts, strict=False)
-        return b"".join(chain.from_iterable(rows))[len(separator) :]
+        # One format for all of them takes half the time of joining their pieces.
+        bodies = separator.replace(b"%", b"%%").join(map(_BODY, self.heads))
+        return bodies % tuple(chain.from_iterable(zip(*self.parts, strict=True)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

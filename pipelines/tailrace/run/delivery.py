@@ -77,6 +77,12 @@ class Delivery:
         """The section of the configuration that it goes to."""
         return self.audience.destination_name
 
+    @property
+    def columns(self) -> int:
+        """The columns of the outbox that are read, with the earlier values of changed members."""
+        values = len(self.shape.columns)
+        return len(self.shape.keys) + values + (0 if self.changed == 0 else values)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryResult:
@@ -150,6 +156,10 @@ def save_plans(
         ledger.audiences.save(run, [_audience_run(ledger, run, plan, options) for plan in plans])
         comparable = [p for p in plans if p.status != "held" and _is_whole(p, options)]
         ledger.audiences.save_inputs(run, {plan.ledger_key: plan.inputs for plan in comparable})
+    for plan in plans:
+        if plan.planned > SAVED_TOGETHER_MEMBERS_MAX:
+            # The outbox has them; the table would fill the engine's memory during the delivery.
+            ledger.warehouse.drop_temporary(plan.diff.transitions)
     return [_delivery(run, plan) for plan in plans]
 
 

@@ -45,7 +45,7 @@ from tailrace.run.delivery import (
 )
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Progress
-from tailrace.warehouse.memory import MemoryLimit
+from tailrace.warehouse.memory import MemoryLimit, give_back_memory, recording_megabytes
 
 T = TypeVar("T")
 
@@ -261,13 +261,19 @@ class Dispatch:
         ended = self._ended.pop(name, [])
         if not ended:
             return
+        deliveries = [delivering.delivery for delivering in ended]
+        if sum(delivery.planned for delivery in deliveries) > SAVED_TOGETHER_MEMBERS_MAX:
+            # The requests have ended, and the buffers of their threads are free.
+            give_back_memory()
+        megabytes = recording_megabytes(max(delivery.columns for delivery in deliveries))
+        run = partial(self._memory_limit.run_low_memory, megabytes=megabytes)
         try:
-            results = self._memory_limit.run_low_memory(partial(advance_together, ended))
+            results = run(partial(advance_together, ended))
         except TailraceError:
             if len(ended) == 1:
                 raise
             for delivering in ended:
-                yield self._memory_limit.run_low_memory(delivering.advance)
+                yield run(delivering.advance)
             return
         yield from results
 

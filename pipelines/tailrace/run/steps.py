@@ -39,7 +39,7 @@ from tailrace.run.receipt import verify_receipt
 from tailrace.run.replay import Replay, catch_up, save_replay
 from tailrace.run.result import Progressing
 from tailrace.run.work import Job, Work
-from tailrace.warehouse.memory import MemoryLimit
+from tailrace.warehouse.memory import MemoryLimit, sending_megabytes
 
 
 class Running(Protocol):
@@ -325,7 +325,9 @@ class Steps:
             return
         # What leaves now is planned in the stored state, so that every machine can finish it.
         self.ledger.warehouse.save_state()
-        with self.phases.phase("deliver") as counts, self.memory_limit.low_memory():
+        megabytes = sending_megabytes(max(delivery.columns for delivery in deliveries))
+        low_memory = self.memory_limit.low_memory(megabytes)
+        with self.phases.phase("deliver") as counts, low_memory:
             counts |= {"members": 0, "messages": 0, "rejected": 0}
             for result in dispatch.deliver(deliveries):
                 self.done = self.done.with_delivery(result)

@@ -7,11 +7,13 @@ only grow with the audience.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, TypeVar
 
 from tailrace.errors import MemoryShort, WarehouseFailed
@@ -23,6 +25,13 @@ T = TypeVar("T")
 
 # Enough to write two million members with ten columns without a loss of speed.
 LOW_MEGABYTES = 56
+# To read the outbox, and to record what was delivered: lower than for a plan, because Python holds
+# messages and requests. With half of it a checkpoint of wide rows fails, and DuckDB has to be
+# opened again after that.
+SENDING_MEGABYTES = 36
+RECORDING_MEGABYTES = 40
+# A thread holds a block of 256 KiB of each column that it reads or writes, and there are two.
+COLUMN_MEGABYTES = 0.5
 # Each thread that writes keeps a row group in memory.
 LOW_THREADS = 2
 # Additional memory while another session reads during the run.
@@ -64,12 +73,29 @@ def limited(run: Run, limits: Limits) -> Iterator[None]:
         set_limits(run, before)
 
 
+def sending_megabytes(columns: int) -> int:
+    """The limit while rows with so many columns are read from the outbox and sent."""
+    return ceil(SENDING_MEGABYTES + columns * COLUMN_MEGABYTES)
+
+
+def recording_megabytes(columns: int) -> int:
+    """The limit while delivered rows with so many columns are recorded."""
+    return ceil(RECORDING_MEGABYTES + columns * COLUMN_MEGABYTES)
+
+
+def give_back_memory() -> None:
+    """Return the C library's free memory to the system; glibc keeps it for each ended thread."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class MemoryLimit:
     """Sets the session's memory limit. It has no effect on warehouses other than DuckDB."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-        self._is_low = False
+        # The low limit that is in force; None while all that is allowed is.
+        self._low_megabytes: int | None = None
         self._allowed: Limits | None = None
         self._reads = False
         # A reader's thread changes the limit too.
@@ -85,65 +111,67 @@ class MemoryLimit:
             self._set_reads(beside, reads=False)
 
     @contextmanager
-    def low_memory(self) -> Iterator[None]:
+    def low_memory(self, megabytes: int = LOW_MEGABYTES) -> Iterator[None]:
         """Lower the limit until the block ends."""
-        before = self._is_low
-        self._set(low=True)
+        before = self._low_megabytes
+        self._set(megabytes)
         try:
             yield
         finally:
-            self._set(low=before)
+            self._set(before)
 
-    def run_low_memory(self, step: Callable[[], T]) -> T:
-        """Run a step with the low limit, and again with the full one if that was too low.
+    def run_low_memory(self, step: Callable[[], T], megabytes: int = LOW_MEGABYTES) -> T:
+        """Run a step with a low limit, and again with the full one if that was too low.
 
         A step that fails must leave nothing behind, so that it can be repeated.
         """
-        before = self._is_low
+        before = self._low_megabytes
         try:
-            with self.low_memory():
+            with self.low_memory(megabytes):
                 return step()
         except MemoryShort as error:
             if self._allowed is None:
                 raise
             log.info("%s; again with %s", error.message, self._allowed.memory)
-            self._set(low=False)
+            self._set(None)
             return step()
         finally:
-            self._set(low=before)
+            self._set(before)
 
     def release(self) -> bool:
         """Return to the full limit; whether it was lower before."""
-        was_low = self._is_low
-        self._set(low=False)
-        return was_low and not self._is_low
+        was_low = self._low_megabytes is not None
+        self._set(None)
+        return was_low and self._low_megabytes is None
 
-    def _set(self, *, low: bool) -> None:
+    def _set(self, low_megabytes: int | None) -> None:
         with self._lock:
-            if not self._warehouse.engine.embedded or low == self._is_low:
+            if not self._warehouse.engine.embedded or low_megabytes == self._low_megabytes:
                 return
             if self._allowed is None:
                 self._allowed = read_limits(self._warehouse.run)
             limits = self._allowed
-            if low:
-                limits = Limits(self._low_limit(), min(limits.threads, LOW_THREADS))
+            if low_megabytes is not None:
+                memory = self._low_limit(low_megabytes)
+                limits = Limits(memory, min(limits.threads, LOW_THREADS))
             try:
                 set_limits(self._warehouse.run, limits)
             except WarehouseFailed as error:
                 # Memory in use exceeds the new limit, so the limit stays.
                 log.info("%s; memory stays as it is", error.message)
                 return
-            self._is_low = low
+            self._low_megabytes = low_megabytes
 
     def _set_reads(self, beside: Warehouse, *, reads: bool) -> None:
         with self._lock:
             self._reads = reads
-            if not self._is_low:
+            if self._low_megabytes is None:
                 return
             try:
-                beside.run("landing/set_memory_limit", memory_limit=self._low_limit())
+                memory = self._low_limit(self._low_megabytes)
+                beside.run("landing/set_memory_limit", memory_limit=memory)
             except WarehouseFailed as error:
                 log.info("%s; memory stays as it is", error.message)
 
-    def _low_limit(self) -> str:
-        return f"{LOW_MEGABYTES + (READ_MEGABYTES if self._reads else 0)}MiB"
+    def _low_limit(self, megabytes: int) -> str:
+        return f"{megabytes + (READ_MEGABYTES if self._reads else 0)}MiB"

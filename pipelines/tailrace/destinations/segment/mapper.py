@@ -29,6 +29,7 @@ from tailrace.destinations.message_columns import (
     MessageBuilder,
     MessageHead,
     MessageParts,
+    body_format,
     message_names,
 )
 from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
@@ -159,11 +160,11 @@ class Mapper:
 
         def build(hash_keys: Sequence[bytes], contents: Sequence[bytes]) -> MessageParts:
             names = message_names(digest, hash_keys, contents)
-            count = len(names)
-            parts = ([start] * count, names, [middle] * count, list(contents))
-            return MessageParts(names, parts, [fixed_bytes + size for size in map(len, contents)])
+            sizes = [fixed_bytes + size for size in map(len, contents)]
+            return MessageParts(names, (names, list(contents)), sizes)
 
-        return MessageBuilder(MessageHead(kind, event, id_prefix=ID_PREFIX), build)
+        head = MessageHead(kind, body_format([start, middle]), event, id_prefix=ID_PREFIX)
+        return MessageBuilder(head, build)
 
     def templates(
         self, columns: Sequence[Column], *, keys: Sequence[Column], changes: bool

@@ -20,6 +20,7 @@ from tailrace.destinations.message_columns import (
     MessageBuilder,
     MessageHead,
     MessageParts,
+    body_format,
     message_names,
 )
 from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
@@ -174,16 +175,15 @@ class WebhookMapper:
             # `[version,key]`: a version is a number.
             keys = [hash_key[hash_key.index(b",") + 1 : -1] for hash_key in hash_keys]
             filled = [*([names] if has_id else []), *([keys] if has_key else [])]
-            columns = [[constant] * len(names) for constant in constants]
-            parts = [column for pair in zip(columns, filled, strict=False) for column in pair]
-            parts += [columns[-1], [content[1:] for content in contents]]
+            parts = (*filled, [content[1:] for content in contents])
             sizes = [
                 fixed_bytes + len(content) + (len(key) if has_key else 0)
                 for key, content in zip(keys, contents, strict=True)
             ]
-            return MessageParts(names, tuple(parts), sizes)
+            return MessageParts(names, parts, sizes)
 
-        return MessageBuilder(MessageHead(KIND, "", self._format, ID_PREFIX), build)
+        head = MessageHead(KIND, body_format(constants), "", self._format, ID_PREFIX)
+        return MessageBuilder(head, build)
 
     def value_warnings(self) -> Iterator[ValueWarning]:
         """What was changed in the values of the elements so far."""
