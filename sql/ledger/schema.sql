@@ -394,6 +394,15 @@ ALTER TABLE altered ALTER COLUMN _ SET DATA TYPE _TYPE USING CAST(_ AS _TYPE)
 CREATE OR REPLACE TABLE altered AS
 SELECT * REPLACE (AS_STORED(a._) AS _) FROM altered AS a
 
+-- name: copy_retyped
+-- Copies a table with another type of one column, for an engine that only widens types in place.
+CREATE TEMPORARY TABLE copied AS
+SELECT * REPLACE (CAST(a._ AS _TYPE) AS _) FROM altered AS a
+
+-- name: create_of_copy
+-- Creates the table again, of its copy.
+CREATE TABLE altered AS SELECT c.* FROM copied AS c
+
 -- name: drop_column
 -- Drops a column that is no longer mapped.
 ALTER TABLE altered DROP COLUMN _

@@ -6,6 +6,7 @@ milliseconds and each outcome of a delivery can be tested.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -33,6 +34,7 @@ from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 
 NOBODY: Collection[str] = frozenset()
+RETYPED = re.compile(r"ALTER TABLE (\S+) ALTER COLUMN (\S+) SET DATA TYPE (\w+(?:\([\d, ]+\))?)")
 
 
 class Desk:
@@ -72,7 +74,22 @@ class Desk:
         """Run statements, each committed."""
         for each in sqlglot.transpile(sql, read="duckdb", write=self.warehouse.dialect):
             if each:
-                self.warehouse.execute(each)
+                for sql in self._possible(each):
+                    self.warehouse.execute(sql)
+
+    def _possible(self, sql: str) -> list[str]:
+        """A statement, or what stands for it on an engine that only widens types."""
+        retyped = RETYPED.match(sql) if self.warehouse.engine.only_widens_types else None
+        if retyped is None:
+            return [sql]
+        table, column, type_ = retyped.groups()
+        return [
+            f"CREATE TEMPORARY TABLE again AS SELECT * REPLACE (CAST({column} AS {type_}) "
+            f"AS {column}) FROM {table}",
+            f"DROP TABLE {table}",
+            f"CREATE TABLE {table} AS SELECT * FROM temp.again",
+            "DROP TABLE temp.again",
+        ]
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         (text,) = sqlglot.transpile(sql, read="duckdb", write=self.warehouse.dialect)

@@ -33,9 +33,10 @@ WAREHOUSES = [
     pytest.param("postgres", marks=pytest.mark.postgres),
 ]
 # The tests of this folder run on further engines, where they are installed: `make test-engines`.
-LOCAL_ENGINES = [*WAREHOUSES]
+DUCKLAKE = []
 if installed_extension("ducklake"):
-    LOCAL_ENGINES.append(pytest.param("ducklake", marks=pytest.mark.ducklake))
+    DUCKLAKE.append(pytest.param("ducklake", marks=pytest.mark.ducklake))
+LOCAL_ENGINES = [*WAREHOUSES, *DUCKLAKE]
 if importlib.util.find_spec("snowflake") is not None:
     LOCAL_ENGINES.append(pytest.param("snowflake", marks=pytest.mark.snowflake))
 ENGINES = [*LOCAL_ENGINES]

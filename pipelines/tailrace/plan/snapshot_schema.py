@@ -238,14 +238,14 @@ def _snapshot_steps(
     ledger: Ledger, alignment: Alignment, snapshot: TableName, columns: Sequence[Column]
 ) -> Iterator[_Step]:
     audience, shape = alignment.audience, alignment.shape
-    alter = partial(_alter, ledger.warehouse)
+    alter, retype = partial(_alter, ledger.warehouse), partial(_retype, ledger.warehouse)
     change = schema_change(columns, shape, audience=audience, keys=audience.key)
     reset = tuple(column for column in shape.columns if column.name in alignment.reset_columns)
     for column in (*change.dropped, *reset):
         yield partial(alter, "drop", snapshot, column)
     for column in change.retyped:
         if column not in reset:
-            yield partial(alter, "retype", snapshot, column)
+            yield partial(retype, snapshot, column)
     for column in (*change.added, *reset):
         yield partial(alter, "add", snapshot, column)
         if alignment.backfill:
@@ -274,7 +274,7 @@ def _outbox_steps(
             elif types[wanted.name] == wanted.type:
                 continue
             elif is_castable(warehouse, outbox, wanted):
-                yield partial(alter, "retype", outbox, wanted)
+                yield partial(_retype, warehouse, outbox, wanted)
             else:
                 yield partial(alter, "drop", outbox, wanted)
                 yield partial(alter, "add", outbox, wanted)
@@ -287,3 +287,16 @@ def is_castable(warehouse: Warehouse, table: Binding, column: Column) -> bool:
 
 def _alter(warehouse: Warehouse, verb: str, table: TableName, column: Column) -> None:
     warehouse.run(f"ledger/{verb}_column", tables={"altered": table}, column=column)
+
+
+def _retype(warehouse: Warehouse, table: TableName, column: Column) -> None:
+    if not warehouse.engine.only_widens_types:
+        _alter(warehouse, "retype", table, column)
+        return
+    copied = warehouse.temporary("retyped")
+    warehouse.drop_temporary(copied)
+    tables = {"altered": table, "copied": copied}
+    warehouse.run("ledger/copy_retyped", tables=tables, column=column)
+    warehouse.run("ledger/drop_table", tables={"dropped": table})
+    warehouse.run("ledger/create_of_copy", tables=tables)
+    warehouse.drop_temporary(copied)

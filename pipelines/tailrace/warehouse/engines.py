@@ -29,6 +29,7 @@ class Engine:
             transaction began; it never waits for the other one.
         reads_by_index: It reads a few rows of a large table without scanning it only where an index
             lists them.
+        only_widens_types: A column of a table becomes a wider type, and no other one.
         commits_tables: A statement that creates or alters a table commits the open transaction.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
         joins_pages: A page of rendered messages is read as one row of joined values, because its
@@ -46,6 +47,7 @@ class Engine:
     describes_queries: bool = False
     detects_conflicts: bool = False
     reads_by_index: bool = False
+    only_widens_types: bool = False
     commits_tables: bool = False
     writes_messages: bool = False
     joins_pages: bool = False
@@ -77,6 +79,7 @@ ENGINES: Mapping[str, Engine] = {
         embedded=True,
         describes_queries=True,
         detects_conflicts=True,
+        only_widens_types=True,
         writes_messages=True,
     ),
     # Delta tables in one storage, whose catalog is replaced by one process at a time.
