@@ -15,6 +15,7 @@ from state.machines import DyingStore, Machine, SteppedClock
 
 from tailrace.cli.commands.doctor import examine
 from tailrace.clock import SystemClock
+from tailrace.config.project import load_project
 from tailrace.errors import (
     LeaseLost,
     LockHeld,
@@ -250,6 +251,30 @@ def test_a_store_without_a_state_is_no_first_run_where_there_is_a_state(world: W
     assert 3 == pushed.data["generation"]
     assert {0} == {audience.entered for audience in new.plan().audiences}
     assert 0 == world.requests()
+
+
+def test_another_state_url_is_no_first_run_where_there_is_a_state(world: World) -> None:
+    """A misspelt prefix, or a store that the state was not moved to. Another target has its own."""
+    machine = world.machine("a")
+    machine.plan()
+    former = machine.environ["TAILRACE__STATE_URL"]
+    machine.environ["TAILRACE__STATE_URL"] = f"{former}-other"
+    for command in (machine.plan, lambda: machine.run_with(MOVED)):
+        with pytest.raises(StateUnknown, match=f"generation 2 from {former}: state_url") as raised:
+            command()
+        assert "tailrace state pull FILE" in raised.value.hint
+    assert 0 == world.requests()
+    config = machine.root / ".dlt" / "config.toml"
+    (machine.root / ".dlt" / "dev.config.toml").write_text(config.read_text())
+    dev = load_project(machine.root, target="dev", environ=machine.environ)
+    with pytest.raises(NothingLanded):
+        Project(dev, clock=world.clock).plan()
+    backup = world.folder / "backup.duckdb"
+    machine.environ["TAILRACE__STATE_URL"] = former
+    world.api(machine).pull_state(backup)
+    machine.environ["TAILRACE__STATE_URL"] = f"{former}-other"
+    assert 1 == world.api(machine).push_state(backup).data["generation"]
+    assert {0} == {audience.entered for audience in machine.plan().audiences}
 
 
 def test_a_file_is_pushed_and_pulled(world: World, tmp_path: Path) -> None:

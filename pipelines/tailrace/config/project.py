@@ -58,6 +58,9 @@ from tailrace.errors import (
 if TYPE_CHECKING:
     from tailrace.config.dlt_context import ProjectRunContext
 
+# The beginning of the name of the folder of a copy of the state, in `.tailrace/`.
+STATE_COPY_PREFIX = "state-"
+
 P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
@@ -130,7 +133,7 @@ class ProjectConfig:
     def state_copy_folder(self) -> Path:
         """Where the copy of the state is on this machine; a folder for each `state_url`."""
         digest = hashlib.sha256(str(self.settings.state_url).encode()).hexdigest()
-        return self.root / ".tailrace" / f"state-{digest[:12]}"
+        return self.root / ".tailrace" / f"{STATE_COPY_PREFIX}{digest[:12]}"
 
     @property
     @_located

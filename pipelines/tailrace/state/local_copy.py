@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tailrace.clock import Clock
-from tailrace.config.project import ProjectConfig
+from tailrace.config.project import STATE_COPY_PREFIX, ProjectConfig
 from tailrace.errors import LockHeld
 from tailrace.state.manifest import Manifest
 from tailrace.state.store import Store
@@ -21,17 +21,23 @@ from tailrace.state.transfer import Transferred, download
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.1
+RECORD_FILE = "generation.json"
 RECORD_BYTES_MAX = 4_096
 
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """The generation of the copy, and how the file looked when it was that generation."""
+    """The generation of the copy, and how the file looked when it was that generation.
+
+    `url` is the `state_url`, and `target` the target that was used with it.
+    """
 
     generation: int
     write_id: str
     size: int
     modified_ns: int
+    url: str = ""
+    target: str | None = None
 
 
 class LocalCopy:
@@ -39,8 +45,9 @@ class LocalCopy:
 
     def __init__(self, project: ProjectConfig, *, clock: Clock) -> None:
         self.file = project.duckdb_file
+        self._project = project
         self._clock = clock
-        self._record_file = self.file.parent / "generation.json"
+        self._record_file = self.file.parent / RECORD_FILE
         self._lock_file = self.file.parent / "lock"
 
     @contextmanager
@@ -72,12 +79,19 @@ class LocalCopy:
 
     def record(self) -> Record | None:
         """The record of the copy; None if there is none."""
-        with (
-            suppress(OSError, ValueError, TypeError, KeyError),
-            self._record_file.open("rb") as file,
-        ):
-            return Record(**json.loads(file.read(RECORD_BYTES_MAX)))
-        return None
+        return _read_record(self._record_file)
+
+    def elsewhere(self) -> Record | None:
+        """The record of a copy that this target had from another `state_url`, the latest one."""
+        url, target = str(self._project.settings.state_url), self._project.target
+        records = [
+            record
+            for file in self.file.parent.parent.glob(f"{STATE_COPY_PREFIX}*/{RECORD_FILE}")
+            if (record := _read_record(file)) is not None
+            and record.target == target
+            and record.url not in ("", url)
+        ]
+        return max(records, key=lambda record: record.modified_ns, default=None)
 
     def is_generation(self, manifest: Manifest) -> bool:
         """Whether the file is this generation, by its record and without reading it."""
@@ -97,6 +111,8 @@ class LocalCopy:
             write_id=manifest.write_id,
             size=status.st_size,
             modified_ns=status.st_mtime_ns,
+            url=str(self._project.settings.state_url),
+            target=self._project.target,
         )
         self._record_file.write_text(json.dumps(asdict(record)), encoding="utf-8")
 
@@ -145,3 +161,9 @@ class LocalCopy:
             yield
         finally:
             os.close(descriptor)
+
+
+def _read_record(path: Path) -> Record | None:
+    with suppress(OSError, ValueError, TypeError, KeyError), path.open("rb") as file:
+        return Record(**json.loads(file.read(RECORD_BYTES_MAX)))
+    return None

@@ -380,6 +380,17 @@ def require_empty_start(project: ProjectConfig, store: Store, copy: LocalCopy) -
             hint=f"Write the file to it with: tailrace state push {configured.name}\n"
             f"Or begin without a state: rm {configured.name}",
         )
+    moved = copy.elsewhere()
+    if moved is not None:
+        raise StateUnknown(
+            f"{store.url} has no state yet, and this machine has a copy of generation "
+            f"{moved.generation} from {moved.url}: state_url was changed, and a first run would "
+            "send everyone again",
+            hint="Is it the wrong store? Correct state_url under [tailrace].\nHas the state moved? "
+            "With the former state_url, run: tailrace state pull FILE\nand with the new one: "
+            "tailrace state push FILE\nOr begin without a state: rm -r "
+            f"{copy.file.parent.parent}",
+        )
     # A file without a record was never stored.
     copy.discard()
 
