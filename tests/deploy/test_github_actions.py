@@ -83,6 +83,45 @@ def test_a_project_without_secrets_gets_the_usual_ones(shop: Shop) -> None:
     assert not (shop.root.parent / ".github").exists()
 
 
+def test_settings_of_the_environment_alone_are_named_too(shop: Shop) -> None:
+    """A state_url that only the environment has would be missing on the machine of a run."""
+    (shop.root / ".dlt" / "secrets.toml").unlink()
+    state = "TAILRACE__STATE__CREDENTIALS__"
+    environ = {
+        "TAILRACE__STATE_URL": "s3://bucket/of-the-shop",
+        "TAILRACE__ALERTS__URLS": "slack://token/of/the-team",
+        "TAILRACE_PROJECT_DIR": "shop",
+        "DESTINATION__SEGMENT__HOST": "https://events.eu1.segmentapis.com",
+        "DESTINATION__OTHER__URL": "https://other.example",
+        "SOURCES__SALESFORCE__CREDENTIALS__PRIVATE_KEY_FILE": "key.pem",
+        "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": "https://shop.example",
+    }
+    data = Project.load(shop.root, environ=environ).deploy().data
+    assert {
+        "secrets": [
+            "DESTINATION__SEGMENT__WRITE_KEY",
+            "SOURCES__SALESFORCE__CREDENTIALS__PRIVATE_KEY",
+            "TAILRACE__ALERTS__URLS",
+        ],
+        "variables": [
+            "AWS_REGION",
+            "AWS_ROLE_ARN",
+            "DESTINATION__SEGMENT__HOST",
+            "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL",
+            "TAILRACE__STATE_URL",
+        ],
+    } == {key: data[key] for key in ("secrets", "variables")}
+    for file in (RUN_FILE, PLAN_FILE):
+        job = workflow(shop, file)["jobs"]["run" if file == RUN_FILE else "plan"]
+        assert "${{ vars.TAILRACE__STATE_URL }}" == job["env"]["TAILRACE__STATE_URL"]
+        assert "of-the-shop" not in str(job) and "of/the-team" not in str(job)
+    environ |= {f"{state}AWS_ACCESS_KEY_ID": "id", f"{state}AWS_SECRET_ACCESS_KEY": "secret"}
+    data = Project.load(shop.root, environ=environ).deploy().data
+    assert {f"{state}AWS_ACCESS_KEY_ID", f"{state}AWS_SECRET_ACCESS_KEY"} < {*data["secrets"]}
+    assert "AWS_ROLE_ARN" not in data["variables"]
+    assert "id-token" not in workflow(shop, RUN_FILE)["jobs"]["run"]["permissions"]
+
+
 def test_a_workflow_of_somebody_else_is_kept(shop: Shop) -> None:
     file = shop.root.parent / RUN_FILE
     file.parent.mkdir(parents=True)

@@ -12,6 +12,8 @@ from tailrace.deploy.variables import variables_of
 from tailrace.destinations.registry import project_models
 from tailrace.errors import ConfigurationError
 
+# The warehouses whose extra has their name.
+WAREHOUSE_EXTRAS = ("postgres", "spark")
 GENERATED = "# Written by `tailrace deploy "
 
 
@@ -91,7 +93,7 @@ def _install_command(project: ProjectConfig, root: Path) -> str:
             return f"pip install -r {file.relative_to(root).as_posix()}"
     extras = [
         *(["alerts"] if project.value_of("tailrace.alerts", "urls") else []),
-        *(["postgres"] if project.settings.warehouse == "postgres" else []),
+        *([project.settings.warehouse] if project.settings.warehouse in WAREHOUSE_EXTRAS else []),
         *(["state"] if project.value_of("tailrace", "state_url") is not None else []),
     ]
     named = f"[{','.join(extras)}]" if extras else ""

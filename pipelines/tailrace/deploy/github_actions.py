@@ -28,6 +28,7 @@ PLAN_MINUTES_MAX = 20
 ARTIFACT_DAYS = 14
 AWS_ROLE = Variable(name="AWS_ROLE_ARN", is_secret=False)
 AWS_REGION = Variable(name="AWS_REGION", is_secret=False)
+STATE_ACCESS_KEY = "TAILRACE__STATE__CREDENTIALS__AWS_ACCESS_KEY_ID"
 # What obstore reads of the other stores' credentials, where OIDC needs more than a role.
 STORE_VARIABLES = {
     "gs": (Variable(name="GOOGLE_SERVICE_ACCOUNT_KEY", is_secret=True),),
@@ -218,8 +219,10 @@ def github_actions(
         keeps_state: Whether the state outlives the machine of a run.
     """
     scheme = urlsplit(state_url).scheme if state_url else ""
-    store = STORE_VARIABLES.get(scheme, ())
-    oidc = scheme == "s3"
+    # With an access key of its own, the state needs no role.
+    has_key = any(variable.name == STATE_ACCESS_KEY for variable in variables)
+    store = () if has_key else STORE_VARIABLES.get(scheme, ())
+    oidc = AWS_ROLE in store
     setup = _CHECKOUT.format(
         checkout=CHECKOUT, setup_python=SETUP_PYTHON, python=PYTHON_VERSION, install=install
     )
@@ -244,11 +247,11 @@ def github_actions(
     return Deployment(
         files={RUN_FILE: _HEADING + run, PLAN_FILE: _HEADING + plan},
         variables=tuple(sorted({*variables, *store})),
-        notes=_notes(scheme, keeps_state=keeps_state),
+        notes=_notes(scheme, oidc=oidc, keeps_state=keeps_state),
     )
 
 
-def _notes(scheme: str, *, keeps_state: bool) -> tuple[str, ...]:
+def _notes(scheme: str, *, oidc: bool, keeps_state: bool) -> tuple[str, ...]:
     """What the workflows need besides variables."""
     notes = []
     if not keeps_state:
@@ -261,7 +264,7 @@ def _notes(scheme: str, *, keeps_state: bool) -> tuple[str, ...]:
             "state_url is a folder, which the machine of a run does not keep: use an object store, "
             "or run the job on machines that mount the folder."
         )
-    if scheme == "s3":
+    if oidc:
         notes.append(
             f"{AWS_ROLE.name} names a role that trusts this repository's OIDC tokens (audience "
             "sts.amazonaws.com) and may read and write the bucket."

@@ -15,6 +15,14 @@ SALESFORCE = "sources.salesforce.credentials"
 SALESFORCE_KEYS = ("instance_url", "client_id", "client_secret")
 # Addresses and names; everything else in a secrets file is a secret.
 NOT_SECRET = frozenset({"instance_url", "username", "audience", "host", "url"})
+# The keys of these sections that are secrets; their other keys are plain settings.
+SECRETS_OF: Mapping[str, frozenset[str]] = {
+    "tailrace": frozenset({"salt"}),
+    "tailrace.state": frozenset(),
+    "sources.salesforce": frozenset({"credentials"}),
+}
+STATE_CREDENTIALS = "tailrace.state.credentials"
+PLAIN_STATE_CREDENTIALS = frozenset({"endpoint_url", "region_name", "azure_storage_account_name"})
 # A file does not exist on another machine; its text does.
 IN_PLACE_OF_FILES = {"private_key_file": "private_key"}
 # The keys without which nothing can be sent to a destination of a type.
@@ -43,7 +51,7 @@ class Variable:
 
 
 def variables_of(project: ProjectConfig, destinations: Collection[str]) -> tuple[Variable, ...]:
-    """The variables of a project: the keys of its secrets files, and what they lack.
+    """The variables of a project: what its secrets files and environment set, and what they lack.
 
     Only names are read, and no value.
 
@@ -52,6 +60,7 @@ def variables_of(project: ProjectConfig, destinations: Collection[str]) -> tuple
         destinations: The destinations that its audiences go to.
     """
     keys = dict.fromkeys(_in_secrets_files(project, destinations))
+    keys |= dict.fromkeys(_in_environment(project, destinations))
     if not any(section == SALESFORCE for section, _ in keys):
         keys |= dict.fromkeys((SALESFORCE, key) for key in SALESFORCE_KEYS)
     if (SALESFORCE, "instance_url") not in keys and not project.value_of(
@@ -70,11 +79,32 @@ def variables_of(project: ProjectConfig, destinations: Collection[str]) -> tuple
         keys[warehouse, "credentials"] = None
     variables = {
         Variable(
-            name=f"{section}.{key}".replace(".", "__").upper(), is_secret=key not in NOT_SECRET
+            name=f"{section}.{key}".replace(".", "__").upper(), is_secret=_is_secret(section, key)
         )
         for section, key in keys
     }
     return tuple(sorted(variables))
+
+
+def _is_secret(section: str, key: str) -> bool:
+    if section in SECRETS_OF:
+        return key in SECRETS_OF[section]
+    if section == STATE_CREDENTIALS:
+        return key not in PLAIN_STATE_CREDENTIALS
+    return key not in NOT_SECRET
+
+
+def _in_environment(
+    project: ProjectConfig, destinations: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """The settings of this environment: a file that is in git does not have them."""
+    destinations = (*destinations, project.settings.warehouse)
+    used = ["tailrace", "sources", *(f"destination.{name}" for name in destinations)]
+    for name in sorted(project.environ):
+        section, _, key = name.lower().replace("__", ".").rpartition(".")
+        is_used = any(f"{section}.".startswith(f"{own}.") for own in used)
+        if is_used and (section, key) != ("destination.duckdb", "credentials"):
+            yield section, IN_PLACE_OF_FILES.get(key, key)
 
 
 def _in_secrets_files(
