@@ -215,23 +215,32 @@ class Runner:
             "GH_COMMENTS": str(self.comments),
             "GITHUB_REPOSITORY": "acme/shop",
             "GITHUB_STEP_SUMMARY": str(self.summary),
+            "GITHUB_ENV": str(root / "github.env"),
             "PULL_REQUEST": "7",
             "TAILRACE_PROJECT_DIR": "shop",
             **environ,
         }
 
     def run(self, job: dict[str, Any], *names: str) -> None:
-        for step in job["steps"]:
-            if step.get("name") in names:
-                done = subprocess.run(
-                    ["bash", "-e", "-c", step["run"]],
-                    cwd=self.root,
-                    env=self.environ,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                )
-                assert done.returncode == 0, f"{step['name']}: {done.stdout}{done.stderr}"
+        for name in names:
+            assert (0, "") == (self.exit_code(job, name), self.failure), name
+
+    def exit_code(self, job: dict[str, Any], name: str) -> int:
+        """The exit code of a step, whose output is `failure` if it is not 0."""
+        file = Path(self.environ["GITHUB_ENV"])
+        if file.exists():
+            self.environ |= dict(line.split("=", 1) for line in file.read_text().splitlines())
+        (step,) = (step for step in job["steps"] if step.get("name") == name)
+        done = subprocess.run(
+            ["bash", "-e", "-c", step["run"]],
+            cwd=self.root,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.failure = done.stdout + done.stderr if done.returncode else ""
+        return done.returncode
 
 
 def test_the_steps_of_a_pull_request(shop: Shop, tmp_path: Path) -> None:
@@ -264,6 +273,18 @@ def test_the_steps_of_a_pull_request(shop: Shop, tmp_path: Path) -> None:
     runner.comments.write_text(f"11\tLooks good\n12\t{comment.splitlines()[0]}\n")
     runner.run(jobs["plan"], *steps)
     assert "-X PATCH repos/acme/shop/issues/comments/12" in runner.log.read_text()
+    # A push with a mistake: the comment of the plan before it does not stay.
+    broken = tmp_path / "shop" / "models" / "audiences" / "rich.sql"
+    broken.write_text(broken.read_text().replace("key:", "kee:"))
+    assert 2 == runner.exit_code(jobs["check"], "Check the settings and the models")
+    assert "::error file=models/audiences/rich.sql,line=" in runner.failure
+    runner.log.unlink()
+    runner.run(jobs["plan"], steps[0])
+    assert 1 == runner.exit_code(jobs["plan"], steps[1])
+    assert "-X PATCH repos/acme/shop/issues/comments/12" in runner.log.read_text()
+    failed = (tmp_path / "comment.md").read_text()
+    assert comment.splitlines()[0] == failed.splitlines()[0]
+    assert "models/audiences/rich.sql" in failed and "There is no plan" in failed
 
 
 def test_the_steps_of_a_run(shop: Shop, tmp_path: Path) -> None:

@@ -150,8 +150,13 @@ def common(body: Callable[..., Result | Answer]) -> Callable[..., Answer]:
         try:
             result = body(options, **values)
         except TailraceError as error:
+            output = failure(name, error)
             text = None if options.as_json else ""
-            result = Answer(options, failure(name, error), text=text, errors=(error,))
+            if values.get("shape") == "markdown" and not options.as_json:
+                from tailrace.cli.output.markdown import markdown_of_failure
+
+                text = markdown_of_failure(output, target)
+            result = Answer(options, output, text=text, errors=(error,))
         except (click.ClickException, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

@@ -110,7 +110,9 @@ jobs:
         run: tailrace test --log-format github
   plan:
     needs: check
-    if: github.event.pull_request.head.repo.full_name == github.repository
+    # Also if the check failed: the comment says so, in place of the plan of an earlier push.
+    if: >-
+      !cancelled() && github.event.pull_request.head.repo.full_name == github.repository
     runs-on: ubuntu-latest
     timeout-minutes: {minutes}
     permissions:
@@ -136,8 +138,7 @@ jobs:
           code=0
           tailrace plan{target} -s state:modified --state manifest.json \\
             --format markdown --log-format github > comment.md || code=$?
-          # 3: a guard holds an audience, which the comment shows.
-          [ "$code" -eq 0 ] || [ "$code" -eq 3 ]
+          echo "PLAN_EXIT_CODE=$code" >> "$GITHUB_ENV"
       - name: Comment, or update the comment
         run: |
           marker=$(head -n 1 comment.md)
@@ -151,6 +152,8 @@ jobs:
             gh api -X POST "$comments" -F body=@comment.md
           fi > comment.json
           cat comment.md >> "$GITHUB_STEP_SUMMARY"
+          # 3: a guard holds an audience, which the comment shows.
+          [ "$PLAN_EXIT_CODE" -eq 0 ] || [ "$PLAN_EXIT_CODE" -eq 3 ]
 """
 
 _CHECKOUT = """\

@@ -33,13 +33,7 @@ def markdown(result: Output, target: str | None) -> str:
     Errors and held audiences come first, so that a cut at the size limit drops the least important
     rows.
     """
-    marked = re.sub(r"[^\w.-]", "_", target or "default")
-    head = [
-        f"<!-- tailrace-plan:{marked} -->",
-        "### Tailrace plan" + (f" for {escape.markdown_code(target)}" if target else ""),
-        "",
-        *(_error(error) for error in result["errors"]),
-    ]
+    head = _head(result, target)
     order = ("failed", "held", "ok", "unchanged")
     audiences = sorted(
         result["audiences"],
@@ -60,6 +54,25 @@ def markdown(result: Output, target: str | None) -> str:
     return _fitted([*head, *table], rows, details, tail)
 
 
+def markdown_of_failure(result: Output, target: str | None) -> str:
+    """The comment of a command that failed before it had a plan; it replaces an older plan."""
+    errors = _head(result, target)
+    return _fitted(
+        errors[:3], errors[3:], (), ["", "There is no plan. Nothing was sent."], things="errors"
+    )
+
+
+def _head(result: Output, target: str | None) -> list[str]:
+    """The marker, the heading, an empty line, and a line for each error."""
+    marked = re.sub(r"[^\w.-]", "_", target or "default")
+    return [
+        f"<!-- tailrace-plan:{marked} -->",
+        "### Tailrace plan" + (f" for {escape.markdown_code(target)}" if target else ""),
+        "",
+        *(_error(error) for error in result["errors"]),
+    ]
+
+
 def _error(error: Output) -> str:
     """An error with its place and its hint."""
     hint = f" {escape.markdown(error['hint'])}" if error.get("hint") else ""
@@ -77,14 +90,19 @@ def _held(audiences: Sequence[Output]) -> Iterable[str]:
 
 
 def _fitted(
-    head: Sequence[str], rows: Sequence[str], details: Sequence[str], tail: Sequence[str]
+    head: Sequence[str],
+    rows: Sequence[str],
+    details: Sequence[str],
+    tail: Sequence[str],
+    *,
+    things: str = "audiences",
 ) -> str:
     left = MARKDOWN_BYTES_MAX - _bytes_of([*head, *tail])
     kept: list[str] = []
     for position, row in enumerate(rows):
         left -= _bytes_of([row])
         if left < 0:
-            kept += ["", f"… and {len(rows) - position:,} more audiences"]
+            kept += ["", f"… and {len(rows) - position:,} more {things}"]
             break
         kept.append(row)
     if _bytes_of(details) <= left:
