@@ -32,6 +32,8 @@ LIVE = "simulation.victim:live_on_spark"
 KILLED = -signal.SIGKILL
 SEED = 20_261_127
 DEATHS = 3
+# About what a statement takes.
+STATEMENT_SECONDS = 0.1
 
 
 class Scene:
@@ -54,10 +56,16 @@ class Scene:
         self.storage = self.folder / f"lake{self.copies}"
         shutil.copytree(self.folder / "lake", self.storage)
 
-    def run(self, segment: SegmentSimulator, *, die_before: int | None = None) -> int:
+    def run(
+        self,
+        segment: SegmentSimulator,
+        *,
+        die_before: int | None = None,
+        delay_seconds: float | None = None,
+    ) -> int:
         """One run, in a process of its own: its exit code, or -9 if it was killed."""
         where = (str(self.folder), segment.url, segment.write_key, str(self.storage))
-        return self.server.call(LIVE, *where, die_before, cwd=self.folder)
+        return self.server.call(LIVE, *where, die_before, delay_seconds, cwd=self.folder)
 
     def steps(self, segment: SegmentSimulator) -> tuple[int, set[str]]:
         """How many steps an undisturbed run has, and the ids of its messages."""
@@ -102,4 +110,24 @@ def test_killed_at_any_step(scene: Scene) -> None:
             assert scene.run(segment, die_before=death) == KILLED, death
             assert scene.run(segment) == 0, death
             scene.check(segment, control, f"death {death} of {steps}")
+            segment.inbox.clear()
+
+
+def test_killed_while_the_server_runs_a_statement(scene: Scene) -> None:
+    """The server may end the statement after the next run has begun, which then fails at most."""
+    deaths = int(os.environ.get("TAILRACE_TEST_DEATHS", DEATHS))
+    with SegmentSimulator() as segment:
+        steps, control = scene.steps(segment)
+        seeded = random.Random(SEED + 1)
+        for death in sorted(seeded.sample(range(1, steps + 1), min(deaths, steps))):
+            delay_seconds = seeded.uniform(0.0, STATEMENT_SECONDS)
+            scene.rewind()
+            # The last steps may be over before the process is killed.
+            died = scene.run(segment, die_before=death, delay_seconds=delay_seconds)
+            assert died in (KILLED, 0), death
+            again = scene.run(segment)
+            assert again in (0, 1), death
+            if again:
+                assert scene.run(segment) == 0, death
+            scene.check(segment, control, f"{delay_seconds} s into death {death} of {steps}")
             segment.inbox.clear()

@@ -131,10 +131,13 @@ def live_watching(root: str, environ: dict[str, str], death: int | None) -> int:
 LIVE_ON_SPARK = "simulation.victim:live_on_spark"
 
 
-def live_on_spark(root: str, host: str, key: str, storage: str, death: int | None) -> int:
+def live_on_spark(
+    root: str, host: str, key: str, storage: str, death: int | None, delay_seconds: float | None
+) -> int:
     """One run on a Spark server that dies before a step; 0 counts the steps. Its exit code.
 
-    A step is a statement that writes to the tables, or the write of the catalog that commits.
+    A step is a statement that writes to the tables, or the write of the catalog that commits. With
+    a delay, the step begins, and the process dies so much later: the server goes on with it.
     """
     from tailrace.warehouse.spark.catalog import CatalogFile
     from tailrace.warehouse.spark.server_tables import ServerTables
@@ -147,8 +150,11 @@ def live_on_spark(root: str, host: str, key: str, storage: str, death: int | Non
             nonlocal steps
             if action is commit or not LEAVES_TABLES.match(subject):
                 steps += 1
-                if steps == death:
+                if steps == death and delay_seconds is None:
                     os.kill(os.getpid(), signal.SIGKILL)
+                elif steps == death:
+                    kill = (os.getpid(), signal.SIGKILL)
+                    threading.Timer(delay_seconds, os.kill, kill).start()
             return action(self, subject)
 
         return step

@@ -39,11 +39,9 @@ if installed_extension("ducklake"):
 LOCAL_ENGINES = [*WAREHOUSES, *DUCKLAKE]
 if importlib.util.find_spec("snowflake") is not None:
     LOCAL_ENGINES.append(pytest.param("snowflake", marks=pytest.mark.snowflake))
-ENGINES = [*LOCAL_ENGINES]
-if IS_INSTALLED:
-    ENGINES.append(pytest.param("spark", marks=pytest.mark.spark))
-if HAS_CONNECT:
-    ENGINES.append(pytest.param("spark-connect", marks=pytest.mark.spark))
+SPARK = [pytest.param("spark", marks=pytest.mark.spark)] if IS_INSTALLED else []
+SPARK_CONNECT = [pytest.param("spark-connect", marks=pytest.mark.spark)] if HAS_CONNECT else []
+ENGINES = [*LOCAL_ENGINES, *SPARK, *SPARK_CONNECT]
 SPARK_SERVERS = {"spark": "spark_server", "spark-connect": "spark_connect_server"}
 
 
@@ -176,6 +174,22 @@ class SnowflakeStore(Store):
     """The same in a database of an emulator of Snowflake."""
 
     dialect = "snowflake"
+    refused = (
+        *(
+            "ROUND(",
+            " / ",
+            " // ",
+            " % ",
+            "CAST(n ",
+            "DATE_TRUNC(",
+            "EXTRACT(",
+            "DATE_DIFF(",
+            "ILIKE",
+            "SUBSTRING(",
+        ),
+        *("CONCAT_WS(", "GREATEST(", "REGEXP_", "DAYNAME(", " AS JSON)", "{'City'", "ARG_MAX("),
+        "STRING_AGG(",
+    )
 
     def __init__(self, root: Path, segment: SegmentSimulator | None = None, *, url: str) -> None:
         super().__init__(root, segment)

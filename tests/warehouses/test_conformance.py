@@ -245,8 +245,6 @@ SAME_SQL: dict[str, list[Any]] = {
 
 def test_the_same_sql_gives_the_same_rows(shop: Store) -> None:
     """A model is written once, in DuckDB's words, and means the same everywhere."""
-    if shop.dialect == "snowflake":
-        pytest.skip("some are refused there: see test_snowflake")
     cases = {
         sql: values
         for sql, values in SAME_SQL.items()

@@ -121,6 +121,65 @@ def test_a_reader_sees_committed_rows_and_a_second_writer_waits(
                 reader.execute("DELETE FROM s.a")
 
 
+def test_what_a_dead_process_wrote_is_undone(tmp_path: Path, spark_server: str) -> None:
+    """It died between its statements and its commit; readers and the next writer see neither."""
+    shop = SparkStore(tmp_path, uri=spark_server)
+    shop.script("CREATE SCHEMA s; CREATE TABLE s.a (n BIGINT); CREATE TABLE s.b (n BIGINT)")
+    counts = "SELECT (SELECT COUNT(*) FROM s.a), (SELECT COUNT(*) FROM s.b)"
+    with (
+        pytest.raises(KeyboardInterrupt),
+        open_warehouse(shop.project, clock=CLOCK) as writer,
+        writer.transaction(),
+    ):
+        writer.execute("INSERT INTO s.a (n) VALUES (1), (2)")
+        writer.execute("INSERT INTO s.b (n) VALUES (1)")
+        raise KeyboardInterrupt
+    with open_warehouse(shop.project, clock=CLOCK, read_only=True) as reader:
+        assert [(0, 0)] == reader.execute(counts)
+    with open_warehouse(shop.project, clock=CLOCK) as writer:
+        writer.execute("INSERT INTO s.a (n) VALUES (3)")
+        writer.execute("DELETE FROM s.b WHERE n = 0")
+        assert [(1, 0)] == writer.execute(counts)
+    assert [(1, 0)] == shop.query(counts)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO s.t (n) VALUES (3)",
+        "UPDATE s.t SET n = 3 WHERE n = 1",
+        "DELETE FROM s.t WHERE n = 1",
+        "DELETE FROM s.t WHERE n IN (SELECT o.n FROM s.t AS o)",
+    ],
+)
+def test_a_statement_of_a_dead_process_may_end_late(
+    tmp_path: Path, spark_server: str, statement: str
+) -> None:
+    """Its rows are not read, and a transaction that writes to the same table is undone whole."""
+    shop = SparkStore(tmp_path, uri=spark_server)
+    shop.script("CREATE SCHEMA s; CREATE TABLE s.t (n BIGINT); CREATE TABLE s.u (n BIGINT)")
+    shop.script("INSERT INTO s.t VALUES (1)")
+    (folder,) = (tmp_path / "lake" / "s").glob("t-*")
+    server = connected(location_of(shop.project))
+    try:
+        server.run(f"CREATE TABLE default.late_{tmp_path.name} USING delta LOCATION '{folder}'")
+        with open_warehouse(shop.project, clock=CLOCK) as writer:
+            server.run(f"INSERT INTO default.late_{tmp_path.name} SELECT 9L")
+            assert [(1, 1)] == writer.execute("SELECT COUNT(*), SUM(n) FROM s.t")
+            with (
+                pytest.raises(WarehouseFailed, match="Another process has written"),
+                writer.transaction(),
+            ):
+                writer.execute("INSERT INTO s.u (n) VALUES (1)")
+                writer.execute(statement)
+            assert [(1, 1)] == writer.execute("SELECT COUNT(*), SUM(n) FROM s.t")
+    finally:
+        server.run(f"DROP TABLE IF EXISTS default.late_{tmp_path.name}")
+        server.close()
+    assert [(1, 1)] == shop.query("SELECT COUNT(*), SUM(n) FROM s.t")
+    assert [(0,)] == shop.query("SELECT COUNT(*) FROM s.u")
+
+
 def test_a_log_of_many_commits_is_replaced(tmp_path: Path, spark_server: str) -> None:
     """The rows stay, and the files of old versions go."""
     shop = SparkStore(tmp_path, uri=spark_server)

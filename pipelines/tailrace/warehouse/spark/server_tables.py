@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 TEMPORARY = "temp"
 # The schema of the server in which the folders of tables have names.
 SERVER_SCHEMA = "default"
+WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 # Sail 0.7 takes a column for a constant if its least and greatest values are equal. The statistics
 # leave NaN out, so that it reads another value than was written.
 WITHOUT_STATISTICS = "'delta.dataSkippingNumIndexedCols' = '0'"
@@ -63,17 +64,14 @@ class ServerTables:
         files: TableFiles,
         *,
         find: Callable[[Name], Relation | None],
-        reads_versions: bool,
     ) -> None:
         """
         Args:
             find: Returns the table or view of a name, or None.
-            reads_versions: Read each table at the version of the catalog, and not at its newest.
         """
         self._server = server
         self._files = files
         self._find = find
-        self._reads_versions = reads_versions
         self.token = secrets.token_hex(4)
         self.temporary: dict[Name, DeltaTable] = {}
         self._registered: dict[str, str] = {}
@@ -200,7 +198,9 @@ class ServerTables:
             query = self.resolved(sqlglot.parse_one(relation.query, read=DIALECT))
             return exp.Subquery(this=query, alias=alias)
         table = exp.to_table(self.name_of(relation), dialect=DIALECT)
-        if self._reads_versions and isinstance(relation, DeltaTable) and name[0] != TEMPORARY:
+        is_written = node.arg_key == "this" and isinstance(node.parent, WRITES)
+        if isinstance(relation, DeltaTable) and name[0] != TEMPORARY and not is_written:
+            # A statement of a process that died may still end, and write a version of its own.
             table.set(
                 "version",
                 exp.Version(

@@ -82,7 +82,7 @@ class SparkSession:
         # The folders of tables that other programs write, and those that a statement has named.
         self._outer_urls = outer_tables
         self._outer: dict[Name, OuterTable | None] = {}
-        self._tables = ServerTables(server, files, find=self._find, reads_versions=lease is None)
+        self._tables = ServerTables(server, files, find=self._find)
         # dlt loads in a thread of its own.
         self._one_at_a_time = threading.RLock()
         self.in_transaction = False
