@@ -90,10 +90,14 @@ class LoadedProject:
         return project_models(self.config)
 
     def _objects(self, select: Sequence[str], exclude: Sequence[str]) -> tuple[str, ...]:
+        configured = self.config.salesforce().objects
+        if not (select or exclude) and configured:
+            # Without a selection, the models are not needed.
+            return configured
         from tailrace.models.objects import select_objects
 
         with self._former_audiences():
-            return select_objects(self._models, self.config.salesforce().objects, select, exclude)
+            return select_objects(self._models, configured, select, exclude)
 
     @contextmanager
     def _observers(self, command: str) -> Iterator[Observers]:

@@ -325,10 +325,20 @@ def _files_and_settings(project: ProjectConfig) -> str:
     return digest.hexdigest()
 
 
-def _code_files() -> list[Path]:
+def _code_files() -> list[str]:
     """The files of this package and of its SQL, by which an edited one is another version."""
     folders = (Path(__file__).parents[1], root("sql"))
-    return [file for folder in folders for file in _files_under(folder) if file.suffix != ".pyc"]
+    return [name for folder in folders for name in sorted(_names_under(str(folder)))]
+
+
+def _names_under(folder: str) -> Iterator[str]:
+    """The paths of the files under a folder, without those that Python compiled."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                yield entry.path
+            elif entry.name != "__pycache__":
+                yield from _names_under(entry.path)
 
 
 def _files_under(folder: Path) -> Iterator[Path]:

@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,10 @@ class ParseCache:
         code: The modules of this package whose changes make the file outdated.
     """
 
-    def __init__(self, file: Path, *, bytes_max: int, code: Iterable[Path]) -> None:
+    def __init__(self, file: Path, *, bytes_max: int, code: Iterable[str | Path]) -> None:
         self._file = file
         self._bytes_max = bytes_max
-        self._versions = "\n".join((__version__, *map(version, PACKAGES), *map(_state, code)))
+        self._versions = "\n".join((__version__, *map(_version, PACKAGES), *map(_state, code)))
         self._kept = self._read()
         self._used: dict[str, Any] = {}
         self._has_news = False
@@ -93,6 +94,12 @@ class ParseCache:
         return entries
 
 
-def _state(file: Path) -> str:
-    status = file.stat()
-    return f"{file.name} {status.st_size} {status.st_mtime_ns}"
+@cache
+def _version(package: str) -> str:
+    """The version of an installed package, whose metadata is parsed once."""
+    return version(package)
+
+
+def _state(file: str | Path) -> str:
+    status = os.stat(file)
+    return f"{os.path.basename(file)} {status.st_size} {status.st_mtime_ns}"
