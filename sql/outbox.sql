@@ -122,12 +122,24 @@ WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
   AND (:every OR STRPOS(:seqs, CONCAT(',', CAST(o.seq AS TEXT), ',')) > 0)
 ORDER BY o.seq
 
+-- name: placed_page
+-- The transitions of a run in one outbox, with its place among those that are rendered together and
+-- the texts of its messages that the others do not have.
+SELECT
+  CAST(:place AS BIGINT) AS _place, EACH_COLUMN(texts_of_page, '_LABEL'),
+  o.run_seq, o.seq, o.op, o.reason, o.base_v, o._send, o._at, o._blind, o._stays,
+  EACH_COLUMN(held, o._)
+FROM outbox AS o
+WHERE o.run_seq = :run
+
 -- name: rendered_page
 -- The next transitions of a run with their rendered messages, of up to three kinds. A value whose JSON
--- may differ from the encoder's is NULL, and the mapper writes the messages of that row.
+-- may differ from the encoder's is NULL, and the mapper writes the messages of that row. Of several
+-- outboxes that are read together, each row has the place of its own and the texts of its messages.
 WITH page AS (
   SELECT
     o.seq, o.op, o.reason, o.base_v, o._send, o._at, o._blind, o._stays, o._ AS _user,
+    EACH_COLUMN(places, o._), EACH_COLUMN(texts_of_page, o._),
     EACH_COLUMN(texts, COALESCE(TO_JSON(o._), 'null')),
     EACH_COLUMN(booleans, COALESCE(CAST(o._ AS VARCHAR), 'null')),
     EACH_COLUMN(wholes, CASE
@@ -162,7 +174,7 @@ WITH page AS (
   WHERE o.run_seq = :run AND o.seq >= :first_seq AND o.seq <= :last_seq
 ), written AS (
   SELECT
-    p.seq, p.op,
+    p.seq, p.op, EACH_COLUMN(places, p._),
     NOT p._send OR (
       p._at IS NULL AND NOT p._blind AND NOT p._stays
       AND LEFT(p._user, 1) BETWEEN '!' AND '~'
@@ -211,7 +223,8 @@ SELECT
   ENCODE(w._frame),
   ENCODE(w._identify),
   ENCODE(w._group),
-  ENCODE(w._track)
+  ENCODE(w._track),
+  EACH_COLUMN(places, w._)
 FROM written AS w
 
 -- name: rendered_page (postgres)

@@ -294,6 +294,10 @@ DROP TABLE IF EXISTS dropped
 -- Creates a database in memory for tables that several sessions see.
 ATTACH IF NOT EXISTS ':memory:' AS tr__plan (READ_WRITE)
 
+-- name: detach_shared
+-- Drops the database in memory and its tables.
+DETACH tr__plan
+
 -- name: large_tables
 -- DuckDB's tables with more rows on disk than the limit; deleted rows are counted too.
 SELECT schema_name, table_name, estimated_size

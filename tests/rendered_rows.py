@@ -13,8 +13,8 @@ from warehouses.desk import Desk, desk_on
 from tailrace.destinations.protocol import MapperOptions
 from tailrace.destinations.registry import destination_type
 from tailrace.ledger.outbox import has_changes
-from tailrace.run.delivery import Delivery
 from tailrace.run.member_messages import OutboxMessages
+from tailrace.run.planned_delivery import Delivery
 from tailrace.run.rendered_page import RenderedPage
 from tailrace.warehouse.statements import UnionAll, query
 

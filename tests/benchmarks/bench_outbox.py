@@ -29,9 +29,10 @@ from tailrace.ledger.outbox import pending_transitions
 from tailrace.models.loader import read_models
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
-from tailrace.run.delivery import Delivery, save_plan
+from tailrace.run.delivery import save_plan
 from tailrace.run.dispatch import COLLECTED_AFTER
 from tailrace.run.member_messages import OutboxMessages
+from tailrace.run.planned_delivery import Delivery
 from tailrace.warehouse.opening import open_warehouse
 
 ROWS = int(os.environ.get("TAILRACE_BENCH_ROWS", "30_000" if quick() else "300_000"))

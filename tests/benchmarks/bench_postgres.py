@@ -33,9 +33,9 @@ from tailrace.models.loader import Models, read_models
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
-from tailrace.run.delivery import Delivery
 from tailrace.run.dispatch import COLLECTED_AFTER
 from tailrace.run.member_messages import OutboxMessages
+from tailrace.run.planned_delivery import Delivery
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 

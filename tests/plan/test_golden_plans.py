@@ -35,7 +35,7 @@ from tailrace.destinations.messages import Transition
 from tailrace.destinations.segment.mapper import KINDS, Mapper
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import DEFAULTS, PlanOptions
-from tailrace.run.delivery import Delivery
+from tailrace.run.planned_delivery import Delivery
 
 CASES = Path(__file__).parent / "plans"
 INCLUDE = re.compile(r"^-- include (\w+)$", re.M)

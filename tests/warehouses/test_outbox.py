@@ -20,8 +20,8 @@ from tailrace.ledger.outbox import (
     PlannedTransitions,
     enqueue,
 )
-from tailrace.run.delivery import Delivery
 from tailrace.run.member_messages import OutboxMessages
+from tailrace.run.planned_delivery import Delivery
 from tailrace.warehouse.statements import TableName
 
 pytestmark = pytest.mark.older_duckdb

@@ -54,8 +54,8 @@ def large_tables(warehouse: Warehouse) -> frozenset[TableName]:
 def sharing_plan_tables(warehouse: Warehouse) -> Iterator[None]:
     """Create temporary tables where the sessions of `session_beside` see them.
 
-    The tables are in memory, and live as long as the warehouse is open. A transaction that writes
-    to one of them can write to no table of the warehouse.
+    The tables are in memory, and live until `release_plan_tables`. A transaction that writes to one
+    of them can write to no table of the warehouse.
     """
     warehouse.confine_models()
     warehouse.run("warehouse/attach_shared")
@@ -65,6 +65,15 @@ def sharing_plan_tables(warehouse: Warehouse) -> Iterator[None]:
         yield
     finally:
         warehouse.plan_tables = own
+
+
+def release_plan_tables(warehouse: Warehouse) -> None:
+    """Drop the tables of `sharing_plan_tables`: the plans are saved, or are not carried out.
+
+    Each small table takes some hundred kilobytes of the memory that the delivery has.
+    """
+    if warehouse.plan_tables.forget_shared():
+        warehouse.run("warehouse/detach_shared")
 
 
 def session_beside(warehouse: Warehouse) -> Warehouse:

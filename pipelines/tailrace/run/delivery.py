@@ -11,13 +11,12 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
 from tailrace.destinations.messages import Refusal, Transition
-from tailrace.destinations.protocol import Described, DestinationType, MapperOptions
+from tailrace.destinations.protocol import Described, DestinationType
 from tailrace.destinations.sender import Flow, Sender
 from tailrace.encoding.masking import Masker
 from tailrace.errors import ModelError, TailraceError
@@ -25,7 +24,6 @@ from tailrace.ledger.deliveries import AckRange, Advanced, Finished
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import PlannedTransitions, enqueue, ranges, shape_of_outbox
 from tailrace.ledger.runs import Run
-from tailrace.ledger.tables import Shape
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
 from tailrace.plan.snapshot_schema import align
@@ -34,7 +32,9 @@ from tailrace.run.job_delivery import InBackground, JobDelivery
 from tailrace.run.member_messages import OutboxMessages
 from tailrace.run.member_tables import alignment
 from tailrace.run.notices import Notice
+from tailrace.run.pages_together import PagesTogether
 from tailrace.run.phases import Progress
+from tailrace.run.planned_delivery import Delivery, Terms, mapper_of
 
 # A verdict is saved with those that follow it, after this time, or with so many members. A commit
 # takes as long as building several batches; what is not saved yet is what a crash sends again.
@@ -43,45 +43,6 @@ UNSAVED_MEMBERS_MAX = 50_000
 # Members of the plans that are saved in one transaction: the engine keeps their rows in memory
 # until the commit.
 SAVED_TOGETHER_MEMBERS_MAX = 10_000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Terms:
-    """What applies to every message of a project; see `MapperOptions`.
-
-    `rules` are those of each destination type, by its name.
-    """
-
-    salt: str | None = None
-    rules: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
-    """An audience run to deliver: its transitions, mapping and planning time."""
-
-    run_seq: int
-    audience: Audience
-    shape: Shape
-    planned_at: datetime
-    planned: int
-    resumed: bool
-    # How many members changed, if nothing of this outbox was read yet; else the ledger tells.
-    changed: int | None = None
-    written_at: datetime | None = None
-    moves: Mapping[str, int] = field(default_factory=dict)
-    finished: bool = False
-
-    @property
-    def destination(self) -> str:
-        """The section of the configuration that it goes to."""
-        return self.audience.destination_name
-
-    @property
-    def columns(self) -> int:
-        """The columns of the outbox that are read, with the earlier values of changed members."""
-        values = len(self.shape.columns)
-        return len(self.shape.keys) + values + (0 if self.changed == 0 else values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,6 +234,7 @@ class AudienceDelivery:
         described: Described | None = None,
         by_name: bool = False,
         progress: Progress | None = None,
+        together: PagesTogether | None = None,
     ) -> None:
         self.ledger = ledger
         self.sender = sender
@@ -291,17 +253,10 @@ class AudienceDelivery:
         self.names = Names() if by_name else None
         self.flow: Flow | None = None
         self.ended_at = self._unsaved_since
-        options = MapperOptions(
-            namespace=ledger.namespace,
-            planned_at=delivery.planned_at,
-            salt=terms.salt,
-            rules=terms.rules.get(kind.name),
-            described=described or {},
-        )
         self._in_background = in_background
         self._calls_before = sender.connection.api_calls
         self._api_calls: int | None = None
-        self.mapper = kind.mapper(delivery.audience, options)
+        self.mapper = mapper_of(ledger, delivery, kind=kind, terms=terms, described=described)
         self._members = OutboxMessages(
             ledger,
             self.mapper,
@@ -310,6 +265,7 @@ class AudienceDelivery:
             planned=delivery.planned,
             changed=delivery.changed,
             refuse=self._refuse,
+            together=together,
         )
 
     def steps(self) -> Iterator[bool]:

@@ -15,7 +15,7 @@ from typing import Self, TypeVar
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
-from tailrace.destinations.protocol import Described, DestinationSettings
+from tailrace.destinations.protocol import Described, DestinationSettings, DestinationType
 from tailrace.destinations.registry import type_of
 from tailrace.destinations.sender import Sender, Wakeup, wait
 from tailrace.errors import (
@@ -38,13 +38,12 @@ from tailrace.run.delivery import (
     SAVED_TOGETHER_MEMBERS_MAX,
     UNSAVED_SECONDS_MAX,
     AudienceDelivery,
-    Delivery,
     DeliveryResult,
-    Terms,
     advance_together,
 )
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Progress
+from tailrace.run.planned_delivery import Delivery, Terms, pages_of_small
 from tailrace.warehouse.memory import MemoryLimit, give_back_memory, recording_megabytes
 
 T = TypeVar("T")
@@ -286,15 +285,9 @@ class Dispatch:
             yield from _in_background(sender.check, self._wakeup)
             self._checked.add(name)
         kind = type_of(self._ledger.warehouse.project, name)
+        together = pages_of_small(self._ledger, queue, kind=kind, terms=self._terms)
         for delivery in queue:
-            planned_for = delivery.audience.destination_type
-            if planned_for != kind.name:
-                raise ReceiverChanged(
-                    f"{delivery.audience.name}: a pending delivery to [destination.{name}] was "
-                    f"planned for the type {planned_for}, and its type is now {kind.name}",
-                    hint=f'Set type = "{planned_for}" under [destination.{name}], run: tailrace '
-                    "sync, then give the new receiver a section of its own.",
-                )
+            _require_type(delivery, name, kind)
             described: Described = {}
             refused: ModelError | None = None
             try:
@@ -320,6 +313,7 @@ class Dispatch:
                 in_background=partial(_in_background, wakeup=self._wakeup),
                 by_name=kind.can_verify_receipt(self.settings(name)),
                 progress=self._progress,
+                together=together,
             )
             self._active[name] = delivering
             try:
@@ -350,6 +344,17 @@ class Dispatch:
         if described:
             objects = {str(known["name"]): known for known in described.values()}
             self._ledger.descriptions.save(objects)
+
+
+def _require_type(delivery: Delivery, destination: str, kind: DestinationType) -> None:
+    planned_for = delivery.audience.destination_type
+    if planned_for != kind.name:
+        raise ReceiverChanged(
+            f"{delivery.audience.name}: a pending delivery to [destination.{destination}] was "
+            f"planned for the type {planned_for}, and its type is now {kind.name}",
+            hint=f'Set type = "{planned_for}" under [destination.{destination}], run: tailrace '
+            "sync, then give the new receiver a section of its own.",
+        )
 
 
 def _in_background(call: Callable[[], T], wakeup: Wakeup) -> Generator[bool, None, T]:

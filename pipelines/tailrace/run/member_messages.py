@@ -15,16 +15,13 @@ from tailrace.ledger import outbox
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox_stream import BATCH_ROWS, read_ahead, stream_in_order
 from tailrace.ledger.tables import Shape
+from tailrace.run.pages_together import ID_AND_TIME_BYTES, PagesTogether
 from tailrace.run.rendered_page import Builders, RenderedPage, values
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import UnionAll, query
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-# Bytes that the id and the time add to a rendered message, at most. The mapper checks the exact
-# size of messages close to the limit.
-ID_AND_TIME_BYTES = 256
 
 # The numbers of these rows are compared with each row of their range.
 ROWS_BY_NUMBER_MAX = 500
@@ -57,6 +54,7 @@ class OutboxMessages:
     Args:
         refuse: Called for each transition that is not sent, before it is yielded without messages.
         changed: How many members changed, of a run whose outbox is new; None asks the ledger.
+        together: Renders the page of this run with those of others.
     """
 
     def __init__(
@@ -69,9 +67,11 @@ class OutboxMessages:
         planned: int,
         refuse: Refuse,
         changed: int | None = None,
+        together: PagesTogether | None = None,
     ) -> None:
         self._ledger = ledger
         self._mapper = mapper
+        self._together = together
         self._run_seq = run_seq
         self._shape = shape
         self._planned = planned
@@ -86,6 +86,7 @@ class OutboxMessages:
     def pages(self) -> Iterator[Iterable[MemberMessages]]:
         """The transitions in pages, each of which is read before the next one."""
         changes = self._has_changes()
+        together = self._together if self._is_new else None
         ranges = self._open_ranges()
         templates = None
         if self._ledger.warehouse.engine.writes_messages:
@@ -95,7 +96,8 @@ class OutboxMessages:
             yield from self._mapped_pages(ranges, changes=changes)
             return
         builders = self._builders(templates)
-        for rendered in self._columns(templates, ranges):
+        page = together.take(self._mapper.audience.ledger_key, templates) if together else None
+        for rendered in [page] if page else self._columns(templates, ranges):
             if rendered.count:
                 yield rendered.as_columns(builders) or self._rendered(
                     rendered, builders, changes=changes
@@ -258,7 +260,7 @@ class OutboxMessages:
     def _page(self, templates: MessageTemplates, first: int, last: int) -> dict[str, Any]:
         """The bindings of the statement that renders the rows between two numbers."""
         return {
-            "columns": templates.lists,
+            "columns": {**templates.lists, "places": (), "texts_of_page": ()},
             "column": templates.identity,
             **templates.ends,
             "bytes_max": self._mapper.message_bytes_max - ID_AND_TIME_BYTES,

@@ -23,7 +23,7 @@ from tailrace.ledger.outbox import PlannedTransitions, enqueue
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import Shape
 from tailrace.plan.snapshot_schema import RESERVED_COLUMNS, shape_of
-from tailrace.run.delivery import Delivery
+from tailrace.run.planned_delivery import Delivery
 from tailrace.warehouse.statements import Binding, TableName, query
 
 

@@ -21,12 +21,11 @@ from tailrace.ledger.runs import Run
 from tailrace.models.loader import Models
 from tailrace.plan.plan import AudienceFailure, AudiencePlan, Plan
 from tailrace.plan.planner import Planner, syncs_of
+from tailrace.plan.side_by_side import release_plan_tables
 from tailrace.run import notices, review
 from tailrace.run.build import build
 from tailrace.run.delivery import (
-    Delivery,
     DeliveryResult,
-    Terms,
     save_plans,
     saved_together,
     unfinished_deliveries,
@@ -35,6 +34,7 @@ from tailrace.run.dispatch import Dispatch
 from tailrace.run.member_tables import create_tables
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Phases, Progress
+from tailrace.run.planned_delivery import Delivery, Terms
 from tailrace.run.receipt import verify_receipt
 from tailrace.run.replay import Replay, catch_up, save_replay
 from tailrace.run.result import Progressing
@@ -258,6 +258,7 @@ class Steps:
             self.memory_limit.run_low_memory(partial(create_tables, self.ledger, changed))
         for together in groups:
             saved += self.memory_limit.run_low_memory(partial(save, together))
+        release_plan_tables(self.ledger.warehouse)
         held = {audience.ledger_key for audience in plan.audiences if audience.status == "held"}
         for delivery in saved:
             if delivery.finished:

@@ -37,6 +37,13 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class ValueColumn:
+    """A column that a statement reads in the place of a value."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class TableName:
     """A table in a dataset; without one, a temporary table of the session."""
 
@@ -138,6 +145,8 @@ def literal_text(value: Any, dialect: str) -> str:
     Raises:
         StatementInvalid: Values of its type cannot be bound.
     """
+    if isinstance(value, ValueColumn):
+        return identifier_text(value.name, dialect)
     if dialect in _QUOTES_DOUBLED:
         if isinstance(value, str):
             return f"'{_doubled(value, chr(39))}'"

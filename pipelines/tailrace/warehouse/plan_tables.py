@@ -42,6 +42,12 @@ class PlanTables:
         self.created.add(table)
         return False
 
+    def forget_shared(self) -> bool:
+        """Whether a table of the shared database may exist; afterwards none may."""
+        shared = {table for table in self.created if table.dataset == SHARED_DATABASE}
+        self.created -= shared
+        return bool(shared)
+
     def shared(self) -> PlanTables:
         """The same for a session that plans beside others."""
         return PlanTables(SHARED_DATABASE, self.created)

@@ -158,7 +158,10 @@ def _bound(
     column: Column | None = None,
     part: Part | None = None,
 ) -> str:
-    """One statement with its gaps filled. Bindings that it does not name are left out."""
+    """One statement with its gaps filled. Bindings that it does not name are left out.
+
+    A value that has the name of a label, such as `entered_text_0`, takes its place.
+    """
     named = facts_of(name, dialect).names
     bound = {table: binding for table, binding in tables.items() if table in named}
     lists = {list_: tuple(of) for list_, of in columns.items() if list_ in named}
@@ -166,7 +169,7 @@ def _bound(
     pieces = pieces_of(
         name, dialect, number, tables=frozenset(bound), columns=opened, column=column, part=part
     )
-    return "".join(_filled(name, dialect, pieces, bound, {**values, **labels}))
+    return "".join(_filled(name, dialect, pieces, bound, {**labels, **values}))
 
 
 def _open_labels(lists: Mapping[str, tuple[Column, ...]]) -> tuple[ColumnLists, dict[str, str]]:

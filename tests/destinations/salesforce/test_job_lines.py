@@ -14,9 +14,9 @@ from tailrace.destinations.salesforce.describe import WritableObject
 from tailrace.destinations.salesforce.header import WriteBack
 from tailrace.destinations.salesforce.jobs import IngestJobs
 from tailrace.destinations.salesforce.mapper import WriteMapper
-from tailrace.run.delivery import Delivery
 from tailrace.run.job_delivery import JobRows
 from tailrace.run.member_messages import OutboxMessages
+from tailrace.run.planned_delivery import Delivery
 
 pytestmark = pytest.mark.older_duckdb
 
