@@ -65,6 +65,7 @@ def test_another_meaning_is_refused(expression: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
+        ("now()", "NOW()"),
         ("day + INTERVAL 1 MONTH", "CAST((day) AS TIMESTAMP_NTZ) + INTERVAL '1' MONTH"),
         ("CAST(ROUND(score) AS INTEGER)", "CAST(ROUND(score) AS INT)"),
         ("CAST(n AS VARCHAR)", "CAST(n AS STRING)"),

@@ -28,7 +28,7 @@ from typing import Any
 
 import pytest
 from warehouses.desk import Desk, desk_on
-from warehouses.stores import DUCKLAKE, WAREHOUSES
+from warehouses.stores import DUCKLAKE, SPARK, WAREHOUSES
 
 from tailrace.clock import format_utc
 from tailrace.destinations.messages import Transition
@@ -217,7 +217,7 @@ RETYPED = (
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each plan on each warehouse, and those of retyped columns in a lake."""
+    """Each plan on each warehouse and on Spark, and those of retyped columns in a lake."""
     if "case" not in metafunc.fixturenames:
         return
     cases = sorted(CASES.glob("*.sql"))
@@ -228,7 +228,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             pytest.param(
                 *engine.values, case, marks=engine.marks, id=f"{engine.values[0]}-{case.stem}"
             )
-            for engines, chosen in ((WAREHOUSES, cases), (DUCKLAKE, lake))
+            for engines, chosen in ((WAREHOUSES, cases), (DUCKLAKE, lake), (SPARK, cases))
             for engine in map(as_parameters, engines)
             for case in chosen
         ],

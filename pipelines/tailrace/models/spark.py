@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlglot import exp
 
+from tailrace.models.determinism import CLOCKS
 from tailrace.models.translation import Refusal, construct_name
 from tailrace.models.types import (
     BOOLEANS,
@@ -138,6 +139,14 @@ def _length(node: exp.Expr, strict: bool) -> exp.Expr:
     return node
 
 
+def _named(node: exp.Expr, strict: bool) -> exp.Expr:
+    """A clock, which is replaced by the time of the run."""
+    clock = CLOCKS.get(node.name.lower())
+    if clock not in ("TIMESTAMPTZ", "TIMESTAMP", "DATE") or node.expressions:
+        raise _refused(construct_name(node), node)
+    return node
+
+
 def _group(node: exp.Expr, strict: bool) -> exp.Expr:
     if node.args.get("all"):
         raise _refused("GROUP BY ALL", node)
@@ -241,6 +250,7 @@ RULES: Mapping[type[exp.Expr], Rule] = {
     exp.RegexpReplace: _replaced,
     exp.Length: _length,
     exp.Group: _group,
+    exp.Anonymous: _named,
     **dict.fromkeys(
         (
             *(exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.In, exp.Between),
@@ -268,7 +278,13 @@ SAME: frozenset[type[exp.Expr]] = frozenset(
         *(exp.Right, exp.Replace, exp.StartsWith, exp.EndsWith, exp.Contains, exp.SplitPart),
         *(exp.StrPosition, exp.Reverse, exp.Pad, exp.Repeat, exp.MD5, exp.SHA2),
         *(exp.Year, exp.Month, exp.Day, exp.TimestampTrunc, exp.DateTrunc, exp.Interval),
-        *(exp.CurrentDate, exp.CurrentTimestamp, exp.DataType, exp.DataTypeParam),
+        *(
+            exp.CurrentDate,
+            exp.CurrentTimestamp,
+            exp.Localtimestamp,
+            exp.DataType,
+            exp.DataTypeParam,
+        ),
         *(exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Filter, exp.Window, exp.WindowSpec),
         *(exp.RowNumber, exp.Rank, exp.DenseRank, exp.Lag, exp.Lead, exp.FirstValue),
         *(exp.LastValue, exp.Struct, exp.PropertyEQ, exp.ArgMax, exp.ArgMin),
