@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,14 @@ from shop import CONFIG, Shop
 from sqlglot import exp
 
 from tailrace.clock import SystemClock
+from tailrace.config.check import check_settings
 from tailrace.errors import ConfigurationError, InvalidConfigValue, StateDamaged, WarehouseFailed
 from tailrace.state.folder import FolderStore
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.spark.catalog import CATALOG, Catalog, CatalogFile, DeltaTable, View
 from tailrace.warehouse.spark.information import information
 from tailrace.warehouse.spark.location import TableFiles, location_of
+from tailrace.warehouse.spark.opening import connected
 from tailrace.warehouse.spark.rewriting import (
     altered_rows,
     merge_of_delete,
@@ -67,6 +70,15 @@ def test_spark_connect_has_a_scheme_of_its_own(tmp_path: Path) -> None:
     assert location.is_connect
     assert "sc://spark.example.com:15002" == location.shown_uri
     assert "hidden" not in repr(location)
+
+
+@pytest.mark.skipif(find_spec("pyspark") is not None, reason="the client is installed")
+def test_the_client_of_spark_connect_is_an_extra(tmp_path: Path) -> None:
+    project = shop_with(tmp_path, 'storage = "lake"\nuri = "sc://127.0.0.1:15002"').project
+    for use in (check_settings, lambda project: connected(location_of(project))):
+        with pytest.raises(ConfigurationError, match="not installed: pyspark") as missing:
+            use(project)
+        assert "[spark-connect]" in (missing.value.hint or "")
 
 
 def test_a_bucket_has_credentials(tmp_path: Path) -> None:

@@ -6,18 +6,19 @@ What holds on every warehouse is in `test_conformance`, and deaths are in `simul
 from __future__ import annotations
 
 import json
+import socket
 import time
 from pathlib import Path
 
 import pytest
 from shop import PEOPLE, Shop
 from state.s3_server import ACCESS_KEY, BUCKET, SECRET, S3Server
-from warehouses.spark_server import IS_INSTALLED, running_server
+from warehouses.spark_server import HAS_CONNECT, IS_INSTALLED, running_server
 from warehouses.stores import SparkStore, check_tables_in_a_bucket
 from warehouses.test_conformance import main_job
 
 from tailrace.clock import SystemClock
-from tailrace.errors import LockHeld, ModelDoesNotBind, WarehouseFailed
+from tailrace.errors import ConfigurationError, LockHeld, ModelDoesNotBind, WarehouseFailed
 from tailrace.ledger.ledger import Ledger
 from tailrace.testing import SegmentSimulator
 from tailrace.warehouse.opening import open_warehouse
@@ -32,8 +33,12 @@ CLOCK = SystemClock()
 ROWS = [{"id": f"c{number}", "email": f"{number}@example.com"} for number in range(40)]
 
 
-def test_a_cluster_sends_what_duckdb_sends(tmp_path: Path, spark_server: str) -> None:
-    """The same bytes under the same ids."""
+@pytest.mark.parametrize("server", ["spark_server", "spark_connect_server"])
+def test_a_cluster_sends_what_duckdb_sends(
+    tmp_path: Path, request: pytest.FixtureRequest, server: str
+) -> None:
+    """The same bytes under the same ids, through both protocols."""
+    spark_server = request.getfixturevalue(server)
     bodies = []
     with SegmentSimulator() as here, SegmentSimulator() as there:
         shops = [
@@ -71,6 +76,31 @@ def test_the_main_job_says_on_a_cluster_what_it_says_on_duckdb(
     )
     assert here == there
     assert all(len(day[1]) > 20 for day in here)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "shown", "command"),
+    [
+        ("grpc", "The Flight SQL server at grpc://127.0.0.1:", "sail flight server --port "),
+        ("sc", "The Spark Connect server at sc://127.0.0.1:", "sail spark server --port "),
+    ],
+)
+def test_a_server_that_is_down_is_named(
+    tmp_path: Path, scheme: str, shown: str, command: str
+) -> None:
+    if scheme == "sc" and not HAS_CONNECT:
+        pytest.skip("run by: make test-engines")
+    with socket.socket() as taken:
+        # The port is bound, and nothing listens.
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        shop = SparkStore(tmp_path, uri=f"{scheme}://127.0.0.1:{port}")
+        with (
+            pytest.raises(ConfigurationError, match=shown) as down,
+            open_warehouse(shop.project, clock=CLOCK),
+        ):
+            pass
+    assert f"{command}{port}" in (down.value.hint or "")
 
 
 def test_values_are_read_as_they_were_written(tmp_path: Path, spark_server: str) -> None:

@@ -14,8 +14,6 @@ from tailrace.warehouse.spark.location import SparkLocation
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# With the library's default, a server that is down is asked for ten minutes.
-RETRIES_MAX = 3
 SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     # A cast that fails is an error, as in DuckDB, and not NULL.
@@ -35,7 +33,6 @@ class SparkConnectServer:
         try:
             from pyspark.errors import PySparkValueError
             from pyspark.sql.connect.client import DefaultChannelBuilder
-            from pyspark.sql.connect.client.retries import DefaultPolicy
             from pyspark.sql.connect.session import SparkSession
         except ImportError:
             raise ConfigurationError(
@@ -55,7 +52,8 @@ class SparkConnectServer:
             channel.set("token", location.token)
         try:
             self._session: Any = SparkSession(connection=channel)
-            self._session.client.set_retry_policies([DefaultPolicy(max_retries=RETRIES_MAX)])
+            # By default it asks a server that is down for ten minutes, and may write rows twice.
+            self._session.client.set_retry_policies([])
             for name, value in SETTINGS.items():
                 self._session.conf.set(name, value)
         except Exception as error:
