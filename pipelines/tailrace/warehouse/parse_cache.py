@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class ParseCache:
     def __init__(self, file: Path, *, bytes_max: int, code: Iterable[str | Path]) -> None:
         self._file = file
         self._bytes_max = bytes_max
-        self._versions = "\n".join((__version__, *map(_version, PACKAGES), *map(_state, code)))
+        self._versions = "\n".join((__version__, *map(version, PACKAGES), *map(_state, code)))
         self._kept = self._read()
         self._used: dict[str, Any] = {}
         self._has_news = False
@@ -95,9 +95,9 @@ class ParseCache:
 
 
 @cache
-def _version(package: str) -> str:
+def version(package: str) -> str:
     """The version of an installed package, whose metadata is parsed once."""
-    return version(package)
+    return metadata.version(package)
 
 
 def _state(file: str | Path) -> str:
