@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from shop import PEOPLE, Shop
 from warehouses.desk import Desk, desk_on
 from warehouses.stores import LOCAL_ENGINES, WAREHOUSES
 
+from tailrace.models.determinism import clock_read
+from tailrace.models.parse import parse
 from tailrace.plan.inputs import Inputs
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.planner import Planner, syncs_of
@@ -27,7 +30,8 @@ track: {changed: Changed, properties: {city: city}}
 """
 LOCALS = f"{HEADER}SELECT id, city FROM salesforce.contact WHERE city <> 'Oslo'"
 ALL = f"{HEADER}SELECT id, city FROM salesforce.contact"
-DATED = f"{HEADER}SELECT id, city FROM salesforce.contact WHERE born < current_date"
+DATED = f"{HEADER}SELECT id, city FROM salesforce.contact WHERE born < now()"
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CONTACT = (
     "CREATE TABLE salesforce.contact (id TEXT, city TEXT, score INTEGER, born DATE);"
     "INSERT INTO salesforce.contact VALUES ('c1', 'Oslo', 1, '2000-01-01'),"
@@ -67,7 +71,11 @@ def in_shop(desk: Desk) -> None:
 
 
 def planned(
-    desk: Desk, *, skip: bool = True, names: Collection[str] = ("all", "dated", "locals")
+    desk: Desk,
+    *,
+    skip: bool = True,
+    names: Collection[str] = ("all", "dated", "locals"),
+    days: int = 0,
 ) -> dict[str, AudiencePlan]:
     models = desk.models()
     selected = [model for model in models.audiences() if model.name in names]
@@ -76,7 +84,7 @@ def planned(
         models,
         options=PlanOptions(skip_unchanged=skip),
         destinations=None,
-        now=desk.clock.now(),
+        now=NOW + timedelta(days=days),
     )
     return {plan.audience.name: plan for plan in planner.plan(selected).audiences}
 
@@ -100,8 +108,8 @@ def deliver(
         desk.settle(delivery, **{outcome: failing})
 
 
-def skipped(desk: Desk) -> set[str]:
-    return {name for name, plan in planned(desk).items() if plan.skipped}
+def skipped(desk: Desk, *, days: int = 0) -> set[str]:
+    return {name for name, plan in planned(desk, days=days).items() if plan.skipped}
 
 
 def unchanged(desk: Desk) -> set[str]:
@@ -113,12 +121,37 @@ def unchanged(desk: Desk) -> set[str]:
         models.audiences(),
         recorded=Recorded(desk.ledger),
         definitions=Definitions(models, dialect=desk.ledger.warehouse.dialect),
+        now=NOW,
     )
     return {
         audience.name
         for model, audience in syncs_of(models.audiences())
         if inputs.unchanged_since(model, audience)
     }
+
+
+@pytest.mark.parametrize(
+    ("condition", "reads"),
+    [
+        ("city <> 'today'", "none"),
+        ("born < current_date", "date"),
+        ("born < today()", "date"),
+        ("age(born) > INTERVAL 9 DAY", "date"),
+        ("age(born, DATE '2026-01-01') > INTERVAL 9 DAY", "none"),
+        ("born < current_date AND born < now()", "time"),
+        ("born < CAST(current_timestamp AS DATE)", "time"),
+        ("current_time > TIME '09:00'", "time"),
+    ],
+)
+def test_a_model_reads_the_date_or_the_time(condition: str, reads: str) -> None:
+    assert reads == clock_read(parse(f"SELECT id FROM t WHERE {condition}"))
+
+
+def test_a_model_that_reads_the_date_is_skipped_until_the_next_day(desk: Desk) -> None:
+    desk.store.audience(DATED.replace("now()", "current_date"), "dated")
+    deliver(desk)
+    assert {"all", "dated", "locals"} == skipped(desk)
+    assert {"all", "locals"} == skipped(desk, days=1)
 
 
 def test_unchanged_inputs_are_skipped_but_not_a_model_that_reads_the_clock(desk: Desk) -> None:

@@ -7,12 +7,14 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from shop import Shop
 
+from tailrace.clock import SystemClock
 from tailrace.plan.policy import PlanOptions
 from tailrace.run import job
 from tailrace.run.result import RunResult
@@ -290,6 +292,35 @@ def test_an_extract_between_two_runs_hands_on_what_is_known(
     assert not {"landing/stored_state", "ledger/last_extracts"}.intersection(statements())
 
 
+class LaterClock(SystemClock):
+    """The clock of this machine, a number of days ahead."""
+
+    days = 0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(days=self.days)
+
+
+def test_a_model_that_reads_the_date_is_read_once_a_day(
+    idle: Idle, statements: Callable[[], list[str]]
+) -> None:
+    idle.edit("models/live.sql", f"{LIVE} AND created_date < current_date + INTERVAL 9 DAY")
+    clock = idle.shop.clock = LaterClock()
+    # Not in the last seconds of a day.
+    clock.days = 2
+    settle(idle)
+    for _ in range(2):
+        idle.run()
+    statements()
+    same_day = idle.run()
+    assert "models/kinds" not in statements()
+    clock.days = 3
+    next_day = idle.run()
+    assert "models/kinds" in statements()
+    assert ["inputs unchanged"] * 2 == [entry["skipped"] for entry in same_day.audiences]
+    assert ["", ""] == [entry["skipped"] for entry in next_day.audiences]
+
+
 class Observer:
     """Reads the models of a run, as OpenLineage events do."""
 
@@ -334,7 +365,7 @@ def test_another_receiver_is_refused_as_before(idle: Idle) -> None:
     ("path", "text"),
     [
         ("models/live.sql", f"{LIVE} AND created_date < now()"),
-        ("models/unread.sql", "SELECT current_date AS today, id FROM salesforce.contact"),
+        ("models/unread.sql", "SELECT now() AS time, id FROM salesforce.contact"),
         ("models/live.sql", f"/* ---\nmaterialized: table\n--- */\n{LIVE}"),
     ],
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from sqlglot import exp
 
@@ -68,6 +69,9 @@ _USUAL_NAMES = {"array_agg": "list", "group_concat": "string_agg"}
 _LIST_NAMES = frozenset({"json_group_array", "json_group_object", "json_group_structure"})
 _PICK_NAMES = frozenset({"arbitrary"})
 _GUESS_NAMES = frozenset({"approx_quantile", "reservoir_quantile"})
+
+
+Clock = Literal["none", "date", "time"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,15 +136,28 @@ def freeze_clock(query: exp.Query, now: datetime) -> exp.Query:
     return pinned
 
 
-def reads_clock(query: exp.Query) -> bool:
-    """Whether the rows of a SELECT depend on the time at which it runs."""
+def clock_read(query: exp.Query) -> Clock:
+    """What the rows of a SELECT depend on of the time at which it runs: nothing, its date or all.
+
+    The date is that in UTC, as `freeze_clock` writes it.
+    """
     if query.meta.get("opaque"):
-        return True
-    return any(
-        _clock(node) is not None
-        or (isinstance(node, exp.Anonymous) and _name(node) == "age" and len(node.expressions) == 1)
-        for node in query.walk()
-    )
+        return "time"
+    reads: Clock = "none"
+    for node in query.walk():
+        kind = _clock(node)
+        if kind is not None and kind != "DATE":
+            return "time"
+        # age(x) counts from the beginning of today.
+        is_age = isinstance(node, exp.Anonymous) and _name(node) == "age"
+        if kind == "DATE" or (is_age and len(node.expressions) == 1):
+            reads = "date"
+    return reads
+
+
+def date_of(now: datetime) -> str:
+    """The date that `freeze_clock` writes for a datetime."""
+    return now.astimezone(UTC).strftime(CLOCK_FORMATS["DATE"])
 
 
 def _clock(node: exp.Expr) -> str | None:

@@ -3,8 +3,9 @@
 The inputs are the landed tables and declared sources that its SQL reads, the SQL itself and the
 mapping. A table is hashed whole, once a run, however many audiences read it: a write by any program
 is noticed, and no record of writes has to be trusted. An audience is always run if its SQL reads
-the clock or if the engine has no cheap hash. A table that one selected audience reads is hashed
-only if its last extract landed no row: else its model has to run, and costs no more than the hash.
+the time or if the engine has no cheap hash; if it reads the date, it is run on each new day in UTC.
+A table that one selected audience reads is hashed only if its last extract landed no row: else its
+model has to run, and costs no more than the hash.
 
 A process that watches hashes every landed table that it reads, since a cycle changes few of them.
 If it keeps a file open that no other process can write, it knows its own writes: it hashes a landed
@@ -16,11 +17,12 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from tailrace.audience.audience import Audience
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
-from tailrace.models.determinism import reads_clock
+from tailrace.models.determinism import clock_read, date_of
 from tailrace.models.loader import Model, Models
 from tailrace.plan.recorded import Definitions, Recorded
 from tailrace.plan.row_hash import table_hash
@@ -41,7 +43,9 @@ class Inputs:
         *,
         recorded: Recorded,
         definitions: Definitions,
+        now: datetime,
     ) -> None:
+        self._date = date_of(now)
         self._recorded = recorded
         self._definitions = definitions
         self._warehouse = ledger.warehouse
@@ -76,7 +80,8 @@ class Inputs:
         names = (model.name, *self._models.under(model.name))
         if not tables or not all(self._is_comparable(table) for table in tables):
             return None
-        if any(reads_clock(self._models.by_name[name].query) for name in names):
+        clocks = {clock_read(self._models.by_name[name].query) for name in names}
+        if "time" in clocks:
             return None
         parts = [self._table(table) for table in tables]
         if any(part is None for part in parts):
@@ -87,6 +92,7 @@ class Inputs:
                 self._definition(model, audience),
                 audience.mapping_fingerprint,
                 *(f"{table} {part}" for table, part in zip(tables, parts, strict=True)),
+                *([self._date] if "date" in clocks else ()),
             )
         )
         return hashlib.sha256(text.encode()).hexdigest()

@@ -188,6 +188,7 @@ class Planner:
             selected,
             recorded=self._recorded,
             definitions=self._definitions,
+            now=self.now,
         )
 
     def _failed(self) -> tuple[dict[str, AudienceFailure], list[TailraceError]]:

@@ -95,8 +95,10 @@ class Runner:
         if expected is None:
             return False
         with self.phases.phase("build"):
-            is_unchanged = not self.done.errors and expected.has_same_tables(
-                self.ledger, self.extracted, self.work.facts
+            is_unchanged = (
+                not self.done.errors
+                and expected.holds_at(self.begun.started_at)
+                and expected.has_same_tables(self.ledger, self.extracted, self.work.facts)
             )
         if not is_unchanged:
             self.work = self.work.completed()

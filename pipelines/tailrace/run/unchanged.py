@@ -18,9 +18,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tailrace.clock import format_utc
 from tailrace.config.project import ProjectConfig
 from tailrace.ledger.extracts import Extracted
 from tailrace.ledger.ledger import Ledger
@@ -34,6 +36,7 @@ from tailrace.warehouse.sql_files import root
 from tailrace.warehouse.statements import Column, TableName
 
 if TYPE_CHECKING:
+    from tailrace.models.determinism import Clock
     from tailrace.plan.plan import Plan
     from tailrace.run.observer import Observers
     from tailrace.run.result import Progressing
@@ -60,6 +63,7 @@ class Expected:
         result: The audiences, totals, destinations and orphans of its result.
         notices: The warnings about headers.
         counts: What the log says of its plan.
+        date: The date of the run in UTC if a model reads it; else None.
     """
 
     ledger: str
@@ -69,6 +73,7 @@ class Expected:
     result: Mapping[str, Any]
     notices: tuple[Notice, ...]
     counts: Mapping[str, int]
+    date: str | None
 
     @classmethod
     def from_kept(cls, kept: Mapping[str, Any]) -> Expected:
@@ -81,7 +86,12 @@ class Expected:
             result=kept["result"],
             notices=tuple(Notice(**notice) for notice in kept["notices"]),
             counts=kept["counts"],
+            date=kept["date"],
         )
+
+    def holds_at(self, now: datetime) -> bool:
+        """Whether the result of that run may be that of one which starts at this time."""
+        return self.date is None or self.date == format_utc(now)[:10]
 
     def has_same_ledger(self, ledger: Ledger, facts: FileFacts) -> bool:
         """Whether the ledger, and the views of the models, are as they were after that run."""
@@ -205,15 +215,16 @@ class UnchangedRuns:
         """Keep a run that has just planned, if the next one may equal it.
 
         Kept is a run without errors and deliveries in which every audience was skipped. Its models
-        are views over tables that are hashed, none of its sources has an age limit or belongs to
-        dbt, and no audience forgets events as time passes.
+        are views over tables that are hashed and read no time but the date, none of its sources has
+        an age limit or belongs to dbt, and no audience forgets events as time passes.
         """
         result, plan = done.result(), done.plan
         if plan is None or result.exit_code or result.errors or done.deliveries or done.blocked:
             return
         if not plan.audiences or not all(audience.skipped for audience in plan.audiences):
             return
-        if not _depends_on_tables_only(work, plan) or not all(tables.values()):
+        clocks = _clocks_read(work, plan)
+        if "time" in clocks or not all(tables.values()):
             return
         assert work.models is not None
         settings = self._project.settings
@@ -238,6 +249,7 @@ class UnchangedRuns:
                     "orphans": list(result.orphans),
                 },
                 "notices": [asdict(notice) for notice in notices],
+                "date": format_utc(plan.planned_at)[:10] if "date" in clocks else None,
                 "counts": {"audiences": len(plan.audiences), **_NO_CHANGES},
             },
         )
@@ -247,18 +259,18 @@ class UnchangedRuns:
 _NO_CHANGES = {"entered": 0, "changed": 0, "exited": 0, "held": 0}
 
 
-def _depends_on_tables_only(work: Work, plan: Plan) -> bool:
-    from tailrace.models.determinism import reads_clock
+def _clocks_read(work: Work, plan: Plan) -> set[Clock]:
+    """What a run depends on of its time; "time" for what depends on more than its tables."""
+    from tailrace.models.determinism import clock_read
 
     models = work.models
     if models is None or models.broken or any(plan.audience.log for plan in plan.audiences):
-        return False
+        return {"time"}
     if any(source.hold_after or source.dbt for source in models.sources.values()):
-        return False
-    return all(
-        model.materialized == "view" and model.dbt is None and not reads_clock(model.query)
-        for model in models.by_name.values()
-    )
+        return {"time"}
+    if any(m.materialized != "view" or m.dbt is not None for m in models.by_name.values()):
+        return {"time"}
+    return {clock_read(model.query) for model in models.by_name.values()}
 
 
 def _ledger_state(ledger: Ledger) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tailrace.config.settings import SalesforceCredentials
@@ -31,6 +32,7 @@ class ExpectedRun(Protocol):
     def notices(self) -> Sequence[Notice]: ...
     @property
     def counts(self) -> Mapping[str, int]: ...
+    def holds_at(self, now: datetime) -> bool: ...
     def has_same_ledger(self, ledger: Ledger, facts: FileFacts) -> bool: ...
     def has_same_tables(
         self, ledger: Ledger, extracted: ExtractResult | None, facts: FileFacts
