@@ -22,7 +22,7 @@ SPARK := .venv-spark
 EXTRAS := alerts openlineage postgres spark state
 EXTENSIONS := ducklake postgres-scanner httpfs
 
-.PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres chromium fuzz bench lock clean
+.PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres chromium fuzz bench bench-chart lock clean
 
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
@@ -32,6 +32,7 @@ help:
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
 	@echo "make bench   one line a figure; ONLY=NAME,... runs some, QUICK=1 fewer rows"
+	@echo "make bench-chart  the figures of all runs so far (bench.jsonl) as docs/benchmarks.svg"
 	@echo "make lock    resolve the locked packages anew (needs uv)"
 	@echo "make clean   remove the environments and caches"
 
@@ -115,8 +116,11 @@ fuzz: setup
 	$(BIN)/pytest -n $(WORKERS) --fuzz-inputs 10000 tests/fuzz
 
 # The benchmark of Spark needs the packages of its server.
-bench: setup $(if $(or $(findstring spark,$(ONLY)),$(if $(ONLY),,all)),$(SPARK)/ready)
-	@QUICK=$(QUICK) $(BIN)/python tests/benchmarks $(ONLY)
+bench: setup $(if $(or $(findstring spark,$(ONLY)),$(if $(ONLY)$(QUICK),,all)),$(SPARK)/ready)
+	@QUICK=$(QUICK) HISTORY=$(HISTORY) $(BIN)/python tests/benchmarks $(ONLY)
+
+bench-chart: setup
+	@$(BIN)/python tests/benchmarks/chart.py $(or $(HISTORY),bench.jsonl) docs/benchmarks.svg
 
 # Hashes only: no index, no path of the machine that resolved it. Versions that still fit are kept;
 # UPGRADE=1 takes the newest ones.

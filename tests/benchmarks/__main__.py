@@ -1,24 +1,32 @@
 """`make bench`: one line a figure, `NAME | figure | against | ratio | goal | ok` (or `SHORT`).
 
 Each `bench_*.py` in this folder has `figures()`, which yields what it measured; a NAME on the
-command line is the file's name without `bench_`. The same lines are appended to `bench.jsonl` as
-JSON objects. Whatever falls short, the exit code is 0: this measures, it does not judge.
+command line is the file's name without `bench_`. The same lines are appended as JSON objects to
+`bench.jsonl`, or to the file that HISTORY names, with the time and the commit; `make bench-chart`
+draws them. Whatever falls short, the exit code is 0: this measures, it does not judge.
+
+A quick run takes fewer rows and leaves out the benchmarks of other engines and of a large state.
+Its figures are judged by the same goals, except those that say `not judged`.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 
-FOLDER = Path(__file__).parent
-RECORD = FOLDER.parents[1] / "bench.jsonl"
+from figure import Figure, quick
 
-sys.path.insert(0, str(FOLDER))
+FOLDER = Path(__file__).parent
+RECORD = Path(os.environ.get("HISTORY") or FOLDER.parents[1] / "bench.jsonl")
+# They start a server or make a large file, and run for minutes even with few rows.
+LEFT_OUT_WHEN_QUICK = ("postgres", "scale", "spark", "state")
 
 
 def main(only: str = "") -> None:
@@ -28,18 +36,38 @@ def main(only: str = "") -> None:
     strange = [name for name in wanted if name not in known]
     if strange:
         sys.exit(f"No benchmark {strange[0]}. There are: {', '.join(known)}")
+    if quick() and not only:
+        wanted = [name for name in wanted if name not in LEFT_OUT_WHEN_QUICK]
+        print(f"Not in a quick run: {', '.join(LEFT_OUT_WHEN_QUICK)}. Measure one with ONLY=NAME.")
     if len(wanted) > 1:
         # Each in a process of its own: what one imports, opens or sets is nothing to the next.
         for name in wanted:
             subprocess.run([sys.executable, str(FOLDER), name], check=False)
         return
+    commit = _commit()
     for name in wanted:
         for figure in load(known[name]).figures():
             print(figure, flush=True)
             with RECORD.open("a") as record:
-                record.write(
-                    json.dumps(asdict(figure) | {"ratio": figure.ratio, "ok": figure.ok}) + "\n"
-                )
+                record.write(json.dumps(line(figure, commit=commit)) + "\n")
+
+
+def line(figure: Figure, *, commit: str) -> dict[str, object]:
+    """A figure as the history has it."""
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit,
+        "quick": quick(),
+        **asdict(figure),
+        "ratio": figure.ratio,
+        "ok": figure.ok,
+    }
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(FOLDER), "describe", "--always", "--dirty"]
+    described = subprocess.run(command, check=False, capture_output=True, text=True)
+    return described.stdout.strip()
 
 
 def load(path: Path) -> ModuleType:

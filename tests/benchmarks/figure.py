@@ -15,26 +15,33 @@ def quick() -> bool:
 class Figure:
     """What was measured, against what, and which ratio of the two is the goal.
 
-    The goal is met by a ratio at or below it, or at or above it when `more_is_better`.
+    The goal is met by a ratio at or below it, or at or above it when `more_is_better`. Without a
+    goal the figure explains another one. A figure that depends on the size of the full run is
+    `judged_when_quick=False`: a quick run prints it without a verdict.
     """
 
     name: str
     figure: float
     against: float
-    goal: float
+    goal: float | None
     unit: str = "s"
     more_is_better: bool = False
+    judged_when_quick: bool = True
 
     @property
     def ratio(self) -> float:
         return self.figure / self.against if self.against else float("inf")
 
     @property
-    def ok(self) -> bool:
+    def ok(self) -> bool | None:
+        """Whether the goal is met; None if this run does not judge it."""
+        if self.goal is None or (quick() and not self.judged_when_quick):
+            return None
         return self.ratio >= self.goal if self.more_is_better else self.ratio <= self.goal
 
     def __str__(self) -> str:
-        sign = ">=" if self.more_is_better else "<="
         measured = f"{self.figure:,.3f} {self.unit} | {self.against:,.3f} {self.unit}"
-        verdict = "ok" if self.ok else "SHORT"
-        return f"{self.name} | {measured} | {self.ratio:.2f} | {sign} {self.goal:g} | {verdict}"
+        sign = ">=" if self.more_is_better else "<="
+        goal = "no goal" if self.goal is None else f"{sign} {self.goal:g}"
+        verdict = {True: "ok", False: "SHORT", None: "not judged"}[self.ok]
+        return f"{self.name} | {measured} | {self.ratio:.2f} | {goal} | {verdict}"
