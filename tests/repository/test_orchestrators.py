@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from dagster_pipes import (
+    DAGSTER_PIPES_CONTEXT_ENV_VAR,
+    DAGSTER_PIPES_MESSAGES_ENV_VAR,
+    encode_param,
+)
 from shop import PEOPLE, Shop
 
 import tailrace
@@ -25,10 +31,14 @@ from tailrace.testing import SalesforceSimulator, SegmentSimulator
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "docs" / "examples" / "orchestrators").glob("*.py"))
+# These do not import Tailrace, or no orchestrator.
+OUTSIDE, JOB = "dagster_pipes_assets", "tailrace_pipes_job"
 SCHEDULE = (ROOT / "docs" / "how-to" / "schedule.md").read_text(encoding="utf-8")
 # How each orchestrator runs the module of its example, once.
 RUNS = {
-    "dagster": "import dagster as dg; assert dg.materialize([module.audiences]).success",
+    "dagster": "import dagster as dg; "
+    "resources = {'pipes': dg.PipesSubprocessClient()} if hasattr(module, 'JOB') else {}; "
+    "assert dg.materialize([module.audiences], resources=resources).success",
     "prefect": "module.sync_audiences()",
     "airflow": "import pathlib, subprocess; "
     "airflow = pathlib.Path(sys.executable).with_name('airflow'); "
@@ -37,7 +47,11 @@ RUNS = {
 }
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [example for example in EXAMPLES if example.stem != OUTSIDE],
+    ids=lambda path: path.stem,
+)
 def test_an_example_uses_the_public_names_of_tailrace(example: Path) -> None:
     """`Project`, its results and the errors: each name exists."""
     tree = ast.parse(example.read_text(encoding="utf-8"))
@@ -62,21 +76,18 @@ def test_an_example_uses_the_public_names_of_tailrace(example: Path) -> None:
     assert used["entry"] <= set(AudienceResult.__dataclass_fields__)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [example for example in EXAMPLES if example.stem != JOB],
+    ids=lambda path: path.stem,
+)
 def test_an_example_runs_in_its_orchestrator(example: Path, tmp_path: Path) -> None:
     name = example.stem.partition("_")[0]
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed")
     with SalesforceSimulator() as salesforce, SegmentSimulator() as segment:
-        shop = Shop(tmp_path / "shop", segment)
-        shop.audience(PEOPLE.replace("id, email, city, score", "id, email, NULL city, 1 score"))
         environ = {
-            **os.environ,
-            **shop.environ,
-            "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
-            "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID": salesforce.client_id,
-            "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_SECRET": salesforce.client_secret,
-            "TAILRACE_PROJECT_DIR": str(shop.root),
+            **project_environ(tmp_path / "shop", salesforce, segment),
             "AIRFLOW_HOME": str(tmp_path / "airflow"),
             "AIRFLOW__CORE__DAGS_FOLDER": str(example.parent),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -92,6 +103,61 @@ def test_an_example_runs_in_its_orchestrator(example: Path, tmp_path: Path) -> N
         )
         assert 0 == done.returncode, done.stdout + done.stderr
         assert segment.inbox.delivered
+
+
+def project_environ(
+    root: Path, salesforce: SalesforceSimulator, segment: SegmentSimulator
+) -> dict[str, str]:
+    """The environment of a job with a project of one audience."""
+    shop = Shop(root, segment)
+    shop.audience(PEOPLE.replace("id, email, city, score", "id, email, NULL city, 1 score"))
+    return {
+        **os.environ,
+        **shop.environ,
+        "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
+        "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_ID": salesforce.client_id,
+        "SOURCES__SALESFORCE__CREDENTIALS__CLIENT_SECRET": salesforce.client_secret,
+        "SOURCES__SALESFORCE__OBJECTS": '["Contact"]',
+        "TAILRACE_PROJECT_DIR": str(root),
+        "TAILRACE_PYTHON": sys.executable,
+    }
+
+
+def test_the_job_reports_its_audiences_over_the_wire_of_pipes(tmp_path: Path) -> None:
+    """As Dagster starts it: the context in a variable, and the messages in a file."""
+    pipes = {
+        "asset_keys": ["people"],
+        "code_version_by_asset_key": {},
+        "provenance_by_asset_key": {},
+        "partition_key": None,
+        "partition_key_range": None,
+        "partition_time_window": None,
+        "run_id": "a run",
+        "job_name": None,
+        "retry_number": 0,
+        "extras": {},
+    }
+    messages = tmp_path / "messages"
+    messages.touch()
+    with SalesforceSimulator() as salesforce, SegmentSimulator() as segment:
+        environ = project_environ(tmp_path / "shop", salesforce, segment) | {
+            DAGSTER_PIPES_CONTEXT_ENV_VAR: encode_param({"data": pipes}),
+            DAGSTER_PIPES_MESSAGES_ENV_VAR: encode_param({"path": str(messages)}),
+        }
+        (job,) = (example for example in EXAMPLES if example.stem == JOB)
+        done = subprocess.run(
+            [sys.executable, str(job)], env=environ, capture_output=True, text=True, check=False
+        )
+        sent = len(segment.inbox.delivered)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    (report,) = (
+        message["params"]
+        for message in map(json.loads, messages.read_text().splitlines())
+        if message["method"] == "report_asset_materialization"
+    )
+    assert "people" == report["asset_key"]
+    metadata = {name: entry["raw_value"] for name, entry in report["metadata"].items()}
+    assert 0 < metadata["members"] == metadata["sent"] <= sent
 
 
 def block(language: str) -> str:

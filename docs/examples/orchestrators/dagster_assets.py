@@ -25,10 +25,15 @@ def audiences(context: dg.AssetExecutionContext):
     except LockHeld:
         context.log.info("Another run is active.")
         return
-    for entry in result.audiences.values():
-        if entry.status in ("ok", "unchanged"):
-            metadata = {"members": entry.size_after or 0, "sent": entry.sent}
-            yield dg.MaterializeResult(asset_key=entry.audience, metadata=metadata)
+    for name in selected:
+        # One for each of its destinations.
+        entries = [entry for entry in result.audiences.values() if entry.audience == name]
+        if entries and all(entry.status in ("ok", "unchanged") for entry in entries):
+            metadata = {
+                "members": max(entry.size_after or 0 for entry in entries),
+                "sent": sum(entry.sent for entry in entries),
+            }
+            yield dg.MaterializeResult(asset_key=name, metadata=metadata)
     # A held audience (3) waits for a decision, and rejected rows (4) are retried by the next run.
     if result.exit_code in (1, 2):
         result.raise_for_errors()
