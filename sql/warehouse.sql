@@ -25,6 +25,10 @@ SELECT
 -- Reads and shows timestamps without a time zone as UTC in this session.
 ALTER SESSION SET TIMEZONE = 'UTC'
 
+-- name: set_utc (mariadb)
+-- Reads and shows timestamps without a time zone as UTC in this session.
+SET SESSION time_zone = '+00:00'
+
 -- name: session_number
 -- The number of the PostgreSQL session that runs this statement.
 SELECT PG_BACKEND_PID()
@@ -116,6 +120,27 @@ FROM information_schema.columns
 WHERE table_name = UPPER(:name) AND table_schema = UPPER(:dataset)
 ORDER BY ordinal_position
 
+-- name: columns (mariadb)
+-- The columns of a table or view in their order. Numbers and texts have one type each, whatever their
+-- length; a document is a text that is checked to be one.
+SELECT
+  c.column_name,
+  CASE
+    WHEN c.column_type = 'tinyint(1)' THEN 'BOOLEAN'
+    WHEN c.column_type LIKE '%unsigned%' THEN UPPER(c.column_type)
+    WHEN c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint') THEN 'BIGINT'
+    WHEN c.data_type = 'decimal' THEN CONCAT('DECIMAL(', c.numeric_precision, ',', c.numeric_scale, ')')
+    WHEN c.data_type IN ('double', 'float') THEN 'DOUBLE'
+    WHEN c.data_type IN ('datetime', 'timestamp') THEN 'DATETIME(6)'
+    WHEN c.data_type = 'time' THEN 'TIME(6)'
+    WHEN c.collation_name = 'utf8mb4_bin' THEN 'JSON'
+    WHEN c.collation_name IS NOT NULL THEN 'LONGTEXT'
+    ELSE UPPER(c.data_type)
+  END
+FROM information_schema.columns AS c
+WHERE c.table_name = :name AND c.table_schema = :dataset
+ORDER BY c.ordinal_position
+
 -- name: columns_in
 -- The columns of every table and view of a dataset in their order.
 SELECT table_name, column_name, data_type
@@ -149,6 +174,27 @@ SELECT
 FROM information_schema.columns
 WHERE table_schema = UPPER(:dataset)
 ORDER BY table_name, ordinal_position
+
+-- name: columns_in (mariadb)
+-- The columns of every table and view of a dataset in their order, as in `columns`.
+SELECT
+  c.table_name,
+  c.column_name,
+  CASE
+    WHEN c.column_type = 'tinyint(1)' THEN 'BOOLEAN'
+    WHEN c.column_type LIKE '%unsigned%' THEN UPPER(c.column_type)
+    WHEN c.data_type IN ('tinyint', 'smallint', 'mediumint', 'int', 'bigint') THEN 'BIGINT'
+    WHEN c.data_type = 'decimal' THEN CONCAT('DECIMAL(', c.numeric_precision, ',', c.numeric_scale, ')')
+    WHEN c.data_type IN ('double', 'float') THEN 'DOUBLE'
+    WHEN c.data_type IN ('datetime', 'timestamp') THEN 'DATETIME(6)'
+    WHEN c.data_type = 'time' THEN 'TIME(6)'
+    WHEN c.collation_name = 'utf8mb4_bin' THEN 'JSON'
+    WHEN c.collation_name IS NOT NULL THEN 'LONGTEXT'
+    ELSE UPPER(c.data_type)
+  END
+FROM information_schema.columns AS c
+WHERE c.table_schema = :dataset
+ORDER BY c.table_name, c.ordinal_position
 
 -- name: describe
 -- Creates a view of a query, so that the engine binds the query without running it.

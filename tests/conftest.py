@@ -24,6 +24,7 @@ pytest_plugins = [
     "warehouses.postgres_server",
     "warehouses.snowflake_emulator",
     "warehouses.spark_server",
+    "warehouses.mariadb_server",
     "warehouses.desk",
     "state.s3_server",
     "state.gcs_server",

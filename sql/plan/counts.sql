@@ -117,6 +117,18 @@ FROM (
   FROM transitions AS t
 ) AS hashed
 
+-- name: digest (mariadb)
+-- One value for all transitions of a plan, independent of their order: equal plans have equal digests.
+SELECT COUNT(*), CAST(SUM(CAST(CONV(LEFT(h, 15), 16, 10) AS UNSIGNED)) AS CHAR)
+FROM (
+  SELECT
+    MD5(JSON_ARRAY(
+      t.op, t.reason, t.base_v, t._blind, t._send, t._stays,
+      EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+    )) AS h
+  FROM transitions AS t
+) AS hashed
+
 -- name: new_users
 -- An empty table for users who may be new to a destination.
 CREATE TEMPORARY TABLE new_users AS SELECT CAST('' AS TEXT) AS user_known_as WHERE FALSE

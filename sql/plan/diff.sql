@@ -52,6 +52,11 @@ JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid
 WHERE n.nspname = :dataset AND c.relname = :name AND c.relkind IN ('r', 'p') AND a.attnum > 0
 GROUP BY c.oid
 
+-- name: copy_model
+-- A copy of the model's rows, with the keys first.
+CREATE TEMPORARY TABLE model_rows AS
+SELECT EACH_COLUMN(keys, AS_STORED(m._)), EACH_COLUMN(columns, AS_STORED(m._)) FROM model AS m
+
 -- name: empty_snapshot
 -- A snapshot without members, for an audience that was never delivered.
 SELECT EACH_COLUMN(keys, CAST(NULL AS _TYPE)), EACH_COLUMN(columns, CAST(NULL AS _TYPE)),
@@ -109,12 +114,14 @@ SELECT
     WHEN COALESCE(p._p, 0) = 1 AND COALESCE(c._p, 0) = 1 AND NOT p._gone THEN p._since
     ELSE CAST(:now AS TIMESTAMPTZ)
   END AS _since,
-  EACH_COLUMN(keys, CASE WHEN COALESCE(c._p, 0) = 1 THEN c._ ELSE p._ END),
-  EACH_COLUMN(recorded_columns, CASE WHEN COALESCE(c._p, 0) = 0 THEN p._ ELSE c._ END),
-  EACH_COLUMN(new_columns, c._),
-  EACH_COLUMN(recorded_columns, CASE WHEN COALESCE(c._p, 0) = 1 AND NOT p._gone THEN p._ END, old__),
+  EACH_COLUMN(keys, AS_STORED(CASE WHEN COALESCE(c._p, 0) = 1 THEN c._ ELSE p._ END)),
+  EACH_COLUMN(recorded_columns, AS_STORED(CASE WHEN COALESCE(c._p, 0) = 0 THEN p._ ELSE c._ END)),
+  EACH_COLUMN(new_columns, AS_STORED(c._)),
   EACH_COLUMN(
-    accepted_columns, CASE WHEN COALESCE(c._p, 0) = 1 AND NOT p._gone THEN c._ END, old__
+    recorded_columns, AS_STORED(CASE WHEN COALESCE(c._p, 0) = 1 AND NOT p._gone THEN p._ END), old__
+  ),
+  EACH_COLUMN(
+    accepted_columns, AS_STORED(CASE WHEN COALESCE(c._p, 0) = 1 AND NOT p._gone THEN c._ END), old__
   ),
   EACH_COLUMN(unsent_columns, CAST(NULL AS _TYPE), old__)
 FROM (

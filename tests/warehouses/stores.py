@@ -18,6 +18,8 @@ import pytest
 import sqlglot
 from shop import CONFIG, PEOPLE, Shop
 from sqlglot import exp
+from warehouses import mariadb_server
+from warehouses.mariadb_server import MariadbServer
 from warehouses.postgres_server import PostgresServer
 from warehouses.snowflake_emulator import SnowflakeEmulator
 from warehouses.spark_server import HAS_CONNECT, IS_INSTALLED
@@ -41,7 +43,10 @@ if importlib.util.find_spec("snowflake") is not None:
     LOCAL_ENGINES.append(pytest.param("snowflake", marks=pytest.mark.snowflake))
 SPARK = [pytest.param("spark", marks=pytest.mark.spark)] if IS_INSTALLED else []
 SPARK_CONNECT = [pytest.param("spark-connect", marks=pytest.mark.spark)] if HAS_CONNECT else []
-ENGINES = [*LOCAL_ENGINES, *SPARK, *SPARK_CONNECT]
+MARIADB = (
+    [pytest.param("mariadb", marks=pytest.mark.engines)] if mariadb_server.is_installed() else []
+)
+ENGINES = [*LOCAL_ENGINES, *MARIADB, *SPARK, *SPARK_CONNECT]
 SPARK_SERVERS = {"spark": "spark_server", "spark-connect": "spark_connect_server"}
 
 
@@ -210,6 +215,42 @@ class SnowflakeStore(Store):
             return warehouse.execute(text)
 
 
+class MariadbStore(Store):
+    """The same on a MariaDB server, whose databases are the datasets of one store at a time."""
+
+    dialect = "mariadb"
+    absent_types = frozenset({"TEXT[]", "UUID"})
+    refused = ("GROUP BY ALL", " AS JSON)", "{'City'", "ARG_MAX(")
+
+    def __init__(self, root: Path, segment: SegmentSimulator | None = None, *, url: str) -> None:
+        super().__init__(root, segment)
+        config = CONFIG.replace('warehouse = "duckdb"', 'warehouse = "mariadb"')
+        (root / ".dlt" / "config.toml").write_text(config)
+        (root / ".dlt" / "secrets.toml").write_text(
+            f'[destination.mariadb]\ncredentials = "{url}"\n'
+        )
+
+    def script(self, sql: str) -> None:
+        with open_warehouse(self.project, clock=SystemClock()) as warehouse:
+            for tree in sqlglot.parse(sql, read="duckdb"):
+                if isinstance(tree, exp.Create) and tree.kind == "SCHEMA":
+                    warehouse.create_dataset(tree.this.db)
+                elif tree is not None:
+                    DuckdbWords(warehouse).execute(_finite(tree).sql("duckdb"))
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with open_warehouse(self.project, clock=SystemClock()) as warehouse:
+            return DuckdbWords(warehouse).execute(sql)
+
+
+def _finite(tree: exp.Expr) -> exp.Expr:
+    """The statement with NULL for the numbers that MariaDB does not have."""
+    for text in list(tree.find_all(exp.Literal)):
+        if text.is_string and text.this in ("NaN", "Infinity", "-Infinity"):
+            text.replace(exp.null())
+    return tree
+
+
 @contextmanager
 def store_on(
     request: pytest.FixtureRequest, root: Path, segment: SegmentSimulator | None = None
@@ -224,6 +265,11 @@ def store_on(
     if request.param == "snowflake":
         emulator: SnowflakeEmulator = request.getfixturevalue("snowflake_emulator")
         yield SnowflakeStore(root, segment, url=emulator.database())
+        return
+    if request.param == "mariadb":
+        maria: MariadbServer = request.getfixturevalue("mariadb_server")
+        maria.clear()
+        yield MariadbStore(root, segment, url=maria.url)
         return
     if request.param in SPARK_SERVERS:
         uri = request.getfixturevalue(SPARK_SERVERS[request.param])

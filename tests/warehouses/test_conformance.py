@@ -207,7 +207,7 @@ SAME_SQL: dict[str, list[Any]] = {
     "REGEXP_REPLACE(city, '[aeiou]', '_', 'g')": ["Osl_", "M_ss", None],
     "ROW_NUMBER() OVER (ORDER BY id DESC, n)": [3, 2, 1],
     "SUM(n) OVER (PARTITION BY city IS NULL ORDER BY id)": [4, 1, None],
-    "LAG(city) OVER (ORDER BY id)": [None, " Oslo", "Moss"],
+    "LAG(city) OVER (ORDER BY id, n)": [None, " Oslo", "Moss"],
     "(SELECT COUNT(*) FROM salesforce.account AS other WHERE other.n <= t.n)": [2, 1, 0],
     "MD5(id)": [
         "83f1535f99ab0bf4e9d02dfd85d3e3f7",

@@ -29,6 +29,7 @@ DRIVERS = {
     "ducklake": "duckdb",
     "sqlalchemy": "sqlalchemy",
     "spark": "adbc_driver_flightsql",
+    "mariadb": "pymysql",
 }
 # The kinds of stores that can keep the state.
 STATE_SCHEMES = ("s3", "gs", "az", "file")
@@ -89,7 +90,7 @@ def check_warehouse(project: ProjectConfig) -> None:
     if name == "spark" and str(project.warehouse_value(name, "uri")).startswith("sc://"):
         extra, driver = "spark-connect", "pyspark"
     if not _is_installed(driver):
-        own = ("postgres", "spark", "spark-connect")
+        own = ("postgres", "spark", "spark-connect", "mariadb")
         command = install_command(extra) if extra in own else f'pip install "dlt[{name}]"'
         raise ConfigurationError(
             f"The warehouse {name} needs a driver that is not installed: {driver}",

@@ -47,8 +47,8 @@ DESTINATIONS_OF_DLT = frozenset(
         *("postgres", "snowflake", "filesystem", "duckdb", "ducklake", "dummy", "mssql", "fabric"),
         *("bigquery", "athena", "redshift", "qdrant", "lancedb", "lance", "motherduck", "weaviate"),
         *("synapse", "databricks", "dremio", "clickhouse", "destination", "sqlalchemy"),
-        # Tailrace's own: Spark SQL on Delta tables.
-        "spark",
+        # Tailrace's own: Spark SQL on Delta tables, and MariaDB.
+        *("spark", "mariadb"),
         *("credentials", "create_indexes", "replace_strategy", "type"),
     }
 )

@@ -53,8 +53,8 @@ class WarehouseSettings:
     """`[tailrace]`: the warehouse and its datasets.
 
     Attributes:
-        warehouse: Engine that holds all data: `duckdb`, `postgres`, `ducklake`, `spark`, or another
-            SQL destination of dlt.
+        warehouse: Engine that holds all data: `duckdb`, `postgres`, `ducklake`, `spark`, `mariadb`,
+            or another SQL destination of dlt.
         dataset: Schema that Salesforce objects land in.
         ledger_dataset: Schema of the ledger.
         model_dataset: Schema of the views and tables that models are built into.

@@ -18,7 +18,7 @@ from tailrace.models.determinism import CLOCK_FORMATS, CLOCKS
 from tailrace.warehouse.sandbox import duckdb_references
 
 # The dialects whose text is kept where the warehouse speaks them too.
-SPLICED = frozenset({"duckdb", "postgres", "snowflake"})
+SPLICED = frozenset({"duckdb", "postgres", "snowflake", "mariadb"})
 
 # Clocks that stand without brackets, and the types of their values.
 _BARE_CLOCKS: Mapping[str, str] = {

@@ -16,6 +16,7 @@ from functools import partial
 
 from sqlglot import exp
 
+from tailrace.models.mariadb import translated_for_mariadb
 from tailrace.models.postgres_functions import FUNCTION_RULES
 from tailrace.models.postgres_syntax import SYNTAX_RULES
 from tailrace.models.postgres_values import VALUE_RULES
@@ -41,8 +42,8 @@ def transpile(
 
     Args:
         tree: The SELECT in DuckDB's dialect.
-        dialect: The warehouse's dialect. PostgreSQL, Snowflake and Spark have rules; for another
-            dialect the tree is returned as it is.
+        dialect: The warehouse's dialect. PostgreSQL, Snowflake, Spark and MariaDB have rules;
+            for another dialect the tree is returned as it is.
         columns: The columns of the landed tables; None offline.
         file: The model's file, for errors.
 
@@ -105,6 +106,7 @@ RULES: Mapping[type[exp.Expr], Rule] = {**SYNTAX_RULES, **VALUE_RULES, **FUNCTIO
 # The translation of a SELECT to each dialect that has rules.
 TRANSLATORS: Mapping[str, Callable[[exp.Query, ColumnTypes | None], exp.Query]] = {
     "postgres": translated,
+    "mariadb": partial(translated_for_mariadb, check=translated),
     "snowflake": partial(translated_for_snowflake, check=translated),
     "spark": to_spark,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from tailrace.plan.pooled_reads import Steps, run_alone, run_together
 from tailrace.plan.preview import PreviewRow, preview
 from tailrace.plan.recorded import Recorded
 from tailrace.plan.row_hash import hash_complements
+from tailrace.warehouse.statements import Binding, QueryText
 
 # Errors that are about one audience; the others are planned all the same.
 FAULTS_OF_ONE = (ModelError, StatementRefused, MemoryShort)
@@ -92,7 +93,7 @@ class AudiencePlanner:
         return run_together(ledger.warehouse, steps)
 
     def _steps(self, ledger: Ledger, requested: RequestedPlan) -> Steps[AudiencePlan]:
-        request, warehouse = requested.request, ledger.warehouse
+        request, warehouse = _with_copied_rows(ledger, requested.request), ledger.warehouse
         result = yield from diff_steps(ledger, request, recorded=self.recorded)
         samples = yield from stats.samples(request.shape, result)
         counts = stats.counts(result)
@@ -182,6 +183,18 @@ def _guard_input(request: DiffRequest, result: Diff) -> GuardInput:
         upstream=request.upstream,
         upstream_is_declared=request.upstream_is_declared,
     )
+
+
+def _with_copied_rows(ledger: Ledger, request: DiffRequest) -> DiffRequest:
+    """The request over a copy of the model's rows, on an engine that needs one."""
+    warehouse = ledger.warehouse
+    if not warehouse.engine.copies_models or not isinstance(request.model, QueryText):
+        return request
+    copy = warehouse.temporary(f"model__{request.audience.ledger_key}")
+    warehouse.drop_temporary(copy)
+    tables: dict[str, Binding] = {"model_rows": copy, "model": request.model}
+    warehouse.run("plan/copy_model", tables=tables, columns=request.shape.lists)
+    return replace(request, model=copy)
 
 
 def _suppressed(ledger: Ledger, request: DiffRequest, result: Diff) -> int:

@@ -43,6 +43,8 @@ def take_equal_values(
 ) -> None:
     """Replace each value of a temporary table that is sent like the one that it is compared with.
 
+    Only DuckDB's own statements need it.
+
     Args:
         warehouse: The open warehouse.
         name: The statements `plan/last_NAME`, `plan/differing_NAME` and `plan/take_NAME`.
@@ -50,7 +52,7 @@ def take_equal_values(
         lists: The column lists of the statements; `compared_here` has the columns to compare.
     """
     columns = lists["compared_here"]
-    if not columns:
+    if not columns or not warehouse.engine.embedded:
         return
     ((last,),) = warehouse.run(f"plan/last_{name}", tables=tables)
     for first in range(0, int(last) + 1, ROWS_MAX):

@@ -32,6 +32,7 @@ _ONLY_IN_JSON = (
 # corners.
 _POSTGRES_AS_TEXT = re.compile(r"(xml|citext|point|line|lseg|box|path|polygon|circle)(\[\])*")
 _SNOWFLAKE_DOCUMENTS = ("VARIANT", "OBJECT", "ARRAY", "MAP")
+_MARIADB_COLLATION = "utf8mb4_nopad_bin"
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
@@ -43,6 +44,9 @@ def as_sent(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
         type_: The engine's name of its type.
         dialect: The engine's dialect.
     """
+    if dialect == "mariadb":
+        # It has neither NaN nor infinity. Documents are compared without their spaces and order.
+        return _mariadb_document(value) if type_ == "JSON" else value
     if _FLOATING.fullmatch(type_):
         return _finite(value, exp.DataType.build(type_, dialect=dialect), dialect)
     if dialect == "snowflake" and type_ in _SNOWFLAKE_DOCUMENTS:
@@ -74,9 +78,10 @@ def as_stored(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
     """The expression of a value in a query that creates a table, of which the column gets its type.
 
     Snowflake gives a text of an expression the length of the longest text that the expression can
-    give today, and refuses longer ones later. So its types are named, without a length.
+    give today, and refuses longer ones later. So its types are named, without a length. MariaDB
+    forgets that a value is a boolean where an expression chooses one.
     """
-    if dialect != "snowflake":
+    if dialect not in ("snowflake", "mariadb"):
         return value
     return exp.cast(value, exp.DataType.build(type_, dialect=dialect))
 
@@ -131,6 +136,12 @@ def _in_postgres(value: exp.Expr, type_: str) -> exp.Expr:
     if _POSTGRES_AS_TEXT.fullmatch(type_):
         return exp.cast(value, "TEXT")
     return value
+
+
+def _mariadb_document(value: exp.Expr) -> exp.Expr:
+    normalized = exp.Anonymous(this="JSON_NORMALIZE", expressions=[value])
+    normal = exp.Collate(this=normalized, expression=exp.to_identifier(_MARIADB_COLLATION))
+    return exp.Nullif(this=normal, expression=exp.Literal.string("null"))
 
 
 @lru_cache(maxsize=256)

@@ -26,7 +26,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 MESSAGE_CHARACTERS_MAX = 500
 _DRIVERS = (
     *("duckdb", "_duckdb", "psycopg2", "snowflake.connector", "dlt.destinations"),
-    "tailrace.warehouse.spark.errors",
+    *("tailrace.warehouse.spark.errors", "tailrace.warehouse.mariadb.errors"),
 )
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")

@@ -19,6 +19,7 @@ class Engine:
         embedded: It works in this process. Tailrace manages its memory, and confines it before the
             SQL of a model runs.
         single_writer: The database is a file that one process opens.
+        own_session: Tailrace connects to the server itself, without dlt.
         leased: A process that opens the warehouse to write holds a lease of its storage meanwhile.
         loses_sessions: dlt resets the session after a statement that failed, which drops its
             temporary tables.
@@ -30,6 +31,8 @@ class Engine:
         reads_by_index: It reads a few rows of a large table without scanning it only where an index
             lists them.
         only_widens_types: A column of a table becomes a wider type, and no other one.
+        copies_models: A plan copies the rows of a model before it compares them: the engine joins
+            queries slowly, or runs one several times in a statement.
         commits_tables: A statement that creates or alters a table commits the open transaction.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
         joins_pages: A page of rendered messages is read as one row of joined values, because its
@@ -42,12 +45,14 @@ class Engine:
     embedded: bool = False
     single_writer: bool = False
     leased: bool = False
+    own_session: bool = False
     loses_sessions: bool = False
     confines_transactions: bool = False
     describes_queries: bool = False
     detects_conflicts: bool = False
     reads_by_index: bool = False
     only_widens_types: bool = False
+    copies_models: bool = False
     commits_tables: bool = False
     writes_messages: bool = False
     joins_pages: bool = False
@@ -56,7 +61,7 @@ class Engine:
     @property
     def is_own_session(self) -> bool:
         """The session is Tailrace's own, and not one of dlt."""
-        return self.embedded or self.leased
+        return self.embedded or self.leased or self.own_session
 
     @property
     def has_one_writer(self) -> bool:
@@ -93,6 +98,9 @@ ENGINES: Mapping[str, Engine] = {
         joins_pages=True,
     ),
     "redshift": Engine(loses_sessions=True),
+    "mariadb": Engine(
+        own_session=True, describes_queries=True, copies_models=True, commits_tables=True
+    ),
     "snowflake": Engine(describes_queries=True, commits_tables=True),
 }
 

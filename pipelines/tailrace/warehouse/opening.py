@@ -232,6 +232,13 @@ def _open(
             )
             yield Warehouse(project, stack.enter_context(opened))
             return
+        if project.settings.warehouse == "mariadb":
+            # Other projects do not pay for importing it.
+            from tailrace.warehouse.mariadb.opening import open_mariadb
+
+            warehouse = Warehouse(project, stack.enter_context(open_mariadb(project)))
+            yield warehouse
+            return
         file = str(project.duckdb_file.absolute())
         is_known = facts is not None and project.settings.warehouse == "duckdb" and not read_only
         if facts is not None and is_known and not _OPEN_FILES[file]:

@@ -1,0 +1,119 @@
+"""A MariaDB server of the tests' own, on loopback with an empty data folder, gone when they end."""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from warehouses.spark_server import free_port
+
+STARTS_WITHIN_SECONDS = 60.0
+STOPS_WITHIN_SECONDS = 60.0
+OWN = ("information_schema", "mysql", "performance_schema", "sys")
+# Its own defaults, where they are the worst for this: texts that are compared without capitals.
+OPTIONS = (
+    *("--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", "--skip-log-bin"),
+    *("--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci"),
+    *("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"),
+)
+# The server reads one statement a line.
+USER = (
+    "CREATE USER 'tailrace'@'127.0.0.1' IDENTIFIED BY 'a:secret/1';\n"
+    "GRANT ALL ON *.* TO 'tailrace'@'127.0.0.1';\n"
+)
+
+
+def is_installed() -> bool:
+    """Whether the server, its installer and the packages are there."""
+    modules = ("pymysql", "sqlalchemy")
+    return (
+        shutil.which("mariadbd") is not None
+        and shutil.which("mariadb-install-db") is not None
+        and all(importlib.util.find_spec(name) is not None for name in modules)
+    )
+
+
+class MariadbServer:
+    """A running server."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"mariadb://tailrace:a%3Asecret%2F1@127.0.0.1:{port}"
+
+    def connection(self) -> Any:
+        import pymysql
+
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="tailrace",
+            password="a:secret/1",
+            autocommit=True,
+        )
+
+    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements in a session of their own; the rows of the last one."""
+        rows: list[tuple[Any, ...]] = []
+        with self.connection() as connection, connection.cursor() as cursor:
+            for sql in statements:
+                cursor.execute(sql)
+                rows = list(cursor.fetchall())
+        return rows
+
+    def clear(self) -> None:
+        """Drop the databases of the tests before."""
+        for (name,) in self.execute("SHOW DATABASES"):
+            if name not in OWN:
+                self.execute(f"DROP DATABASE `{name}`")
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
+    """The server, started once for a session of tests."""
+    if not is_installed():
+        pytest.skip("run by: make test-engines")
+    folder = tmp_path_factory.mktemp("mariadb")
+    data, init = folder / "data", folder / "user.sql"
+    init.write_text(USER)
+    user = f"--user={getpass.getuser()}"
+    installed = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", user, "--skip-test-db"]
+    subprocess.run(installed, check=True, capture_output=True)
+    port = free_port()
+    places = [f"--datadir={data}", f"--socket={_socket(folder)}", f"--port={port}", user]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            ["mariadbd", *OPTIONS, *places, f"--init-file={init}"], stdout=log, stderr=log
+        )
+        try:
+            started = MariadbServer(port)
+            _wait_for(server, started, folder / "log")
+            yield started
+        finally:
+            server.terminate()
+            server.wait(timeout=STOPS_WITHIN_SECONDS)
+
+
+def _socket(folder: Path) -> Path:
+    """A short path, since that of a socket has at most 107 bytes."""
+    return Path("/tmp") / f"tailrace-{folder.parent.name[-20:]}-{free_port()}.sock"
+
+
+def _wait_for(server: subprocess.Popen[bytes], started: MariadbServer, log: Path) -> None:
+    import pymysql
+
+    deadline = time.monotonic() + STARTS_WITHIN_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            started.connection().close()
+            return
+        except pymysql.err.OperationalError:
+            # It listens before it has read the file with the user.
+            time.sleep(0.05)
+    pytest.fail(f"MariaDB did not start: {log.read_text()[-2000:]}")
