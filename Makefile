@@ -20,7 +20,7 @@ FAKESNOW := .venv-fakesnow
 SNOWFLAKE_DRIVER := snowflake-connector-python<4
 SPARK := .venv-spark
 # Extras whose packages the environment has. That of Spark Connect is for the tests of engines only.
-EXTRAS := alerts openlineage postgres spark state
+EXTRAS := alerts mariadb openlineage postgres spark state
 EXTENSIONS := ducklake postgres-scanner httpfs
 
 .PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres mariadb chromium fuzz bench bench-chart lock clean
