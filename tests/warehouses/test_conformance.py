@@ -292,6 +292,8 @@ WITH_NAN = {
 
 def test_nan_is_greater_than_all_numbers(shop: Store) -> None:
     """Also in a file of the table whose statistics say that no row fits: they leave NaN out."""
+    if shop.dialect == "mariadb":
+        pytest.skip("it has no NaN")
     shop.script(
         "CREATE TABLE salesforce.account (id TEXT, score DOUBLE);"
         "INSERT INTO salesforce.account VALUES ('half', 1.5), ('nan', 'NaN');"
