@@ -48,10 +48,11 @@ ROUNDS = 1 if quick() else 2
 TRIES = 2 if quick() else 3
 SPEED_UP_MIN = 1.4
 LANDED_FILE_ROWS = 1_000_000
+PARALLELISM = 4
 # docs/how-to/spark.md names the reason of each.
 CLUSTER = {
     "SAIL_MODE": "local-cluster",
-    "SAIL_EXECUTION__DEFAULT_PARALLELISM": "4",
+    "SAIL_EXECUTION__DEFAULT_PARALLELISM": str(PARALLELISM),
     "SAIL_CLUSTER__SHUFFLE_BACKEND__FLIGHT__COMPRESSION": "none",
     "SAIL_PARQUET__MAX_ROW_GROUP_SIZE": "131072",
 }
