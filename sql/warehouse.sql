@@ -324,6 +324,16 @@ ORDER BY n.nspname
 -- The functions of a DuckDB warehouse that are not built in, such as stored macros.
 SELECT DISTINCT LOWER(function_name) FROM DUCKDB_FUNCTIONS() WHERE NOT internal
 
+-- name: definitions
+-- The base tables of a dataset, and what else a DuckDB file defines that a model's text may name.
+SELECT 'table' AS kind, table_name AS name
+FROM DUCKDB_TABLES()
+WHERE schema_name = :dataset AND database_name = CURRENT_DATABASE() AND NOT internal
+UNION ALL
+SELECT 'function', function_name FROM DUCKDB_FUNCTIONS() WHERE NOT internal
+UNION ALL
+SELECT 'type', type_name FROM DUCKDB_TYPES() WHERE NOT internal
+
 -- name: drop_described
 -- Drops the view that bound a query.
 DROP VIEW described

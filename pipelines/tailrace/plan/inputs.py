@@ -147,7 +147,10 @@ class Inputs:
         return table_hash(self._warehouse, table, self._columns(table))
 
     def _columns(self, table: TableName) -> tuple[Column, ...]:
-        dataset = str(table.dataset)
+        return self.columns_in(str(table.dataset)).get(table.name, ())
+
+    def columns_in(self, dataset: str) -> Mapping[str, tuple[Column, ...]]:
+        """The columns of the tables and views of a dataset, by name; read once."""
         if dataset not in self._layouts:
             self._layouts[dataset] = self._warehouse.columns_in(dataset)
-        return self._layouts[dataset].get(table.name, ())
+        return self._layouts[dataset]

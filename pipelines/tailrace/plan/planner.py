@@ -39,6 +39,7 @@ from tailrace.plan.event_window import events_since, with_start
 from tailrace.plan.faults import located, runs
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
 from tailrace.plan.inputs import Inputs
+from tailrace.plan.kept_models import KeptModels
 from tailrace.plan.plan import AudienceFailure, AudiencePlan, BuildResult, Plan
 from tailrace.plan.policy import PlanOptions, ResolvedPolicy
 from tailrace.plan.recorded import Definitions, Recorded
@@ -140,6 +141,7 @@ class Planner:
         inputs = self._inputs(selected)
         self.table_hashes = inputs.hashes
         fingerprints: dict[str, str | None] = {}
+        kept = self._kept_models(inputs)
         # All models are bound before the first one runs, so that an error is reported early.
         for model, audience in syncs_of(selected):
             if audience.ledger_key in without:
@@ -152,10 +154,12 @@ class Planner:
                     continue
                 # Before the model runs: a write in between is then noticed by the next run.
                 fingerprints[audience.ledger_key] = inputs.fingerprint(model, audience)
-                requests.append((model, self._request(model, audience)))
+                requests.append((model, self._request(model, audience, kept)))
             except ModelError as error:
                 fault = located(self.warehouse, self.models, model, error, now=self.now)
                 failures[audience.ledger_key] = AudienceFailure(audience=audience, error=fault)
+        if kept is not None:
+            kept.save()
         planned = self._guard_first_run(self._plan_all(requests, failures, inputs))
         audiences = (
             *skipped,
@@ -430,7 +434,28 @@ class Planner:
         )
         return self._audience_planner.plan(self.ledger, requested)
 
-    def _request(self, model: Model, audience: Audience) -> RequestedPlan:
+    def _kept_models(self, inputs: Inputs) -> KeptModels | None:
+        """What earlier commands have kept of models; None where each model is to be read."""
+        if not self.options.skip_unchanged or self.build.tables:
+            return None
+        dataset = self.warehouse.project.settings.dataset
+        return KeptModels(self.warehouse, self.models, partial(inputs.columns_in, dataset))
+
+    def _bound_and_described(
+        self, model: Model, audience: Audience, text: str, kept: KeptModels | None
+    ) -> tuple[Binding, tuple[Column, ...]]:
+        """An audience's rows of today, and their columns."""
+        key = kept.key(model, audience, text) if kept is not None else None
+        known = kept.get(key) if kept is not None else None
+        if known is not None:
+            return known
+        bound = self._bound(text, audience)
+        columns = self._describe(bound, model)
+        if kept is not None:
+            kept.put(key, bound, columns)
+        return bound, columns
+
+    def _request(self, model: Model, audience: Audience, kept: KeptModels | None) -> RequestedPlan:
         text = self._definitions.text(model.name)
         delivered = self._recorded.delivered(audience.ledger_key)
         audience = with_start(audience, delivered, now=self.now)
@@ -438,8 +463,7 @@ class Planner:
         run_text = text
         if self.build.tables:
             run_text = self._compiled(model.name, tables_built=self.build.tables)
-        bound = self._bound(run_text, audience)
-        columns = self._describe(bound, model)
+        bound, columns = self._bound_and_described(model, audience, run_text, kept)
         check_columns(model, [column.name for column in columns])
         audience = audience.with_columns([column.name for column in columns])
         shape = shape_of(
