@@ -30,6 +30,14 @@ WHERE o.run_seq = :run
 -- All transitions of a run, none of which was rejected.
 SELECT o.* FROM outbox AS o WHERE o.run_seq = :run
 
+-- name: occupied_snapshot
+-- A sync, if its snapshot has a row.
+SELECT CAST(:sync_key AS TEXT) AS sync_key FROM snapshot AS s LIMIT 1
+
+-- name: occupied_snapshots
+-- Which of several syncs have a row in their snapshot.
+SELECT o.sync_key FROM each_occupied AS o
+
 -- name: delete_replaced_members
 -- Deletes the snapshot rows of the keys that a run delivered.
 DELETE FROM snapshot AS s

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -11,11 +11,8 @@ from typing import Any, NamedTuple
 
 from tailrace.errors import LedgerGap
 from tailrace.ledger.tables import LedgerTables, Shape
-from tailrace.warehouse.statements import Binding, Rows, query
+from tailrace.warehouse.statements import Binding, Rows, query, unions
 
-# Applied in this order when every transition of an audience run is delivered or rejected; the
-# second ones only where something was ever rejected or is unconfirmed.
-ADVANCE_STATEMENTS = ("delete_replaced_members", "insert_delivered_members")
 # What is recorded of a rejection.
 REJECTION_COLUMNS = (
     "seq",
@@ -29,6 +26,7 @@ REJECTION_COLUMNS = (
     "unconfirmed",
 )
 REJECTIONS_PER_STATEMENT = 500
+# Applied to a snapshot only where something was ever rejected or is unconfirmed.
 REJECTION_STATEMENTS = ("carry_rejections", "delete_confirmed", "insert_unconfirmed")
 
 
@@ -172,12 +170,14 @@ class Deliveries:
             )
         }
         now = self._tables.clock.now()
+        occupied = self._occupied([run.sync_key for run in runs if run.planned])
         advanced = [
             self._advance(
                 run,
                 ranges.get((run.run_seq, run.sync_key), []),
                 rejections.get((run.run_seq, run.sync_key), (0, 0, 0)),
                 now=now,
+                is_empty=run.sync_key not in occupied,
             )
             for run in runs
         ]
@@ -199,6 +199,7 @@ class Deliveries:
         rejections: tuple[int, int, int],
         *,
         now: datetime,
+        is_empty: bool,
     ) -> Advanced:
         covered = _covered(ranges)
         if covered != run.planned:
@@ -208,7 +209,13 @@ class Deliveries:
         names: dict[str, Any] = {"run": run.run_seq, "sync_key": run.sync_key, "now": now}
         rejected, earlier, _ = rejections
         if run.planned:
-            self._apply(run.sync_key, run.shape, names, has_rejections=any(rejections))
+            statements = [
+                *(() if is_empty else ("delete_replaced_members",)),
+                "insert_delivered_members",
+                *(REJECTION_STATEMENTS if any(rejections) else ()),
+            ]
+            source = "delivered_transitions" if any(rejections) else "planned_transitions"
+            self._apply(run.sync_key, run.shape, names, source, statements)
         if earlier:
             self._tables.run("resolve_rejections", **names)
         return Advanced(
@@ -234,8 +241,35 @@ class Deliveries:
                 "plan/forget_events", tables={"snapshot": snapshot}, column=column, before=before
             )
 
+    def _occupied(self, sync_keys: Sequence[str]) -> Collection[str]:
+        """The syncs whose snapshot may have rows: a DELETE costs more than to look for one."""
+        if len(sync_keys) < 2:
+            return sync_keys
+        warehouse = self._tables.warehouse
+        looked_for = [
+            query(
+                "ledger/occupied_snapshot",
+                warehouse.dialect,
+                tables={"snapshot": self._tables.snapshot(sync_key)},
+                sync_key=sync_key,
+            )
+            for sync_key in sync_keys
+        ]
+        return {
+            str(sync_key)
+            for union in unions(looked_for)
+            for (sync_key,) in warehouse.run(
+                "ledger/occupied_snapshots", tables={"each_occupied": union}
+            )
+        }
+
     def _apply(
-        self, sync_key: str, shape: Shape, names: Mapping[str, Any], *, has_rejections: bool
+        self,
+        sync_key: str,
+        shape: Shape,
+        names: Mapping[str, Any],
+        source: str,
+        statements: Sequence[str],
     ) -> None:
         warehouse = self._tables.warehouse
         tables: dict[str, Binding] = {
@@ -243,9 +277,8 @@ class Deliveries:
             "snapshot": self._tables.snapshot(sync_key),
             "outbox": self._tables.outbox(sync_key),
         }
-        source = "delivered_transitions" if has_rejections else "planned_transitions"
         tables["delivered"] = query(f"ledger/{source}", warehouse.dialect, tables=tables, **names)
-        for name in (*ADVANCE_STATEMENTS, *(REJECTION_STATEMENTS if has_rejections else ())):
+        for name in statements:
             warehouse.run(f"ledger/{name}", tables=tables, columns=shape.lists, **names)
 
 
