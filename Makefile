@@ -23,10 +23,11 @@ SPARK := .venv-spark
 EXTRAS := alerts mariadb openlineage postgres spark state
 EXTENSIONS := ducklake postgres-scanner httpfs
 
-.PHONY: help setup demo test test-engines check docs duckdb-1.5 postgres mariadb chromium fuzz bench bench-chart lock clean
+.PHONY: help setup demo demo-engines test test-engines check docs duckdb-1.5 postgres mariadb chromium fuzz bench bench-chart lock clean
 
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
+	@echo "make demo-engines  the demo on DuckDB, PostgreSQL, a DuckLake and Spark, and what differs"
 	@echo "make test    formatting, lint, types, layers, then every test"
 	@echo "make test-engines  a DuckLake, Spark, MariaDB, an emulator of Snowflake, state on other stores, the image"
 	@echo "make check   the first four of these only"
@@ -49,6 +50,10 @@ setup: .venv/ready
 
 demo: setup
 	@$(BIN)/tailrace demo --report tailrace-demo-report.html
+
+# The demo with each warehouse's lines; what the receivers got is compared with DuckDB's, line by line.
+demo-engines: setup postgres $(OLDER_DUCKDB)/ready $(SPARK)/ready
+	PYTHONPATH=$(CURDIR)/$(SPARK) $(BIN)/python tests/warehouses/demo_on_engines.py $(ENGINES)
 
 check: setup
 	$(BIN)/ruff format --check .

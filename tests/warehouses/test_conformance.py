@@ -22,12 +22,14 @@ from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
 from tailrace.errors import LockHeld
 from tailrace.ledger import maintenance
+from tailrace.ledger.ledger import Ledger
 from tailrace.plan.policy import PlanOptions
 from tailrace.reporting import history
 from tailrace.reporting.status import status
 from tailrace.run import job
 from tailrace.run.result import RunResult
 from tailrace.testing import Fault, SalesforceSimulator, SegmentSimulator
+from tailrace.warehouse.opening import open_warehouse
 
 PEOPLE = """/* ---
 key: id
@@ -542,6 +544,8 @@ def main_job(kind: str, folder: Path, url: str | None, **settings: str) -> list[
         if url is not None:
             environ[f"DESTINATION__{kind.upper()}__CREDENTIALS"] = url
         project = load_project(root, environ=environ)
+        with open_warehouse(project, clock=SandboxClock(salesforce.org)) as warehouse:
+            Ledger(warehouse, clock=SystemClock()).install("one namespace")
         told = []
         for _ in range(2):
             done = job.run(project, clock=SandboxClock(salesforce.org))
@@ -558,8 +562,8 @@ def counts(done: RunResult) -> list[tuple[Any, ...]]:
 
 
 def calls(events: Sequence[dict[str, Any]]) -> list[str]:
-    """What each call says, without what is an installation's own."""
-    own = ("messageId", "timestamp", "sentAt", "context")
+    """What each call says and its id, without the times of its run."""
+    own = ("timestamp", "sentAt")
     return sorted(
         repr(sorted((k, v) for k, v in event.items() if k not in own)) for event in events
     )

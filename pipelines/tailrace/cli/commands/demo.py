@@ -8,8 +8,10 @@ a temporary folder that is deleted at the end. The people in it are made up.
 from __future__ import annotations
 
 import contextlib
+import json
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,14 +20,22 @@ from typing import Any
 from tailrace.audience.audience import ledger_key
 from tailrace.cli.commands.init import scaffold
 from tailrace.clock import SystemClock
+from tailrace.errors import ConfigurationError
 from tailrace.ledger.ledger import Ledger
 from tailrace.project import Project
 from tailrace.testing import SalesforceSimulator, SegmentSimulator
 from tailrace.testing.org.editions import enable_write_back
 from tailrace.testing.webhook import WebhookReceiver
+from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import Column
 
+# The ledger of each demo has this namespace, and its messageIds with it.
+NAMESPACE = "tailrace demo"
+# The settings of `--config` are those of a target of this name.
+TARGET = "demo"
+# What is said of an audience in the file of `--received`.
+COUNTED = ("audience", "status", "size_after", "entered", "changed", "exited", "sent")
 AUDIENCES = {
     "contact_tiers": """/* ---
 audience: contact_tiers
@@ -86,10 +96,18 @@ class Chapter:
     element: Mapping[str, Any] | None
 
 
-def story(report: Path | None = None) -> Iterator[Chapter]:
+def story(
+    report: Path | None = None, *, config: Path | None = None, received: Path | None = None
+) -> Iterator[Chapter]:
     """Run the main job three times; each run is yielded when it has ended.
 
-    With `report`, a page about the three runs is written to this file at the end.
+    Args:
+        report: A page about the three runs is written to this file at the end.
+        config: A TOML file with further settings, such as those of another warehouse.
+        received: What the receivers got is written to this file at the end, a JSON object a line.
+
+    Raises:
+        ConfigurationError: The warehouse of `config` is not empty.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tailrace-demo-")))
@@ -106,21 +124,80 @@ def story(report: Path | None = None) -> Iterator[Chapter]:
             "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
             "DESTINATION__WEBHOOK__URL": webhook.url,
         }
-        project = _project(folder / "shop", settings, clock)
+        project = _project(folder / "shop", settings, clock, config)
         narrator = _Narrator(project, segment.inbox, webhook)
-        yield narrator.run("Day 1: everything is new")
+        chapters = [narrator.run("Day 1: everything is new")]
+        yield chapters[-1]
         salesforce.org.advance_day()
-        yield narrator.run("Day 2: deals were won and lost, people came, went and changed")
-        yield narrator.run("Day 2, once more: nothing has happened since")
+        for title in (
+            "Day 2: deals were won and lost, people came, went and changed",
+            "Day 2, once more: nothing has happened since",
+        ):
+            chapters.append(narrator.run(title))
+            yield chapters[-1]
         if report is not None:
             project.report(report)
+        if received is not None:
+            lines = _received(chapters, segment.inbox.received, webhook.elements, salesforce.org)
+            received.write_text("".join(lines), encoding="utf-8")
 
 
-def _project(folder: Path, settings: Mapping[str, str], clock: SandboxClock) -> Project:
+def _received(
+    chapters: Sequence[Chapter],
+    messages: Iterable[Mapping[str, Any]],
+    elements: Iterable[Mapping[str, Any]],
+    org: Any,
+) -> list[str]:
+    """What each audience came to in each run, and what its receiver got, in an order of its own.
+
+    The times of messages are left out: they are those of this demo.
+    """
+    documents: list[dict[str, Any]] = [
+        {"run": number, **{name: audience[name] for name in COUNTED}}
+        for number, chapter in enumerate(chapters, start=1)
+        for audience in chapter.result["audiences"]
+    ]
+    documents += [{"to": "segment", **message} for message in messages]
+    documents += [{"to": "webhook", **element} for element in elements]
+    documents += [
+        {"to": "salesforce", "Id": contact["Id"], "Plan_Tier__c": contact["Plan_Tier__c"]}
+        for contact in org.rows("Contact").records()
+        if contact.get("Plan_Tier__c")
+    ]
+    for document in documents:
+        document.pop("timestamp", None)
+        document.pop("sentAt", None)
+    lines = (
+        json.dumps(document, ensure_ascii=False, sort_keys=True) + "\n" for document in documents
+    )
+    return sorted(lines)
+
+
+def _project(
+    folder: Path, settings: Mapping[str, str], clock: SandboxClock, config: Path | None
+) -> Project:
     root = scaffold(folder).root
     for name, text in AUDIENCES.items():
         (root / "models" / "audiences" / f"{name}.sql").write_text(text, encoding="utf-8")
-    return Project.load(root, environ=settings, clock=clock)
+    if config is not None:
+        shutil.copy(config, root / ".dlt" / f"{TARGET}.config.toml")
+    target = TARGET if config is not None else None
+    project = Project.load(root, environ=settings, clock=clock, target=target)
+    with open_warehouse(project.config, clock=clock) as warehouse:
+        _require_empty(warehouse, config)
+        # Two demos give the same messages the same ids.
+        Ledger(warehouse, clock=clock).install(NAMESPACE)
+    return project
+
+
+def _require_empty(warehouse: Warehouse, config: Path | None) -> None:
+    chosen = warehouse.project.settings
+    for dataset in (chosen.dataset, chosen.model_dataset, chosen.ledger_dataset):
+        if warehouse.tables_in(dataset):
+            raise ConfigurationError(
+                f"The warehouse has tables in {dataset}, and the demo needs an empty database",
+                hint=f"Name an empty database in {config}.",
+            )
 
 
 class _Narrator:

@@ -32,7 +32,21 @@ def init(_: Options, directory: Path) -> Result:
     metavar="FILE",
     help="Write a page about the three runs to FILE.",
 )
-def demo(options: Options, report: Path | None) -> Answer:
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Add the settings of a TOML FILE, such as another warehouse. Its database must be empty.",
+)
+@click.option(
+    "--received",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write what each receiver got to FILE, to compare two demos.",
+)
+def demo(
+    options: Options, report: Path | None, config: Path | None, received: Path | None
+) -> Answer:
     """Run a demo against local simulators, no account needed.
 
     It runs the main job three times, over two simulated days, and takes about 20 seconds.
@@ -42,7 +56,7 @@ def demo(options: Options, report: Path | None) -> Answer:
 
     chapters = []
     click.echo("Starting Salesforce, Segment and a webhook on this machine ...\n", err=True)
-    for chapter in story(report):
+    for chapter in story(report, config=config, received=received):
         details = {
             "title": chapter.title,
             "who": chapter.who,
