@@ -31,7 +31,6 @@ from tailrace.destinations.webhook.responses import Receiver, answer_outcome
 from tailrace.destinations.webhook.settings import APEX_SCHEME, OrgLogin, WebhookTarget
 from tailrace.destinations.webhook.signature import secret_keys, signature_headers
 from tailrace.errors import TailraceError, Unreachable
-from tailrace.salesforce.client import Api
 
 REQUEST_ID_PREFIX = "tr1-"
 CONTENT_TYPES = {
@@ -199,6 +198,9 @@ class _Org:
     """The login of an org, renewed when it expires."""
 
     def __init__(self, login: OrgLogin, clock: Clock) -> None:
+        # simple-salesforce takes longer to import than a small delivery; a URL does not need it.
+        from tailrace.salesforce.client import Api
+
         self.api = Api(login.credentials, login.settings, clock=clock)
 
     def token(self) -> tuple[str, str, int]:
