@@ -13,6 +13,7 @@ from write_back import CONFIG, HEADER, WriteBackShop
 
 from tailrace.destinations.registry import project_models
 from tailrace.destinations.salesforce.destination import SalesforceDestination
+from tailrace.destinations.salesforce.header import WriteBack
 from tailrace.errors import ModelError, UnknownConfigKey
 from tailrace.run import job
 from tailrace.testing import Fault, JobFault, SalesforceSimulator
@@ -310,6 +311,8 @@ def test_refusals_are_foretold(shop: WriteBackShop, caplog: pytest.LogCaptureFix
     assert dict(rejected) == audience["refused_by_reason"]
     assert result.exit_code == 4
     assert result.as_dict()["audiences"][0]["refused"] == audience["refused"] == 7
+    sent = result.as_dict()["destinations"]["salesforce"]["calls"]
+    assert sum(audience["calls"].values()) == sent == len(rows) + 1 - 7
     assert shop.requests() == [UPSERT], "the refused rows are not sent"
     assert 1 == caplog.messages.count("statement ledger/reject"), "one statement for all of them"
 
@@ -677,6 +680,7 @@ def test_two_rows_of_one_record(shop: WriteBackShop) -> None:
     shop.requests()
     (audience,) = shop.plan().as_dict()["audiences"]
     assert audience["refused_by_reason"] == {"Crm_Key__c is that of another row as well": 1}
+    assert audience["calls"] == {"upsert": 1}
     assert shop.sync().exit_code == 4
     assert shop.record("c-0151")["Plan_Tier__c"] == "gold"
     assert shop.sync().exit_code == 4
@@ -692,6 +696,26 @@ def test_the_plan_knows_the_header_is_wrong(shop: WriteBackShop) -> None:
     plan = shop.plan()
     assert (plan.exit_code, shop.requests()) == (2, [])
     assert "Helth__c" in plan.errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("block", "columns"),
+    [
+        ({"match": {"Key__c": "k"}, "fields": {"Account.Key__c": "a", "Name": "n"}}, ("a",)),
+        ({"match": {"Key__c": "k"}, "fields": {"OwnerId": "o", "AccountId": "a"}}, ("a", "o")),
+        (
+            {
+                "object": "CampaignMember",
+                "match": {"ContactId": "c", "CampaignId": "p"},
+                "fields": {"Status": "s"},
+            },
+            ("p",),
+        ),
+    ],
+)
+def test_rows_are_sorted_by_their_parents(block: dict[str, Any], columns: tuple[str, ...]) -> None:
+    """By external id or by Id; members by campaign, which is also one query for each campaign."""
+    assert WriteBack({"object": "Contact", **block}).parent_columns == columns
 
 
 def test_children_of_a_parent_are_written_together(shop: WriteBackShop) -> None:

@@ -93,10 +93,9 @@ def _insert(ledger: Ledger, run_seq: int, plan: PlannedTransitions) -> int:
     transitions, planned = plan.transitions, plan.planned
     outbox = ledger.outbox(audience.ledger_key)
     identity_column = audience.identity_column
-    identity = tuple(
-        column for column in (*shape.keys, *shape.columns) if column.name == identity_column
-    )
-    sort_columns = tuple(c for c in shape.columns if c.name in audience.sort_columns)
+    stored = {column.name: column for column in (*shape.keys, *shape.columns)}
+    identity = (stored[identity_column],) if identity_column in stored else ()
+    sort_columns = tuple(stored[name] for name in audience.sort_columns if name in stored)
     lists = {**shape.lists, "identity": identity, "sort_columns": sort_columns}
     distinct = "enqueue_distinct_sorted" if sort_columns else "enqueue_distinct"
 

@@ -99,7 +99,11 @@ class AudiencePlanner:
         counts = stats.counts(result)
         allowed = self.options.allowed(request.audience.name)
         mapper = self._mapper(ledger, request.audience)
-        messages = stats.calls(result, mapper)
+        refused = record_checks.refusals(ledger, request, result, mapper, self.described)
+        messages = {
+            kind: count - refused.unsent.get(kind, 0)
+            for kind, count in stats.calls(result, mapper).items()
+        }
         return AudiencePlan(
             audience=request.audience,
             model=request.model,
@@ -131,7 +135,7 @@ class AudiencePlanner:
             else 0.0,
             rejected_before=result.rejections,
             suppressed=_suppressed(ledger, request, result),
-            refused=record_checks.refusals(ledger, request, result, mapper, self.described),
+            refused=refused.by_reason,
             samples=samples,
             rows=self._preview(ledger, request, result, mapper),
             digest=_digest(ledger, request, result) if self.options.digests else "",

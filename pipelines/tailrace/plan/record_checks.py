@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from tailrace.audience.audience import Audience
-from tailrace.destinations.messages import Message, Refusal
-from tailrace.destinations.protocol import Described, MessageMapper
+from tailrace.destinations.messages import Message, Refusal, Transition
+from tailrace.destinations.protocol import Described, MessageMapper, TransitionFacts
 from tailrace.destinations.registry import destination_type
 from tailrace.destinations.row_checks import (
     CURRENT_LISTS,
@@ -22,6 +23,7 @@ from tailrace.destinations.row_checks import (
     LandedRecords,
     RowChecks,
 )
+from tailrace.encoding.values import unchanged
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import transition_reader
 from tailrace.ledger.tables import Shape
@@ -101,26 +103,53 @@ def mark_current(
     return int(before) - int(after)
 
 
+class Refused(NamedTuple):
+    """The rows of a plan that a run would refuse.
+
+    Attributes:
+        by_reason: How many rows, by reason.
+        unsent: The messages that the run does not send because of them, by kind.
+    """
+
+    by_reason: Mapping[str, int]
+    unsent: Mapping[str, int]
+
+
 def refusals(
     ledger: Ledger,
     request: DiffRequest,
     result: Diff,
     mapper: MessageMapper,
     described: Described,
-) -> Mapping[str, int]:
-    """How many rows of a plan the run would refuse, by reason."""
+) -> Refused:
+    """The rows of a plan that the run would refuse."""
     checks = _row_checks(request, described)
     if checks is None or not result.groups:
-        return {}
+        return Refused({}, Counter())
     lists = {name: checks.suspects.get(name, ()) for name in SUSPECT_LISTS}
     counts: Counter[str] = Counter()
+    unsent: Counter[str] = Counter()
     suspects = _mapped(ledger, request, result, mapper, "suspects", lists, every=checks.every_row)
-    for _, refused in suspects:
+    for transition, _, refused in suspects:
         for refusal in refused:
             counts[f"{refusal.path} {refusal.rule}"] += 1
+            unsent.update(mapper.message_counts(_facts(request.audience, transition)))
     if checks.created is not None:
         counts += _refused_creations(ledger, request, result, mapper, checks.created)
-    return dict(sorted(counts.items()))
+    return Refused(dict(sorted(counts.items())), unsent)
+
+
+def _facts(audience: Audience, transition: Transition) -> TransitionFacts:
+    """What the plan has counted the messages of a transition by."""
+    identity = audience.identity_column or ""
+    old, new = transition.old, transition.new
+    return TransitionFacts(
+        op=transition.op,
+        reason=transition.reason,
+        changed=frozenset(audience.column_groups),
+        moved=bool(old) and not unchanged(old.get(identity), new.get(identity)),
+        stays=transition.stays,
+    )
 
 
 def _refused_creations(
@@ -140,7 +169,9 @@ def _refused_creations(
     lists = {name: _landed(name, created.landed.lists.get(name, ())) for name in KEY_LISTS}
     reasons = (
         created.refusal(message)
-        for messages, _ in _mapped(ledger, request, result, mapper, "creating", lists, landed=table)
+        for _, messages, _ in _mapped(
+            ledger, request, result, mapper, "creating", lists, landed=table
+        )
         for message in messages[-1:]
     )
     return Counter(reason for reason in reasons if reason)
@@ -156,8 +187,8 @@ def _mapped(
     *,
     landed: TableName | None = None,
     every: bool = False,
-) -> Iterator[tuple[Sequence[Message], Sequence[Refusal]]]:
-    """The messages and the refusals of each transition that a statement selects."""
+) -> Iterator[tuple[Transition, Sequence[Message], Sequence[Refusal]]]:
+    """Each transition that a statement selects, with its messages and refusals."""
     read = transition_reader(request.shape)
     tables: dict[str, Binding] = {"transitions": result.transitions}
     if landed is not None:
@@ -173,8 +204,9 @@ def _mapped(
             skipped=offset,
         )
         for row in rows:
-            messages, refused, _ = mapper.messages(read(row)[0])
-            yield messages, refused[:1]
+            transition, _ = read(row)
+            messages, refused, _ = mapper.messages(transition)
+            yield transition, messages, refused[:1]
         if len(rows) < PAGE_ROWS:
             return
         offset += PAGE_ROWS

@@ -135,7 +135,8 @@ def changes_of(audience: Output) -> Iterable[str]:
     if rejected:
         yield f"retrying {counted(rejected, 'rejected row')}"
     for reason, rows in audience.get("refused_by_reason", {}).items():
-        yield f"{counted(rows, 'row')} will be refused: {reason}"
+        tense = "will be" if "sent" not in audience else "was" if rows == 1 else "were"
+        yield f"{counted(rows, 'row')} {tense} refused: {reason}"
     current = audience.get("current", 0)
     if current:
         yield f"{counted(current, 'row')} not sent: the record has these values already"

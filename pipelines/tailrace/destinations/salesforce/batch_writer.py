@@ -122,7 +122,12 @@ class BatchWriter:
         self, rows: Sequence[Row], size: int, attempts: int, *, limited: bool
     ) -> list[tuple[Sequence[Row], int]]:
         smaller = next((rows_max for rows_max in CHUNK_ROWS if rows_max < size), 1)
-        log.info("%d rows could not be written together; again by %d", len(rows), smaller)
+        log.info(
+            "%s %s; sent again in requests of %d",
+            f"{len(rows):,} rows were" if len(rows) > 1 else "1 row was",
+            "over the limits of a trigger" if limited else "locked, or the org was busy",
+            smaller,
+        )
         if limited:
             self._rows_max = min(self._rows_max, smaller)
         else:

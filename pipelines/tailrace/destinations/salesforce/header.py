@@ -154,9 +154,18 @@ class WriteBack:
 
     @property
     def parent_columns(self) -> tuple[str, ...]:
-        """The columns with the external ids of parents, by which rows are sorted."""
-        sources = ((name, source.column) for name, source in self.fields.items())
-        return tuple(column for name, column in sources if "." in name and column is not None)
+        """The columns that name parents, by which rows are sorted: campaigns and lookups.
+
+        Lookups are known by their names: `Account.Key__c`, and `AccountId` of a standard object.
+        """
+        match = self.match.items() if self.is_campaign_member else ()
+        campaigns = [column for name, column in match if name.lower() == "campaignid"]
+        lookups = [
+            source.column
+            for name, source in self.fields.items()
+            if source.column is not None and ("." in name or name.endswith("Id"))
+        ]
+        return tuple(dict.fromkeys((*campaigns, *lookups)))
 
     def references(self) -> Iterator[tuple[str, str]]:
         """Every place in the block that names a column, as (dotted path, column)."""

@@ -16,7 +16,12 @@ from tailrace.destinations.salesforce.header import FieldSource, Problem, WriteB
 from tailrace.destinations.salesforce.values import ValueRefused, json_of
 from tailrace.errors import HeaderInvalid, ModelError
 
-RIGHTS_HINT = "Give the integration user edit access to the field, or leave it out."
+# A plan knows what the last extract has described.
+_EXTRACT_HINT = "`tailrace extract` reads the rights and the fields again."
+RIGHTS_HINT = (
+    f"Give the integration user edit access to the field, or leave it out. {_EXTRACT_HINT}"
+)
+UNKNOWN_HINT = f"Correct the name, or give the user access to it. {_EXTRACT_HINT}"
 # Values of a picklist that a hint lists.
 VALUES_LISTED_MAX = 12
 # Fields that Salesforce sets by itself, or that are made of others, whatever the user's rights.
@@ -140,14 +145,15 @@ def _about_object(write_back: WriteBack, described: WritableObject) -> Iterator[
     for right, needed in needs.items():
         if needed and not getattr(described, right):
             message = f"The user may not {words[right]} records of {described.name}"
-            yield "object", message, "Give the integration user this right, or write elsewhere."
+            hint = f"Give the integration user this right, or write elsewhere. {_EXTRACT_HINT}"
+            yield "object", message, hint
 
 
 def _about_match(write_back: WriteBack, described: WritableObject, name: str) -> Iterator[Problem]:
     path = f"match.{name}"
     field = described.find(name)
     if field is None:
-        yield path, _unknown(described, name), "Correct the name, or give the user access to it."
+        yield path, _unknown(described, name), UNKNOWN_HINT
     elif write_back.is_campaign_member:
         if not field.createable:
             yield path, f"The user may not write {described.name}.{field.name}", RIGHTS_HINT
@@ -173,7 +179,7 @@ def _about_field(
     if resolved is None:
         what = f"no lookup {relationship}" if key else None
         message = f"{described.name} has {what}" if what else _unknown(described, name)
-        yield path, message, "Correct the name, or give the user access to it."
+        yield path, message, UNKNOWN_HINT
         return
     if key:
         yield from _about_lookup(resolved, parents, key, path)
