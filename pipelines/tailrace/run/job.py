@@ -344,6 +344,9 @@ def open_and_carry_out(
 
 def prepare(project: ProjectConfig, job: Job) -> Work:
     """Read the parts of the project that a job needs, and raise their errors."""
+    if job.extract and not job.deliver:
+        # An extract needs nothing of the models, and does not import what reads them.
+        return Work(job=job, salesforce=project.salesforce_credentials())
     from tailrace.run import preparation
 
     return preparation.prepare(project, job)
