@@ -69,6 +69,15 @@ SELECT 1 FROM side LIMIT 1
 -- One row if any row of the object is not deleted.
 SELECT 1 FROM landed WHERE NOT is_deleted LIMIT 1
 
+-- name: live_row
+-- A table, and 1 if any of its rows is not deleted, else 0.
+SELECT CAST(:table AS TEXT) AS table_name, COUNT(*) AS live_rows
+FROM (SELECT 1 AS live_row FROM landed WHERE NOT is_deleted LIMIT 1) AS l
+
+-- name: live_tables
+-- The tables of several that have a row which is not deleted.
+SELECT t.table_name FROM each_table AS t WHERE t.live_rows > 0
+
 -- name: flag_deleted
 -- Flags rows in Salesforce's log of deletions, which are no longer in its recycle bin.
 UPDATE landed SET is_deleted = TRUE, _hard_deleted = TRUE
@@ -131,6 +140,11 @@ SELECT r.*
 FROM READ_PARQUET(:file) AS r
 WHERE NOT (:removes AND r.is_deleted)
 QUALIFY ROW_NUMBER() OVER (PARTITION BY r.id ORDER BY EACH_COLUMN(cursor, r._) DESC) = 1
+
+-- name: insert_distinct
+-- Inserts the rows of a file that has each id once, without deleted ones where they are removed.
+INSERT INTO landed BY NAME
+SELECT r.* FROM READ_PARQUET(:file) AS r WHERE NOT (:removes AND r.is_deleted)
 
 -- name: flag_deleted_in_file
 -- Flags rows whose ids are in a file of deleted ones, which are no longer in the recycle bin.

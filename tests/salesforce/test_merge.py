@@ -15,6 +15,7 @@ from dlt.pipeline.state_sync import generate_pipeline_state_version_hash
 from salesforce_landing import DltRefused, Landing, landing_of
 
 from tailrace.salesforce.extract.stored import StoredExtract, read_stored
+from tailrace.testing import Fault
 from tailrace.testing.org.describe import Field
 
 # They depend on the clock of the org.
@@ -187,3 +188,21 @@ def test_a_merge_that_fails_leaves_nothing_and_dlt_loads(landing: Landing) -> No
     assert before == stored(landing).load_id
     assert before == landing.value("SELECT max(load_id) FROM salesforce._dlt_loads")
     assert 0 == landing.value("SELECT count(*) FROM salesforce.account WHERE name = 'Merged'")
+
+
+def test_of_two_rows_of_an_id_in_one_answer_the_newest_lands(landing: Landing) -> None:
+    """A record that changes while its query is read may be listed twice."""
+    (contact,) = landing.sf.org.touch("Contact", 1, {"LastName": "Newer"})
+    times = ("2030-01-02T00:00:00.000+0000", "2030-01-01T00:00:00.000+0000")
+    records = [
+        {"Id": contact, "LastName": name, "IsDeleted": False, "SystemModstamp": time}
+        for name, time in zip(("Newer", "Older"), times, strict=True)
+    ]
+    body = {"totalSize": 2, "done": True, "records": records}
+    landing.sf.faults.append(
+        Fault(path="*/queryAll", contains="FROM+Contact", nth=1, status=200, body=body)
+    )
+    landing.landing.refuses = True
+    landing.extract()
+    rows = landing.rows(f"SELECT last_name FROM salesforce.contact WHERE id = '{contact}'")
+    assert [("Newer",)] == [tuple(row) for row in rows]

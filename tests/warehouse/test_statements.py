@@ -37,6 +37,7 @@ OF_DUCKDB_ONLY = {
     "warehouse/attach_shared",
     "landing/delete_changed",
     "landing/insert_changed",
+    "landing/insert_distinct",
     "landing/flag_deleted_in_file",
     "landing/remove_deleted_in_file",
 }

@@ -12,7 +12,7 @@ from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.session import PIPELINE
-from tailrace.warehouse.statements import Binding, Column, statement
+from tailrace.warehouse.statements import Bound, Column, statement
 
 if TYPE_CHECKING:
     import dlt
@@ -48,7 +48,7 @@ class Landing(Protocol):
         name: str,
         /,
         *,
-        tables: Mapping[str, Binding] | None = None,
+        tables: Mapping[str, Bound] | None = None,
         columns: Mapping[str, Sequence[Column]] | None = None,
         **values: Any,
     ) -> list[tuple[Any, ...]]:
@@ -109,7 +109,7 @@ class PipelineLanding:
         name: str,
         /,
         *,
-        tables: Mapping[str, Binding] | None = None,
+        tables: Mapping[str, Bound] | None = None,
         columns: Mapping[str, Sequence[Column]] | None = None,
         **values: Any,
     ) -> list[tuple[Any, ...]]:

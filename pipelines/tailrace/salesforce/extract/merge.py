@@ -184,18 +184,21 @@ def _merge_object(
     # Of the rows of an id in several files, the file that was written last has the newest.
     for path, _ in extracted.files:
         landing.run("landing/delete_changed", tables=table, file=str(path))
-        landing.run(
-            "landing/insert_changed",
-            tables=table,
-            columns=columns,
-            file=str(path),
-            removes=removes,
-        )
+        name, newest = "landing/insert_distinct", {}
+        if not _has_distinct_ids(path):
+            name, newest = "landing/insert_changed", columns
+        landing.run(name, tables=table, columns=newest, file=str(path), removes=removes)
     if reconciliation.deleted:
         path = context.extractor.folder / f"_deleted_{extracted.layout.table}.parquet"
         _write_ids(path, [record_id for record_id, _ in reconciliation.deleted])
         verb = "remove" if removes else "flag"
         landing.run(f"landing/{verb}_deleted_in_file", tables=table, file=str(path))
+
+
+def _has_distinct_ids(path: Path) -> bool:
+    """Whether no id occurs twice in a file, so that no newest row of an id has to be found."""
+    ids = pq.ParquetFile(path).read(columns=["id"]).column(0)
+    return len(ids.unique()) == len(ids)
 
 
 def _write_ids(path: Path, ids: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from tailrace.salesforce.extract.reconciliation import (
     ids_table,
     refreshed_table,
 )
-from tailrace.warehouse.statements import Binding, Column, TableName
+from tailrace.warehouse.statements import Binding, Column, TableName, query, unions
 
 SOURCE = "salesforce"
 DELETIONS = "_deletions"
@@ -91,12 +91,25 @@ def live_tables(
     Args:
         schema: dlt's schema of each table; one without columns has not landed.
     """
+    stored = [table for table in tables if "columns" in schema.get(table, {})]
+    if landing.merges_files:
+        # DuckDB answers for all tables at the cost of a few.
+        questions = [
+            query(
+                "landing/live_row",
+                "duckdb",
+                tables={"landed": TableName(landing.dataset, table)},
+                table=table,
+            )
+            for table in stored
+        ]
+        return frozenset(
+            str(table)
+            for union in unions(questions)
+            for (table,) in landing.run("landing/live_tables", tables={"each_table": union})
+        )
     warehouse = _Tables(landing, schema, "flag")
-    return frozenset(
-        table
-        for table in tables
-        if "columns" in schema.get(table, {}) and warehouse.run("has_live_rows", landed=table)
-    )
+    return frozenset(table for table in stored if warehouse.run("has_live_rows", landed=table))
 
 
 class _Tables:
