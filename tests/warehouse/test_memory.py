@@ -10,6 +10,7 @@ from shop import PEOPLE, Shop
 
 from tailrace.clock import SystemClock
 from tailrace.errors import MemoryShort, StatementRefused
+from tailrace.run import delivery
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.memory import (
@@ -106,6 +107,8 @@ def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.Mon
         return run(self, name, **bindings)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Warehouse, "run", watched)
+    # A plan of one member is a large one here.
+    monkeypatch.setattr(delivery, "SAVED_TOGETHER_MEMBERS_MAX", 0)
     few = {f"{LOW_MEGABYTES}.0 MiB"}
     with SegmentSimulator() as segment:
         shop = Shop(tmp_path / "shop", segment)
@@ -116,6 +119,9 @@ def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.Mon
             assert 0 == shop.sync().exit_code
             enqueued = next(name for name in seen if name.startswith("outbox/enqueue"))
             assert few == seen[enqueued]
+            # What the outbox has does not stay in memory while it is sent.
+            names = [enqueued, "warehouse/drop_temporary", "ledger/acknowledge"]
+            assert names == [name for name in seen if name in names]
             # A key and three mapped columns, whose earlier values are read if a member changed.
             columns = 4 if city == "Oslo" else 7
             recorded = {f"{recording_megabytes(columns)}.0 MiB"}
