@@ -3,7 +3,10 @@
 Prints one line a point to stderr. The figures are seconds of a plan for each million rows at the
 largest size, against the same at the smallest: 1.0 is a plan that grows with its rows.
 `TAILRACE_BENCH_SIZES` (default `100000,1000000`) says the sizes, and `TAILRACE_BENCH_WAREHOUSES`
-(default `duckdb,postgres`) the warehouses. docs/explanation/scale.md shows one run.
+(default `duckdb,postgres`) the warehouses. With `TAILRACE_BENCH_THREADS`, such as `1,2,4`, only the
+sizes are measured, and on DuckDB each of them with these numbers of threads: a table of 50 million
+rows is landed and delivered once, and planned for each number. docs/explanation/scale.md shows one
+run.
 """
 
 from __future__ import annotations
@@ -43,6 +46,8 @@ SIZES = tuple(
     )
 )
 WAREHOUSES = os.environ.get("TAILRACE_BENCH_WAREHOUSES", "duckdb,postgres").split(",")
+# Numbers of threads of DuckDB; none stands for its default, the cores of the machine.
+THREADS = tuple(map(int, filter(None, os.environ.get("TAILRACE_BENCH_THREADS", "").split(","))))
 GROWTH_MAX = 1.5
 CONFIG = """[sources.salesforce]
 objects = ["Contact"]
@@ -75,6 +80,8 @@ class Point(NamedTuple):
 def points() -> list[Point]:
     """All sizes, and the smallest one with more churn, columns and audiences."""
     first = Point(SIZES[0])
+    if THREADS:
+        return list(map(Point, SIZES))
     return [
         *map(Point, SIZES),
         first._replace(churn=10),
@@ -100,7 +107,10 @@ def figures() -> Iterator[Figure]:
 
 
 def seconds(kind: str, point: Point) -> float:
-    """Seconds of planning all audiences after a part of their members has changed."""
+    """Seconds of planning all audiences after a part of their members has changed.
+
+    With several numbers of threads, those of the last one.
+    """
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (root / ".dlt").mkdir()
@@ -130,8 +140,13 @@ def seconds(kind: str, point: Point) -> float:
         warehouse.execute(
             f"UPDATE salesforce.contact SET c0 = 'changed' WHERE n % 100 < {point.churn}"
         )
-        taken = plan(ledger)
-    print(f"{kind} {point} {taken:.2f} s", file=sys.stderr, flush=True)
+        taken = 0.0
+        for threads in (THREADS if kind == "duckdb" else ()) or (None,):
+            if threads is not None:
+                warehouse.execute(f"SET threads = {threads}")
+            taken = plan(ledger)
+            said = "" if threads is None else f", {threads} threads"
+            print(f"{kind} {point}{said}: {taken:.2f} s", file=sys.stderr, flush=True)
     return taken
 
 
