@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from shop import PEOPLE, Shop
 
 from tailrace import Project
+from tailrace.deploy.files import WAREHOUSE_EXTRAS
 from tailrace.deploy.github_actions import (
     FOLDER,
     PLAN_FILE,
@@ -129,6 +131,13 @@ def test_settings_of_the_environment_alone_are_named_too(shop: Shop) -> None:
     assert {f"{state}AWS_ACCESS_KEY_ID", f"{state}AWS_SECRET_ACCESS_KEY"} < {*data["secrets"]}
     assert "AWS_ROLE_ARN" not in data["variables"]
     assert "id-token" not in workflow(shop, RUN_FILE)["jobs"]["run"]["permissions"]
+
+
+def test_the_extra_of_a_warehouse_is_installed() -> None:
+    """Each extra that is not of a feature is of the warehouse with its name."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert {"alerts", "openlineage", "state", *WAREHOUSE_EXTRAS} == set(extras)
 
 
 def test_a_workflow_of_somebody_else_is_kept(shop: Shop) -> None:

@@ -13,7 +13,7 @@ from tailrace.destinations.registry import project_models
 from tailrace.errors import ConfigurationError
 
 # The warehouses whose extra has their name.
-WAREHOUSE_EXTRAS = ("postgres", "spark")
+WAREHOUSE_EXTRAS = ("mariadb", "postgres", "spark")
 GENERATED = "# Written by `tailrace deploy "
 
 
