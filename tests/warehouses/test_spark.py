@@ -62,10 +62,12 @@ def test_a_cluster_sends_what_duckdb_sends(
     assert len(bodies[0]) >= 43
 
 
+@pytest.mark.parametrize("server", ["spark_server", "spark_connect_server"])
 def test_the_main_job_says_on_a_cluster_what_it_says_on_duckdb(
-    tmp_path: Path, spark_server: str
+    tmp_path: Path, request: pytest.FixtureRequest, server: str
 ) -> None:
     """Salesforce to Segment by the reference project, two days long."""
+    spark_server = request.getfixturevalue(server)
     here = main_job("duckdb", tmp_path / "duckdb", None)
     there = main_job(
         "spark",
