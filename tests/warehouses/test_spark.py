@@ -102,6 +102,7 @@ def test_a_server_that_is_down_is_named(
             open_warehouse(shop.project, clock=CLOCK),
         ):
             pass
+    assert "cannot be used: OperationalError" in down.value.message
     assert f"{command}{port}" in (down.value.hint or "")
 
 

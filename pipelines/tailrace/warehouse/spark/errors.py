@@ -13,7 +13,10 @@ _ABOUT_VALUES = re.compile(
     r"Cast error|Parser error|overflow|Divide by zero|NOT_NULL_CONSTRAINT|CARDINALITY"
     r"|Compute error|Arrow error"
 )
-_UNAVAILABLE = re.compile(r"connection error|(?i:unavailable|unauthenticated)|failed to connect")
+_UNAVAILABLE = re.compile(
+    r"connection error|Unavailable|Unauthenticated|StatusCode\.(UNAVAILABLE|UNAUTHENTICATED)"
+    r"|failed to connect to all addresses"
+)
 _PREFIX = re.compile(
     r"^[A-Z_]+: \[FlightSQL\] |\((Internal|InvalidArgument|\w+); \w+\)\.?.*$", re.S
 )
