@@ -25,7 +25,7 @@ SELECT
 -- Reads and shows timestamps without a time zone as UTC in this session.
 ALTER SESSION SET TIMEZONE = 'UTC'
 
--- name: set_utc (mariadb)
+-- name: set_session (mariadb)
 -- Reads and shows timestamps without a time zone as UTC in this session.
 SET SESSION time_zone = '+00:00'
 
