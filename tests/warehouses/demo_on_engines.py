@@ -28,6 +28,8 @@ DUCKDB_WITH_EXTENSIONS = ROOT / ".venv-duckdb-1.5"
 SAIL = ROOT / ".venv-spark"
 WORKERS = 2
 LINES_SHOWN_MAX = 20
+# A demo takes half a minute, and some minutes on a machine that does other work.
+DEMO_SECONDS_MAX = 900
 
 
 @contextmanager
@@ -90,6 +92,7 @@ def received(engine: str, settings: str, folder: Path) -> list[str]:
         env={**os.environ, "PYTHONPATH": packages},
         stdout=subprocess.DEVNULL,
         check=True,
+        timeout=DEMO_SECONDS_MAX,
     )
     return lines.read_text(encoding="utf-8").splitlines()
 
