@@ -15,6 +15,10 @@ SET phase = :phase, finished_at = :now, exit_code = :exit_code, error = :error,
     latency_p50_seconds = :latency_p50_seconds, latency_p95_seconds = :latency_p95_seconds
 WHERE run_seq = :run
 
+-- name: last_phase
+-- The phase of the last run of a command.
+SELECT phase FROM runs WHERE command = :command ORDER BY run_seq DESC LIMIT 1
+
 -- name: recent_runs
 -- The latest runs.
 SELECT run_seq, run_id, command, phase, started_at, finished_at, exit_code, salesforce_calls, error,

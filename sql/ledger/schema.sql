@@ -375,9 +375,9 @@ WHERE FALSE
 ALTER TABLE altered ADD COLUMN _ _TYPE
 
 -- name: backfill
--- Fills a new column of the snapshot with the members' values from the model.
+-- Fills a new column of the snapshot with the members' values of another one of the model.
 UPDATE snapshot AS s
-SET _ = m._
+SET _ = m._PAIR
 FROM model AS m
 WHERE NOT s._gone AND EVERY_COLUMN(keys, m._ = s._)
 
@@ -402,6 +402,10 @@ SELECT * REPLACE (CAST(a._ AS _TYPE) AS _) FROM altered AS a
 -- name: create_of_copy
 -- Creates the table again, of its copy.
 CREATE TABLE altered AS SELECT c.* FROM copied AS c
+
+-- name: rename_column
+-- Gives a column that was filled its name.
+ALTER TABLE altered RENAME COLUMN _ TO _PAIR
 
 -- name: drop_column
 -- Drops a column that is no longer mapped.

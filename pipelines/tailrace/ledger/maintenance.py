@@ -61,8 +61,12 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
             )
         run = ledger.runs.start("rename", suffix=secrets.token_hex(2))
         with ledger.warehouse.transaction():
+            # Where a statement that alters a table is committed at once, all of them come before
+            # the rows, so that the same command completes an interrupted rename.
             for old_key, new_key in sync_keys.items():
                 _archive(ledger, run, new_key)
+                _rename_tables(ledger, old_key, new_key)
+            for old_key, new_key in sync_keys.items():
                 _rename(ledger, run, old_key, new_key, name=new_name)
             ledger.views.replace()
             ledger.runs.finish(run, exit_code=0, error=None, salesforce_calls=0)
@@ -115,7 +119,7 @@ def _archive(ledger: Ledger, run: Run, sync_key: str) -> None:
         _rename_rows(ledger, sync_key, f"{sync_key} before run {run.seq}", before=run.seq)
 
 
-def _rename(ledger: Ledger, run: Run, old_key: str, new_key: str, *, name: str) -> None:
+def _rename_tables(ledger: Ledger, old_key: str, new_key: str) -> None:
     warehouse = ledger.warehouse
     there = warehouse.tables_in(ledger.dataset)
     for old, new in (
@@ -126,6 +130,10 @@ def _rename(ledger: Ledger, run: Run, old_key: str, new_key: str, *, name: str) 
         if old.name in there:
             tables = {"renamed": old, "named": TableName(None, new.name)}
             warehouse.run("ledger/rename_table", tables=tables)
+
+
+def _rename(ledger: Ledger, run: Run, old_key: str, new_key: str, *, name: str) -> None:
+    warehouse = ledger.warehouse
     warehouse.run(
         "ledger/release_name",
         tables=ledger.tables,

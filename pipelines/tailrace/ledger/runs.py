@@ -118,6 +118,11 @@ class Runs:
             latency_p95_seconds=measured.p95_seconds,
         )
 
+    def has_interrupted(self, command: str) -> bool:
+        """Whether the last run of a command has not come to its end."""
+        rows = self._tables.run("last_phase", command=command)
+        return [("planned",)] == [tuple(row) for row in rows]
+
     def next_seq(self) -> int:
         """The number of the next run."""
         if not self._tables.installed:

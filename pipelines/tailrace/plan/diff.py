@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import MESSAGE_KINDS_MAX
-from tailrace.errors import KeyTypeChanged
+from tailrace.errors import KeyTypeChanged, ModelError
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
@@ -285,6 +285,19 @@ class _Comparison:
             f"plan/{name}", tables=self.tables, columns=self._lists(), **values
         )
 
+    def _require_no_rename(self, snapshot: TableName) -> None:
+        """Refuse to drop a table that an interrupted rename has moved to this name."""
+        if not self.warehouse.engine.commits_tables:
+            return
+        ((members,),) = self.warehouse.run("warehouse/count_rows", tables={"counted": snapshot})
+        if members and self.ledger.runs.has_interrupted("rename"):
+            audience = self.request.audience
+            raise ModelError(
+                f"An interrupted rename has left the members of {audience.name}",
+                hint=f"Complete it with the same command: tailrace rename OLD {audience.name}",
+                file=audience.file,
+            )
+
     def _find_snapshot(self) -> None:
         """Bind the snapshot's table, or an empty one if the audience was never delivered."""
         for table in self.names.values():
@@ -293,8 +306,13 @@ class _Comparison:
         snapshot = self.ledger.snapshot(self.request.audience.ledger_key)
         snapshot_columns = self.recorded.columns_of(snapshot)
         if delivered is None or not snapshot_columns:
-            # A run that stopped before its plan was saved may have left a table with another key.
-            restart = bool(snapshot_columns) and not has_keys(snapshot_columns, shape.keys)
+            # A run that stopped before its plan was saved may have left a table with another key,
+            # and where no transaction drops tables, one that stopped while it retired the audience.
+            restart = bool(snapshot_columns) and (
+                self.warehouse.engine.commits_tables or not has_keys(snapshot_columns, shape.keys)
+            )
+            if restart:
+                self._require_no_rename(snapshot)
             self._use_empty_snapshot(restart=restart)
             return
         self.tables["snapshot"] = snapshot

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,8 @@ from tailrace.warehouse.statements import ALIAS_PREFIX, Binding, Column, TableNa
 _Step = Callable[[], object]
 
 # The longest prefix of a table that is named after an audience.
+# The prefix of a column that is being filled.
+FILLED = "_new__"
 TABLE_PREFIX = "transitions__"
 # Columns that the snapshot, the outbox and the statements over them have beside the audience's.
 RESERVED_COLUMNS = frozenset(
@@ -247,15 +249,21 @@ def _snapshot_steps(
         if column not in reset:
             yield partial(retype, snapshot, column)
     for column in (*change.added, *reset):
-        yield partial(alter, "add", snapshot, column)
+        # Where no transaction adds a column, it has another name until it is filled. A later run
+        # drops what an interrupted one has left.
+        is_renamed = alignment.backfill and ledger.warehouse.engine.commits_tables
+        added = Column(f"{FILLED}{column.name}", column.type) if is_renamed else column
+        yield partial(alter, "add", snapshot, added)
         if alignment.backfill:
             yield partial(
                 ledger.warehouse.run,
                 "ledger/backfill",
                 tables={"snapshot": snapshot, "model": alignment.model},
                 columns={"keys": shape.keys},
-                column=column,
+                column=replace(added, pair=column.name),
             )
+        if is_renamed:
+            yield partial(alter, "rename", snapshot, replace(added, pair=column.name))
 
 
 def _outbox_steps(
