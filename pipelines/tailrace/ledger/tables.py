@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from tailrace.clock import Clock
 from tailrace.config.installation import LEDGER_VERSION as VERSION
 from tailrace.config.installation import upgrade_hint
-from tailrace.errors import LedgerTooNew, WarehouseFailed
+from tailrace.errors import LedgerTooNew, StatementRefused, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.statements import (
@@ -19,6 +20,7 @@ from tailrace.warehouse.statements import (
     Rows,
     TableName,
     query,
+    script,
     unions,
 )
 
@@ -34,6 +36,12 @@ VIEWS_VERSION = 11
 VIEWS_INTERFACE = 1
 # The views that other tools may read; see `views`.
 VIEWS = ("v_runs", "v_audience_runs", "v_members", "v_deliveries", "v_rejections")
+# What an engine says of a table or a column that was created or renamed before.
+_HAS_RUN = re.compile(
+    r"already exists|Duplicate column|does ?n[o']t exist|Unknown column|invalid identifier"
+    r"|does not have a column",
+    re.I,
+)
 TABLES = (
     "installation",
     "runs",
@@ -182,10 +190,19 @@ class LedgerTables:
             name = f"ledger/version_{version}"
             if self.installed and self.warehouse.engine.commits_tables:
                 # An interrupted upgrade goes on where it stopped.
-                self.warehouse.complete_script(name, tables=tables)
+                self._complete(name, tables)
                 self.run("upgrade", version=version)
             else:
                 self.warehouse.run_script(name, tables=tables)
+
+    def _complete(self, name: str, tables: Mapping[str, Binding]) -> None:
+        """Run the statements of a version that an interrupted upgrade may have run in part."""
+        for sql in script(name, self.warehouse.dialect, tables=tables):
+            try:
+                self.warehouse.execute(sql, name)
+            except StatementRefused as refused:
+                if not _HAS_RUN.search(refused.message):
+                    raise
 
     def _created(self) -> dict[str, Binding]:
         """What the versions create, rename or drop."""

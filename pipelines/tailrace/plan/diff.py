@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import MESSAGE_KINDS_MAX
-from tailrace.errors import KeyTypeChanged, ModelError
+from tailrace.errors import KeyTypeChanged
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
@@ -22,7 +22,13 @@ from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.pooled_reads import PLACES, Read, Steps, run_alone
 from tailrace.plan.recorded import Recorded
 from tailrace.plan.row_hash import hash_complements
-from tailrace.plan.snapshot_schema import SchemaChange, has_keys, is_castable, schema_change
+from tailrace.plan.snapshot_schema import (
+    SchemaChange,
+    has_keys,
+    is_castable,
+    require_no_rename,
+    schema_change,
+)
 from tailrace.plan.transition_group import TransitionGroup
 from tailrace.warehouse.statements import Binding, Bound, Column, TableName, UnionAll, query
 
@@ -285,19 +291,6 @@ class _Comparison:
             f"plan/{name}", tables=self.tables, columns=self._lists(), **values
         )
 
-    def _require_no_rename(self, snapshot: TableName) -> None:
-        """Refuse to drop a table that an interrupted rename has moved to this name."""
-        if not self.warehouse.engine.commits_tables:
-            return
-        ((members,),) = self.warehouse.run("warehouse/count_rows", tables={"counted": snapshot})
-        if members and self.ledger.runs.has_interrupted("rename"):
-            audience = self.request.audience
-            raise ModelError(
-                f"An interrupted rename has left the members of {audience.name}",
-                hint=f"Complete it with the same command: tailrace rename OLD {audience.name}",
-                file=audience.file,
-            )
-
     def _find_snapshot(self) -> None:
         """Bind the snapshot's table, or an empty one if the audience was never delivered."""
         for table in self.names.values():
@@ -312,7 +305,7 @@ class _Comparison:
                 self.warehouse.engine.commits_tables or not has_keys(snapshot_columns, shape.keys)
             )
             if restart:
-                self._require_no_rename(snapshot)
+                require_no_rename(self.ledger, self.request.audience, snapshot)
             self._use_empty_snapshot(restart=restart)
             return
         self.tables["snapshot"] = snapshot

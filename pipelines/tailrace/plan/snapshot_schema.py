@@ -137,6 +137,23 @@ def has_keys(table_columns: Sequence[Column], keys: Sequence[Column]) -> bool:
     return set(keys) <= set(table_columns)
 
 
+def require_no_rename(ledger: Ledger, audience: Audience, snapshot: TableName) -> None:
+    """Refuse to drop a table that an interrupted rename has moved to an audience's name.
+
+    Raises:
+        ModelError: The rename has to be completed.
+    """
+    if not ledger.warehouse.engine.commits_tables:
+        return
+    ((members,),) = ledger.warehouse.run("warehouse/count_rows", tables={"counted": snapshot})
+    if members and ledger.runs.has_interrupted("rename"):
+        raise ModelError(
+            f"An interrupted rename has left the members of {audience.name}",
+            hint=f"Complete it with the same command: tailrace rename OLD {audience.name}",
+            file=audience.file,
+        )
+
+
 def schema_change(
     table_columns: Sequence[Column], shape: Shape, *, audience: Audience, keys: Sequence[str]
 ) -> SchemaChange:

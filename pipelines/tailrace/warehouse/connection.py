@@ -7,7 +7,6 @@ connection is opened here and lent to dlt: the file has a single writer, and it 
 from __future__ import annotations
 
 import logging
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -79,12 +78,6 @@ ROW_GROUP_ROWS = 122_880
 VACUUM_TASKS_MAX = 100
 # The most rows of one statement in a second session during a run, since they are kept in memory.
 READ_ROWS_MAX = 100_000
-# What an engine says of a table or a column that was created or renamed before.
-HAS_RUN = re.compile(
-    r"already exists|Duplicate column|does ?n[o']t exist|Unknown column|invalid identifier"
-    r"|does not have a column",
-    re.I,
-)
 # The part of a streamed result that DuckDB buffers.
 STREAMING_BUFFER = "1MiB"
 
@@ -256,19 +249,6 @@ class Warehouse:
         """Run the statements under `subject/name` one after the other."""
         for sql in script(name, self.dialect, tables=tables, columns=columns, **values):
             self.execute(sql, name)
-
-    def complete_script(self, name: str, /, *, tables: Mapping[str, Binding]) -> None:
-        """Run the statements of a script that an interrupted run may have run in part.
-
-        Raises:
-            StatementRefused: A statement fails for another reason than that it has run before.
-        """
-        for sql in script(name, self.dialect, tables=tables):
-            try:
-                self.execute(sql, name)
-            except StatementRefused as refused:
-                if not HAS_RUN.search(refused.message):
-                    raise
 
     def execute(self, sql: str, name: str = "a statement") -> list[tuple[Any, ...]]:
         """Run rendered SQL; `name` is its name in errors."""
