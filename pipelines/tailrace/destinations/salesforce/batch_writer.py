@@ -26,7 +26,7 @@ from tailrace.destinations.salesforce.records import (
     fold,
     read_record,
 )
-from tailrace.destinations.salesforce.values import Number, dumps
+from tailrace.destinations.salesforce.values import dumps
 from tailrace.errors import DeliveryIncomplete, QuotaSpent, TailraceError
 from tailrace.retry import RetryPolicy
 from tailrace.salesforce.client import Api
@@ -85,7 +85,8 @@ class BatchWriter:
             ServiceFailed, Unreachable: A request has no answer.
             QuotaSpent: No further call may be made.
         """
-        rows = [(i, m, read_record(m.body)) for i, m in enumerate(messages)]
+        # Bodies are sent as they are; `_with_id` reads those again that are not.
+        rows = [(i, m, orjson.loads(m.body)) for i, m in enumerate(messages)]
         for kind, group in _groups(rows, results):
             for chunk in _cut(group, self._rows_max):
                 self._write_chunk(kind, chunk, results)
@@ -161,7 +162,7 @@ class BatchWriter:
                 self._ids(rows),
                 missing,
                 lambda pairs: self._records.update(
-                    [_with_id(record, found, self._match) for (_, _, record), found in pairs]
+                    [_with_id(message, found, self._match) for (_, message, _), found in pairs]
                 ),
             )
 
@@ -182,8 +183,7 @@ class BatchWriter:
         case_sensitive = (
             bool(described.case_sensitive) if (described := self._field(field)) else False
         )
-        keys = (record[field] for _, _, record in rows)
-        values = [float(key) if isinstance(key, Number) else key for key in keys]
+        values = [record[field] for _, _, record in rows]
         found = self._records.ids_by_key(field, values, case_sensitive=case_sensitive)
         return [found.get(fold(value, case_sensitive=case_sensitive), ()) for value in values]
 
@@ -233,8 +233,8 @@ class BatchWriter:
 
     def _update_members(self, updates: Sequence[tuple[Row, str]]) -> list[RowResult]:
         bodies = [
-            _with_id(record, found, ("CampaignId", *PERSON_FIELDS))
-            for (_, _, record), found in updates
+            _with_id(message, found, ("CampaignId", *PERSON_FIELDS))
+            for (_, message, _), found in updates
         ]
         # A member without mapped fields is as wanted already.
         if not bodies or all(len(orjson.loads(body)) == 2 for body in bodies):
@@ -282,8 +282,9 @@ def _cut(rows: Sequence[Row], rows_max: int) -> Iterator[Sequence[Row]]:
     return (rows[start : start + rows_max] for start in range(0, len(rows), rows_max))
 
 
-def _with_id(record: Mapping[str, Any], record_id: str, without: Sequence[str]) -> bytes:
+def _with_id(message: Message, record_id: str, without: Sequence[str]) -> bytes:
     """A record by its id, without the fields that identified it."""
+    record = read_record(message.body)
     left_out = {name.lower() for name in without}
     kept = {name: value for name, value in record.items() if name.lower() not in left_out}
     return dumps({**kept, "Id": record_id})
