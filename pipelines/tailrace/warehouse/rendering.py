@@ -224,7 +224,7 @@ def _of_column(template: exp.Expr, column: Column, dialect: str) -> exp.Expr:
         if name.name == "_":
             name.replace(_identifier(column.name))
         elif name.name == "_PAIR":
-            name.replace(_identifier(column.pair))
+            name.replace(_identifier(column.pair or column.name))
         elif name.name.endswith("___"):
             name.replace(_identifier(name.name.removesuffix("_") + column.name))
     for text in list(holder.find_all(exp.Literal)):
