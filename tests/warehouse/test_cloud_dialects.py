@@ -36,6 +36,7 @@ OF_ONE_ENGINE = {
     "plan/row_versions",
     "warehouse/allow_folder",
     "warehouse/begin_model",
+    "warehouse/definitions",
     "warehouse/end_model",
     "warehouse/has_setting",
     "warehouse/idle_limits",
