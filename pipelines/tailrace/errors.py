@@ -11,7 +11,6 @@
       - PrivateAddress
       - OtherOrg
       - ModelRoleRefused
-      - WarehouseUnavailable
       - TableNameTaken
       - NotAProject
       - TrackingPlanInvalid
@@ -187,12 +186,6 @@ class OtherOrg(ConfigurationError):
 
 class ModelRoleRefused(ConfigurationError):
     """The role of `model_role` does not exist, or the connection may not take it."""
-
-
-class WarehouseUnavailable(ConfigurationError):
-    """The server of the warehouse accepts no connection now; it may later."""
-
-    hint = "Start the server, or check host and port, then run: tailrace doctor"
 
 
 class TableNameTaken(ConfigurationError):
@@ -505,6 +498,12 @@ class EventsMissing(DeliveryIncomplete):
 
 class WarehouseFailed(TryAgain):
     """The warehouse could not carry out a statement."""
+
+
+class WarehouseUnavailable(WarehouseFailed):
+    """The server of the warehouse accepts no connection now; it may later."""
+
+    hint = "Start the server, or check host and port, then run: tailrace doctor"
 
 
 class StatementRefused(WarehouseFailed):

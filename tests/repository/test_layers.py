@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tailrace.warehouse.engines import ENGINES
+
 ROOT = Path(__file__).parents[2]
 LINTER = Path(sysconfig.get_path("scripts")) / "lint-imports"
 
@@ -33,6 +35,23 @@ def checked(root: Path, *contracts: str) -> subprocess.CompletedProcess[str]:
 def test_dependencies_point_down_and_each_library_has_its_door() -> None:
     done = checked(ROOT)
     assert done.returncode == 0, done.stdout
+
+
+def engines_named(source: str) -> list[str]:
+    """The names of engines among the texts of a module."""
+    texts = (node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant))
+    return [text for text in texts if text in {*ENGINES, "bigquery", "clickhouse", "databricks"}]
+
+
+def test_the_stages_above_the_warehouse_name_no_engine() -> None:
+    """What engines do differently is in the table of `warehouse/engines` and in `sql/`."""
+    package = ROOT / "pipelines" / "tailrace"
+    stages = ("plan", "ledger", "destinations", "encoding", "run")
+    files = [file for stage in stages for file in sorted((package / stage).rglob("*.py"))]
+    named = {str(file): engines_named(file.read_text(encoding="utf-8")) for file in files}
+    assert len(files) > 100
+    assert {} == {file: names for file, names in named.items() if names}
+    assert ["postgres"] == engines_named('if warehouse.dialect == "postgres":\n    pass')
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,13 @@ from sqlglot import exp
 
 from tailrace.clock import SystemClock
 from tailrace.config.check import check_settings
-from tailrace.errors import ConfigurationError, InvalidConfigValue, StateDamaged, WarehouseFailed
+from tailrace.errors import (
+    ConfigurationError,
+    InvalidConfigValue,
+    StateDamaged,
+    WarehouseFailed,
+    WarehouseUnavailable,
+)
 from tailrace.state.folder import FolderStore
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.spark.catalog import CATALOG, Catalog, CatalogFile, DeltaTable, View
@@ -117,7 +123,7 @@ def test_what_is_no_location_is_refused(tmp_path: Path, section: str, shown: str
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
     shop = shop_with(tmp_path, 'storage = "lake"\nuri = "grpc://127.0.0.1:1"')
     with (
-        pytest.raises(ConfigurationError, match="cannot be used") as refused,
+        pytest.raises(WarehouseUnavailable, match="cannot be used") as refused,
         open_warehouse(shop.project, clock=CLOCK),
     ):
         pass

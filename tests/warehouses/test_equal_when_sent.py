@@ -201,7 +201,7 @@ def test_json_as_a_key_or_an_id(shop: Store, role: str) -> None:
             done.exit_code,
             {row["audience"]: row["sent"] for row in done.audiences if row["sent"]},
         )
-        assert '"v" has type json, whose values PostgreSQL cannot compare' in str(done.errors[0])
+        assert '"v" has type json, whose values the warehouse cannot compare' in str(done.errors[0])
         assert "by_json.sql" in str(done.errors[0].file)
         text = f"{header}SELECT id, v::text AS v, w FROM salesforce.contact"
         shop.audience(text, "by_json")

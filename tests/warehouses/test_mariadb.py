@@ -19,7 +19,14 @@ from warehouses.test_conformance import SAME_SQL, main_job
 
 from tailrace.clock import SystemClock
 from tailrace.encoding.values import Encoder
-from tailrace.errors import ConfigurationError, ModelDoesNotBind, StatementRefused
+from tailrace.errors import (
+    ConfigurationError,
+    InvalidConfigValue,
+    ModelDoesNotBind,
+    StatementRefused,
+    TailraceError,
+    WarehouseUnavailable,
+)
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.column_types import column_types
 from tailrace.models.compile import LANDED, bind
@@ -247,19 +254,23 @@ def test_a_document_is_sent_as_one_and_compared_by_its_content(
 
 
 @pytest.mark.parametrize(
-    ("url", "error"),
+    ("url", "error", "message"),
     [
-        ("mariadb://tailrace:wrong@127.0.0.1:{port}", "cannot be opened"),
-        ("mariadb://tailrace:wrong@127.0.0.1:1", "cannot be opened"),
-        ("postgresql://tailrace:wrong@127.0.0.1:1", "no MariaDB server"),
+        ("mariadb://tailrace:wrong@127.0.0.1:{port}", ConfigurationError, "cannot be opened"),
+        ("mariadb://tailrace:wrong@127.0.0.1:1", WarehouseUnavailable, "cannot be opened"),
+        ("postgresql://tailrace:wrong@127.0.0.1:1", InvalidConfigValue, "no MariaDB server"),
     ],
 )
 def test_an_unusable_server_is_named_without_the_password(
-    mariadb_server: MariadbServer, tmp_path: Path, url: str, error: str
+    mariadb_server: MariadbServer,
+    tmp_path: Path,
+    url: str,
+    error: type[TailraceError],
+    message: str,
 ) -> None:
     store = MariadbStore(tmp_path, url=url.format(port=mariadb_server.port))
     with (
-        pytest.raises(ConfigurationError, match=error) as raised,
+        pytest.raises(error, match=message) as raised,
         open_warehouse(store.project, clock=SystemClock()),
     ):
         pass

@@ -269,7 +269,7 @@ def test_a_run_survives_a_restart_of_the_server(tmp_path: Path, cluster: Postgre
             assert (1, 1) == (code, len(errors)), errors
             assert "outbox/joined_page: the connection to the server was lost" == errors[0].message
             code, errors = errors_of(shop.sync)
-            assert (2, ["WarehouseUnavailable"]) == (code, [type(e).__name__ for e in errors])
+            assert (1, ["WarehouseUnavailable"]) == (code, [type(e).__name__ for e in errors])
             assert "tailrace doctor" in errors[0].hint
         with running(cluster) as server:
             connect_as(shop, server.url("restarted"))

@@ -18,7 +18,12 @@ from warehouses.stores import SparkStore, check_tables_in_a_bucket
 from warehouses.test_conformance import main_job
 
 from tailrace.clock import SystemClock
-from tailrace.errors import ConfigurationError, LockHeld, ModelDoesNotBind, WarehouseFailed
+from tailrace.errors import (
+    LockHeld,
+    ModelDoesNotBind,
+    WarehouseFailed,
+    WarehouseUnavailable,
+)
 from tailrace.ledger.ledger import Ledger
 from tailrace.testing import SegmentSimulator
 from tailrace.warehouse.opening import open_warehouse
@@ -98,7 +103,7 @@ def test_a_server_that_is_down_is_named(
         port = taken.getsockname()[1]
         shop = SparkStore(tmp_path, uri=f"{scheme}://127.0.0.1:{port}")
         with (
-            pytest.raises(ConfigurationError, match=shown) as down,
+            pytest.raises(WarehouseUnavailable, match=shown) as down,
             open_warehouse(shop.project, clock=CLOCK),
         ):
             pass

@@ -470,7 +470,7 @@ class Planner:
             columns, key=audience.key, mapped=audience.mapped_columns, file=audience.file
         )
         check_names(audience, shape, name_bytes_max=self.warehouse.name_bytes_max)
-        check_keys(audience, shape, dialect=self.warehouse.dialect)
+        check_keys(audience, shape, without_equality=self.warehouse.engine.without_equality)
         fingerprint = self._definitions.fingerprint(model.name, delivered)
         edited = delivered is not None and delivered.definition_fingerprint != fingerprint
         remapped = delivered is not None and (

@@ -35,9 +35,9 @@ def hash_complements(columns: Sequence[Column]) -> dict[str, tuple[Column, ...]]
 
 def table_hash(warehouse: Warehouse, table: TableName, columns: Sequence[Column]) -> str | None:
     """A hash of a table's columns and rows; None without columns, or without a cheap hash."""
-    if columns and warehouse.dialect == "postgres":
+    if columns and warehouse.engine.versions_rows:
         return _stored_hash(warehouse, table, columns)
-    if not columns or warehouse.dialect != "duckdb":
+    if not columns or not warehouse.engine.hashes_values:
         return None
     try:
         ((rows, *hashes),) = warehouse.run(

@@ -48,11 +48,6 @@ RESERVED_COLUMNS = frozenset(
     | {"_was_member", "rowid"}
 )
 
-# PostgreSQL's types without an equality operator, and those whose equality is that of a size.
-_WITHOUT_EQUALITY = re.compile(
-    r"(json|xml|point|line|lseg|box|path|polygon|circle)(\[\])*", re.IGNORECASE
-)
-
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaChange:
@@ -105,12 +100,17 @@ def check_names(audience: Audience, shape: Shape, *, name_bytes_max: int) -> Non
             )
 
 
-def check_keys(audience: Audience, shape: Shape, *, dialect: str) -> None:
+def check_keys(audience: Audience, shape: Shape, *, without_equality: str | None) -> None:
     """Refuse a key or an id of a type whose values the engine cannot compare.
 
+    Args:
+        without_equality: The engine's pattern of the types that it cannot compare.
+
     Raises:
-        ModelError: PostgreSQL has no equality for the type, such as json, or one of areas.
+        ModelError: The engine has no equality for the type, such as json, or one of areas.
     """
+    if without_equality is None:
+        return
     compared = {
         *audience.key,
         audience.user_id,
@@ -120,13 +120,13 @@ def check_keys(audience: Audience, shape: Shape, *, dialect: str) -> None:
         *audience.sort_columns,
     }
     for column in (*shape.keys, *shape.columns):
-        if dialect != "postgres" or column.name not in compared:
+        if column.name not in compared:
             continue
-        if _WITHOUT_EQUALITY.fullmatch(column.type):
+        if re.fullmatch(without_equality, column.type, re.IGNORECASE):
             role = "Key column" if column.name in audience.key else "The id column"
             raise ModelError(
-                f'{role} "{column.name}" has type {column.type}, whose values PostgreSQL cannot '
-                "compare",
+                f'{role} "{column.name}" has type {column.type}, whose values the warehouse '
+                "cannot compare",
                 hint=f"Cast it in the SELECT: {column.name}::text AS {column.name}",
                 file=audience.file,
             )

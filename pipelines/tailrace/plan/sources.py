@@ -17,6 +17,7 @@ from tailrace.models.lineage import columns_read
 from tailrace.models.loader import Models
 from tailrace.models.sources import Source, type_kind
 from tailrace.warehouse.connection import Warehouse
+from tailrace.warehouse.sql_files import WRITTEN_IN
 from tailrace.warehouse.statements import Column, TableName
 
 
@@ -146,7 +147,7 @@ class SourceStates:
         dialect = self._warehouse.dialect
         return type_kind(actual, dialect) not in {
             type_kind(declared, dialect),
-            type_kind(declared, "duckdb"),
+            type_kind(declared, WRITTEN_IN),
         }
 
     def _age(self, source: Source, types: Mapping[str, str]) -> tuple[timedelta | None, str]:

@@ -8,8 +8,9 @@ from typing import Any
 from tailrace.audience.yaml import raise_all
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
-from tailrace.errors import ConfigurationError, LockHeld
+from tailrace.errors import ConfigurationError, LockHeld, WarehouseUnavailable
 from tailrace.models.loader import Model, Models
+from tailrace.warehouse.engines import engine_of
 
 
 def bind_to_landed_tables(
@@ -24,7 +25,7 @@ def bind_to_landed_tables(
     Raises:
         tailrace.errors.UserError: A model does not bind; it names the file and the line.
     """
-    embedded = config.settings.warehouse == "duckdb"
+    embedded = engine_of(config.settings.warehouse).single_writer
     if embedded and not config.duckdb_file.is_file():
         return []
     # A project without a warehouse is checked without importing dlt.
@@ -53,7 +54,7 @@ def bind_to_landed_tables(
     except LockHeld:
         message = "A run has the warehouse open: columns of landed tables were not checked"
         return _unchecked(message, "Check them after the run with: tailrace validate")
-    except ConfigurationError as error:
+    except (ConfigurationError, WarehouseUnavailable) as error:
         if embedded:
             raise
         return _unchecked(

@@ -66,8 +66,7 @@ def build(
                 file=model.file,
                 columns=types,
             )
-            if warehouse.dialect == "postgres":
-                # The server resolves the names before they are checked.
+            if warehouse.engine.resolves_names:
                 warehouse.describe(bound)
             warehouse.admit(bound, file=model.file)
             _promote(warehouse, TableName(dataset, name), bound, model, was=kinds.get(name))

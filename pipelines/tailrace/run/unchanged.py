@@ -30,6 +30,7 @@ from tailrace.ledger.receivers import bound_receivers, stopped_destinations
 from tailrace.plan.row_hash import table_hash
 from tailrace.run.notices import Notice
 from tailrace.run.work import Job, Work
+from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.parse_cache import ParseCache
 from tailrace.warehouse.sql_files import root
@@ -190,7 +191,8 @@ class UnchangedRuns:
 
         A job is compared if it selects and overrides nothing, and if no observer reads its models.
         """
-        if job != COMPARED or observers or project.settings.warehouse != "duckdb":
+        engine = engine_of(project.settings.warehouse)
+        if job != COMPARED or observers or not engine.single_writer:
             return None
         return cls(project)
 

@@ -36,7 +36,6 @@ from tailrace.errors import (
     UnknownObject,
     UserError,
     WarehouseFailed,
-    WarehouseUnavailable,
 )
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Run
@@ -195,7 +194,7 @@ class Watch:
                     return self._watch(ledger)
             except _Reopen:
                 pass
-            except (WarehouseFailed, WarehouseUnavailable, StateStoreFailed) as error:
+            except (WarehouseFailed, StateStoreFailed) as error:
                 if not self._is_started:
                     raise
                 self._count_failure(error)

@@ -37,6 +37,12 @@ class Engine:
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
         joins_pages: A page of rendered messages is read as one row of joined values, because its
             driver makes an object of each value; an engine without it gives Arrow.
+        hashes_values: A hash of all values of a table costs less than its comparison.
+        versions_rows: Each row has the number of the transaction that wrote it.
+        resolves_names: A model is described before it is checked, because the server resolves its
+            names.
+        without_equality: A pattern of the types whose values the engine cannot compare, or whose
+            equality is that of a size; None if there are none.
         plans_side_by_side: Several sessions of one process may plan at the same time; they see
             each other's tables in a database in memory.
     """
@@ -56,6 +62,10 @@ class Engine:
     commits_tables: bool = False
     writes_messages: bool = False
     joins_pages: bool = False
+    hashes_values: bool = False
+    versions_rows: bool = False
+    resolves_names: bool = False
+    without_equality: str | None = None
     plans_side_by_side: bool = False
 
     @property
@@ -76,6 +86,7 @@ ENGINES: Mapping[str, Engine] = {
         single_writer=True,
         describes_queries=True,
         writes_messages=True,
+        hashes_values=True,
         plans_side_by_side=True,
     ),
     # DuckDB with its tables in a DuckLake, which other processes write to as well.
@@ -86,6 +97,7 @@ ENGINES: Mapping[str, Engine] = {
         detects_conflicts=True,
         only_widens_types=True,
         writes_messages=True,
+        hashes_values=True,
     ),
     # Delta tables in one storage, whose catalog is replaced by one process at a time.
     "spark": Engine(temporary="temp", leased=True, describes_queries=True),
@@ -96,6 +108,9 @@ ENGINES: Mapping[str, Engine] = {
         reads_by_index=True,
         writes_messages=True,
         joins_pages=True,
+        versions_rows=True,
+        resolves_names=True,
+        without_equality=r"(json|xml|point|line|lseg|box|path|polygon|circle)(\[\])*",
     ),
     "redshift": Engine(loses_sessions=True),
     "mariadb": Engine(

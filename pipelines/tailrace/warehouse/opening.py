@@ -21,6 +21,7 @@ from tailrace.errors import (
     LockHeld,
     MissingCredential,
     NothingLanded,
+    TailraceError,
     WarehouseFailed,
     hint_about,
 )
@@ -353,7 +354,7 @@ def _session(project: ProjectConfig, destination: Any) -> DltSession:
     return SnowflakeSession(destination, project.settings.ledger_dataset)
 
 
-def _cannot_connect(name: str, error: Exception) -> ConfigurationError:
+def _cannot_connect(name: str, error: Exception) -> TailraceError:
     import dlt
     from dlt.common.configuration.exceptions import ConfigFieldMissingException
     from dlt.common.destination.exceptions import UnknownDestinationModule

@@ -14,7 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from tailrace.config.settings import WarehouseSettings
-from tailrace.errors import ConfigurationError, WarehouseFailed, WarehouseUnavailable
+from tailrace.errors import (
+    ConfigurationError,
+    TailraceError,
+    WarehouseFailed,
+    WarehouseUnavailable,
+)
 from tailrace.warehouse.session import Session
 from tailrace.warehouse.statements import statement
 
@@ -244,7 +249,7 @@ _OPTION = re.compile(
 _CERTIFICATE_FILE = re.compile(r'(root certificate|certificate|private key) file "[^"]*" [\w ]+')
 
 
-def connection_failure(error: Exception) -> ConfigurationError | None:
+def connection_failure(error: Exception) -> TailraceError | None:
     """The error about a connection that was not established; None if nothing is known of it.
 
     The text of libpq is repeated only where it cannot hold a part of a password, which a URL with

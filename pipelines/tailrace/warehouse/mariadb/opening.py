@@ -9,7 +9,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig
-from tailrace.errors import ConfigurationError, InvalidConfigValue, MissingCredential
+from tailrace.errors import (
+    ConfigurationError,
+    InvalidConfigValue,
+    MissingCredential,
+    WarehouseUnavailable,
+)
 from tailrace.warehouse.driver_errors import describe_error
 from tailrace.warehouse.mariadb.errors import refusal_of
 from tailrace.warehouse.mariadb.session import COLLATION, MariadbSession
@@ -20,6 +25,8 @@ CONNECT_SECONDS_MAX = 30
 VERSION_MIN = (10, 7)
 # The largest answer and statement that the driver takes.
 PACKET_BYTES_MAX = 1 << 30
+# Numbers of the errors of a server that is down, too full, or ended the connection.
+_UNAVAILABLE = frozenset({1040, 1053, 2002, 2003, 2006, 2013})
 
 
 @contextmanager
@@ -27,7 +34,8 @@ def open_mariadb(project: ProjectConfig) -> Iterator[MariadbSession]:
     """A session with the server of `[destination.mariadb] credentials`.
 
     Raises:
-        ConfigurationError: The server cannot be reached, is too old, or a package is missing.
+        WarehouseUnavailable: The server cannot be reached.
+        ConfigurationError: It refuses the user, is too old, or a package is missing.
     """
     options = _options(project)
 
@@ -46,8 +54,11 @@ def open_mariadb(project: ProjectConfig) -> Iterator[MariadbSession]:
     except ConfigurationError:
         raise
     except Exception as error:
+        reason = f"The warehouse mariadb cannot be opened: {describe_error(refusal_of(error))}"
+        if error.args and error.args[0] in _UNAVAILABLE:
+            raise WarehouseUnavailable(reason) from None
         raise ConfigurationError(
-            f"The warehouse mariadb cannot be opened: {describe_error(refusal_of(error))}",
+            reason,
             hint=f"Check credentials under [{SECTION}] in .dlt/secrets.toml, and that the user may "
             "create databases.",
         ) from None

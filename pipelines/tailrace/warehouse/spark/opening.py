@@ -9,7 +9,7 @@ from typing import Any
 
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
-from tailrace.errors import ConfigurationError, LockHeld, TailraceError
+from tailrace.errors import LockHeld, TailraceError, WarehouseUnavailable
 from tailrace.state.lease import HeldLease
 from tailrace.warehouse.spark.catalog import CatalogFile
 from tailrace.warehouse.spark.errors import SparkError
@@ -33,7 +33,8 @@ def open_spark(
 
     Raises:
         LockHeld: Another process has the warehouse open to write.
-        ConfigurationError: The server cannot be reached, or a package is missing.
+        WarehouseUnavailable: The server cannot be reached.
+        ConfigurationError: A package is missing.
     """
     location = location_of(project)
     server = connected(location)
@@ -104,7 +105,8 @@ def connected(location: SparkLocation) -> SparkServer:
     """A connection to the server.
 
     Raises:
-        ConfigurationError: It cannot be reached, or the driver is not installed.
+        WarehouseUnavailable: It cannot be reached.
+        ConfigurationError: The driver is not installed.
     """
     try:
         server = _server(location)
@@ -113,7 +115,7 @@ def connected(location: SparkLocation) -> SparkServer:
         protocol, kind = (
             ("Spark Connect", "spark") if location.is_connect else ("Flight SQL", "flight")
         )
-        raise ConfigurationError(
+        raise WarehouseUnavailable(
             f"The {protocol} server at {location.shown_uri} cannot be used: "
             f"{type(reason).__name__}",
             hint="Start it, or correct uri under [destination.spark]. For a trial on this "
