@@ -62,6 +62,7 @@
       - EventsMissing
       - ReceiverGone
     + WarehouseFailed
+      - WarehouseUnavailable
       - StatementRefused
       - MemoryShort
     + StateStoreFailed

@@ -2,8 +2,8 @@
 
 simple-salesforce logs in and makes the single calls (limits, describe) through the session of
 `session`; bulk jobs and pages use it directly. So the login, the API budget, the timeouts and the
-limits on answers hold for every call. An extract that expects no news is brief: its plain requests
-are made by `brief`, and the libraries are imported when one of them is not answered plainly.
+limits on answers hold for every call. An extract that expects no news makes its requests by
+`plain_requests`, and imports the libraries when one of them is not answered plainly.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from tailrace.errors import (
 from tailrace.retry import Attempt, RetryPolicy, retrying
 from tailrace.salesforce.answers import as_mapping, as_records, as_text, parse_json
 from tailrace.salesforce.auth import Token, kind_of, scrub
-from tailrace.salesforce.brief import Answer, BriefTransport
 from tailrace.salesforce.faults import (
     LASTING_CODES,
     TRANSIENT_CODES,
@@ -45,6 +44,7 @@ from tailrace.salesforce.faults import (
     VERSION_CODES,
     error_in,
 )
+from tailrace.salesforce.plain_requests import Answer, PlainTransport
 
 if TYPE_CHECKING:
     import requests
@@ -109,7 +109,7 @@ class Api:
         clock: Clock,
         jitter: Callable[[], float] = random.random,
         login: Login | None = None,
-        is_brief: bool = False,
+        expects_no_news: bool = False,
     ) -> None:
         check_api_version(settings.api_version)
         self.credentials = credentials
@@ -126,7 +126,7 @@ class Api:
         self._opened: Session | None = None
         self._login = login or Login()
         self.data_path = f"/services/data/v{settings.api_version}"
-        self._brief = BriefTransport.of(settings, clock=clock) if is_brief else None
+        self._plain = PlainTransport.of(settings, clock=clock) if expects_no_news else None
 
     @property
     def _session(self) -> Session:
@@ -152,8 +152,8 @@ class Api:
     def close(self) -> None:
         """Close the connections, and end the waits of other threads."""
         self.closing.set()
-        if self._brief is not None:
-            self._brief.close()
+        if self._plain is not None:
+            self._plain.close()
         if self._opened is not None:
             self._opened.close()
 
@@ -174,14 +174,14 @@ class Api:
         return parse_json(response.content, f"GET {path}")
 
     def _plain_answer(self, path: str, params: Mapping[str, Any]) -> Answer | None:
-        """The answer to a GET if it is a plain one, and this is a brief extract; else None."""
-        if self._brief is None:
+        """The answer to a GET if it is a plain one, and the extract expects no news; else None."""
+        if self._plain is None:
             return None
         token, host, _ = self.token()
         self.spend()
         query = urlencode(params)
         joint = "&" if "?" in path else "?"
-        answer = self._brief.get(host, f"{path}{joint}{query}" if query else path, token)
+        answer = self._plain.get(host, f"{path}{joint}{query}" if query else path, token)
         if answer is not None:
             self.note(answer.headers)
         return answer
@@ -239,12 +239,12 @@ class Api:
         )
 
     def single_call(self, what: str, path: str) -> Mapping[str, Any]:
-        """A GET that simple-salesforce makes and parses, or a brief extract itself.
+        """A GET that simple-salesforce makes and parses, or the plain transport.
 
         Raises:
             AnswerUnreadable: The answer is not the JSON object that the library expects.
         """
-        if self._brief is not None:
+        if self._plain is not None:
             return as_mapping(self.get(path), what)
         try:
             answer = self.salesforce.restful(path)
@@ -442,8 +442,8 @@ class Api:
             raise ServiceFailed("The extract was stopped")
 
     def _log_in(self) -> None:
-        if self._brief is not None and self.login_kind == "client credentials":
-            self._login.token = self._brief.log_in(self.credentials)
+        if self._plain is not None and self.login_kind == "client credentials":
+            self._login.token = self._plain.log_in(self.credentials)
             if self._login.token is not None:
                 self._login.generation += 1
                 return

@@ -112,8 +112,8 @@ def extract(
         CredentialRefused, Unreachable: No object can be read.
     """
     started = clock.monotonic()
-    is_brief = not full_refresh and known_stored(landing) is not None
-    api = Api(credentials, settings, clock=clock, login=login, is_brief=is_brief)
+    expects_no_news = not full_refresh and known_stored(landing) is not None
+    api = Api(credentials, settings, clock=clock, login=login, expects_no_news=expects_no_news)
     context = ExtractContext(
         api, settings, folder=landing.folder, continue_on_error=True, progress=progress
     )

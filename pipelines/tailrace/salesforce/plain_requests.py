@@ -44,7 +44,7 @@ class Answer(NamedTuple):
     content: Any
 
 
-class BriefTransport:
+class PlainTransport:
     """Connections to one org, one per thread."""
 
     def __init__(self, settings: SalesforceSettings, *, clock: Clock) -> None:
@@ -60,7 +60,7 @@ class BriefTransport:
         self._certificates: ssl.SSLContext | None = None
 
     @classmethod
-    def of(cls, settings: SalesforceSettings, *, clock: Clock) -> BriefTransport | None:
+    def of(cls, settings: SalesforceSettings, *, clock: Clock) -> PlainTransport | None:
         """The transport, or None where `requests` would take a proxy."""
         return None if has_proxy() else cls(settings, clock=clock)
 

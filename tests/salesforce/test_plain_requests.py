@@ -11,8 +11,8 @@ from salesforce_landing import QuickClock
 
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
 from tailrace.errors import CredentialRefused, SalesforceFault, Unreachable
-from tailrace.salesforce.brief import BriefTransport
 from tailrace.salesforce.client import Api
+from tailrace.salesforce.plain_requests import PlainTransport
 from tailrace.testing import Fault, SalesforceSimulator
 
 
@@ -22,12 +22,18 @@ def sf() -> Iterator[SalesforceSimulator]:
         yield simulator
 
 
-def api_of(sf: SalesforceSimulator, *, is_brief: bool = True, **changes: Any) -> Api:
+def api_of(sf: SalesforceSimulator, *, expects_no_news: bool = True, **changes: Any) -> Api:
     credentials = SalesforceCredentials(
         instance_url=sf.url, client_id=sf.client_id, client_secret=sf.client_secret
     )
     settings = SalesforceSettings(**changes)
-    return Api(credentials, settings, clock=QuickClock(), jitter=lambda: 0.5, is_brief=is_brief)
+    return Api(
+        credentials,
+        settings,
+        clock=QuickClock(),
+        jitter=lambda: 0.5,
+        expects_no_news=expects_no_news,
+    )
 
 
 def asked(api: Api) -> list[Any]:
@@ -43,14 +49,14 @@ def asked(api: Api) -> list[Any]:
 
 
 def test_plain_answers_are_those_of_the_full_session(sf: SalesforceSimulator) -> None:
-    brief, full = api_of(sf), api_of(sf, is_brief=False)
-    assert asked(full) == asked(brief)
-    assert brief._opened is None and full._opened is not None
-    assert full.usage.calls == brief.usage.calls
+    plain, full = api_of(sf), api_of(sf, expects_no_news=False)
+    assert asked(full) == asked(plain)
+    assert plain._opened is None and full._opened is not None
+    assert full.usage.calls == plain.usage.calls
     assert (full.usage.max, full.usage.used_at_start) != (None, None)
-    assert full.usage.max == brief.usage.max
-    assert brief.server_time is not None and brief.contacted
-    brief.close()
+    assert full.usage.max == plain.usage.max
+    assert plain.server_time is not None and plain.contacted
+    plain.close()
     full.close()
 
 
@@ -75,7 +81,7 @@ def test_a_request_without_a_plain_answer_is_repeated(
     sf.faults.append(fault)
     assert "DailyApiRequests" in api.get("limits/")
     assert api._opened is not None
-    # The brief transport is used again.
+    # The plain transport is used again.
     opened = api._opened
     assert "DailyApiRequests" in api.get("limits/")
     assert opened is api._opened
@@ -105,7 +111,7 @@ def test_a_refused_login_is_reported_by_the_full_session(
     credentials = SalesforceCredentials(
         instance_url=sf.url, client_id=sf.client_id, client_secret=secret or "another"
     )
-    api = Api(credentials, SalesforceSettings(), clock=QuickClock(), is_brief=True)
+    api = Api(credentials, SalesforceSettings(), clock=QuickClock(), expects_no_news=True)
     with pytest.raises(CredentialRefused, match="client credentials"):
         api.token()
 
@@ -114,7 +120,7 @@ def test_a_host_that_does_not_answer_is_reported_by_the_full_session() -> None:
     credentials = SalesforceCredentials(
         instance_url="http://127.0.0.1:9", client_id="id", client_secret="secret"
     )
-    api = Api(credentials, SalesforceSettings(), clock=QuickClock(), is_brief=True)
+    api = Api(credentials, SalesforceSettings(), clock=QuickClock(), expects_no_news=True)
     with pytest.raises(Unreachable):
         api.token()
 
@@ -122,8 +128,8 @@ def test_a_host_that_does_not_answer_is_reported_by_the_full_session() -> None:
 def test_a_connection_that_the_server_closed_is_opened_again(sf: SalesforceSimulator) -> None:
     api = api_of(sf)
     api.get("limits/")
-    assert api._brief is not None
-    api._brief._local.connection.sock.shutdown(2)
+    assert api._plain is not None
+    api._plain._local.connection.sock.shutdown(2)
     api.get("limits/")
     assert api._opened is None
     api.close()
@@ -135,6 +141,6 @@ def test_a_proxy_is_left_to_the_full_session(
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     settings, clock = SalesforceSettings(), QuickClock()
-    assert BriefTransport.of(settings, clock=clock) is not None
+    assert PlainTransport.of(settings, clock=clock) is not None
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    assert BriefTransport.of(settings, clock=clock) is None
+    assert PlainTransport.of(settings, clock=clock) is None
