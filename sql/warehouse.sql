@@ -83,6 +83,27 @@ SELECT LOWER(table_name) FROM information_schema.tables WHERE table_schema = UPP
 UNION
 SELECT LOWER(table_name) FROM information_schema.views WHERE table_schema = UPPER(:dataset)
 
+-- name: row_counts
+-- The tables and views of a dataset, for an engine whose catalog has no numbers of rows.
+SELECT table_name, CAST(NULL AS BIGINT) FROM information_schema.tables WHERE table_schema = :dataset
+
+-- name: row_counts (duckdb)
+-- About how many rows each table of a dataset has; NULL where it is not known.
+SELECT table_name, CASE WHEN estimated_size > 0 THEN estimated_size END
+FROM DUCKDB_TABLES()
+WHERE schema_name = :dataset AND database_name = CURRENT_DATABASE()
+
+-- name: row_counts (postgres)
+-- About how many rows each table of a dataset has; NULL where it was never analyzed.
+SELECT c.relname, CASE WHEN c.reltuples >= 0 THEN CAST(c.reltuples AS BIGINT) END
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = :dataset AND c.relkind IN ('r', 'p', 'm')
+
+-- name: row_counts (mariadb)
+-- About how many rows each table of a dataset has; NULL for a view.
+SELECT table_name, table_rows FROM information_schema.tables WHERE table_schema = :dataset
+
 -- name: columns
 -- The columns of a table or view in their order.
 SELECT column_name, data_type

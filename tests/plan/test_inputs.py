@@ -89,6 +89,24 @@ def planned(
     return {plan.audience.name: plan for plan in planner.plan(selected).audiences}
 
 
+@on_each_warehouse
+def test_a_plan_says_how_many_rows_its_models_read(desk: Desk) -> None:
+    """About as many as the table has, as PostgreSQL knows after ANALYZE."""
+    rows = 1_000
+    desk.script(
+        "INSERT INTO salesforce.contact "
+        f"SELECT 'n' || i, 'Oslo', 1, '2000-01-01' FROM generate_series(1, {rows}) AS t(i)"
+    )
+    if desk.warehouse.dialect == "postgres":
+        desk.script("ANALYZE salesforce.contact")
+    models = desk.models()
+    options = PlanOptions(counts_scans=True)
+    planner = Planner(desk.ledger, models, options=options, destinations=None, now=NOW)
+    plan = planner.plan(models.audiences())
+    assert [rows + 3] * 3 == [audience.as_dict()["scan_rows"] for audience in plan.audiences]
+    assert {None} == {audience.scan_rows for audience in planned(desk).values()}
+
+
 def deliver(
     desk: Desk,
     plans: dict[str, AudiencePlan] | None = None,

@@ -60,6 +60,7 @@ class Inputs:
         # The hash of each table that was looked at, None if it has no cheap one.
         self.hashes: dict[TableName, str | None] = {}
         self._layouts: dict[str, Mapping[str, tuple[Column, ...]]] = {}
+        self._row_counts: dict[str, Mapping[str, int]] = {}
         self._versions = ledger.warehouse.table_versions
         # Of a view, the statements that write to it say nothing.
         self._watched = (
@@ -132,6 +133,22 @@ class Inputs:
             *(TableName(dataset, table) for table in self._models.objects_read(model.name)),
             *(TableName(s.dataset, s.table) for s in self._models.sources_read(model.name)),
         )
+
+    def rows_read(self, model: Model) -> int | None:
+        """About how many rows of tables a model reads; None if the engine cannot say it."""
+        counts = [
+            self._rows_in(str(table.dataset)).get(table.name) for table in self.tables_read(model)
+        ]
+        known = [rows for rows in counts if rows is not None]
+        return sum(known) if len(known) == len(counts) else None
+
+    def _rows_in(self, dataset: str) -> Mapping[str, int]:
+        if dataset not in self._row_counts:
+            counts = self._warehouse.run("warehouse/row_counts", dataset=dataset)
+            self._row_counts[dataset] = {
+                str(name): int(rows) for name, rows in counts if rows is not None
+            }
+        return self._row_counts[dataset]
 
     def _table(self, table: TableName) -> str | None:
         """A hash of a table's columns and rows, or its version; None if there is no table."""

@@ -37,7 +37,8 @@ class AudiencePlan:
 
     `inputs` is a fingerprint of everything that the plan was computed from; None if it cannot be
     compared with a later one. `skipped` says why the model was not run. `refused` counts the rows
-    that the destination would refuse, by reason.
+    that the destination would refuse, by reason. `scan_rows` is about how many rows of tables the
+    model reads; None if the engine cannot say it, or nobody asked.
     """
 
     audience: Audience
@@ -66,6 +67,7 @@ class AudiencePlan:
     digest: str = ""
     inputs: str | None = field(default=None, repr=False)
     skipped: str = ""
+    scan_rows: int | None = None
 
     @property
     def ledger_key(self) -> str:
@@ -165,6 +167,7 @@ class AudiencePlan:
             "samples": [dict(sample) for sample in self.samples],
             "rows": [row.as_dict() for row in self.rows],
             "skipped": self.skipped,
+            "scan_rows": self.scan_rows,
         }
 
 
@@ -213,6 +216,7 @@ class AudienceFailure:
             "samples": [],
             "rows": [],
             "skipped": "",
+            "scan_rows": None,
         }
 
 

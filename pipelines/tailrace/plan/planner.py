@@ -161,14 +161,15 @@ class Planner:
         if kept is not None:
             kept.save()
         planned = self._guard_first_run(self._plan_all(requests, failures, inputs))
-        audiences = (
-            *skipped,
-            *(replace(plan, inputs=fingerprints[plan.ledger_key]) for plan in planned),
-        )
+        scans = self._scans(requests, inputs)
+        audiences = skipped + [
+            replace(p, inputs=fingerprints[p.ledger_key], scan_rows=scans.get(p.ledger_key))
+            for p in planned
+        ]
         return Plan(
             planned_at=self.now,
             run_seq=self.run_seq,
-            audiences=audiences,
+            audiences=tuple(audiences),
             failures=tuple(failures.values()),
             model_errors=(*self.build.errors.values(), *model_errors),
             new_users=stats.count_new_users(self.ledger, audiences, recorded=self._recorded),
@@ -183,6 +184,12 @@ class Planner:
             salesforce_calls=self.ledger.extracts.last_salesforce_calls(),
             destinations=self.destinations or {},
         )
+
+    def _scans(self, requests: Sequence[_Request], inputs: Inputs) -> dict[str, int | None]:
+        """About how many rows the model of each audience reads, if the plan says it."""
+        if not self.options.counts_scans:
+            return {}
+        return {r.request.audience.ledger_key: inputs.rows_read(model) for model, r in requests}
 
     def _inputs(self, selected: Sequence[Model]) -> Inputs:
         self._recorded.expect(audience.ledger_key for _, audience in syncs_of(selected))

@@ -52,7 +52,8 @@ class PlanOptions:
 
     `allow` holds pairs of an audience and a guard that may pass once. With `show_rows_max`, the
     plan has so many transitions of each operation with their messages, masked without
-    `show_values`. `skip_unchanged` leaves models unrun whose inputs did not change.
+    `show_values`. `skip_unchanged` leaves models unrun whose inputs did not change. With
+    `counts_scans`, the plan says how many rows its models read.
     """
 
     allow: frozenset[tuple[str, str]] = frozenset()
@@ -64,6 +65,7 @@ class PlanOptions:
     show_rows_max: int = 0
     show_values: bool = False
     skip_unchanged: bool = True
+    counts_scans: bool = False
 
     def allowed(self, audience: str) -> frozenset[str]:
         """The guards that may pass once for an audience."""

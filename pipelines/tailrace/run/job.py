@@ -116,7 +116,7 @@ def plan(
         with_credentials,
     )
 
-    chosen = replace(options or PlanOptions(), digests=out is not None)
+    chosen = replace(options or PlanOptions(), digests=out is not None, counts_scans=True)
     models, selected = selected_models(project, select, exclude)
     check_allowed(chosen, models)
     limits = limits_of(project, selected)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tailrace.cli.output.table import Headline
 
 Output = Mapping[str, Any]
 
+# Fewer rows are read in a moment.
+SCAN_ROWS_SHOWN_MIN = 1_000_000
 _DEFAULT = "segment"
 # What a destination type is called; others are called by the name of their section.
 _LABELS = {_DEFAULT: "Segment"}
@@ -30,7 +32,7 @@ def summary(result: Output) -> str:
         sent = " and ".join(
             f"{name} {messages}, {_cost(total)}" for name, (messages, total) in work.items()
         )
-        return f"Would send {sent}{to}.{cost} Nothing was sent."
+        return f"Would send {sent}{to}.{cost} Nothing was sent.{_scans(audiences)}"
     if any(entry["status"] == "failed" for entry in audiences):
         return "Not finished: see the errors. The next run sends the rest."
     if not work and (result["errors"] or any(entry["status"] == "held" for entry in audiences)):
@@ -43,6 +45,12 @@ def summary(result: Output) -> str:
         verb = "are" if others else "is"
         return rows.strip() or f"Nothing to send: {names} {verb} up to date."
     return " ".join(f"{name} acknowledged {done}." for name, (done, _) in work.items()) + rows
+
+
+def _scans(audiences: Sequence[Output]) -> str:
+    """How many rows of tables a run reads, if there are many."""
+    rows = sum(entry.get("scan_rows") or 0 for entry in audiences)
+    return f" A run reads about {rows:,} rows of tables." if rows >= SCAN_ROWS_SHOWN_MIN else ""
 
 
 def _cost(total: Output) -> str:
