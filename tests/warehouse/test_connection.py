@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -496,3 +499,28 @@ def test_a_desk_is_cleared_for_the_next_case(store: Store) -> None:
         desk.start_run()
         desk.clear()
         assert [(0,)] == desk.query("SELECT COUNT(*) FROM tailrace.runs")
+
+
+def test_a_signal_during_a_statement_is_no_defect(tmp_path: Path) -> None:
+    """DuckDB replaces the exception of a signal's handler by a RuntimeError."""
+
+    class Stopped(KeyboardInterrupt):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    shop = Shop(tmp_path)
+    slow = "SELECT SUM(a.range * b.range) FROM range(100000) AS a, range(100000) AS b"
+    before = signal.signal(signal.SIGUSR1, stop)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1))
+    try:
+        with open_warehouse(shop.project, clock=SystemClock()) as warehouse:
+            with pytest.raises(KeyboardInterrupt) as raised:
+                timer.start()
+                warehouse.execute(slow)
+            assert raised.type is KeyboardInterrupt
+            assert [(1,)] == warehouse.execute("SELECT 1")
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGUSR1, before)

@@ -66,7 +66,13 @@ GC_OBJECTS = 30_000
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to stop by SIGTERM."""
+    """The process was asked to stop by SIGTERM.
+
+    Attributes:
+        is_received: It was, also where another exception has replaced this one.
+    """
+
+    is_received = False
 
 
 @click.group(
@@ -199,7 +205,10 @@ def _stopped(stop: BaseException) -> int:
         click.echo("Nothing was done.", err=True)
         return 1
     terminated = isinstance(stop, Terminated) or isinstance(stop.__cause__, Terminated)
-    word, code = ("Terminated", 143) if terminated else ("Interrupted", 130)
+    if terminated or Terminated.is_received:
+        word, code = "Terminated", 143
+    else:
+        word, code = "Interrupted", 130
     click.echo(
         f"{word}. Acknowledged messages are recorded; the next run sends the rest.", err=True
     )
@@ -207,4 +216,5 @@ def _stopped(stop: BaseException) -> int:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
+    Terminated.is_received = True
     raise Terminated

@@ -25,8 +25,8 @@ from tailrace.errors import (
     StateNotSaved,
     WarehouseFailed,
 )
+from tailrace.warehouse import driver_errors
 from tailrace.warehouse.driver import complete
-from tailrace.warehouse.driver_errors import described, raised_by_engine, shortage
 from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.model_role import (
     WRITES_MODEL_ROWS,
@@ -263,16 +263,16 @@ class Warehouse:
             raise ReadStopped(f"The answer has more than {READ_ROWS_MAX:,} rows")
         return [tuple(row) for row in rows or ()]
 
-    def _refused(self, error: Exception, name: str) -> Exception:
+    def _refused(self, error: Exception, name: str) -> BaseException:
         """The error to raise for an error of a statement: the same, unless the engine raised it."""
-        if not raised_by_engine(error):
-            return error
+        if not driver_errors.raised_by_engine(error):
+            return KeyboardInterrupt() if driver_errors.stopped_by_signal(error) else error
         if self.engine.loses_sessions:
             self.set_session()
-        failure = shortage(error, name)
+        failure = driver_errors.shortage(error, name)
         if failure is None and self.dialect == "postgres":
             failure = server_failure(error, name, self.session, self.project.settings)
-        return failure or described(error, name)
+        return failure or driver_errors.described(error, name)
 
     def set_session(self) -> None:
         """Read and compare timestamps in UTC, and set what else the engine's statements rely on."""

@@ -35,6 +35,14 @@ MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the sa
 HALFWAY = re.compile(r"((?:[A-Z]?[A-Za-z/]+ )+)Error: ")
 
 
+def stopped_by_signal(error: Exception) -> bool:
+    """Whether DuckDB ended a statement because of a signal of this process.
+
+    It calls the signal's handler, and replaces the exception of the handler by its own.
+    """
+    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
+
+
 def raised_by_engine(error: Exception) -> bool:
     """Whether a driver raised the error, or dlt around it."""
     return type(error).__module__.startswith(_DRIVERS) or bool(streamed_error_class(error))
