@@ -201,7 +201,7 @@ def written(desk: Desk, delivery: Delivery, mapper: Any) -> Counter[str]:
         return Counter()
     bindings = {
         "tables": {"outbox": desk.ledger.outbox(delivery.audience.ledger_key)},
-        "columns": texts.lists,
+        "columns": {**texts.lists, "places": (), "texts_of_page": ()},
         "column": texts.identity,
         **texts.ends,
         "bytes_max": 32_000,

@@ -35,6 +35,7 @@ EXAMPLES = {
     "FILE": "rows.jsonl",
     "NAME": "other",
     "OBJECT": "Contact",
+    "OLD": "people",
 }
 COMMAND = re.compile(r"tailrace((?: (?:--?[\w-]+|\.?[\w*:-]+(?:\.[\w*:-]+)*|\{\}))+)")
 
