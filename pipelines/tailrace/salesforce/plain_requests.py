@@ -67,6 +67,8 @@ class PlainTransport:
     def close(self) -> None:
         """Close all connections."""
         self._closed.set()
+        if self._watcher is not None:
+            self._watcher.join()
         with self._lock:
             for connection in self._connections:
                 connection.close()
