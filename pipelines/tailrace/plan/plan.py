@@ -38,7 +38,7 @@ class AudiencePlan:
     `inputs` is a fingerprint of everything that the plan was computed from; None if it cannot be
     compared with a later one. `skipped` says why the model was not run. `refused` counts the rows
     that the destination would refuse, by reason. `scan_rows` is about how many rows of tables the
-    model reads; None if the engine cannot say it, or nobody asked.
+    model reads; None if the engine cannot say it, or was not asked.
     """
 
     audience: Audience
