@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ from figure import Figure, quick
 
 ROWS = 2_000 if quick() else 20_000
 BULK_ROWS = int(os.environ.get("TAILRACE_BENCH_RECORDS", "8_000" if quick() else "200_000"))
+# The writes by collections take a second or two, so that one try says little.
+TRIES = 1 if quick() else 3
 IN_FLIGHT = 4
 ROWS_A_CALL = 200
 CONFIG = """
@@ -81,8 +84,14 @@ def figures() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory() as folder, org() as service:
         # The records exist before the measured writes, so that both ways update them.
         posted(service, ROWS)
-        ours = synced(made(Path(folder) / "rest", ROWS, api="rest"), service, ROWS)
-        theirs = posted(service, ROWS)
+        tries = [
+            (
+                synced(made(Path(folder) / f"rest {number}", ROWS, api="rest"), service, ROWS),
+                posted(service, ROWS),
+            )
+            for number in range(TRIES)
+        ]
+    ours, theirs = (max(way, key=attrgetter("rate")) for way in zip(*tries, strict=True))
     yield rates("write_back_collections", ours, theirs)
     yield Figure(
         name="write_back_collection_calls",
