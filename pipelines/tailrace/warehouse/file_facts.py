@@ -15,15 +15,12 @@ descriptor of it.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import platform
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tailrace import __version__
+from tailrace.warehouse.checked_file import CheckedFile
 from tailrace.warehouse.driver import driver
 
 FACTS_BYTES_MAX = 16_000_000
@@ -82,7 +79,7 @@ class FileFacts:
     def before_opening(self) -> None:
         """Read the facts, and the identity of the file that this process is about to open."""
         self._known = self._kept = {}
-        entry = self._read()
+        entry = self._checked().read()
         if entry is None:
             return
         self._before = _status(self._file)
@@ -106,33 +103,12 @@ class FileFacts:
         identity = _identity(self._file, self._after)
         if identity is None or _status(self._file) != self._after:
             return
-        content = json.dumps({"file": identity, "facts": self._kept}, separators=(",", ":"))
-        whole = f"{_digest(content)}\n{content}".encode()
-        if len(whole) > FACTS_BYTES_MAX or not self._record.parent.is_dir():
-            return
-        # They only save time, so a folder that cannot be written does not end a run.
-        with suppress(OSError):
-            descriptor, name = tempfile.mkstemp(prefix="facts", dir=self._record.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as written:
-                    written.write(whole)
-                Path(name).replace(self._record)
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
+        if self._record.parent.is_dir():
+            self._checked().write({"file": identity, "facts": self._kept})
 
-    def _read(self) -> dict[str, Any] | None:
-        try:
-            if self._record.stat().st_size > FACTS_BYTES_MAX:
-                return None
-            head, _, content = self._record.read_text(encoding="utf-8").partition("\n")
-        except (OSError, ValueError):
-            return None
-        # The hash covers the versions and every character after it.
-        if head != _digest(content):
-            return None
-        entry: dict[str, Any] = json.loads(content)
-        return entry
+    def _checked(self) -> CheckedFile:
+        versions = f"{FORMAT} {__version__} {driver().__version__}"
+        return CheckedFile(self._record, bytes_max=FACTS_BYTES_MAX, versions=versions)
 
 
 def _status(file: Path) -> list[Any] | None:
@@ -155,8 +131,3 @@ def _identity(file: Path, status: list[Any]) -> list[Any] | None:
     except OSError:
         return None
     return [*status, hashlib.sha256(headers).hexdigest()]
-
-
-def _digest(content: str) -> str:
-    versions = f"{FORMAT} {__version__} {driver().__version__}"
-    return hashlib.sha256(f"{versions}\n{content}".encode()).hexdigest()

@@ -8,18 +8,15 @@ time. Commands that write it at the same time replace the whole file, and the la
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import tempfile
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from tailrace import __version__
+from tailrace.warehouse.checked_file import CheckedFile
 
 # The packages that a value depends on, besides this one.
 PACKAGES = ("duckdb", "sqlglot")
@@ -35,10 +32,10 @@ class ParseCache:
     """
 
     def __init__(self, file: Path, *, bytes_max: int, code: Iterable[str | Path]) -> None:
-        self._file = file
-        self._bytes_max = bytes_max
-        self._versions = "\n".join((__version__, *map(version, PACKAGES), *map(_state, code)))
-        self._kept = self._read()
+        versions = "\n".join((__version__, *map(version, PACKAGES), *map(_state, code)))
+        self._folder = file.parent
+        self._checked = CheckedFile(file, bytes_max=bytes_max, versions=versions)
+        self._kept: dict[str, Any] = self._checked.read() or {}
         self._used: dict[str, Any] = {}
         self._has_news = False
 
@@ -56,42 +53,10 @@ class ParseCache:
 
     def save(self) -> None:
         """Write the file if there is something new. A folder that cannot be written costs time."""
-        if not self._has_news or not self._file.parent.is_dir():
+        if not self._has_news or not self._folder.is_dir():
             return
-        for entries in ({**self._kept, **self._used}, self._used):
-            content = json.dumps(entries, separators=(",", ":"))
-            whole = f"{self._head(content)}\n{content}".encode()
-            if len(whole) <= self._bytes_max:
-                break
-        else:
-            return
-        with suppress(OSError):
-            # mkstemp creates a file that only its owner can read.
-            descriptor, name = tempfile.mkstemp(prefix=self._file.stem, dir=self._file.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as written:
-                    written.write(whole)
-                Path(name).replace(self._file)
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
-        self._has_news = False
-
-    def _head(self, content: str) -> str:
-        return hashlib.sha256(f"{self._versions}\n{content}".encode()).hexdigest()
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            if self._file.stat().st_size > self._bytes_max:
-                return {}
-            head, _, content = self._file.read_text(encoding="utf-8").partition("\n")
-        except (OSError, ValueError):
-            return {}
-        # The hash in the first line covers the versions and every character after it.
-        if head != self._head(content):
-            return {}
-        entries: dict[str, Any] = json.loads(content)
-        return entries
+        if any(self._checked.write(e) for e in ({**self._kept, **self._used}, self._used)):
+            self._has_news = False
 
 
 @cache
