@@ -6,6 +6,7 @@ A test writes SQL in DuckDB's dialect; on another engine it is translated, as mo
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from warehouses.snowflake_emulator import SnowflakeEmulator
 from warehouses.spark_server import HAS_CONNECT, IS_INSTALLED
 
 from tailrace.clock import SystemClock
+from tailrace.ledger.ledger import Ledger
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.ducklake import installed_extension
@@ -280,6 +282,23 @@ def store_on(
     server.execute(f"CREATE DATABASE {name}")
     yield PostgresStore(root, segment, url=server.url(name))
     server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def bodies_sent(shop: Store, segment: SegmentSimulator, contacts: str) -> list[str]:
+    """What Segment receives of three contacts on two days, without the times, in a fixed order."""
+    shop.audience(PEOPLE)
+    with open_warehouse(shop.project, clock=shop.clock) as opened:
+        Ledger(opened, clock=shop.clock).install("one namespace")
+    shop.script(contacts)
+    assert 0 == shop.sync().exit_code
+    shop.script("DELETE FROM salesforce.contact WHERE id = 'c1'")
+    shop.script("UPDATE salesforce.contact SET city = 'Hamar' WHERE id = 'c2'")
+    assert 0 == shop.sync().exit_code
+    events = [
+        {name: value for name, value in event.items() if name != "timestamp"}
+        for event in segment.events
+    ]
+    return sorted(json.dumps(event, sort_keys=True) for event in events)
 
 
 def check_tables_in_a_bucket(shop: Store, segment: SegmentSimulator) -> None:
