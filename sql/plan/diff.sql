@@ -42,7 +42,7 @@ FROM model AS m
 
 -- name: column_versions
 -- The same for the columns of a table of PostgreSQL: a column that is dropped and added again changes
--- no row. There is no row for a view or a foreign table, whose rows have no place.
+-- no row. Views and foreign tables give no row, since their rows have no place.
 SELECT
   CAST(c.oid AS TEXT),
   CAST(SUM(HASHTEXTEXTENDED(CONCAT(CAST(a.ctid AS TEXT), ' ', CAST(a.xmin AS TEXT)), 0)) AS TEXT)

@@ -108,7 +108,7 @@ def _compared(
 
 
 class _Cells:
-    """The cells of a line: the columns by the way in which they are written, and the text between.
+    """The cells of a line: the columns, grouped by their encoding, and the text between them.
 
     Args:
         types: The columns of the outbox by name.
@@ -156,7 +156,7 @@ class _Cells:
         return (value is None or cell != NULL_CELL) and self.add_text(cell)
 
     def lists(self) -> dict[str, tuple[Column, ...]]:
-        """The cells by the way in which they are written, and all in their order."""
+        """The cells grouped by their encoding, and all cells in the order of the line."""
         lists = {name: tuple(self._lists[name]) for name in CELL_LISTS}
         return {**lists, "cells": tuple(self._ordered)}
 

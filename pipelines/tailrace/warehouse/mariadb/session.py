@@ -2,7 +2,7 @@
 
 * Text is compared by its bytes: the session and its datasets have the collation that ignores
   neither capitals nor spaces at the end.
-* The server warns about a text that is no number, a time that does not exist, or an answer that
+* The server warns about a text that is not a number, a time that does not exist, or an answer that
   was cut, and goes on with another value. Here such a statement fails.
 * A query that creates a table gives its columns types as narrow as today's values. So each column
   is declared: texts without a length, times with microseconds, booleans as such.
