@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from tailrace.config.private_file import replace_private_file
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import TailraceError
 from tailrace.state.store import ATTEMPTS_MAX, Store, StoreConflict
@@ -108,9 +109,7 @@ class AlertRecord:
                 self._file.unlink(missing_ok=True)
                 return
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            written = self._file.with_suffix(f".{os.getpid()}")
-            written.write_bytes(self._in_file.to_bytes())
-            written.replace(self._file)
+            replace_private_file(self._file, self._in_file.to_bytes())
 
     def _save_in_store(self, store: Store, alerted: Alerted) -> bool:
         """Whether the store has the record now. What another process recorded meanwhile is kept."""

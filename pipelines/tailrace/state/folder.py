@@ -9,11 +9,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from tailrace.config.private_file import replace_private_file
 from tailrace.errors import ConfigurationError, StateStoreFailed
 from tailrace.state.store import StoreConflict, Stored
 
@@ -92,21 +92,8 @@ class FolderStore:
 
     def _write(self, path: Path, body: bytes) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # mkstemp creates a file that only its owner can read. What a killed process leaves of a
-        # part is deleted with the parts of that generation.
-        descriptor, temporary = tempfile.mkstemp(
-            prefix=f"{path.name}.", suffix=UNFINISHED, dir=path.parent
-        )
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except OSError:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
+        # What a killed process leaves of a part is deleted with the parts of that generation.
+        replace_private_file(path, body, unfinished=UNFINISHED, durable=True)
 
     def _failed(self, error: OSError) -> StateStoreFailed:
         return StateStoreFailed(f"{self.url} cannot be used: {error.strerror}")

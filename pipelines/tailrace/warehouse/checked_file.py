@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from tailrace.config.private_file import replace_private_file
 
 
 class CheckedFile:
@@ -43,15 +43,7 @@ class CheckedFile:
         if len(whole) > self._bytes_max:
             return False
         with suppress(OSError):
-            # mkstemp creates a file that only its owner can read.
-            descriptor, name = tempfile.mkstemp(prefix=self._file.stem, dir=self._file.parent)
-            try:
-                with os.fdopen(descriptor, "wb") as written:
-                    written.write(whole)
-                Path(name).replace(self._file)
-            except OSError:
-                Path(name).unlink(missing_ok=True)
-                raise
+            replace_private_file(self._file, whole)
         return True
 
     def _head(self, content: str) -> str:

@@ -11,12 +11,12 @@ import hashlib
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tailrace.config.private_file import replace_private_file
 from tailrace.config.project import ProjectConfig
 
 FILE_BYTES_MAX = 4_096
@@ -48,11 +48,7 @@ def published(project: ProjectConfig, address: EndpointAddress) -> Iterator[None
     """Keep the file in place for as long as the endpoint answers."""
     path = endpoint_file(project)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp creates a file that only its owner can read.
-    descriptor, name = tempfile.mkstemp(prefix=path.stem, dir=path.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(address), file)
-    Path(name).replace(path)
+    replace_private_file(path, json.dumps(asdict(address)).encode())
     try:
         yield
     finally:
