@@ -15,8 +15,8 @@ from sqlglot import exp
 from sqlglot.errors import TokenError
 
 from tailrace.models.patterns import portable_pattern
-from tailrace.models.translation import INTERVAL_UNITS, Refusal, construct_name
-from tailrace.models.transpile import PARTS, SAME
+from tailrace.models.translation import INTERVAL_UNITS, PARTS, Refusal, construct_name
+from tailrace.models.transpile import SAME
 from tailrace.models.types import (
     BOOLEANS,
     DATES,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlglot import exp
 
 from tailrace.models.patterns import portable_pattern
-from tailrace.models.translation import HINT, Operands, Refusal, construct_name
+from tailrace.models.translation import Operands, Refusal, apply_rules, construct_name
 from tailrace.models.types import (
     BOOLEANS,
     DATES,
@@ -68,20 +68,9 @@ def translated_for_mariadb(
     try:
         check(tree.copy(), columns)
         annotate(tree, columns)
-        for node in reversed(list(tree.walk())):
-            if type(node) in SAME or isinstance(node, _PARTS):
-                continue
-            rule = RULES.get(type(node))
-            if rule is None:
-                raise Refusal(construct_name(node), node)
-            replaced = rule(node, types)
-            if replaced is not node:
-                replaced.type = replaced.type or node.type
-                node.replace(replaced)
+        return apply_rules(tree, RULES, types, same=SAME)
     except Refusal as refusal:
-        hint = MARIADB_HINT if refusal.hint == HINT else refusal.hint
-        raise Refusal(refusal.what, refusal.node, hint=hint, known=refusal.known) from None
-    return tree
+        raise refusal.with_hint(MARIADB_HINT) from None
 
 
 def _call(name: str, *operands: exp.Expr) -> exp.Expr:
@@ -477,7 +466,6 @@ def _greatest_of_rows(node: exp.Expr, types: Operands) -> exp.Expr:
     return node
 
 
-_PARTS = (exp.Identifier, exp.DataType, exp.DataTypeParam, exp.Var)
 # Constructs that mean the same, as sqlglot writes them.
 SAME: frozenset[type[exp.Expr]] = frozenset(
     {

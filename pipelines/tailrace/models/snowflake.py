@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from sqlglot import exp
 
-from tailrace.models.translation import HINT, Refusal, construct_name
+from tailrace.models.translation import Refusal, apply_rules, construct_name
 from tailrace.models.types import (
     BOOLEANS,
     DATES,
@@ -47,7 +47,6 @@ SAME_IN_SNOWFLAKE: frozenset[type[exp.Expr]] = frozenset(
         *(exp.CurrentDate, exp.CurrentTimestamp),
     }
 )
-_PARTS = (exp.Identifier, exp.DataType, exp.DataTypeParam, exp.Var)
 # What may be cast to a type, by the kinds of both.
 _CASTS: Mapping[frozenset[exp.DType], tuple[frozenset[exp.DType], ...]] = {
     TEXTS: (TEXTS, INTEGERS, DATES, BOOLEANS),
@@ -77,20 +76,9 @@ def translated_for_snowflake(
     try:
         check(tree.copy(), columns)
         annotate(tree, columns)
-        for node in reversed(list(tree.walk())):
-            if type(node) in SAME_IN_SNOWFLAKE or isinstance(node, _PARTS):
-                continue
-            rule = _RULES.get(type(node))
-            if rule is None:
-                raise Refusal(construct_name(node), node)
-            replaced = rule(node)
-            if replaced is not node:
-                replaced.type = replaced.type or node.type
-                node.replace(replaced)
+        return apply_rules(tree, _RULES, same=SAME_IN_SNOWFLAKE)
     except Refusal as refusal:
-        hint = SNOWFLAKE_HINT if refusal.hint == HINT else refusal.hint
-        raise Refusal(refusal.what, refusal.node, hint=hint) from None
-    return tree
+        raise refusal.with_hint(SNOWFLAKE_HINT) from None
 
 
 def _is(node: exp.Expr) -> exp.Expr:

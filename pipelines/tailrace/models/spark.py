@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sqlglot import exp
 
 from tailrace.models.determinism import CLOCKS
-from tailrace.models.translation import Refusal, construct_name
+from tailrace.models.translation import Refusal, apply_rules, construct_name
 from tailrace.models.types import (
     BOOLEANS,
     DATES,
@@ -48,15 +48,10 @@ def to_spark(tree: exp.Query, columns: ColumnTypes | None) -> exp.Query:
         Refusal: A construct has no counterpart, or may have another meaning.
     """
     annotate(tree, columns)
-    for node in reversed(list(tree.walk())):
-        rule = RULES.get(type(node))
-        if rule is not None:
-            replaced = rule(node, columns is not None)
-            if replaced is not node:
-                node.replace(replaced)
-        elif type(node) not in SAME:
-            raise _refused(construct_name(node), node)
-    return tree
+    try:
+        return apply_rules(tree, RULES, columns is not None, same=SAME)
+    except Refusal as refusal:
+        raise refusal.with_hint(HINT) from None
 
 
 def _refused(what: str, node: exp.Expr) -> Refusal:
@@ -268,7 +263,7 @@ SAME: frozenset[type[exp.Expr]] = frozenset(
     {
         *(exp.Select, exp.Subquery, exp.From, exp.Join, exp.Where, exp.Having, exp.Qualify),
         *(exp.Order, exp.Limit, exp.Offset, exp.With, exp.CTE, exp.Table),
-        *(exp.TableAlias, exp.Alias, exp.Column, exp.Star, exp.Identifier, exp.Var),
+        *(exp.TableAlias, exp.Alias, exp.Column, exp.Star),
         *(exp.Distinct, exp.Tuple, exp.Values),
         *(exp.Literal, exp.Boolean, exp.Null, exp.Paren, exp.And, exp.Or, exp.Not, exp.Is),
         *(exp.Exists, exp.Like, exp.ILike, exp.RegexpLike),
@@ -278,13 +273,7 @@ SAME: frozenset[type[exp.Expr]] = frozenset(
         *(exp.Right, exp.Replace, exp.StartsWith, exp.EndsWith, exp.Contains, exp.SplitPart),
         *(exp.StrPosition, exp.Reverse, exp.Pad, exp.Repeat, exp.MD5, exp.SHA2),
         *(exp.Year, exp.Month, exp.Day, exp.TimestampTrunc, exp.DateTrunc, exp.Interval),
-        *(
-            exp.CurrentDate,
-            exp.CurrentTimestamp,
-            exp.Localtimestamp,
-            exp.DataType,
-            exp.DataTypeParam,
-        ),
+        *(exp.CurrentDate, exp.CurrentTimestamp, exp.Localtimestamp),
         *(exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Filter, exp.Window, exp.WindowSpec),
         *(exp.RowNumber, exp.Rank, exp.DenseRank, exp.Lag, exp.Lead, exp.FirstValue),
         *(exp.LastValue, exp.Struct, exp.PropertyEQ, exp.ArgMax, exp.ArgMin),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -40,6 +40,12 @@ class Refusal(Exception):
         self.hint = hint
         # It has no counterpart at all, rather than another meaning.
         self.known = known
+
+    def with_hint(self, hint: str) -> Refusal:
+        """The same with a warehouse's own hint in the place of the general one."""
+        if self.hint != HINT:
+            return self
+        return Refusal(self.what, self.node, hint=hint, known=self.known)
 
     def message(self, target: str) -> str:
         problem = "has no counterpart" if self.known else "may mean something else"
@@ -97,6 +103,43 @@ _ORDERED_ALIKE = frozenset({SqlType.TIME, SqlType.UUID, SqlType.INTERVAL})
 
 
 Rule = Callable[[exp.Expr, Operands], exp.Expr]
+
+# Parts of other constructs, which say what they mean.
+PARTS = (exp.Identifier, exp.DataType, exp.DataTypeParam, exp.Var)
+
+
+def apply_rules(
+    tree: exp.Query,
+    rules: Mapping[type[exp.Expr], Callable[..., exp.Expr]],
+    *arguments: object,
+    same: Collection[type[exp.Expr]],
+    functions_known: bool = False,
+) -> exp.Query:
+    """Rewrite each construct of a SELECT by its rule; the tree is changed.
+
+    Args:
+        tree: The SELECT in DuckDB's dialect, with its types.
+        rules: By the type of a construct; called with the node and `arguments`.
+        arguments: What every rule gets besides the node.
+        same: Constructs that mean the same in both dialects.
+        functions_known: A function without a rule has no counterpart at all.
+
+    Raises:
+        Refusal: A construct has no rule, or its rule refuses it.
+    """
+    # The innermost first, so that what a rule takes over is translated by then.
+    for node in reversed(list(tree.walk())):
+        if type(node) in same or isinstance(node, PARTS):
+            continue
+        rule = rules.get(type(node))
+        if rule is None:
+            known = functions_known and isinstance(node, exp.Func)
+            raise Refusal(construct_name(node), node, known=known)
+        replaced = rule(node, *arguments)
+        if replaced is not node:
+            replaced.type = replaced.type or node.type
+            node.replace(replaced)
+    return tree
 
 
 # Types whose texts are the same in both engines.

@@ -26,7 +26,7 @@ from tailrace.models.translation import (
     Operands,
     Refusal,
     Rule,
-    construct_name,
+    apply_rules,
     unportable,
 )
 from tailrace.models.types import (
@@ -67,22 +67,7 @@ def translated(tree: exp.Query, columns: ColumnTypes | None) -> exp.Query:
     """
     annotate(tree, columns)
     types = Operands(strict=columns is not None)
-    # The innermost first, so that what a rule takes over is translated by then.
-    for node in reversed(list(tree.walk())):
-        if type(node) in SAME or isinstance(node, PARTS):
-            continue
-        rule = RULES.get(type(node))
-        if rule is None:
-            raise Refusal(construct_name(node), node, known=isinstance(node, exp.Func))
-        replaced = rule(node, types)
-        if replaced is not node:
-            replaced.type = replaced.type or node.type
-            node.replace(replaced)
-    return tree
-
-
-# Parts of other constructs, which say what they mean.
-PARTS = (exp.Identifier, exp.DataType, exp.DataTypeParam, exp.Var)
+    return apply_rules(tree, RULES, types, same=SAME, functions_known=True)
 
 
 # Constructs that mean the same in both engines, with operands of any type.
