@@ -337,7 +337,7 @@ def test_the_file_of_the_warehouse_is_relative_to_the_project(
 def test_a_warehouse_that_ends_with_the_run_is_refused(tmp_path: Path, nowhere: str) -> None:
     """A ledger that forgets would send everything again."""
     made = project(tmp_path, config=f"[destination.duckdb]\ncredentials = '{nowhere}'\n")
-    with pytest.raises(InvalidConfigValue, match="which is no file"):
+    with pytest.raises(InvalidConfigValue, match="which is not a file"):
         _ = made.duckdb_file
 
 

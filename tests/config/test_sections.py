@@ -108,7 +108,7 @@ def test_a_misspelt_destination_in_the_environment_is_refused(tmp_path: Path) ->
         ("[destination.segment]\nrequests_in_flight_max = 0\n", "requests_in_flight_max"),
         ("[destination.segment]\nhost = 'http://eu.example.com'\n", "localhost only"),
         ("[sources.salesforce]\napi = 'soap'\n", "one of auto, rest, bulk"),
-        ("[destination.duckdb]\ncredentials = ':memory:'\n", "no file"),
+        ("[destination.duckdb]\ncredentials = ':memory:'\n", "not a file"),
         ("[sources.salesforce]\napi_version = '64'\n", "api_version is 64"),
         ("[sources.salesforce]\nquota_share_max = 7\n", "quota_share_max .* ≤ 1"),
     ],

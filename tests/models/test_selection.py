@@ -142,7 +142,7 @@ def test_a_project_selects_by_state_and_result(folder: Path, tmp_path: Path) -> 
     assert "Add --state FILE" in errors_of(project, "state:modified").hint
     assert "state:modified" in errors_of(project, "state:modifed").message
     assert "result:failed" in errors_of(project, "result:faild").message
-    # Nothing ran yet, so no audience failed; that is no error.
+    # Nothing ran yet, so no audience failed; that is not an error.
     assert project.ls(select=["result:failed"]).data["models"] == []
     manifest = tmp_path / "manifest.json"
     project.ls(manifest=manifest)

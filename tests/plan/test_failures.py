@@ -269,7 +269,7 @@ def test_an_audience_whose_file_breaks_keeps_its_members(shop: Shop) -> None:
 def test_validate_binds_models_to_the_landed_tables(
     shop: Shop, files: dict[str, str], culprit: tuple[str | None, int | None], words: str
 ) -> None:
-    """A table that has not landed yet is no error."""
+    """A table that has not landed yet is not an error."""
     for name, text in files.items():
         path = shop.root / "models" / name
         path.parent.mkdir(exist_ok=True)

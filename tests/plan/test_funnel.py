@@ -41,7 +41,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
 
 
 def test_each_row_counts_once_and_consent_comes_before_its_key(desk: Desk) -> None:
-    """A suppressed row is no bad key: the diff never sees it."""
+    """A suppressed row is not a bad key: the diff never sees it."""
     allow = PlanOptions(allow=frozenset({("people", "keys")}))
     planned = desk.deliver(options=allow, rejected={"c4"})
     assert {

@@ -81,7 +81,7 @@ def test_written_in_the_header_a_limit_is_exact(
 
 @pytest.mark.parametrize("move", ["entered", "changed"])
 def test_who_enters_and_changes_may_be_limited_too(move: str) -> None:
-    """Only where the header says so: growth is no accident by itself."""
+    """Only where the header says so: growth alone is not an accident."""
     assert [] == holding(**{move: 10**6})
     name = f"max_{move}"
     limited = limits(**{name: Limit(share=0.01)})

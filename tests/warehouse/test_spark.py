@@ -106,10 +106,13 @@ def test_a_bucket_has_credentials(tmp_path: Path) -> None:
     [
         ("", "storage is missing"),
         ('storage = "ftp://files.example.com"', "neither a folder nor a bucket"),
-        ('storage = "lake"\n[destination.spark.tables]\norders = "lake"', "no folder of a table"),
+        (
+            'storage = "lake"\n[destination.spark.tables]\norders = "lake"',
+            "not the folder of a table",
+        ),
         ('storage = "lake"\n[destination.spark.tables]\n"a.b" = "ftp://x"', "neither a folder"),
-        ('storage = "lake"\ntables = "lake"', "no folder of a table"),
-        ('storage = "lake"\nuri = "http://127.0.0.1:1"', "no server of Flight SQL"),
+        ('storage = "lake"\ntables = "lake"', "not the folder of a table"),
+        ('storage = "lake"\nuri = "http://127.0.0.1:1"', "not a server of Flight SQL"),
     ],
 )
 def test_what_is_no_location_is_refused(tmp_path: Path, section: str, shown: str) -> None:

@@ -32,7 +32,7 @@ SELECT id, city FROM salesforce.contact"""
 
 @pytest.fixture
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PostgresStore]:
-    """A shop whose login is no superuser, and a role that may read what the login creates."""
+    """A shop whose login is not a superuser, and a role that may read what the login creates."""
     request.param = "postgres"
     with SegmentSimulator() as segment, store_on(request, tmp_path / "shop", segment) as store:
         assert isinstance(store, PostgresStore)

@@ -141,7 +141,7 @@ class ProjectConfig:
         """The DuckDB file of `[destination.duckdb] credentials`, relative to the project.
 
         Raises:
-            InvalidConfigValue: It is no file, and the ledger would not outlive the run.
+            InvalidConfigValue: It is not a file, and the ledger would not outlive the run.
         """
         found = self._lookup("destination.duckdb", "credentials")
         value = found[0] if found else "warehouse.duckdb"
@@ -150,7 +150,8 @@ class ProjectConfig:
         path = str(value).removeprefix("duckdb:///")
         if path.startswith((":memory:", "md:", "motherduck:")):
             raise InvalidConfigValue(
-                f'destination.duckdb.credentials is "{path.partition(":")[0]}:", which is no file',
+                f'destination.duckdb.credentials is "{path.partition(":")[0]}:", '
+                "which is not a file",
                 hint="Name a file for the warehouse, such as warehouse.duckdb.",
                 key="destination.duckdb.credentials",
             )

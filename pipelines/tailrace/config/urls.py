@@ -52,7 +52,7 @@ def whole_urls(parts: Iterable[str]) -> Iterator[str]:
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
-        # A port that is no number is only found when it is asked for.
+        # A port that is not a number is only found when it is asked for.
         return parts if parts.port is None or parts.port else None
     except ValueError:
         return None

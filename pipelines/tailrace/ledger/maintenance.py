@@ -28,7 +28,8 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
     """Carry an audience's ledger over to a new name, so that no member enters or exits.
 
     Raises:
-        NothingSelected: The old name is not in the ledger, the new one already is, or is no name.
+        NothingSelected: The old name is not in the ledger, or the new one already is or is not
+            a valid name.
         DeliveryIncomplete: A delivery under the old name is pending.
     """
     if not is_name(new_name):

@@ -156,7 +156,7 @@ def _may_match_nothing(pattern: str) -> bool:
 def _date_text(node: exp.Expr, types: Operands) -> exp.Expr:
     text = node.args.get("format")
     if not isinstance(text, exp.Literal):
-        raise Refusal("strftime() with a format that is no literal", node)
+        raise Refusal("strftime() with a format that is not a literal", node)
     # sqlglot keeps the format in Python's words.
     written = date_format(text.name)
     if written is None:

@@ -40,7 +40,7 @@ def _select(node: exp.Expr, types: Operands) -> exp.Expr:
 
 
 def _aggregates(node: exp.Expr) -> bool:
-    # A window is no aggregate of the group, and a subquery aggregates for itself.
+    # A window is not an aggregate of the group, and a subquery aggregates for itself.
     inside = node.walk(prune=lambda child: isinstance(child, exp.Window | exp.Query))
     return any(isinstance(child, exp.AggFunc) for child in inside)
 

@@ -32,8 +32,9 @@ def build(
 ) -> BuildResult:
     """Build the models that the selected ones read, and selected models that are not audiences.
 
-    A model that cannot be built is skipped with the models that read it; the others are built. One
-    whose source is missing, or has lost a column, is no error: its audiences are held by the plan.
+    A model that cannot be built is skipped with the models that read it; the others are built. A
+    model whose source is missing, or has lost a column, is not an error: the plan holds its
+    audiences.
     """
     needed = _needed(models, selected)
     if not needed:

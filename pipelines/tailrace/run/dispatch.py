@@ -170,7 +170,7 @@ class Dispatch:
         failures = {
             name: error
             for name, error in self.failures.items()
-            # A stopped destination that nothing goes to is no failure of this run.
+            # A stopped destination that nothing goes to is not a failure of this run.
             if name in self._settings or not isinstance(error, ReceiverGone)
         }
         if len(self._settings) <= 1:

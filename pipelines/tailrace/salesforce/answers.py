@@ -137,7 +137,7 @@ def parse_timestamp(text: str) -> datetime:
 
 
 def parse_count(text: str | None) -> int | None:
-    """A count out of a header, or None when it is missing or is no number.
+    """A count out of a header, or None when it is missing or is not a number.
 
     >>> parse_count("200"), parse_count("²"), parse_count(None)
     (200, None, None)

@@ -141,7 +141,7 @@ class DecompressedBody:
     """A file of gzip members, or of plain bytes, read as one stream of plain bytes.
 
     Raises, while reading:
-        IncompleteAnswer: A gzip member has no end, or what follows it is no member.
+        IncompleteAnswer: A gzip member has no end, or what follows it is not a member.
         AnswerBeyondLimit: There are more than `bytes_max` bytes.
     """
 

@@ -105,7 +105,7 @@ def _catalog(project: ProjectConfig, url: str) -> tuple[str, Path | None]:
         return str(path), path
     if parts.scheme not in POSTGRES or not parts.path.strip("/"):
         raise InvalidConfigValue(
-            f'{SECTION}.catalog is "{parts.scheme}:…", which is no catalog of a lake',
+            f'{SECTION}.catalog is "{parts.scheme}:…", which is not a catalog of a lake',
             hint=f'Write catalog as "{DEFAULT_CATALOG}" or '
             '"postgres://user:password@host:5432/database".',
             key=f"{SECTION}.catalog",
@@ -156,7 +156,7 @@ def connect(project: ProjectConfig, config: DuckdbOptions, *, read_only: bool) -
     options = {
         **config,
         **_extension_options(project, lake),
-        # By default it is named after the catalog, whose name is no path.
+        # By default it is named after the catalog, whose name is not a path.
         "temp_directory": str(project.state_folder / "spill"),
     }
     project.state_folder.mkdir(parents=True, exist_ok=True)

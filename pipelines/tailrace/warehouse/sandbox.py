@@ -35,7 +35,7 @@ CLOCKS = frozenset(
     }
 )
 _ZONED = re.compile(r"WITH TIME ZONE|TIMESTAMPTZ")
-# Listed as free of side effects, but they run SQL texts or read what is no row of a table.
+# Listed as free of side effects, but they run SQL texts or read what is not a row of a table.
 _READERS = frozenset(
     {"json_deserialize_sql", "json_serialize_plan", "json_serialize_sql", "version"}
     # DuckDB 1.5 lists these as free of side effects, later versions do not.

@@ -135,7 +135,7 @@ def test_the_bytes_are_these() -> None:
 
 
 def test_a_header_in_another_order_gives_the_same_bytes() -> None:
-    """The order of names in a header, or of columns in a row, is no content."""
+    """The order of names in a header, or of columns in a row, is not content."""
     fields = {"b": Field(column="ltv"), "a.y": Field(column="email"), "a.x": Field(value=1)}
     for audience in (VIP, replace(VIP, payload="engage")):
         assert audience.track is not None
@@ -423,7 +423,7 @@ def test_an_id_is_short_and_plain() -> None:
 
 
 def test_planning_again_keeps_the_ids() -> None:
-    """The time of planning is no part of what an id is made of."""
+    """The time of planning is not part of an id."""
     later = PLANNED_AT + timedelta(days=1)
     assert message_ids(transition()) == message_ids(transition(), planned_at=later)
     assert message_ids(transition()) == message_ids(transition(seq=9, reason="definition"))

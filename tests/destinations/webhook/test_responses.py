@@ -34,7 +34,7 @@ def outcome(
         (202, "queued", "accepted"),
         (200, {"id": 5}, "accepted"),
         (200, [YES, YES], "accepted"),
-        # A list of something else is no verdict.
+        # A list of something else is not a verdict.
         (201, [{"id": 1}, {"id": 2}, {"id": 3}], "accepted"),
         (200, {"success": False, "error": "no"}, "refused"),
         (200, [YES], "retry"),

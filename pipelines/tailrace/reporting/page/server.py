@@ -124,7 +124,7 @@ class PageServer(ThreadingHTTPServer):
             del self._answering[thread]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that hangs up is no error."""
+        """A browser that hangs up is not an error."""
 
     def page(self, name: str, query: Query) -> str:
         """The HTML of a page.

@@ -81,7 +81,7 @@ def location_of(project: ProjectConfig) -> SparkLocation:
     parts = urlsplit(uri)
     if parts.scheme not in (*FLIGHT_SCHEMES, CONNECT_SCHEME) or not parts.hostname:
         raise InvalidConfigValue(
-            f'{SECTION}.uri is "{parts.scheme}://…", which is no server of Flight SQL or '
+            f'{SECTION}.uri is "{parts.scheme}://…", which is not a server of Flight SQL or '
             "Spark Connect",
             hint=f'Write uri as "{DEFAULT_URI}" or "sc://127.0.0.1:{CONNECT_PORT}" under '
             f"[{SECTION}].",
@@ -130,7 +130,7 @@ def _tables(project: ProjectConfig) -> dict[tuple[str, str], str]:
             dataset, _, table = f"{key}.{name}".strip(".").partition(".")
             if not dataset or not table or "." in table or not isinstance(folder, str):
                 raise InvalidConfigValue(
-                    f"{SECTION}.tables has an entry that is no folder of a table: {key}",
+                    f"{SECTION}.tables has an entry that is not the folder of a table: {key}",
                     hint=f'Write under [{SECTION}.tables]: "dataset.table" = "s3://bucket/folder"',
                 )
             tables[dataset.lower(), table.lower()] = _folder(
