@@ -299,7 +299,8 @@ class ProjectConfig:
         """
         section = f"destination.{destination}"
         if section not in SECTIONS:
-            if secrets:
+            # A section that is named after its type may be left out, as far as its keys may.
+            if secrets and destination not in RECEIVERS:
                 self._require_section(section)
             refuse_unknown_keys(self.layers, self.environ, {section: shape})
         return self._section(section, shape, secrets=secrets)
@@ -411,8 +412,8 @@ class ProjectConfig:
             known = {key for _, layer in self.layers for key in table_of(layer, parent)}
             raise UnknownConfigKey(
                 f"[{section}] is not configured.{did_you_mean(name, known)}",
-                hint=f"Put its settings under [{section}] in .dlt/config.toml, and its secrets, "
-                "such as write_key, in .dlt/secrets.toml.",
+                hint=f"Put type and its settings under [{section}] in .dlt/config.toml, and its "
+                "secrets, such as write_key, in .dlt/secrets.toml.",
             )
 
     def dlt_context(self) -> AbstractContextManager[None]:

@@ -13,8 +13,8 @@ SECRETS_FILE = "secrets.toml"
 SALESFORCE = "sources.salesforce.credentials"
 # The login of `tailrace init`, where no file has another one.
 SALESFORCE_KEYS = ("instance_url", "client_id", "client_secret")
-# Addresses and names; everything else in a secrets file is a secret.
-NOT_SECRET = frozenset({"instance_url", "username", "audience", "host", "url"})
+# Addresses and names; everything else in a secrets file is a secret, the URL of a webhook too.
+NOT_SECRET = frozenset({"instance_url", "username", "audience", "host"})
 # The keys of these sections that are secrets; their other keys are plain settings.
 SECRETS_OF: Mapping[str, frozenset[str]] = {
     "tailrace": frozenset({"salt"}),

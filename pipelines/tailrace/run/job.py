@@ -435,8 +435,13 @@ def start_run(
     Raises:
         ReceiverChanged: A destination has another receiver than the one in the ledger.
         NothingSelected: The ledger has no such audience.
+        ConfigurationError: A destination of a retry or of a retirement is not configured.
     """
     _check_names(ledger, work.job)
+    if work.job.retire is not None or work.job.options.intent == "retry":
+        from tailrace.run.preparation import with_destinations_of_ledger
+
+        work = with_destinations_of_ledger(ledger, work)
     receivers = receivers_of(work.destinations)
     if receivers:
         check_receivers(ledger, receivers)

@@ -13,6 +13,7 @@ from tailrace.config.project import ProjectConfig
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import project_models, type_of
 from tailrace.errors import HeaderInvalid, MissingCredential, NothingSelected
+from tailrace.ledger.ledger import Ledger
 from tailrace.models.loader import Model, Models
 from tailrace.plan.guards import NAMES
 from tailrace.plan.planner import syncs_of
@@ -38,11 +39,49 @@ def prepare(project: ProjectConfig, job: Job) -> Work:
         models=models,
         selected=tuple(selected),
         salesforce=project.salesforce_credentials() if job.extract else None,
-        destinations={
-            name: type_of(project, name).settings(project, name) for name in destinations
-        },
+        destinations=_settings(project, job, selected, destinations),
         rules=rules_of(project, (*destinations, DEFAULT_DESTINATION)) if job.deliver else {},
     )
+
+
+def _settings(
+    project: ProjectConfig, job: Job, selected: Sequence[Model], destinations: Sequence[str]
+) -> Mapping[str, DestinationSettings]:
+    """The settings of the destinations that a job sends to, as far as the files say which."""
+    if job.options.intent == "accept":
+        # Members are recorded, and nothing is sent.
+        return with_credentials(project, selected)
+    if job.options.intent == "retry":
+        # The ledger says which rows were rejected; see `with_destinations_of_ledger`.
+        return {}
+    return {name: type_of(project, name).settings(project, name) for name in destinations}
+
+
+def with_destinations_of_ledger(ledger: Ledger, work: Work) -> Work:
+    """The work of a retry or of a retirement with the settings of the destinations it sends to.
+
+    Raises:
+        ConfigurationError: A credential or a setting of one of these destinations is missing or
+            wrong.
+    """
+    names: list[str] = []
+    if work.job.options.intent == "retry":
+        rejected = ledger.deliveries.all_unresolved_counts()
+        names = [
+            audience.destination_name
+            for _, audience in syncs_of(work.selected)
+            if rejected.get(audience.ledger_key, (0, 0))[0]
+        ]
+    elif work.job.retire is not None:
+        names = [
+            str(row["destination"])
+            for row in ledger.audiences.statuses()
+            if work.job.retire in (row["audience"], row["sync"])
+            if ledger.audiences.last_delivered(str(row["sync"])) is not None
+        ]
+    project = ledger.warehouse.project
+    settings = {name: type_of(project, name).settings(project, name) for name in names}
+    return replace(work, destinations={**work.destinations, **settings})
 
 
 def selected_models(
@@ -104,9 +143,9 @@ def check_allowed(options: PlanOptions, models: Models) -> None:
 
 
 def _destinations(selected: Sequence[Model]) -> tuple[str, ...]:
-    """The destinations of the selected audiences; without any, the default one."""
+    """The destinations of the selected audiences."""
     names = [audience.destination_name for _, audience in syncs_of(selected)]
-    return tuple(dict.fromkeys(names)) or (DEFAULT_DESTINATION,)
+    return tuple(dict.fromkeys(names))
 
 
 def rules_of(project: ProjectConfig, destinations: Iterable[str]) -> dict[str, Any]:
@@ -129,5 +168,9 @@ def with_credentials(
 def limits_of(
     project: ProjectConfig, selected: Sequence[Model]
 ) -> Mapping[str, DestinationSettings]:
-    """The limits of each destination, without its credentials: a plan needs no write key."""
-    return {name: type_of(project, name).limits(project, name) for name in _destinations(selected)}
+    """The limits of each destination, without its credentials: a plan needs no write key.
+
+    Without an audience, those of the default destination.
+    """
+    names = _destinations(selected) or (DEFAULT_DESTINATION,)
+    return {name: type_of(project, name).limits(project, name) for name in names}

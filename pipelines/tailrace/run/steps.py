@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from tailrace.audience.audience import Audience
 from tailrace.config.project import ProjectConfig, did_you_mean
-from tailrace.errors import NothingSelected, ResendRefused, TailraceError
+from tailrace.errors import MissingCredential, NothingSelected, ResendRefused, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Run
 from tailrace.models.loader import Models
@@ -168,7 +168,8 @@ class Steps:
             for result in self.done.deliveries:
                 if not result.rejected and not result.resumed:
                     self.ledger.audiences.retire(result.sync_key)
-            for sync_key in {str(row["sync"]) for row in rows} - planned - blocked:
+            unfinished = {d.audience.ledger_key for d in unfinished_deliveries(self.ledger)}
+            for sync_key in {str(row["sync"]) for row in rows} - planned - blocked - unfinished:
                 # A sync that was always held sent nothing.
                 if self.ledger.audiences.last_delivered(sync_key) is None:
                     self.ledger.audiences.retire(sync_key)
@@ -292,6 +293,8 @@ class Steps:
         ready: list[Delivery] = []
         refused: set[str] = set()
         for delivery in unfinished_deliveries(self.ledger):
+            if self._is_left(dispatch, delivery):
+                continue
             error = None if self.job.resend else self._too_old(dispatch, delivery)
             if error is None:
                 ready.append(delivery)
@@ -302,6 +305,41 @@ class Steps:
         # A later run of an audience depends on the delivery of an earlier one.
         self._deliver(dispatch, [d for d in ready if d.audience.ledger_key not in refused])
         return refused
+
+    def _is_left(self, dispatch: Dispatch, delivery: Delivery) -> bool:
+        """Whether a pending delivery stays pending, for want of a credential that this job needs
+        for nothing else."""
+        if delivery.destination in self.work.destinations or self._is_about(delivery.audience):
+            return False
+        try:
+            dispatch.settings(delivery.destination)
+        except MissingCredential as error:
+            notice = Notice(
+                message=f"{delivery.audience.name}: changes of an earlier run to "
+                f"{delivery.destination} stay pending, because {error.message}",
+                hint=error.hint,
+                audience=delivery.audience.name,
+            )
+            self.done = self.done.with_notices([notice])
+            return True
+        except TailraceError:
+            # The delivery reports it.
+            return False
+        return False
+
+    def _is_about(self, audience: Audience) -> bool:
+        """Whether the job plans, closes or copies an audience: its deliveries have to end first."""
+        job = self.job
+        if job.options.intent == "retry":
+            return self._concerns(audience)
+        if job.retire is not None:
+            return job.retire in (audience.name, audience.ledger_key)
+        if job.replay is not None:
+            return audience.name == job.replay.audience
+        is_partial = bool(job.select or job.exclude)
+        return not is_partial or any(
+            selected.name == audience.name for _, selected in syncs_of(self.work.selected)
+        )
 
     def _too_old(self, dispatch: Dispatch, delivery: Delivery) -> TailraceError | None:
         settings = dispatch.known_settings(delivery.destination)
