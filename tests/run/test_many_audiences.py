@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from shop import PEOPLE, Shop
 
+from tailrace.audience.audience import Audience
 from tailrace.clock import SystemClock
+from tailrace.destinations.rate_limiter import FIRST_WINDOW
+from tailrace.ledger.tables import Shape
 from tailrace.run import delivery
+from tailrace.run.delivery import DeliveryResult
+from tailrace.run.in_flight import ResultsInOrder
+from tailrace.run.planned_delivery import Delivery
 from tailrace.testing import Fault, SegmentSimulator
+from tailrace.testing.http.messages import Request
+from tailrace.warehouse.statements import Column
 
 AUDIENCES = 5
+# So long a request waits for others; a limit for a hang.
+MEETING_SECONDS_MAX = 60
 # What is recorded of a delivery, besides its members and their messages.
 BOOKKEEPING = (
     "ledger/save_audience_runs",
@@ -121,3 +134,118 @@ def test_what_ended_before_a_failure_is_saved(tmp_path: Path, segment: SegmentSi
     assert 2 == failed.exit_code
     assert ["done", "done", *["delivering"] * (AUDIENCES - 2)] == list(statuses(shop).values())
     assert [3, 3, 0, 0, 0] == [entry["sent"] for entry in failed.audiences]
+
+
+def shop_of_strangers(root: Path, segment: SegmentSimulator, clock: SystemClock) -> Shop:
+    """A shop whose audiences have one member each, none of them in two."""
+    shop = shop_of(root, segment, clock)
+    for number in range(AUDIENCES):
+        model = PEOPLE.replace("audience: people", f"audience: part_{number}")
+        shop.audience(model.replace("NOT is_deleted", f"id = 'c{number}'"), f"part_{number}")
+    shop.land([{"id": f"c{n}", "email": f"c{n}@example.com"} for n in range(AUDIENCES)])
+    return shop
+
+
+def batches(segment: SegmentSimulator) -> int:
+    return sum(exchange.request.path == "/v1/batch" for exchange in segment.requests)
+
+
+def test_requests_of_several_audiences_are_open_at_the_same_time(
+    tmp_path: Path, segment: SegmentSimulator
+) -> None:
+    shop = shop_of_strangers(tmp_path / "shop", segment, StoppedClock())
+    together = threading.Barrier(FIRST_WINDOW)
+
+    def until_all_are_open(_: object) -> bool:
+        with suppress(threading.BrokenBarrierError):
+            together.wait(MEETING_SECONDS_MAX)
+        return False
+
+    segment.faults.append(Fault(path="/v1/batch", times=FIRST_WINDOW, when=until_all_are_open))
+    # The last audience has no others to meet.
+    shop.forget_audience(f"part_{AUDIENCES - 1}")
+    done = shop.sync()
+    assert 0 == done.exit_code
+    assert not together.broken
+    assert [1] * FIRST_WINDOW == [entry["sent"] for entry in done.audiences]
+
+
+def test_messages_of_a_user_keep_the_order_of_the_audiences(
+    tmp_path: Path, segment: SegmentSimulator
+) -> None:
+    """Although the first request is the slowest one."""
+    shop = shop_of(tmp_path / "shop", segment, StoppedClock())
+    segment.faults.append(Fault(path="/v1/batch", nth=1, delay_seconds=0.3))
+    assert 0 == shop.sync().exit_code
+    tracked = [event for event in segment.events if event["type"] == "track"]
+    names = [event["properties"]["audience_key"] for event in tracked if event["userId"] == "c0"]
+    assert [f"part_{number}" for number in range(AUDIENCES)] == names
+
+
+def test_audiences_before_one_that_fails_are_delivered(
+    tmp_path: Path, segment: SegmentSimulator
+) -> None:
+    """The answers of those behind it are saved, so that nothing is sent twice."""
+    shop = shop_of_strangers(tmp_path / "shop", segment, StoppedClock())
+    has_failed = threading.Event()
+
+    def is_the_third(request: Request) -> bool:
+        if b"c2@" in request.content():
+            has_failed.set()
+            return True
+        return not has_failed.wait(MEETING_SECONDS_MAX)
+
+    segment.faults.append(Fault(path="/v1/batch", when=is_the_third, status=401))
+    failed = shop.sync()
+    assert 2 == failed.exit_code
+    assert ["done", "done", "delivering"] == list(statuses(shop).values())[:3]
+    assert [1, 1, 0] == [entry["sent"] for entry in failed.audiences][:3]
+    segment.faults.clear()
+    before = batches(segment)
+    accepted = {event["userId"] for event in segment.events}
+    assert 0 == shop.sync().exit_code
+    assert ["done"] * AUDIENCES == list(statuses(shop).values())
+    assert AUDIENCES - len(accepted) == batches(segment) - before
+    assert {f"c{n}" for n in range(AUDIENCES)} == {event["userId"] for event in segment.events}
+
+
+def test_an_interrupt_saves_the_answers_of_all_open_requests(
+    tmp_path: Path, segment: SegmentSimulator
+) -> None:
+    shop = shop_of_strangers(tmp_path / "shop", segment, SlowClock())
+
+    stopped: list[str] = []
+
+    def stop(name: str, _done: int, _total: int) -> None:
+        if name.startswith("send") and not stopped:
+            stopped.append(name)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        shop.sync(progress=stop)
+    sent = batches(segment)
+    assert 0 == shop.sync().exit_code
+    assert AUDIENCES == batches(segment) >= sent > 0
+    assert ["done"] * AUDIENCES == list(statuses(shop).values())
+
+
+def test_results_are_given_out_in_the_order_of_the_deliveries() -> None:
+    deliveries = [delivery_of(name) for name in "abcd"]
+    results = [DeliveryResult.of_nothing(planned) for planned in deliveries]
+    ordered = ResultsInOrder(deliveries)
+    first, second, _, fourth = results
+    assert [] == list(ordered.add(second))
+    assert [first, second] == list(ordered.add(first))
+    assert [] == list(ordered.add(fourth))
+    assert [fourth] == list(ordered.rest())
+
+
+def delivery_of(name: str) -> Delivery:
+    return Delivery(
+        run_seq=1,
+        audience=Audience.from_mapping({"name": name, "key": ["id"], "user_id": "id"}),
+        shape=Shape(keys=(Column("id", "VARCHAR"),), columns=()),
+        planned_at=datetime(2026, 1, 1, tzinfo=UTC),
+        planned=1,
+        resumed=False,
+    )

@@ -62,11 +62,12 @@ class BatchSender:
         self._refusals_in_a_row = 0
 
     def send_with_retries(
-        self, batch: Batch, stop: threading.Event, *, own_time: bool = False
+        self, batch: Batch, stop: threading.Event, *, rank: int, own_time: bool = False
     ) -> list[Verdict]:
         """Send a batch. Returns the rejections, then the acknowledged range.
 
         Args:
+            rank: Requests of a lower one start first.
             own_time: The messages carry times from the rows.
 
         Raises:
@@ -75,7 +76,7 @@ class BatchSender:
         """
         if own_time:
             self._check_clock()
-        return _BatchDelivery(self, batch, stop).verdicts()
+        return _BatchDelivery(self, batch, stop, rank).verdicts()
 
     def request(
         self,
@@ -200,10 +201,11 @@ class BatchSender:
 class _BatchDelivery:
     """One batch that is being sent."""
 
-    def __init__(self, sender: BatchSender, batch: Batch, stop: threading.Event) -> None:
+    def __init__(self, sender: BatchSender, batch: Batch, stop: threading.Event, rank: int) -> None:
         self._sender = sender
         self._batch = batch
         self._stop = stop
+        self._rank = rank
         self._requests = 0
         self._accepted = 0
 
@@ -271,9 +273,7 @@ class _BatchDelivery:
 
     def _request(self, messages: Sequence[Message], history: SendHistory) -> SendOutcome:
         before = history.attempts
-        outcome = self._sender.request(
-            messages, history, rank=self._batch.first_seq, stop=self._stop
-        )
+        outcome = self._sender.request(messages, history, rank=self._rank, stop=self._stop)
         self._requests += history.attempts - before
         if outcome.outcome == "accepted":
             self._accepted += len(messages) - len(outcome.rejected)

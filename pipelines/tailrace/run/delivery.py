@@ -17,7 +17,7 @@ from tailrace.audience.audience import Audience
 from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
 from tailrace.destinations.messages import Refusal, Transition
 from tailrace.destinations.protocol import Described, DestinationType
-from tailrace.destinations.sender import Flow, Sender
+from tailrace.destinations.sender import DRAIN_SECONDS_MAX, Flow, Sender
 from tailrace.encoding.masking import Masker
 from tailrace.errors import ModelError, TailraceError
 from tailrace.ledger.deliveries import AckRange, Advanced, Finished
@@ -358,11 +358,31 @@ class AudienceDelivery:
         delivery = self.delivery
         return Finished(delivery.run_seq, self.sync_key, delivery.shape, delivery.planned)
 
-    def drain(self) -> None:
-        """On interrupt, persist the verdicts that still arrive."""
-        for verdict in self.flow.drain() if self.flow else ():
+    @property
+    def all_started(self) -> bool:
+        """Whether every batch is in flight or has its verdict."""
+        return self.flow is not None and self.flow.all_started
+
+    def fail(self, error: TailraceError) -> None:
+        """Send no other batch, and raise an error after the answers of the open requests."""
+        if self.flow is not None:
+            self.flow.fail(error)
+
+    def end(self) -> None:
+        """Send no other batch."""
+        if self.flow is not None:
+            self.flow.end()
+
+    def drain(self, seconds_max: float = DRAIN_SECONDS_MAX) -> bool:
+        """On interrupt, persist the verdicts that still arrive; whether all of them came.
+
+        Args:
+            seconds_max: How long to wait for each.
+        """
+        for verdict in self.flow.drain(seconds_max) if self.flow else ():
             self._take(verdict)
         self._save_verdicts()
+        return self.flow is None or self.flow.is_answered
 
     def advance(self) -> DeliveryResult:
         """Save the last verdicts and apply the delivered transitions to the snapshot."""

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Self, TypeVar
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
 from tailrace.destinations.protocol import Described, DestinationSettings, DestinationType
 from tailrace.destinations.registry import type_of
-from tailrace.destinations.sender import Sender, Wakeup, wait
+from tailrace.destinations.sender import DRAIN_SECONDS_MAX, Sender, Wakeup, wait
 from tailrace.errors import (
     DestinationFailed,
     LeaseLost,
@@ -41,7 +43,9 @@ from tailrace.run.delivery import (
     DeliveryResult,
     advance_together,
 )
+from tailrace.run.in_flight import InFlight, ResultsInOrder
 from tailrace.run.notices import Notice
+from tailrace.run.pages_together import PagesTogether
 from tailrace.run.phases import Progress
 from tailrace.run.planned_delivery import Delivery, Terms, pages_of_small
 from tailrace.warehouse.memory import MemoryLimit, give_back_memory, recording_megabytes
@@ -86,7 +90,7 @@ class Dispatch:
         self._wakeup = Wakeup()
         self._senders: dict[str, Sender] = {}
         self._checked: set[str] = set()
-        self._active: dict[str, AudienceDelivery] = {}
+        self._in_flight: dict[str, InFlight] = {}
         # Deliveries that ended and are not in the ledger yet, by destination.
         self._ended: dict[str, list[AudienceDelivery]] = {}
 
@@ -119,7 +123,7 @@ class Dispatch:
         return refused
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Iterator[DeliveryResult]:
-        """Deliver, those of one destination one after the other.
+        """Deliver, and yield the results of each destination in the order of its deliveries.
 
         A destination that fails is added to `failures`; its unsent messages stay in the outbox.
 
@@ -154,16 +158,26 @@ class Dispatch:
                 if not progressed:
                     wait(self._wakeup)
         except (KeyboardInterrupt, LeaseLost):
-            for ended in self._ended.values():
-                for delivering in ended:
-                    delivering.drain()
-            for delivering in self._active.values():
-                delivering.drain()
+            self._drain()
             raise
         finally:
             gc.set_threshold(*thresholds)
             for generator in steps.values():
                 generator.close()
+
+    def _drain(self) -> None:
+        """Save the verdicts of the deliveries that have begun, as far as they come in time."""
+        delivering = [
+            *chain.from_iterable(self._ended.values()),
+            *chain.from_iterable(begun.delivering() for begun in self._in_flight.values()),
+        ]
+        for one in delivering:
+            one.end()
+        seconds_max = DRAIN_SECONDS_MAX
+        for one in delivering:
+            if not one.drain(seconds_max):
+                # The others had the same time.
+                seconds_max = 0.0
 
     def errors(self) -> list[TailraceError]:
         """The failures as errors of the run; with several destinations, each names its own."""
@@ -231,7 +245,23 @@ class Dispatch:
     def _steps(
         self, name: str, queue: Sequence[Delivery]
     ) -> Generator[DeliveryResult | bool, None, None]:
-        """Deliver to one destination: True after each step, False if it would have to wait.
+        """Deliver to one destination: True after each step, False if it would have to wait."""
+        results = ResultsInOrder(queue)
+        try:
+            for step in self._advanced_steps(name, queue):
+                if isinstance(step, DeliveryResult):
+                    yield from results.add(step)
+                else:
+                    yield step
+        except TailraceError:
+            yield from results.rest()
+            raise
+        yield from results.rest()
+
+    def _advanced_steps(
+        self, name: str, queue: Sequence[Delivery]
+    ) -> Generator[DeliveryResult | bool, None, None]:
+        """The same, with the results in the order in which the deliveries end.
 
         Small deliveries that end within `UNSAVED_SECONDS_MAX` are advanced together.
         """
@@ -257,9 +287,10 @@ class Dispatch:
 
     def _advance_ended(self, name: str) -> Generator[DeliveryResult, None, None]:
         """Advance the deliveries that ended, in one transaction, or each alone if that fails."""
-        ended = self._ended.pop(name, [])
+        ended = self._ended.get(name, [])[:]
         if not ended:
             return
+        self._ended[name].clear()
         deliveries = [delivering.delivery for delivering in ended]
         if sum(delivery.planned for delivery in deliveries) > SAVED_TOGETHER_MEMBERS_MAX:
             # The requests have ended, and the buffers of their threads are free.
@@ -279,56 +310,80 @@ class Dispatch:
     def _audience_steps(
         self, name: str, queue: Sequence[Delivery]
     ) -> Generator[DeliveryResult | bool, None, None]:
-        """Send one delivery after the other; each that ends is added to `_ended`."""
+        """Send the deliveries, which begin in their order; each that ends is added to `_ended`."""
         sender = self._sender(name)
         if name not in self._checked and any(delivery.planned for delivery in queue):
             yield from _in_background(sender.check, self._wakeup)
             self._checked.add(name)
         kind = type_of(self._ledger.warehouse.project, name)
         together = pages_of_small(self._ledger, queue, kind=kind, terms=self._terms)
-        for delivery in queue:
-            _require_type(delivery, name, kind)
-            described: Described = {}
-            refused: ModelError | None = None
-            try:
-                if delivery.planned:
-                    described = yield from self._prepared(sender, delivery)
-            except ModelError as error:
-                if not delivery.resumed:
-                    raise
-                refused = error
-            if any(
-                ended.sync_key == delivery.audience.ledger_key
-                for ended in self._ended.get(name, ())
-            ):
-                # Its next run needs the snapshot of this one.
-                yield from self._advance_ended(name)
-            delivering = AudienceDelivery(
-                self._ledger,
-                sender,
-                delivery,
-                kind=kind,
-                terms=self._terms,
-                described=described,
-                in_background=partial(_in_background, wakeup=self._wakeup),
-                by_name=kind.can_verify_receipt(self.settings(name)),
-                progress=self._progress,
-                together=together,
-            )
-            self._active[name] = delivering
-            try:
-                if refused is not None:
-                    delivering.reject_pending(refused)
-                else:
-                    yield from delivering.steps()
-            except MemoryShort:
-                if not self._memory_limit.release():
-                    raise
-                delivering.drain()
+        in_flight = self._in_flight[name] = InFlight()
+        ended = self._ended.setdefault(name, [])
+        waiting = deque(queue)
+        try:
+            while waiting or in_flight:
+                if waiting and _may_begin(waiting[0], sender, in_flight):
+                    delivery = waiting.popleft()
+                    if any(e.sync_key == delivery.audience.ledger_key for e in ended):
+                        # Its next run needs the snapshot of this one.
+                        yield from self._advance_ended(name)
+                    in_flight.begin(
+                        delivery, partial(self._one, delivery, sender, kind=kind, together=together)
+                    )
+                has_stepped = in_flight.turn(ended.append)
+                if in_flight.failure is not None:
+                    waiting.clear()
+                may_begin = bool(waiting) and _may_begin(waiting[0], sender, in_flight)
+                yield has_stepped or may_begin
+        finally:
+            in_flight.close()
+        if in_flight.failure is not None:
+            raise in_flight.failure
+
+    def _one(
+        self,
+        delivery: Delivery,
+        sender: Sender,
+        begun: Callable[[AudienceDelivery], None],
+        *,
+        kind: DestinationType,
+        together: PagesTogether | None,
+    ) -> Generator[bool]:
+        """Send one delivery: True after each step, False if it would have to wait."""
+        name = delivery.destination
+        _require_type(delivery, name, kind)
+        described: Described = {}
+        refused: ModelError | None = None
+        try:
+            if delivery.planned:
+                described = yield from self._prepared(sender, delivery)
+        except ModelError as error:
+            if not delivery.resumed:
+                raise
+            refused = error
+        delivering = AudienceDelivery(
+            self._ledger,
+            sender,
+            delivery,
+            kind=kind,
+            terms=self._terms,
+            described=described,
+            in_background=partial(_in_background, wakeup=self._wakeup),
+            by_name=kind.can_verify_receipt(self.settings(name)),
+            progress=self._progress,
+            together=together,
+        )
+        begun(delivering)
+        try:
+            if refused is not None:
+                delivering.reject_pending(refused)
+            else:
                 yield from delivering.steps()
-            del self._active[name]
-            self._ended.setdefault(name, []).append(delivering)
-            yield True
+        except MemoryShort:
+            if not self._memory_limit.release():
+                raise
+            delivering.drain()
+            yield from delivering.steps()
 
     def _prepared(self, sender: Sender, delivery: Delivery) -> Generator[bool, None, Described]:
         """Check a header against its receiver; returns what is known of the receiver's objects."""
@@ -344,6 +399,20 @@ class Dispatch:
         if described:
             objects = {str(known["name"]): known for known in described.values()}
             self._ledger.descriptions.save(objects)
+
+
+def _may_begin(delivery: Delivery, sender: Sender, in_flight: InFlight) -> bool:
+    """Whether a delivery may begin before the answers of those that have begun."""
+    if not in_flight:
+        return True
+    return (
+        in_flight.are_small
+        and delivery.planned <= SAVED_TOGETHER_MEMBERS_MAX
+        and not in_flight.has(delivery.audience.ledger_key)
+        # Calls out of a daily budget are counted for one delivery at a time.
+        and sender.connection.api_calls is None
+        and in_flight.all_started
+    )
 
 
 def _require_type(delivery: Delivery, destination: str, kind: DestinationType) -> None:
