@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from salesforce_org import forget_writes, served_org
+from salesforce_org import QuietClock, forget_writes, served_org
 from write_back import CONFIG, HEADER, WriteBackShop
 
 from tailrace.destinations.registry import project_models
 from tailrace.destinations.salesforce.destination import SalesforceDestination
 from tailrace.destinations.salesforce.header import WriteBack
 from tailrace.errors import ModelError, UnknownConfigKey
+from tailrace.plan.policy import PlanOptions
 from tailrace.run import job
 from tailrace.testing import Fault, JobFault, SalesforceSimulator
 from tailrace.testing.salesforce.write_settings import RowFault
@@ -571,8 +572,55 @@ def test_an_interrupted_job_is_asked_first(shop: WriteBackShop) -> None:
     assert [reason for reason, _ in shop.rejections()] == ["FIELD_CUSTOM_VALIDATION_EXCEPTION"]
 
 
+@pytest.mark.parametrize(
+    ("api", "path", "processed", "intent"),
+    [
+        ("rest", "*/composite/sobjects/*", False, "retry"),
+        ("rest", "*/composite/sobjects/*", True, "changes"),
+        ("bulk", "*/jobs/ingest/*/batches", True, "retry"),
+    ],
+)
+def test_a_server_that_fails_and_recovers(
+    api: str,
+    path: str,
+    processed: bool,
+    intent: Any,
+    shop: WriteBackShop,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """HTTP 500 for longer than `retry_seconds_max`: the log and the error say what goes on, and
+    the next run, or a retry, writes the rows."""
+    caplog.set_level(logging.INFO)
+    shop.header(f"{HEADER}api: {api}\n")
+    shop.people([person(190), person(191, tier=None)])
+    shop.environ["DESTINATION__SALESFORCE__RETRY_SECONDS_MAX"] = "0.1"
+    shop.clock = QuietClock()
+    shop.simulator.faults.append(Fault(path=path, status=500, processed=processed))
+    failed = shop.sync()
+    (error,) = failed.errors
+    assert (failed.exit_code, failed.audiences[0]["status"]) == (1, "failed")
+    assert "UNKNOWN_EXCEPTION" in error.message
+    assert "run the same command again" in error.hint.lower()
+    if api == "rest":
+        assert "500: UNKNOWN_EXCEPTION; retry in" in caplog.text
+        assert "retry_seconds_max under [destination.salesforce]" in error.hint
+    shop.simulator.faults.clear()
+    shop.simulator.writer.writes.clear()
+    recovered = shop.sync(options=PlanOptions(intent=intent))
+    assert (recovered.exit_code, recovered.errors, shop.rejections()) == (0, (), [])
+    assert len(shop.simulator.writer.writes) == 2
+    assert [shop.record(f"c-019{n}")["Plan_Tier__c"] for n in (0, 1)] == ["gold", None]
+    shop.requests()
+    assert shop.sync().exit_code == 0
+    assert shop.requests() == []
+
+
 def test_a_failed_job_leaves_rows_to_requests(shop: WriteBackShop) -> None:
-    """The rows that a job did not process are sent by the next job or by requests."""
+    """The rows that a job did not process are sent by the next job or by requests. A server error
+    while a job is handed over is retried, with the whole file."""
+    shop.clock = QuietClock()
+    for path in ("*/jobs/ingest", "*/jobs/ingest/*/batches"):
+        shop.simulator.faults.append(Fault(path=path, status=500, nth=1))
     shop.header(HEADER + "api: bulk\n")
     shop.people([person(place) for place in range(130, 136)])
     shop.simulator.ingest.faults.append(JobFault(after_rows=2, message="InternalServerError"))

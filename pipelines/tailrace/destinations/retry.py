@@ -101,9 +101,10 @@ class BatchSender:
             pause = self._pause_seconds(outcome, retries)
             # Failed attempts and their pauses count; waiting for the rate limit does not.
             failing_seconds += seconds + pause
-            if failing_seconds > self._patience_seconds():
+            seconds_left = self._patience_seconds() - failing_seconds
+            if seconds_left < 0:
                 raise self._out_of_time(outcome, failing_seconds - pause)
-            self._pause(pause, outcome, stop)
+            self._pause(pause, outcome, stop, seconds_left=seconds_left)
 
     def _send_once(
         self, messages: Sequence[Message], retries: int, *, rank: int, stop: threading.Event
@@ -181,12 +182,15 @@ class BatchSender:
             f"[{connection.section}] sets how long to retry.",
         )
 
-    def _pause(self, seconds: float, outcome: SendOutcome, stop: threading.Event) -> None:
+    def _pause(
+        self, seconds: float, outcome: SendOutcome, stop: threading.Event, *, seconds_left: float
+    ) -> None:
         log.info(
-            "%s: %s; retry in %.1f s",
+            "%s: %s; retry in %.1f s, and for %.0f s more",
             self._connection.name,
-            outcome.reason or outcome.status,
+            describe_response(outcome.status, outcome.reason),
             seconds,
+            seconds_left,
         )
         if outcome.wait_seconds is not None or outcome.status == 429:
             self._gate.pause(seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -139,6 +140,10 @@ class Session(requests.Session):
     def _send_once(self, method: str, url: str, token: str, **kwargs: Any) -> requests.Response:
         timeout = max(self.api.settings.timeout_seconds, kwargs.pop("timeout", None) or 0.0)
         headers = {**(kwargs.pop("headers", None) or {}), "Authorization": f"Bearer {token}"}
+        body = kwargs.get("data")
+        if isinstance(body, io.IOBase):
+            # An attempt before this one has read it.
+            body.seek(0)
         return super().request(
             method,
             url,

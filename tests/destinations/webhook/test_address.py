@@ -17,6 +17,7 @@ INSIDE = (
     *("10.1.2.3", "172.16.0.1", "192.168.0.1", "169.254.169.254", "127.0.0.2", "0.0.0.0"),
     *("100.64.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1"),
     *("::ffff:10.0.0.1", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:0a00:0001::", "nonsense"),
+    *("::10.0.0.1", "::ffff:0:10.0.0.1", "fec0::1", "5f00::1", "100::1"),
 )
 
 
@@ -42,9 +43,21 @@ def test_a_name_that_leads_to_this_machine_is_refused_and_the_machine_itself_is_
         rule.check("localhost.example.com", "127.0.0.1")
 
 
-@pytest.mark.parametrize("host", ["10.255.255.1", "169.254.169.254", "[fd00::1]", "2130706433"])
-def test_a_run_ends_before_its_first_request(host: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("host", "proxy"),
+    [
+        ("10.255.255.1", ""),
+        ("[fd00::1]", ""),
+        ("2130706433", ""),
+        ("0251.0376.0251.0376", ""),
+        ("169.254.169.254", "http://127.0.0.1:9"),
+    ],
+)
+def test_a_run_ends_before_its_first_request(host: str, proxy: str, tmp_path: Path) -> None:
+    """Also where a proxy would make the connection, and for an IPv4 address in another notation."""
     shop = WebhookShop(tmp_path, f"https://{host}/hooks")
+    if proxy:
+        shop.set(proxy=proxy)
     shop.header()
     shop.people([{"id": "c1"}])
     done = shop.sync()

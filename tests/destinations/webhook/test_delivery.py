@@ -12,6 +12,7 @@ from standardwebhooks import Webhook
 from webhook_shop import SECRET, WebhookShop
 
 from tailrace.errors import ReceiverGone, Unreachable
+from tailrace.plan.policy import PlanOptions
 from tailrace.run import job
 from tailrace.testing.http.faults import Fault
 from tailrace.testing.http.messages import Request
@@ -146,6 +147,34 @@ def test_requests_are_signed_and_keep_their_id_over_retries(
     assert 1 == len({request.headers["webhook-id"] for request in requests})
     for request in requests:
         Webhook(SECRET).verify(request.body, dict(request.headers))
+
+
+@pytest.mark.parametrize("processed", [False, True])
+def test_a_server_that_fails_and_recovers_gets_the_same_ids(
+    processed: bool,
+    shop: WebhookShop,
+    receiver: WebhookReceiver,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """HTTP 500 for longer than `retry_seconds_max`: the next run, or a retry, sends the request."""
+    caplog.set_level("INFO")
+    shop.people(people(3))
+    shop.set(retry_seconds_max=0.1)
+    receiver.faults.append(Fault(status=500, processed=processed))
+    failed = shop.sync()
+    (error,) = failed.errors
+    assert (1, "failed") == (failed.exit_code, failed.audiences[0]["status"])
+    assert "500" in error.message
+    assert "run the same command again" in error.hint
+    assert "retry_seconds_max under [destination.webhook]" in error.hint
+    assert "500; retry in" in caplog.text.replace(": Internal Server Error", "")
+    receiver.faults.clear()
+    recovered = shop.sync(options=PlanOptions(intent="retry" if processed else "changes"))
+    assert (0, 3) == (recovered.exit_code, recovered.as_dict()["audiences"][0]["sent"])
+    last = receiver.deliveries[-1].elements
+    assert 3 == len({element["id"] for element in receiver.elements}) == len(last)
+    assert 1 == len({entry.request.headers["webhook-id"] for entry in receiver.requests})
+    assert 0 == shop.sync().as_dict()["destinations"]["webhook"]["requests"]
 
 
 def test_a_verdict_rejects_its_element_alone(shop: WebhookShop, receiver: WebhookReceiver) -> None:

@@ -42,6 +42,8 @@ ROWS_MAX = 1_000_000
 POLL_SECONDS_FIRST = 1.0
 POLL_SECONDS_MAX = 30.0
 UPLOAD_SECONDS_MAX = 600.0
+# Attempts of a call that hands over a job; until it is closed, no row of it is processed.
+ATTEMPTS_MAX = 4
 RESULT_FILES = ("failedResults/", "unprocessedrecords/", "successfulResults/")
 _DONE = frozenset({"JobComplete", "Failed", "Aborted"})
 # The org takes no job of this object today, or not at all.
@@ -222,7 +224,8 @@ class IngestJobs:
         if self._write_back.mode == "upsert":
             body["externalIdFieldName"] = self._key.name
         try:
-            answer = self._call("POST", "jobs/ingest", body)
+            # A job that was created twice has no rows, and ends by itself.
+            answer = self._call("POST", "jobs/ingest", body, attempts_max=ATTEMPTS_MAX)
         except SalesforceFault as fault:
             if self._write_back.api == "bulk" or fault.code not in _NO_JOBS:
                 raise
@@ -250,8 +253,10 @@ class IngestJobs:
                 body=content,
                 headers={**self._headers, "Content-Type": "text/csv"},
                 timeout=UPLOAD_SECONDS_MAX,
+                attempts_max=ATTEMPTS_MAX,
             )
-        self._call("PATCH", f"jobs/ingest/{job_id}", {"state": "UploadComplete"}, attempts_max=4)
+        ended = {"state": "UploadComplete"}
+        self._call("PATCH", f"jobs/ingest/{job_id}", ended, attempts_max=ATTEMPTS_MAX)
 
     def state(self, job_id: str) -> JobState:
         """What became of a job; `gone` if Salesforce does not know it."""

@@ -9,6 +9,9 @@ from tailrace.errors import PrivateAddress
 
 _IPv4 = ipaddress.IPv4Address
 _IPv6 = ipaddress.IPv6Address
+# Global unicast (RFC 4291). Addresses outside of it may carry an IPv4 address, such as ::10.0.0.1,
+# or belong to a site, such as fec0::1.
+_INTERNET = ipaddress.IPv6Network("2000::/3")
 # IPv6 prefixes whose last four bytes are an IPv4 address: NAT64 (RFC 6052, RFC 8215).
 _NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 
@@ -20,12 +23,18 @@ def is_public(address: str) -> bool:
     [True, False, False, False]
     >>> [is_public(a) for a in ("::1", "::ffff:10.0.0.1", "fe80::1%eth0", "64:ff9b::a00:1")]
     [False, False, False, False]
+    >>> [is_public(a) for a in ("2606:4700::1111", "::10.0.0.1", "::ffff:0:10.0.0.1", "fec0::1")]
+    [True, False, False, False]
     """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    return all(one.is_global and not one.is_multicast for one in _meant(ip))
+    return all(_is_of_internet(one) for one in _meant(ip))
+
+
+def _is_of_internet(ip: _IPv4 | _IPv6) -> bool:
+    return ip.is_global and not ip.is_multicast and (isinstance(ip, _IPv4) or ip in _INTERNET)
 
 
 def _meant(ip: _IPv4 | _IPv6) -> list[_IPv4 | _IPv6]:

@@ -78,13 +78,16 @@ class WebhookConnection:
         if self._org is not None:
             self._org.token()
             return
-        if self._check_address is None or self._environment["proxies"]:
+        if self._check_address is None:
             return
         parts = urlsplit(self.settings.url)
         host = parts.hostname or ""
         try:
             addresses = addresses_of(host, parts.port or 443)
         except OSError:
+            if self._environment["proxies"]:
+                # The proxy may know a name that this machine does not.
+                return
             raise Unreachable(
                 f"{self.name} cannot be reached: the name does not resolve",
                 hint=f"Check the network and {self.address_key}.",
