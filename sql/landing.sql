@@ -61,6 +61,22 @@ ON EVERY_COLUMN(keys, t._ = s._)
 WHEN MATCHED AND ANY_COLUMN(columns, t._ IS DISTINCT FROM s._) THEN
   UPDATE SET EACH_COLUMN(columns, _ = s._)
 
+-- name: apply_fresh (mariadb)
+-- The same by a join.
+UPDATE landed AS t
+JOIN (
+  SELECT * FROM (
+    SELECT
+      EACH_COLUMN(keys, f._),
+      EACH_COLUMN(columns, f._),
+      ROW_NUMBER() OVER (PARTITION BY EACH_COLUMN(keys, f._) ORDER BY EACH_COLUMN(keys, f._)) AS _n
+    FROM fresh AS f
+  ) AS numbered
+  WHERE _n = 1
+) AS s ON EVERY_COLUMN(keys, t._ = s._)
+SET EACH_COLUMN(columns, t._ = s._)
+WHERE ANY_COLUMN(columns, NOT t._ <=> s._)
+
 -- name: has_rows
 -- One row if the staging table has rows.
 SELECT 1 FROM side LIMIT 1

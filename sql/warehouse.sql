@@ -33,6 +33,14 @@ SET SESSION time_zone = '+00:00'
 -- The number of the PostgreSQL session that runs this statement.
 SELECT PG_BACKEND_PID()
 
+-- name: lock_name
+-- Whether a MariaDB session has the lock of a name, for which it waits so many seconds.
+SELECT GET_LOCK(:name, :seconds_max)
+
+-- name: unlock_name
+-- The session no longer has it. A session that ends has no lock.
+SELECT RELEASE_LOCK(:name)
+
 -- name: only_reads
 -- Whether a PostgreSQL session may only read, as a replica or by the settings of its user.
 SELECT PG_IS_IN_RECOVERY() OR s.reset_val = 'on'

@@ -1,4 +1,4 @@
-"""What the engine's SQL still needs on warehouses that no test can start.
+"""What the engine's SQL still needs on warehouses that no test can start, and on MariaDB.
 
 sqlglot renders every statement for them without an error, also what they do not have.
 `cloud_dialects.yaml` lists these constructs with their statements, so that a new one is noticed and
@@ -41,9 +41,11 @@ OF_ONE_ENGINE = {
     "warehouse/has_setting",
     "warehouse/idle_limits",
     "warehouse/large_tables",
+    "warehouse/lock_name",
     "warehouse/only_reads",
     "warehouse/session_number",
     "warehouse/stored_functions",
+    "warehouse/unlock_name",
     "warehouse/view_tree",
 }
 LOCK = {"tables": {"lock": TableName("tailrace", "lock")}, "now": datetime(2026, 1, 1, tzinfo=UTC)}
@@ -80,7 +82,17 @@ LACKS: Mapping[str, Mapping[str, Finder]] = {
         # NaN is distinct from itself there.
         "IS DISTINCT FROM": has(exp.NullSafeNEQ, exp.NullSafeEQ),
     },
+    # DuckDB's SQL; the service writes its checkpoints and keeps its settings itself.
+    "motherduck": {"CHECKPOINT": has(exp.Command)},
+    # It runs in tests; the session handles CREATE TABLE AS.
+    "mariadb": {
+        "FULL JOIN": lambda tree: any(join.side == "FULL" for join in tree.find_all(exp.Join)),
+        "MERGE": has(exp.Merge),
+        "UPDATE FROM": updates_from,
+    },
 }
+# Where a warehouse has the dialect of another one.
+DIALECTS = {"motherduck": "duckdb"}
 
 
 def texts(name: str, dialect: str) -> tuple[str, ...]:
@@ -90,14 +102,15 @@ def texts(name: str, dialect: str) -> tuple[str, ...]:
     return (statement(name, dialect, column=Column("note"), **values),)
 
 
-def gaps(dialect: str) -> dict[str, list[str]]:
-    """The statements that contain what a dialect lacks, by construct."""
+def gaps(warehouse: str) -> dict[str, list[str]]:
+    """The statements that contain what a warehouse lacks, by construct."""
+    dialect = DIALECTS.get(warehouse, warehouse)
     found: dict[str, list[str]] = {}
     for name in sorted({*NAMES} - OF_ONE_ENGINE):
         constructs: set[str] = set()
         for text in texts(name, dialect):
             tree = sqlglot.parse_one(text, read=dialect)
-            constructs |= {label for label, finds in LACKS[dialect].items() if finds(tree)}
+            constructs |= {label for label, finds in LACKS[warehouse].items() if finds(tree)}
             # A function that sqlglot does not know is one that it did not translate.
             calls = tree.find_all(exp.Anonymous)
             constructs |= {f"{call.name.upper()}()" for call in calls}

@@ -25,8 +25,8 @@ OPTIONS = (
 )
 # The server reads one statement a line.
 USER = (
-    "CREATE USER 'tailrace'@'127.0.0.1' IDENTIFIED BY 'a:secret/1';\n"
-    "GRANT ALL ON *.* TO 'tailrace'@'127.0.0.1';\n"
+    "CREATE USER IF NOT EXISTS 'tailrace'@'127.0.0.1' IDENTIFIED BY 'a:secret/1';\n"
+    "GRANT ALL ON *.* TO 'tailrace'@'127.0.0.1' WITH GRANT OPTION;\n"
 )
 
 
@@ -41,11 +41,35 @@ def is_installed() -> bool:
 
 
 class MariadbServer:
-    """A running server."""
+    """A server with its files in a folder, which can be stopped and started."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.url = f"mariadb://tailrace:a%3Asecret%2F1@127.0.0.1:{port}"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"mariadb://tailrace:a%3Asecret%2F1@127.0.0.1:{self.port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server on the port that it had before."""
+        socket = _socket(self.folder, self.port)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *("mariadbd", *OPTIONS, f"--datadir={self.folder / 'data'}"),
+                    *(f"--socket={socket}", f"--port={self.port}", f"--user={getpass.getuser()}"),
+                    f"--init-file={self.folder / 'user.sql'}",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        _wait_for(self._process, self)
+
+    def stop(self) -> None:
+        """Stop the server. It ends the connections."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=STOPS_WITHIN_SECONDS)
+            self._process = None
 
     def connection(self) -> Any:
         import pymysql
@@ -80,40 +104,35 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mariadb
     if not is_installed():
         pytest.skip("run by: make test-engines")
     folder = tmp_path_factory.mktemp("mariadb")
-    data, init = folder / "data", folder / "user.sql"
-    init.write_text(USER)
-    user = f"--user={getpass.getuser()}"
-    installed = ["mariadb-install-db", "--no-defaults", f"--datadir={data}", user, "--skip-test-db"]
-    subprocess.run(installed, check=True, capture_output=True)
-    port = free_port()
-    places = [f"--datadir={data}", f"--socket={_socket(folder)}", f"--port={port}", user]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            ["mariadbd", *OPTIONS, *places, f"--init-file={init}"], stdout=log, stderr=log
-        )
-        try:
-            started = MariadbServer(port)
-            _wait_for(server, started, folder / "log")
-            yield started
-        finally:
-            server.terminate()
-            server.wait(timeout=STOPS_WITHIN_SECONDS)
+    (folder / "user.sql").write_text(USER)
+    installed = ["mariadb-install-db", "--no-defaults", f"--datadir={folder / 'data'}"]
+    subprocess.run(
+        [*installed, f"--user={getpass.getuser()}", "--skip-test-db"],
+        check=True,
+        capture_output=True,
+    )
+    server = MariadbServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
-def _socket(folder: Path) -> Path:
+def _socket(folder: Path, port: int) -> Path:
     """A short path, since that of a socket has at most 107 bytes."""
-    return Path("/tmp") / f"tailrace-{folder.parent.name[-20:]}-{free_port()}.sock"
+    return Path("/tmp") / f"tailrace-{folder.parent.name[-20:]}-{port}.sock"
 
 
-def _wait_for(server: subprocess.Popen[bytes], started: MariadbServer, log: Path) -> None:
+def _wait_for(process: subprocess.Popen[bytes], server: MariadbServer) -> None:
     import pymysql
 
     deadline = time.monotonic() + STARTS_WITHIN_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline and process.poll() is None:
         try:
-            started.connection().close()
+            server.connection().close()
             return
         except pymysql.err.OperationalError:
             # It listens before it has read the file with the user.
             time.sleep(0.05)
-    pytest.fail(f"MariaDB did not start: {log.read_text()[-2000:]}")
+    pytest.fail(f"MariaDB did not start: {(server.folder / 'log').read_text()[-2000:]}")

@@ -222,6 +222,24 @@ def test_a_retyped_column_keeps_its_values(warehouse: Warehouse) -> None:
     assert [("a", Decimal("12.50"))] == warehouse.execute("SELECT * FROM members")
 
 
+def test_columns_that_were_read_again_are_written(warehouse: Warehouse) -> None:
+    """MariaDB has no MERGE."""
+    warehouse.execute(
+        "CREATE TABLE contact AS SELECT '1' AS id, 1 AS a, 'x' AS b UNION SELECT '2', NULL, 'y'"
+    )
+    warehouse.execute(
+        "CREATE TABLE fresh AS SELECT '2' AS id, 5 AS a UNION ALL SELECT '2', 5 UNION SELECT '3', 6"
+    )
+    tables = {
+        name: TableName("tailrace", table)
+        for name, table in (("landed", "contact"), ("fresh", "fresh"))
+    }
+    columns = {"keys": [Column("id")], "columns": [Column("a")]}
+    warehouse.run("landing/apply_fresh", tables=tables, columns=columns)
+    rows = warehouse.execute("SELECT id, a, b FROM contact ORDER BY id")
+    assert [("1", 1, "x"), ("2", 5, "y")] == rows
+
+
 def test_an_interrupted_installation_is_begun_again(warehouse: Warehouse) -> None:
     """Each statement that creates a table is committed, so the first run may leave some."""
     warehouse.execute("CREATE TABLE runs (a INT)")

@@ -11,11 +11,10 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import psycopg2
@@ -26,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from org_shop import org_shop
 from run.test_watch import Script
-from shop import CONTACT, PEOPLE
+from warehouses.failing_runs import IDS, MEMBERS, before, errors_of, landed, tracked
 from warehouses.postgres_server import (
     PostgresCluster,
     PostgresServer,
@@ -38,14 +37,12 @@ from warehouses.stores import PostgresStore
 from warehouses.test_watch_postgres import SOURCES
 
 from tailrace.clock import SystemClock
-from tailrace.errors import ConfigurationError, TailraceError, WarehouseFailed
+from tailrace.errors import ConfigurationError, WarehouseFailed
 from tailrace.testing import SegmentSimulator
-from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.postgres_failures import connection_failure
 
 pytestmark = pytest.mark.postgres
-MEMBERS = 6
 GRANT = re.compile(r"(?:GRANT|ALTER ROLE) [^;]+;")
 
 
@@ -53,17 +50,9 @@ GRANT = re.compile(r"(?:GRANT|ALTER ROLE) [^;]+;")
 def shop(tmp_path: Path, postgres_database: str) -> Iterator[PostgresStore]:
     """A project with one audience of six landed rows."""
     with SegmentSimulator() as segment:
-        yield landed(PostgresStore(tmp_path, segment, url=postgres_database))
-
-
-def landed(store: PostgresStore) -> PostgresStore:
-    store.audience(PEOPLE)
-    store.script(f"CREATE SCHEMA salesforce; CREATE TABLE salesforce.contact ({CONTACT})")
-    store.script(
-        "INSERT INTO salesforce.contact SELECT 'c' || n, 'c' || n || '@example.com', 'Oslo', 1, "
-        f"FALSE FROM generate_series(1, {MEMBERS}) AS t(n)"
-    )
-    return store
+        store = PostgresStore(tmp_path, segment, url=postgres_database)
+        landed(store)
+        yield store
 
 
 def connect_as(store: PostgresStore, url: str) -> None:
@@ -72,34 +61,7 @@ def connect_as(store: PostgresStore, url: str) -> None:
     )
 
 
-def errors_of(run: Callable[[], Any]) -> tuple[int, list[TailraceError]]:
-    """How a run ended, whether it raised its error or returned it."""
-    try:
-        result = run()
-    except TailraceError as error:
-        return error.exit_code, [error]
-    return result.exit_code, list(result.errors)
-
-
 # Lost connections
-
-
-@contextmanager
-def before(name: str, action: Callable[[], None]) -> Iterator[None]:
-    """Do something once, right before a statement of Tailrace."""
-    execute, waiting = Warehouse.execute, [action]
-
-    def watched(self: Warehouse, sql: str, statement: str = "") -> list[tuple[Any, ...]]:
-        if statement == name and waiting:
-            waiting.pop()()
-        return execute(self, sql, statement)
-
-    Warehouse.execute = watched  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Warehouse.execute = execute  # type: ignore[method-assign]
-    assert not waiting, f"{name} did not run"
 
 
 def end_sessions(url: str) -> None:
@@ -130,10 +92,7 @@ def test_a_run_whose_sessions_are_ended_loses_nothing(shop: PostgresStore, name:
     assert f"{name}: the connection to the server was lost" == errors[0].message
     assert "run the same command again" in errors[0].hint
     assert 0 == shop.sync().exit_code
-    assert shop.segment is not None
-    users = [event["userId"] for event in shop.segment.inbox.delivered if event["type"] == "track"]
-    assert [f"c{n}" for n in range(1, MEMBERS + 1)] == sorted(users)
-    assert [] == shop.segment.inbox.clashes
+    assert IDS == tracked(shop)
 
 
 # A server of its own, with TLS, which is stopped and started
@@ -276,8 +235,7 @@ def test_a_run_survives_a_restart_of_the_server(tmp_path: Path, cluster: Postgre
             # The lock was not released, and its lease of a minute has expired by then.
             shop.clock = TwoMinutesLater()
             assert 0 == shop.sync().exit_code
-        events = [event["userId"] for event in segment.inbox.delivered if event["type"] == "track"]
-        assert [f"c{n}" for n in range(1, MEMBERS + 1)] == sorted(events)
+        assert IDS == tracked(shop)
 
 
 def test_a_watch_waits_for_a_server_that_is_down(tmp_path: Path, cluster: PostgresCluster) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from tailrace.clock import Clock
 from tailrace.config.installation import LEDGER_VERSION as VERSION
 from tailrace.config.installation import upgrade_hint
-from tailrace.errors import LedgerTooNew, StatementRefused, WarehouseFailed
+from tailrace.errors import LedgerTooNew, LockHeld, StatementRefused, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.file_facts import FileFacts
 from tailrace.warehouse.statements import (
@@ -36,6 +37,9 @@ VIEWS_VERSION = 11
 VIEWS_INTERFACE = 1
 # The views that other tools may read; see `views`.
 VIEWS = ("v_runs", "v_audience_runs", "v_members", "v_deliveries", "v_rejections")
+# A first run creates the tables in a few seconds.
+INSTALL_SECONDS_MAX = 60
+LOCK_NAME_CHARACTERS_MAX = 64
 # What an engine says of a table or a column that was created or renamed before.
 _HAS_RUN = re.compile(
     r"already exists|Duplicate column|does ?n[o']t exist|Unknown column|invalid identifier"
@@ -145,6 +149,35 @@ class LedgerTables:
         if self.installed:
             return
         self.warehouse.create_dataset(self.dataset)
+        with self._one_installation():
+            if not self.installed:
+                self._install(namespace)
+
+    @contextmanager
+    def _one_installation(self) -> Iterator[None]:
+        """Wait for another machine that creates the tables.
+
+        Where each table is committed, this one would take them for those of an interrupted
+        installation, and drop them.
+        """
+        if not self.warehouse.engine.locks_names:
+            yield
+            return
+        name = f"tailrace.{self.dataset}"[:LOCK_NAME_CHARACTERS_MAX]
+        ((is_held,),) = self.warehouse.run(
+            "warehouse/lock_name", name=name, seconds_max=INSTALL_SECONDS_MAX
+        )
+        if not is_held:
+            raise LockHeld(f"Another run has been creating the ledger for {INSTALL_SECONDS_MAX} s")
+        try:
+            self._look()
+            yield
+        finally:
+            # A connection that was lost has no lock.
+            with suppress(WarehouseFailed):
+                self.warehouse.run("warehouse/unlock_name", name=name)
+
+    def _install(self, namespace: str) -> None:
         if self.warehouse.engine.commits_tables:
             self._drop_unfinished()
         try:

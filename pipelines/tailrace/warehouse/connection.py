@@ -35,7 +35,6 @@ from tailrace.warehouse.model_role import (
     grant_created,
 )
 from tailrace.warehouse.plan_tables import PlanTables
-from tailrace.warehouse.postgres_failures import server_failure
 from tailrace.warehouse.postgres_sandbox import (
     postgres_calls,
     postgres_violations,
@@ -45,6 +44,7 @@ from tailrace.warehouse.postgres_sandbox import (
 from tailrace.warehouse.postgres_times import register_times
 from tailrace.warehouse.refusals import not_allowed
 from tailrace.warehouse.sandbox import duckdb_violations
+from tailrace.warehouse.server_failures import server_failure
 from tailrace.warehouse.session import PIPELINE, Session
 from tailrace.warehouse.statements import (
     Binding,
@@ -270,7 +270,7 @@ class Warehouse:
         if self.engine.loses_sessions:
             self.set_session()
         failure = driver_errors.shortage(error, name)
-        if failure is None and self.dialect == "postgres":
+        if failure is None:
             failure = server_failure(error, name, self.session, self.project.settings)
         return failure or driver_errors.described(error, name)
 

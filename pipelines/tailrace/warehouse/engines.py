@@ -34,6 +34,7 @@ class Engine:
         copies_models: A plan copies the rows of a model before it compares them: the engine joins
             queries slowly, or runs one several times in a statement.
         commits_tables: A statement that creates or alters a table commits the open transaction.
+        locks_names: A session may hold a lock of any name, which the server releases with it.
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
         joins_pages: A page of rendered messages is read as one row of joined values, because its
             driver makes an object of each value; an engine without it gives Arrow.
@@ -60,6 +61,7 @@ class Engine:
     only_widens_types: bool = False
     copies_models: bool = False
     commits_tables: bool = False
+    locks_names: bool = False
     writes_messages: bool = False
     joins_pages: bool = False
     hashes_values: bool = False
@@ -114,7 +116,11 @@ ENGINES: Mapping[str, Engine] = {
     ),
     "redshift": Engine(loses_sessions=True),
     "mariadb": Engine(
-        own_session=True, describes_queries=True, copies_models=True, commits_tables=True
+        own_session=True,
+        describes_queries=True,
+        copies_models=True,
+        commits_tables=True,
+        locks_names=True,
     ),
     "snowflake": Engine(describes_queries=True, commits_tables=True),
 }

@@ -40,7 +40,13 @@ _TOO_LARGE = frozenset({1153, 1301})
 
 
 class MariadbError(Exception):
-    """A statement or the connection failed."""
+    """A statement or the connection failed.
+
+    Attributes:
+        number: The server's or the driver's number of the error; -1 if it has none.
+    """
+
+    number = -1
 
 
 class ProgrammingError(MariadbError):
@@ -74,8 +80,12 @@ def refusal_of(error: Exception) -> Exception:
 
 def numbered(number: int, text: str) -> MariadbError:
     """The error for a number and a message of the server."""
+    error: MariadbError
     if number in _ABOUT_SQL:
-        return BinderError(text)
-    if number in _ABOUT_VALUES:
-        return DataError(text)
-    return OperationalError(f"{number}: {text}")
+        error = BinderError(text)
+    elif number in _ABOUT_VALUES:
+        error = DataError(text)
+    else:
+        error = OperationalError(f"{number}: {text}")
+    error.number = number
+    return error

@@ -17,6 +17,7 @@ from tailrace.errors import (
 )
 from tailrace.warehouse.driver_errors import describe_error
 from tailrace.warehouse.mariadb.errors import refusal_of
+from tailrace.warehouse.mariadb.failures import failure_of
 from tailrace.warehouse.mariadb.session import COLLATION, MariadbSession
 
 SECTION = "destination.mariadb"
@@ -25,8 +26,9 @@ CONNECT_SECONDS_MAX = 30
 VERSION_MIN = (10, 7)
 # The largest answer and statement that the driver takes.
 PACKET_BYTES_MAX = 1 << 30
-# Numbers of the errors of a server that is down, too full, or ended the connection.
-_UNAVAILABLE = frozenset({1040, 1053, 2002, 2003, 2006, 2013})
+# Numbers of the errors of a server that is down, and of one that is full or ended the connection.
+_NOT_THERE = frozenset({2002, 2003})
+_UNAVAILABLE = frozenset({1040, 1053, 1203, 1226, 2006, 2013})
 
 
 @contextmanager
@@ -54,9 +56,13 @@ def open_mariadb(project: ProjectConfig) -> Iterator[MariadbSession]:
     except ConfigurationError:
         raise
     except Exception as error:
-        reason = f"The warehouse mariadb cannot be opened: {describe_error(refusal_of(error))}"
-        if error.args and error.args[0] in _UNAVAILABLE:
+        refusal = refusal_of(error)
+        message, hint = failure_of(refusal) or (describe_error(refusal), None)
+        reason = f"The warehouse mariadb cannot be opened: {message}"
+        if error.args and error.args[0] in _NOT_THERE:
             raise WarehouseUnavailable(reason) from None
+        if error.args and error.args[0] in _UNAVAILABLE:
+            raise WarehouseUnavailable(reason, hint=hint) from None
         raise ConfigurationError(
             reason,
             hint=f"Check credentials under [{SECTION}] in .dlt/secrets.toml, and that the user may "

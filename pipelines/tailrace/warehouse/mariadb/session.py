@@ -118,8 +118,8 @@ class MariadbSession:
     def _run(self, sql: str) -> Sequence[Sequence[Any]] | None:
         from pymysql.constants import FIELD_TYPE, FLAG
 
-        self._connect_again()
         try:
+            self._connect_again()
             with self._connection.cursor() as cursor:
                 cursor.execute(sql)
                 rows = cursor.fetchall() if cursor.description else None

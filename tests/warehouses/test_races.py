@@ -1,25 +1,25 @@
-"""Machines that share one ledger on PostgreSQL: runs at the same moment, some of them killed."""
+"""Machines that share one ledger on a server: runs at the same moment, some of them killed."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fork_server import ForkServer
 from shop import PEOPLE
-from warehouses.postgres_racer import RACE
-from warehouses.stores import PostgresStore
-from warehouses.test_postgres_failures import landed
+from warehouses.failing_runs import MEMBERS, landed
+from warehouses.racer import RACE
+from warehouses.stores import MARIADB, MariadbStore, PostgresStore, Store
 
 from tailrace.errors import LockHeld
 from tailrace.testing import SegmentSimulator
 
-pytestmark = pytest.mark.postgres
-MEMBERS = 6
+SERVERS = [pytest.param("postgres", marks=pytest.mark.postgres), *MARIADB]
 KILLED = -9
 # Deaths are spread over a run that takes this long when it delivers a few members.
 RUN_SECONDS = 0.8
@@ -28,17 +28,21 @@ RUN_SECONDS = 0.8
 class Machines:
     """Project folders of several machines with the same models, database and receiver."""
 
-    def __init__(self, folder: Path, segment: SegmentSimulator, server: ForkServer, url: str):
+    def __init__(self, folder: Path, segment: SegmentSimulator, server: ForkServer) -> None:
         self.folder = folder
         self.segment = segment
         self.server = server
+        self.stores: list[Store] = []
+        self.scores: list[int] = []
+
+    def start_with(self, kind: type[MariadbStore] | type[PostgresStore], url: str) -> None:
+        """Three folders with one database, in which the contacts have landed."""
         self.stores = [
-            PostgresStore(folder / name, segment, url=url) for name in ("one", "two", "three")
+            kind(self.folder / name, self.segment, url=url) for name in ("one", "two", "three")
         ]
         landed(self.stores[0])
         for store in self.stores:
             store.audience(PEOPLE)
-        self.scores: list[int] = []
 
     def change(self) -> None:
         """Give all members a new score, which is a `changed` event of each."""
@@ -62,10 +66,19 @@ class Machines:
         return Counter((event["userId"], event["properties"]["score"]) for event in events)
 
 
-@pytest.fixture
-def machines(tmp_path: Path, fork_server: ForkServer, postgres_database: str) -> Any:
+@pytest.fixture(params=SERVERS)
+def machines(
+    request: pytest.FixtureRequest, tmp_path: Path, fork_server: ForkServer
+) -> Iterator[Machines]:
     with SegmentSimulator() as segment:
-        yield Machines(tmp_path, segment, fork_server, postgres_database)
+        machines = Machines(tmp_path, segment, fork_server)
+        if request.param == "postgres":
+            machines.start_with(PostgresStore, request.getfixturevalue("postgres_database"))
+        else:
+            server = request.getfixturevalue("mariadb_server")
+            server.clear()
+            machines.start_with(MariadbStore, server.url)
+        yield machines
 
 
 def test_of_several_runs_one_delivers(machines: Machines, request: pytest.FixtureRequest) -> None:

@@ -1,4 +1,4 @@
-"""Runs of several machines that race for one PostgreSQL ledger; the fork server calls `race`."""
+"""Runs of several machines that race for one ledger; the fork server calls `race`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tailrace.config.project import load_project
 from tailrace.errors import TailraceError
 from tailrace.run import job
 
-RACE = "warehouses.postgres_racer:race"
+RACE = "warehouses.racer:race"
 PAUSE_SECONDS = 0.002
 
 
