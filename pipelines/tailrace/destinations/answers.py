@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from tailrace.clock import SystemClock
-from tailrace.destinations.http import Answer
+from tailrace.destinations.open_connection import Answer
 from tailrace.destinations.outcome import safe_text, without_values
 from tailrace.retry import retry_after_seconds
 

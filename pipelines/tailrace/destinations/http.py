@@ -8,18 +8,16 @@ count as a delivery. Entries of ~/.netrc are ignored: they would replace the cre
 from __future__ import annotations
 
 import codecs
-import http.client
-import io
 import logging
 import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from pathlib import Path
+from queue import Empty, Full
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,34 +34,24 @@ from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
 )
+from urllib3.util import parse_url
 
-from tailrace.clock import Clock, SystemClock
+from tailrace.clock import Clock
 from tailrace.config.urls import is_loopback
+from tailrace.destinations.open_connection import (
+    Answer,
+    OpenRequest,
+    TimedResponse,
+    answer_over,
+    request_head,
+)
 from tailrace.destinations.outcome import SendOutcome, fatal
 from tailrace.errors import InvalidConfigValue, Unreachable
 
 ANSWER_BYTES_MAX = 1_000_000
-# Interim answers (RFC 9110, 15.2), such as 103 Early Hints, before the final one.
-INTERIM_ANSWERS_MAX = 16
 _CHUNK_BYTES = 16_384
 # The settings of a request that needs nothing of its session but the adapter and the headers.
 _PLAIN = frozenset({"data", "headers", "timeout", "verify", "proxies"})
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A complete HTTP answer. `whole` is False if its body was larger than the limit."""
-
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    content: bytes
-    whole: bool = True
-
-    @property
-    def text(self) -> str:
-        """The body as UTF-8, without a byte order mark."""
-        return self.content.decode("utf-8-sig", "replace")
 
 
 # Raises if a host may not be connected to at this address, both as text.
@@ -72,7 +60,7 @@ AddressCheck = Callable[[str, str], None]
 
 def new_session(
     *, in_flight_max: int, answer_seconds_max: float, check_address: AddressCheck | None = None
-) -> requests.Session:
+) -> Session:
     """A session of its own for one connection.
 
     Args:
@@ -82,7 +70,7 @@ def new_session(
             opened. The connection goes to a checked address, so that the name cannot resolve to
             another one in between. Not called for a proxy, which resolves names itself.
     """
-    session = _Session()
+    session = Session(answer_seconds_max)
     session.trust_env = False
     adapter = _Adapter(
         in_flight_max=in_flight_max,
@@ -97,7 +85,7 @@ def new_session(
 
 
 def exchange(
-    session: requests.Session,
+    session: Session,
     method: str,
     url: str,
     *,
@@ -106,63 +94,57 @@ def exchange(
 ) -> Answer:
     """Send a request and read its whole answer.
 
+    A session merges its settings into each request and checks them, which takes as long as sending
+    it. A request that needs nothing of its session but the headers goes over an open connection
+    at once, or to the adapter for a new one, with the bytes that the session would send.
+
     Raises:
         requests.RequestException: There is no answer, or it breaks off.
-    """
-    with _send(session, method, url, **more) as response:
-        content = b""
-        whole = True
-        for chunk in response.iter_content(_CHUNK_BYTES):
-            content += chunk
-            if len(content) > bytes_max:
-                content, whole = content[:bytes_max], False
-                break
-        return Answer(
-            status=response.status_code,
-            reason=response.reason or "",
-            headers=response.headers,
-            content=content,
-            whole=whole,
-        )
-
-
-def _send(session: requests.Session, method: str, url: str, **more: Any) -> requests.Response:
-    """The answer to a request, with its body unread.
-
-    A session merges its settings into each request and checks them, which takes as long as sending
-    it. A plain request goes to the adapter at once, with the bytes that the session would send.
     """
     headers, data = more.get("headers"), more.get("data")
     # A login in the URL becomes a header.
     plain = _PLAIN.issuperset(more) and data.__class__ is bytes and "@" not in url
     if not (plain and data and headers) or session.cookies:
-        return session.request(method, url, stream=True, allow_redirects=False, **more)
+        response = session.request(method, url, stream=True, allow_redirects=False, **more)
+        return session.read(response, bytes_max)
+    options = {name: more[name] for name in more if name not in ("data", "headers")}
+    merged = _merged(session, headers, data)
+    answer = session.answer_over_open(_prepared(method, url), merged, data, bytes_max, **options)
+    if answer is not None:
+        return answer
+    request = _prepared(method, url).copy()
+    request.headers = CaseInsensitiveDict(merged)
+    request.body = data
+    adapter = session.get_adapter(url)
+    return session.read(adapter.send(request, stream=True, cert=session.cert, **options), bytes_max)
+
+
+def _merged(session: requests.Session, headers: Mapping[str, Any], data: bytes) -> dict[str, Any]:
+    """The headers of a request in their order: those of the session, its own, and the length.
+
+    Raises:
+        requests.exceptions.InvalidHeader: A header has a line break.
+    """
+    merged: dict[str, tuple[str, Any]] = {
+        name.lower(): (name, value) for name, value in session.headers.items()
+    }
     for header in headers.items():
         check_header_validity(header)
-    request = _prepared(method, url).copy()
-    merged: CaseInsensitiveDict[Any] = CaseInsensitiveDict()
-    merged.update(session.headers)
-    merged.update(headers)
-    merged["Content-Length"] = str(len(data))
-    request.headers = merged
-    request.body = data
-    response = session.get_adapter(url).send(
-        request,
-        stream=True,
-        timeout=more.get("timeout"),
-        verify=more.get("verify", True),
-        cert=session.cert,
-        proxies=more.get("proxies"),
-    )
-    # The next requests get them from the session.
-    session.cookies.update(response.cookies)
-    return response
+        merged[header[0].lower()] = header
+    merged["content-length"] = ("Content-Length", str(len(data)))
+    return dict(merged.values())
 
 
 @lru_cache(maxsize=64)
 def _prepared(method: str, url: str) -> requests.PreparedRequest:
     """A request without headers and body, whose URL is checked and quoted."""
     return requests.Request(method, url, headers={}).prepare()
+
+
+@lru_cache(maxsize=64)
+def _target(url: str) -> str:
+    """The path and the query of a URL, as urllib3 sends them."""
+    return parse_url(url).request_uri
 
 
 def json_object(content: bytes) -> dict[str, Any]:
@@ -267,11 +249,111 @@ def _not_contacted(reason: str, *, overloaded: bool = False) -> SendOutcome:
     return SendOutcome(outcome="retry", reason=reason, overloaded=overloaded, contacted=False)
 
 
-class _Session(requests.Session):
-    """A session that knows no redirects; requests would read a redirect's whole body."""
+class Session(requests.Session):
+    """A session of one connection.
+
+    It knows no redirects; requests would read a redirect's whole body.
+    """
+
+    def __init__(self, answer_seconds_max: float) -> None:
+        super().__init__()
+        self._answer_seconds_max = answer_seconds_max
+        self._pools: dict[tuple[str, bool | str], HTTPConnectionPool] = {}
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         return None
+
+    def answer_over_open(
+        self,
+        prepared: requests.PreparedRequest,
+        headers: Mapping[str, Any],
+        body: bytes,
+        bytes_max: int,
+        *,
+        timeout: float | None = None,
+        verify: bool | str = True,
+        proxies: Mapping[str, str] | None = None,
+    ) -> Answer | None:
+        """The answer to a request over an open connection; None if there is none."""
+        url, method = prepared.url or "", prepared.method or ""
+        target = _target(url)
+        own = {"host", "transfer-encoding"}.isdisjoint(map(str.lower, headers))
+        if proxies or target.startswith("//") or not own:
+            return None
+        adapter: Any = self.get_adapter(url)
+        pool = self._pool(adapter, prepared, verify)
+        connection = _taken(pool)
+        if connection is None:
+            return None
+        port = None if connection.port == connection.default_port else connection.port
+        try:
+            return answer_over(
+                connection,
+                OpenRequest(
+                    method=method,
+                    head=request_head(method, target, connection.host, port, headers.items()),
+                    body=body,
+                    timeout_seconds=timeout,
+                    answer_seconds_max=self._answer_seconds_max,
+                    bytes_max=bytes_max,
+                ),
+                lambda raw: self.read(adapter.build_response(prepared, raw), bytes_max),
+            )
+        finally:
+            _put_back(pool, connection)
+
+    def read(self, response: requests.Response, bytes_max: int) -> Answer:
+        """The whole answer."""
+        # The next requests get them from the session.
+        self.cookies.update(response.cookies)
+        with response:
+            content = b""
+            whole = True
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                content += chunk
+                if len(content) > bytes_max:
+                    content, whole = content[:bytes_max], False
+                    break
+            return Answer(
+                status=response.status_code,
+                reason=response.reason or "",
+                headers=response.headers,
+                content=content,
+                whole=whole,
+            )
+
+    def _pool(
+        self, adapter: Any, request: requests.PreparedRequest, verify: bool | str
+    ) -> HTTPConnectionPool:
+        key = (request.url or "", verify)
+        pool = self._pools.get(key)
+        # `close` of the adapter ends it.
+        if pool is None or pool.pool is None:
+            pool = adapter.get_connection_with_tls_context(request, verify, proxies={})
+            self._pools[key] = pool
+        return pool
+
+
+def _taken(pool: HTTPConnectionPool) -> HTTPConnection | None:
+    """A connection of a pool that is open; None if there is none."""
+    connections = pool.pool
+    try:
+        connection: HTTPConnection | None = connections.get(block=False) if connections else None
+    except Empty:
+        return None
+    if connection is not None and connection.is_connected:
+        return connection
+    _put_back(pool, connection)
+    return None
+
+
+def _put_back(pool: HTTPConnectionPool, connection: HTTPConnection | None) -> None:
+    with suppress(Full):
+        if pool.pool is not None:
+            pool.pool.put(connection, block=False)
+            return
+    if connection is not None:
+        connection.close()
 
 
 class _Adapter(HTTPAdapter):
@@ -297,9 +379,9 @@ class _Adapter(HTTPAdapter):
 def _pool_classes(
     answer_seconds_max: float, check_address: AddressCheck | None
 ) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's pools with `_TimedResponse` as the class of their responses."""
+    """urllib3's pools with `TimedResponse` as the class of their responses."""
     response_class: Any = staticmethod(
-        partial(_TimedResponse, answer_seconds_max=answer_seconds_max)
+        partial(TimedResponse, answer_seconds_max=answer_seconds_max)
     )
 
     class CheckedConnection(HTTPConnection):
@@ -392,60 +474,3 @@ def addresses_of(host: str, port: int) -> list[str]:
     """
     entries = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
-
-
-class _TimedResponse(http.client.HTTPResponse):
-    """A response that has to be complete by a deadline, and that skips interim answers.
-
-    http.client skips `100 Continue` alone; a 103 would be taken for the final answer.
-    """
-
-    def __init__(
-        self, sock: socket.socket, *args: Any, answer_seconds_max: float, **more: Any
-    ) -> None:
-        super().__init__(sock, *args, **more)
-        deadline = SystemClock().monotonic() + answer_seconds_max
-        reader: Any = io.BufferedReader(_TimedReader(sock, self.fp, deadline))
-        self.fp = reader
-        self._interim_answers = 0
-
-    def _read_status(self) -> tuple[str, int, str]:
-        while True:
-            version, status, reason = super()._read_status()  # type: ignore[misc]
-            if status in (http.client.CONTINUE, http.client.SWITCHING_PROTOCOLS) or status >= 200:
-                return version, status, reason
-            self._interim_answers += 1
-            if self._interim_answers > INTERIM_ANSWERS_MAX:
-                raise http.client.HTTPException("too many interim answers")
-            http.client.parse_headers(self.fp)
-
-
-class _TimedReader(io.RawIOBase):
-    """Reads a socket; each read may take as long as the socket's timeout and the deadline allow."""
-
-    def __init__(self, sock: socket.socket, file: Any, deadline: float) -> None:
-        self._sock = sock
-        # http.client's own file keeps the socket open until it is closed.
-        self._file = file
-        self._deadline = deadline
-        self._clock = SystemClock()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        left = self._deadline - self._clock.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        timeout = self._sock.gettimeout()
-        if timeout is None or left < timeout:
-            self._sock.settimeout(left)
-        try:
-            return self._sock.recv_into(buffer)
-        finally:
-            self._sock.settimeout(timeout)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.close()
-        super().close()

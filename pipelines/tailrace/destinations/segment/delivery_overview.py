@@ -19,7 +19,6 @@ from tailrace.clock import Clock, format_utc
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.answers import WAIT_SECONDS_MAX, requested_wait_seconds
 from tailrace.destinations.http import (
-    Answer,
     environment_of,
     exchange,
     host_of,
@@ -27,6 +26,7 @@ from tailrace.destinations.http import (
     new_session,
     request_problem,
 )
+from tailrace.destinations.open_connection import Answer
 from tailrace.destinations.outcome import safe_text
 from tailrace.errors import CredentialRefused, MissingCredential, ServiceFailed, Unreachable
 from tailrace.retry import RetryPolicy, retrying

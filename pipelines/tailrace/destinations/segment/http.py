@@ -21,7 +21,6 @@ from tailrace.audience.audience import Audience
 from tailrace.clock import Clock, format_utc
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.http import (
-    Answer,
     clock_offset_seconds,
     environment_of,
     exception_outcome,
@@ -31,6 +30,7 @@ from tailrace.destinations.http import (
 )
 from tailrace.destinations.message_columns import joined_bodies
 from tailrace.destinations.messages import Message
+from tailrace.destinations.open_connection import Answer
 from tailrace.destinations.outcome import SendOutcome, fatal
 from tailrace.destinations.protocol import Described
 from tailrace.destinations.segment.oauth import Tokens, TokenUnavailable

@@ -13,7 +13,14 @@ from segment.analytics.consumer import FatalError
 
 from tailrace.clock import SystemClock
 from tailrace.config.settings import SegmentSettings
-from tailrace.destinations.http import environment_of, exchange, host_of, json_object, new_session
+from tailrace.destinations.http import (
+    Session,
+    environment_of,
+    exchange,
+    host_of,
+    json_object,
+    new_session,
+)
 from tailrace.errors import CredentialRefused, InvalidConfigValue
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -127,7 +134,7 @@ class _Manager(oauth_manager.OauthManager):  # type: ignore[misc]
     of the last one would apply to all.
     """
 
-    session: requests.Session
+    session: Session
     token_seconds_max: float
     token: object
 

@@ -18,7 +18,7 @@ from tailrace.destinations.answers import (
     requested_wait_seconds,
     response_reason,
 )
-from tailrace.destinations.http import Answer
+from tailrace.destinations.open_connection import Answer
 from tailrace.destinations.outcome import (
     SendOutcome,
     describe_response,

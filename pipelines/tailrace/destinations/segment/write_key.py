@@ -12,13 +12,14 @@ import requests
 from tailrace.clock import Clock
 from tailrace.config.settings import SegmentSettings
 from tailrace.destinations.http import (
-    Answer,
+    Session,
     environment_of,
     exchange,
     host_of,
     json_object,
     request_problem,
 )
+from tailrace.destinations.open_connection import Answer
 from tailrace.errors import CredentialRefused, InvalidConfigValue, Unreachable
 from tailrace.retry import RetryPolicy, retrying
 
@@ -40,7 +41,7 @@ def check_write_key(
     settings: SegmentSettings,
     *,
     clock: Clock,
-    session: requests.Session,
+    session: Session,
     section: str = "destination.segment",
 ) -> Answer | None:
     """Ask for the source's settings, as Segment's own destination does. None without a request.
@@ -77,7 +78,7 @@ def check_write_key(
 
 
 def _ask(
-    host: str, settings: SegmentSettings, clock: Clock, session: requests.Session, section: str
+    host: str, settings: SegmentSettings, clock: Clock, session: Session, section: str
 ) -> Answer:
     url = f"{host}/v1/projects/{quote(settings.write_key, safe='')}/settings"
     environment = environment_of(url, settings.proxy)

@@ -13,7 +13,6 @@ import requests
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock
 from tailrace.destinations.http import (
-    Answer,
     addresses_of,
     clock_offset_seconds,
     connect_only,
@@ -25,6 +24,7 @@ from tailrace.destinations.http import (
 )
 from tailrace.destinations.message_columns import joined_bodies
 from tailrace.destinations.messages import Message
+from tailrace.destinations.open_connection import Answer
 from tailrace.destinations.outcome import SendOutcome, fatal
 from tailrace.destinations.webhook.address import AddressRule
 from tailrace.destinations.webhook.responses import Receiver, answer_outcome
