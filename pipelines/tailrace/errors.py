@@ -12,6 +12,7 @@
       - OtherOrg
       - ModelRoleRefused
       - TableNameTaken
+      - PartitionsChanged
       - NotAProject
       - TrackingPlanInvalid
       - StateUnknown
@@ -193,6 +194,10 @@ class TableNameTaken(ConfigurationError):
     """Two Salesforce objects would land in the same table."""
 
 
+class PartitionsChanged(ConfigurationError):
+    """A table that has landed has other partitions than the configuration says."""
+
+
 class NotAProject(ConfigurationError):
     """There is no Tailrace project here."""
 
@@ -327,6 +332,9 @@ class UnknownObject(UserError):
 
 class UnknownField(UserError):
     """Salesforce has no such field on the object, or this user may not see it."""
+
+    # The key that names the field, if only one may.
+    key: str | None = None
 
 
 class SeveralUnknown(UserError):

@@ -94,6 +94,7 @@ def checked(root: Path, files: dict[str, str], environ: dict[str, str]) -> None:
 
 LOGIN = "[sources.salesforce.credentials]\ninstance_url = 'https://a.my.salesforce.com'\n"
 KEYS = "[destination.segment]\nwrite_key = 'sk-hidden'\n"
+OF_TASK = "[sources.salesforce.object.Task]\n"
 WEBHOOK = "[destination.hook]\ntype = 'webhook'\n"
 
 
@@ -111,6 +112,9 @@ WEBHOOK = "[destination.hook]\ntype = 'webhook'\n"
         ({"config.toml": "tailrace.alerts.on = ['faild']"}, "config.toml:1"),
         ({"config.toml": "[sources.salesforce]\napi_version = '64'"}, "config.toml:2"),
         ({"config.toml": "[sources.salesforce.object.Contct]"}, "config.toml:1"),
+        ({"config.toml": OF_TASK + "partition_by = 'CreatedDate'"}, "config.toml:2"),
+        ({"config.toml": OF_TASK + "\npartition_by = 'hour(CreatedDate)'"}, "config.toml:3"),
+        ({"config.toml": OF_TASK + "partition_by = 'month(CreatedDate)'"}, "config.toml:2"),
         ({"config.toml": "[destination.duckdb]\ncredentials = ':memory:'"}, "config.toml:2"),
         ({"config.toml": "[destination.segment]\n\nhost = 'http://b.example'"}, "config.toml:3"),
         ({"config.toml": "[destination.segment]\ntype = 'carrier'"}, "config.toml:2"),

@@ -31,6 +31,7 @@ NOT_RUN = {
     "docs/how-to/environments.md": 1,
     "docs/how-to/mariadb.md": 2,
     "docs/how-to/openlineage.md": 1,
+    "docs/how-to/partitions.md": 1,
     "docs/how-to/postgresql.md": 2,
     "docs/how-to/run-often.md": 1,
     "docs/how-to/schedule.md": 4,

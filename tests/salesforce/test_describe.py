@@ -8,8 +8,9 @@ from urllib.parse import quote
 
 import pytest
 
+from tailrace.config.partitions import PartitionBy
 from tailrace.config.settings import ObjectSettings
-from tailrace.errors import UnknownField
+from tailrace.errors import InvalidConfigValue, TailraceError, UnknownField
 from tailrace.salesforce.describe import SObject, read_describe
 from tailrace.salesforce.extract.soql import URL_BYTES_MAX, Window, fits_url, select
 from tailrace.testing.org.catalog import ACCOUNT, CONTACT, OPPORTUNITY
@@ -153,3 +154,29 @@ def test_windows_are_halved_down_to_seconds() -> None:
         window = halves[1]
 
     assert window.start is not None and 0 < (NOW - window.start).total_seconds() < 2
+
+
+def test_partitions_are_of_a_date_field_that_lands() -> None:
+    """In Salesforce's own case, and also where `fields` leaves the field out."""
+    sobject = landed(OPPORTUNITY, fields=("Name",), partition_by=" Month( closedate )")
+    assert PartitionBy(field="CloseDate", unit="month") == sobject.partition_by
+    assert "CloseDate" in sobject.names
+
+
+@pytest.mark.parametrize(
+    ("partition_by", "error", "shown"),
+    [
+        ("month(CloseDat)", UnknownField, 'no field CloseDat .* Did you mean "CloseDate"'),
+        ("day(Amount)", InvalidConfigValue, r'"day\(Amount\)", and Amount is not a date'),
+        ("month(CloseDate, 3)", InvalidConfigValue, "not a year, month or day of a field"),
+        ("bucket(Id)", InvalidConfigValue, "not a year, month or day of a field"),
+        ("", InvalidConfigValue, "not a year, month or day of a field"),
+    ],
+)
+def test_other_partitions_are_refused(
+    partition_by: str, error: type[TailraceError], shown: str
+) -> None:
+    with pytest.raises(error, match=shown) as refused:
+        landed(OPPORTUNITY, partition_by=partition_by)
+    assert "sources.salesforce.object.Opportunity.partition_by" == vars(refused.value)["key"]
+    assert refused.value.hint

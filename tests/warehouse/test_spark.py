@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import pytest
 import sqlglot
@@ -21,7 +22,14 @@ from tailrace.errors import (
 )
 from tailrace.state.folder import FolderStore
 from tailrace.warehouse.opening import open_warehouse
-from tailrace.warehouse.spark.catalog import CATALOG, Catalog, CatalogFile, DeltaTable, View
+from tailrace.warehouse.spark.catalog import (
+    CATALOG,
+    Catalog,
+    CatalogFile,
+    DeltaTable,
+    Partition,
+    View,
+)
 from tailrace.warehouse.spark.information import information
 from tailrace.warehouse.spark.location import TableFiles, location_of
 from tailrace.warehouse.spark.opening import connected
@@ -29,8 +37,10 @@ from tailrace.warehouse.spark.rewriting import (
     altered_rows,
     merge_of_delete,
     merge_of_update,
+    partition_of,
     remaining_rows,
     with_all_columns,
+    with_casts,
     with_epoch_seconds,
     without_is_true,
 )
@@ -200,6 +210,36 @@ def test_an_insert_has_every_column_in_its_type() -> None:
         "SELECT CAST(`tr__rows`.`id` AS STRING) AS `id`, CAST(`tr__rows`.`n` AS BIGINT) AS `n`, "
         "CAST(NULL AS TIMESTAMP) AS `at` FROM (SELECT NULL AS `n`, NULL AS `id`) AS tr__rows"
     )
+
+
+def test_a_row_of_a_partitioned_table_has_its_partition() -> None:
+    """In an INSERT, and in an UPDATE that changes the column."""
+    columns = (("id", "STRING"), ("closed", "DATE"))
+    partition = Partition("closed", "month")
+    rows = with_all_columns(sqlglot.parse_one("SELECT 'a'"), columns, ["id"], partition)
+    partitioned = "DATE_FORMAT(CAST(NULL AS DATE), 'yyyy-MM') AS tr__partition"
+    assert rows.sql("spark").split(", ", 2)[2].startswith(partitioned)
+    update = "UPDATE t SET {} WHERE id = 'a'"
+    moved = cast(exp.Update, sqlglot.parse_one(update.format("closed = '2026-01-02'")))
+    assert (
+        "SET closed = CAST('2026-01-02' AS DATE), "
+        "tr__partition = DATE_FORMAT(CAST('2026-01-02' AS DATE), 'yyyy-MM') WHERE"
+    ) in with_casts(moved, columns, partition).sql("spark")
+    stays = cast(exp.Update, sqlglot.parse_one(update.format("id = 'b'")))
+    assert "tr__partition" not in with_casts(stays, columns, partition).sql("spark")
+
+
+@pytest.mark.parametrize("unit", ["year", "month", "day"])
+def test_a_catalog_keeps_the_partitions_of_a_table(tmp_path: Path, unit: str) -> None:
+    text = f"CREATE TABLE t (closed DATE) PARTITIONED BY ({unit}s(`closed`))"
+    partition = partition_of(sqlglot.parse_one(text, read="spark").args["properties"])
+    assert Partition("closed", unit) == partition
+    table = DeltaTable("salesforce/t", 3, (("closed", "DATE"),), partition)
+    store = FolderStore(tmp_path)
+    catalog = Catalog()
+    catalog.with_relation(("salesforce", "t"), table)
+    CatalogFile(store, clock=CLOCK).commit(catalog)
+    assert table == CatalogFile(store, clock=CLOCK).read().relations["salesforce", "t"]
 
 
 def test_values_are_cast_one_by_one() -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_type
 
 from tailrace.config.convert import convert
 from tailrace.config.files import find_root, read_layers
+from tailrace.config.partitions import check_partitions
 from tailrace.config.sections import (
     RECEIVERS,
     refuse_shared_datasets,
@@ -236,7 +237,11 @@ class ProjectConfig:
                     key=section,
                 )
         values = {f.name: getattr(settings, f.name) for f in fields(settings)}
-        return SalesforceSettings(**{**values, "per_object": types.MappingProxyType(per_object)})
+        complete = SalesforceSettings(
+            **{**values, "per_object": types.MappingProxyType(per_object)}
+        )
+        check_partitions(complete, self.settings.warehouse)
+        return complete
 
     @_located
     def salesforce_credentials(self, destination: str | None = None) -> SalesforceCredentials:

@@ -207,12 +207,15 @@ class ObjectSettings:
         exclude: Fields to leave out.
         formula: As `formula` under `[sources.salesforce]`, for this object.
         api: As `api` under `[sources.salesforce]`, for this object.
+        partition_by: Partitions of the landed table: `year`, `month` or `day` of a date field, such
+            as `month(CreatedDate)`.
     """
 
     fields: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     formula: Formula | None = None
     api: ApiSetting | None = None
+    partition_by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

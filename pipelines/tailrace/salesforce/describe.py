@@ -8,10 +8,12 @@ from functools import cache
 from typing import Any, Literal
 from urllib.parse import quote
 
+from tailrace.config.partitions import PartitionBy, key_of, partition_by_of
 from tailrace.config.project import did_you_mean
 from tailrace.config.settings import Formula, ObjectSettings
 from tailrace.errors import (
     AnswerUnreadable,
+    InvalidConfigValue,
     SalesforceFault,
     UnknownField,
     UnknownObject,
@@ -48,6 +50,7 @@ _FIELD_KEYS = (
     *("externalId", "idLookup", "unique", "caseSensitive", "relationshipName", "referenceTo"),
     "compoundFieldName",
 )
+PARTITIONING_TYPES = ("date", "datetime")
 CURSORS = ("SystemModstamp", "LastModifiedDate", "CreatedDate", "LoginTime")
 ALWAYS_LANDED = ("Id", "IsDeleted", "MasterRecordId")
 
@@ -94,6 +97,7 @@ class SObject:
         visible: Every field name that describe shows, landed or not.
         cursor: The field that says when a row changed; without one, every extract reads all rows.
         formulas: Calculated fields: formulas and roll-ups, which change without moving the cursor.
+        partition_by: The partitions of the landed table.
         described: What describe says about reading and writing the object; see `compact_describe`.
     """
 
@@ -105,6 +109,7 @@ class SObject:
     replicateable: bool
     queryable: bool
     formula: Formula
+    partition_by: PartitionBy | None = None
     described: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -174,7 +179,8 @@ def read_describe(
     """The object as it lands under these settings.
 
     Raises:
-        UnknownField, SeveralUnknown: `fields` or `exclude` names a field that is not visible.
+        UnknownField, SeveralUnknown: A setting names a field that is not visible.
+        InvalidConfigValue: `partition_by` names a field that is not a date.
         AnswerUnreadable: The answer is not a describe.
     """
     name = as_text(described.get("name"), "name of a describe")
@@ -186,7 +192,9 @@ def read_describe(
         raise AnswerUnreadable(f"Salesforce describes {name} without a field Id")
     policy = settings.formula or formula
     cursor = next((field for field in CURSORS if _is_cursor(entries.get(field))), None)
-    required = {field for field in (*ALWAYS_LANDED, cursor) if field in entries}
+    partition_by = _partition_by(name, settings, entries)
+    partition_field = partition_by.field if partition_by is not None else None
+    required = {field for field in (*ALWAYS_LANDED, cursor, partition_field) if field in entries}
     # One check of both settings, so that all unknown names are reported together.
     _resolved(name, (*settings.exclude, *(settings.fields or ())), entries)
     excluded = _resolved(name, settings.exclude, entries)
@@ -211,8 +219,37 @@ def read_describe(
         replicateable=bool(described.get("replicateable")),
         queryable=bool(described.get("queryable", True)),
         formula=policy,
+        partition_by=partition_by,
         described=compact_describe(described),
     )
+
+
+def _partition_by(
+    name: str, settings: ObjectSettings, entries: Mapping[str, Mapping[str, Any]]
+) -> PartitionBy | None:
+    """The partitions with the field's name as Salesforce writes it."""
+    configured = partition_by_of(name, settings)
+    if configured is None:
+        return None
+    dates = [date for date, entry in entries.items() if entry["type"] in PARTITIONING_TYPES]
+    for date in dates:
+        if date.lower() == configured.field.lower():
+            return replace(configured, field=date)
+    hint = f"Name a date field of {name} in partition_by: {', '.join(dates)}."
+    # A field that is not visible is reported as one of `fields` is.
+    if configured.field.lower() in {entry.lower() for entry in entries}:
+        raise InvalidConfigValue(
+            f'{key_of(name)} is "{configured}", and {configured.field} is not a date',
+            hint=hint,
+            key=key_of(name),
+        )
+    unknown = UnknownField(
+        f"{name} has no field {configured.field} that this user may see."
+        f"{did_you_mean(configured.field, dates)}",
+        hint=hint,
+    )
+    unknown.key = key_of(name)
+    raise unknown
 
 
 def compact_describe(described: Mapping[str, Any]) -> dict[str, Any]:

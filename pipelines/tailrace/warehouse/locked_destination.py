@@ -12,7 +12,9 @@ from dlt.destinations.impl.duckdb.duck import DuckDbClient
 from dlt.destinations.impl.duckdb.factory import duckdb
 
 
-class _Client(DuckDbClient):
+class LockedClient(DuckDbClient):
+    """dlt's client, which sets no option of the engine."""
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.sql_client._pragmas = []
@@ -24,7 +26,7 @@ class LockedDuckdb(duckdb):
 
     @property
     def client_class(self) -> type[DuckDbClient]:
-        return _Client
+        return LockedClient
 
     @property
     def destination_type(self) -> str:

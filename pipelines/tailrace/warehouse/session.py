@@ -109,6 +109,10 @@ class DuckdbSession:
         return DuckdbSession(self._opened, self.engine)
 
     def destination(self, *, is_locked: bool) -> Any:
+        if self.engine == "ducklake":
+            from tailrace.warehouse.lake_destination import Lake
+
+            return Lake(self._opened, is_locked=is_locked)
         if is_locked:
             from tailrace.warehouse.locked_destination import LockedDuckdb
 

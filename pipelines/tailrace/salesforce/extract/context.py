@@ -66,6 +66,7 @@ class ExtractContext:
         reconcile: Objects of which all ids are compared.
         reread: Objects that are read as if they had no watermark.
         full_refresh: All tables are dropped and loaded again.
+        engine: The engine of the warehouse; None in a pipeline of dlt, which knows it.
         had_rows: Tables that have had rows which were not deleted.
         is_idle: Nothing was written to the warehouse.
         ahead: Objects that were read before dlt was started, by their API names.
@@ -92,6 +93,7 @@ class ExtractContext:
         self.reconcile: frozenset[str] = frozenset()
         self.reread: frozenset[str] = frozenset()
         self.full_refresh = False
+        self.engine: str | None = None
         self.had_rows: frozenset[str] = frozenset()
         self.is_idle = False
         self.described: dict[str, SObject] = {}

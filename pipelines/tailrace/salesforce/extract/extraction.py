@@ -157,6 +157,7 @@ def _extract(
     reconcile: bool,
     is_complete_refresh: bool,
 ) -> tuple[ObjectFacts, ...]:
+    context.engine = landing.engine
     # The session is closed before the thread ends, so that a login that still waits gives up.
     with ThreadPoolExecutor(1) as worker, closing(context.api):
         # Salesforce answers while the warehouse says what has landed.

@@ -24,12 +24,14 @@ class Landing(Protocol):
     Attributes:
         dataset: The dataset of the landed tables.
         pipeline_name: dlt's name of the pipeline.
+        engine: Its engine; None if the pipeline of dlt has to be asked.
         merges_files: Whether it can read the files of an extract itself.
         folder: Where the pages of an extract are kept until they are loaded.
         facts: What is known of the file of the warehouse.
     """
 
     facts: FileFacts
+    engine: str | None
 
     @property
     def dataset(self) -> str: ...
@@ -67,6 +69,7 @@ class WarehouseLanding:
     def __init__(self, warehouse: Warehouse, facts: FileFacts | None = None) -> None:
         self.facts = facts or FileFacts.unused()
         self.dataset = warehouse.project.settings.dataset
+        self.engine: str | None = warehouse.project.settings.warehouse
         self.pipeline_name = PIPELINE
         self.folder = warehouse.project.state_folder / "pages"
         self.merges_files = warehouse.engine.single_writer
@@ -81,6 +84,7 @@ class PipelineLanding:
     def __init__(self, pipeline: dlt.Pipeline) -> None:
         self.facts = FileFacts.unused()
         self.dataset = str(pipeline.dataset_name)
+        self.engine: str | None = None
         self.pipeline_name = pipeline.pipeline_name
         self.folder = Path(pipeline.pipelines_dir) / "pages"
         self._pipeline = pipeline

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
+from tailrace.config.partitions import require_partitions
 from tailrace.errors import TailraceError
 from tailrace.salesforce.describe import arrow_type
 from tailrace.salesforce.extract.context import (
@@ -68,6 +69,9 @@ class Resources:
             org_id = context.api.org_id()
             check_org(source_state, org_id, is_full_refresh=context.full_refresh)
             check_table_name(state, name, table)
+            engine = context.engine or _engine()
+            if context.settings.of(name).partition_by is not None:
+                require_partitions(name, engine)
         except FATAL_ERRORS:
             raise
         except TailraceError as error:
@@ -87,12 +91,14 @@ class Resources:
         # First, because dlt copies the hints of the landed table, with those that only merges know.
         is_known = table in schema.tables
         yield from self._staged(extracted, reconciliation, table)
-        yield from self._landed(extracted, is_known=is_known)
+        yield from self._landed(extracted, is_known=is_known, engine=engine)
         if org_id is not None:
             source_state[ORG_ID] = org_id
         context.record(state, extracted, reconciliation)
 
-    def _landed(self, extracted: ExtractedObject, *, is_known: bool) -> Iterator[DataItemWithMeta]:
+    def _landed(
+        self, extracted: ExtractedObject, *, is_known: bool, engine: str
+    ) -> Iterator[DataItemWithMeta]:
         layout = extracted.layout
         hints = dlt.mark.make_hints(
             # A first load has no rows to merge with.
@@ -100,7 +106,9 @@ class Resources:
             columns=layout.hints(
                 remove_deleted=self.context.settings.deleted == "remove",
                 cursor=None if extracted.first else extracted.sobject.cursor,
+                engine=engine,
             ),
+            additional_table_hints=layout.table_hints(engine),
         )
         for path, rows in extracted.files:
             if self.context.continue_on_error:
@@ -151,3 +159,10 @@ class Resources:
             yield dlt.mark.with_hints(
                 pa.Table.from_pylist(rejected, schema=QUARANTINE_SCHEMA), QUARANTINE_HINTS, True
             )
+
+
+def _engine() -> str:
+    """The engine of the pipeline that the resource runs in."""
+    destination = dlt.current.pipeline().destination
+    assert destination is not None
+    return str(destination.capabilities().sqlglot_dialect)

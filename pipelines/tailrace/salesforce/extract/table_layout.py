@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from tailrace.errors import FieldTypeChanged
+from tailrace.config.partitions import PartitionBy, key_of
+from tailrace.errors import FieldTypeChanged, PartitionsChanged
 from tailrace.salesforce.arrow import pa
 from tailrace.salesforce.describe import ColumnKind, Field, SObject, arrow_type, kind_of_type
+from tailrace.warehouse.partitions import column_hints, partitioned_column, table_hints
 
 FIELD_HINT = "x-salesforce-field"
 TYPE_HINT = "x-salesforce-type"
@@ -72,6 +74,7 @@ class TableLayout:
         fields: The fields to query, with the kinds of their columns.
         new: Fields that get a column now, in a table that exists.
         drift: Fields that vanished or changed their type since their column was made.
+        partition_by: The partitions of the table, by a field with a column.
     """
 
     table: str
@@ -79,6 +82,7 @@ class TableLayout:
     fields: tuple[Field, ...]
     new: tuple[str, ...]
     drift: tuple[FieldDrift, ...] = ()
+    partition_by: PartitionBy | None = None
 
     @classmethod
     def of(cls, columns: tuple[ColumnLayout, ...], table: str) -> TableLayout:
@@ -142,17 +146,39 @@ class TableLayout:
                 arrays.append(pa.repeat(pa.scalar(column.constant, pa.bool_()), batch.num_rows))
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
-    def hints(self, *, remove_deleted: bool, cursor: str | None = None) -> dict[str, Any]:
+    def hints(
+        self, *, remove_deleted: bool, cursor: str | None = None, engine: str = "duckdb"
+    ) -> dict[str, Any]:
         """dlt's column hints: types, and the field's name and meaning in Salesforce.
 
         Args:
             cursor: The field that says when a row changed: of two rows of an id, the newer stays.
+            engine: The engine of the warehouse, for the hints of a partitioned table.
         """
         hints = {column.column: _hint(column, remove_deleted) for column in self.columns}
         for column in self.columns:
             if cursor is not None and column.field is not None and column.field.name == cursor:
                 hints[column.column]["dedup_sort"] = "desc"
+        partitioned = self._partitioned
+        if self.partition_by is not None and partitioned is not None:
+            hints[partitioned.column] |= column_hints(engine, self.partition_by.unit)
         return hints
+
+    def table_hints(self, engine: str) -> dict[str, Any]:
+        """dlt's hints of the table for its partitions."""
+        column = self._partitioned
+        if self.partition_by is None or column is None:
+            return {}
+        return table_hints(engine, column.column, column.kind, self.partition_by.unit)
+
+    @property
+    def _partitioned(self) -> ColumnLayout | None:
+        """The column of the field that the table is partitioned by."""
+        partition_by = self.partition_by
+        if partition_by is None:
+            return None
+        fields = {column.field.name: column for column in self.columns if column.field}
+        return fields[partition_by.field]
 
 
 def lay_out_table(
@@ -172,11 +198,11 @@ def lay_out_table(
 
     Raises:
         FieldTypeChanged: A field's type no longer fits its column, and it is not left out.
+        PartitionsChanged: The table has other partitions than the object is configured with.
     """
     stored_columns = dict((stored or {}).get("columns") or {})
-    column_of_field = {
-        str(hint[FIELD_HINT]): name for name, hint in stored_columns.items() if FIELD_HINT in hint
-    }
+    column_of_field = _columns_by_field(stored_columns)
+    _check_partitions(sobject, stored_columns)
     layout: dict[str, ColumnLayout] = {}
     fields, new = [], []
     drift = _vanished(sobject, stored_columns, column_of_field)
@@ -212,7 +238,38 @@ def lay_out_table(
         fields=tuple(fields),
         new=tuple(new) if column_of_field else (),
         drift=tuple(drift),
+        partition_by=sobject.partition_by,
     )
+
+
+def _columns_by_field(stored: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {str(hint[FIELD_HINT]): name for name, hint in stored.items() if FIELD_HINT in hint}
+
+
+def _check_partitions(sobject: SObject, stored: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse to load into a table that was created with other partitions."""
+    if not _columns_by_field(stored):
+        return
+    partitioned = partitioned_column(stored)
+    landed: PartitionBy | None = None
+    if partitioned is not None:
+        column, unit = partitioned
+        landed = PartitionBy(field=str(stored[column].get(FIELD_HINT, column)), unit=unit)
+    configured = sobject.partition_by
+    if landed == configured:
+        return
+    key = key_of(sobject.name)
+    before = f'write partition_by = "{landed}"' if landed else "remove partition_by"
+    raise PartitionsChanged(
+        f"{sobject.name} has landed {_by(landed)}, and is configured to land {_by(configured)}",
+        hint=f"Load it again with: tailrace extract --full-refresh -s {sobject.name}. Or {before}"
+        f" under [{key.rpartition('.')[0]}].",
+        key=key,
+    )
+
+
+def _by(partition_by: PartitionBy | None) -> str:
+    return f"by {partition_by}" if partition_by else "without partitions"
 
 
 def _change_of_type(

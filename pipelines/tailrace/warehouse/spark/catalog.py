@@ -26,12 +26,25 @@ Columns = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """The partitions of a table: one for each year, month or day of a column.
+
+    The files of a partition have its value in a column that only the server's table has.
+    """
+
+    column: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeltaTable:
-    """A table: its folder in the storage, its version, and its columns with their types."""
+    """A table: its folder in the storage, its version, its columns with their types, and its
+    partitions."""
 
     folder: str
     version: int
     columns: Columns
+    partition: Partition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,8 @@ def _to_entry(catalog: Catalog) -> dict[str, Any]:
         entry: dict[str, Any] = {"schema": schema, "name": name, "columns": relation.columns}
         if isinstance(relation, DeltaTable):
             entry |= {"folder": relation.folder, "version": relation.version}
+            if relation.partition is not None:
+                entry["partition"] = [relation.partition.column, relation.partition.unit]
         else:
             entry["query"] = relation.query
         relations.append(entry)
@@ -169,6 +184,11 @@ def _from_entry(entry: Mapping[str, Any]) -> Catalog:
         relations[name] = (
             View(str(stored["query"]), columns)
             if "query" in stored
-            else DeltaTable(str(stored["folder"]), int(stored["version"]), columns)
+            else DeltaTable(
+                str(stored["folder"]),
+                int(stored["version"]),
+                columns,
+                Partition(*stored["partition"]) if "partition" in stored else None,
+            )
         )
     return Catalog(frozenset(entry["schemas"]), relations, tuple(entry["unused"]))

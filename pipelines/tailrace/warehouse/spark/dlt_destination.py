@@ -5,6 +5,7 @@ dlt writes Parquet files; each is put into the storage, where the server reads i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from dlt.common.destination.client import (
 )
 from dlt.common.destination.typing import PreparedTableSchema
 from dlt.common.schema import Schema
-from dlt.common.schema.typing import TColumnType
+from dlt.common.schema.typing import TColumnSchema, TColumnType
 from dlt.destinations.job_client_impl import SqlJobClientWithStagingDataset
 
 from tailrace.warehouse.bindings import literal_text
+from tailrace.warehouse.partitions import created_partition
 from tailrace.warehouse.spark.dlt_sql_client import SparkSqlClient
 from tailrace.warehouse.spark.dlt_types import DECIMAL_DIGITS, DECIMAL_PLACES, SparkTypes
 from tailrace.warehouse.spark.rewriting import DIALECT
@@ -56,6 +58,16 @@ class SparkClient(SqlJobClientWithStagingDataset):
         super().__init__(schema, config, client)
         self.session = session
         self.type_mapper = capabilities.get_type_mapper()
+
+    def _get_table_update_sql(
+        self, table_name: str, new_columns: Sequence[TColumnSchema], generate_alter: bool
+    ) -> list[str]:
+        statements = super()._get_table_update_sql(table_name, new_columns, generate_alter)
+        partition = created_partition(self.sql_client, new_columns, generate_alter=generate_alter)
+        if partition is not None:
+            column, unit = partition
+            statements[0] += f" PARTITIONED BY ({unit}s({column}))"
+        return statements
 
     def create_load_job(
         self, table: PreparedTableSchema, file_path: str, load_id: str, restore: bool = False

@@ -11,14 +11,22 @@ from typing import cast
 
 from sqlglot import exp
 
+from tailrace.warehouse.spark.catalog import Partition
+
 DIALECT = "spark"
 # The name of the rows that are written, which no table of a statement has.
 ROWS = "tr__rows"
+# The column that only the server's table has, and its values.
+PARTITION_COLUMN = "tr__partition"
+PARTITION_PATTERNS = {"year": "yyyy", "month": "yyyy-MM", "day": "yyyy-MM-dd"}
 MICROSECONDS = 1_000_000
 
 
 def with_all_columns(
-    source: exp.Expr, columns: Sequence[tuple[str, str]], given: Sequence[str]
+    source: exp.Expr,
+    columns: Sequence[tuple[str, str]],
+    given: Sequence[str],
+    partition: Partition | None = None,
 ) -> exp.Query:
     """The rows of an INSERT for all columns of the table, in their order and types.
 
@@ -26,6 +34,7 @@ def with_all_columns(
         source: The query or the VALUES that an INSERT writes.
         columns: The columns of the table with their types.
         given: The columns that the statement names; empty for all, in the table's order.
+        partition: The partitions of the table, whose value is the last column.
     """
     names = [name.lower() for name in given] or [name.lower() for name, _ in columns]
     if isinstance(source, exp.Values):
@@ -60,7 +69,29 @@ def with_all_columns(
         )
         for name, type_ in columns
     ]
+    if partition is not None:
+        value = next(
+            projection.unalias()
+            for projection in projections
+            if projection.alias == partition.column
+        )
+        projections.append(exp.alias_(partition_value(value, partition), PARTITION_COLUMN))
     return exp.select(*projections, copy=False).from_(rows, copy=False)
+
+
+def partition_value(value: exp.Expr, partition: Partition) -> exp.Expr:
+    """The partition of a row by its value of the partitioned column, such as `2026-01`."""
+    pattern = exp.Literal.string(PARTITION_PATTERNS[partition.unit])
+    return exp.Anonymous(this="DATE_FORMAT", expressions=[value.copy(), pattern])
+
+
+def partition_of(properties: exp.Properties | None) -> Partition | None:
+    """The partitions that a CREATE TABLE asks for, as `PARTITIONED BY (MONTHS(column))`."""
+    asked = properties.find(exp.PartitionedByProperty) if properties is not None else None
+    transform = asked.find(exp.Anonymous) if asked is not None else None
+    if transform is None:
+        return None
+    return Partition(transform.expressions[0].name, transform.name.lower().removesuffix("s"))
 
 
 def _rows_alias(names: Sequence[str]) -> exp.TableAlias:
@@ -93,15 +124,28 @@ def name_columns(select: exp.Select, names: Sequence[str]) -> None:
     )
 
 
-def with_casts(statement: exp.Update, columns: Sequence[tuple[str, str]]) -> exp.Update:
-    """An UPDATE whose values have the types of their columns, as other engines convert them."""
+def with_casts(
+    statement: exp.Update,
+    columns: Sequence[tuple[str, str]],
+    partition: Partition | None = None,
+) -> exp.Update:
+    """An UPDATE whose values have the types of their columns, as other engines convert them.
+
+    A row whose partitioned column changes gets the value of its new partition.
+    """
     types = {name.lower(): type_ for name, type_ in columns}
     changed = statement.copy()
-    for assignment in changed.expressions:
+    for assignment in list(changed.expressions):
         type_ = types.get(assignment.this.name.lower())
         if type_ is not None:
             value = assignment.expression
             assignment.set("expression", exp.cast(value.copy(), type_, dialect=DIALECT))
+        if partition is not None and assignment.this.name.lower() == partition.column.lower():
+            moved = exp.EQ(
+                this=exp.column(PARTITION_COLUMN),
+                expression=partition_value(assignment.expression, partition),
+            )
+            changed.append("expressions", moved)
     return changed
 
 

@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlglot
@@ -22,6 +23,7 @@ from tailrace.warehouse.spark.catalog import (
     DeltaTable,
     Name,
     OuterTable,
+    Partition,
     Relation,
     View,
 )
@@ -29,6 +31,7 @@ from tailrace.warehouse.spark.errors import OperationalError, SparkError, refusa
 from tailrace.warehouse.spark.location import TableFiles
 from tailrace.warehouse.spark.rewriting import (
     DIALECT,
+    PARTITION_COLUMN,
     with_all_columns,
     with_epoch_seconds,
     without_is_true,
@@ -48,6 +51,8 @@ WRITES = (exp.Insert, exp.Update, exp.Delete, exp.Merge)
 # Sail 0.7 takes a column for a constant if its least and greatest values are equal. The statistics
 # leave NaN out, so that it reads another value than was written.
 WITHOUT_STATISTICS = "'delta.dataSkippingNumIndexedCols' = '0'"
+# Dates have no NaN. Statistics count milliseconds, and so does Salesforce.
+STATISTICS_OF = "delta.dataSkippingStatsColumns"
 
 
 class ServerTables:
@@ -123,7 +128,13 @@ class ServerTables:
         self._created += 1
         return f"t_{self.token}_{self._created}"
 
-    def created(self, name: Name, columns: Columns, query: exp.Query | None) -> DeltaTable:
+    def created(
+        self,
+        name: Name,
+        columns: Columns,
+        query: exp.Query | None,
+        partition: Partition | None = None,
+    ) -> DeltaTable:
         """Create a table in a folder of its own, and fill it.
 
         Its columns are declared: a table that is created from a query takes over that a constant
@@ -137,18 +148,25 @@ class ServerTables:
         url = self._files.url(folder)
         location = exp.Literal.string(url).sql(DIALECT)
         target = f"{SERVER_SCHEMA}.{server_name}"
+        layout, statistics = "", WITHOUT_STATISTICS
+        if partition is not None:
+            listed += f", {PARTITION_COLUMN} STRING"
+            layout = f"PARTITIONED BY ({PARTITION_COLUMN}) "
+            # By these the server skips files: a query names the column, and not the partition.
+            statistics = f"'{STATISTICS_OF}' = '{partition.column}'"
         try:
             self.run(
-                f"CREATE TABLE {target} ({listed}) USING delta LOCATION {location} "
-                f"TBLPROPERTIES ({WITHOUT_STATISTICS})"
+                f"CREATE TABLE {target} ({listed}) USING delta LOCATION {location} {layout}"
+                f"TBLPROPERTIES ({statistics})"
             )
             self._registered[url] = server_name
+            table = DeltaTable(folder, 0, columns, partition)
             if query is not None:
-                self.run(f"INSERT INTO {target} {self.inserted(query, columns, ())}")
+                self.run(f"INSERT INTO {target} {self.inserted(query, table, ())}")
         except Exception:
             self._files.delete([folder])
             raise
-        return DeltaTable(folder, self._files.version(folder), columns)
+        return replace(table, version=self._files.version(folder))
 
     def drop_temporary(self, name: Name) -> None:
         """Drop a temporary table, if there is one of the name."""
@@ -158,9 +176,10 @@ class ServerTables:
 
     # Statements with the server's names
 
-    def inserted(self, source: exp.Expr, columns: Columns, given: Sequence[str]) -> str:
+    def inserted(self, source: exp.Expr, table: DeltaTable, given: Sequence[str]) -> str:
         """The rows that an INSERT writes, for all columns of the table."""
-        return str(self.resolved(with_all_columns(source, columns, given)).sql(DIALECT))
+        rows = with_all_columns(source, table.columns, given, table.partition)
+        return str(self.resolved(rows).sql(DIALECT))
 
     def columns_of(self, query: exp.Query) -> Columns:
         """The columns of a query with their types."""
@@ -207,7 +226,10 @@ class ServerTables:
                     this="VERSION", kind="AS OF", expression=exp.Literal.number(relation.version)
                 ),
             )
-            return exp.Subquery(this=exp.select("*").from_(table), alias=alias)
+            rows = exp.select("*")
+            if relation.partition is not None:
+                rows = exp.select(*(exp.column(name, quoted=True) for name, _ in relation.columns))
+            return exp.Subquery(this=rows.from_(table), alias=alias)
         table.set("alias", alias)
         return table
 

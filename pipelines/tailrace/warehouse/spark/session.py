@@ -24,6 +24,7 @@ from tailrace.warehouse.spark.catalog import (
     DeltaTable,
     Name,
     OuterTable,
+    Partition,
     Relation,
     View,
 )
@@ -36,6 +37,7 @@ from tailrace.warehouse.spark.rewriting import (
     is_empty,
     merge_of_delete,
     merge_of_update,
+    partition_of,
     remaining_rows,
     with_all_columns,
     with_casts,
@@ -193,14 +195,14 @@ class SparkSession:
         name = _name_of(_target(tree))
         table = self._table(name)
         if isinstance(tree, exp.Update):
-            tree = with_casts(tree, table.columns)
+            tree = with_casts(tree, table.columns, table.partition)
         if isinstance(tree, exp.Insert):
             given = (
                 [part.name for part in tree.this.expressions]
                 if isinstance(tree.this, exp.Schema)
                 else []
             )
-            rows = self._tables.inserted(tree.expression, table.columns, given)
+            rows = self._tables.inserted(tree.expression, table, given)
             text = f"INSERT INTO {self._tables.name_of(table)} {rows}"
         elif isinstance(tree, exp.Update) and tree.args.get("from_"):
             text = self._tables.resolved(merge_of_update(tree)).sql(DIALECT)
@@ -209,7 +211,7 @@ class SparkSession:
             if merge is not None:
                 text = self._tables.resolved(merge).sql(DIALECT)
             else:
-                rows = self._tables.resolved(remaining_rows(tree)).sql(DIALECT)
+                rows = self._tables.inserted(remaining_rows(tree), table, ())
                 text = f"INSERT OVERWRITE {self._tables.name_of(table)} {rows}"
         else:
             text = self._tables.resolved(tree).sql(DIALECT)
@@ -250,19 +252,25 @@ class SparkSession:
                 part for part in tree.this.expressions if isinstance(part, exp.ColumnDef)
             ]
             columns = tuple((part.name, part.args["kind"].sql(DIALECT)) for part in definitions)
-            self._new_table(name, columns, None)
+            self._new_table(name, columns, None, partition_of(tree.args.get("properties")))
             return
         self._create_as(name, tree.expression)
 
-    def _create_as(self, name: Name, query: exp.Query) -> None:
+    def _create_as(self, name: Name, query: exp.Query, partition: Partition | None = None) -> None:
         columns = tuple(
             (column, "STRING" if type_ == VOID else type_)
             for column, type_ in self._tables.columns_of(query)
         )
-        self._new_table(name, columns, None if is_empty(query) else query)
+        self._new_table(name, columns, None if is_empty(query) else query, partition)
 
-    def _new_table(self, name: Name, columns: Columns, query: exp.Query | None) -> None:
-        table = self._tables.created(name, columns, query)
+    def _new_table(
+        self,
+        name: Name,
+        columns: Columns,
+        query: exp.Query | None,
+        partition: Partition | None = None,
+    ) -> None:
+        table = self._tables.created(name, columns, query, partition)
         if name[0] == TEMPORARY:
             self._tables.drop_temporary(name)
             self._tables.temporary[name] = table
@@ -299,7 +307,7 @@ class SparkSession:
                 }
                 self._catalog.with_relation(renamed, table)
                 return
-            self._create_as(name, altered_rows(table.columns, tree.this, action))
+            self._create_as(name, altered_rows(table.columns, tree.this, action), table.partition)
 
     # Names
 
@@ -357,8 +365,9 @@ class SparkSession:
             try:
                 name = _name_of(target)
                 found = self._table(name)
-                whole = with_all_columns(rows, found.columns, columns).sql(DIALECT)
-                self._tables.run(f"INSERT INTO {self._tables.name_of(found)} {whole}")
+                whole = with_all_columns(rows, found.columns, columns, found.partition)
+                whole_text = whole.sql(DIALECT)
+                self._tables.run(f"INSERT INTO {self._tables.name_of(found)} {whole_text}")
                 self._written(name, found)
                 if not self.in_transaction:
                     self._commit()
@@ -404,7 +413,7 @@ class SparkSession:
         for name, table in self._catalog.tables().items():
             if table.version >= COMMITS_MAX:
                 query = exp.select("*").from_(exp.table_(name[1], db=name[0], quoted=True))
-                self._create_as(name, query)
+                self._create_as(name, query, table.partition)
         self._commit()
 
 

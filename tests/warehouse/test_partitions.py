@@ -1,0 +1,84 @@
+"""What dlt is told about partitions: the same as by its own adapters, which users of dlt call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import sqlglot
+from dlt.destinations.adapters import bigquery_adapter, clickhouse_adapter
+from dlt.destinations.impl.bigquery.bigquery_adapter import PartitionTransformation
+from sqlglot import exp
+
+from tailrace.config.partitions import UNITS, WAREHOUSES, check_partitions
+from tailrace.config.settings import ObjectSettings, SalesforceSettings
+from tailrace.errors import InvalidConfigValue
+from tailrace.warehouse.partitions import column_hints, partitioned_column, table_hints
+
+import dlt  # isort: skip
+
+
+def adapted(adapter: Callable[..., Any], **options: Any) -> dict[str, Any]:
+    """The hints that an adapter of dlt gives a table."""
+
+    @dlt.resource(name="task", columns={"created_date": {"data_type": "timestamp"}})
+    def rows() -> Any:
+        yield {}
+
+    table: dict[str, Any] = adapter(rows(), **options).compute_table_schema()
+    return {key: value for key, value in table.items() if key.startswith("x-")}
+
+
+@pytest.mark.parametrize("data_type", ["date", "timestamp"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_bigquery_truncates_the_column(data_type: str, unit: str) -> None:
+    hints = table_hints("bigquery", "created_date", data_type, unit)
+    ((column, template),) = hints["x-bigquery-partition"].items()
+    by = PartitionTransformation(template, column)
+    assert adapted(bigquery_adapter, partition=by).items() >= hints.items()
+    text = template.format(column_name=f"`{column}`")
+    tree = sqlglot.parse_one(f"CREATE TABLE t (x INT64) PARTITION BY {text}", read="bigquery")
+    (partition,) = tree.find_all(exp.PartitionedByProperty)
+    if (data_type, unit) == ("date", "day"):
+        assert isinstance(partition.this, exp.Identifier)
+    else:
+        kind = exp.DateTrunc if data_type == "date" else exp.TimestampTrunc
+        assert isinstance(partition.this, kind)
+        assert unit.upper() == partition.this.text("unit")
+
+
+@pytest.mark.parametrize(
+    ("unit", "key"),
+    [
+        ("year", "toYear(created_date)"),
+        ("month", "toYYYYMM(created_date)"),
+        ("day", "toYYYYMMDD(created_date)"),
+    ],
+)
+def test_clickhouse_has_a_key_of_the_column(unit: str, key: str) -> None:
+    hints = table_hints("clickhouse", "created_date", "timestamp", unit)
+    options = {"partition": key, "settings": {"allow_nullable_key": True}}
+    assert hints == adapted(clickhouse_adapter, **options)
+
+
+@pytest.mark.parametrize("engine", WAREHOUSES)
+def test_the_partitioned_column_is_kept_in_the_schema(engine: str) -> None:
+    """Of Snowflake and Databricks the rows of similar values lie together."""
+    hints = column_hints(engine, "day")
+    assert ("created_date", "day") == partitioned_column({"id": {}, "created_date": hints})
+    assert (engine in ("snowflake", "databricks")) == hints.get("cluster", False)
+
+
+@pytest.mark.parametrize("warehouse", ["duckdb", "postgres", "mariadb", "redshift"])
+def test_a_warehouse_without_partitions_is_refused(warehouse: str) -> None:
+    settings = SalesforceSettings(
+        per_object={"Task": ObjectSettings(partition_by="month(CreatedDate)")}
+    )
+    with pytest.raises(InvalidConfigValue, match=f"tables in {warehouse} have no part") as refused:
+        check_partitions(settings, warehouse)
+    assert "Remove partition_by, or use one of these warehouses: ducklake, spark" in (
+        refused.value.hint or ""
+    )
+    for known in WAREHOUSES:
+        check_partitions(settings, known)
