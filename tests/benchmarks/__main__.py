@@ -5,8 +5,12 @@ command line is the file's name without `bench_`. The same lines are appended as
 `bench.jsonl`, or to the file that HISTORY names, with the time and the commit; `make bench-chart`
 draws them. Whatever falls short, the exit code is 0: this measures, it does not judge.
 
+The first line is the load of the machine, which the history has too: a figure that was taken beside
+other work says little.
+
 A quick run takes fewer rows and leaves out the benchmarks of other engines and of a large state.
-Its figures are judged by the same goals, except those that say `not judged`.
+Its figures are judged by the same goals; a figure that needs the full size says `not judged`, and
+why.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ from figure import Figure, quick
 
 FOLDER = Path(__file__).parent
 RECORD = Path(os.environ.get("HISTORY") or FOLDER.parents[1] / "bench.jsonl")
+# The load before the first benchmark, for the processes of the others.
+LOAD = "TAILRACE_BENCH_LOAD"
 # They start a server or make a large file, and run for minutes even with few rows.
 LEFT_OUT_WHEN_QUICK = ("postgres", "scale", "spark", "state")
 
@@ -39,6 +45,11 @@ def main(only: str = "") -> None:
     if quick() and not only:
         wanted = [name for name in wanted if name not in LEFT_OUT_WHEN_QUICK]
         print(f"Not in a quick run: {', '.join(LEFT_OUT_WHEN_QUICK)}. Measure one with ONLY=NAME.")
+    if LOAD not in os.environ:
+        one, five, _ = os.getloadavg()
+        os.environ[LOAD] = f"{one:.2f}"
+        cores = os.cpu_count()
+        print(f"Load at the start: {one:.2f} (five minutes: {five:.2f}), {cores} cores", flush=True)
     if len(wanted) > 1:
         # Each in a process of its own: what one imports, opens or sets is nothing to the next.
         for name in wanted:
@@ -58,6 +69,7 @@ def line(figure: Figure, *, commit: str) -> dict[str, object]:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit,
         "quick": quick(),
+        "load_at_start": float(os.environ[LOAD]),
         **asdict(figure),
         "ratio": figure.ratio,
         "ok": figure.ok,

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from figure import Figure, quick
+from figure import Figure
 
-TRIES = 3 if quick() else 5
+TRIES = 7
 
 
 def cpu_seconds(

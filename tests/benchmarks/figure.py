@@ -16,8 +16,8 @@ class Figure:
     """What was measured, against what, and which ratio of the two is the goal.
 
     The goal is met by a ratio at or below it, or at or above it when `more_is_better`. Without a
-    goal the figure explains another one. A figure that depends on the size of the full run is
-    `judged_when_quick=False`: a quick run prints it without a verdict.
+    goal the figure explains another one. `full_run_only` says why a quick run cannot judge it, such
+    as a size that only the full run has; a quick run prints it with this reason.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Figure:
     goal: float | None
     unit: str = "s"
     more_is_better: bool = False
-    judged_when_quick: bool = True
+    full_run_only: str = ""
 
     @property
     def ratio(self) -> float:
@@ -35,7 +35,7 @@ class Figure:
     @property
     def ok(self) -> bool | None:
         """Whether the goal is met; None if this run does not judge it."""
-        if self.goal is None or (quick() and not self.judged_when_quick):
+        if self.goal is None or (quick() and self.full_run_only):
             return None
         return self.ratio >= self.goal if self.more_is_better else self.ratio <= self.goal
 
@@ -44,4 +44,20 @@ class Figure:
         sign = ">=" if self.more_is_better else "<="
         goal = "no goal" if self.goal is None else f"{sign} {self.goal:g}"
         verdict = {True: "ok", False: "SHORT", None: "not judged"}[self.ok]
+        if self.ok is None and self.goal is not None:
+            verdict += f" in a quick run: {self.full_run_only}"
         return f"{self.name} | {measured} | {self.ratio:.2f} | {goal} | {verdict}"
+
+
+def extrapolated(small: tuple[int, float], large: tuple[int, float], size: int) -> float:
+    """The seconds of a command for a number of rows: its fixed seconds, and those of each row.
+
+    Args:
+        small: Rows and seconds.
+        large: The same for more rows.
+        size: The number of rows.
+    """
+    (few, less), (many, more) = small, large
+    if more <= less:
+        raise SystemExit("This machine is too busy for a quick run.")
+    return more + (size - many) * (more - less) / (many - few)

@@ -22,23 +22,26 @@ def test_a_figure_is_judged_by_its_goal(monkeypatch: pytest.MonkeyPatch) -> None
     """A quick run has no verdict on a figure of the full size; nor is there one without a goal."""
     from figure import Figure
 
-    def verdict(goal: float | None, *, more: bool = False, when_quick: bool = True) -> bool | None:
+    def verdict(goal: float | None, *, more: bool = False, full_only: str = "") -> bool | None:
         figure = Figure(
             name="n",
             figure=3.0,
             against=2.0,
             goal=goal,
             more_is_better=more,
-            judged_when_quick=when_quick,
+            full_run_only=full_only,
         )
         assert ("not judged" in str(figure)) == (figure.ok is None)
+        assert (f"quick run: {full_only}" in str(figure)) == (
+            figure.ok is None and goal is not None
+        )
         return figure.ok
 
     assert [True, False, None] == [verdict(1.5), verdict(1.4), verdict(None)]
     assert [True, False] == [verdict(1.5, more=True), verdict(1.6, more=True)]
-    assert verdict(1.4, when_quick=False) is False
+    assert verdict(1.4, full_only="needs 1M rows") is False
     monkeypatch.setenv("QUICK", "1")
-    assert [False, None] == [verdict(1.4), verdict(1.4, when_quick=False)]
+    assert [False, None] == [verdict(1.4), verdict(1.4, full_only="needs 1M rows")]
 
 
 def test_two_sizes_give_the_cost_of_a_third() -> None:
