@@ -258,6 +258,21 @@ def test_a_field_that_takes_no_such_value(
             "bulk",
         ),
         ("object: Contact\nmatch: {A__c: id}\nfields: {B__c: tier}\non_exit: remove", "on_exit"),
+        ("object: Contact\nmatch: {A__c: id}\nfields: {B__c: id}\non_exit: {set: {}}", "is empty"),
+        (
+            "object: Contact\nmatch: {A__c: id}\nfields: {AccountId: id, Account.B__c: tier}",
+            "both write AccountId",
+        ),
+        (
+            "object: Contact\nmatch: {A__c: id}\nfields: {B__c: id}\non_exit: {set: {C__c: tier, "
+            "c__C: id}}",
+            "one field",
+        ),
+        ("object: CampaignMember\nmatch: {ContactId: id}\nfields: {A__c: tier}", "ContactId alone"),
+        (
+            "object: CampaignMember\nmatch: {CampaignId: tier, ContactId: id}\nmode: update",
+            "mode: update would add",
+        ),
     ],
 )
 def test_contradictions_in_the_header(shop: WriteBackShop, block: str, message: str) -> None:

@@ -24,8 +24,7 @@ from tailrace.destinations.row_checks import RowChecks
 from tailrace.destinations.salesforce import rules
 from tailrace.destinations.salesforce.budget import calls_needed
 from tailrace.destinations.salesforce.describe import WritableObject
-from tailrace.destinations.salesforce.header import RECORD, WriteBack
-from tailrace.destinations.salesforce.rules import target
+from tailrace.destinations.salesforce.header import RECORD, WriteBack, written_field
 from tailrace.destinations.salesforce.settings import (
     OrgSettings,
     SalesforceWriteSettings,
@@ -122,7 +121,7 @@ class SalesforceDestination:
         paths = {name: f"salesforce.fields.{name}" for name in write_back.fields}
         kind = write_back.exit_kind
         paths |= {name: f"salesforce.on_exit.{kind}.{name}" for name in write_back.exit_fields}
-        return {write_back.object: {_id_field(name): path for name, path in paths.items()}}
+        return {write_back.object: {written_field(name): path for name, path in paths.items()}}
 
     def api_calls(
         self, audience: Audience, messages: Mapping[str, int], settings: DestinationSettings | None
@@ -215,11 +214,6 @@ def _keys(path: str) -> list[str]:
     (['fields', 'Account.Key__c'], ['on_exit', 'set', 'Account.Key__c'])
     """
     return path.split(".", 2 if path.startswith("on_exit.") else 1)
-
-
-def _id_field(name: str) -> str:
-    """The field that a name writes: a parent's external id writes the lookup."""
-    return target(name, None, {}).cleared_as
 
 
 def _names(write_back: WriteBack) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ crashed. Field names are those of the header; `rules` resolves them against desc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -20,6 +20,8 @@ PERSON_FIELDS = ("ContactId", "LeadId")
 EVENT_SUFFIX = "__e"
 # The group of the columns whose change writes the record.
 RECORD = "record"
+
+_MEMBER_HINT = "CampaignMember takes CampaignId with ContactId or LeadId."
 
 # A dotted path below the block, a message and a hint.
 Problem = tuple[str, str, str]
@@ -208,14 +210,24 @@ class WriteBack:
             yield "match", message, f"Name an external id and its column, such as: {example}"
         elif len(self.match) > 1 and not self._matches_member():
             message = "match has several fields"
-            hint = "One external id, or Id; CampaignMember takes CampaignId with ContactId or"
-            yield "match", message, f"{hint} LeadId."
+            yield "match", message, f"One external id, or Id; {_MEMBER_HINT}"
+        elif self._matches_half_a_member():
+            message = f"match has {self.match_field} alone, which many members have"
+            yield "match", message, f"Name an external id, or both: {_MEMBER_HINT}"
+        if self.is_campaign_member and self.mode == "update":
+            message = "mode: update would add members too: they are matched by campaign and person"
+            yield "mode", message, "Leave mode out, or match an external id field."
         if self.mode == "insert":
             message = f"mode: insert would create a second {self.object} when it is repeated"
             yield "mode", message, "Use mode: upsert with an external id. Insert is for events."
         if self.by_id and self.mode == "upsert":
             message = "mode: upsert needs an external id, and match has the record's Id"
             yield "mode", message, "Use mode: update, or match an external id field."
+
+    def _matches_half_a_member(self) -> bool:
+        parts = {"campaignid", *(name.lower() for name in PERSON_FIELDS)}
+        is_member = self.object.lower() == CAMPAIGN_MEMBER.lower()
+        return is_member and (self.match_field or "").lower() in parts
 
     def _matches_member(self) -> bool:
         names = {name.lower() for name in self.match}
@@ -231,13 +243,9 @@ class WriteBack:
         if not self.fields and not self.is_campaign_member:
             yield "fields", "fields is empty: nothing would be written", "Name at least one field."
         matched = {name.lower() for name in self.match}
-        seen: dict[str, str] = {}
+        yield from _written_twice("fields", self.fields)
         for name in self.fields:
-            other = seen.setdefault(name.lower(), name)
-            if other != name:
-                message = f"{name} and {other} are one field"
-                yield f"fields.{name}", message, "Salesforce ignores case. Leave one of them out."
-            if name.lower() in matched:
+            if written_field(name).lower() in matched:
                 message = f"{name} identifies the record, and is written as well"
                 yield f"fields.{name}", message, "Leave it out of fields: match writes it."
             if name.lower() == "id":
@@ -257,10 +265,45 @@ class WriteBack:
         if kind == "clear" and not self.value_columns:
             message = "on_exit: clear clears the mapped columns' fields, and there are none"
             yield "on_exit", message, "Use {set: {…}} to reset constants, or leave."
+        if kind in ("set", "publish") and not self.exit_fields:
+            message = f"on_exit: {{{kind}: …}} is empty: nothing would be written"
+            yield "on_exit", message, "Name at least one field, or use leave."
+        yield from _written_twice(f"on_exit.{kind}", self.exit_fields)
         for name in self.exit_fields:
-            if name.lower() in {matched.lower() for matched in self.match}:
+            if name.lower() == "id":
+                message = "The Id of a record cannot be written"
+                yield f"on_exit.{kind}.{name}", message, "Leave it out."
+            if written_field(name).lower() in {matched.lower() for matched in self.match}:
                 message = f"{name} identifies the record, and would be changed on exit"
                 yield f"on_exit.{kind}.{name}", message, "Leave it out."
+
+
+def written_field(name: str) -> str:
+    """The field that a name in `fields` writes, as Salesforce names the fields of lookups.
+
+    >>> [written_field(name) for name in ("Tier__c", "Account.Key__c", "Plan__r.Key__c")]
+    ['Tier__c', 'AccountId', 'Plan__c']
+    """
+    relationship, _, key = name.partition(".")
+    if not key:
+        return name
+    custom = relationship.lower().endswith("__r")
+    return f"{relationship[:-3]}__c" if custom else f"{relationship}Id"
+
+
+def _written_twice(path: str, names: Iterable[str]) -> Iterator[Problem]:
+    """The names that write a field which another name writes."""
+    seen: dict[str, str] = {}
+    for name in names:
+        field = written_field(name)
+        other = seen.setdefault(field.lower(), name)
+        if other == name:
+            continue
+        if name.lower() == other.lower():
+            message, hint = f"{name} and {other} are one field", "Salesforce ignores case. "
+        else:
+            message, hint = f"{name} and {other} both write {field}", ""
+        yield f"{path}.{name}", message, f"{hint}Leave one of them out."
 
 
 def _sources(written: Mapping[str, Any], *, keeps: bool) -> dict[str, FieldSource]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tailrace.audience.audience import Audience
 from tailrace.config.project import did_you_mean
 from tailrace.destinations.salesforce.describe import WritableField, WritableObject
-from tailrace.destinations.salesforce.header import FieldSource, Problem, WriteBack
+from tailrace.destinations.salesforce.header import FieldSource, Problem, WriteBack, written_field
 from tailrace.destinations.salesforce.values import ValueRefused, json_of
 from tailrace.errors import HeaderInvalid, ModelError
 
@@ -115,20 +115,13 @@ def target(
         return Target(path=(spelled,), cleared_as=spelled, field=field)
     lookup = described.find_lookup(relationship) if described else None
     if lookup is None:
-        return Target(path=(relationship, key), cleared_as=_id_field(relationship), field=None)
+        return Target(path=(relationship, key), cleared_as=written_field(name), field=None)
     field = next(
         (found for parent in _parents(lookup, parents) if (found := parent.find(key))), None
     )
     spelled = field.name if field else key
     path = (lookup.relationship or relationship, spelled)
     return Target(path=path, cleared_as=lookup.name, field=field, lookup=lookup)
-
-
-def _id_field(relationship: str) -> str:
-    """The lookup field of a relationship: `Account` is AccountId, `Plan__r` is `Plan__c`."""
-    if relationship.lower().endswith("__r"):
-        return f"{relationship[:-3]}__c"
-    return f"{relationship}Id"
 
 
 def _parents(
@@ -162,6 +155,10 @@ def _about_match(write_back: WriteBack, described: WritableObject, name: str) ->
         keys = [entry.name for entry in described.fields.values() if entry.key]
         hint = f"External ids are: {', '.join(keys)}." if keys else "Match by Id, or add one."
         yield path, message, hint
+    elif write_back.mode == "upsert" and not field.createable:
+        message = f"The user may not write {described.name}.{field.name}, by which upsert creates"
+        hint = "Give the integration user edit access to the field, or use mode: update."
+        yield path, message, f"{hint} {_EXTRACT_HINT}"
 
 
 def _about_field(
@@ -177,8 +174,7 @@ def _about_field(
     relationship, _, key = name.partition(".")
     resolved = described.find_lookup(relationship) if key else described.find(name)
     if resolved is None:
-        what = f"no lookup {relationship}" if key else None
-        message = f"{described.name} has {what}" if what else _unknown(described, name)
+        message = _no_lookup(described, relationship) if key else _unknown(described, name)
         yield path, message, UNKNOWN_HINT
         return
     if key:
@@ -252,6 +248,17 @@ def _about_clearing(write_back: WriteBack, described: WritableObject) -> Iterato
             message = f"on_exit: clear cannot clear {described.name}.{field.name}: it is required"
             hint = "Name what to reset instead: on_exit: {set: {Field__c: {value: null}}}"
             yield "on_exit", message, hint
+
+
+def _no_lookup(described: WritableObject, relationship: str) -> str:
+    """That there is no such relationship; its lookup field may be named in its place."""
+    field = described.find(relationship)
+    relationships = [entry.relationship for entry in described.fields.values()]
+    if field is not None and field.relationship:
+        meant = f' Did you mean "{field.relationship}"?'
+    else:
+        meant = did_you_mean(relationship, [name for name in relationships if name])
+    return f"{described.name} has no lookup {relationship}.{meant}"
 
 
 def _unknown(described: WritableObject, name: str) -> str:
