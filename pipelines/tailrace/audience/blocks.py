@@ -146,6 +146,14 @@ def refuse_unknown_names(
                 file=header.file,
                 line=header.line(("destinations", section, key, step)),
             )
+    for place, name in enumerate(transformation.drop):
+        if name in transformation.rename:
+            raise HeaderInvalid(
+                f'destinations.{section}: "{name}" is dropped and renamed',
+                hint="Leave it out of drop or of rename.",
+                file=header.file,
+                line=header.line(("destinations", section, "drop", str(place))),
+            )
     kept = [name for name in known if name not in transformation.drop]
     renamed = [transformation.rename.get(name, name) for name in kept]
     for old, new in transformation.rename.items():

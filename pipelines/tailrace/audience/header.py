@@ -227,9 +227,10 @@ def _sections(
             continue
         wanted = ", ".join(CALLS) if type_name == DEFAULT_TYPE else type_name
         path = ("destination", str(place)) if isinstance(written, list) else ("destination",)
+        message = f"[destination.{section}] is of type {type_name}, and the header has no {wanted}"
         errors.append(
             HeaderInvalid(
-                f"[destination.{section}] is of type {type_name}, and the header has no {wanted}",
+                suggest(message, section, blocks),
                 hint=f"Add {wanted}: to the header, or set type under [destination.{section}].",
                 file=header.file,
                 line=header.line(path if written is not None else (section,)),

@@ -48,7 +48,7 @@ from tailrace.config.settings import (
     WarehouseSettings,
 )
 from tailrace.config.toml_lines import Place, place_in
-from tailrace.config.urls import require_tls, whole_urls
+from tailrace.config.urls import require_proxy, require_tls, whole_urls
 from tailrace.errors import (
     InvalidConfigValue,
     MissingCredential,
@@ -358,6 +358,9 @@ class ProjectConfig:
         if entry is None:
             return
         place = entry[1]
+        if place.in_message and place.in_message in error.message:
+            # A variable of the environment has no file that would show it.
+            return
         error.file, error.line = place.file, place.line
         error.message += place.in_message
         error.args = (error.message,)
@@ -381,15 +384,21 @@ class ProjectConfig:
             InsecureHost: The host is http:// and not on this machine.
         """
         settings = self.destination(destination, SegmentSettings)
-        require_tls(settings.host, f"destination.{destination}.host")
+        self._check_segment(settings, destination)
         return settings
 
     @_located
     def segment_limits(self, destination: str = "segment") -> SegmentSettings:
         """The same without credentials: a plan reads limits and needs no write key."""
         settings = self.destination(destination, SegmentSettings, secrets=False)
-        require_tls(settings.host, f"destination.{destination}.host")
+        self._check_segment(settings, destination)
         return settings
+
+    def _check_segment(self, settings: SegmentSettings, destination: str) -> None:
+        section = f"destination.{destination}"
+        require_tls(settings.host, f"{section}.host")
+        if proxy := settings.proxy or self.value_of(section, "proxy"):
+            require_proxy(str(proxy), f"{section}.proxy")
 
     def refuse_unused_destinations(self, used: Iterable[str], *, exempt: str | None = None) -> None:
         """Refuse sections that look like a misspelt name of a destination that audiences go to.

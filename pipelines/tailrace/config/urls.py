@@ -32,6 +32,15 @@ def require_tls(url: str, key: str) -> None:
         )
 
 
+def require_proxy(url: str, key: str) -> None:
+    """Refuse what is not the address of a proxy, such as http://proxy:3128 or proxy:3128."""
+    parts = _split(url if "://" in url else f"http://{url}")
+    if parts is None or not parts.hostname or not url.isprintable() or " " in url:
+        raise InvalidConfigValue(
+            f"{key} is not a URL", hint=f"Write {key} as http://host:port", key=key
+        )
+
+
 def whole_urls(parts: Iterable[str]) -> Iterator[str]:
     """URLs that were split at commas: a part without a scheme belongs to the URL before it.
 

@@ -32,9 +32,11 @@ URL = "https://crm.example.com/hooks/vip"
         ({"url": "salesforce:/services/apexrest/../data"}, "is not the path of an Apex class"),
         ({"url": "salesforce://evil.example/services/apexrest/x"}, "not the path of an Apex"),
         ({"url": ""}, "url is not configured"),
+        ({"secret": ""}, "is not a secret of Standard Webhooks"),
         ({"secret": "whsec_short"}, "is not a secret of Standard Webhooks"),
         ({"secret": SECRET.removeprefix("whsec_")}, "is not a secret of Standard Webhooks"),
         ({"secret": f"{SECRET} {SECRET} {SECRET}"}, "is not a secret of Standard Webhooks"),
+        ({"proxy": "my proxy"}, "proxy is not a URL"),
         ({"method": "GET"}, "one of POST, PUT, PATCH"),
         ({"batch_rows_max": 0}, "a whole number > 0"),
         ({"headers": "X-Team"}, "headers .* is not a table of texts"),
@@ -49,10 +51,17 @@ URL = "https://crm.example.com/hooks/vip"
 def test_a_wrong_setting_is_refused(settings: dict[str, Any], message: str, tmp_path: Path) -> None:
     shop = WebhookShop(tmp_path, URL)
     shop.set(**settings)
-    with pytest.raises(ConfigurationError, match=message) as raised:
-        read_settings(shop.project, "webhook")
+    project = shop.project
+    with (
+        pytest.raises(ConfigurationError, match=message) as raised,
+        project.locating(),
+        project.locating(),
+    ):
+        read_settings(project, "webhook")
     assert 2 == raised.value.exit_code
     assert SECRET not in str(raised.value)
+    # Several callers locate an error; the variable is named once.
+    assert str(raised.value).count("$DESTINATION__") <= 1
 
 
 def test_a_plan_checks_what_is_configured_without_secrets(tmp_path: Path) -> None:
@@ -100,6 +109,7 @@ def flat(errors: tuple[ModelError, ...]) -> list[UserError]:
     [
         ("\n  bodi: {a: email}", "", '"bodi" is not a key of webhook', 5),
         ("\n  body: text", "", "webhook.body must be names with columns", 5),
+        ("\n  body:", "", "webhook.body must be .*it is empty", 5),
         ("\n  body: {}", "", "webhook.body must be names with columns", 5),
         ("\n  body:\n    a: 5", "", "webhook.body.a is not a column", 6),
         ("\n  body:\n    a: [email, {b: 1}]", "", "webhook.body.a.1.b is not a column", 6),
@@ -111,6 +121,7 @@ def flat(errors: tuple[ModelError, ...]) -> list[UserError]:
         ("\n  body: {a: email}\n  body: {a: city}", "", "webhook.body is written twice", 6),
         ("{}\nwebhook: {}", "", "webhook is written twice", 5),
         ("{}", "destination: segment\n", "the header has no track, identify, group", 4),
+        ("{}", "destination: webhok\n", 'Did you mean "webhook"', 4),
         ("{}", "destination: [webhook, eu]\n", "the header has no track", 4),
         ("{}", "destinations: {eu: {drop: [email]}}\n", 'not sent to "eu"', 4),
         ("{}", "destinations: {webhook: {drop: [emial]}}\n", 'has no column "emial"', 4),
@@ -120,6 +131,12 @@ def flat(errors: tuple[ModelError, ...]) -> list[UserError]:
             "{body: {a: email, b: city}}",
             "destinations: {webhook: {rename: {a: b}}}\n",
             'two values would be sent as "b"',
+            4,
+        ),
+        (
+            "{body: {a: email, b: city}}",
+            "destinations: {webhook: {drop: [a], rename: {a: c}}}\n",
+            '"a" is dropped and renamed',
             4,
         ),
     ],

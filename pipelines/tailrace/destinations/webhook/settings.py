@@ -16,7 +16,7 @@ from tailrace.config.settings import (
     SalesforceSettings,
     SendLimits,
 )
-from tailrace.config.urls import require_tls
+from tailrace.config.urls import require_proxy, require_tls
 from tailrace.destinations.webhook.signature import secret_keys
 from tailrace.errors import InvalidConfigValue, MissingCredential
 
@@ -140,7 +140,7 @@ def read_settings(project: ProjectConfig, destination: str) -> WebhookTarget:
             hint=f"Put the URL that takes the requests under [{section}] in .dlt/config.toml, or "
             "in .dlt/secrets.toml if it holds a token.",
         )
-    secret_keys(settings.secret, f"{section}.secret")
+    secret_keys(_secret(project, section, settings), f"{section}.secret")
     org = None
     if settings.is_apex:
         org = OrgLogin(credentials=project.salesforce_credentials(), settings=project.salesforce())
@@ -162,10 +162,17 @@ def _read(project: ProjectConfig, destination: str, *, secrets: bool) -> Webhook
     if settings.url:
         _check_url(settings.url, section)
     _check_headers(settings, section)
-    if secrets:
-        return settings
-    secret_keys(str(project.value_of(section, "secret") or "") or None, f"{section}.secret")
+    if proxy := settings.proxy or project.value_of(section, "proxy"):
+        require_proxy(str(proxy), f"{section}.proxy")
+    if not secrets:
+        secret_keys(_secret(project, section, settings), f"{section}.secret")
     return settings
+
+
+def _secret(project: ProjectConfig, section: str, settings: WebhookSettings) -> str | None:
+    """The secret; an empty text, which would leave requests unsigned, is not like none."""
+    written = project.value_of(section, "secret")
+    return settings.secret or (None if written is None else str(written))
 
 
 def _check_url(url: str, section: str) -> None:
