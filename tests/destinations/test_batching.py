@@ -203,11 +203,11 @@ def describe(batch: Batch) -> tuple[object, ...]:
 
 
 def test_a_page_of_columns_is_one_batch_or_a_part_of_one() -> None:
-    """No row is built while columns are cut: what is not full waits for the next page."""
+    """No row is built of columns: what is not full waits for the next page."""
     pages = [columns([member(seq, 10) for seq in range(at, at + 7)], 1) for at in (0, 7, 14)]
     found = list(batches_of_pages(pages, BatchLimits(bytes_max=10_000, messages_max=10)))
     assert [10, 10, 1] == [len(batch.members) for batch in found]
-    assert [True, True, False] == [isinstance(batch.members, MemberColumns) for batch in found]
+    assert all(isinstance(batch.members, MemberColumns) for batch in found)
 
 
 def test_a_batch_is_at_most_a_second_of_the_rate() -> None:

@@ -14,7 +14,7 @@ import pytest
 from fork_server import ForkServer
 from shop import PEOPLE, Shop
 from simulation.receiver import Profile, profiles
-from simulation.victim import LIVE, LIVE_SIDE_BY_SIDE
+from simulation.victim import LIVE, LIVE_SAVING_BESIDE, LIVE_SIDE_BY_SIDE
 
 from tailrace.testing.http.faults import Fault
 from tailrace.testing.segment.simulator import SegmentSimulator
@@ -28,6 +28,8 @@ pytestmark = pytest.mark.timeout(1_500)
 REQUESTS_MAX = 20
 # A thread that plans beside the run's own runs at least so many statements.
 DEATHS_BESIDE_MAX = 7
+# A thread that saves beside it has committed one plan by this statement, and not the next one.
+DEATH_AFTER_A_COMMIT = 8
 
 
 def _people(count: int, city: str = "Oslo", first: int = 0) -> list[dict[str, Any]]:
@@ -179,10 +181,10 @@ def test_killed_at_every_request(
                 break
 
 
-def test_killed_while_audiences_are_planned_side_by_side(
+def test_killed_while_audiences_are_planned_and_saved_side_by_side(
     tmp_path: Path, fork_server: ForkServer
 ) -> None:
-    """Planning writes nothing: the next run sends the same messages, and each of them."""
+    """Nothing is sent yet: the next run sends the same messages, and each of them."""
     chance = random.Random(20261127)
 
     def several(shop: Shop) -> None:
@@ -201,9 +203,12 @@ def test_killed_while_audiences_are_planned_side_by_side(
             "DESTINATION__SEGMENT__WRITE_KEY": segment.write_key,
             "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
         }
-        for death in chance.sample(range(1, DEATHS_BESIDE_MAX), 2):
+        for live, death in [
+            *((LIVE_SIDE_BY_SIDE, n) for n in chance.sample(range(1, DEATHS_BESIDE_MAX), 2)),
+            (LIVE_SAVING_BESIDE, DEATH_AFTER_A_COMMIT),
+        ]:
             scene.rewind()
-            died = (LIVE_SIDE_BY_SIDE, str(tmp_path), environ, death)
+            died = (live, str(tmp_path), environ, death)
             assert KILLED == fork_server.call(*died, cwd=tmp_path)
             assert scene.run(segment) == 0
             assert control == {event["messageId"] for event in segment.events}, death

@@ -14,7 +14,7 @@ from typing import Any
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
-from tailrace.run import job
+from tailrace.run import job, saving
 from tailrace.run.watch import Watch
 from tailrace.warehouse.connection import Warehouse
 
@@ -92,6 +92,30 @@ def live_side_by_side(root: str, environ: dict[str, str], death: int) -> int:
     Warehouse.execute = counted  # type: ignore[method-assign]
     project = load_project(Path(root), environ=environ)
     return job.sync(project, clock=SystemClock(), progress=progress).exit_code
+
+
+LIVE_SAVING_BESIDE = "simulation.victim:live_saving_beside"
+
+
+def live_saving_beside(root: str, environ: dict[str, str], death: int) -> int:
+    """One run that is killed at the n-th statement of the thread that saves plans beside it."""
+    execute, died = Warehouse.execute, threading.Event()
+    beside = 0
+
+    def counted(self: Warehouse, sql: str, name: str = "") -> list[tuple[Any, ...]]:
+        nonlocal beside
+        if threading.current_thread().name == "save":
+            beside += 1
+            if beside == death:
+                os.kill(os.getpid(), signal.SIGKILL)
+        elif name == "outbox/enqueue":
+            # The run's own thread leaves the other plans to the thread.
+            died.wait(PLANNED_SECONDS_MAX)
+        return execute(self, sql, name)
+
+    Warehouse.execute = counted  # type: ignore[method-assign]
+    saving.BESIDE_MIN = 2
+    return job.sync(load_project(Path(root), environ=environ), clock=SystemClock()).exit_code
 
 
 LIVE_WRITE_BACK = "simulation.victim:live_write_back"

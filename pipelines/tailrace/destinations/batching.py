@@ -123,8 +123,9 @@ class _Cutter:
 
     def last(self) -> Iterator[Batch]:
         """The batch that is not full, if there is one."""
-        self._open_as_rows()
-        if self._open.members:
+        if self._columns is not None:
+            yield _batch_of_columns(self._columns)
+        elif self._open.members:
             yield self._open.close()
 
     def _open_as_rows(self) -> None:
@@ -136,8 +137,7 @@ class _Cutter:
     def _cut(self, columns: MemberColumns) -> Iterator[Batch]:
         """Cut full batches from the front of columns, and keep what is left."""
         limits, each = self._limits, columns.each
-        # The bytes up to the end of each member, with a separator after each message.
-        ends = list(accumulate(map((1).__add__, columns.messages.sizes)))[each - 1 :: each]
+        ends = _ends(columns)
         members_max = max(1, min(limits.messages_max // each, BATCH_MEMBERS_MAX))
         start, bytes_before = 0, 0
         while True:
@@ -147,14 +147,25 @@ class _Cutter:
             if end >= len(ends):
                 self._columns = columns[start:] if start else columns
                 return
-            yield Batch(
-                first_seq=columns.seqs[start],
-                last_seq=columns.seqs[end - 1],
-                members=columns[start:end],
-                messages=(end - start) * each,
-                bytes=REQUEST_OVERHEAD_BYTES + ends[end - 1] - bytes_before,
-            )
+            yield _batch_of_columns(columns[start:end], size=ends[end - 1] - bytes_before)
             start, bytes_before = end, ends[end - 1]
+
+
+def _ends(columns: MemberColumns) -> list[int]:
+    """The bytes up to the end of each member, with a separator after each message."""
+    each = columns.each
+    return list(accumulate(map((1).__add__, columns.messages.sizes)))[each - 1 :: each]
+
+
+def _batch_of_columns(columns: MemberColumns, *, size: int | None = None) -> Batch:
+    """Columns that fit into a batch; `size` is the bytes of their messages, if they are known."""
+    return Batch(
+        first_seq=columns.seqs[0],
+        last_seq=columns.seqs[-1],
+        members=columns,
+        messages=len(columns) * columns.each,
+        bytes=REQUEST_OVERHEAD_BYTES + (_ends(columns)[-1] if size is None else size),
+    )
 
 
 class _OpenBatch:

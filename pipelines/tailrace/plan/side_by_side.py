@@ -85,6 +85,18 @@ def session_beside(warehouse: Warehouse) -> Warehouse:
     return beside
 
 
+@contextmanager
+def ledgers_beside(ledger: Ledger, sessions: int) -> Iterator[list[Ledger]]:
+    """The ledger, and the same one in other sessions, so that there are so many in all."""
+    with ExitStack() as stack:
+        ledgers = [ledger]
+        while len(ledgers) < sessions:
+            warehouse = session_beside(ledger.warehouse)
+            stack.callback(warehouse.close)
+            ledgers.append(Ledger(warehouse, clock=ledger.clock))
+        yield ledgers
+
+
 def plan_side_by_side(
     ledger: Ledger,
     requests: Sequence[RequestedPlan],
@@ -116,12 +128,7 @@ def plan_side_by_side(
         return {}
     outcomes: dict[str, AudiencePlan | TailraceError] = {}
     sessions = min(len(requests), ledger.warehouse.project.settings.audiences_in_flight_max)
-    with ExitStack() as stack:
-        ledgers = [ledger]
-        while len(ledgers) < sessions:
-            warehouse = session_beside(ledger.warehouse)
-            stack.callback(warehouse.close)
-            ledgers.append(Ledger(warehouse, clock=ledger.clock))
+    with ledgers_beside(ledger, sessions) as ledgers:
         for is_first in (False, True):
             group = [r for r in requests if (r.request.delivered is None) is is_first]
             with memory_limit.low_memory() if memory_limit and is_first else nullcontext():
@@ -172,7 +179,8 @@ def run_side_by_side(
     ledgers: Sequence[Ledger],
     steps: Sequence[Callable[[Ledger], T]],
     *,
-    starting: Callable[[int], None],
+    starting: Callable[[int], None] = lambda place: None,
+    thread: str = "plan",
 ) -> list[T | TailraceError]:
     """The result of each step, or its error, in the order of the steps.
 
@@ -181,6 +189,7 @@ def run_side_by_side(
         steps: The steps, which begin in this order.
         starting: Called by the caller's thread with the place of each step that has begun, in this
             order.
+        thread: The name of the threads.
     """
     work = _Work(steps)
     run = ledgers[0].warehouse.run
@@ -188,15 +197,15 @@ def run_side_by_side(
     # The thread of each session computes as well, so the engine needs fewer of its own.
     fewer = replace(limits, threads=max(limits.threads - len(ledgers) + 1, 1))
     with limited(run, fewer):
-        _run_in_threads(work, ledgers, starting)
+        _run_in_threads(work, ledgers, starting, thread)
     return work.results()
 
 
 def _run_in_threads(
-    work: _Work[T], ledgers: Sequence[Ledger], starting: Callable[[int], None]
+    work: _Work[T], ledgers: Sequence[Ledger], starting: Callable[[int], None], name: str
 ) -> None:
     threads = [
-        threading.Thread(target=work.run, args=(ledger,), name="plan", daemon=True)
+        threading.Thread(target=work.run, args=(ledger,), name=name, daemon=True)
         for ledger in ledgers[1:]
     ]
     begun = []

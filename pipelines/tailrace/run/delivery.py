@@ -26,11 +26,10 @@ from tailrace.ledger.outbox import PlannedTransitions, enqueue, ranges, shape_of
 from tailrace.ledger.runs import Run
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
-from tailrace.plan.snapshot_schema import align
 from tailrace.run import notices
 from tailrace.run.job_delivery import InBackground, JobDelivery
 from tailrace.run.member_messages import OutboxMessages
-from tailrace.run.member_tables import alignment
+from tailrace.run.member_tables import align_tables
 from tailrace.run.notices import Notice
 from tailrace.run.pages_together import PagesTogether
 from tailrace.run.phases import Progress
@@ -95,13 +94,20 @@ def save_plan(ledger: Ledger, run: Run, plan: AudiencePlan, *, options: PlanOpti
 
 
 def save_plans(
-    ledger: Ledger, run: Run, plans: Sequence[AudiencePlan], *, options: PlanOptions
+    ledger: Ledger,
+    run: Run,
+    plans: Sequence[AudiencePlan],
+    *,
+    options: PlanOptions,
+    are_aligned: bool = False,
 ) -> list[Delivery]:
     """Commit plans: the outbox of each and its row in the ledger, all in one transaction.
 
-    Their tables are created or altered before it, in a transaction of their own.
+    Their tables are created or altered before it, in a transaction of their own, unless they
+    `are_aligned`.
     """
-    align(ledger, [alignment(plan) for plan in plans if plan.status != "held"])
+    if not are_aligned:
+        align_tables(ledger, plans)
     sent = [
         PlannedTransitions(
             audience=plan.audience,

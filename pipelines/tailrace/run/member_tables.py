@@ -17,9 +17,14 @@ def create_tables(ledger: Ledger, plans: Sequence[AudiencePlan]) -> None:
 
     Each transaction that creates tables also replaces the view of all members.
     """
-    first = [plan for plan in plans if plan.delivered is None and plan.status != "held"]
-    for start in range(0, len(first), CREATED_TOGETHER_MAX):
-        align(ledger, [alignment(plan) for plan in first[start : start + CREATED_TOGETHER_MAX]])
+    align_tables(ledger, [plan for plan in plans if plan.delivered is None])
+
+
+def align_tables(ledger: Ledger, plans: Sequence[AudiencePlan]) -> None:
+    """Create or alter the tables of audiences before their plans are saved."""
+    sent = [plan for plan in plans if plan.status != "held"]
+    for start in range(0, len(sent), CREATED_TOGETHER_MAX):
+        align(ledger, [alignment(plan) for plan in sent[start : start + CREATED_TOGETHER_MAX]])
 
 
 def alignment(plan: AudiencePlan) -> Alignment:

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Any, Protocol
 
 from tailrace.audience.audience import Audience
@@ -26,18 +25,16 @@ from tailrace.run import notices, review
 from tailrace.run.build import build
 from tailrace.run.delivery import (
     DeliveryResult,
-    save_plans,
-    saved_together,
     unfinished_deliveries,
 )
 from tailrace.run.dispatch import Dispatch
-from tailrace.run.member_tables import create_tables
 from tailrace.run.notices import Notice
 from tailrace.run.phases import Phases, Progress
 from tailrace.run.planned_delivery import Delivery, Terms
 from tailrace.run.receipt import verify_receipt
 from tailrace.run.replay import Replay, catch_up, save_replay
 from tailrace.run.result import Progressing
+from tailrace.run.saving import save_all
 from tailrace.run.work import Job, Work
 from tailrace.warehouse.memory import MemoryLimit, sending_megabytes
 
@@ -252,13 +249,13 @@ class Steps:
             return False
         self.done = replace(self.done, plan=plan)
         changed = [audience for audience in plan.audiences if not audience.skipped]
-        save = partial(save_plans, self.ledger, self.begun, options=self.job.options)
-        saved: list[Delivery] = []
-        groups = list(saved_together(changed))
-        if len(groups) > 1:
-            self.memory_limit.run_low_memory(partial(create_tables, self.ledger, changed))
-        for together in groups:
-            saved += self.memory_limit.run_low_memory(partial(save, together))
+        saved = save_all(
+            self.ledger,
+            self.begun,
+            changed,
+            options=self.job.options,
+            memory_limit=self.memory_limit,
+        )
         release_plan_tables(self.ledger.warehouse)
         held = {audience.ledger_key for audience in plan.audiences if audience.status == "held"}
         for delivery in saved:
