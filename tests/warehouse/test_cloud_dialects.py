@@ -15,7 +15,14 @@ import pytest
 import sqlglot
 import yaml
 from sqlglot import exp
-from warehouse.test_statements import NAMES, NASTY, OF_DUCKDB_ONLY, bindings, written
+from warehouse.test_statements import (
+    NAMES,
+    NASTY,
+    OF_DUCKDB_ONLY,
+    OF_POSTGRES_ONLY,
+    bindings,
+    written,
+)
 
 from tailrace.warehouse.names import RESERVED
 from tailrace.warehouse.sql_files import VALUE_MARK
@@ -25,6 +32,12 @@ KNOWN = Path(__file__).with_name("cloud_dialects.yaml")
 # They run where the engine is DuckDB in this process, or PostgreSQL (`warehouse/engines.py`).
 OF_ONE_ENGINE = {
     *OF_DUCKDB_ONLY,
+    *OF_POSTGRES_ONLY,
+    "halves/costs",
+    "halves/fill",
+    "halves/half",
+    "halves/is_worthwhile",
+    "halves/other_half",
     "landing/get_memory_limit",
     "model_tests/create_given",
     "models/definitions",

@@ -28,6 +28,7 @@ from tailrace.errors import (
 from tailrace.warehouse import driver_errors
 from tailrace.warehouse.driver import complete
 from tailrace.warehouse.engines import engine_of
+from tailrace.warehouse.halves import halves_of
 from tailrace.warehouse.model_role import (
     WRITES_MODEL_ROWS,
     as_model_role,
@@ -50,7 +51,6 @@ from tailrace.warehouse.statements import (
     Binding,
     Bound,
     Column,
-    Part,
     TableName,
     creates_temporary_table,
     is_query,
@@ -205,16 +205,16 @@ class Warehouse:
         A read-only transaction cannot create a temporary table, so the table is created without
         rows before it.
         """
-        part: Part | None = None
-        if creates_temporary_table(name, self.dialect):
+        creates = creates_temporary_table(name, self.dialect)
+        if creates:
             self.execute(statement(name, self.dialect, part="layout", **bindings), name)
             grant_created(self, name, bindings["tables"] or {})
-            part = "rows"
-        sql = statement(name, self.dialect, part=part, **bindings)
+        halves = halves_of(self, name, bindings) if self.engine.halves_joins else None
+        sql = statement(name, self.dialect, part="rows" if creates else None, **bindings)
         self.execute(statement("warehouse/begin_model", self.dialect), name)
         try:
             with as_model_role(self):
-                return self.execute(sql, name)
+                return self.execute(halves.or_whole(self, name, sql) if halves else sql, name)
         finally:
             self.execute(statement("warehouse/end_model", self.dialect), name)
 

@@ -38,6 +38,8 @@ class Engine:
         writes_messages: The exact bytes of its JSON are known, so that it may render messages.
         joins_pages: A page of rendered messages is read as one row of joined values, because its
             driver makes an object of each value; an engine without it gives Arrow.
+        halves_joins: A table is filled by one process of the server, however many rows are joined
+            for it, unless a function gives them.
         hashes_values: A hash of all values of a table costs less than its comparison.
         versions_rows: Each row has the number of the transaction that wrote it.
         resolves_names: A model is described before it is checked, because the server resolves its
@@ -64,6 +66,7 @@ class Engine:
     locks_names: bool = False
     writes_messages: bool = False
     joins_pages: bool = False
+    halves_joins: bool = False
     hashes_values: bool = False
     versions_rows: bool = False
     resolves_names: bool = False
@@ -110,6 +113,7 @@ ENGINES: Mapping[str, Engine] = {
         reads_by_index=True,
         writes_messages=True,
         joins_pages=True,
+        halves_joins=True,
         versions_rows=True,
         resolves_names=True,
         without_equality=r"(json|xml|point|line|lseg|box|path|polygon|circle)(\[\])*",

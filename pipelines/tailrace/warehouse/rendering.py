@@ -103,7 +103,9 @@ def render(
 def _part(tree: exp.Expr, part: Part | None) -> exp.Expr:
     if part is None:
         return tree
-    rows = tree.expression
+    rows: exp.Expr = tree.expression
+    if part == "query":
+        return rows
     if part == "rows":
         return exp.Insert(this=tree.this, expression=rows)
     properties = tree.args["properties"].expressions

@@ -33,8 +33,9 @@ ALIAS_PREFIX = "tr__"
 # as Snowflake's does for each control character.
 VALUE_MARK = "\ue000"
 # A statement that creates a temporary table from a SELECT has two parts: the empty table, and its
-# rows. It may also create a table of another database, which other sessions see.
-Part = Literal["layout", "rows", "shared"]
+# rows, of which `query` is the SELECT alone. It may also create a table of another database, which
+# other sessions see.
+Part = Literal["layout", "rows", "query", "shared"]
 _HEADING = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)
 
 
