@@ -37,9 +37,11 @@ LEAKING_NAMES = ("CI", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "HTTP_PROXY", "HTTP
 
 # What may differ between versions of the engine runs again on the oldest one that is supported:
 # its functions, settings and files, each statement of a plan, and the main job. Of other files
-# only the tests with the mark run again.
+# only the tests with the mark run again, as of those that start no DuckDB.
 OLDER_DUCKDB_TESTS = re.compile(
-    r"warehouses?/test_|ledger/test_(ledger|upgrade)|plan/test_(golden_plans|diff)"
+    r"warehouse/test_(?!cloud_dialects|parse_cache|partitions|postgres|spark|statements)"
+    r"|warehouses/test_(?!mariadb|postgres|snowflake|spark|story_postgres)"
+    r"|ledger/test_(ledger|upgrade)|plan/test_(golden_plans|diff)"
     r"|cli/test_demo|models/test_same_rows|segment/test_times_out_of_range"
 )
 OLDER_DUCKDB_MARK = "pytest.mark.older_duckdb"

@@ -130,6 +130,7 @@ def test_two_statements_of_one_name_are_refused(tmp_path: Path) -> None:
         subject_statements(tmp_path, "twice")
 
 
+@pytest.mark.older_duckdb
 @pytest.mark.parametrize("value", NASTY)
 def test_a_text_that_is_bound_stays_a_text(value: str) -> None:
     """DuckDB reads the very text back, whatever it looks like."""
