@@ -89,6 +89,7 @@ class PipelineLanding:
         self.folder = Path(pipeline.pipelines_dir) / "pages"
         self._pipeline = pipeline
         self._open: Any = None
+        self._kept_client: Any = None
 
     @contextmanager
     def session(self) -> Iterator[Any]:
@@ -96,12 +97,18 @@ class PipelineLanding:
         if self._open is not None:
             yield self._open
             return
-        with self._pipeline.sql_client() as client:
+        with self._client() as client:
             self._open = client
             try:
                 yield client
             finally:
                 self._open = None
+
+    def _client(self) -> Any:
+        """A client that can be opened again: dlt resolves the whole configuration for a new one."""
+        if self._kept_client is None:
+            self._kept_client = self._pipeline.sql_client()
+        return self._kept_client
 
     @property
     def merges_files(self) -> bool:
