@@ -4,9 +4,10 @@
 The last lines name what passed, what failed and what did not run, so that a part that was left out
 is not taken for one that passed.
 
-With a limit of seconds, as continuous integration has it, a part begins only if its usual time is
-left, and is stopped at the end. Its finished tests count: a failure among them fails the command.
-Parts that need the programs of another ecosystem, or minutes, are left out then.
+With a limit of seconds, as continuous integration has it, the core of each part runs, two parts at
+a time. A part begins only if its usual time is left, and is stopped at the end. Its finished tests
+count: a failure among them fails the command. Parts that need the programs of another ecosystem, or
+minutes, are left out then.
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import IO
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 # A hang ends the command at last; a part takes some minutes on a machine that does other work.
 PART_SECONDS_MAX = 3_600
 SET_UP_SECONDS_MAX = 600
+# On two cores.
+PARTS_AT_ONCE = 2
 # pytest reports what it has when it is interrupted, and gets so long for it.
 REPORT_SECONDS_MAX = 20
 # What the closing lines and the end of the processes need of the limit.
@@ -51,7 +56,7 @@ class Part:
         environ: Further variables.
         missing: Says which program is not installed and cannot be; None if all are there.
         core: What selects the tests that run where the time is limited; None if no test does then.
-        seconds: About how long they take on two cores, with their preparation.
+        seconds: About how long these take on a core of their own.
     """
 
     name: str
@@ -76,28 +81,22 @@ def without(*programs: str) -> Callable[[], str | None]:
 
 
 ENGINES = ("--engines", "-m", "engines")
-# One audience through its days, every type of value, and equal messages; also the main job, where
-# it takes seconds.
+# One audience through its days, every type of value, and messages equal to DuckDB's.
 CORE = (
     "lives_through_its_days or a_value_is_the_same or sends_what_duckdb_sends or sends_what_a_file"
 )
 PARTS = (
     Part(
-        name="mariadb",
-        files=("tests/warehouses",),
-        options=ENGINES,
-        targets=("mariadb",),
-        missing=without("mariadbd"),
-        core=("-k", f"{CORE} or sessions_are_ended or test_races"),
-        seconds=60,
-    ),
-    Part(
-        name="ducklake",
-        files=("tests/warehouses", "tests/plan/test_golden_plans.py", "tests/plan/test_inputs.py"),
-        options=("-m", "ducklake"),
-        targets=("postgres", ".venv-duckdb-1.5/ready"),
-        packages=".venv-duckdb-1.5",
-        core=("-k", CORE),
+        name="spark",
+        files=(
+            "tests/warehouses",
+            "tests/plan/test_golden_plans.py",
+            "tests/simulation/test_spark_crashes.py",
+        ),
+        options=("-m", "spark"),
+        targets=(".venv-spark/ready",),
+        packages=".venv-spark",
+        core=("-k", f"({CORE}) and not connect"),
         seconds=60,
     ),
     Part(
@@ -111,16 +110,21 @@ PARTS = (
         seconds=60,
     ),
     Part(
-        name="spark",
-        files=(
-            "tests/warehouses",
-            "tests/plan/test_golden_plans.py",
-            "tests/simulation/test_spark_crashes.py",
-        ),
-        options=("-m", "spark"),
-        targets=(".venv-spark/ready",),
-        packages=".venv-spark",
-        core=("-k", f"({CORE}) and not connect"),
+        name="mariadb",
+        files=("tests/warehouses", "tests/simulation/test_mariadb_crashes.py"),
+        options=ENGINES,
+        targets=("mariadb",),
+        missing=without("mariadbd"),
+        core=("-k", f"{CORE} or survives_a_restart"),
+        seconds=60,
+    ),
+    Part(
+        name="ducklake",
+        files=("tests/warehouses", "tests/plan/test_golden_plans.py", "tests/plan/test_inputs.py"),
+        options=("-m", "ducklake"),
+        targets=("postgres", ".venv-duckdb-1.5/ready"),
+        packages=".venv-duckdb-1.5",
+        core=("-k", CORE),
         seconds=60,
     ),
     Part(
@@ -161,7 +165,9 @@ class Outcome:
 
     def __str__(self) -> str:
         counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
-        times = f"{self.wall_seconds:.0f} s, {self.cpu_seconds:.0f} s of processors"
+        times = f"{self.wall_seconds:.0f} s"
+        if self.cpu_seconds:
+            times += f", {self.cpu_seconds:.0f} s of processors"
         ran = "" if self.status == "left out" else f"{counts} in {times}"
         return f"{self.part:<10} {self.status:<9} {'; '.join(filter(None, (ran, self.reason)))}"
 
@@ -180,11 +186,17 @@ class Deadline:
 
 @contextmanager
 def process_group(
-    command: Sequence[str], environ: Mapping[str, str]
+    command: Sequence[str], environ: Mapping[str, str], output: IO[bytes] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process with a group of its own, of which nothing is left at the end."""
     process = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, **environ}, stdin=subprocess.DEVNULL, process_group=0
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        process_group=0,
     )
     try:
         yield process
@@ -195,17 +207,15 @@ def process_group(
         process.wait()
 
 
-def prepare(parts: Sequence[Part], seconds: float) -> bool:
-    """Let make prepare all parts at once; whether it ended in time."""
+def prepare(parts: Sequence[Part], seconds: float) -> None:
+    """Let make prepare all parts at once. What is missing afterwards is found by `lacking`."""
     targets = list(dict.fromkeys(target for part in parts for target in part.targets))
-    if not targets:
-        return True
-    with process_group(["make", "--keep-going", "--jobs=4", *targets], {}) as process:
-        try:
-            process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            return False
-    return True
+    if targets:
+        with (
+            process_group(["make", "--keep-going", "--jobs=4", *targets], {}) as process,
+            suppress(subprocess.TimeoutExpired),
+        ):
+            process.wait(timeout=min(seconds, SET_UP_SECONDS_MAX))
 
 
 def lacking(part: Part) -> str | None:
@@ -217,29 +227,28 @@ def lacking(part: Part) -> str | None:
 
 
 def run(part: Part, deadline: Deadline, workers: int) -> Outcome:
-    """Run the tests of a part, and read what pytest reports."""
+    """Run the tests of a part, and read what pytest reports.
+
+    Of a part that runs beside another one, the output is printed when it has ended.
+    """
     seconds = deadline.left(otherwise=PART_SECONDS_MAX)
     started, cpu_before = time.monotonic(), _cpu_seconds()
     with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "report.xml")
+        report, output = Path(folder, "report.xml"), Path(folder, "output")
         selected = (part.core or ()) if deadline.is_limited else ()
         command = [
-            *(
-                sys.executable,
-                "-m",
-                "pytest",
-                "-n",
-                str(workers),
-                "--dist",
-                "worksteal",
-                "-q",
-                "-rs",
-            ),
-            *(f"--junit-xml={report}", *part.files, *part.options, *selected),
+            *(sys.executable, "-m", "pytest", "-q", "-rs", f"--junit-xml={report}"),
+            *(() if deadline.is_limited else ("-n", str(workers), "--dist", "worksteal")),
+            *(*part.files, *part.options, *selected),
         ]
         paths = str(ROOT / part.packages) if part.packages else ""
-        with process_group(command, {"PYTHONPATH": paths, **part.environ}) as process:
+        environ = {"PYTHONPATH": paths, **part.environ}
+        with (
+            output.open("wb") as file,
+            process_group(command, environ, file if deadline.is_limited else None) as process,
+        ):
             code = wait(process, seconds)
+        print(output.read_text(errors="replace"), end="", flush=True)
         counts = _counts(report)
     status, reason = judged(code, counts, seconds, is_limited=deadline.is_limited)
     return Outcome(
@@ -248,7 +257,8 @@ def run(part: Part, deadline: Deadline, workers: int) -> Outcome:
         reason=reason,
         **counts,
         wall_seconds=time.monotonic() - started,
-        cpu_seconds=_cpu_seconds() - cpu_before,
+        # Of two parts at a time, it cannot be told apart.
+        cpu_seconds=0 if deadline.is_limited else _cpu_seconds() - cpu_before,
     )
 
 
@@ -298,36 +308,36 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def outcomes(parts: Sequence[Part], deadline: Deadline, workers: int) -> Iterator[Outcome]:
-    """Prepare the parts that fit, and run one after the other."""
-    left = deadline.left(otherwise=PART_SECONDS_MAX)
-    chosen: list[Part] = []
-    for part in parts:
-        if not deadline.is_limited or (part.core is not None and part.seconds <= left):
-            chosen.append(part)
-            left -= part.seconds
-        elif part.core is None:
-            yield Outcome(part=part.name, status="left out", reason="not run in a limited time")
-        else:
-            reason = f"it needs {part.seconds} s, and {max(0, left):.0f} s are left"
-            yield Outcome(part=part.name, status="left out", reason=reason)
-    in_time = prepare(chosen, deadline.left(otherwise=SET_UP_SECONDS_MAX))
-    for part in chosen:
-        reason = lacking(part)
+def outcomes(parts: Sequence[Part], deadline: Deadline, workers: int) -> list[Outcome]:
+    """Prepare the parts and run them: one after the other, or two at a time in a limited time."""
+    chosen = [part for part in parts if _left_out(part, deadline) is None]
+    prepare(chosen, deadline.left(otherwise=SET_UP_SECONDS_MAX))
+
+    def outcome(part: Part) -> Outcome:
+        reason = _left_out(part, deadline)
         if reason is not None:
-            # A missing program is a fact of the machine. Missing packages are a failure, unless
-            # the time was too short.
-            may_lack = deadline.is_limited or part.missing() is not None
-            status = "left out" if may_lack else "failed"
-            yield Outcome(part=part.name, status=status, reason=reason)
-        elif not in_time and deadline.is_limited:
-            yield Outcome(part=part.name, status="left out", reason="the preparation took too long")
-        elif deadline.is_limited and deadline.left(0) < part.seconds / 2:
-            reason = f"{deadline.left(0):.0f} s are left"
-            yield Outcome(part=part.name, status="left out", reason=reason)
-        else:
+            return Outcome(part=part.name, status="left out", reason=reason)
+        reason = lacking(part)
+        if reason is None:
             print(f"== {part.name}", flush=True)
-            yield run(part, deadline, workers)
+            return run(part, deadline, workers)
+        # A missing program is a fact of the machine. Missing packages are a failure, unless the
+        # time was too short.
+        may_lack = deadline.is_limited or part.missing() is not None
+        return Outcome(part=part.name, status="left out" if may_lack else "failed", reason=reason)
+
+    with ThreadPoolExecutor(PARTS_AT_ONCE if deadline.is_limited else 1) as threads:
+        return list(threads.map(outcome, parts))
+
+
+def _left_out(part: Part, deadline: Deadline) -> str | None:
+    """Why a part does not run in a limited time; None if it does."""
+    if not deadline.is_limited:
+        return None
+    if part.core is None:
+        return "not run in a limited time"
+    left = deadline.left(0)
+    return f"it needs {part.seconds} s, and {left:.0f} s are left" if left < part.seconds else None
 
 
 def closing(results: Sequence[Outcome]) -> str:
@@ -352,7 +362,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"no part {min(strange)}; there are {', '.join(p.name for p in PARTS)}")
     parts = [part for part in PARTS if not names or part.name in names]
     signal.signal(signal.SIGTERM, _exit)
-    results = list(outcomes(parts, Deadline(options.seconds_max), options.workers))
+    results = outcomes(parts, Deadline(options.seconds_max), options.workers)
     print()
     for result in results:
         print(result)

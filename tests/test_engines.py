@@ -33,7 +33,7 @@ def test_all_parts_run_and_each_has_its_status(tmp_path: Path) -> None:
         part(tmp_path, "absent", "pytest.skip('its server is missing')"),
         part(tmp_path, "whole", "assert True"),
     ]
-    results = list(outcomes(parts, Deadline(None), workers=0))
+    results = outcomes(parts, Deadline(None), workers=0)
     assert ["failed", "failed", "passed"] == [result.status for result in results]
     assert [(0, 1, 0), (0, 0, 1), (1, 0, 0)] == [
         (result.passed, result.failed, result.skipped) for result in results
@@ -45,7 +45,7 @@ def test_what_does_not_fit_is_named_and_nothing_of_it_begins(tmp_path: Path) -> 
     missing = Part(name="npm", files=(), options=(), core=(), missing=lambda: "npm is missing")
     long = Part(name="long", files=("nowhere",), options=(), core=(), seconds=600)
     never = Part(name="image", files=("nowhere",), options=())
-    results = list(outcomes([long, never, missing], Deadline(60), workers=0))
+    results = outcomes([long, never, missing], Deadline(60), workers=0)
     assert {"left out"} == {result.status for result in results}
     reasons = {result.part: result.reason for result in results}
     assert "it needs 600 s" in reasons["long"]

@@ -19,7 +19,7 @@ from shop import PEOPLE
 from simulation.receiver import profiles
 from simulation.test_crashes import _everything_moves, _held, _new_column_and_definition
 from warehouses.spark_server import IS_INSTALLED
-from warehouses.stores import SparkStore
+from warehouses.stores import SparkStore, Store
 
 from tailrace.testing.segment.simulator import SegmentSimulator
 
@@ -75,11 +75,15 @@ class Scene:
         segment.inbox.clear()
         return int((self.folder / "steps").read_text()), ids
 
+    def shop(self, segment: SegmentSimulator) -> Store:
+        """The shop on the tables of this death."""
+        return SparkStore(self.folder, segment, uri=self.uri, storage=str(self.storage))
+
     def check(self, segment: SegmentSimulator, control: set[str], death: str) -> None:
         """Every id of the undisturbed run arrived, and no other; the ledger adds up."""
         assert {event["messageId"] for event in segment.events} == control, death
         assert segment.inbox.clashes == [], death
-        shop = SparkStore(self.folder, segment, uri=self.uri, storage=str(self.storage))
+        shop = self.shop(segment)
         gaps = shop.query(
             "SELECT sync_key FROM tailrace.audience_runs "
             "WHERE phase <> 'done' OR entered + changed + exited <> sent + rejected"

@@ -14,6 +14,7 @@ from typing import Any
 
 from tailrace.clock import SystemClock
 from tailrace.config.project import load_project
+from tailrace.ledger.ledger import Ledger
 from tailrace.run import job, saving
 from tailrace.run.watch import Watch
 from tailrace.warehouse.connection import Warehouse
@@ -152,6 +153,52 @@ def live_watching(root: str, environ: dict[str, str], death: int | None) -> int:
     return watch.run().exit_code
 
 
+# A transaction's own statements count: the last one commits it.
+LEAVES_DATABASES = re.compile(r"(SELECT|WITH|SHOW|SET|USE|DROP TEMPORARY|CREATE TEMPORARY) ")
+LIVE_ON_MARIADB = "simulation.victim:live_on_mariadb"
+
+
+def live_on_mariadb(root: str, host: str, key: str, death: int | None) -> int:
+    """One run on a MariaDB server that dies before a step; 0 counts the steps. Its exit code.
+
+    A step is a statement that writes, as the server gets it, or one that begins or ends a
+    transaction.
+    """
+    from tailrace.warehouse.mariadb.session import MariadbSession
+
+    steps, run = 0, MariadbSession._run
+
+    def counted(self: MariadbSession, sql: str) -> Any:
+        nonlocal steps
+        if not LEAVES_DATABASES.match(sql):
+            steps += 1
+            if steps == death:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return run(self, sql)
+
+    # Runs that create the ledger are compared by the ids of their messages.
+    install = Ledger.install
+    Ledger.install = lambda self, _: install(self, "one namespace")  # type: ignore[method-assign]
+    if death is not None:
+        MariadbSession._run = counted  # type: ignore[method-assign]
+    project = load_project(Path(root), environ=_few_at_once(host, key))
+    done = job.sync(project, clock=SystemClock())
+    (Path(root) / "steps").write_text(str(steps))
+    return done.exit_code
+
+
+def _few_at_once(host: str, key: str) -> dict[str, str]:
+    """The settings of a run with small batches."""
+    return {
+        "DESTINATION__SEGMENT__HOST": host,
+        "DESTINATION__SEGMENT__WRITE_KEY": key,
+        "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
+        "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": "4",
+        "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
+        "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
+    }
+
+
 LIVE_ON_SPARK = "simulation.victim:live_on_spark"
 
 
@@ -185,15 +232,7 @@ def live_on_spark(
 
     if death is not None:
         ServerTables.run, CatalogFile.commit = counted(run), counted(commit)  # type: ignore[method-assign]
-    environ = {
-        "DESTINATION__SEGMENT__HOST": host,
-        "DESTINATION__SEGMENT__WRITE_KEY": key,
-        "DESTINATION__SEGMENT__EVENTS_PER_SECOND_MAX": "0",
-        "DESTINATION__SEGMENT__BATCH_EVENTS_MAX": "4",
-        "DESTINATION__SEGMENT__RETRY_SECONDS_MAX": "2",
-        "DESTINATION__SPARK__STORAGE": storage,
-        "TAILRACE__FIRST_RUN_MEMBERS_MAX": "0",
-    }
+    environ = _few_at_once(host, key) | {"DESTINATION__SPARK__STORAGE": storage}
     done = job.sync(load_project(Path(root), environ=environ), clock=SystemClock())
     (Path(root) / "steps").write_text(str(steps))
     return done.exit_code

@@ -16,6 +16,8 @@ from warehouses.spark_server import free_port
 
 STARTS_WITHIN_SECONDS = 60.0
 STOPS_WITHIN_SECONDS = 60.0
+# The start of the names of copies.
+KEPT = "kept_"
 OWN = ("information_schema", "mysql", "performance_schema", "sys")
 # Its own defaults, where they are the worst for this: texts that are compared without capitals.
 OPTIONS = (
@@ -48,6 +50,7 @@ class MariadbServer:
         self.port = free_port()
         self.url = f"mariadb://tailrace:a%3Asecret%2F1@127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
+        self._views: list[str] = []
 
     def start(self) -> None:
         """Start the server on the port that it had before."""
@@ -93,9 +96,46 @@ class MariadbServer:
 
     def clear(self) -> None:
         """Drop the databases of the tests before."""
-        for (name,) in self.execute("SHOW DATABASES"):
-            if name not in OWN:
-                self.execute(f"DROP DATABASE `{name}`")
+        self.execute(*(f"DROP DATABASE `{name}`" for name in self._databases(kept=False)))
+
+    def _databases(self, *, kept: bool) -> list[str]:
+        names = [str(name) for (name,) in self.execute("SHOW DATABASES")]
+        return [name for name in names if name not in OWN and name.startswith(KEPT) == kept]
+
+    def keep(self) -> None:
+        """Copy all databases, to be restored before each death of a test."""
+        self.forget()
+        self._views = self._copy({name: f"{KEPT}{name}" for name in self._databases(kept=False)})
+
+    def restore(self) -> None:
+        """The databases as they were kept."""
+        self.clear()
+        kept = self._databases(kept=True)
+        self._copy({name: name.removeprefix(KEPT) for name in kept})
+        self.execute("SELECT 1", *self._views)
+
+    def forget(self) -> None:
+        """Drop the copies."""
+        self.execute(
+            "SELECT 1", *(f"DROP DATABASE `{name}`" for name in self._databases(kept=True))
+        )
+
+    def _copy(self, databases: dict[str, str]) -> list[str]:
+        """Copy tables with their rows and indexes; the statements that create the views."""
+        statements, views = [], []
+        for source, copy in databases.items():
+            ((created, *_),) = [self.execute(f"SHOW CREATE DATABASE `{source}`")[0][1:]]
+            statements.append(str(created).replace(f"`{source}`", f"`{copy}`", 1))
+            for name, kind in self.execute(f"SHOW FULL TABLES FROM `{source}`"):
+                if kind == "VIEW":
+                    views.append(str(self.execute(f"SHOW CREATE VIEW `{source}`.`{name}`")[0][1]))
+                    continue
+                statements.append(f"CREATE TABLE `{copy}`.`{name}` LIKE `{source}`.`{name}`")
+                statements.append(
+                    f"INSERT INTO `{copy}`.`{name}` SELECT * FROM `{source}`.`{name}`"
+                )
+        self.execute("SELECT 1", *statements)
+        return views
 
 
 @pytest.fixture(scope="session")

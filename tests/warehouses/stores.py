@@ -233,16 +233,30 @@ class MariadbStore(Store):
         )
 
     def script(self, sql: str) -> None:
-        with open_warehouse(self.project, clock=SystemClock()) as warehouse:
-            for tree in sqlglot.parse(sql, read="duckdb"):
-                if isinstance(tree, exp.Create) and tree.kind == "SCHEMA":
-                    warehouse.create_dataset(tree.this.db)
-                elif tree is not None:
-                    DuckdbWords(warehouse).execute(_finite(tree).sql("duckdb"))
+        with self.connection() as connection:
+            connection.execute(sql)
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with self.connection() as connection:
+            return connection.execute(sql)
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
         with open_warehouse(self.project, clock=SystemClock()) as warehouse:
-            return DuckdbWords(warehouse).execute(sql)
+            yield MariadbWords(warehouse)
+
+
+class MariadbWords(DuckdbWords):
+    """The same on MariaDB, where a schema is a database with a collation."""
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        for tree in sqlglot.parse(sql, read="duckdb"):
+            if isinstance(tree, exp.Create) and tree.kind == "SCHEMA":
+                self._warehouse.create_dataset(tree.this.db)
+            elif tree is not None:
+                rows = super().execute(_finite(tree).sql("duckdb"), values)
+        return rows
 
 
 def _finite(tree: exp.Expr) -> exp.Expr:
