@@ -104,6 +104,8 @@ ENGINES: Mapping[str, Engine] = {
         writes_messages=True,
         hashes_values=True,
     ),
+    # DuckDB on a server, with DuckDB's transactions.
+    "motherduck": Engine(temporary="temp", describes_queries=True, detects_conflicts=True),
     # Delta tables in one storage, whose catalog is replaced by one process at a time.
     "spark": Engine(temporary="temp", leased=True, describes_queries=True),
     "postgres": Engine(

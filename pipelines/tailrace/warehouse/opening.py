@@ -346,8 +346,11 @@ def _connected(project: ProjectConfig) -> Warehouse:
 
 
 def _session(project: ProjectConfig, destination: Any) -> DltSession:
-    if project.settings.warehouse != "snowflake":
-        return DltSession(destination, project.settings.dataset)
+    name = project.settings.warehouse
+    if name != "snowflake":
+        # Several machines may write to MotherDuck, whose dialect is DuckDB's.
+        engine = name if name == "motherduck" else None
+        return DltSession(destination, project.settings.dataset, engine)
     # Other projects do not pay for importing it.
     from tailrace.warehouse.snowflake import SnowflakeSession
 

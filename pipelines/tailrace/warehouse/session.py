@@ -130,18 +130,26 @@ class DuckdbSession:
 
 
 class DltSession:
-    """A connection of one of dlt's SQL destinations."""
+    """A connection of one of dlt's SQL destinations.
 
-    def __init__(self, destination: Any, dataset: str) -> None:
+    Args:
+        destination: The destination.
+        dataset: The dataset that names without one are in.
+        engine: The engine's name, where other engines have its dialect.
+    """
+
+    def __init__(self, destination: Any, dataset: str, engine: str | None = None) -> None:
         import dlt
 
         self._destination = destination
         self._dataset = dataset
+        self._engine = engine
         # dlt's stored schema is not needed here, and reading it takes as long as a small run.
         opened = dlt.dataset(destination, dataset, schema=dlt.Schema(PIPELINE))
         self._client: Any = opened.sql_client
         self._client.open_connection()
-        self.dialect = self.engine = str(self._client.capabilities.sqlglot_dialect)
+        self.dialect = str(self._client.capabilities.sqlglot_dialect)
+        self.engine = engine or self.dialect
         self.name_bytes_max = int(self._client.capabilities.max_identifier_length)
 
     @property
@@ -182,7 +190,7 @@ class DltSession:
             self._client.create_dataset()
 
     def another(self) -> Session:
-        return type(self)(self._destination, self._dataset)
+        return type(self)(self._destination, self._dataset, self._engine)
 
     def destination(self, *, is_locked: bool) -> Any:
         return self._destination

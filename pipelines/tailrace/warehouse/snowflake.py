@@ -26,8 +26,8 @@ NAMES = {"REAL": "FLOAT", "FIXED": "NUMBER"}
 class SnowflakeSession(DltSession):
     """A connection whose temporary tables, and new names of tables, are in the ledger's dataset."""
 
-    def __init__(self, destination: Any, dataset: str) -> None:
-        super().__init__(destination, dataset)
+    def __init__(self, destination: Any, dataset: str, engine: str | None = None) -> None:
+        super().__init__(destination, dataset, engine)
         if not self.execute(statement("warehouse/dataset", self.dialect, dataset=dataset)):
             self.create_dataset(dataset)
 
