@@ -27,7 +27,7 @@ EXTENSIONS := ducklake postgres-scanner httpfs
 
 help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
-	@echo "make demo-engines  the demo on DuckDB, PostgreSQL, a DuckLake and Spark, and what differs"
+	@echo "make demo-engines  the demo on DuckDB, PostgreSQL, MariaDB, a DuckLake and Spark, and what differs"
 	@echo "make test    formatting, lint, types, layers, then every test"
 	@echo "make test-engines  a DuckLake, Spark, MariaDB, an emulator of Snowflake, state on other stores, the image;"
 	@echo "             ONLY=NAME,... runs some parts"
@@ -53,7 +53,7 @@ demo: setup
 	@$(BIN)/tailrace demo --report tailrace-demo-report.html
 
 # The demo with each warehouse's lines; what the receivers got is compared with DuckDB's, line by line.
-demo-engines: setup postgres $(OLDER_DUCKDB)/ready $(SPARK)/ready
+demo-engines: setup postgres mariadb $(OLDER_DUCKDB)/ready $(SPARK)/ready
 	PYTHONPATH=$(CURDIR)/$(SPARK) $(BIN)/python tests/warehouses/demo_on_engines.py $(ENGINES)
 
 check: setup

@@ -1,8 +1,8 @@
 """The demo on several warehouses, with a diff of what the receivers got: `make demo-engines`.
 
-DuckDB first, then PostgreSQL, a DuckLake and a Spark SQL cluster with two workers, each with the
-lines of its how-to, on servers that are started for it. An engine whose packages or programs are
-missing is named and left out. Exits with 1 if the receivers got another line from a warehouse.
+DuckDB first, then PostgreSQL, MariaDB, a DuckLake and a Spark SQL cluster with two workers, each
+with the lines of its how-to, on servers that are started for it. An engine whose packages or
+programs are missing is named and left out. Exits with 1 if the receivers got another line from one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from warehouses.mariadb_server import is_installed, mariadb_running
 from warehouses.postgres_server import binary, postgres_cluster
 from warehouses.spark_server import running_server
 
@@ -50,6 +51,18 @@ def postgres(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def mariadb(folder: Path) -> Iterator[str]:
+    """docs/how-to/mariadb.md"""
+    server_folder = folder / "mariadb"
+    server_folder.mkdir()
+    with mariadb_running(server_folder) as server:
+        yield (
+            '[tailrace]\nwarehouse = "mariadb"\n'
+            f'[destination.mariadb]\ncredentials = "{server.url}"\n'
+        )
+
+
+@contextmanager
 def ducklake(folder: Path) -> Iterator[str]:
     """docs/how-to/ducklake.md"""
     yield (
@@ -72,6 +85,8 @@ def missing(engine: str) -> str | None:
     """What an engine needs and is not there."""
     if engine == "postgres" and binary("initdb") is None:
         return "no PostgreSQL server is installed"
+    if engine == "mariadb" and not is_installed():
+        return "no MariaDB server is installed"
     if engine == "ducklake" and not DUCKDB_WITH_EXTENSIONS.is_dir():
         return f"run: make {DUCKDB_WITH_EXTENSIONS.name}/ready"
     if engine == "spark" and importlib.util.find_spec("pysail") is None:
@@ -100,6 +115,7 @@ def received(engine: str, settings: str, folder: Path) -> list[str]:
 ENGINES: dict[str, Callable[[Path], object]] = {
     "duckdb": duckdb,
     "postgres": postgres,
+    "mariadb": mariadb,
     "ducklake": ducklake,
     "spark": spark,
 }

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +139,9 @@ class MariadbServer:
         return views
 
 
-@pytest.fixture(scope="session")
-def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
-    """The server, started once for a session of tests."""
-    if not is_installed():
-        pytest.skip("run by: make test-engines")
-    folder = tmp_path_factory.mktemp("mariadb")
+@contextmanager
+def mariadb_running(folder: Path) -> Iterator[MariadbServer]:
+    """A server whose files are in an empty folder."""
     (folder / "user.sql").write_text(USER)
     installed = ["mariadb-install-db", "--no-defaults", f"--datadir={folder / 'data'}"]
     subprocess.run(
@@ -157,6 +155,15 @@ def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mariadb
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariadbServer]:
+    """The server, started once for a session of tests."""
+    if not is_installed():
+        pytest.skip("run by: make test-engines")
+    with mariadb_running(tmp_path_factory.mktemp("mariadb")) as server:
+        yield server
 
 
 def _socket(folder: Path, port: int) -> Path:
