@@ -37,3 +37,13 @@ FROM latencies AS l
 -- How many records were measured, and the seconds that 50 % and 95 % of them took at most.
 SELECT COUNT(*), PERCENTILE(l._seconds, 0.5), PERCENTILE(l._seconds, 0.95)
 FROM latencies AS l
+
+-- name: latency (mariadb)
+-- The same; a percentile is a window function there.
+SELECT COUNT(*), MAX(p._p50), MAX(p._p95)
+FROM (
+  SELECT
+    PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY l._seconds) OVER () AS _p50,
+    PERCENTILE_CONT(0.95) WITHIN GROUP (ORDER BY l._seconds) OVER () AS _p95
+  FROM latencies AS l
+) AS p

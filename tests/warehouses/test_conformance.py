@@ -52,6 +52,7 @@ CONTACT = (
     "('c4', 'd@example.com', 'Moss', 4, TRUE)"
 )
 OK = {"exit_code": 0, "rejected": 0}
+DAY_SECONDS = 24 * 60 * 60
 
 
 @pytest.fixture(params=ENGINES)
@@ -553,6 +554,11 @@ def main_job(kind: str, folder: Path, url: str | None, **settings: str) -> list[
             told.append([counts(done), calls(segment.inbox.delivered)])
             segment.inbox.clear()
             salesforce.org.advance_day()
+        with open_warehouse(project, clock=SystemClock()) as warehouse:
+            runs = "SELECT seconds, latency_p95_seconds FROM tailrace.v_runs ORDER BY run_seq"
+            (first, _), (second, latency) = warehouse.execute(runs)
+        assert 0 < first < DAY_SECONDS and 0 < second < DAY_SECONDS
+        assert 0 <= latency < 2 * DAY_SECONDS
         return told
 
 

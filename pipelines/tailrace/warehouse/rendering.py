@@ -30,6 +30,7 @@ from tailrace.warehouse.sql_files import (
 _MARKED = re.compile(f"'{VALUE_MARK}(\\w+){VALUE_MARK}'|\x02(\\w+)\x02")
 # PostgreSQL takes no more arguments of a function.
 ARGUMENTS_MAX = 100
+_WITHOUT_INTERVALS = frozenset({"bigquery", "databricks", "mariadb", "snowflake"})
 # The expressions of values of a column that depend on its type.
 _TYPED: Mapping[str, Callable[..., exp.Expr]] = {
     "AS_SENT": as_sent,
@@ -122,7 +123,10 @@ def parsed(name: str, dialect: str) -> tuple[exp.Expr, ...]:
     """The syntax trees under a name of `sql/`, which callers do not change."""
     written = named_statement(name, dialect)
     trees = sqlglot.parse(written.text, read=written.dialect)
-    return tuple(_with_own_aliases(tree) for tree in trees if tree is not None)
+    own = (_with_own_aliases(tree) for tree in trees if tree is not None)
+    return tuple(
+        _without_intervals(tree) if dialect in _WITHOUT_INTERVALS else tree for tree in own
+    )
 
 
 def _with_own_aliases(tree: exp.Expr) -> exp.Expr:
@@ -135,6 +139,18 @@ def _with_own_aliases(tree: exp.Expr) -> exp.Expr:
     for node in own:
         if node.name:
             node.set("this", exp.to_identifier(f"{ALIAS_PREFIX}{node.name}"))
+    return tree
+
+
+def _without_intervals(tree: exp.Expr) -> exp.Expr:
+    """Seconds between two times by a function, where a difference of times is not an interval."""
+    for extract in list(tree.find_all(exp.Extract)):
+        difference = extract.expression.unnest()
+        if extract.name.upper() == "EPOCH" and isinstance(difference, exp.Sub):
+            microseconds = exp.TimestampDiff(
+                this=difference.this, expression=difference.expression, unit=exp.var("MICROSECOND")
+            )
+            extract.replace(exp.Div(this=microseconds, expression=exp.Literal.number("1000000.0")))
     return tree
 
 
