@@ -95,10 +95,13 @@ def simulator(*options: str) -> Iterator[Mapping[str, str]]:
         process.stdin.close()
 
 
-def control(service: Mapping[str, str], name: str, document: Any = None) -> Any:
+def control(
+    service: Mapping[str, str], name: str, document: Any = None, *, method: str | None = None
+) -> Any:
     """An answer of the simulator's control interface, or None; a document is posted to it."""
     data = None if document is None else json.dumps(document).encode()
     url = f"{service['url']}/_control/{name}"
-    with urllib.request.urlopen(urllib.request.Request(url, data=data)) as response:
+    request = urllib.request.Request(url, data=data, method=method)
+    with urllib.request.urlopen(request) as response:
         body = response.read()
     return json.loads(body) if body else None

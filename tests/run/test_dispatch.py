@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from shop import PEOPLE, Shop
 
 from tailrace.errors import HeaderInvalid, MissingCredential, UnknownConfigKey
-from tailrace.run import job
+from tailrace.run import dispatch, job
 from tailrace.testing import Fault, SegmentSimulator
 
 BOTH = PEOPLE.replace("key: id\n", "key: id\ndestination: [segment, segment_eu]\n")
@@ -220,3 +221,12 @@ def test_ctrl_c_while_segment_is_silent_is_one_line(two: TwoSources) -> None:
     *logged, last = stderr.strip().splitlines()
     assert last.startswith("Interrupted. Acknowledged messages are recorded")
     assert not any("Traceback" in line or "Error" in line for line in logged)
+
+
+def test_a_delivery_restores_the_settings_of_the_interpreter() -> None:
+    before = (gc.get_threshold(), sys.getswitchinterval())
+    with pytest.raises(ValueError), dispatch._tuned_interpreter():
+        assert gc.get_threshold()[0] == dispatch.COLLECTED_AFTER
+        assert sys.getswitchinterval() == pytest.approx(dispatch.SWITCH_SECONDS)
+        raise ValueError
+    assert before == (gc.get_threshold(), sys.getswitchinterval())

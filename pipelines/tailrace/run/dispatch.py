@@ -7,10 +7,11 @@ long as it has something to do; the thread waits only while all of them wait.
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain
 from typing import Self, TypeVar
@@ -54,6 +55,9 @@ T = TypeVar("T")
 
 # The threshold of Python's garbage collector for new objects during a delivery.
 COLLECTED_AFTER = 50_000
+# How long a thread that builds messages may keep the interpreter from a sender with an answer.
+# With Python's 5 ms, the requests in flight of a quick receiver are too few to keep it busy.
+SWITCH_SECONDS = 0.001
 # Differences below this come from the network and from clocks that are set once a day.
 CLOCK_OFFSET_SECONDS_NOTED = 300.0
 
@@ -135,10 +139,13 @@ class Dispatch:
             if delivery.destination not in self.failures:
                 queues.setdefault(delivery.destination, []).append(delivery)
         steps = {name: self._steps(name, queue) for name, queue in queues.items()}
-        # The objects of a delivery are short-lived and have no reference cycles; with the default
-        # thresholds the collector would visit each of them several times.
-        thresholds = gc.get_threshold()
-        gc.set_threshold(COLLECTED_AFTER, *thresholds[1:])
+        with _tuned_interpreter():
+            yield from self._results(steps)
+
+    def _results(
+        self, steps: dict[str, Generator[DeliveryResult | bool]]
+    ) -> Iterator[DeliveryResult]:
+        """The results of the destinations' steps, each taken in turn."""
         try:
             while steps:
                 self._ledger.warehouse.require_lease()
@@ -161,7 +168,6 @@ class Dispatch:
             self._drain()
             raise
         finally:
-            gc.set_threshold(*thresholds)
             for generator in steps.values():
                 generator.close()
 
@@ -399,6 +405,23 @@ class Dispatch:
         if described:
             objects = {str(known["name"]): known for known in described.values()}
             self._ledger.descriptions.save(objects)
+
+
+@contextmanager
+def _tuned_interpreter() -> Iterator[None]:
+    """Set the garbage collector and the switching of threads for a delivery.
+
+    The objects of a delivery are short-lived and have no reference cycles; with the default
+    thresholds the collector would visit each of them several times.
+    """
+    thresholds, seconds = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(COLLECTED_AFTER, *thresholds[1:])
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(seconds)
+        gc.set_threshold(*thresholds)
 
 
 def _may_begin(delivery: Delivery, sender: Sender, in_flight: InFlight) -> bool:
