@@ -180,3 +180,38 @@ def test_a_statement_of_several_that_fails_is_replaced_by_smaller_ones(
     assert expected == len(ran)
     for delivery in deliveries:
         desk.settle(delivery)
+
+
+@pytest.mark.parametrize("error", [None, MemoryShort("short"), StatementRefused("no")])
+def test_pages_that_another_thread_renders_ahead_are_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """A statement that fails there is replaced by smaller ones in the run's own session."""
+    monkeypatch.setattr(pages_together, "TOGETHER_MAX", 2)
+    deliveries = saved(desk)
+    alone = rendered(desk, deliveries, None)
+    another = desk.warehouse.another()
+    execute = another.execute
+    ahead: list[str] = []
+
+    def execute_or_fail(sql: str, name: str = "a statement") -> list[tuple[object, ...]]:
+        ahead.append(name)
+        if error is not None:
+            raise error
+        return execute(sql, name)
+
+    monkeypatch.setattr(another, "execute", execute_or_fail)
+    monkeypatch.setattr(desk.warehouse, "another", lambda: another)
+    together = pages_of_small(
+        desk.ledger, deliveries, kind=destination_type("segment"), terms=Terms(), ahead=True
+    )
+    assert together is not None
+    try:
+        assert alone == rendered(desk, deliveries, together)
+    finally:
+        together.close()
+    # The pages of part_1 and part_4, and, where pools of two are possible, of part_3 and part_5.
+    expected = 1 if isinstance(error, MemoryShort) else 2
+    assert ["outbox/rendered_page"] * expected == ahead
+    for delivery in deliveries:
+        desk.settle(delivery)

@@ -322,7 +322,7 @@ class Dispatch:
             yield from _in_background(sender.check, self._wakeup)
             self._checked.add(name)
         kind = type_of(self._ledger.warehouse.project, name)
-        together = pages_of_small(self._ledger, queue, kind=kind, terms=self._terms)
+        together = pages_of_small(self._ledger, queue, kind=kind, terms=self._terms, ahead=True)
         in_flight = self._in_flight[name] = InFlight()
         ended = self._ended.setdefault(name, [])
         waiting = deque(queue)
@@ -343,6 +343,8 @@ class Dispatch:
                 yield has_stepped or may_begin
         finally:
             in_flight.close()
+            if together is not None:
+                together.close()
         if in_flight.failure is not None:
             raise in_flight.failure
 

@@ -8,7 +8,9 @@ and a text that is another one in each message, such as the audience's name, bec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
@@ -17,6 +19,7 @@ from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.run.rendered_page import RenderedPage
 from tailrace.warehouse.bindings import ValueColumn
+from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Column, QueryText, UnionAll, query
 
 # Bytes that the id and the time add to a rendered message, at most. The mapper checks the exact
@@ -60,7 +63,7 @@ class _Page:
     templates: MessageTemplates
     bytes_max: int
 
-    @property
+    @cached_property
     def texts(self) -> dict[str, str]:
         """The texts of the messages by their names in the statement."""
         labels = {
@@ -72,7 +75,7 @@ class _Page:
         ends = {name: end for name, end in self.templates.ends.items() if isinstance(end, str)}
         return {**labels, **ends}
 
-    @property
+    @cached_property
     def shared_part(self) -> object:
         """Equal for pages that one statement can render."""
         lists = {
@@ -91,15 +94,34 @@ class _Page:
         )
 
 
+_Pages = dict[str, tuple[_Page, RenderedPage]]
+
+
+@dataclass(frozen=True)
+class _Ahead:
+    """Pages that another thread renders."""
+
+    pool: Sequence[_Page]
+    pages: Future[_Pages]
+
+
 class PagesTogether:
     """The pages of the small deliveries in a queue.
 
     Args:
         ledger: The open ledger.
         deliveries: The deliveries in the order in which their pages are asked for.
+        beside: Opens a session in which another thread renders the next pages, while the caller
+            sends; None to render them when they are asked for.
     """
 
-    def __init__(self, ledger: Ledger, deliveries: Sequence[SmallDelivery]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        deliveries: Sequence[SmallDelivery],
+        *,
+        beside: Callable[[], Warehouse] | None = None,
+    ) -> None:
         self._ledger = ledger
         self._waiting = {
             delivery.sync_key: delivery
@@ -108,14 +130,63 @@ class PagesTogether:
         }
         self._together_max = TOGETHER_MAX
         self._looked_at: dict[str, _Page | None] = {}
-        self._rendered: dict[str, tuple[_Page, RenderedPage]] = {}
+        self._rendered: _Pages = {}
+        self._open_beside = beside
+        self._beside: Warehouse | None = None
+        self._renderer = ThreadPoolExecutor(1, thread_name_prefix="render")
+        self._ahead: _Ahead | None = None
 
     def take(self, sync_key: str, templates: MessageTemplates) -> RenderedPage | None:
         """The only page of a delivery; None if it is to be rendered alone."""
+        if self._ahead is not None and any(
+            page.delivery.sync_key == sync_key for page in self._ahead.pool
+        ):
+            self._collect()
         if sync_key in self._waiting:
             self._render_with_others(sync_key)
         page, rendered = self._rendered.pop(sync_key, (None, None))
+        self._render_ahead()
         return rendered if page is not None and page.templates == templates else None
+
+    def close(self) -> None:
+        """Wait for the statement that renders ahead, and close its session."""
+        self._renderer.shutdown()
+        if self._beside is not None:
+            self._beside.close()
+
+    def _render_ahead(self) -> None:
+        """Let the other thread render the next pages, if it has nothing to do."""
+        if self._open_beside is None or len(self._rendered) >= self._together_max:
+            return
+        if self._ahead is not None and not self._ahead.pages.done():
+            return
+        self._collect()
+        following = next(iter(self._waiting), None)
+        pool = [] if following is None else self._pool(following)
+        if len(pool) < 2:
+            return
+        if self._beside is None:
+            self._beside = self._open_beside()
+        for page in pool:
+            del self._waiting[page.delivery.sync_key]
+        self._ahead = _Ahead(pool, self._renderer.submit(self._pages, pool, self._beside))
+
+    def _collect(self) -> None:
+        """Take the pages that were rendered ahead."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return
+        try:
+            self._rendered |= ahead.pages.result()
+        except MemoryShort:
+            self._together_max //= 2
+            self._waiting = {
+                **{page.delivery.sync_key: page.delivery for page in ahead.pool},
+                **self._waiting,
+            }
+        except StatementRefused:
+            # Each is rendered alone, and reports its own error.
+            pass
 
     def _render_with_others(self, sync_key: str) -> None:
         pool = self._pool(sync_key)
@@ -123,7 +194,7 @@ class PagesTogether:
         if len(pool) < 2:
             return
         try:
-            self._rendered |= self._pages(pool)
+            self._rendered |= self._pages(pool, self._ledger.warehouse)
         except MemoryShort:
             # This one is rendered alone, and the others in smaller pools.
             self._together_max //= 2
@@ -168,7 +239,7 @@ class PagesTogether:
             self._looked_at[delivery.sync_key] = page
         return self._looked_at[delivery.sync_key]
 
-    def _pages(self, pool: Sequence[_Page]) -> dict[str, tuple[_Page, RenderedPage]]:
+    def _pages(self, pool: Sequence[_Page], warehouse: Warehouse) -> _Pages:
         """The rendered pages by ledger key."""
         first, texts = pool[0], [page.texts for page in pool]
         # A column for each text that is not the same in all of them.
@@ -181,7 +252,7 @@ class PagesTogether:
             **first.templates.ends,
             **{name: ValueColumn(column) for name, column in columns.items()},
         }
-        rows = self._ledger.warehouse.run(
+        rows = warehouse.run(
             first.templates.statement,
             tables={
                 "outbox": UnionAll([self._placed(n, page, columns) for n, page in enumerate(pool)])

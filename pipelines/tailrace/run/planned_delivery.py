@@ -79,9 +79,17 @@ def mapper_of(
 
 
 def pages_of_small(
-    ledger: Ledger, queue: Iterable[Delivery], *, kind: DestinationType, terms: Terms
+    ledger: Ledger,
+    queue: Iterable[Delivery],
+    *,
+    kind: DestinationType,
+    terms: Terms,
+    ahead: bool = False,
 ) -> PagesTogether | None:
-    """Renders the pages of small new deliveries together; None where each is rendered alone."""
+    """Renders the pages of small new deliveries together; None where each is rendered alone.
+
+    With `ahead`, another thread renders the next ones. The caller closes it.
+    """
     engine = ledger.warehouse.engine
     if not engine.writes_messages or engine.joins_pages:
         return None
@@ -99,4 +107,5 @@ def pages_of_small(
             for delivery in queue
             if delivery.planned and delivery.changed is not None and not delivery.resumed
         ],
+        beside=ledger.warehouse.another if ahead else None,
     )
