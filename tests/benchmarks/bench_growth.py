@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
-from bench_delivery import source
+from bench_delivery import LATENCY_SECONDS, source
 from figure import Figure, quick
 
 CONTACTS = 20_000
 AUDIENCES_MAX = int(os.environ.get("TAILRACE_BENCH_AUDIENCES", "12" if quick() else "200"))
 CHANGED_AUDIENCES = max(AUDIENCES_MAX // 20, 1)
 MEMBERS_OF_SMALL = 100
+# Wall seconds at `LATENCY_SECONDS` against those without. One request after the other: 200 small
+# audiences take 3 times as long.
+FAR_GOAL = 1.5
 CONFIG = """
 [sources.salesforce]
 objects = ["Contact"]
@@ -130,6 +133,7 @@ def figures() -> Iterator[Figure]:
         one_large = ProjectConfig(Path(folder) / "large", ["true"], segment).run("sync")
         small = [f"number < {CONTACTS} AND part = {n}" for n in range(AUDIENCES_MAX)]
         many_small = ProjectConfig(Path(folder) / "small", small, segment).run("sync")
+        many_far = first_sync_when_far(Path(folder) / "far", small)
     show(stories)
     many, one = stories[AUDIENCES_MAX], stories[1]
     for command in ("unchanged sync", "plan again"):
@@ -149,6 +153,18 @@ def figures() -> Iterator[Figure]:
         goal=0.65,
         full_run_only="a dozen audiences are done before both cores are busy",
     )
+    yield Figure(
+        name=f"{name}, at {LATENCY_SECONDS * 1_000:.0f} ms against without latency, wall",
+        figure=many_far.seconds,
+        against=many_small.seconds,
+        goal=FAR_GOAL,
+    )
+
+
+def first_sync_when_far(root: Path, conditions: Sequence[str]) -> Cost:
+    """A first sync to a receiver that takes its time for each answer, as over the internet."""
+    with source(LATENCY_SECONDS) as segment:
+        return ProjectConfig(root, conditions, segment).run("sync")
 
 
 def ratio(name: str, cost: Cost, against: Cost, *, goal: float) -> Figure:
