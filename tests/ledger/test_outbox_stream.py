@@ -16,7 +16,12 @@ from shop import PEOPLE, Shop
 from tailrace.clock import SystemClock
 from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.ledger import outbox, outbox_stream
-from tailrace.ledger.outbox_stream import BATCHES_AHEAD, read_ahead, stream_in_order
+from tailrace.ledger.outbox_stream import (
+    BATCHES_AHEAD,
+    read_ahead,
+    read_side_by_side,
+    stream_in_order,
+)
 from tailrace.testing.segment.simulator import SegmentSimulator
 from tailrace.warehouse import opening
 from tailrace.warehouse.bindings import QueryText
@@ -145,6 +150,65 @@ def test_what_fails_beside_is_raised_here() -> None:
 
     ahead = read_ahead(pieces())
     next(ahead)
+    with pytest.raises(WarehouseFailed):
+        next(ahead)
+
+
+class Session:
+    """A source of pages that refuses to read two at a time."""
+
+    def __init__(self) -> None:
+        self.is_idle = threading.Lock()
+        self.pages: list[tuple[int, int]] = []
+
+    def read(self, page: tuple[int, int]) -> tuple[int, int]:
+        assert self.is_idle.acquire(blocking=False)
+        self.pages.append(page)
+        self.is_idle.release()
+        return page
+
+
+def test_two_sources_read_side_by_side_and_give_their_pages_in_order() -> None:
+    """The first page waits for the second one, which another source reads."""
+    sessions, pages = [Session(), Session()], [(at, at) for at in range(1, 40)]
+    second_is_read = threading.Event()
+
+    def read(session: Session, page: tuple[int, int]) -> tuple[int, int]:
+        if page == (1, 1):
+            assert second_is_read.wait(timeout=60)
+        result = session.read(page)
+        if page == (2, 2):
+            second_is_read.set()
+        return result
+
+    assert pages == list(read_side_by_side(read, sessions, pages))
+    assert pages == sorted(sessions[0].pages + sessions[1].pages)
+
+
+def test_pages_are_taken_as_they_are_wanted() -> None:
+    """Their size is learned from those before them; after the last one nothing is read."""
+    taken: list[int] = []
+    session = Session()
+
+    def pages() -> Iterator[tuple[int, int]]:
+        for at in range(1_000):
+            taken.append(at)
+            yield at, at
+
+    with closing(read_side_by_side(Session.read, [session], pages())) as ahead:
+        assert [(0, 0), (1, 1)] == [next(ahead), next(ahead)]
+    assert len(taken) == BATCHES_AHEAD + 2
+    assert len(session.pages) <= BATCHES_AHEAD + 2
+
+
+def test_a_page_that_fails_beside_another_is_raised_in_its_place() -> None:
+    def read(session: Session, page: tuple[int, int]) -> tuple[int, int]:
+        if page == (2, 2):
+            raise WarehouseFailed("outbox/joined_page")
+        return session.read(page)
+
+    ahead = read_side_by_side(read, [Session(), Session()], [(1, 1), (2, 2), (3, 3)])
+    assert next(ahead) == (1, 1)
     with pytest.raises(WarehouseFailed):
         next(ahead)
 

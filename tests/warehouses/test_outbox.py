@@ -12,7 +12,7 @@ from warehouses.desk import Desk, desk_on
 
 from tailrace.destinations.protocol import MapperOptions
 from tailrace.destinations.registry import destination_type
-from tailrace.errors import LedgerGap, MemoryShort
+from tailrace.errors import LedgerGap, MemoryShort, WarehouseFailed
 from tailrace.ledger.outbox import (
     FIRST_PAGE_ROWS,
     PAGE_ROWS_MAX,
@@ -20,8 +20,10 @@ from tailrace.ledger.outbox import (
     PlannedTransitions,
     enqueue,
 )
+from tailrace.run import member_messages
 from tailrace.run.member_messages import OutboxMessages
 from tailrace.run.planned_delivery import Delivery
+from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import TableName
 
 pytestmark = pytest.mark.older_duckdb
@@ -188,8 +190,24 @@ def messages_of(desk: Desk, delivery: Delivery) -> OutboxMessages:
     )
 
 
-def test_rendered_pages_give_every_transition_once_and_in_order(desk: Desk) -> None:
-    """Read in a second session, from where an earlier run stopped, and from two ranges."""
+@pytest.mark.parametrize("sessions", [1, 2])
+def test_rendered_pages_give_every_transition_once_and_in_order(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, sessions: int
+) -> None:
+    """Read beside the run's session, from where an earlier run stopped, and from two ranges."""
+    if sessions == 2 and not desk.warehouse.engine.joins_pages:
+        pytest.skip("one session renders with all cores")
+    monkeypatch.setattr(member_messages, "TWO_SESSIONS_ROWS_MIN", 1)
+    opened: list[Warehouse] = []
+    another = desk.warehouse.another
+
+    def another_while_there_is_one() -> Warehouse:
+        if len(opened) == sessions:
+            raise WarehouseFailed("the server has no connection left")
+        opened.append(another())
+        return opened[-1]
+
+    monkeypatch.setattr(desk.warehouse, "another", another_while_there_is_one)
     desk.store.audience(PEOPLE)
     rows = 2 * FIRST_PAGE_ROWS + 500
     land(desk, rows, "CONCAT('u', i)")
@@ -201,6 +219,8 @@ def test_rendered_pages_give_every_transition_once_and_in_order(desk: Desk) -> N
     assert open_seqs == [member.seq for member in members]
     ids = [message.message_id for member in members for message in member.messages]
     assert len(open_seqs) == len(ids) == len({*ids})
+    if desk.warehouse.engine.joins_pages:
+        assert [None] * sessions == [session.session.native for session in opened]
     desk.acknowledge(delivery, 1, delivery.planned)
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import takewhile
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from tailrace.errors import MemoryShort
@@ -26,6 +27,7 @@ BATCH_ROWS = 2_048
 BATCHES_AHEAD = 4
 
 T = TypeVar("T")
+Source = TypeVar("Source")
 # Reads the rows of the outbox between two seqs, both included.
 Read = Callable[[int, int], Iterator["pa.RecordBatch"]]
 
@@ -97,3 +99,40 @@ def read_ahead(batches: Generator[T]) -> Iterator[T]:
                 future.cancel()
             # The cursor must be closed on the thread that opened it.
             reader.submit(batches.close)
+
+
+def read_side_by_side(
+    read: Callable[[Source, tuple[int, int]], T],
+    sources: Sequence[Source],
+    pages: Iterable[tuple[int, int]],
+) -> Generator[T]:
+    """What `read` gives of each page of seqs, in their order, while earlier ones are processed.
+
+    Args:
+        read: Reads a page from a source, on another thread.
+        sources: Each reads one page at a time.
+        pages: The pages, each of which is taken when its turn to be read has come.
+    """
+    free: SimpleQueue[Source] = SimpleQueue()
+    for source in sources:
+        free.put(source)
+
+    def read_page(page: tuple[int, int]) -> T:
+        source = free.get()
+        try:
+            return read(source, page)
+        finally:
+            free.put(source)
+
+    with ThreadPoolExecutor(len(sources), thread_name_prefix="outbox") as readers:
+        waiting: deque[Future[T]] = deque()
+        try:
+            for page in pages:
+                waiting.append(readers.submit(read_page, page))
+                if len(waiting) > BATCHES_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

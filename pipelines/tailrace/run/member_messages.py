@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,10 +11,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tailrace.destinations.ingest import IngestJobs, LineTemplates
 from tailrace.destinations.messages import OPS, MemberMessages, Refusal, Transition
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
-from tailrace.errors import MemoryShort
+from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.ledger import outbox
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.outbox_stream import BATCH_ROWS, read_ahead, stream_in_order
+from tailrace.ledger.outbox_stream import (
+    BATCH_ROWS,
+    read_ahead,
+    read_side_by_side,
+    stream_in_order,
+)
 from tailrace.ledger.tables import Shape
 from tailrace.run.pages_together import ID_AND_TIME_BYTES, PagesTogether
 from tailrace.run.rendered_page import Builders, RenderedPage, values
@@ -25,6 +31,8 @@ if TYPE_CHECKING:
 
 # The numbers of these rows are compared with each row of their range.
 ROWS_BY_NUMBER_MAX = 500
+# A second session takes as long to open as some hundred messages to render.
+TWO_SESSIONS_ROWS_MIN = 20_000
 
 Refuse = Callable[[Transition, Refusal], None]
 
@@ -205,9 +213,9 @@ class OutboxMessages:
         # For a small one, a second session and a thread would cost more than the rows.
         if warehouse.engine.joins_pages:
             if is_small:
-                yield from self._joined(warehouse, templates, ranges)
+                yield from self._joined(warehouse, templates, ranges, outbox.PageRows())
             else:
-                yield from read_ahead(self._joined_beside(templates, ranges))
+                yield from self._joined_beside(templates, ranges)
             return
         if not is_small:
             for batch in read_ahead(stream_in_order(partial(self._render, templates), ranges)):
@@ -221,17 +229,40 @@ class OutboxMessages:
     def _joined_beside(
         self, templates: MessageTemplates, ranges: Iterable[tuple[int, int]]
     ) -> Generator[RenderedPage]:
-        """The pages of `_joined`, read in a second session."""
-        beside = self._ledger.warehouse.another()
+        """The pages of `_joined`, read in sessions beside the run's."""
+        rows = outbox.PageRows()
+
+        def read(session: Warehouse, page: tuple[int, int]) -> list[RenderedPage]:
+            return list(self._joined(session, templates, [page], rows))
+
+        sessions = self._sessions()
+        pages = read_side_by_side(read, sessions, outbox.pages(ranges, rows=rows))
         try:
-            yield from self._joined(beside, templates, ranges)
+            with closing(pages):
+                yield from chain.from_iterable(pages)
         finally:
-            beside.close()
+            for session in sessions:
+                session.close()
+
+    def _sessions(self) -> list[Warehouse]:
+        """Sessions that render pages at the same time: two, if the server has one to spare.
+
+        One process of a server renders fewer messages than this process sends.
+        """
+        warehouse = self._ledger.warehouse
+        sessions = [warehouse.another()]
+        if self._planned >= TWO_SESSIONS_ROWS_MIN:
+            with suppress(WarehouseFailed):
+                sessions.append(warehouse.another())
+        return sessions
 
     def _joined(
-        self, warehouse: Warehouse, templates: MessageTemplates, ranges: Iterable[tuple[int, int]]
+        self,
+        warehouse: Warehouse,
+        templates: MessageTemplates,
+        ranges: Iterable[tuple[int, int]],
+        rows: outbox.PageRows,
     ) -> Generator[RenderedPage]:
-        rows = outbox.PageRows()
         for start, last in ranges:
             first = start
             while first <= last:
