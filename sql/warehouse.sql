@@ -29,6 +29,11 @@ ALTER SESSION SET TIMEZONE = 'UTC'
 -- Reads and shows timestamps without a time zone as UTC in this session.
 SET SESSION time_zone = '+00:00'
 
+-- name: set_session (clickhouse)
+-- The same; a side of an outer join without a row has NULLs, and not the default values of its types. A name
+-- in WHERE is that of a column, and not of an expression of the SELECT.
+SET session_timezone = 'UTC', join_use_nulls = 1, prefer_column_name_to_alias = 1
+
 -- name: session_number
 -- The number of the PostgreSQL session that runs this statement.
 SELECT PG_BACKEND_PID()

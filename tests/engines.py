@@ -128,6 +128,13 @@ PARTS = (
         seconds=60,
     ),
     Part(
+        name="clickhouse",
+        files=("tests/warehouses/test_clickhouse.py",),
+        options=("-m", "clickhouse"),
+        targets=(".venv-chdb/ready",),
+        packages=".venv-chdb",
+    ),
+    Part(
         name="stores",
         files=("tests/state",),
         options=ENGINES,

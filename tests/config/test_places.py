@@ -107,6 +107,7 @@ WEBHOOK = "[destination.hook]\ntype = 'webhook'\n"
         ({"config.toml": "[tailrace]\nsalt='x'\n\nwarehose = 'sk-hidden'"}, "config.toml:4"),
         ({"config.toml": "[tailrace]\nmemory_share_max = 'sk-hidden'"}, "config.toml:2"),
         ({"config.toml": "[tailrace]\nwarehouse = 'duckbd'"}, "config.toml:2"),
+        ({"config.toml": "[tailrace]\nwarehouse = 'clickhouse'"}, "config.toml:2"),
         ({"config.toml": "[tailrace]\n\nmodel_role = 'sk-hidden'"}, "config.toml:3"),
         ({"config.toml": "[tailrace]\nstate_url = 'ftp://a'"}, "config.toml:2"),
         ({"config.toml": "tailrace.alerts.on = ['faild']"}, "config.toml:1"),

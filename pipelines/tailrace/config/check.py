@@ -31,6 +31,10 @@ DRIVERS = {
     "spark": "adbc_driver_flightsql",
     "mariadb": "pymysql",
 }
+# Destinations of dlt that objects can land in, and that cannot be the warehouse.
+WITHOUT_LEDGER = {
+    "clickhouse": "it has no transactions, and no UPDATE or DELETE that reads another table",
+}
 # The kinds of stores that can keep the state.
 STATE_SCHEMES = ("s3", "gs", "az", "file")
 
@@ -83,6 +87,12 @@ def check_warehouse(project: ProjectConfig) -> None:
         raise InvalidConfigValue(
             f'tailrace.warehouse is "{name}", which is not an SQL destination of dlt.'
             f"{did_you_mean(name, DRIVERS)}",
+            hint='Set warehouse = "duckdb" or "postgres" under [tailrace] in .dlt/config.toml.',
+            key="tailrace.warehouse",
+        )
+    if name in WITHOUT_LEDGER:
+        raise InvalidConfigValue(
+            f'tailrace.warehouse is "{name}", where no ledger can be: {WITHOUT_LEDGER[name]}',
             hint='Set warehouse = "duckdb" or "postgres" under [tailrace] in .dlt/config.toml.',
             key="tailrace.warehouse",
         )

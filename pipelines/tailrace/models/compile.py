@@ -239,7 +239,13 @@ def bind(
             node.set("this", _cased(node.name.lower(), dialect))
             node.set("db", _cased(where, dialect))
             node.set("catalog", _cased(catalog, dialect) if catalog else None)
-    return QueryText(tree.sql(dialect=dialect, comments=False))
+    try:
+        return QueryText(tree.sql(dialect=dialect, comments=False))
+    except (SqlglotError, ValueError):
+        # sqlglot reads some constructs that it cannot write for every engine.
+        raise unportable(
+            Refusal("Something in this SELECT", tree, known=True), dialect, file=file
+        ) from None
 
 
 def _bound_text(

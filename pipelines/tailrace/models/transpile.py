@@ -16,6 +16,7 @@ from functools import partial
 
 from sqlglot import exp
 
+from tailrace.models.clickhouse import to_clickhouse
 from tailrace.models.mariadb import translated_for_mariadb
 from tailrace.models.postgres_functions import FUNCTION_RULES
 from tailrace.models.postgres_syntax import SYNTAX_RULES
@@ -42,8 +43,8 @@ def transpile(
 
     Args:
         tree: The SELECT in DuckDB's dialect.
-        dialect: The warehouse's dialect. PostgreSQL, Snowflake, Spark and MariaDB have rules;
-            for another dialect the tree is returned as it is.
+        dialect: The warehouse's dialect. PostgreSQL, Snowflake, Spark and MariaDB have rules,
+            and ClickHouse has some; for another dialect the tree is returned as it is.
         columns: The columns of the landed tables; None offline.
         file: The model's file, for errors.
 
@@ -94,4 +95,5 @@ TRANSLATORS: Mapping[str, Callable[[exp.Query, ColumnTypes | None], exp.Query]] 
     "mariadb": partial(translated_for_mariadb, check=translated),
     "snowflake": partial(translated_for_snowflake, check=translated),
     "spark": to_spark,
+    "clickhouse": to_clickhouse,
 }

@@ -14,6 +14,8 @@ from functools import lru_cache
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from tailrace.warehouse.clickhouse import inner_type
+
 # Types with values that JSON has no number for.
 _FLOATING = re.compile(r"(?i)DOUBLE( PRECISION)?|FLOAT[48]?|REAL")
 _DECIMAL = re.compile(r"(?i)(NUMERIC|DECIMAL)(\([\d, ]+\))?")
@@ -44,6 +46,9 @@ def as_sent(value: exp.Expr, type_: str, dialect: str) -> exp.Expr:
         type_: The engine's name of its type.
         dialect: The engine's dialect.
     """
+    if dialect == "clickhouse":
+        is_floating = inner_type(type_).startswith(("Float", "BFloat"))
+        return _finite(value, exp.DataType.build(type_, dialect=dialect)) if is_floating else value
     if dialect == "mariadb":
         # It has neither NaN nor infinity. Documents are compared without their spaces and order.
         return _mariadb_document(value) if type_ == "JSON" else value

@@ -159,6 +159,10 @@ def literal_text(value: Any, dialect: str) -> str:
         if isinstance(value, datetime):
             return f"CAST('{format_utc(value)}' AS TIMESTAMPTZ)"
     node = _node(value)
+    if dialect == "clickhouse":
+        from tailrace.warehouse.clickhouse import with_whole_times
+
+        node = with_whole_times(node)
     return _number_text(str(node.sql(dialect=dialect, copy=False)))
 
 

@@ -15,6 +15,7 @@ import sqlglot
 from sqlglot import exp
 
 from tailrace.errors import StatementInvalid
+from tailrace.warehouse import clickhouse
 from tailrace.warehouse.as_sent import as_sent, as_stored, differs_when_sent
 from tailrace.warehouse.bindings import Column
 from tailrace.warehouse.names import with_stored_names
@@ -98,6 +99,8 @@ def render(
     tree = parsed(name, dialect)[number].copy()
     gaps = _Gaps(name, dialect, frozenset(tables), columns)
     tree = with_stored_names(_part(gaps.fill(tree, column), part), dialect)
+    if dialect == clickhouse.DIALECT:
+        tree = clickhouse.with_whole_times(tree)
     return tuple(_MARKED.split(tree.sql(dialect=dialect, comments=False, copy=False)))
 
 
