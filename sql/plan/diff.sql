@@ -80,6 +80,13 @@ DELETE FROM transitions WHERE op <> 'entered'
 -- Deletes the keys of events that are too old to be read again.
 DELETE FROM snapshot AS s WHERE s._ < CAST(:before AS TIMESTAMPTZ)
 
+-- name: forget_unread_events
+-- The same where the time is no part of the key: the row of an old key may have a later time by now,
+-- and would be sent again once its key is forgotten.
+DELETE FROM snapshot AS s
+WHERE s._ < CAST(:before AS TIMESTAMPTZ)
+  AND NOT EXISTS (SELECT 1 FROM model AS m WHERE EVERY_COLUMN(keys, m._ = s._))
+
 -- name: no_rows
 -- The audience without rows, for a retirement.
 SELECT EACH_COLUMN(keys, s._), EACH_COLUMN(columns, s._) FROM snapshot AS s WHERE FALSE

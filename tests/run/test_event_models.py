@@ -15,6 +15,7 @@ from shop import Shop
 from tailrace.errors import ModelError
 from tailrace.models.loader import load_models, read_models
 from tailrace.run import job
+from tailrace.run.validation import validate
 from tailrace.testing import SegmentSimulator
 
 NOW = datetime(2026, 6, 30, 12, tzinfo=UTC)
@@ -162,6 +163,42 @@ def test_keys_are_forgotten_after_keep_and_their_rows_are_not_read_again(shop: E
     assert shop.sent() == []
 
 
+def test_a_key_is_remembered_while_its_row_is_read(shop: EventShop) -> None:
+    """An event whose time was corrected after it was sent is not sent again."""
+    shop.audience(
+        CHANGES.replace("[opportunity_id, changed_at]", "opportunity_id"), "stage_changes"
+    )
+    shop.happen("o1", 1, stage="first")
+    shop.happen("o2", 1, stage="second")
+    assert ["first", "second"] == shop.sent()
+    shop.moved.time += 20 * DAY
+    with shop.connection() as con:
+        con.execute(
+            "UPDATE salesforce.stage_change SET changed_at = ? WHERE opportunity_id = 'o1'",
+            [shop.moved.time],
+        )
+    shop.moved.time += 10 * DAY
+    for place in ("third", "fourth"):
+        shop.happen(place, 1, stage=place)
+        assert [place] == shop.sent()
+    remembered = "SELECT opportunity_id FROM tailrace.snapshot__stage_changes ORDER BY ALL"
+    assert [("fourth",), ("o1",), ("third",)] == shop.query(remembered)
+
+
+def test_a_time_that_is_text_is_refused_with_its_line(shop: EventShop) -> None:
+    text = CHANGES.replace(
+        "changed_at, contact_id, stage,", "'x' AS changed_at, contact_id, stage,"
+    )
+    shop.audience(text, "stage_changes")
+    result = shop.sync()
+    (error,) = result.errors
+    assert (2, 5) == (result.exit_code, error.line)
+    assert "timestamp: changed_at is neither a timestamp nor a date" == error.message
+    assert "CAST(changed_at AS TIMESTAMPTZ)" in (error.hint or "")
+    with pytest.raises(ModelError, match="neither a timestamp nor a date"):
+        validate(shop.project, clock=shop.clock)
+
+
 def test_a_replay_sends_the_remembered_events_again(shop: EventShop) -> None:
     """At their own times; the next run sends none of them."""
     shop.happen("o1", 2)
@@ -181,6 +218,19 @@ def test_a_row_without_a_time_is_no_event_yet(shop: EventShop) -> None:
     with shop.connection() as con:
         con.execute("UPDATE salesforce.stage_change SET changed_at = ?", [NOW - DAY])
     assert shop.sent() == ["Open"]
+
+
+@pytest.mark.parametrize("time", ["infinity", "12026-01-01 00:00:00+00"])
+def test_a_time_out_of_range_in_the_key_is_rejected(shop: EventShop, time: str) -> None:
+    shop.audience(CHANGES.replace("since: 7d", "since: all"), "stage_changes")
+    shop.happen("o1", 1)
+    with shop.connection() as con:
+        con.execute(f"INSERT INTO salesforce.stage_change VALUES ('o2', '{time}', 'c1', 'Won', 5)")
+    result = shop.sync()
+    assert (4, 1) == (result.exit_code, result.audiences[0]["rejected"])
+    ((reason,),) = shop.query("SELECT reason FROM tailrace.rejections")
+    assert "timestamp_not_iso8601" in reason
+    assert ["2026-06-29T12:00:00Z"] == [event["timestamp"] for event in shop.arrived()]
 
 
 def test_the_name_of_the_event_can_come_from_the_row(

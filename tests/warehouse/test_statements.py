@@ -201,7 +201,8 @@ def test_lists_of_any_length_make_whole_expressions() -> None:
 
 def test_a_text_of_many_columns_has_few_arguments_on_postgres() -> None:
     """PostgreSQL refuses a call of more than 100 arguments. The parts keep their order."""
-    none = dict.fromkeys(("keys", "columns", "timestamps", "old_columns", "old_timestamps"), ())
+    times = ("key_dates", "key_timestamps", "timestamps", "old_timestamps")
+    none = dict.fromkeys(("keys", "columns", "old_columns", *times), ())
     dates = [Column(f"c{number}", "DATE", label=f"{number},") for number in range(240)]
     sql = statement(
         "outbox/page",
@@ -251,7 +252,10 @@ def test_two_models_in_one_process_are_never_mixed_up() -> None:
 def test_names_are_quoted_wherever_they_stand() -> None:
     """A column called select, or with a quote in it, is a column."""
     odd = (Column('a"b'), Column("select"))
-    times = ("dates", "timestamps", "old_dates", "old_timestamps")
+    times = (
+        *("key_dates", "key_timestamps", "dates", "timestamps"),
+        *("old_dates", "old_timestamps"),
+    )
     lists = {"keys": odd[:1], "columns": odd[1:], "old_columns": odd[1:]}
     text = statement(
         "outbox/page",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -225,21 +225,42 @@ class Deliveries:
             size_after=self._tables.size(run.sync_key) if rejected else None,
         )
 
-    def forget_events(self, sync_key: str, timestamp: str, *, before: datetime) -> None:
+    def forget_events(
+        self,
+        sync_key: str,
+        timestamp: str,
+        *,
+        before: datetime,
+        key: Sequence[str],
+        read: Callable[[], Binding],
+    ) -> None:
         """Delete the delivered keys of an event model whose events are older.
 
         Args:
             sync_key: The event model at one destination.
             timestamp: The column with the time of the event.
             before: The time; older rows are not read any more.
+            key: The key columns.
+            read: Gives the rows that are still read; called if a row may have got a later time.
         """
         warehouse, snapshot = self._tables.warehouse, self._tables.snapshot(sync_key)
-        column = next((c for c in warehouse.columns_of(snapshot) if c.name == timestamp), None)
+        columns = {column.name: column for column in warehouse.columns_of(snapshot)}
+        column = columns.get(timestamp)
         # The snapshot of a file that was an audience before may lack the column.
-        if column is not None:
+        if column is None:
+            return
+        if timestamp in key:
             warehouse.run(
                 "plan/forget_events", tables={"snapshot": snapshot}, column=column, before=before
             )
+            return
+        warehouse.run(
+            "plan/forget_unread_events",
+            tables={"snapshot": snapshot, "model": read()},
+            columns={"keys": [columns[name] for name in key]},
+            column=column,
+            before=before,
+        )
 
     def _occupied(self, sync_keys: Sequence[str]) -> Collection[str]:
         """The syncs whose snapshot may have rows: a DELETE costs more than to look for one."""

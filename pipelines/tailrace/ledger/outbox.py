@@ -249,7 +249,12 @@ def page(
         return
     read_row = transition_reader(ordered)
     for row in rows:
-        yield read_row(_with_out_of_range(row))
+        transition, send = read_row(_with_out_of_range(row))
+        if OUT_OF_RANGE in transition.key:
+            # The key identifies the row; only a message cannot have the time.
+            key = tuple(row[_FIRST_KEY : _FIRST_KEY + len(shape.keys)])
+            transition = transition._replace(key=key)
+        yield transition, send
 
 
 def _page_lists(shape: Shape, *, changes: bool) -> tuple[dict[str, Sequence[Column]], Shape]:
@@ -261,7 +266,15 @@ def _page_lists(shape: Shape, *, changes: bool) -> tuple[dict[str, Sequence[Colu
     timestamps = [column for column in shape.columns if _TIMESTAMP.match(column.type)]
     others = [column for column in shape.columns if column not in (*dates, *timestamps)]
     ordered = Shape(keys=shape.keys, columns=(*others, *dates, *timestamps))
-    lists: dict[str, Sequence[Column]] = {"keys": shape.keys}
+    keys = [
+        Column(column.name, column.type, f"{_FIRST_KEY + index},")
+        for index, column in enumerate(shape.keys)
+    ]
+    lists: dict[str, Sequence[Column]] = {
+        "keys": shape.keys,
+        "key_dates": [column for column in keys if _DATE.fullmatch(column.type)],
+        "key_timestamps": [column for column in keys if _TIMESTAMP.match(column.type)],
+    }
     position = _FIRST_KEY + len(shape.keys)
     for prefix in ("", "old_"):
         for name, columns in (("columns", others), ("dates", dates), ("timestamps", timestamps)):

@@ -24,6 +24,7 @@ from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.parse import line_of
 from tailrace.models.translation import construct_text
+from tailrace.plan.event_window import events_since
 from tailrace.plan.sources import SourceStates
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column
@@ -107,6 +108,15 @@ def binding_fault(
             )
             located_fault.detail = fault.detail
             return located_fault
+    if model.audience is not None and model.audience.log is not None:
+        # All that binding an event model adds is the comparison of its times.
+        column, line = model.audience.log.timestamp, model.audience.line("timestamp")
+        return ModelDoesNotBind(
+            f"timestamp: {column} is neither a timestamp nor a date",
+            hint=f"Convert it in the SELECT, such as: CAST({column} AS TIMESTAMPTZ) AS {column}",
+            file=model.file,
+            line=line,
+        )
     unlocated = ModelDoesNotBind(error.message, hint=error.hint, file=model.file)
     unlocated.detail = error.detail
     return unlocated
@@ -162,8 +172,12 @@ def binding_errors(
         if any(state.missing for state in sources.read_by(model.name)):
             continue
         try:
-            columns = warehouse.describe(_bound(warehouse, models, model, now=now))
+            bound = _bound(warehouse, models, model, now=now)
+            columns = warehouse.describe(bound)
             check_columns(model, [column.name for column in columns])
+            if model.audience is not None and model.audience.log is not None:
+                log = model.audience.log
+                warehouse.describe(events_since(bound, log, now, dialect=warehouse.dialect))
         except ModelDoesNotBind as error:
             fault: ModelError = binding_fault(warehouse, models, model, error, now=now)
             errors.setdefault((fault.file, fault.line, fault.message), fault)

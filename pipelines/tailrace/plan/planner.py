@@ -407,6 +407,10 @@ class Planner:
         regardless_of_consent = replace(audience, consent=None)
         return self._bound(text, regardless_of_consent), self._bound(text, audience)
 
+    def rows_of(self, planned: AudiencePlan) -> Binding:
+        """The rows that an audience's plan has read."""
+        return self._bound(planned.definition, planned.audience)
+
     def retirement(self, audience: Audience, delivered: Delivered) -> AudiencePlan:
         """An exit of every member, from what the ledger alone has recorded."""
         snapshot = self.ledger.snapshot(audience.ledger_key)

@@ -112,7 +112,7 @@ class Steps:
             if reviewed is not None and not plan.errors:
                 review.require(plan, reviewed, engine=self.ledger.warehouse.engine_version)
             if self._carry_out(dispatch, plan):
-                self._forget_events(plan, now=now)
+                self._forget_events(plan, planner, now=now)
         if self.work.unchanged is not None and self.done.notices[before:] == tuple(header_notices):
             self.work.unchanged.keep(
                 self.ledger,
@@ -122,13 +122,17 @@ class Steps:
                 notices=header_notices,
             )
 
-    def _forget_events(self, plan: Plan, *, now: datetime) -> None:
+    def _forget_events(self, plan: Plan, planner: Planner, *, now: datetime) -> None:
         """Forget the keys of events that no run will read again."""
         for planned in plan.audiences:
             log = planned.audience.log
             if log is not None and planned.delivered is not None:
                 self.ledger.deliveries.forget_events(
-                    planned.ledger_key, log.timestamp, before=log.forgets_before(now)
+                    planned.ledger_key,
+                    log.timestamp,
+                    before=log.forgets_before(now),
+                    key=planned.audience.key,
+                    read=partial(planner.rows_of, planned),
                 )
 
     def _concerns(self, audience: Audience) -> bool:

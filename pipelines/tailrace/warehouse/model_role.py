@@ -22,7 +22,9 @@ from tailrace.warehouse.statements import (
 )
 
 # Statements that write rows of a model into a table that is not temporary.
-WRITES_MODEL_ROWS = frozenset({"ledger/backfill", "models/create_table"})
+WRITES_MODEL_ROWS = frozenset(
+    {"ledger/backfill", "models/create_table", "plan/forget_unread_events"}
+)
 _NO_ROLE = "none"
 
 
