@@ -17,6 +17,36 @@ FROM (
 ) AS r
 GROUP BY EACH_COLUMN(places, r._)
 
+-- name: measure_keys
+-- Counts a model's rows and computes a fingerprint of their keys alone.
+SELECT COUNT(*), CAST(BIT_XOR(r.h) AS TEXT), CAST(SUM(r.h) AS TEXT)
+FROM (SELECT HASH(EACH_COLUMN(keys, m._)) AS h FROM model AS m) AS r
+
+-- name: moved_hashes
+-- The hashes of the transitions' new values, as `measure` computes them, less those of the values
+-- that the snapshot has.
+SELECT CAST(BIT_XOR(r.h) AS TEXT), CAST(SUM(r.weight * CAST(r.h AS HUGEINT)) AS TEXT)
+FROM (
+  SELECT
+    CASE WHEN t.op = 'exited' THEN -1 ELSE 1 END AS weight,
+    HASH(
+      EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._),
+      EACH_COLUMN(listed, LEN(t._)), EACH_COLUMN(hollow, CAST(t._ AS TEXT)),
+      EACH_COLUMN(wide, CAST(t._ AS DOUBLE))
+    ) AS h
+  FROM transitions AS t
+  UNION ALL
+  SELECT
+    -1,
+    HASH(
+      EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t.old___),
+      EACH_COLUMN(listed, LEN(t.old___)), EACH_COLUMN(hollow, CAST(t.old___ AS TEXT)),
+      EACH_COLUMN(wide, CAST(t.old___ AS DOUBLE))
+    )
+  FROM transitions AS t
+  WHERE t.op = 'changed'
+) AS r
+
 -- name: placed_rows
 -- A model's rows with the place of its audience among those that are read together.
 SELECT CAST(:place AS BIGINT) AS _place, EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._) FROM model AS m
@@ -155,7 +185,8 @@ WHERE
 -- name: transitions (duckdb)
 -- Keys that entered, changed or exited since the last acknowledged delivery. The join carries only
 -- keys, 32-bit row numbers (enough for four billion members) and a hash that this statement computes
--- on both sides, NULL for a former member; values are fetched for the few keys that changed.
+-- on both sides, NULL for a former member; values are fetched for the few keys that changed, and only
+-- those are compared as they are sent.
 CREATE TEMPORARY TABLE transitions AS
 SELECT
   d.op, CAST(:reason AS TEXT) AS reason, COALESCE(s._v, :first_version) AS base_v, FALSE AS _blind,
@@ -182,8 +213,8 @@ FROM (
     SELECT
       1 AS _p,
       HASH(
-        1, EACH_COLUMN(compared, AS_SENT(m._)),
-        EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(AS_SENT(m._) AS TEXT)),
+        1, EACH_COLUMN(compared, m._),
+        EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(m._ AS TEXT)),
         EACH_COLUMN(wide, CAST(m._ AS DOUBLE))
       ) AS _h,
       EACH_COLUMN(keys, m._), EACH_COLUMN(recorded_columns, m._), EACH_COLUMN(new_columns, m._)
@@ -194,9 +225,9 @@ FROM (
       n.rowid AS _rid,
       CASE
         WHEN NOT n._gone THEN HASH(
-          1, EACH_COLUMN(compared, AS_SENT(CAST(n._ AS _TYPE))),
+          1, EACH_COLUMN(compared, CAST(n._ AS _TYPE)),
           EACH_COLUMN(listed, LEN(CAST(n._ AS _TYPE))),
-          EACH_COLUMN(hollow, CAST(AS_SENT(CAST(n._ AS _TYPE)) AS TEXT)),
+          EACH_COLUMN(hollow, CAST(CAST(n._ AS _TYPE) AS TEXT)),
           EACH_COLUMN(wide, CAST(CAST(n._ AS _TYPE) AS DOUBLE))
         )
       END AS _h,
@@ -209,6 +240,19 @@ FROM (
     OR (c._p = 1 AND (c._h IS DISTINCT FROM p._h OR ANY_COLUMN(resend_columns, c._ IS NOT NULL)))
 ) AS d
 LEFT JOIN snapshot AS s ON s.rowid = d._rid
+WHERE
+  d.op <> 'changed'
+  OR HASH(
+    1, EACH_COLUMN(compared, AS_SENT(d._)),
+    EACH_COLUMN(listed, LEN(d._)), EACH_COLUMN(hollow, CAST(AS_SENT(d._) AS TEXT)),
+    EACH_COLUMN(wide, CAST(d._ AS DOUBLE))
+  ) <> HASH(
+    1, EACH_COLUMN(compared, AS_SENT(CAST(s._ AS _TYPE))),
+    EACH_COLUMN(listed, LEN(CAST(s._ AS _TYPE))),
+    EACH_COLUMN(hollow, CAST(AS_SENT(CAST(s._ AS _TYPE)) AS TEXT)),
+    EACH_COLUMN(wide, CAST(CAST(s._ AS _TYPE) AS DOUBLE))
+  )
+  OR ANY_COLUMN(resend_columns, d._ IS NOT NULL)
 
 -- name: last_transitions
 -- The highest row number of the transitions.

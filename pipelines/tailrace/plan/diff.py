@@ -18,6 +18,7 @@ from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.plan.equal_values import columns_compared_here, take_equal_values
+from tailrace.plan.model_fingerprint import Measurement, ModelFingerprint
 from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.pooled_reads import PLACES, Read, Steps, run_alone
 from tailrace.plan.recorded import Recorded
@@ -182,16 +183,17 @@ class _Comparison:
         if is_first:
             # All rows of the model are transitions, which are measured instead: it runs once.
             self._find_transitions()
-        rows_seen, fingerprint = yield from self._measure(
+        measurement = self._measurement()
+        measured = yield from measurement.steps(
             self.names["transitions"] if is_first else self.request.model
         )
         size_before = self._count_members()
-        self.rows_max = rows_seen + size_before
-        if self._is_unchanged(fingerprint):
+        self.rows_max = measured.rows + size_before
+        if self._is_unchanged(measured):
             return Diff(
                 transitions=self.names["transitions"],
-                rows_seen=rows_seen,
-                fingerprint=fingerprint,
+                rows_seen=measured.rows,
+                fingerprint=measured.text,
                 size_before=size_before,
                 size_after=size_before,
                 quarantined=0,
@@ -200,8 +202,9 @@ class _Comparison:
         unconverted = self._count_unconverted()
         if not is_first:
             self._find_transitions()
+            measured = measurement.completed(measured, self.names["transitions"])
         moves, quarantined, null_keys, bad_keys = yield from self._check_keys(
-            rows_seen, size_before
+            measured.rows, size_before
         )
         shared, shared_keys = self._check_message_ids()
         if shared:
@@ -213,8 +216,8 @@ class _Comparison:
         groups = yield from self._groups()
         return Diff(
             transitions=self.names["transitions"],
-            rows_seen=rows_seen,
-            fingerprint=fingerprint,
+            rows_seen=measured.rows,
+            fingerprint=measured.text,
             size_before=size_before,
             size_after=size_before + int(growth),
             quarantined=quarantined + shared,
@@ -383,31 +386,26 @@ class _Comparison:
             "known_message_id": () if message_id in new else among((message_id,)),
         }
 
-    def _measure(self, rows_of: Binding) -> Steps[tuple[int, str | None]]:
-        """The model's row count and a fingerprint of its rows; None without a cheap hash.
-
-        Args:
-            rows_of: The model, or a table with all of its rows.
-        """
-        # Sorted, so that the order of names in the header does not matter.
-        shape = self.request.shape
-        columns = tuple(sorted(shape.columns, key=lambda column: column.name))
-        all_columns = (*shape.keys, *columns)
-        ((rows, *hashes),) = yield Read(
-            name="measure",
-            table="model",
-            rows_of=rows_of,
-            placed="placed_rows",
-            rows_max=0,
-            columns={"keys": shape.keys, "columns": columns, **hash_complements(all_columns)},
-            without_rows=[(0, None, None)],
+    def _measurement(self) -> Measurement:
+        return Measurement(
+            self.warehouse,
+            self.request.shape,
+            self.request.delivered,
+            members=self._count_members(),
+            is_followed=self._finds_each_difference(),
         )
-        if hashes[0] is None and rows:
-            return int(rows), None
-        # An engine's hash is only comparable on the same engine, with the same columns and types.
-        types = ",".join(f"{column.name} {column.type}" for column in all_columns)
-        parts = [self.warehouse.engine_version, types, str(rows), *map(str, hashes)]
-        return int(rows), "|".join(parts)
+
+    def _finds_each_difference(self) -> bool:
+        """Whether each row that differs from its member in any value is a transition."""
+        lists = self._lists()
+        return (
+            self.request.intent == "changes"
+            and set(lists["compared"]) == set(self.request.shape.columns)
+            and self.schema_change == SchemaChange()
+            and not lists["compared_here"]
+            and not self.rejections
+            and not self.unconfirmed
+        )
 
     def _count_unconverted(self) -> int:
         retyped = {column.name for column in self.schema_change.retyped} & self.reset_columns
@@ -422,14 +420,13 @@ class _Comparison:
         )
         return int(members)
 
-    def _is_unchanged(self, fingerprint: str | None) -> bool:
+    def _is_unchanged(self, measured: ModelFingerprint) -> bool:
         """Whether the model gives exactly the delivered rows, and nothing is pending."""
         delivered = self.request.delivered
         return (
             delivered is not None
             and self.request.intent == "changes"
-            and fingerprint is not None
-            and delivered.model_fingerprint == fingerprint
+            and measured.has_rows_of(delivered.model_fingerprint)
             and delivered.rejected == 0
             and not self.request.resends_mapping
             and self.schema_change == SchemaChange()
