@@ -108,7 +108,7 @@ def _quick_figures(folder: Path) -> Iterator[Figure]:
     with source() as service:
         small, large = (quickest(lambda p=p: synced(p, service)) for p in projects)
         theirs = went("library", service, projects[0], LIBRARY_EVENTS)
-        limit = quickest(lambda: went("ceiling", service, projects[1], CEILING_EVENTS))
+        limit = went("ceiling", service, projects[1], CEILING_EVENTS)
     yield from _near(extrapolated(small, large, PEOPLE), theirs, limit)
     yield from _of_many(small, extrapolated(small, large, MANY_PEOPLE), limit)
     with source(LATENCY_SECONDS) as service:

@@ -57,6 +57,7 @@ def figures() -> Iterator[Figure]:
                 goal=ENCODER_SHARE_MIN,
                 unit="calls/s",
                 more_is_better=True,
+                full_run_only="DuckDB's threads need more rows",
             )
             yield Figure(
                 name=f"{name} against objects",

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from figure import Figure, quick
+from figure import Figure, left_out, quick
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -41,9 +41,8 @@ SENDING_SECONDS = 4 if quick() else 20
 
 def figures() -> Iterator[Figure]:
     if quick():
-        print(
-            "Not in a quick run: page_render, page_report, page_bytes. Their goals are for 90 runs."
-        )
+        names = ("page_render", "page_report", "page_bytes")
+        left_out(*names, reason="their goals are for 40 audiences and 90 runs")
     else:
         yield from _written()
     yield from _live()

@@ -49,6 +49,11 @@ class Figure:
         return f"{self.name} | {measured} | {self.ratio:.2f} | {goal} | {verdict}"
 
 
+def left_out(*names: str, reason: str) -> None:
+    """Print which figures a quick run does not measure, and why."""
+    print(f"Not in a quick run: {', '.join(names)} ({reason})", flush=True)
+
+
 def extrapolated(small: tuple[int, float], large: tuple[int, float], size: int) -> float:
     """The seconds of a command for a number of rows: its fixed seconds, and those of each row.
 
