@@ -17,6 +17,7 @@ from shop import PEOPLE, Shop
 from tailrace.audience.audience import Audience
 from tailrace.clock import SystemClock
 from tailrace.destinations.rate_limiter import FIRST_WINDOW
+from tailrace.destinations.segment.http import SegmentClient
 from tailrace.ledger.tables import Shape
 from tailrace.run import delivery
 from tailrace.run.delivery import DeliveryResult
@@ -227,6 +228,22 @@ def test_an_interrupt_saves_the_answers_of_all_open_requests(
     assert 0 == shop.sync().exit_code
     assert AUDIENCES == batches(segment) >= sent > 0
     assert ["done"] * AUDIENCES == list(statuses(shop).values())
+
+
+def test_a_header_is_checked_once_a_run(
+    tmp_path: Path, segment: SegmentSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its plan is saved; not again before its messages are sent."""
+    shop = shop_of(tmp_path / "shop", segment, StoppedClock())
+    prepare, checked = SegmentClient.prepare, Counter[str]()
+
+    def counted(self: SegmentClient, audience: Audience, stored: Any) -> Any:
+        checked[audience.name] += 1
+        return prepare(self, audience, stored)
+
+    monkeypatch.setattr(SegmentClient, "prepare", counted)
+    assert 0 == shop.sync().exit_code
+    assert {f"part_{number}": 1 for number in range(AUDIENCES)} == checked
 
 
 def test_results_are_given_out_in_the_order_of_the_deliveries() -> None:

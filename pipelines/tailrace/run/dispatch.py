@@ -94,6 +94,8 @@ class Dispatch:
         self._wakeup = Wakeup()
         self._senders: dict[str, Sender] = {}
         self._checked: set[str] = set()
+        # What receivers said of the headers that they have accepted in this run, by ledger key.
+        self._accepted: dict[str, Described] = {}
         self._in_flight: dict[str, InFlight] = {}
         # Deliveries that ended and are not in the ledger yet, by destination.
         self._ended: dict[str, list[AudienceDelivery]] = {}
@@ -124,6 +126,7 @@ class Dispatch:
                 continue
             else:
                 self._save_described(described)
+                self._accepted[audience.ledger_key] = described
         return refused
 
     def deliver(self, deliveries: Sequence[Delivery]) -> Iterator[DeliveryResult]:
@@ -395,6 +398,9 @@ class Dispatch:
 
     def _prepared(self, sender: Sender, delivery: Delivery) -> Generator[bool, None, Described]:
         """Check a header against its receiver; returns what is known of the receiver's objects."""
+        accepted = self._accepted.pop(delivery.audience.ledger_key, None)
+        if accepted is not None and not delivery.resumed:
+            return accepted
         stored = self._ledger.descriptions.all()
         described = yield from _in_background(
             lambda: sender.connection.prepare(delivery.audience, stored), self._wakeup
