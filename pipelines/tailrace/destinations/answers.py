@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ from tailrace.retry import retry_after_seconds
 # The cap of analytics libraries on Retry-After.
 WAIT_SECONDS_MAX = 300.0
 REASON_BYTES_MAX = 2_000
+# Shorter texts are found in any answer, and protect nothing.
+SECRET_CHARACTERS_MIN = 6
 
 
 def host_of_location(location: str) -> str:
@@ -39,6 +42,25 @@ def requested_wait_seconds(headers: Mapping[str, str]) -> float | None:
         except ValueError:
             return None
     return min(seconds, WAIT_SECONDS_MAX) if math.isfinite(seconds) and seconds > 0 else None
+
+
+def without_secrets(answer: Answer, secrets: Iterable[str]) -> Answer:
+    """The answer with `***` in place of each secret that it repeats, also as JSON writes it.
+
+    The whole body is searched, since a reason that was cut to a length may end inside a secret.
+    """
+    content, reason = answer.content, answer.reason
+    # A secret may be a part of another one.
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) < SECRET_CHARACTERS_MIN:
+            continue
+        in_json = orjson.dumps(secret)[1:-1]
+        for written in {secret.encode(), in_json, in_json.replace(b"/", b"\\/")}:
+            content = content.replace(written, b"***")
+        reason = reason.replace(secret, "***")
+    if content == answer.content and reason == answer.reason:
+        return answer
+    return replace(answer, content=content, reason=reason)
 
 
 def response_reason(answer: Answer) -> str:

@@ -231,10 +231,11 @@ def test_what_a_status_means(
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_credential(segment: SegmentSimulator, status: int) -> None:
-    """Nothing that is tried again, and no row's fault."""
-    segment.faults.append(Fault(status=status))
+    """Nothing that is tried again, and no row's fault. A key that the answer repeats is not shown."""
+    segment.faults.append(Fault(status=status, body={"message": f"not {segment.write_key}!"}))
     answer = client(settings(segment)).send(BODIES, retries=0)
     assert isinstance(answer.error, CredentialRefused)
+    assert segment.write_key not in f"{answer.error} {answer.error.hint} {answer.reason}"
     assert len(segment.requests) == 1
 
 

@@ -216,6 +216,33 @@ def test_verdicts_that_do_not_fit_acknowledge_nothing(
     assert 3 == len(receiver.elements)
 
 
+@pytest.mark.parametrize("status", [401, 422, 500, 200])
+def test_a_secret_that_the_receiver_repeats_is_not_shown(
+    status: int,
+    shop: WebhookShop,
+    receiver: WebhookReceiver,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Not in an error, the log, a rejection or a message for people: whole, in parts, as JSON."""
+    caplog.set_level("DEBUG")
+    shop.set(
+        url=f"{receiver.url}/T00/xoxb-0123456789abcdef?token=urlsesame/1",
+        headers=json.dumps({"Authorization": "Bearer headersesame"}),
+        retry_seconds_max=0.1,
+    )
+    text = f"no xoxb-0123456789abcdef urlsesame/1 headersesame {SECRET} " + "x" * 200
+    verdict = [{"success": False, "error": text}]
+    body: Any = verdict if status == 200 else {"error": text}
+    receiver.faults.append(Fault(status=status, body=json.dumps(body).replace("/", "\\/")))
+    shop.people(people(1))
+    done = shop.sync()
+    assert 0 != done.exit_code
+    shown = [caplog.text, repr(done), repr(shop.query("SELECT * FROM tailrace.rejections"))]
+    for secret in ("0123456789abcdef", "sesame", SECRET):
+        assert not any(secret in place for place in shown), secret
+    assert any("no *** *** ***" in place for place in shown)
+
+
 def test_gone_stops_the_destination_until_it_is_resumed(
     shop: WebhookShop, receiver: WebhookReceiver
 ) -> None:

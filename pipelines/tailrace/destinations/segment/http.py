@@ -20,6 +20,7 @@ from segment.analytics.version import VERSION
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock, format_utc
 from tailrace.config.settings import SegmentSettings
+from tailrace.destinations.answers import without_secrets
 from tailrace.destinations.http import (
     clock_offset_seconds,
     environment_of,
@@ -154,7 +155,8 @@ class SegmentClient:
         self._note_clock(answer)
         if answer.status >= 500:
             self.drop_connections()
-        return answer_outcome(answer, self)
+        secrets = (self.settings.write_key, self._basic, token or "")
+        return answer_outcome(without_secrets(answer, secrets), self)
 
     @property
     def uses_oauth(self) -> bool:

@@ -12,6 +12,7 @@ import requests
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock
+from tailrace.destinations.answers import without_secrets
 from tailrace.destinations.http import (
     addresses_of,
     clock_offset_seconds,
@@ -66,6 +67,7 @@ class WebhookConnection:
             check_address=self._check_address,
         )
         self._environment = environment_of(base, target.proxy)
+        self._secrets = target.secrets()
 
     def check(self) -> None:
         """Check the address, or the org's login, before the first element is sent.
@@ -163,7 +165,8 @@ class WebhookConnection:
             **signature_headers(self._keys, name, body, seconds=seconds),
         }
         if self._org is None:
-            return self._exchange(self.settings.url, body, headers)
+            answer = self._exchange(self.settings.url, body, headers)
+            return without_secrets(answer, self._secrets)
         org = self._org
         token, instance_url, generation = org.token()
         url = instance_url.rstrip("/") + self.settings.url.removeprefix(f"{APEX_SCHEME}:")
@@ -175,7 +178,7 @@ class WebhookConnection:
             org.api.spend()
             answer = self._exchange(url, body, headers | {"Authorization": f"Bearer {token}"})
         org.api.usage.note(answer.headers.get("Sforce-Limit-Info"))
-        return answer
+        return without_secrets(answer, {*self._secrets, token})
 
     def _exchange(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         # A header's text is sent as Latin-1, as http.client does; requests would refuse some.

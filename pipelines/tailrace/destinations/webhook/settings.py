@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import (
@@ -26,6 +26,8 @@ APEX_ROOT = "/services/apexrest/"
 APEX_IN_FLIGHT_MAX = 2
 # The largest body that Apex REST takes.
 APEX_BYTES_MAX = 6_000_000
+# A step of a URL's path that is as long may be a token, as in the addresses of chat rooms.
+URL_SECRET_CHARACTERS_MIN = 16
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e\xa0-\xff]([\t\x20-\x7e\xa0-\xff]*[\x21-\x7e\xa0-\xff])?")
 # Headers that a request gets from its body, its URL or its signature.
@@ -96,6 +98,18 @@ class WebhookSettings:
             retry_seconds_max=self.retry_seconds_max,
             requests_per_second_max=self.requests_per_second_max,
         )
+
+    def secrets(self) -> frozenset[str]:
+        """The texts that a receiver may repeat and that no message shows: parts of the URL, values
+        of headers, and the keys of signatures."""
+        texts = [*self.headers.values(), *(self.secret or "").split()]
+        texts += [part for value in self.headers.values() for part in value.split()[1:]]
+        if not self.is_apex:
+            parts = urlsplit(self.url)
+            values = [value for _, value in parse_qsl(parts.query)]
+            segments = [s for s in parts.path.split("/") if len(s) >= URL_SECRET_CHARACTERS_MIN]
+            texts += [self.url, parts.query, *values, *segments]
+        return frozenset(text for text in texts if text)
 
     def receiver(self) -> tuple[str, str]:
         """The host and the whole URL, which names the receiver there."""
