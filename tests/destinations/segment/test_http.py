@@ -229,13 +229,17 @@ def test_what_a_status_means(
     assert (outcome, status, unconfirmed) == (answer.outcome, answer.status, answer.unconfirmed)
 
 
+def test_a_key_that_the_answer_repeats_is_not_shown(segment: SegmentSimulator) -> None:
+    segment.faults.append(Fault(status=400, body={"message": f"not {segment.write_key}!"}))
+    assert "not ***!" == client(settings(segment)).send(BODIES, retries=0).reason
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_credential(segment: SegmentSimulator, status: int) -> None:
-    """Nothing that is tried again, and no row's fault. A key that the answer repeats is not shown."""
-    segment.faults.append(Fault(status=status, body={"message": f"not {segment.write_key}!"}))
+    """Nothing that is tried again, and no row's fault."""
+    segment.faults.append(Fault(status=status))
     answer = client(settings(segment)).send(BODIES, retries=0)
     assert isinstance(answer.error, CredentialRefused)
-    assert segment.write_key not in f"{answer.error} {answer.error.hint} {answer.reason}"
     assert len(segment.requests) == 1
 
 
