@@ -75,6 +75,7 @@ class StatementFacts:
     names: frozenset[str]
 
 
+@lru_cache(maxsize=8)
 def root(folder: str) -> Path:
     """A folder of SQL: inside the package once installed, at the repository root in a checkout."""
     package = Path(__file__).parents[1]
