@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ class Moving:
         self.first, self.other = first, other
         self.clock = SetClock()
         self.shop = Shop(root, first, clock=self.clock)
-        self.shop.audience(PEOPLE)
         self.shop.environ |= {
             "DESTINATION__OTHER__HOST": other.url,
             "DESTINATION__OTHER__WRITE_KEY": other.write_key,
@@ -49,6 +49,7 @@ class Moving:
 
     def live_three_days(self) -> None:
         """Enter, change, exit and come back."""
+        self.shop.audience(PEOPLE)
         for cities in ({"a": 1, "b": 1, "c": 1}, {"a": 2, "c": 1}, {"a": 2, "b": 3, "d": 1}):
             self.shop.land([{"id": name, "city": f"City {n}"} for name, n in cities.items()])
             assert 0 == self.shop.sync().exit_code
@@ -58,12 +59,38 @@ class Moving:
         return job.replay(self.shop.project, "people", "other", clock=self.clock, **options)
 
 
+@dataclass(frozen=True)
+class Lived:
+    """A shop after three days, the copy of its folder, and what its first source received."""
+
+    root: Path
+    copy: Path
+    first: SegmentSimulator
+    received: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    """Three days, which are the same for each test."""
+    root = tmp_path_factory.mktemp("lived") / "shop"
+    with SegmentSimulator() as first, SegmentSimulator(write_key="other-key") as other:
+        Moving(root, first, other).live_three_days()
+        copy = Path(shutil.copytree(root, root.with_name("copy")))
+        yield Lived(root, copy, first, list(first.inbox.received))
+
+
 @pytest.fixture
-def moving(tmp_path: Path) -> Iterator[Moving]:
-    with ExitStack() as stack:
-        first = stack.enter_context(SegmentSimulator())
-        other = stack.enter_context(SegmentSimulator(write_key="other-key"))
-        yield Moving(tmp_path / "shop", first, other)
+def moving(lived: Lived) -> Iterator[Moving]:
+    """The shop as it was the morning after, at its place: a run reports a copied warehouse."""
+    shutil.rmtree(lived.root)
+    shutil.copytree(lived.copy, lived.root)
+    encoded = [json.dumps(message).encode() for message in lived.received]
+    lived.first.inbox.clear()
+    lived.first.inbox.take(lived.received, encoded, SystemClock().now())
+    with SegmentSimulator(write_key="other-key") as other:
+        moving = Moving(lived.root, lived.first, other)
+        moving.clock.time += timedelta(days=3)
+        yield moving
 
 
 def tracks(events: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
@@ -72,7 +99,6 @@ def tracks(events: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
 
 def test_current_members_enter_today(moving: Moving) -> None:
     """Former members are not sent, and the next run has no changes."""
-    moving.live_three_days()
     done = moving.replay()
     assert 0 == done.exit_code, done.errors
     today = format_utc(moving.clock.time)
@@ -100,7 +126,6 @@ def test_current_members_enter_today(moving: Moving) -> None:
 
 def test_the_history_is_sent_with_its_times(moving: Moving) -> None:
     """Every transition, in its order and with its moment, under ids of the new destination."""
-    moving.live_three_days()
     done = moving.replay(history=True)
     assert 0 == done.exit_code, done.errors
     assert sorted(tracks(moving.first.events)) == sorted(tracks(moving.other.events))
@@ -114,7 +139,6 @@ def test_the_history_is_sent_with_its_times(moving: Moving) -> None:
 
 def test_what_was_added_silently_is_known_after_a_history(moving: Moving) -> None:
     """A column that was accepted in between changes no member at the new destination."""
-    moving.live_three_days()
     wider = "score: score, domain: domain}"
     for text in (PEOPLE, BOTH):
         moving.shop.audience(
@@ -129,7 +153,6 @@ def test_what_was_added_silently_is_known_after_a_history(moving: Moving) -> Non
 @pytest.mark.parametrize("history", [False, True])
 def test_a_replay_that_fails_is_finished_by_the_next_run(moving: Moving, history: bool) -> None:
     """It goes through an outbox like everything else: nothing is lost, nothing comes twice."""
-    moving.live_three_days()
     moving.other.faults.append(Fault(path="/v1/batch", nth=2, times=99, status=503))
     assert 1 == moving.replay(history=history).exit_code
     moving.other.faults.clear()
@@ -143,7 +166,6 @@ def test_a_replay_that_fails_is_finished_by_the_next_run(moving: Moving, history
 
 def test_a_rejected_row_of_a_history_is_planned_again(moving: Moving) -> None:
     """What the new destination refuses is no member there, until a run delivers it."""
-    moving.live_three_days()
     moving.other.faults.append(Fault(path="/v1/batch", poison={"userId": "a"}, status=400))
     assert 4 == moving.replay(history=True).exit_code
     moving.other.faults.clear()
@@ -154,7 +176,6 @@ def test_a_rejected_row_of_a_history_is_planned_again(moving: Moving) -> None:
 
 def test_a_destination_that_lost_its_data_receives_its_members_again(moving: Moving) -> None:
     """Under new ids; former members are not sent, and a member that is refused is planned again."""
-    moving.live_three_days()
     assert 0 == moving.replay().exit_code
     before = {event["messageId"] for event in moving.other.events}
     moving.other.faults.append(Fault(path="/v1/batch", poison={"userId": "a"}, status=400))
@@ -181,7 +202,6 @@ def test_a_destination_that_lost_its_data_receives_its_members_again(moving: Mov
 
 
 def test_a_history_is_sent_only_once(moving: Moving) -> None:
-    moving.live_three_days()
     moving.replay()
     with pytest.raises(NothingSelected, match="other already has people"):
         raise moving.replay(history=True).errors[0]
@@ -190,7 +210,6 @@ def test_a_history_is_sent_only_once(moving: Moving) -> None:
 
 
 def test_a_repeated_replay_asks_first(moving: Moving, command: Any) -> None:
-    moving.live_three_days()
     asked = ("replay", "people", "--to", "segment")
     where = {"cwd": moving.shop.root, **moving.shop.environ}
     refused = command(*asked, **where)
@@ -206,7 +225,6 @@ def test_a_repeated_replay_asks_first(moving: Moving, command: Any) -> None:
 
 
 def test_the_command_says_what_it_did(moving: Moving, command: Any) -> None:
-    moving.live_three_days()
     told = command("replay", "people", "--to", "other", cwd=moving.shop.root, **moving.shop.environ)
     assert 0 == told.returncode, told.stderr
     assert "people → other" in told.stdout
@@ -217,7 +235,6 @@ def test_the_command_says_what_it_did(moving: Moving, command: Any) -> None:
 
 
 def test_a_destination_may_be_retired_and_brought_up_again(moving: Moving) -> None:
-    moving.live_three_days()
     moving.replay()
     moving.clock.time += timedelta(hours=1)
     assert 0 == job.retire(moving.shop.project, "people__other", clock=moving.clock).exit_code
