@@ -98,15 +98,17 @@ class Scene:
         """Every id of the undisturbed run arrived, and no other; the ledger adds up."""
         assert {event["messageId"] for event in segment.events} == control, death
         assert segment.inbox.clashes == [], death
-        shop = Shop(self.folder, segment)
-        gaps = shop.query(
-            "SELECT sync_key FROM tailrace.audience_runs "
-            "WHERE phase <> 'done' OR entered + changed + exited <> sent + rejected"
-        )
+        with Shop(self.folder, segment).connection() as connection:
+            gaps = connection.execute(
+                "SELECT sync_key FROM tailrace.audience_runs "
+                "WHERE phase <> 'done' OR entered + changed + exited <> sent + rejected"
+            ).fetchall()
+            members = connection.execute(
+                "SELECT id FROM tailrace.snapshot__people WHERE NOT _gone"
+            ).fetchall()
         assert gaps == [], death
-        live = shop.query("SELECT id FROM tailrace.snapshot__people WHERE NOT _gone")
         held = _held(profiles([*self.before, *segment.events]))
-        assert {key for (key,) in live} == held, death
+        assert {key for (key,) in members} == held, death
 
 
 def _held(known: dict[str, Profile]) -> set[str]:
