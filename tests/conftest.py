@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import re
@@ -102,6 +103,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.older_duckdb)
     # The longest tests first: at the end, one worker would run them and the others wait.
     items.sort(key=lambda item: "simulation" not in item.path.parts)
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector does not visit again what stays to the end: modules and tests."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
 
 
 def _leaks(name: str) -> bool:
