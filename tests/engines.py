@@ -36,6 +36,7 @@ PART_SECONDS_MAX = 3_600
 SET_UP_SECONDS_MAX = 600
 # On two cores.
 PARTS_AT_ONCE = 2
+THOROUGH = ("--all-plans", "--all-deaths")
 # pytest reports what it has when it is interrupted, and gets so long for it.
 REPORT_SECONDS_MAX = 20
 # What the closing lines and the end of the processes need of the limit.
@@ -55,6 +56,8 @@ class Part:
         packages: The folder with packages beside the environment.
         environ: Further variables.
         missing: Says which program is not installed and cannot be; None if all are there.
+        sampled: What leaves out tests whose cases another test of the part has. `--thorough` runs
+            them too, with all plans and all deaths.
         core: What selects the tests that run where the time is limited; None if no test does then.
         seconds: About how long these take on a core of their own.
     """
@@ -66,6 +69,7 @@ class Part:
     packages: str = ""
     environ: Mapping[str, str] = field(default_factory=dict)
     missing: Callable[[], str | None] = lambda: None
+    sampled: Sequence[str] = ()
     core: Sequence[str] | None = None
     seconds: int = 0
 
@@ -96,6 +100,7 @@ PARTS = (
         options=("-m", "spark"),
         targets=(".venv-spark/ready",),
         packages=".venv-spark",
+        sampled=("-k", f"not test_conformance or not spark-connect or {CORE}"),
         core=("-k", f"({CORE}) and not connect"),
         seconds=60,
     ),
@@ -233,7 +238,14 @@ def lacking(part: Part) -> str | None:
     return part.missing()
 
 
-def run(part: Part, deadline: Deadline, workers: int) -> Outcome:
+def selected(part: Part, deadline: Deadline, *, is_thorough: bool) -> Sequence[str]:
+    """What selects the tests of a part, beside its own options."""
+    if deadline.is_limited:
+        return part.core or ()
+    return THOROUGH if is_thorough else part.sampled
+
+
+def run(part: Part, deadline: Deadline, workers: int, *, is_thorough: bool = False) -> Outcome:
     """Run the tests of a part, and read what pytest reports.
 
     Of a part that runs beside another one, the output is printed when it has ended.
@@ -242,11 +254,10 @@ def run(part: Part, deadline: Deadline, workers: int) -> Outcome:
     started, cpu_before = time.monotonic(), _cpu_seconds()
     with tempfile.TemporaryDirectory() as folder:
         report, output = Path(folder, "report.xml"), Path(folder, "output")
-        selected = (part.core or ()) if deadline.is_limited else ()
         command = [
             *(sys.executable, "-m", "pytest", "-q", "-rs", f"--junit-xml={report}"),
             *(() if deadline.is_limited else ("-n", str(workers), "--dist", "worksteal")),
-            *(*part.files, *part.options, *selected),
+            *(*part.files, *part.options, *selected(part, deadline, is_thorough=is_thorough)),
         ]
         paths = str(ROOT / part.packages) if part.packages else ""
         environ = {"PYTHONPATH": paths, **part.environ}
@@ -315,7 +326,9 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def outcomes(parts: Sequence[Part], deadline: Deadline, workers: int) -> list[Outcome]:
+def outcomes(
+    parts: Sequence[Part], deadline: Deadline, workers: int, *, is_thorough: bool = False
+) -> list[Outcome]:
     """Prepare the parts and run them: one after the other, or two at a time in a limited time."""
     chosen = [part for part in parts if _left_out(part, deadline) is None]
     prepare(chosen, deadline.left(otherwise=SET_UP_SECONDS_MAX))
@@ -327,7 +340,7 @@ def outcomes(parts: Sequence[Part], deadline: Deadline, workers: int) -> list[Ou
         reason = lacking(part)
         if reason is None:
             print(f"== {part.name}", flush=True)
-            return run(part, deadline, workers)
+            return run(part, deadline, workers, is_thorough=is_thorough)
         # A missing program is a fact of the machine. Missing packages are a failure, unless the
         # time was too short.
         may_lack = deadline.is_limited or part.missing() is not None
@@ -361,6 +374,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="make test-engines")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds-max", type=float)
+    parser.add_argument("--thorough", action="store_true")
     parser.add_argument("parts", nargs="*", metavar="PART")
     options = parser.parse_args(arguments)
     names = [name for text in options.parts for name in text.split(",") if name]
@@ -369,7 +383,8 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"no part {min(strange)}; there are {', '.join(p.name for p in PARTS)}")
     parts = [part for part in PARTS if not names or part.name in names]
     signal.signal(signal.SIGTERM, _exit)
-    results = outcomes(parts, Deadline(options.seconds_max), options.workers)
+    deadline = Deadline(options.seconds_max)
+    results = outcomes(parts, deadline, options.workers, is_thorough=options.thorough)
     print()
     for result in results:
         print(result)

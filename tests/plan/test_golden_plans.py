@@ -214,21 +214,24 @@ RETYPED = (
     "unconfirmed_retyped",
     "widened_type",
 )
+ONE_OF_ON_SPARK = 6
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each plan on each warehouse and on Spark, and those of retyped columns in a lake."""
+    """Each plan on each warehouse, one of six on Spark, and those of retyped columns in a lake."""
     if "case" not in metafunc.fixturenames:
         return
     cases = sorted(CASES.glob("*.sql"))
     lake = [case for case in cases if case.stem in RETYPED]
+    # A plan takes seconds there.
+    spark = cases if metafunc.config.getoption("--all-plans") else cases[::ONE_OF_ON_SPARK]
     metafunc.parametrize(
         ("desk", "case"),
         [
             pytest.param(
                 *engine.values, case, marks=engine.marks, id=f"{engine.values[0]}-{case.stem}"
             )
-            for engines, chosen in ((WAREHOUSES, cases), (DUCKLAKE, lake), (SPARK, cases))
+            for engines, chosen in ((WAREHOUSES, cases), (DUCKLAKE, lake), (SPARK, spark))
             for engine in map(as_parameters, engines)
             for case in chosen
         ],

@@ -49,6 +49,7 @@ OF_ONE_ENGINE = {
     "plan/row_versions",
     "warehouse/allow_folder",
     "warehouse/begin_model",
+    "warehouse/current_database",
     "warehouse/definitions",
     "warehouse/end_model",
     "warehouse/has_setting",

@@ -34,7 +34,9 @@ NAMES = all_statements()
 # sqlglot writes them for DuckDB only, and reads what the first one attaches as text only.
 OF_DUCKDB_ONLY = {
     "warehouse/attach_lake",
+    "warehouse/attach_empty",
     "warehouse/attach_shared",
+    "warehouse/use_empty",
     "landing/delete_changed",
     "landing/insert_changed",
     "landing/insert_distinct",

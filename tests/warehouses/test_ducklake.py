@@ -126,6 +126,24 @@ def test_other_files_than_those_of_the_catalog_are_refused(tmp_path: Path) -> No
 
 @pytest.mark.ducklake
 @needs_extension
+def test_a_lake_is_opened_again_after_a_conflict(tmp_path: Path) -> None:
+    """DuckLake keeps the transaction that could not be committed, and its database with it."""
+    project = LakeStore(tmp_path).project
+    with open_warehouse(project, clock=SystemClock()) as warehouse:
+        warehouse.execute("CREATE SCHEMA s")
+        warehouse.execute("CREATE TABLE s.t AS SELECT 1 AS n")
+        warehouse.confine_models()
+        other = warehouse.another()
+        with pytest.raises(WarehouseFailed), warehouse.transaction():
+            warehouse.execute("UPDATE s.t SET n = 2")
+            other.execute("UPDATE s.t SET n = 3")
+        other.close()
+    with open_warehouse(project, clock=SystemClock()) as warehouse:
+        assert [(3,)] == warehouse.execute("SELECT n FROM s.t")
+
+
+@pytest.mark.ducklake
+@needs_extension
 def test_a_model_reads_no_file_beside_the_lake(tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\n1\n")
     with open_warehouse(LakeStore(tmp_path).project, clock=SystemClock()) as warehouse:

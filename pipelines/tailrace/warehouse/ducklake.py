@@ -10,6 +10,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import ConfigurationError, InvalidConfigValue, LockHeld, MissingCredential
-from tailrace.warehouse.bindings import literal_text
+from tailrace.warehouse.bindings import identifier_text, literal_text
 from tailrace.warehouse.session import DuckdbOptions, DuckdbSession
 from tailrace.warehouse.statements import statement
 
@@ -171,7 +172,28 @@ def connect(project: ProjectConfig, config: DuckdbOptions, *, read_only: bool) -
         opened.execute(statement("warehouse/allow_folder", "duckdb", folder=lake.storage))
     except duckdb.Error as error:
         raise _cannot_open(lake, error) from None
-    return DuckdbSession(opened, engine="ducklake")
+    return LakeSession(opened, engine="ducklake")
+
+
+class LakeSession(DuckdbSession):
+    """A cursor of an open lake."""
+
+    def close_database(self) -> None:
+        """Detach the lake, and close what its sessions share.
+
+        After a commit that another session's changes prevented, DuckLake 1.5 keeps a transaction,
+        and with it the database: this process could not open the lake again, and would wait for
+        ever.
+        """
+        with suppress(Exception):
+            ((name,),) = self._opened.execute(
+                statement("warehouse/current_database", self.dialect)
+            ).fetchall()
+            for step in ("warehouse/attach_empty", "warehouse/use_empty"):
+                self._opened.execute(statement(step, self.dialect))
+            # sqlglot reads no placeholder there.
+            self._opened.execute(f"DETACH {identifier_text(name, self.dialect)}")
+        super().close_database()
 
 
 def _attach(lake: Lake, options: DuckdbOptions) -> None:
