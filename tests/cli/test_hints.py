@@ -45,19 +45,20 @@ OPTIONS = re.compile(r"tailrace ((?:[a-z][\w-]*)(?: (?:--?[a-z][\w-]*|[\w*:.{}-]
 
 def texts(tree: ast.AST) -> Iterator[str]:
     """The texts of a module, docstrings and nested parts left out; `{}` for what is filled in."""
+    nodes = list(ast.walk(tree))
     docstrings = {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    joined = [node for node in nodes if isinstance(node, ast.JoinedStr)]
     for node in joined:
         parts = (v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
         yield "".join(map(str, parts))
     left_out = docstrings | {id(part) for node in joined for part in node.values}
-    for node in ast.walk(tree):
+    for node in nodes:
         text = node.value if isinstance(node, ast.Constant) else None
         if isinstance(text, str) and id(node) not in left_out:
             yield text
