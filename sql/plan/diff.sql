@@ -184,9 +184,8 @@ WHERE
 
 -- name: transitions (duckdb)
 -- Keys that entered, changed or exited since the last acknowledged delivery. The join carries only
--- keys, 32-bit row numbers (enough for four billion members) and a hash that this statement computes
--- on both sides, NULL for a former member; values are fetched for the few keys that changed, and only
--- those are compared as they are sent.
+-- keys, row numbers of 64 bits and a hash that this statement computes on both sides, NULL for a former
+-- member; values are fetched for the few keys that changed, and only those are compared as they are sent.
 CREATE TEMPORARY TABLE transitions AS
 SELECT
   d.op, CAST(:reason AS TEXT) AS reason, COALESCE(s._v, :first_version) AS base_v, FALSE AS _blind,

@@ -11,7 +11,7 @@ from dlt.destinations.adapters import bigquery_adapter, clickhouse_adapter
 from dlt.destinations.impl.bigquery.bigquery_adapter import PartitionTransformation
 from sqlglot import exp
 
-from tailrace.config.partitions import UNITS, WAREHOUSES, check_partitions
+from tailrace.config.partitions import DESTINATIONS, UNITS, check_partitions
 from tailrace.config.settings import ObjectSettings, SalesforceSettings
 from tailrace.errors import InvalidConfigValue
 from tailrace.warehouse.partitions import column_hints, partitioned_column, table_hints
@@ -62,7 +62,7 @@ def test_clickhouse_has_a_key_of_the_column(unit: str, key: str) -> None:
     assert hints == adapted(clickhouse_adapter, **options)
 
 
-@pytest.mark.parametrize("engine", WAREHOUSES)
+@pytest.mark.parametrize("engine", DESTINATIONS)
 def test_the_partitioned_column_is_kept_in_the_schema(engine: str) -> None:
     """Of Snowflake and Databricks the rows of similar values lie together."""
     hints = column_hints(engine, "day")
@@ -80,5 +80,5 @@ def test_a_warehouse_without_partitions_is_refused(warehouse: str) -> None:
     assert "Remove partition_by, or use one of these warehouses: ducklake, spark" in (
         refused.value.hint or ""
     )
-    for known in WAREHOUSES:
+    for known in DESTINATIONS:
         check_partitions(settings, known)

@@ -9,8 +9,10 @@ from tailrace.config.settings import ObjectSettings, SalesforceSettings
 from tailrace.errors import InvalidConfigValue
 
 UNITS = ("year", "month", "day")
-# The warehouses whose tables have partitions, or are clustered by a column.
-WAREHOUSES = ("ducklake", "spark", "bigquery", "databricks", "snowflake", "clickhouse")
+# The warehouses whose tables have partitions, or are clustered by a column; and where a pipeline of
+# dlt can land objects as well.
+WAREHOUSES = ("ducklake", "spark", "bigquery", "databricks", "snowflake")
+DESTINATIONS = (*WAREHOUSES, "clickhouse")
 # Why the others have none.
 WITHOUT = {
     "duckdb": "DuckDB skips row groups by the least and greatest value of each column",
@@ -72,7 +74,7 @@ def require_partitions(name: str, warehouse: str) -> None:
     Raises:
         InvalidConfigValue: It cannot.
     """
-    if warehouse in WAREHOUSES:
+    if warehouse in DESTINATIONS:
         return
     reason = f": {WITHOUT[warehouse]}" if warehouse in WITHOUT else ""
     raise InvalidConfigValue(
