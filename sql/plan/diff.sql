@@ -182,6 +182,53 @@ WHERE
     )
   )
 
+-- name: transitions (postgres)
+-- The same with a shorter condition, which takes a tenth less time. The server estimates that `c._p = 1`
+-- is rarely true, so it expects few rows and computes two halves of the join in two processes.
+CREATE TEMPORARY TABLE transitions AS
+SELECT
+  CASE
+    WHEN p._p IS NULL OR (p._gone AND c._p = 1) THEN 'entered'
+    WHEN c._p IS NULL THEN 'exited'
+    ELSE 'changed'
+  END AS op,
+  CAST(:reason AS TEXT) AS reason,
+  COALESCE(p._v, :first_version) AS base_v,
+  FALSE AS _blind,
+  TRUE AS _send,
+  FALSE AS _stays,
+  CAST(NULL AS TIMESTAMPTZ) AS _at,
+  CASE
+    WHEN p._p = 1 AND c._p = 1 AND NOT p._gone THEN p._since
+    ELSE CAST(:now AS TIMESTAMPTZ)
+  END AS _since,
+  EACH_COLUMN(keys, AS_STORED(CASE WHEN c._p = 1 THEN c._ ELSE p._ END)),
+  EACH_COLUMN(recorded_columns, AS_STORED(CASE WHEN c._p = 1 THEN c._ ELSE p._ END)),
+  EACH_COLUMN(new_columns, AS_STORED(c._)),
+  EACH_COLUMN(
+    recorded_columns, AS_STORED(CASE WHEN c._p = 1 AND NOT p._gone THEN p._ END), old__
+  ),
+  EACH_COLUMN(
+    accepted_columns, AS_STORED(CASE WHEN c._p = 1 AND NOT p._gone THEN c._ END), old__
+  ),
+  EACH_COLUMN(unsent_columns, CAST(NULL AS _TYPE), old__)
+FROM (
+  SELECT 1 AS _p, EACH_COLUMN(keys, m._), EACH_COLUMN(recorded_columns, m._), EACH_COLUMN(new_columns, m._)
+  FROM model AS m
+) AS c
+FULL JOIN (
+  SELECT
+    1 AS _p, n._v, n._since, n._gone, EACH_COLUMN(keys, n._), EACH_COLUMN(recorded_columns, CAST(n._ AS _TYPE))
+  FROM snapshot AS n
+) AS p ON EVERY_COLUMN(keys, c._ = p._)
+WHERE
+  (
+    p._gone IS NOT FALSE
+    OR c._p IS NULL
+    OR (c._p = 1 AND (ANY_COLUMN(compared, DIFFERS(c._, p._)) OR ANY_COLUMN(resend_columns, c._ IS NOT NULL)))
+  )
+  AND (c._p = 1 OR p._gone IS NOT TRUE)
+
 -- name: transitions (duckdb)
 -- Keys that entered, changed or exited since the last acknowledged delivery. The join carries only
 -- keys, row numbers of 64 bits and a hash that this statement computes on both sides, NULL for a former
