@@ -98,8 +98,12 @@ def fields_read(
     for scope in scopes:
         for column in scope.columns:
             source = _table_name(scope.sources.get(column.table))
-            if source is not None:
-                read.setdefault(source, set()).add(column.name.lower())
+            if source is None:
+                continue
+            read.setdefault(source, set()).add(column.name.lower())
+            if column.name.lower() == column.table.lower():
+                # The alias of a table in the place of a column is the whole row.
+                read[source].update(every_column.get(source, ()))
     return {table: frozenset(names) for table, names in read.items()}
 
 
