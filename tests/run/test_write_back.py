@@ -672,6 +672,12 @@ def test_the_budget_of_calls(shop: WriteBackShop) -> None:
     written = len(shop.simulator.writer.writes)
     assert 0 < written < 300
     del shop.environ["DESTINATION__SALESFORCE__API_CALLS_MAX"]
+    shop.environ["DESTINATION__SALESFORCE__QUOTA_SHARE_MAX"] = "0.000001"
+    result = shop.sync()
+    assert (result.exit_code, [type(e).__name__ for e in result.errors]) == (1, ["QuotaSpent"])
+    assert "quota_share_max" in result.errors[0].message
+    assert len(shop.simulator.writer.writes) == written
+    del shop.environ["DESTINATION__SALESFORCE__QUOTA_SHARE_MAX"]
     assert shop.sync().exit_code == 4, "contacts that do not exist lack a LastName"
     contacts = shop.simulator.org.rows("Contact").records()
     assert len(shop.simulator.writer.writes) == sum(not row.get("IsDeleted") for row in contacts)

@@ -74,6 +74,9 @@ class SalesforceConnection:
             Unreachable: Salesforce cannot be asked.
         """
         self.api.token()
+        if self.settings.source.quota_share_max is not None:
+            # The first write must not be what tells how much of the budget is spent.
+            self.api.ask_limits()
 
     def measure_clock(self) -> None:
         """Nothing: records carry no times of this machine."""
