@@ -1,6 +1,9 @@
 -- name: get_memory_limit
--- The memory limit and the threads of this session.
-SELECT CURRENT_SETTING('memory_limit'), CURRENT_SETTING('threads')
+-- The memory limit and the threads of this session, and whether it works in a DuckLake.
+SELECT
+  CURRENT_SETTING('memory_limit'),
+  CURRENT_SETTING('threads'),
+  EXISTS (SELECT 1 FROM DUCKDB_DATABASES() AS d WHERE d.type = 'ducklake')
 
 -- name: set_memory_limit
 -- Sets the memory limit of this session.

@@ -18,6 +18,7 @@ from tailrace.errors import ConfigurationError, InvalidConfigValue, WarehouseFai
 from tailrace.ledger.ledger import Ledger
 from tailrace.testing import Fault, SegmentSimulator
 from tailrace.warehouse.ducklake import Lake, installed_extension, lake_of
+from tailrace.warehouse.memory import Limits, MemoryLimit, limited
 from tailrace.warehouse.opening import open_warehouse
 
 HAS_EXTENSION = installed_extension("ducklake") is not None
@@ -140,6 +141,21 @@ def test_a_lake_is_opened_again_after_a_conflict(tmp_path: Path) -> None:
         other.close()
     with open_warehouse(project, clock=SystemClock()) as warehouse:
         assert [(3,)] == warehouse.execute("SELECT n FROM s.t")
+
+
+@pytest.mark.ducklake
+@needs_extension
+def test_the_threads_of_a_lake_stay(tmp_path: Path) -> None:
+    """DuckDB would wait for ever if they changed while the heartbeat of the lock writes."""
+    with open_warehouse(LakeStore(tmp_path).project, clock=SystemClock()) as warehouse:
+        threads = "SELECT CURRENT_SETTING('threads')"
+        before = warehouse.execute(threads)
+        with limited(warehouse.run, Limits("300MiB", threads=before[0][0] + 1)):
+            assert before == warehouse.execute(threads)
+            assert [("300.0 MiB",)] == warehouse.execute("SELECT CURRENT_SETTING('memory_limit')")
+        memory = MemoryLimit(warehouse)
+        with memory.low_memory(100):
+            assert before == warehouse.execute(threads)
 
 
 @pytest.mark.ducklake

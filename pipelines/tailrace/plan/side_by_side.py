@@ -195,7 +195,8 @@ def run_side_by_side(
     run = ledgers[0].warehouse.run
     limits = read_limits(run)
     # The thread of each session computes as well, so the engine needs fewer of its own.
-    fewer = replace(limits, threads=max(limits.threads - len(ledgers) + 1, 1))
+    threads = limits.threads and max(limits.threads - len(ledgers) + 1, 1)
+    fewer = replace(limits, threads=threads)
     with limited(run, fewer):
         _run_in_threads(work, ledgers, starting, thread)
     return work.results()

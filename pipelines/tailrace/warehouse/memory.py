@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, TypeVar
 
@@ -44,21 +44,27 @@ Run = Callable[..., Sequence[tuple[Any, ...]]]
 
 @dataclass(frozen=True)
 class Limits:
-    """DuckDB's limits of a session: the memory as DuckDB writes it, like `56MiB`, and threads."""
+    """DuckDB's limits of a session: the memory as DuckDB writes it, like `56MiB`, and threads.
+
+    Where `threads` is None, their number stays. With a DuckLake, DuckDB 1.5 waits for ever if it
+    changes while another session, such as that of the lock's heartbeat, runs a statement: it waits
+    for its threads, one of which waits for the other session, which waits for the same change.
+    """
 
     memory: str
-    threads: int
+    threads: int | None
 
 
 def read_limits(run: Run) -> Limits:
     """The limits of an embedded DuckDB."""
-    ((memory, threads),) = run("landing/get_memory_limit")
-    return Limits(str(memory), int(threads))
+    ((memory, threads, has_lake),) = run("landing/get_memory_limit")
+    return Limits(str(memory), None if has_lake else int(threads))
 
 
 def set_limits(run: Run, limits: Limits) -> None:
     """Set the limits of an embedded DuckDB, the threads first: each holds memory of its own."""
-    run("landing/set_threads", threads=limits.threads)
+    if limits.threads is not None:
+        run("landing/set_threads", threads=limits.threads)
     run("landing/set_memory_limit", memory_limit=limits.memory)
 
 
@@ -66,7 +72,7 @@ def set_limits(run: Run, limits: Limits) -> None:
 def limited(run: Run, limits: Limits) -> Iterator[None]:
     """Other limits inside the block; the limits that it had before are set again at its end."""
     before = read_limits(run)
-    set_limits(run, limits)
+    set_limits(run, limits if before.threads is not None else replace(limits, threads=None))
     try:
         yield
     finally:
@@ -153,7 +159,8 @@ class MemoryLimit:
             limits = self._allowed
             if low_megabytes is not None:
                 memory = self._low_limit(low_megabytes)
-                limits = Limits(memory, min(limits.threads, LOW_THREADS))
+                threads = limits.threads
+                limits = Limits(memory, None if threads is None else min(threads, LOW_THREADS))
             try:
                 set_limits(self._warehouse.run, limits)
             except WarehouseFailed as error:
