@@ -2,7 +2,8 @@
 
 Both are timed as whole processes, from their start to their exit. The command plans, writes its
 outbox and its ledger, and posts. The bare client is this file as a script: it reads the same rows
-from DuckDB, and posts the same elements in requests of the same size with as many in flight.
+from DuckDB, and posts the same elements in requests of the same size with as many in flight; its
+ids and times are as long as the command's, so that the receiver reads as many bytes.
 `TAILRACE_BENCH_PEOPLE` gives another number of rows. The second figure is at 20 ms from the
 receiver, where the pace is that of the requests in flight and no more that of the processor.
 
@@ -36,6 +37,8 @@ QUICK_PEOPLE = (20_000, 80_000)
 TRIES = 2 if quick() else 3
 LATENCY_SECONDS = 0.020
 SETTINGS = WebhookSettings()
+# Times as the command writes them.
+TIMES = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 NAME = "webhook_against_bare_client"
 NAME_FAR = "webhook_at_20_ms_against_bare_client"
 Service = Mapping[str, str]
@@ -127,16 +130,18 @@ def bare_client(url: str, database: str) -> None:
     def post(rows: list[tuple[Any, ...]]) -> None:
         elements = [
             {
-                "id": f"e-{row[0]}",
+                "id": f"tr1-{place:040x}",
                 "op": "entered",
                 "audience": "people",
                 "key": row[0],
-                "at": "2026-11-22T05:00:00Z",
+                "at": "2026-11-22T05:00:00.000000Z",
                 "values": dict(zip(COLUMNS, row, strict=True)),
             }
-            for row in rows
+            for place, row in enumerate(rows)
         ]
-        session.post(url, data=orjson.dumps(elements), headers=headers).raise_for_status()
+        session.post(
+            url, data=orjson.dumps(elements, option=TIMES), headers=headers
+        ).raise_for_status()
 
     with (
         duckdb.connect(database, read_only=True) as connection,
