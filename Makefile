@@ -30,7 +30,7 @@ help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make demo-engines  the demo on DuckDB, PostgreSQL, MariaDB, a DuckLake and Spark, and what differs"
 	@echo "make test    formatting, lint, types, layers, then every test"
-	@echo "make test-engines  a DuckLake, Spark, MariaDB, an emulator of Snowflake, state on other stores, the image;"
+	@echo "make test-engines  a DuckLake, Spark, MariaDB, emulators of Snowflake and ClickHouse, state on other stores, the image;"
 	@echo "             ONLY=NAME,... runs some parts, THOROUGH=1 all plans and deaths"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
