@@ -152,6 +152,10 @@ def unchanged(desk: Desk) -> set[str]:
     ("condition", "reads"),
     [
         ("city <> 'today'", "none"),
+        ("city <> CAST('now' AS TEXT)", "none"),
+        ("born < 'today'::DATE", "date"),
+        ("seen < CAST(' Tomorrow ' AS TIMESTAMPTZ)", "date"),
+        ("seen < TIMESTAMP 'now'", "time"),
         ("born < current_date", "date"),
         ("born < today()", "date"),
         ("age(born) > INTERVAL 9 DAY", "date"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sqlglot import exp
@@ -55,6 +55,10 @@ CLOCK_FORMATS = {
     "TIMETZ": "%H:%M:%S.%f+00:00",
     "TIME": "%H:%M:%S.%f",
 }
+# PostgreSQL reads these texts as times where they are cast to one, and the days they are away from
+# today; None is the time itself.
+CLOCK_WORDS: Mapping[str, int | None] = {"now": None, "today": 0, "tomorrow": 1, "yesterday": -1}
+_TIMES = frozenset({"DATE", "TIME", "TIMETZ", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPNTZ"})
 _LISTS = (exp.ArrayAgg, exp.GroupConcat, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.ArrayConcatAgg)
 _PICKS = (exp.AnyValue, exp.First, exp.Last, exp.Mode)
 _SUMS = (exp.Sum, exp.Avg)
@@ -129,6 +133,8 @@ def freeze_clock(query: exp.Query, now: datetime) -> exp.Query:
                 exp.Literal.string(moment.strftime(CLOCK_FORMATS["DATE"])), "TIMESTAMP"
             )
             node.set("expressions", [today, node.expressions[0]])
+        if (word := _clock_word(node)) is not None:
+            node.set("this", exp.Literal.string(frozen_word(word, moment)))
         return node
 
     pinned = query.transform(replaced)
@@ -145,12 +151,12 @@ def clock_read(query: exp.Query) -> Clock:
         return "time"
     reads: Clock = "none"
     for node in query.walk():
-        kind = _clock(node)
-        if kind is not None and kind != "DATE":
+        kind, word = _clock(node), _clock_word(node)
+        if word == "now" or (kind is not None and kind != "DATE"):
             return "time"
         # age(x) counts from the beginning of today.
         is_age = isinstance(node, exp.Anonymous) and _name(node) == "age"
-        if kind == "DATE" or (is_age and len(node.expressions) == 1):
+        if kind == "DATE" or word is not None or (is_age and len(node.expressions) == 1):
             reads = "date"
     return reads
 
@@ -164,6 +170,22 @@ def _clock(node: exp.Expr) -> str | None:
     if isinstance(node, exp.Anonymous):
         return CLOCKS.get(_name(node)) if not node.expressions else None
     return CLOCK_NODES.get(type(node))
+
+
+def frozen_word(word: str, moment: datetime) -> str:
+    """The text that a type of times reads as a word of `CLOCK_WORDS` does at this moment in UTC."""
+    days = CLOCK_WORDS[word]
+    if days is None:
+        return moment.strftime(CLOCK_FORMATS["TIMESTAMPTZ"])
+    return (moment + timedelta(days=days)).strftime(CLOCK_FORMATS["DATE"])
+
+
+def _clock_word(node: exp.Expr) -> str | None:
+    """The word of `CLOCK_WORDS` that a cast reads as a time, or None."""
+    if not isinstance(node, exp.Cast) or not node.this.is_string:
+        return None
+    word = str(node.this.this).strip().lower()
+    return word if word in CLOCK_WORDS and node.to.this.name in _TIMES else None
 
 
 def _name(node: exp.Expr) -> str:
