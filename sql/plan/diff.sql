@@ -232,7 +232,8 @@ WHERE
 -- name: transitions (duckdb)
 -- Keys that entered, changed or exited since the last acknowledged delivery. The join carries only
 -- keys, row numbers of 64 bits and a hash that this statement computes on both sides, NULL for a former
--- member; values are fetched for the few keys that changed, and only those are compared as they are sent.
+-- member; values are fetched for the few keys that changed. Of a large audience the hash is that of the
+-- stored values, and `delete_sent_alike` follows.
 CREATE TEMPORARY TABLE transitions AS
 SELECT
   d.op, CAST(:reason AS TEXT) AS reason, COALESCE(s._v, :first_version) AS base_v, FALSE AS _blind,
@@ -259,8 +260,8 @@ FROM (
     SELECT
       1 AS _p,
       HASH(
-        1, EACH_COLUMN(compared, m._),
-        EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(m._ AS TEXT)),
+        1, EACH_COLUMN(hashed_as_sent, AS_SENT(m._)), EACH_COLUMN(hashed_as_stored, m._),
+        EACH_COLUMN(listed, LEN(m._)), EACH_COLUMN(hollow, CAST(AS_SENT(m._) AS TEXT)),
         EACH_COLUMN(wide, CAST(m._ AS DOUBLE))
       ) AS _h,
       EACH_COLUMN(keys, m._), EACH_COLUMN(recorded_columns, m._), EACH_COLUMN(new_columns, m._)
@@ -271,9 +272,10 @@ FROM (
       n.rowid AS _rid,
       CASE
         WHEN NOT n._gone THEN HASH(
-          1, EACH_COLUMN(compared, CAST(n._ AS _TYPE)),
+          1, EACH_COLUMN(hashed_as_sent, AS_SENT(CAST(n._ AS _TYPE))),
+          EACH_COLUMN(hashed_as_stored, CAST(n._ AS _TYPE)),
           EACH_COLUMN(listed, LEN(CAST(n._ AS _TYPE))),
-          EACH_COLUMN(hollow, CAST(CAST(n._ AS _TYPE) AS TEXT)),
+          EACH_COLUMN(hollow, CAST(AS_SENT(CAST(n._ AS _TYPE)) AS TEXT)),
           EACH_COLUMN(wide, CAST(CAST(n._ AS _TYPE) AS DOUBLE))
         )
       END AS _h,
@@ -286,19 +288,22 @@ FROM (
     OR (c._p = 1 AND (c._h IS DISTINCT FROM p._h OR ANY_COLUMN(resend_columns, c._ IS NOT NULL)))
 ) AS d
 LEFT JOIN snapshot AS s ON s.rowid = d._rid
+
+-- name: delete_sent_alike
+-- Drops changes of which every value is sent as before.
+DELETE FROM transitions AS t
 WHERE
-  d.op <> 'changed'
-  OR HASH(
-    1, EACH_COLUMN(compared, AS_SENT(d._)),
-    EACH_COLUMN(listed, LEN(d._)), EACH_COLUMN(hollow, CAST(AS_SENT(d._) AS TEXT)),
-    EACH_COLUMN(wide, CAST(d._ AS DOUBLE))
-  ) <> HASH(
-    1, EACH_COLUMN(compared, AS_SENT(CAST(s._ AS _TYPE))),
-    EACH_COLUMN(listed, LEN(CAST(s._ AS _TYPE))),
-    EACH_COLUMN(hollow, CAST(AS_SENT(CAST(s._ AS _TYPE)) AS TEXT)),
-    EACH_COLUMN(wide, CAST(CAST(s._ AS _TYPE) AS DOUBLE))
+  t.op = 'changed'
+  AND HASH(
+    1, EACH_COLUMN(compared, AS_SENT(t._)),
+    EACH_COLUMN(listed, LEN(t._)), EACH_COLUMN(hollow, CAST(AS_SENT(t._) AS TEXT)),
+    EACH_COLUMN(wide, CAST(t._ AS DOUBLE))
+  ) = HASH(
+    1, EACH_COLUMN(compared, AS_SENT(t.old___)),
+    EACH_COLUMN(listed, LEN(t.old___)), EACH_COLUMN(hollow, CAST(AS_SENT(t.old___) AS TEXT)),
+    EACH_COLUMN(wide, CAST(t.old___ AS DOUBLE))
   )
-  OR ANY_COLUMN(resend_columns, d._ IS NOT NULL)
+  AND NOT ANY_COLUMN(resend_columns, t._ IS NOT NULL)
 
 -- name: last_transitions
 -- The highest row number of the transitions.

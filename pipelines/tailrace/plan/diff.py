@@ -18,7 +18,7 @@ from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.plan.equal_values import columns_compared_here, take_equal_values
-from tailrace.plan.model_fingerprint import Measurement, ModelFingerprint
+from tailrace.plan.model_fingerprint import Measurement, ModelFingerprint, hashed_lists
 from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.pooled_reads import PLACES, Read, Steps, run_alone
 from tailrace.plan.recorded import Recorded
@@ -268,6 +268,8 @@ class _Comparison:
             first_version=self.first_version,
             reason="initial" if self.request.delivered is None else "data",
         )
+        if self._lists()["hashed_as_stored"]:
+            self._run("delete_sent_alike")
         if self.request.audience.log is not None and self.request.intent != "retire":
             self._run("keep_entered")
         if self._lists()["compared_here"]:
@@ -368,6 +370,7 @@ class _Comparison:
             "compared": recorded,
             "compared_here": columns_compared_here(recorded),
             **hash_complements(recorded),
+            **hashed_lists(self.warehouse, recorded, rows=self.rows_max),
             # An accepted column counts as if its value had always been recorded.
             "accepted_columns": tuple(c for c in shape.columns if c.name in new - unsent),
             "unsent_columns": tuple(c for c in shape.columns if c.name in unsent),

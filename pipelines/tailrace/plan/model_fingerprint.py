@@ -9,6 +9,7 @@ of today follows from the last one by the hashes of the transitions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -207,6 +208,18 @@ class Measurement:
             columns={"keys": self._shape.keys},
         )
         return ModelFingerprint(self._layout, int(rows), None, RowHashes.of(*hashes))
+
+
+def hashed_lists(
+    warehouse: Warehouse, compared: Sequence[Column], *, rows: int
+) -> dict[str, Sequence[Column]]:
+    """The columns that the join of the diff hashes as they are sent, and those as they are stored.
+
+    To hash values as they are sent needs no statement after it, but takes longer for each row.
+    """
+    is_large = warehouse.engine.hashes_values and rows >= 2 * LARGE_ROWS_MIN
+    stored = compared if is_large else ()
+    return {"hashed_as_stored": stored, "hashed_as_sent": () if is_large else compared}
 
 
 def _layout(warehouse: Warehouse, shape: Shape) -> str:
