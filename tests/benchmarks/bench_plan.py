@@ -11,7 +11,7 @@ is no part of what is measured. The scan reads what a plan has to read, each col
 and the largest value of each so that no column is left out.
 
 A quick run measures two smaller tables, and compares what the rows between them take: the fixed
-costs of the statements are in both. The shares are those of the full run.
+costs of the statements are in both. It does not judge the plan against the scan.
 """
 
 from __future__ import annotations
@@ -116,12 +116,19 @@ def figures() -> Iterator[Figure]:
         kept = Path(folder) if PLAN_ROWS == ROWS else None
         seconds = {name: taken - fewer.get(name, 0) for name, taken in _seconds(ROWS, kept).items()}
     ours, both = seconds["plan"], seconds["both"]
-    yield Figure(name="plan", figure=ours, against=both, goal=2.2)
+    few = "a plan of a million rows takes tenths of a second"
+    yield Figure(name="plan", figure=ours, against=both, goal=2.2, full_run_only=few)
     if MEMORY:
         with tempfile.TemporaryDirectory() as folder, _people(Path(folder), ROWS) as town:
             yield from town.limits(MEMORY)
     for name in () if MEMORY else PEERS:
-        yield Figure(name=f"plan against {name}", figure=ours, against=seconds[name], goal=1.0)
+        yield Figure(
+            name=f"plan against {name}",
+            figure=ours,
+            against=seconds[name],
+            goal=1.0,
+            full_run_only=few,
+        )
     yield Figure(name="advance", figure=seconds["advance"], against=both, goal=0.75)
     yield Figure(name="unchanged", figure=seconds["unchanged"], against=seconds["model"], goal=1.2)
     yield Figure(
