@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from warehouses.desk import Desk, desk_on
-from warehouses.stores import WAREHOUSES
+from warehouses.desk import Desk
 
 from tailrace.encoding.values import equal_when_sent, json_value, unchanged
 from tailrace.plan import model_fingerprint
@@ -35,18 +34,10 @@ def desk(open_desk: Desk) -> Desk:
     return delivered(open_desk)
 
 
-@pytest.fixture(scope="module", params=WAREHOUSES[:1])
-def open_quick(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("quick")) as desk:
-        yield desk
-
-
 @pytest.fixture
-def quick(open_quick: Desk) -> Desk:
+def quick(duckdb_desk: Desk) -> Desk:
     """The same where the engine has a hash that costs nothing."""
-    return delivered(open_quick)
+    return delivered(duckdb_desk)
 
 
 def delivered(desk: Desk) -> Desk:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from warehouses.desk import Desk, desk_on
-from warehouses.stores import WAREHOUSES
+from warehouses.desk import Desk
 
 from tailrace.plan import model_fingerprint
 from tailrace.plan.model_fingerprint import ModelFingerprint, RowHashes
@@ -37,19 +35,11 @@ CHANGES = {
 }
 
 
-@pytest.fixture(scope="module", params=WAREHOUSES[:1])
-def open_desk_of_duckdb(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with desk_on(request, tmp_path_factory.mktemp("fingerprint")) as desk:
-        yield desk
-
-
 @pytest.fixture
-def desk(open_desk_of_duckdb: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(duckdb_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """Contacts that were delivered as a large audience."""
     monkeypatch.setattr(model_fingerprint, "LARGE_ROWS_MIN", 1)
-    desk = open_desk_of_duckdb
+    desk = duckdb_desk
     desk.clear()
     desk.store.audience(PEOPLE)
     desk.script(CONTACT)

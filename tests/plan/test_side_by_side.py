@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from warehouses.desk import Desk, desk_at
-from warehouses.stores import store_on
+from warehouses.desk import Desk
 
 from tailrace.errors import MemoryShort, TailraceError, UserError
 from tailrace.ledger.ledger import Ledger
@@ -35,27 +34,19 @@ MEETING_SECONDS_MAX = 60
 THREAD = "plan"
 
 
-@pytest.fixture(scope="module", params=["duckdb"])
-def opened(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with store_on(request, tmp_path_factory.mktemp("desk")) as store, desk_at(store) as desk:
-        yield desk
-
-
 @pytest.fixture
-def desk(opened: Desk) -> Desk:
+def desk(duckdb_desk: Desk) -> Desk:
     """Some audiences over one table; one of them fails on a value."""
-    opened.clear()
-    opened.script(
+    duckdb_desk.clear()
+    duckdb_desk.script(
         "CREATE TABLE salesforce.contact AS SELECT 'c' || i AS id, "
         f"CASE WHEN i = 58 THEN 'Oslo' ELSE '1' END AS city, i % {AUDIENCES} AS part "
         "FROM range(60) AS r(i)"
     )
     for part in range(AUDIENCES):
         city = "CAST(city AS INTEGER)" if part == 4 else "city"
-        opened.store.audience(AUDIENCE.format(part=part, city=city), f"part_{part}")
-    return opened
+        duckdb_desk.store.audience(AUDIENCE.format(part=part, city=city), f"part_{part}")
+    return duckdb_desk
 
 
 def planned(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
-from warehouses.desk import Desk, desk_at
-from warehouses.stores import store_on
+from warehouses.desk import Desk
 
 from tailrace.destinations.messages import MemberMessages
 from tailrace.destinations.registry import destination_type
@@ -37,19 +36,11 @@ SELECT id, score FROM salesforce.contact WHERE part = {part}"""
 AUDIENCES = 6
 
 
-@pytest.fixture(scope="module", params=["duckdb"])
-def opened(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with store_on(request, tmp_path_factory.mktemp("desk")) as store, desk_at(store) as desk:
-        yield desk
-
-
 @pytest.fixture
-def desk(opened: Desk) -> Desk:
+def desk(duckdb_desk: Desk) -> Desk:
     """Audiences of two forms; some values have to be mapped row by row."""
-    opened.clear()
-    opened.script(
+    duckdb_desk.clear()
+    duckdb_desk.script(
         "CREATE TABLE salesforce.contact AS SELECT 'c' || i AS id, "
         "CASE i % 5 WHEN 0 THEN 'a' || chr(1) || 'b' ELSE 'O''Hara \"' || i END AS city, "
         f"CASE WHEN i % 7 = 0 THEN 'nan' ELSE i / 8 END::DOUBLE AS score, i % {AUDIENCES} AS part "
@@ -59,8 +50,8 @@ def desk(opened: Desk) -> Desk:
         text = WITHOUT_TRAITS if part in (1, 4) else AUDIENCE
         event = """'It''s "%" new'""" if part == 3 else f"Entered {part}"
         sql = text.format(part=part, event=event, trait=f"in_{part}")
-        opened.store.audience(sql, f"part_{part}")
-    return opened
+        duckdb_desk.store.audience(sql, f"part_{part}")
+    return duckdb_desk
 
 
 def saved(desk: Desk) -> list[Delivery]:

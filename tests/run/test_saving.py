@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from warehouses.desk import Desk, desk_at
-from warehouses.stores import store_on
+from warehouses.desk import Desk
 
 from tailrace.errors import MemoryShort, TailraceError
 from tailrace.ledger.ledger import Ledger
@@ -29,19 +28,11 @@ SELECT id, city FROM salesforce.contact WHERE part = {part}"""
 AUDIENCES = 8
 
 
-@pytest.fixture(scope="module", params=["duckdb"])
-def opened(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
-    with store_on(request, tmp_path_factory.mktemp("desk")) as store, desk_at(store) as desk:
-        yield desk
-
-
 @pytest.fixture
-def desk(opened: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(duckdb_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.setattr(saving, "BESIDE_MIN", 2)
-    fill(opened)
-    return opened
+    fill(duckdb_desk)
+    return duckdb_desk
 
 
 def fill(desk: Desk) -> None:

@@ -218,3 +218,12 @@ def open_desk(
     """One desk a module and warehouse; a test that needs an empty one clears it first."""
     with desk_on(request, tmp_path_factory.mktemp("desk")) as desk:
         yield desk
+
+
+@pytest.fixture(scope="module", params=WAREHOUSES[:1])
+def duckdb_desk(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    """The same on DuckDB alone, for what no other engine has."""
+    with desk_on(request, tmp_path_factory.mktemp("duckdb-desk")) as desk:
+        yield desk
