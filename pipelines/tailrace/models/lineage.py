@@ -82,6 +82,9 @@ def fields_read(
     except ModelDoesNotBind:
         return every_column
     tree = exp.select(*wanted).from_(parse(text).subquery("used_rows"))
+    if any(join.method == "NATURAL" for join in tree.find_all(exp.Join)):
+        # Only the warehouse knows which columns two tables have in common.
+        return every_column
     schema = _schema(landed)
     try:
         tree = qualify(tree, schema=schema, dialect="duckdb", quote_identifiers=False)
