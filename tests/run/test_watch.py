@@ -36,6 +36,7 @@ from tailrace.testing.org.describe import Field
 
 Step = Callable[[], Any]
 EVERY = 60.0
+CELLS_OF_A_CLOSURE = 6
 
 
 class Script:
@@ -472,8 +473,10 @@ def test_cycles_keep_nothing(shop: OrgShop, request: pytest.FixtureRequest) -> N
     assert cycles // 4 <= runs <= cycles // 4 + 1 + cycles // 60
     (files, threads, before), (files_later, threads_later, after) = looks
     assert (files, threads) == (files_later, threads_later)
-    # A cycle that kept one object would keep half of all cycles' objects.
-    grown = {name: count for name, count in (after - before).items() if count > cycles / 8}
+    # A cycle that kept one object would keep half of all cycles' objects. One closure that is alive
+    # at the second look only, such as a simulator's, has some cells.
+    kept_max = max(cycles / 8, CELLS_OF_A_CLOSURE)
+    grown = {name: count for name, count in (after - before).items() if count > kept_max}
     assert {} == grown
     ((groups,),) = shop.query(
         "SELECT COUNT(DISTINCT row_group_id) FROM pragma_storage_info('tailrace.runs')"
