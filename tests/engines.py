@@ -275,7 +275,7 @@ def run(part: Part, deadline: Deadline, workers: int, *, is_thorough: bool = Fal
         reason=reason,
         **counts,
         wall_seconds=time.monotonic() - started,
-        # Of two parts at a time, it cannot be told apart.
+        # While two parts run, the time of each is not known.
         cpu_seconds=0 if deadline.is_limited else _cpu_seconds() - cpu_before,
     )
 

@@ -111,8 +111,8 @@ DELETE FROM transitions WHERE op <> 'entered'
 DELETE FROM snapshot AS s WHERE s._ < CAST(:before AS TIMESTAMPTZ)
 
 -- name: forget_unread_events
--- The same where the time is no part of the key: the row of an old key may have a later time by now,
--- and would be sent again once its key is forgotten.
+-- The same where the time is not part of the key: the row of an old key may have a later time now, and
+-- would be sent again if its key were deleted.
 DELETE FROM snapshot AS s
 WHERE s._ < CAST(:before AS TIMESTAMPTZ)
   AND NOT EXISTS (SELECT 1 FROM model AS m WHERE EVERY_COLUMN(keys, m._ = s._))

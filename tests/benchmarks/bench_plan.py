@@ -7,7 +7,7 @@ the others' SQL is left out: most of it would take an hour.
 
 The ledger is as a delivery of yesterday's members leaves it, with the fingerprint of their rows.
 The members themselves are written by one statement: to save and acknowledge ten million transitions
-is no part of what is measured. The scan reads what a plan has to read, each column of both tables,
+is not part of what is measured. The scan reads what a plan has to read, each column of both tables,
 and the largest value of each so that no column is left out.
 
 A quick run measures two smaller tables, and compares what the rows between them take: the fixed

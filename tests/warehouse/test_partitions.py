@@ -1,4 +1,4 @@
-"""What dlt is told about partitions: the same as by its own adapters, which users of dlt call."""
+"""The hints for partitions that dlt gets equal those of its own adapters."""
 
 from __future__ import annotations
 

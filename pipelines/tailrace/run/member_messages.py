@@ -245,7 +245,7 @@ class OutboxMessages:
                 session.close()
 
     def _sessions(self) -> list[Warehouse]:
-        """Sessions that render pages at the same time: two, if the server has one to spare.
+        """Sessions that render pages at the same time: two, if the server has a free connection.
 
         One process of a server renders fewer messages than this process sends.
         """

@@ -78,7 +78,7 @@ class Halves:
 
 
 def halves_of(server: Server, name: str, bindings: Mapping[str, Any]) -> Halves | None:
-    """The halves of a statement that fills a temporary table; None if it is no such join.
+    """The halves of a statement that fills a table from a join; None for other statements.
 
     The functions that it needs are created in the session.
 

@@ -251,7 +251,7 @@ def _about_clearing(write_back: WriteBack, described: WritableObject) -> Iterato
 
 
 def _no_lookup(described: WritableObject, relationship: str) -> str:
-    """That there is no such relationship; its lookup field may be named in its place."""
+    """The message for an unknown relationship, with the name that may be meant."""
     field = described.find(relationship)
     relationships = [entry.relationship for entry in described.fields.values()]
     if field is not None and field.relationship:
