@@ -280,10 +280,6 @@ SET GLOBAL checkpoint_threshold = '1GB'
 SET allowed_configs = ['memory_limit', 'threads', 'max_vacuum_tasks', 'streaming_buffer_size', 'preserve_insertion_order', 'TimeZone'];
 SET lock_configuration = TRUE
 
--- name: has_setting
--- One row if the engine has the setting.
-SELECT name FROM DUCKDB_SETTINGS() WHERE name = :name
-
 -- name: functions
 -- Named functions with class 0: only PostgreSQL reports a class.
 SELECT routine_name, 0 FROM information_schema.routines WHERE routine_name = :names

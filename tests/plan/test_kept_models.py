@@ -9,6 +9,7 @@ import pytest
 from warehouses.desk import Desk, desk_at
 from warehouses.stores import store_on
 
+from tailrace.plan import kept_models
 from tailrace.plan.plan import Plan
 from tailrace.plan.planner import Planner
 from tailrace.plan.policy import PlanOptions
@@ -33,8 +34,11 @@ def opened(
 
 
 @pytest.fixture
-def desk(opened: Desk, caplog: pytest.LogCaptureFixture) -> Iterator[Desk]:
-    """An audience that one command has planned."""
+def desk(
+    opened: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Desk]:
+    """An audience that one command has planned, where one is enough to be kept."""
+    monkeypatch.setattr(kept_models, "MODELS_MIN", 1)
     opened.clear()
     opened.script(CONTACT)
     opened.store.audience(AUDIENCE, "people")
@@ -60,6 +64,16 @@ def descriptions(caplog: pytest.LogCaptureFixture) -> int:
     """How often the columns of a model were read from DuckDB."""
     text = "statement warehouse/query_columns"
     return sum(text == record.getMessage() for record in caplog.records)
+
+
+def test_a_few_models_are_described_each_time(
+    desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To list what the file defines costs more."""
+    monkeypatch.setattr(kept_models, "MODELS_MIN", 2)
+    planned(desk)
+    assert 1 == descriptions(caplog)
+    assert "statement warehouse/definitions" not in caplog.messages
 
 
 def test_a_known_model_is_not_described_again(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:

@@ -52,7 +52,6 @@ OF_ONE_ENGINE = {
     "warehouse/current_database",
     "warehouse/definitions",
     "warehouse/end_model",
-    "warehouse/has_setting",
     "warehouse/idle_limits",
     "warehouse/large_tables",
     "warehouse/lock_name",

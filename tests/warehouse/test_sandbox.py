@@ -174,7 +174,7 @@ def test_the_engine_is_locked_before_a_model_is_described(store: Store, tmp_path
             with pytest.raises(WarehouseFailed):
                 warehouse.execute(sql)
         assert [] == list(tmp_path.iterdir())
-        if not warehouse.run("warehouse/has_setting", name="allowed_configs"):
+        if duckdb.__version__.startswith("1."):
             return
         settings = warehouse.execute("SELECT name, value FROM duckdb_settings()")
         changed = {name for name, value in settings if can_set(warehouse, name, value)}

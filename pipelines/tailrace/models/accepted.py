@@ -12,13 +12,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from tailrace import __version__
+from tailrace.warehouse.parse_cache import PACKAGES, version
 
-# The packages that the verdict depends on, besides this one.
-PACKAGES = ("duckdb", "sqlglot")
 FILE = "accepted-sql.txt"
 # Hashes of a few thousand models.
 FILE_BYTES_MAX = 1_000_000

@@ -4,8 +4,9 @@ Parsing a model's text, checking it by DuckDB's parser and describing its rows g
 as long as the text, the tables that it reads and the versions are the same. The results are kept in
 `.tailrace/bound-models.json` (see `warehouse.parse_cache`), which can be deleted at any time.
 
-Kept are models on DuckDB that read base tables of the extract's dataset alone, and no clock. What a
-view, a declared source, a stored function or a stored type means may change while these stay equal.
+Kept are the models of a large selection, on DuckDB, that read base tables of the extract's dataset
+alone, and no clock. What a view, a declared source, a stored function or a stored type means may
+change while these stay equal.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from tailrace.warehouse.statements import Column, QueryText
 
 FILE = "bound-models.json"
 FILE_BYTES_MAX = 8_000_000
+# Listing what a file defines takes as long as describing several models: fewer are described.
+MODELS_MIN = 10
 # The folders whose code decides what a model is bound to, and whether it may run.
 _FOLDERS = ("models", "plan", "warehouse")
 

@@ -32,7 +32,7 @@ from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.determinism import ModelWarning
 from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.types import ColumnTypes
-from tailrace.plan import record_checks, stats
+from tailrace.plan import kept_models, record_checks, stats
 from tailrace.plan.audience_planner import FAULTS_OF_ONE, AudiencePlanner, RequestedPlan
 from tailrace.plan.diff import Diff, DiffRequest
 from tailrace.plan.event_window import events_since, with_start
@@ -141,7 +141,7 @@ class Planner:
         inputs = self._inputs(selected)
         self.table_hashes = inputs.hashes
         fingerprints: dict[str, str | None] = {}
-        kept = self._kept_models(inputs)
+        kept = self._kept_models(selected, inputs)
         # All models are bound before the first one runs, so that an error is reported early.
         for model, audience in syncs_of(selected):
             if audience.ledger_key in without:
@@ -445,9 +445,11 @@ class Planner:
         )
         return self._audience_planner.plan(self.ledger, requested)
 
-    def _kept_models(self, inputs: Inputs) -> KeptModels | None:
+    def _kept_models(self, selected: Sequence[Model], inputs: Inputs) -> KeptModels | None:
         """What earlier commands have kept of models; None where each model is to be read."""
         if not self.options.skip_unchanged or self.build.tables:
+            return None
+        if len(selected) < kept_models.MODELS_MIN:
             return None
         dataset = self.warehouse.project.settings.dataset
         return KeptModels(self.warehouse, self.models, partial(inputs.columns_in, dataset))

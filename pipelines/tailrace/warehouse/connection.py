@@ -515,7 +515,7 @@ class Warehouse:
         self.run_script("warehouse/disable_external_access")
         # DuckDB before 2.0 cannot exempt the settings that a run needs from the lock. A model is a
         # SELECT and changes no setting.
-        if self.run("warehouse/has_setting", name="allowed_configs"):
+        if not self.engine_version.startswith("duckdb 1."):
             self.run_script("warehouse/lock_configuration")
         self.is_confined = True
 
