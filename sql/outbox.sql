@@ -72,6 +72,25 @@ SELECT CAST(:sync_key AS TEXT) AS sync_key, COUNT(*) AS saved FROM outbox AS o W
 -- The numbers of transitions of a run in several outboxes.
 SELECT z.sync_key, z.saved FROM each_count AS z
 
+-- name: seq_range
+-- The first and last number of a run's transitions, and how many there are.
+SELECT MIN(o.seq), MAX(o.seq), COUNT(*) FROM outbox AS o WHERE o.run_seq = :run
+
+-- name: seq_ranges
+-- The same of each part of a run's transitions, where more numbers than a limit are missing between two.
+SELECT MIN(p.seq) AS first_seq, MAX(p.seq) AS last_seq
+FROM (
+  SELECT
+    n.seq,
+    SUM(CASE WHEN n.seq - n.previous > :gap THEN 1 ELSE 0 END)
+      OVER (ORDER BY n.seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS part
+  FROM (
+    SELECT o.seq, LAG(o.seq) OVER (ORDER BY o.seq) AS previous FROM outbox AS o WHERE o.run_seq = :run
+  ) AS n
+) AS p
+GROUP BY p.part
+ORDER BY first_seq
+
 -- name: has_changed
 -- Whether a run has changed members, whose old values are needed.
 SELECT COUNT(*) > 0 FROM outbox AS o WHERE o.run_seq = :run AND o.op = 'changed'

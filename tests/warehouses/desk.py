@@ -138,7 +138,6 @@ class Desk:
                 delivery.run_seq,
                 delivery.audience,
                 shape=delivery.shape,
-                planned=delivery.planned,
             )
         )
 

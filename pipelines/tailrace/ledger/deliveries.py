@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -26,6 +26,8 @@ REJECTION_COLUMNS = (
     "unconfirmed",
 )
 REJECTIONS_PER_STATEMENT = 500
+# Seqs: reading over so many that no row has costs less than another statement.
+GAP_READ_MAX = 10_000
 # Applied to a snapshot only where something was ever rejected or is unconfirmed.
 REJECTION_STATEMENTS = ("carry_rejections", "delete_confirmed", "insert_unconfirmed")
 
@@ -124,9 +126,30 @@ class Deliveries:
         rows = self._tables.run("acknowledged", run=run_seq, sync_key=sync_key)
         return [(int(a), int(b), int(c)) for a, b, c in rows]
 
-    def pending_count(self, run_seq: int, sync_key: str, planned: int) -> int:
+    def open_ranges(self, run_seq: int, sync_key: str) -> list[tuple[int, int]]:
+        """The first and last seqs of the transitions in the outbox without an outcome, in order.
+
+        The seqs of a run are 1, 2, 3, … as they are saved. If a tool moved or deleted rows since,
+        the ranges begin and end where rows are: a gap of any size is not read, except short ones.
+        """
+        acknowledged = self.acknowledged(run_seq, sync_key)
+        return list(_without(self._saved_ranges(run_seq, sync_key), acknowledged))
+
+    def _saved_ranges(self, run_seq: int, sync_key: str) -> list[tuple[int, int]]:
+        """The ranges of seqs of a run in the outbox, with gaps of `GAP_READ_MAX` seqs at most."""
+        tables = {"outbox": self._tables.outbox(sync_key)}
+        warehouse = self._tables.warehouse
+        ((first, last, saved),) = warehouse.run("outbox/seq_range", tables=tables, run=run_seq)
+        if not saved:
+            return []
+        if int(last) - int(first) < int(saved):
+            return [(int(first), int(last))]
+        ranges = warehouse.run("outbox/seq_ranges", tables=tables, run=run_seq, gap=GAP_READ_MAX)
+        return [(int(first), int(last)) for first, last in ranges]
+
+    def pending_count(self, run_seq: int, sync_key: str) -> int:
         """How many transitions of an audience run have no outcome yet."""
-        return planned - _covered(self.acknowledged(run_seq, sync_key))
+        return sum(last - first + 1 for first, last in self.open_ranges(run_seq, sync_key))
 
     def reject(
         self, run_seq: int, sync_key: str, rejections: Mapping[int, Mapping[str, Any]]
@@ -202,7 +225,7 @@ class Deliveries:
         is_empty: bool,
     ) -> Advanced:
         covered = _covered(ranges)
-        if covered != run.planned:
+        if covered != run.planned and not self._is_complete(run):
             raise LedgerGap(
                 f"{run.sync_key}: {run.planned} planned, {covered} delivered or rejected"
             )
@@ -224,6 +247,19 @@ class Deliveries:
             calls=sum(calls for _, _, calls in ranges),
             size_after=self._tables.size(run.sync_key) if rejected else None,
         )
+
+    def _is_complete(self, run: Finished) -> bool:
+        """Whether the outbox has all planned transitions, each with an outcome.
+
+        Asked where the acknowledged seqs are not as many as planned, since rows were moved to other
+        seqs by hand.
+        """
+        ((_, _, saved),) = self._tables.warehouse.run(
+            "outbox/seq_range",
+            tables={"outbox": self._tables.outbox(run.sync_key)},
+            run=run.run_seq,
+        )
+        return int(saved) == run.planned and not self.open_ranges(run.run_seq, run.sync_key)
 
     def forget_events(
         self,
@@ -309,24 +345,41 @@ def _covered(ranges: Sequence[tuple[int, int, int]]) -> int:
     >>> _covered([(1, 3, 0), (2, 5, 0), (7, 7, 0)])
     6
     """
-    covered, reached = 0, 0
-    for first, last, _ in sorted(ranges):
-        if last > reached:
-            covered += last - max(first - 1, reached)
-            reached = last
-    return covered
+    return sum(last - first + 1 for first, last in _united(ranges))
 
 
-def gaps(ranges: Sequence[tuple[int, int, int]], planned: int) -> Iterator[tuple[int, int]]:
-    """The ranges of 1…planned without an outcome.
+def _united(ranges: Iterable[tuple[int, int, int]]) -> Iterator[tuple[int, int]]:
+    """The parts of the ranges that no earlier one has, in order.
 
-    >>> list(gaps([(3, 4, 0)], 6))
-    [(1, 2), (5, 6)]
+    >>> list(_united([(2, 5, 0), (1, 3, 0), (7, 7, 0)]))
+    [(1, 3), (4, 5), (7, 7)]
     """
     reached = 0
     for first, last, _ in sorted(ranges):
-        if first > reached + 1:
-            yield (reached + 1, first - 1)
-        reached = max(reached, last)
-    if reached < planned:
-        yield (reached + 1, planned)
+        if last > reached:
+            yield max(first, reached + 1), last
+            reached = last
+
+
+def _without(
+    saved: Iterable[tuple[int, int]], acknowledged: Iterable[tuple[int, int, int]]
+) -> Iterator[tuple[int, int]]:
+    """The parts of the saved ranges, which are in order, without an outcome.
+
+    >>> list(_without([(1, 6), (100, 102)], [(3, 4, 0), (6, 100, 0)]))
+    [(1, 2), (5, 5), (101, 102)]
+    """
+    outcomes = list(_united(acknowledged))
+    at = 0
+    for first, last in saved:
+        open_from = first
+        while at < len(outcomes) and outcomes[at][0] <= last:
+            start, end = outcomes[at]
+            if start > open_from:
+                yield open_from, start - 1
+            open_from = max(open_from, end + 1)
+            if end > last:
+                break
+            at += 1
+        if open_from <= last:
+            yield open_from, last

@@ -16,7 +16,6 @@ from tailrace.audience.audience import Audience
 from tailrace.destinations.messages import Transition
 from tailrace.encoding.values import OUT_OF_RANGE, json_value
 from tailrace.errors import LedgerGap, MemoryShort
-from tailrace.ledger.deliveries import gaps
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
 from tailrace.warehouse.connection import Warehouse
@@ -154,11 +153,11 @@ def shape_of_outbox(ledger: Ledger, audience: Audience) -> Shape:
 
 
 def pending_transitions(
-    ledger: Ledger, run_seq: int, audience: Audience, *, shape: Shape, planned: int
+    ledger: Ledger, run_seq: int, audience: Audience, *, shape: Shape
 ) -> Iterator[tuple[Transition, bool]]:
     """The transitions without an outcome, in order, each with whether it is to be sent."""
     changes = has_changes(ledger, run_seq, audience)
-    unread = ranges(ledger, run_seq, audience, planned=planned)
+    unread = ledger.deliveries.open_ranges(run_seq, audience.ledger_key)
     for first, last in pages(unread, rows=PageRows()):
         yield from page(
             ledger, run_seq, audience, shape=shape, changes=changes, first=first, last=last
@@ -188,13 +187,6 @@ class PageRows:
         """Shrink after a page of `rows` rows ran out of memory. False if it cannot be shorter."""
         self.now = self._engines_max = max(1, min(rows, self._batch_rows) // 4)
         return rows > 1
-
-
-def ranges(
-    ledger: Ledger, run_seq: int, audience: Audience, *, planned: int
-) -> list[tuple[int, int]]:
-    """The ranges of seq without an outcome."""
-    return list(gaps(ledger.deliveries.acknowledged(run_seq, audience.ledger_key), planned))
 
 
 def pages(unread: Iterable[tuple[int, int]], *, rows: PageRows) -> Iterator[tuple[int, int]]:

@@ -155,9 +155,7 @@ def unfinished(ledger: Ledger) -> Mapping[str, int]:
     """How many members each audience still has in deliveries that did not finish."""
     pending: Counter[str] = Counter()
     for delivery in ledger.deliveries.pending():
-        count = ledger.deliveries.pending_count(
-            delivery.run_seq, delivery.sync_key, delivery.planned
-        )
+        count = ledger.deliveries.pending_count(delivery.run_seq, delivery.sync_key)
         pending[Audience.from_mapping(delivery.mapping).name] += count
     return {name: count for name, count in sorted(pending.items()) if count}
 

@@ -22,7 +22,7 @@ from tailrace.encoding.masking import Masker
 from tailrace.errors import ModelError, TailraceError
 from tailrace.ledger.deliveries import AckRange, Advanced, Finished
 from tailrace.ledger.ledger import Ledger
-from tailrace.ledger.outbox import PlannedTransitions, enqueue, ranges, shape_of_outbox
+from tailrace.ledger.outbox import PlannedTransitions, enqueue, shape_of_outbox
 from tailrace.ledger.runs import Run
 from tailrace.plan.plan import AudiencePlan
 from tailrace.plan.policy import PlanOptions
@@ -340,10 +340,10 @@ class AudienceDelivery:
         the crashed run may have sent some of them.
         """
         delivery = self.delivery
-        audience, planned = delivery.audience, delivery.planned
+        audience = delivery.audience
         for job in self.ledger.jobs.unfinished(delivery.run_seq, self.sync_key):
             self.ledger.jobs.finish(job.job_id, state="failed")
-        for first, last in ranges(self.ledger, delivery.run_seq, audience, planned=planned):
+        for first, last in self.ledger.deliveries.open_ranges(delivery.run_seq, self.sync_key):
             self.answered.append(Acknowledged(first, last, 0, 0))
             for seq in range(first, last + 1):
                 self.rejected[seq] = {

@@ -143,9 +143,7 @@ class OutboxMessages:
         is_new, self._is_new = self._is_new, False
         if is_new:
             return [(1, self._planned)]
-        return outbox.ranges(
-            self._ledger, self._run_seq, self._mapper.audience, planned=self._planned
-        )
+        return self._ledger.deliveries.open_ranges(self._run_seq, self._mapper.audience.ledger_key)
 
     def _mapped_pages(
         self, ranges: Iterable[tuple[int, int]], *, changes: bool

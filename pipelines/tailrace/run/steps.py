@@ -348,7 +348,7 @@ class Steps:
         if settings is None or delivery.written_at is None:
             return None
         pending = self.ledger.deliveries.pending_count(
-            delivery.run_seq, delivery.audience.ledger_key, delivery.planned
+            delivery.run_seq, delivery.audience.ledger_key
         )
         age = self.ledger.clock.now() - delivery.written_at
         hours = age.total_seconds() / 3_600

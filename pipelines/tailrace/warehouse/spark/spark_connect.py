@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from tailrace.config.installation import install_command
@@ -31,9 +33,10 @@ class SparkConnectServer:
             SparkError: The server cannot be reached.
         """
         try:
-            from pyspark.errors import PySparkValueError
-            from pyspark.sql.connect.client import DefaultChannelBuilder
-            from pyspark.sql.connect.session import SparkSession
+            with _named_main_module():
+                from pyspark.errors import PySparkValueError
+                from pyspark.sql.connect.client import DefaultChannelBuilder
+                from pyspark.sql.connect.session import SparkSession
         except ImportError:
             raise ConfigurationError(
                 "A uri that begins with sc:// needs a client that is not installed: pyspark-client",
@@ -75,3 +78,21 @@ class SparkConnectServer:
     def close(self) -> None:
         with suppress(Exception):
             self._session.stop()
+
+
+@contextmanager
+def _named_main_module() -> Iterator[None]:
+    """Let the client be imported by a program that has no file, such as `python -c`.
+
+    The client takes such a program for its own doctests, and ends the process
+    (`pyspark.sql.connect.utils.check_dependencies`).
+    """
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__"):
+        yield
+        return
+    main.__file__ = "<string>"
+    try:
+        yield
+    finally:
+        del main.__file__
