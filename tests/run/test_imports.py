@@ -50,6 +50,8 @@ result = getattr(tailrace.Project.load(sys.argv[1]), sys.argv[2])()
 assert result.exit_code == 0
 heavy = {"dlt", "duckdb", "pyarrow", "requests", "simple_salesforce", "sqlglot"}
 heavy |= {"tailrace.models.loader", "tailrace.plan.planner"}
+heavy |= {"difflib", "importlib.metadata", "tailrace.warehouse.driver_errors"}
+heavy |= {"tailrace.warehouse.refusals", "tailrace.warehouse.postgres_failures"}
 print(*sorted(heavy & sys.modules.keys()))
 assert not any(entry["rows"] for entry in result.objects)
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from threading import Thread
 
@@ -89,6 +90,54 @@ def test_another_version_or_other_code_reads_nothing(
         assert cache_in(tmp_path, code=code).get("one") is None
     code.write_text("one = 11\n")
     assert cache_in(tmp_path, code=code).get("one") is None
+
+
+def test_a_folder_of_code_stands_for_the_files_under_it(tmp_path: Path) -> None:
+    """A file that is edited, added or removed is another version; what Python compiles is not."""
+    folder = tmp_path / "package"
+    (folder / "part").mkdir(parents=True)
+    edited, added = folder / "part" / "edited.py", folder / "added.py"
+    edited.write_text("one = 1\n")
+    compiled = folder / "__pycache__"
+
+    def is_kept() -> bool:
+        return bool(cache_in(tmp_path, code=folder).get("one"))
+
+    def keep() -> None:
+        cache = cache_in(tmp_path, code=folder)
+        cache.put("one", 1)
+        cache.save()
+        assert is_kept()
+
+    keep()
+    compiled.mkdir()
+    (compiled / "edited.pyc").write_text("")
+    assert is_kept()
+    edited.write_text("one = 11\n")
+    assert not is_kept()
+    keep()
+    added.write_text("")
+    assert not is_kept()
+    keep()
+    added.unlink()
+    assert not is_kept()
+
+
+@pytest.mark.parametrize("package", parse_cache.PACKAGES)
+def test_the_version_of_a_package_is_that_of_its_metadata(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a package is found in a folder without metadata of its name, or with several."""
+    expected = metadata.version(package)
+    assert expected == parse_cache.version.__wrapped__(package)
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert expected == parse_cache.version.__wrapped__(package)
+    for number in ("0.1", "0.2"):
+        (tmp_path / f"{package}-{number}.dist-info").mkdir()
+    monkeypatch.setattr(metadata, "version", lambda name: f"{name} by its metadata")
+    assert f"{package} by its metadata" == parse_cache.version.__wrapped__(package)
 
 
 def test_the_file_is_limited_in_size(tmp_path: Path) -> None:

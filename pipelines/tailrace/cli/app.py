@@ -62,7 +62,7 @@ _MODULES = {
 
 # Objects are searched for reference cycles when so many are new. Imports create no garbage, and at
 # Python's own number a tenth of a short command is spent on the search.
-GC_OBJECTS = 30_000
+GC_OBJECTS = 60_000
 
 
 class Terminated(KeyboardInterrupt):
@@ -177,13 +177,13 @@ def _log_format(arguments: Sequence[str]) -> str:
 
 
 def _print(answer: Answer) -> int:
-    from tailrace.cli.output import text
-
     if answer.text is not None:
         click.echo(answer.text, nl=False)
     elif answer.options.as_json:
         click.echo(json.render(answer.output))
     else:
+        from tailrace.cli.output import text
+
         text.show(answer.output, sys.stdout, plain=answer.options.plain)
     sys.stdout.flush()
     _log(answer.output)

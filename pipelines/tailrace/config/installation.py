@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +21,8 @@ def upgrade_hint() -> str:
 
 def _direct_url() -> str:
     """The record of pip about a package that is not from an index (PEP 610); else empty."""
+    import importlib.metadata
+
     try:
         return importlib.metadata.distribution("tailrace").read_text("direct_url.json") or ""
     except importlib.metadata.PackageNotFoundError:

@@ -6,7 +6,6 @@ like unknown keys. Sections of dlt are left alone.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -75,6 +74,8 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     >>> did_you_mean("segmnt", ["segment", "webhook"])
     ' Did you mean "segment"?'
     """
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f' Did you mean "{close[0]}"?' if close else ""
 
@@ -125,11 +126,15 @@ def refuse_unknown_sections(layers: Layers, environ: Mapping[str, str]) -> None:
 
 def _refuse_misspelt_variables(environ: Mapping[str, str], known: Collection[str]) -> None:
     for variable in environ:
-        section, separator, rest = variable.lower().partition("__")
-        meant = next((name for name in OUR_SECTIONS if _is_typo(section, name)), None)
-        if section == "sources" and _is_typo(rest.partition("__")[0], "salesforce"):
-            section, meant = variable.lower(), "sources__salesforce"
-        if separator and rest and meant and section not in known:
+        section, _, rest = variable.lower().partition("__")
+        if not rest:
+            continue
+        meant = None
+        if section not in known:
+            meant = next((name for name in OUR_SECTIONS if _is_typo(section, name)), None)
+        elif section == "sources" and _is_typo(rest.partition("__")[0], "salesforce"):
+            meant = "sources__salesforce"
+        if meant:
             raise UnknownConfigKey(
                 f'Nothing reads the environment\'s {variable}. Did you mean "{meant.upper()}__"?',
                 hint="Correct the name of the variable, or unset it.",
@@ -193,6 +198,8 @@ def _is_typo(word: str, known: str) -> bool:
     """Whether a word is nearly another one, and not that one with a suffix such as `_eu` or `2`."""
     if word.rstrip("0123456789") == known or word.startswith(f"{known}_"):
         return False
+    import difflib
+
     similarity = difflib.SequenceMatcher(None, word.lower(), known).ratio()
     # Two letters that changed places make a short word less similar than that.
     return similarity >= TYPO_SIMILARITY or sorted(word.lower()) == sorted(known)

@@ -182,7 +182,9 @@ class UnchangedRuns:
     def __init__(self, project: ProjectConfig) -> None:
         self._project = project
         file = project.root / ".tailrace" / FILE
-        self._cache = ParseCache(file, bytes_max=FILE_BYTES_MAX, code=_code_files())
+        # An edited file of this package or of its SQL is another version.
+        code = (Path(__file__).parents[1], root("sql"))
+        self._cache = ParseCache(file, bytes_max=FILE_BYTES_MAX, code=code)
         self._key = _files_and_settings(project)
 
     @classmethod
@@ -337,22 +339,6 @@ def _files_and_settings(project: ProjectConfig) -> str:
         name = str(file.relative_to(project.root))
         digest.update(b"\0" + name.encode(errors="replace") + b"\0" + content)
     return digest.hexdigest()
-
-
-def _code_files() -> list[str]:
-    """The files of this package and of its SQL, by which an edited one is another version."""
-    folders = (Path(__file__).parents[1], root("sql"))
-    return [name for folder in folders for name in sorted(_names_under(str(folder)))]
-
-
-def _names_under(folder: str) -> Iterator[str]:
-    """The paths of the files under a folder, without those that Python compiled."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file():
-                yield entry.path
-            elif entry.name != "__pycache__":
-                yield from _names_under(entry.path)
 
 
 def _files_under(folder: Path) -> Iterator[Path]:

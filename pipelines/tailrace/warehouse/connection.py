@@ -1,5 +1,7 @@
 """The warehouse: the one place that runs SQL.
 
+What checks a model, and what reads a driver's error, is imported when it is needed.
+
 One connection a run, so that temporary tables and transactions are the run's own. On DuckDB the
 connection is opened here and lent to dlt: the file has a single writer, and it is this process.
 """
@@ -25,10 +27,8 @@ from tailrace.errors import (
     StateNotSaved,
     WarehouseFailed,
 )
-from tailrace.warehouse import driver_errors
 from tailrace.warehouse.driver import complete
 from tailrace.warehouse.engines import engine_of
-from tailrace.warehouse.halves import halves_of
 from tailrace.warehouse.model_role import (
     WRITES_MODEL_ROWS,
     as_model_role,
@@ -36,16 +36,6 @@ from tailrace.warehouse.model_role import (
     grant_created,
 )
 from tailrace.warehouse.plan_tables import PlanTables
-from tailrace.warehouse.postgres_sandbox import (
-    postgres_calls,
-    postgres_violations,
-    resolved_objects,
-    tree_violations,
-)
-from tailrace.warehouse.postgres_times import register_times
-from tailrace.warehouse.refusals import not_allowed
-from tailrace.warehouse.sandbox import duckdb_violations
-from tailrace.warehouse.server_failures import server_failure
 from tailrace.warehouse.session import PIPELINE, Session
 from tailrace.warehouse.statements import (
     Binding,
@@ -209,7 +199,11 @@ class Warehouse:
         if creates:
             self.execute(statement(name, self.dialect, part="layout", **bindings), name)
             grant_created(self, name, bindings["tables"] or {})
-        halves = halves_of(self, name, bindings) if self.engine.halves_joins else None
+        halves = None
+        if self.engine.halves_joins:
+            from tailrace.warehouse.halves import halves_of
+
+            halves = halves_of(self, name, bindings)
         sql = statement(name, self.dialect, part="rows" if creates else None, **bindings)
         self.execute(statement("warehouse/begin_model", self.dialect), name)
         try:
@@ -265,12 +259,16 @@ class Warehouse:
 
     def _refused(self, error: Exception, name: str) -> BaseException:
         """The error to raise for an error of a statement: the same, unless the engine raised it."""
+        from tailrace.warehouse import driver_errors
+
         if not driver_errors.raised_by_engine(error):
             return KeyboardInterrupt() if driver_errors.stopped_by_signal(error) else error
         if self.engine.loses_sessions:
             self.set_session()
         failure = driver_errors.shortage(error, name)
         if failure is None:
+            from tailrace.warehouse.server_failures import server_failure
+
             failure = server_failure(error, name, self.session, self.project.settings)
         return failure or driver_errors.described(error, name)
 
@@ -279,6 +277,8 @@ class Warehouse:
         with suppress(Exception):
             self.session.execute(statement("warehouse/set_session", self.dialect))
         if self.dialect == "postgres" and self.session.native is not None:
+            from tailrace.warehouse.postgres_times import register_times
+
             register_times(self.session.native)
 
     def attempt(self, name: str, /, **bindings: Any) -> bool:
@@ -530,8 +530,12 @@ class Warehouse:
             return
         sql = query.wrapped
         if self.dialect == "duckdb":
+            from tailrace.warehouse.sandbox import duckdb_violations
+
             violations = duckdb_violations(sql, stored=self._stored_functions)
         elif self.dialect == "postgres":
+            from tailrace.warehouse.postgres_sandbox import postgres_calls, postgres_violations
+
             calls = sorted(postgres_calls(sql))
             listed = self.run("warehouse/functions", names=",".join(calls)) if calls else []
             violations = postgres_violations(sql, listed)
@@ -543,23 +547,6 @@ class Warehouse:
     def allow_tables(self, tables: Iterable[tuple[str, str]]) -> None:
         """Let models read other tables than landed ones, by schema and name."""
         self._allowed_tables.update(tables)
-
-    def _refused_names(self, view: TableName) -> tuple[str, ...]:
-        """What a model may not do, by what PostgreSQL resolved in a temporary view of it."""
-        ((number, tree),) = self.run("warehouse/view_tree", name=view.name)
-        objects = resolved_objects(tree)
-        settings = self.project.settings
-        return tree_violations(
-            tree,
-            functions=self.run(
-                "warehouse/resolved_functions",
-                functions=objects.functions,
-                operators=objects.operators,
-            ),
-            tables=self.run("warehouse/resolved_tables", tables_=objects.tables, described=number),
-            schemas=frozenset({settings.dataset, settings.model_dataset}),
-            allowed=self._allowed_tables,
-        )
 
     def _stored_functions(self) -> frozenset[str]:
         """The functions of the DuckDB warehouse that are not built in, in lower case."""
@@ -593,8 +580,16 @@ class Warehouse:
         unqualified = TableName(None, view.name)
         self.run("warehouse/describe", tables={"described": unqualified, "query": query})
         columns = self.columns_of(view)
-        refused = self._refused_names(view) if self.dialect == "postgres" else ()
+        violation = None
+        if self.dialect == "postgres":
+            from tailrace.warehouse.postgres_sandbox import view_violation
+
+            settings = self.project.settings
+            schemas = frozenset({settings.dataset, settings.model_dataset})
+            violation = view_violation(
+                self.run, view.name, schemas=schemas, allowed=self._allowed_tables
+            )
         self.run("warehouse/drop_described", tables={"described": view})
-        if refused:
-            raise not_allowed(refused[0])
+        if violation is not None:
+            raise violation
         return columns

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock
 from tailrace.config.check import check_model_role
-from tailrace.config.installation import install_command
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import (
     ConfigurationError,
@@ -27,11 +26,8 @@ from tailrace.errors import (
 )
 from tailrace.warehouse.connection import ROW_GROUP_ROWS, VACUUM_TASKS_MAX, Warehouse
 from tailrace.warehouse.driver import driver
-from tailrace.warehouse.driver_errors import describe_error
 from tailrace.warehouse.endpoint_file import find_endpoint
 from tailrace.warehouse.file_facts import FileFacts
-from tailrace.warehouse.postgres_failures import connection_failure
-from tailrace.warehouse.postgres_pool import require_own_session
 from tailrace.warehouse.session import DltSession, DuckdbOptions, DuckdbSession
 from tailrace.warehouse.statements import TableName
 from tailrace.warehouse.templates import rendered_sql_kept
@@ -337,6 +333,8 @@ def _connected(project: ProjectConfig) -> Warehouse:
         raise _cannot_connect(name, error) from None
     try:
         if warehouse.dialect == "postgres":
+            from tailrace.warehouse.postgres_pool import require_own_session
+
             require_own_session(warehouse)
     except BaseException:
         warehouse.close()
@@ -362,6 +360,10 @@ def _cannot_connect(name: str, error: Exception) -> TailraceError:
     from dlt.common.configuration.exceptions import ConfigFieldMissingException
     from dlt.common.destination.exceptions import UnknownDestinationModule
     from dlt.common.exceptions import MissingDependencyException
+
+    from tailrace.config.installation import install_command
+    from tailrace.warehouse.driver_errors import describe_error
+    from tailrace.warehouse.postgres_failures import connection_failure
 
     if isinstance(error, UnknownDestinationModule):
         suggestion = did_you_mean(name, dlt.destinations.__all__)

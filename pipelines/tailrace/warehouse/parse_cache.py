@@ -9,9 +9,9 @@ time. Commands that write it at the same time replace the whole file, and the la
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
-from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,12 @@ class ParseCache:
     Args:
         file: The file.
         bytes_max: Its largest size in bytes. What this command did not use is left out first.
-        code: The modules of this package whose changes make the file outdated.
+        code: The files, and the folders of files, whose changes make the kept file outdated.
     """
 
     def __init__(self, file: Path, *, bytes_max: int, code: Iterable[str | Path]) -> None:
-        versions = "\n".join((__version__, *map(version, PACKAGES), *map(_state, code)))
+        states = sorted(state for path in code for state in _states(path))
+        versions = "\n".join((__version__, *map(version, PACKAGES), *states))
         self._folder = file.parent
         self._checked = CheckedFile(file, bytes_max=bytes_max, versions=versions)
         self._kept: dict[str, Any] = self._checked.read() or {}
@@ -61,10 +62,37 @@ class ParseCache:
 
 @cache
 def version(package: str) -> str:
-    """The version of an installed package, whose metadata is parsed once."""
+    """The version of an installed package.
+
+    The folder of its metadata is named after it, and is found without parsing what it contains.
+    """
+    spec = PathFinder.find_spec(package)
+    if spec is not None and spec.origin is not None:
+        start, end = f"{package}-", ".dist-info"
+        names = os.listdir(Path(spec.origin).parents[1])
+        found = [name for name in names if name.startswith(start) and name.endswith(end)]
+        if len(found) == 1:
+            return found[0].removeprefix(start).removesuffix(end)
+    from importlib import metadata
+
     return metadata.version(package)
 
 
-def _state(file: str | Path) -> str:
-    status = os.stat(file)
-    return f"{os.path.basename(file)} {status.st_size} {status.st_mtime_ns}"
+def _states(path: str | Path) -> Iterator[str]:
+    """The name, size and time of a file, or of the files under a folder that Python did not
+    compile."""
+    if not os.path.isdir(path):
+        yield _state(os.path.basename(path), os.stat(path))
+        return
+    folders = [str(path)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_file():
+                    yield _state(entry.name, entry.stat())
+                elif entry.name != "__pycache__":
+                    folders.append(entry.path)
+
+
+def _state(name: str, status: os.stat_result) -> str:
+    return f"{name} {status.st_size} {status.st_mtime_ns}"

@@ -10,11 +10,12 @@ model are read-only transactions besides (see `Warehouse.run`).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tailrace.warehouse.refusals import refusal
+from tailrace.errors import NotAllowedInModel
+from tailrace.warehouse.refusals import not_allowed, refusal
 from tailrace.warehouse.sandbox import Violation, refused_function
 
 # PostgreSQL's own functions that depend on the time zone or the locale, and on nothing else.
@@ -150,6 +151,35 @@ def resolved_objects(tree: str) -> Resolved:
 
 def _listed(numbers: Sequence[str]) -> str:
     return "".join(f",{number}" for number in sorted(set(numbers))) + ","
+
+
+def view_violation(
+    run: Callable[..., Sequence[tuple[Any, ...]]],
+    name: str,
+    *,
+    schemas: frozenset[str],
+    allowed: Collection[tuple[str, str]],
+) -> NotAllowedInModel | None:
+    """What a model may not do, by what PostgreSQL resolved in a temporary view of it.
+
+    Args:
+        run: Runs a statement by its name.
+        name: The name of the view.
+        schemas: As of `tree_violations`.
+        allowed: As of `tree_violations`.
+    """
+    ((number, tree),) = run("warehouse/view_tree", name=name)
+    objects = resolved_objects(tree)
+    violations = tree_violations(
+        tree,
+        functions=run(
+            "warehouse/resolved_functions", functions=objects.functions, operators=objects.operators
+        ),
+        tables=run("warehouse/resolved_tables", tables_=objects.tables, described=number),
+        schemas=schemas,
+        allowed=allowed,
+    )
+    return not_allowed(violations[0]) if violations else None
 
 
 def tree_violations(
