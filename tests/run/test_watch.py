@@ -501,10 +501,16 @@ def test_other_processes_learn_who_has_the_lock_and_look_at_it(shop: OrgShop) ->
             return dict(project.status().data)
         return {"watch": None, "runs": []}
 
+    def cycles() -> int:
+        """Those that are saved: after each run, and each minute."""
+        watch = status()["watch"]
+        return watch["cycles"] if watch else 0
+
     try:
         wait_until(lambda: process.poll() is not None or len(shop.segment_events()) == 8)
         # A run has ended, and a cycle without news is counted.
         wait_until(lambda: [run["exit_code"] for run in status()["runs"]] == [0])
+        wait_until(lambda: cycles() > 0)
         watching = status()["watch"]
         assert watching["active"]
         assert (process.pid, 1.0) == (watching["process"], watching["every_seconds"])
@@ -516,6 +522,8 @@ def test_other_processes_learn_who_has_the_lock_and_look_at_it(shop: OrgShop) ->
         retitle(shop, 0, "Chief")()
         wait_until(lambda: process.poll() is not None or len(shop.segment_events()) == 9)
         wait_until(lambda: [run["exit_code"] for run in status()["runs"]] == [0, 0])
+        # A signal within the cycle, such as in its checkpoint, ends the process with 143.
+        wait_until(lambda: cycles() > watching["cycles"])
     finally:
         process.terminate()
         output, messages = process.communicate(timeout=60)
