@@ -151,7 +151,12 @@ def unchanged(desk: Desk) -> set[str]:
 @pytest.mark.parametrize(
     ("condition", "reads"),
     [
-        ("city <> 'today'", "none"),
+        ("city <> 'not today'", "none"),
+        ("born <> ' TODAY '", "date"),
+        ("born IN ('epoch', 'today 04:00')", "date"),
+        ("seen < 'now'", "time"),
+        ("seen < CAST(CAST('now' AS TEXT) AS TIMESTAMP)", "time"),
+        ("seen < CAST('today EST' AS TIMESTAMPTZ)", "date"),
         ("city <> CAST('now' AS TEXT)", "none"),
         ("born < 'today'::DATE", "date"),
         ("seen < CAST(' Tomorrow ' AS TIMESTAMPTZ)", "date"),

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from tailrace.errors import ModelDoesNotBind
+from tailrace.models.clock_texts import READ_CLOCK_TEXTS, clock_text_edits, freeze_clock_texts
 from tailrace.models.determinism import freeze_clock
 from tailrace.models.dialects import refuse_constructs, refuse_tokens
 from tailrace.models.parse import LANDED, line_of, parse, read_select, tables
@@ -226,8 +227,15 @@ def bind(
     datasets = {LANDED: dataset, BUILT: model_dataset}
     written_in = _MARK.match(text)
     if (written_in[1] if written_in else "duckdb") == dialect and dialect in SPLICED:
-        return QueryText(_bound_text(text, datasets, now, dialect=dialect, catalog=catalog))
+        edits = clock_edits(text, now, dialect=dialect)
+        if dialect == "postgres":
+            with _located(dialect, file):
+                edits += clock_text_edits(text, now, columns=columns)
+        return QueryText(_bound_text(text, datasets, edits, dialect=dialect, catalog=catalog))
     tree = freeze_clock(parse(text), now)
+    if dialect in READ_CLOCK_TEXTS:
+        with _located(dialect, file):
+            freeze_clock_texts(tree, now, columns=columns)
     if dialect != "duckdb":
         _fold_names(tree, dialect)
     tree = transpile(tree, dialect, columns=columns, file=file)
@@ -248,16 +256,25 @@ def bind(
         ) from None
 
 
+@contextmanager
+def _located(dialect: str, file: str | None) -> Iterator[None]:
+    """Raise a refusal inside the block as the error of a model."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise unportable(refusal, dialect, file=file) from None
+
+
 def _bound_text(
     text: str,
     datasets: Mapping[str, str | None],
-    now: datetime,
+    clocks: Iterable[Edit],
     *,
     dialect: str,
     catalog: str | None,
 ) -> str:
     query = read_select(text, dialect=dialect)
-    edits = clock_edits(text, now, dialect=dialect)
+    edits = [*clocks]
     for node in query.find_all(exp.Table):
         dataset = datasets.get(node.db.lower())
         if dataset is None or node.catalog or not isinstance(node.this, exp.Identifier):

@@ -6,6 +6,7 @@ may differ, such as the order inside a list, is a warning.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -55,9 +56,16 @@ CLOCK_FORMATS = {
     "TIMETZ": "%H:%M:%S.%f+00:00",
     "TIME": "%H:%M:%S.%f",
 }
-# PostgreSQL reads these texts as times where they are cast to one, and the days they are away from
-# today; None is the time itself.
+# PostgreSQL reads these words in a text as times where the text becomes one, and the days they are
+# away from today; None is the time itself. `epoch`, `infinity` and `allballs` are constants.
 CLOCK_WORDS: Mapping[str, int | None] = {"now": None, "today": 0, "tomorrow": 1, "yesterday": -1}
+CLOCK_WORD = re.compile(rf"(?<![^\W\d_])({'|'.join(CLOCK_WORDS)})(?![^\W\d_])", re.IGNORECASE)
+# A text that has nothing but such words, times, zones and signs: `today 04:00`, `[today,now)`.
+_CLOCK_TEXT = re.compile(
+    rf"([\W\d_]|(?<![^\W\d_])({'|'.join(CLOCK_WORDS)}|am|pm|z|zulu|utc|gmt|allballs|infinity|epoch)"
+    r"(?![^\W\d_])|[a-z]+/[a-z_]+)*",
+    re.IGNORECASE,
+)
 _TIMES = frozenset({"DATE", "TIME", "TIMETZ", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPNTZ"})
 _LISTS = (exp.ArrayAgg, exp.GroupConcat, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.ArrayConcatAgg)
 _PICKS = (exp.AnyValue, exp.First, exp.Last, exp.Mode)
@@ -133,8 +141,8 @@ def freeze_clock(query: exp.Query, now: datetime) -> exp.Query:
                 exp.Literal.string(moment.strftime(CLOCK_FORMATS["DATE"])), "TIMESTAMP"
             )
             node.set("expressions", [today, node.expressions[0]])
-        if (word := _clock_word(node)) is not None:
-            node.set("this", exp.Literal.string(frozen_word(word, moment)))
+        if isinstance(node, exp.Cast) and _clock_words(node):
+            node.set("this", exp.Literal.string(frozen_text(node.this.name, moment)))
         return node
 
     pinned = query.transform(replaced)
@@ -145,18 +153,19 @@ def freeze_clock(query: exp.Query, now: datetime) -> exp.Query:
 def clock_read(query: exp.Query) -> Clock:
     """What the rows of a SELECT depend on of the time at which it runs: nothing, its date or all.
 
-    The date is that in UTC, as `freeze_clock` writes it.
+    The date is that in UTC, as `freeze_clock` writes it. A text such as 'today' counts wherever
+    PostgreSQL may read it as a time, whatever the types beside it are.
     """
     if query.meta.get("opaque"):
         return "time"
     reads: Clock = "none"
     for node in query.walk():
-        kind, word = _clock(node), _clock_word(node)
-        if word == "now" or (kind is not None and kind != "DATE"):
+        kind, words = _clock(node), _clock_words(node)
+        if "now" in words or (kind is not None and kind != "DATE"):
             return "time"
         # age(x) counts from the beginning of today.
         is_age = isinstance(node, exp.Anonymous) and _name(node) == "age"
-        if kind == "DATE" or word is not None or (is_age and len(node.expressions) == 1):
+        if kind == "DATE" or words or (is_age and len(node.expressions) == 1):
             reads = "date"
     return reads
 
@@ -172,20 +181,38 @@ def _clock(node: exp.Expr) -> str | None:
     return CLOCK_NODES.get(type(node))
 
 
-def frozen_word(word: str, moment: datetime) -> str:
-    """The text that a type of times reads as a word of `CLOCK_WORDS` does at this moment in UTC."""
-    days = CLOCK_WORDS[word]
-    if days is None:
-        return moment.strftime(CLOCK_FORMATS["TIMESTAMPTZ"])
-    return (moment + timedelta(days=days)).strftime(CLOCK_FORMATS["DATE"])
+def frozen_text(text: str, now: datetime) -> str:
+    """A text that PostgreSQL reads at any time as it reads this one at a moment in UTC."""
+    moment = now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
+
+    def frozen(word: re.Match[str]) -> str:
+        days = CLOCK_WORDS[word[1].lower()]
+        if days is None:
+            return f" {moment.strftime(CLOCK_FORMATS['TIMESTAMPTZ'])} "
+        # After a time of day, PostgreSQL takes a date with hyphens for a time zone.
+        is_first = not any(character.isdigit() for character in text[: word.start()])
+        format_ = CLOCK_FORMATS["DATE"] if is_first else "%Y%m%d"
+        return f" {(moment + timedelta(days=days)).strftime(format_)} "
+
+    return CLOCK_WORD.sub(frozen, text).strip()
 
 
-def _clock_word(node: exp.Expr) -> str | None:
-    """The word of `CLOCK_WORDS` that a cast reads as a time, or None."""
-    if not isinstance(node, exp.Cast) or not node.this.is_string:
-        return None
-    word = str(node.this.this).strip().lower()
-    return word if word in CLOCK_WORDS and node.to.this.name in _TIMES else None
+def _clock_words(node: exp.Expr) -> frozenset[str]:
+    """The words of `CLOCK_WORDS` in a text that may become a time."""
+    if isinstance(node, exp.Cast) and node.to.this.name in _TIMES:
+        texts = [node.this] if node.this.is_string else []
+    elif isinstance(node, exp.Literal) and node.is_string and _CLOCK_TEXT.fullmatch(node.name):
+        # The text of a cast counts only as far as its type does.
+        texts = [] if isinstance(node.parent, exp.Cast) and not _is_cast_again(node) else [node]
+    else:
+        texts = []
+    return frozenset(word.lower() for text in texts for word in CLOCK_WORD.findall(str(text.this)))
+
+
+def _is_cast_again(literal: exp.Expr) -> bool:
+    """Whether a text that is cast is part of an expression that is cast too."""
+    cast = literal.parent
+    return cast is not None and cast.find_ancestor(exp.Cast) is not None
 
 
 def _name(node: exp.Expr) -> str:

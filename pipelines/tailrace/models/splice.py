@@ -14,14 +14,11 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
-from tailrace.models.determinism import CLOCK_FORMATS, CLOCK_WORDS, CLOCKS, frozen_word
+from tailrace.models.determinism import CLOCK_FORMATS, CLOCKS
 from tailrace.warehouse.sandbox import duckdb_references
 
 # The dialects whose text is kept where the warehouse speaks them too.
 SPLICED = frozenset({"duckdb", "postgres", "snowflake", "mariadb"})
-
-# As they are written in a cast, without a time zone.
-_TIME_TYPES = frozenset({"date", "time", "timetz", "timestamp", "timestamptz"})
 # Clocks that stand without brackets, and the types of their values.
 _BARE_CLOCKS: Mapping[str, str] = {
     "current_timestamp": "TIMESTAMPTZ",
@@ -88,10 +85,7 @@ def clock_edits(text: str, now: datetime, *, dialect: str) -> list[Edit]:
 def _clock_edits(text: str, tokens: Sequence[Any], moment: datetime) -> Iterator[Edit]:
     for place, token in enumerate(tokens):
         name = text[token.start : token.end + 1].lower()
-        word = token.text.strip().lower()
         if token.token_type is TokenType.STRING:
-            if word in CLOCK_WORDS and _is_cast_to_time(tokens, place):
-                yield Edit(token.start, token.end + 1, f"'{frozen_word(word, moment)}'")
             continue
         if place and tokens[place - 1].token_type in (TokenType.DOT, TokenType.ALIAS):
             continue
@@ -111,21 +105,6 @@ def _clock_edits(text: str, tokens: Sequence[Any], moment: datetime) -> Iterator
             start = tokens[place + 1].end + 1
             day = moment.strftime(CLOCK_FORMATS["DATE"])
             yield Edit(start, start, f"CAST('{day}' AS TIMESTAMP), ")
-
-
-def _is_cast_to_time(tokens: Sequence[Any], place: int) -> bool:
-    """Whether a text is one of a type of times: `text::DATE`, `DATE text`, `CAST(text AS DATE)`."""
-    before, after = tokens[max(place - 2, 0) : place], tokens[place + 1 : place + 3]
-    names = [token.text.lower().partition(" ")[0] for token in (*before[-1:], *after[1:])]
-    if before and (names[0] in _TIME_TYPES or names[0] == "zone"):
-        # The last word of TIMESTAMP WITH TIME ZONE.
-        return True
-    if len(after) < 2 or names[-1] not in _TIME_TYPES:
-        return False
-    is_cast = len(before) == 2 and before[0].text.lower() in ("cast", "try_cast")
-    return after[0].token_type is TokenType.DCOLON or (
-        is_cast and after[0].token_type is TokenType.ALIAS
-    )
 
 
 def _frozen(kind: str, moment: datetime, *, digits: str = "") -> str:
