@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from alerts.alert_receivers import receiving
 from shop import Shop
 
+from tailrace.alerts.observer import alerting
 from tailrace.clock import SystemClock
+from tailrace.ledger.ledger import Ledger
+from tailrace.lineage_events.events import Event
+from tailrace.lineage_events.observer import LineageObserver
 from tailrace.plan.policy import PlanOptions
+from tailrace.project import Project
 from tailrace.run import job
 from tailrace.run.result import RunResult
 from tailrace.run.unchanged import FILE
-from tailrace.run.work import Work
 from tailrace.testing import SalesforceSimulator
 from tailrace.testing.segment.simulator import SegmentSimulator
+from tailrace.warehouse.opening import open_warehouse
 
 CREDENTIALS = "SOURCES__SALESFORCE__CREDENTIALS__"
 OBJECTS = "SOURCES__SALESFORCE__OBJECTS"
@@ -321,36 +328,112 @@ def test_a_model_that_reads_the_date_is_read_once_a_day(
     assert ["", ""] == [entry["skipped"] for entry in next_day.audiences]
 
 
-class Observer:
-    """Reads the models of a run, as OpenLineage events do."""
-
-    def started(self, ledger: object, work: Work, run: object) -> None:
-        assert work.models is not None
-
-    def finished(self, ledger: object, work: Work, result: RunResult) -> RunResult:
-        return result
-
-    def not_started(self, ledger: object, error: object) -> None:
-        raise AssertionError(error)
-
-    def state_stored(self) -> None:
-        """The project has no `state_url`."""
-
-    def state_not_stored(self, error: object) -> None:
-        raise AssertionError(error)
-
-
-def test_options_and_observers_read_the_models(
-    idle: Idle, statements: Callable[[], list[str]]
-) -> None:
+def test_options_read_the_models(idle: Idle, statements: Callable[[], list[str]]) -> None:
     for options in (
         {"select": ["people"]},
         {"options": PlanOptions(skip_unchanged=False)},
         {"resend": True},
-        {"observers": (Observer(),)},
     ):
         assert 0 == idle.run(**options).exit_code
         assert "models/kinds" in statements()
+
+
+@pytest.mark.parametrize(
+    ("open_problems", "sent"),
+    [
+        ({}, []),
+        (
+            {"people": "held", "titled": "late", "command:run": "failed", "gone": "held"},
+            ["command:run", "people", "titled"],
+        ),
+        # A file that an audience reads can be used again. Of one that none reads, nothing is known.
+        (
+            {"file:models/live.sql": "broken", "file:models/unread.sql": "broken"},
+            ["file:models/live.sql"],
+        ),
+    ],
+)
+def test_an_unchanged_run_alerts_as_one_that_reads_the_models(
+    idle: Idle,
+    statements: Callable[[], list[str]],
+    open_problems: Mapping[str, str],
+    sent: list[str],
+) -> None:
+    """The same messages, result and records, and the models are read for a broken file only."""
+    idle.edit("models/unread.sql", "SELECT 1 AS one")
+    with receiving() as receiver:
+        idle.set(TAILRACE__ALERTS__URLS=receiver.url)
+        settle(idle)
+        outcomes = []
+        for is_short in (True, False):
+            with open_warehouse(idle.shop.project, clock=idle.shop.clock) as warehouse:
+                alerts = Ledger(warehouse, clock=idle.shop.clock).alerts
+                for subject, problem in open_problems.items():
+                    alerts.save(alerts.receiver(receiver.url), subject, problem)
+            if not is_short:
+                (idle.shop.root / ".tailrace" / FILE).unlink()
+            statements()
+            with alerting(idle.shop.project, "run", clock=idle.shop.clock) as observers:
+                result = idle.run(observers=observers)
+            assert is_short is ("models/create_view" not in statements())
+            left = idle.shop.query("SELECT subject, problem FROM tailrace.alerts ORDER BY subject")
+            taken = [(body["type"], body["title"]) for body in receiver.bodies]
+            receiver.taken.clear()
+            outcomes.append((comparable(result), left, taken))
+        assert outcomes[0] == outcomes[1]
+        assert sent == [change["subject"] for change in outcomes[0][0]["alerts"]["sent"]]
+        assert bool(sent) == bool(outcomes[0][2])
+
+
+class CollectedEvents(LineageObserver):
+    """The events of a run, in the order in which they would be sent."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.events: list[Event] = []
+
+    def _send(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+
+def test_an_unchanged_run_has_the_lineage_events_of_one_that_reads_the_models(
+    idle: Idle, statements: Callable[[], list[str]]
+) -> None:
+    """All but their times and the ids of their runs."""
+    settle(idle)
+    collected = []
+    for is_short in (True, False):
+        if not is_short:
+            (idle.shop.root / ".tailrace" / FILE).unlink()
+        statements()
+        observer = CollectedEvents(idle.shop.project, clock=idle.shop.clock)
+        idle.run(observers=(observer,))
+        assert is_short is ("models/create_view" not in statements())
+        text = json.dumps([event.as_dict() for event in observer.events])
+        text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)", "TIME", text)
+        collected.append(re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "RUN", text))
+    assert collected[0] == collected[1]
+    assert all(f'{name}"' in collected[0] for name in ("people", "titled", "contact"))
+
+
+def test_an_unchanged_run_with_a_stored_state_reads_no_model(
+    idle: Idle, statements: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    """Every run stores the ledger; only its tables and the files decide what it reads."""
+    idle.set(TAILRACE__STATE_URL=f"file://{tmp_path}/state")
+    Project(idle.shop.project).push_state(idle.shop.root / "warehouse.duckdb")
+    settle(idle)
+    idle.run()
+    statements()
+    short = idle.run()
+    # It knows the file too, which no other process has written to.
+    assert not {"models/create_view", "warehouse/columns_in"} & set(statements())
+    (idle.shop.root / ".tailrace" / FILE).unlink()
+    whole = idle.run()
+    assert "models/create_view" in statements()
+    ours, theirs = ({**comparable(result)} for result in (short, whole))
+    assert ours.pop("state")["generation"] + 1 == theirs.pop("state")["generation"]
+    assert ours == theirs
 
 
 def test_another_receiver_is_refused_as_before(idle: Idle) -> None:

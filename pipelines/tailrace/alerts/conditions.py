@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from tailrace.audience.audience import ledger_key
+from tailrace.audience.ledger_keys import ledger_key
 from tailrace.config.settings import AlertSettings
 from tailrace.errors import TailraceError
 from tailrace.reporting.status import problems

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from tailrace.alerts.conditions import (
@@ -39,7 +40,6 @@ from tailrace.errors import (
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Run
 from tailrace.reporting.status import status
-from tailrace.run.broken_files import usable_files
 from tailrace.run.notices import Notice
 from tailrace.run.observer import Observers
 from tailrace.run.result import RunResult
@@ -205,15 +205,26 @@ def alert_of_status(
 def _usable_after(
     work: Work, result: RunResult, errors: Sequence[TailraceError]
 ) -> Callable[[str], bool]:
-    """Which files a run could use; none, if it read no models."""
-    if work.models is None:
+    """Which files a run could use; none, if its job reads no models.
+
+    The models of a run that equals an earlier one are read when a file is asked about.
+    """
+    if work.models is None and work.complete is None:
         return lambda file: False
     planned = {
         (str(entry["audience"]), str(entry["destination"]))
         for entry in result.audiences
         if entry["status"] != "failed"
     }
-    return usable_files(work.models, planned, errors)
+
+    @cache
+    def usable() -> Callable[[str], bool]:
+        from tailrace.models.loader import Models
+        from tailrace.run.broken_files import usable_files
+
+        return usable_files(work.completed().models or Models(by_name={}), planned, errors)
+
+    return lambda file: usable()(file)
 
 
 def _broken(error: Exception) -> Outcome:

@@ -15,16 +15,12 @@ from typing import Any, Literal
 
 from tailrace.audience.blocks import DEFAULT_TYPE, Block
 from tailrace.audience.event_log import EventLog, log_references
+from tailrace.audience.ledger_keys import DEFAULT_DESTINATION, ledger_key
 
 Initial = Literal["send", "skip"]
 Payload = Literal["plain", "engage"]
 OnDefinitionChange = Literal["send", "hold", "rebaseline"]
 OnMappingChange = Literal["send", "hold", "absorb"]
-
-# The section of the configuration that an audience goes to when its header names none.
-DEFAULT_DESTINATION = DEFAULT_TYPE
-# A ledger key is part of table names, and PostgreSQL truncates names after 63 characters.
-LEDGER_KEY_CHARACTERS_MAX = 50
 
 # Messages depend on these and on the ledger key; owner, tags, guards and the like do not matter.
 DELIVERED = (
@@ -384,20 +380,6 @@ class Audience:
 
     def _group_columns(self) -> tuple[str, ...]:
         return (self.group.group_id, *_columns(self.group.traits)) if self.group else ()
-
-
-def ledger_key(name: str, destination: str) -> str:
-    """The ledger's key for an audience at a destination.
-
-    >>> ledger_key("vips", "segment"), ledger_key("vips", "segment_eu")
-    ('vips', 'vips__segment_eu')
-    """
-    if destination == DEFAULT_DESTINATION:
-        return name
-    key = f"{name}__{destination}".lower()
-    if len(key) <= LEDGER_KEY_CHARACTERS_MAX:
-        return key
-    return f"{name[:30]}__{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
 
 def _set(value: Any) -> Any:

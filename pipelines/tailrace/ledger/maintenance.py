@@ -9,14 +9,13 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from tailrace.audience.audience import ledger_key
+from tailrace.audience.ledger_keys import ledger_key
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
 from tailrace.ledger.runs import Run
-from tailrace.models.file import NAME_HINT, is_name
 from tailrace.warehouse.opening import open_warehouse
 from tailrace.warehouse.statements import Binding, TableName
 
@@ -32,6 +31,9 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
             a valid name.
         DeliveryIncomplete: A delivery under the old name is pending.
     """
+    # `status` reads rejections, and does not pay for importing the SQL tools.
+    from tailrace.models.file import NAME_HINT, is_name
+
     if not is_name(new_name):
         raise NothingSelected(f'"{new_name}" cannot be the name of an audience', hint=NAME_HINT)
     with _locked(project, "rename", clock=clock) as ledger:

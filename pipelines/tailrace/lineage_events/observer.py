@@ -127,6 +127,7 @@ class LineageObserver:
         self._send([command_event(names, "FAIL", at=self._clock.now(), error=message)])
 
     def _sources(self, ledger: Ledger, work: Work, result: RunResult) -> Sources:
+        work = work.completed()
         extracted = ledger.extracts.latest().values()
         return Sources(
             project=self._project,

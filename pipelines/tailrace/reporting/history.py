@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.audience import Audience
+from tailrace.audience.ledger_keys import DEFAULT_DESTINATION
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.destinations.protocol import MapperOptions

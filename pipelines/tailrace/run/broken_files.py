@@ -1,16 +1,19 @@
-"""The files of a project that cannot be used now, whatever the latest run made of them."""
+"""The files of a project that cannot be used now, whatever the latest run made of them.
+
+Alerts ask what an error is, and import nothing that reads models for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
-from tailrace.destinations.registry import project_models
 from tailrace.errors import KeyTypeChanged, ModelError, ModelFailed, TailraceError
-from tailrace.models.loader import Models, errors_of
-from tailrace.run.binding import bind_to_landed_tables
+
+if TYPE_CHECKING:
+    from tailrace.models.loader import Models
 
 
 def with_broken_files(
@@ -50,6 +53,8 @@ def usable_files(
     Returns:
         A function of a path. A file of a model is usable if an audience that reads it was planned.
     """
+    from tailrace.models.loader import errors_of
+
     broken = {str(error.file) for error in (*errors, *errors_of(models.broken.values()))}
     planned = {
         models.by_name[name].file
@@ -65,6 +70,9 @@ def usable_files(
 def _broken_files(
     project: ProjectConfig, recorded: Collection[str], *, clock: Clock, bind: bool
 ) -> list[dict[str, Any]]:
+    from tailrace.destinations.registry import project_models
+    from tailrace.models.loader import errors_of
+
     try:
         models = project_models(project)
     except TailraceError as error:
@@ -80,6 +88,8 @@ def _broken_files(
 
 
 def _binding_errors(project: ProjectConfig, models: Models, *, clock: Clock) -> list[TailraceError]:
+    from tailrace.run.binding import bind_to_landed_tables
+
     try:
         bind_to_landed_tables(project, models, tuple(models.by_name.values()), clock=clock)
     except ModelError as error:

@@ -267,15 +267,15 @@ def _carry_out(
     observers: Observers,
 ) -> RunResult:
     # Errors that need no warehouse are raised before it is opened.
-    work = _work(project, job, observers)
+    work = _work(project, job)
     return open_and_carry_out(
         project, work, clock=clock, progress=progress, reads=reads, observers=observers
     )
 
 
-def _work(project: ProjectConfig, job: Job, observers: Observers) -> Work:
+def _work(project: ProjectConfig, job: Job) -> Work:
     """The work of a job. If an earlier run may be equal, its models are read only if it is not."""
-    unchanged = UnchangedRuns.of(project, job, observers)
+    unchanged = UnchangedRuns.of(project, job)
 
     def complete() -> Work:
         return replace(prepare(project, job), unchanged=unchanged)
@@ -382,7 +382,7 @@ def carry_out(
                 observer.started(ledger, work, runner.begun)
             result = runner.run()
         for observer in observers:
-            result = observer.finished(ledger, work, result)
+            result = observer.finished(ledger, runner.work, result)
         compact(ledger, runner.begun)
         return result
 

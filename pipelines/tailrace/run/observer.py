@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class RunObserver(Protocol):
-    """An observer raises nothing: what it cannot do is a warning of the result."""
+    """An observer raises nothing: what it cannot do is a warning of the result.
+
+    The work of a run that equals an earlier one has no models. An observer that needs them takes
+    those of `work.completed()`.
+    """
 
     def started(self, ledger: Ledger, work: Work, run: Run) -> None:
         """Called under the lock, before the first step of the run."""

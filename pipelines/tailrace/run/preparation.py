@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.audience import Audience
+from tailrace.audience.ledger_keys import DEFAULT_DESTINATION
 from tailrace.audience.yaml import raise_all, suggest
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.protocol import DestinationSettings

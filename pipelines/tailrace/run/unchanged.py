@@ -39,7 +39,6 @@ from tailrace.warehouse.statements import Column, TableName
 if TYPE_CHECKING:
     from tailrace.models.determinism import Clock
     from tailrace.plan.plan import Plan
-    from tailrace.run.observer import Observers
     from tailrace.run.result import Progressing
     from tailrace.salesforce.extract.facts import ExtractResult
 
@@ -188,13 +187,13 @@ class UnchangedRuns:
         self._key = _files_and_settings(project)
 
     @classmethod
-    def of(cls, project: ProjectConfig, job: Job, observers: Observers) -> UnchangedRuns | None:
+    def of(cls, project: ProjectConfig, job: Job) -> UnchangedRuns | None:
         """Those of a job; None if it is not compared.
 
-        A job is compared if it selects and overrides nothing, and if no observer reads its models.
+        A job is compared if it selects and overrides nothing.
         """
         engine = engine_of(project.settings.warehouse)
-        if job != COMPARED or observers or not engine.single_writer:
+        if job != COMPARED or not engine.single_writer:
             return None
         return cls(project)
 

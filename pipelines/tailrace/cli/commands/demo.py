@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tailrace.audience.audience import ledger_key
+from tailrace.audience.ledger_keys import ledger_key
 from tailrace.cli.commands.init import scaffold
 from tailrace.clock import SystemClock
 from tailrace.errors import ConfigurationError

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tailrace import __version__
-from tailrace.audience.audience import DEFAULT_DESTINATION, Audience
+from tailrace.audience.audience import Audience
+from tailrace.audience.ledger_keys import DEFAULT_DESTINATION
 from tailrace.clock import Clock
 from tailrace.config.check import check_warehouse
 from tailrace.config.project import ProjectConfig, did_you_mean, load_project
