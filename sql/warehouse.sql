@@ -271,6 +271,13 @@ SET enable_external_access = FALSE
 -- Exempts one more folder, or the URL of a bucket, from the denial of external access.
 SET allowed_directories = LIST_APPEND(CURRENT_SETTING('allowed_directories'), :folder)
 
+-- name: retry_commits
+-- Lets a commit to a DuckLake be tried again while other sessions commit, after pauses of one length.
+-- By default it is tried ten times, after pauses that grow, and loses to a session that writes often.
+SET GLOBAL ducklake_max_retry_count = :tries_max;
+SET GLOBAL ducklake_retry_wait_ms = :pause_ms;
+SET GLOBAL ducklake_retry_backoff = 1
+
 -- name: defer_checkpoints
 -- Lets a load write this much before the file is completed, as dlt does.
 SET GLOBAL checkpoint_threshold = '1GB'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -141,6 +142,36 @@ def test_a_lake_is_opened_again_after_a_conflict(tmp_path: Path) -> None:
         other.close()
     with open_warehouse(project, clock=SystemClock()) as warehouse:
         assert [(3,)] == warehouse.execute("SELECT n FROM s.t")
+
+
+@pytest.mark.ducklake
+@needs_extension
+def test_a_commit_is_not_lost_to_a_session_that_writes_often(tmp_path: Path) -> None:
+    """Each commit writes a row of the catalog, also the one that extends the lock."""
+    with open_warehouse(LakeStore(tmp_path).project, clock=SystemClock()) as warehouse:
+        warehouse.execute("CREATE SCHEMA s")
+        warehouse.execute("CREATE TABLE s.lock AS SELECT 0 AS beats")
+        warehouse.confine_models()
+        other = warehouse.another()
+        ended = threading.Event()
+
+        def beat() -> int:
+            beats = 0
+            while not ended.is_set():
+                other.execute("UPDATE s.lock SET beats = beats + 1")
+                beats += 1
+            return beats
+
+        with ThreadPoolExecutor(1) as thread:
+            beats = thread.submit(beat)
+            try:
+                for number in range(4):
+                    with warehouse.transaction():
+                        warehouse.execute(f"CREATE TABLE s.t{number} AS SELECT 1 AS n")
+            finally:
+                ended.set()
+            assert [(beats.result(),)] == warehouse.execute("SELECT beats FROM s.lock")
+        other.close()
 
 
 @pytest.mark.ducklake

@@ -208,18 +208,25 @@ class Runner:
         from tailrace.salesforce.extract.extraction import extract as extract_objects
         from tailrace.salesforce.extract.landing import WarehouseLanding
 
-        landed = extract_objects(
-            WarehouseLanding(self.ledger.warehouse, self.work.facts),
-            self.project.salesforce(),
-            credentials,
-            clock=self.ledger.clock,
-            objects=self.job.objects,
-            reconcile=self.job.reconcile,
-            full_refresh=self.job.full_refresh,
-            progress=_rows_of(self.progress),
-            before_replacing=self._distrust,
-            login=self.login,
-        )
+        try:
+            landed = extract_objects(
+                WarehouseLanding(self.ledger.warehouse, self.work.facts),
+                self.project.salesforce(),
+                credentials,
+                clock=self.ledger.clock,
+                objects=self.job.objects,
+                reconcile=self.job.reconcile,
+                full_refresh=self.job.full_refresh,
+                progress=_rows_of(self.progress),
+                before_replacing=self._distrust,
+                before_loading=self._require_lock,
+                login=self.login,
+            )
+        except TailraceError:
+            # A load fails as well where another run writes the same tables.
+            with suppress(WarehouseFailed):
+                self._require_lock()
+            raise
         self.extracted = landed
         errors = []
         self.ledger.descriptions.save(
@@ -243,6 +250,16 @@ class Runner:
                 "seconds": round(landed.seconds, 1),
             },
         )
+
+    def _require_lock(self) -> None:
+        """Check that no other run took the lock, as each transaction of the ledger does.
+
+        Raises:
+            LockHeld: Another run has it.
+        """
+        if not self.ledger.warehouse.engine.has_one_writer:
+            with self.ledger.warehouse.transaction():
+                pass
 
 
 def _rows_of(progress: Progress | None) -> Callable[[str, int, int], None] | None:

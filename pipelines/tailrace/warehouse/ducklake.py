@@ -20,7 +20,7 @@ from tailrace.config.project import ProjectConfig
 from tailrace.errors import ConfigurationError, InvalidConfigValue, LockHeld, MissingCredential
 from tailrace.warehouse.bindings import identifier_text, literal_text
 from tailrace.warehouse.session import DuckdbOptions, DuckdbSession
-from tailrace.warehouse.statements import statement
+from tailrace.warehouse.statements import script, statement
 
 SECTION = "destination.ducklake.credentials"
 DEFAULT_CATALOG = "duckdb:///warehouse.ducklake"
@@ -32,6 +32,9 @@ EXTENSIONS = ("ducklake",)
 CATALOG_EXTENSION = "postgres_scanner"
 REMOTE_EXTENSION = "httpfs"
 REMOTE = ("s3", "gs", "gcs", "r2")
+# Each commit writes one row of the catalog, and another session's may come first.
+COMMIT_TRIES_MAX = 200
+COMMIT_PAUSE_MILLISECONDS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +173,13 @@ def connect(project: ProjectConfig, config: DuckdbOptions, *, read_only: bool) -
         else:
             Path(lake.storage).mkdir(parents=True, exist_ok=True)
         opened.execute(statement("warehouse/allow_folder", "duckdb", folder=lake.storage))
+        for setting in script(
+            "warehouse/retry_commits",
+            "duckdb",
+            tries_max=COMMIT_TRIES_MAX,
+            pause_ms=COMMIT_PAUSE_MILLISECONDS,
+        ):
+            opened.execute(setting)
     except duckdb.Error as error:
         raise _cannot_open(lake, error) from None
     return LakeSession(opened, engine="ducklake")

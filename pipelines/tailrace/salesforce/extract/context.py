@@ -63,6 +63,7 @@ class ExtractContext:
 
     Attributes:
         before_replacing: Called before tables are loaded from the start.
+        before_loading: Called before each load.
         reconcile: Objects of which all ids are compared.
         reread: Objects that are read as if they had no watermark.
         full_refresh: All tables are dropped and loaded again.
@@ -85,6 +86,7 @@ class ExtractContext:
     ) -> None:
         self.api = api
         self.before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None
+        self.before_loading: Callable[[], None] | None = None
         self.settings = settings
         self.extractor = ObjectExtractor(
             api, settings, folder, leave_out=continue_on_error, progress=progress

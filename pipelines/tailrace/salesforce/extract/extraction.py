@@ -88,6 +88,7 @@ def extract(
     full_refresh: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     before_replacing: Callable[[Sequence[tuple[str, str]]], None] | None = None,
+    before_loading: Callable[[], None] | None = None,
     login: Login | None = None,
 ) -> ExtractResult:
     """Land what changed in the objects, each of them completely or not at all.
@@ -103,6 +104,7 @@ def extract(
         progress: Called with an object's name, the number of rows that arrived, and how many are
             expected in all; 0 if that is unknown.
         before_replacing: Called with objects and their tables before all of their rows are loaded.
+        before_loading: Called before each load by dlt, whose transactions check no lock.
         login: A login that other extracts of the process share.
 
     Raises:
@@ -118,6 +120,7 @@ def extract(
         api, settings, folder=landing.folder, continue_on_error=True, progress=progress
     )
     context.before_replacing, context.full_refresh = before_replacing, full_refresh
+    context.before_loading = before_loading
     with library_logs_to_debug(), _empty_folder(landing.folder):
         facts = _extract(
             landing,

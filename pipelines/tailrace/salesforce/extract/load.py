@@ -37,6 +37,7 @@ from tailrace.salesforce.extract.staging import (
     live_tables,
     resource_states,
 )
+from tailrace.warehouse.driver_errors import describe_error, raised_by_engine
 
 
 def land_all(
@@ -176,6 +177,8 @@ def _run(
         replaced = [extracted.sobject.name for extracted in objects if extracted.first]
         if replaced and context.before_replacing is not None:
             context.before_replacing([(name, normalize(name)) for name in replaced])
+        if context.before_loading is not None:
+            context.before_loading()
         load(pipeline, objects)
     except PipelineStepFailed as failed:
         raise _error_of(failed) from failed
@@ -217,6 +220,7 @@ def schema_of(pipeline: dlt.Pipeline) -> dlt.Schema:
 def _error_of(failed: PipelineStepFailed) -> TailraceError:
     """The error that dlt's error stands for: ours where there is one, else the warehouse's."""
     seen: set[int] = set()
+    reason = failed.step
     cause: BaseException | None = failed
     while cause is not None and id(cause) not in seen:
         if isinstance(cause, TailraceError):
@@ -227,9 +231,11 @@ def _error_of(failed: PipelineStepFailed) -> TailraceError:
                 "The disk is full",
                 hint="Free some space for the warehouse and for .tailrace/, then run again.",
             )
+        if isinstance(cause, Exception) and raised_by_engine(cause):
+            reason = f"{failed.step}: {describe_error(cause)}"
         seen.add(id(cause))
         cause = cause.__cause__ or cause.__context__
-    return ExtractIncomplete(f"The warehouse could not take the rows ({failed.step})")
+    return ExtractIncomplete(f"The warehouse could not take the rows ({reason})")
 
 
 def _correct_and_read_missing(
