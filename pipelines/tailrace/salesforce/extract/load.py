@@ -220,7 +220,7 @@ def schema_of(pipeline: dlt.Pipeline) -> dlt.Schema:
 def _error_of(failed: PipelineStepFailed) -> TailraceError:
     """The error that dlt's error stands for: ours where there is one, else the warehouse's."""
     seen: set[int] = set()
-    reason = failed.step
+    reason: str = failed.step
     cause: BaseException | None = failed
     while cause is not None and id(cause) not in seen:
         if isinstance(cause, TailraceError):
