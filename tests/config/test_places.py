@@ -95,6 +95,7 @@ def checked(root: Path, files: dict[str, str], environ: dict[str, str]) -> None:
 LOGIN = "[sources.salesforce.credentials]\ninstance_url = 'https://a.my.salesforce.com'\n"
 KEYS = "[destination.segment]\nwrite_key = 'sk-hidden'\n"
 OF_TASK = "[sources.salesforce.object.Task]\n"
+ON_LAKE = f"[tailrace]\nwarehouse = 'ducklake'\n{OF_TASK}"
 WEBHOOK = "[destination.hook]\ntype = 'webhook'\n"
 
 
@@ -116,6 +117,10 @@ WEBHOOK = "[destination.hook]\ntype = 'webhook'\n"
         ({"config.toml": OF_TASK + "partition_by = 'CreatedDate'"}, "config.toml:2"),
         ({"config.toml": OF_TASK + "\npartition_by = 'hour(CreatedDate)'"}, "config.toml:3"),
         ({"config.toml": OF_TASK + "partition_by = 'month(CreatedDate)'"}, "config.toml:2"),
+        (
+            {"config.toml": ON_LAKE + "fields = ['DueDate']\npartition_by = 'day(DueDat)'"},
+            "config.toml:5",
+        ),
         ({"config.toml": "[destination.duckdb]\ncredentials = ':memory:'"}, "config.toml:2"),
         ({"config.toml": "[destination.segment]\n\nhost = 'http://b.example'"}, "config.toml:3"),
         ({"config.toml": "[destination.segment]\ntype = 'carrier'"}, "config.toml:2"),

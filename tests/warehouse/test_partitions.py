@@ -82,3 +82,46 @@ def test_a_warehouse_without_partitions_is_refused(warehouse: str) -> None:
     )
     for known in DESTINATIONS:
         check_partitions(settings, known)
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong", "corrected"),
+    [
+        (
+            {"fields": ("Subject", "DueDate"), "partition_by": "month(DueDat)"},
+            'DueDat is not in fields. Did you mean "DueDate"?',
+            {"partition_by": "month(duedate)"},
+        ),
+        (
+            {"fields": ("Subject",), "partition_by": "day(DueDate)"},
+            "DueDate is not in fields.",
+            {"fields": ("Subject", "DueDate")},
+        ),
+        (
+            {"exclude": ("duedate",), "partition_by": "day(DueDate)"},
+            "DueDate is in exclude",
+            {"exclude": ()},
+        ),
+        (
+            {"fields": ("Subject",), "partition_by": "year(CreatedDat)"},
+            'CreatedDat is not in fields. Did you mean "CreatedDate"?',
+            {"partition_by": "year(createddate)"},
+        ),
+    ],
+)
+def test_a_field_that_does_not_land_is_refused_without_salesforce(
+    options: dict[str, Any], wrong: str, corrected: dict[str, Any]
+) -> None:
+    """Its name is known where the object lists its fields; the hint says what to write."""
+
+    def check(options: dict[str, Any]) -> None:
+        objects = {"Task": ObjectSettings(**options)}
+        check_partitions(SalesforceSettings(per_object=objects), "ducklake")
+
+    with pytest.raises(InvalidConfigValue) as refused:
+        check(options)
+    assert refused.value.message.endswith(wrong)
+    assert "sources.salesforce.object.Task.partition_by" == vars(refused.value)["key"]
+    check({**options, **corrected})
+    # Any name may be one of an object without such a list.
+    check({"partition_by": options["partition_by"]})

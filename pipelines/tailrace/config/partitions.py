@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tailrace.config.sections import did_you_mean
 from tailrace.config.settings import ObjectSettings, SalesforceSettings
 from tailrace.errors import InvalidConfigValue
 
 UNITS = ("year", "month", "day")
+# Dates of nearly every object. They land for the partitions where `fields` leaves them out.
+AUDIT_DATES = ("CreatedDate", "LastModifiedDate", "SystemModstamp")
 # The warehouses whose tables have partitions, or are clustered by a column; and where a pipeline of
 # dlt can land objects as well.
 WAREHOUSES = ("ducklake", "spark", "bigquery", "databricks", "snowflake")
@@ -64,8 +67,32 @@ def check_partitions(settings: SalesforceSettings, warehouse: str) -> None:
             partitions.
     """
     for name, of_object in settings.per_object.items():
-        if partition_by_of(name, of_object) is not None:
+        partition_by = partition_by_of(name, of_object)
+        if partition_by is not None:
             require_partitions(name, warehouse)
+            _require_landed(name, of_object, partition_by)
+
+
+def _require_landed(name: str, settings: ObjectSettings, partition_by: PartitionBy) -> None:
+    """Check that the field lands: where an object lists its fields, a wrong name is found here."""
+    field = partition_by.field
+    hint = f"Name another date field of {name}, or "
+    if field.lower() in {excluded.lower() for excluded in settings.exclude}:
+        raise InvalidConfigValue(
+            f'{key_of(name)} is "{partition_by}", and {field} is in exclude',
+            hint=f"{hint}remove {field} from exclude.",
+            key=key_of(name),
+        )
+    if settings.fields is None:
+        return
+    landed = (*settings.fields, *AUDIT_DATES)
+    if field.lower() not in {landed_name.lower() for landed_name in landed}:
+        raise InvalidConfigValue(
+            f'{key_of(name)} is "{partition_by}", and {field} is not in fields.'
+            f"{did_you_mean(field, landed)}",
+            hint=f"{hint}add {field} to fields.",
+            key=key_of(name),
+        )
 
 
 def require_partitions(name: str, warehouse: str) -> None:

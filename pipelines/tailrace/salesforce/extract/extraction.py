@@ -93,34 +93,32 @@ def extract(
 ) -> ExtractResult:
     """Land what changed in the objects, each of them completely or not at all.
 
-    Changes are merged in one transaction. Loading a whole table takes several: an extract that dies
-    in between leaves a part of it, until the next extract loads it again.
+    Changes are merged in one transaction. A whole table is loaded in several: an extract that dies
+    leaves a part of it, until the next extract loads it again.
 
     Args:
         landing: The warehouse, with the dataset where objects land.
         objects: API names; the configured ones by default.
         reconcile: Also compare all ids, to find rows that vanished without a trace.
         full_refresh: Drop the objects' tables and load all rows again.
-        progress: Called with an object's name, the number of rows that arrived, and how many are
-            expected in all; 0 if that is unknown.
+        progress: Called with an object's name, how many rows arrived, and how many will (or 0).
         before_replacing: Called with objects and their tables before all of their rows are loaded.
         before_loading: Called before each load by dlt, whose transactions check no lock.
         login: A login that other extracts of the process share.
 
     Raises:
-        UnknownObject, UnknownField, SeveralUnknown: Names that never landed are wrong; nothing was
-            landed.
+        UnknownObject, UnknownField, SeveralUnknown: New names are wrong; nothing was landed.
         TableNameTaken, OtherOrg: Nothing was landed.
         CredentialRefused, Unreachable: No object can be read.
     """
     started = clock.monotonic()
-    expects_no_news = not full_refresh and known_stored(landing) is not None
-    api = Api(credentials, settings, clock=clock, login=login, expects_no_news=expects_no_news)
+    is_known = not full_refresh and known_stored(landing) is not None
+    api = Api(credentials, settings, clock=clock, login=login, expects_no_news=is_known)
     context = ExtractContext(
         api, settings, folder=landing.folder, continue_on_error=True, progress=progress
     )
-    context.before_replacing, context.full_refresh = before_replacing, full_refresh
-    context.before_loading = before_loading
+    context.before_replacing, context.before_loading = before_replacing, before_loading
+    context.full_refresh = full_refresh
     with library_logs_to_debug(), _empty_folder(landing.folder):
         facts = _extract(
             landing,
