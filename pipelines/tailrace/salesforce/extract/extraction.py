@@ -120,12 +120,9 @@ def extract(
     context.before_replacing, context.before_loading = before_replacing, before_loading
     context.full_refresh = full_refresh
     with library_logs_to_debug(), _empty_folder(landing.folder):
+        wanted = tuple(objects or settings.objects)
         facts = _extract(
-            landing,
-            context,
-            tuple(objects or settings.objects),
-            reconcile=reconcile,
-            is_complete_refresh=objects is None,
+            landing, context, wanted, reconcile=reconcile, is_complete_refresh=objects is None
         )
     return ExtractResult(
         objects=facts,
