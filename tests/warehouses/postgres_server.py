@@ -23,6 +23,8 @@ from urllib.parse import quote
 
 import pytest
 
+# The variable with the folder of the programs, such as those of another version.
+PROGRAMS = "TAILRACE_TEST_POSTGRES"
 STARTS_WITHIN_SECONDS = 60
 # Nothing here has to survive a power cut, and a test is quicker for it.
 SETTINGS = {
@@ -64,8 +66,9 @@ class PostgresServer:
 
 
 def binary(name: str) -> Path | None:
-    """A program of PostgreSQL: on the PATH, or of the newest version that the system has."""
-    found = shutil.which(name)
+    """A program of PostgreSQL: in the folder that is named, on the PATH, or of the newest version
+    that the system has."""
+    found = shutil.which(name, path=os.environ.get(PROGRAMS))
     if found:
         return Path(found)
     versions = sorted(
