@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from tailrace.warehouse.memory import (
     LOW_MEGABYTES,
     LOW_THREADS,
     MemoryLimit,
+    marked_vectors,
     recording_megabytes,
     sending_megabytes,
 )
@@ -96,6 +99,30 @@ def test_another_failure_is_no_reason_to_try_again(warehouse: Warehouse) -> None
     assert [f"{LOW_MEGABYTES}.0 MiB"] == seen
 
 
+def test_members_of_a_large_snapshot_are_replaced_at_once(warehouse: Warehouse) -> None:
+    """DuckDB marks deleted rows in memory; after a shortage it conflicts with its own marks."""
+    rows, deleted = 6_000_000, 6_000
+    warehouse.execute(f"CREATE TABLE members AS SELECT range AS id FROM range({rows})")
+    warehouse.run("warehouse/checkpoint")
+    vectors = marked_vectors(deleted, rows)
+    assert rows / 2_048 <= vectors < deleted
+    tried: list[int] = []
+
+    def replace(remainder: int) -> None:
+        tried.append(remainder)
+        with warehouse.transaction():
+            warehouse.execute(f"DELETE FROM members WHERE id % {rows // deleted} = {remainder}")
+
+    megabytes = recording_megabytes(1, marked_vectors=vectors)
+    MemoryLimit(warehouse).run_low_memory(partial(replace, 1), megabytes=megabytes)
+    assert [1] == tried
+    warehouse.run("warehouse/checkpoint")
+    # DuckDB 1.5 takes the second try; 2.0 does not.
+    with suppress(MemoryShort):
+        MemoryLimit(warehouse).run_low_memory(partial(replace, 2), megabytes=recording_megabytes(1))
+    assert [1, 2, 2] == tried
+
+
 def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A first plan, the outbox, what is sent and the advance; a later plan has all memory."""
     seen: dict[str, set[str]] = {}
@@ -124,7 +151,7 @@ def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.Mon
             assert names == [name for name in seen if name in names]
             # A key and three mapped columns, whose earlier values are read if a member changed.
             columns = 4 if city == "Oslo" else 7
-            recorded = {f"{recording_megabytes(columns)}.0 MiB"}
+            recorded = {f"{recording_megabytes(columns, marked_vectors=1)}.0 MiB"}
             assert recorded == seen["ledger/insert_delivered_members"]
             assert recorded | {f"{sending_megabytes(columns)}.0 MiB"} >= seen["ledger/acknowledge"]
             planned = next(name for name in seen if name.endswith("transitions"))

@@ -49,7 +49,12 @@ from tailrace.run.notices import Notice
 from tailrace.run.pages_together import PagesTogether
 from tailrace.run.phases import Progress
 from tailrace.run.planned_delivery import Delivery, Terms, pages_of_small
-from tailrace.warehouse.memory import MemoryLimit, give_back_memory, recording_megabytes
+from tailrace.warehouse.memory import (
+    MemoryLimit,
+    give_back_memory,
+    marked_vectors,
+    recording_megabytes,
+)
 
 T = TypeVar("T")
 
@@ -58,6 +63,8 @@ COLLECTED_AFTER = 50_000
 # How long a thread that builds messages may keep the interpreter from a sender with an answer.
 # With Python's 5 ms, the requests in flight of a quick receiver are too few to keep it busy.
 SWITCH_SECONDS = 0.001
+# Of a delivery: the rows of its snapshot are not counted to find out how much memory it needs.
+MEMBERS_UNCOUNTED_MAX = 200
 # Differences below this come from the network and from clocks that are set once a day.
 CLOCK_OFFSET_SECONDS_NOTED = 300.0
 
@@ -304,7 +311,10 @@ class Dispatch:
         if sum(delivery.planned for delivery in deliveries) > SAVED_TOGETHER_MEMBERS_MAX:
             # The requests have ended, and the buffers of their threads are free.
             give_back_memory()
-        megabytes = recording_megabytes(max(delivery.columns for delivery in deliveries))
+        megabytes = recording_megabytes(
+            max(delivery.columns for delivery in deliveries),
+            marked_vectors=sum(map(self._marked_vectors, deliveries)),
+        )
         run = partial(self._memory_limit.run_low_memory, megabytes=megabytes)
         try:
             results = run(partial(advance_together, ended))
@@ -315,6 +325,15 @@ class Dispatch:
                 yield run(delivering.advance)
             return
         yield from results
+
+    def _marked_vectors(self, delivery: Delivery) -> int:
+        """The vectors of the snapshot, in an embedded DuckDB, in which members are replaced."""
+        warehouse, members = self._ledger.warehouse, delivery.planned
+        if not warehouse.engine.embedded or members <= MEMBERS_UNCOUNTED_MAX:
+            return members
+        snapshot = self._ledger.snapshot(delivery.audience.ledger_key)
+        ((rows,),) = warehouse.run("warehouse/count_rows", tables={"counted": snapshot})
+        return marked_vectors(members, int(rows))
 
     def _audience_steps(
         self, name: str, queue: Sequence[Delivery]
