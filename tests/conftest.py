@@ -10,10 +10,10 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
-from fork_server import ForkServer
+from fork_server import ForkServer, WarmServer
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +80,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+WARM_SERVER = pytest.StashKey[WarmServer]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # A shell starts background jobs with Ctrl-C ignored, and commands would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -89,6 +92,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
         if not duckdb.__version__.startswith(wanted):
             raise pytest.UsageError(f"DuckDB is {duckdb.__version__}, not {wanted}")
+    if not hasattr(config, "workerinput"):
+        config.stash[WARM_SERVER] = WarmServer(_clean(RUNTIME__DLTHUB_TELEMETRY="false"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """All workers of pytest-xdist share one server."""
+    node.workerinput["fork_server"] = node.config.stash[WARM_SERVER].address
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -115,12 +126,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     gc.unfreeze()
+    if WARM_SERVER in config.stash:
+        config.stash[WARM_SERVER].close()
 
 
 def _leaks(name: str) -> bool:
     return name.startswith(LEAKING_PREFIXES) or name in LEAKING_NAMES
+
+
+def _clean(**more: str) -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not _leaks(name)} | more
 
 
 @pytest.fixture(autouse=True)
@@ -150,9 +167,12 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def fork_server() -> Iterator[ForkServer]:
-    """One process for each test worker, from which processes are forked."""
-    server = ForkServer()
+def fork_server(pytestconfig: pytest.Config) -> Iterator[ForkServer]:
+    """Forks warm processes; see `fork_server.py`."""
+    worker = getattr(pytestconfig, "workerinput", None)
+    server = ForkServer(
+        worker["fork_server"] if worker else pytestconfig.stash[WARM_SERVER].address
+    )
     yield server
     server.close()
 
@@ -167,7 +187,7 @@ def command(tmp_path: Path, fork_server: ForkServer) -> Command:
         return fork_server.run(
             list(arguments),
             cwd=cwd or tmp_path,
-            environ={k: v for k, v in os.environ.items() if not _leaks(k)} | environ,
+            environ=_clean(**environ),
             timeout_seconds=120,
         )
 

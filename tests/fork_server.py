@@ -2,9 +2,9 @@
 
 A test that runs the command needs a process of its own: its own folder, environment, streams and
 exit code. Most of the time of such a process goes into imports and into parsing the engine's SQL,
-so both are done once for each test worker, in a server process without threads that forks for
-each request. What a command imports, and how it starts, is tested with plain processes in
-`cli/test_app.py`.
+so both are done once for all test workers, in a server process without threads. It forks for each
+worker that connects, and these processes fork for each request. What a command imports, and how it
+starts, is tested with plain processes in `cli/test_app.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from __future__ import annotations
 import gc
 import json
 import os
+import selectors
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +23,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 COMMAND_LINE = "tailrace.cli.app:main"
 # What many commands import and the runs that warm up the server do not.
@@ -47,11 +50,47 @@ IMPORTED_FIRST = (
 )
 
 
-class ForkServer:
-    """Starts the server when it is first used, and runs one request at a time."""
+class WarmServer:
+    """The server process, which listens from now on and gets warm when a worker connects.
 
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
+    Args:
+        environ: The environment in which it gets warm.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.address = str(Path(self._folder.name) / "fork-server")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.address)
+            listening.listen()
+            number = listening.fileno()
+            command = [sys.executable, __file__, str(number)]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                env=environ,
+                pass_fds=[number],
+            )
+
+    def close(self) -> None:
+        """End the server, which ends when its input does."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._folder.cleanup()
+
+
+class ForkServer:
+    """A worker's connection to the server, from when it is first used; one request at a time.
+
+    Args:
+        address: The path of the server's socket.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._connection: IO[str] | None = None
         self._one_at_a_time = threading.Lock()
 
     def run(
@@ -119,25 +158,20 @@ class ForkServer:
         return subprocess.CompletedProcess(command, code, stdout, stderr)
 
     def _ask(self, line: str) -> str:
-        if self._process is None or self._process.poll() is not None:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        if self._connection is None:
+            with socket.socket(socket.AF_UNIX) as connected:
+                connected.connect(self._address)
+                self._connection = connected.makefile("rw")
+        self._connection.write(line + "\n")
+        self._connection.flush()
+        answer = self._connection.readline()
         assert answer, "the fork server has died"
         return answer
 
     def close(self) -> None:
-        """End the server."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.wait(timeout=30)
+        """End the process that forks for this worker."""
+        if self._connection is not None:
+            self._connection.close()
 
 
 # No exit code of a process has this value.
@@ -147,9 +181,9 @@ TIMED_OUT = 1_000
 def warm_up() -> None:
     """Import what a run imports and fill the caches that it fills, then end every thread.
 
-    A small audience and those of a new project are delivered to a simulator, the engine's other
-    statements are parsed, and DuckDB's functions are listed. No connection stays open: DuckDB's
-    threads do not survive a fork.
+    A small audience and those of a new project are delivered to a simulator, members enter, change
+    and leave, the engine's other statements are parsed, and DuckDB's functions are listed. No
+    connection stays open: DuckDB's threads do not survive a fork.
     """
     from shop import PEOPLE, Shop
 
@@ -167,7 +201,9 @@ def warm_up() -> None:
         segment = stack.enter_context(SegmentSimulator())
         shop = Shop(folder / "people", segment)
         shop.audience(PEOPLE)
-        shop.land([{"id": "c1", "email": "c1@example.com", "city": "Oslo"}])
+        shop.land([{"id": key, "email": f"{key}@example.com"} for key in ("c1", "c2")])
+        shop.sync()
+        shop.land([{"id": "c2", "city": "Oslo"}, {"id": "c3", "city": "Oslo"}])
         shop.sync()
         environ = shop.environ | {
             "SOURCES__SALESFORCE__CREDENTIALS__INSTANCE_URL": salesforce.url,
@@ -187,16 +223,31 @@ def warm_up() -> None:
     gc.freeze()
 
 
-def serve(lines: IO[str], answers: IO[str]) -> None:
+def serve(listening: socket.socket, test_run: IO[bytes]) -> None:
+    """Fork for each worker that connects, until the test run ends and with it the input."""
+    waiting, is_warm = selectors.DefaultSelector(), False
+    waiting.register(listening, selectors.EVENT_READ)
+    waiting.register(test_run, selectors.EVENT_READ)
+    while test_run not in {key.fileobj for key, _ in waiting.select()}:
+        connection, _ = listening.accept()
+        if not is_warm:
+            warm_up()
+            is_warm = True
+        if os.fork() == 0:
+            listening.close()
+            _serve_worker(connection)
+        connection.close()
+
+
+def _serve_worker(connection: socket.socket) -> NoReturn:
     """Fork for each line, and answer with the exit code."""
-    warm_up()
-    for line in lines:
-        print(_run(json.loads(line)), file=answers, flush=True)
+    with suppress(BrokenPipeError), connection.makefile("rw") as lines:
+        for line in lines:
+            print(_run(json.loads(line)), file=lines, flush=True)
+    os._exit(0)
 
 
 def _run(request: dict[str, object]) -> int:
-    import signal
-
     child = os.fork()
     if child == 0:
         _become(request)
@@ -253,6 +304,6 @@ def _become(request: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.stdin, sys.stdout)
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.stdin.buffer)
     # Without the reports of extension modules about what is still alive.
     os._exit(0)
