@@ -11,19 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from fork_server import ForkServer
 from shop import PEOPLE, Shop
 from simulation.receiver import Profile, profiles
-from simulation.victim import LIVE, LIVE_SAVING_BESIDE, LIVE_SIDE_BY_SIDE
+from simulation.victim import LIVE, LIVE_SAVING_BESIDE, LIVE_SIDE_BY_SIDE, copy_state
 
 from tailrace.testing.http.faults import Fault
+from tailrace.testing.http.messages import Request
 from tailrace.testing.segment.simulator import SegmentSimulator
 
 BATCH_EVENTS = "4"
 KILLED = -signal.SIGKILL
 # A run writes more often than this.
-DEATHS_MIN, DEATHS_MAX = 15, 100
-# Each death costs two runs; a limit for a hang, not a promise about speed.
+DEATHS_MIN = 15
+PREPARED, DEATHS = "prepared", "deaths"
+# A limit for a hang, not a promise about speed.
 pytestmark = pytest.mark.timeout(1_500)
 REQUESTS_MAX = 20
 # A thread that plans beside the run's own runs at least so many statements.
@@ -78,21 +81,36 @@ class Scene:
         # The victim's simulator has another port: it takes over as the same receiver.
         with shop.connection() as connection:
             connection.execute("DELETE FROM tailrace.receivers")
-        shutil.copy(shop.file, folder / "prepared.duckdb")
-        shutil.copytree(folder / ".tailrace", folder / "prepared.tailrace")
+        copy_state(folder, folder / PREPARED)
 
-    def rewind(self) -> None:
-        """The warehouse and the project's state as they were before the run that dies."""
+    def rewind(self, state: str = PREPARED) -> None:
+        """The warehouse and the project's state as they were before the run, or at a death."""
         shutil.rmtree(self.folder / ".tailrace")
-        shutil.copytree(self.folder / "prepared.tailrace", self.folder / ".tailrace")
-        wal = self.folder / "warehouse.duckdb.wal"
-        wal.unlink(missing_ok=True)
-        shutil.copy(self.folder / "prepared.duckdb", self.folder / "warehouse.duckdb")
+        (self.folder / "warehouse.duckdb.wal").unlink(missing_ok=True)
+        copy_state(self.folder / state, self.folder)
 
-    def run(self, segment: SegmentSimulator, *, die_before: int | None = None) -> int:
+    def run(self, segment: SegmentSimulator, *, deaths: Path | None = None) -> int:
         """One run, in a process of its own: its exit code, or -9 if it was killed."""
-        where = (str(self.folder), segment.url, segment.write_key)
-        return self.server.call(LIVE, *where, BATCH_EVENTS, die_before, cwd=self.folder)
+        where = (str(self.folder), segment.url, segment.write_key, BATCH_EVENTS)
+        return self.server.call(LIVE, *where, deaths and str(deaths), cwd=self.folder)
+
+    def deaths(self, segment: SegmentSimulator) -> tuple[int, list[tuple[int, bytes]]]:
+        """Run once, with a copy of the state in the folder of each death's number.
+
+        Returns:
+            The number of deaths, and the requests, each with the last death before it.
+        """
+        folder, arrived = self.folder / DEATHS, list[tuple[int, bytes]]()
+        folder.mkdir()
+
+        def note(request: Request) -> bool:
+            arrived.append((len(list(folder.iterdir())), request.content()))
+            return False
+
+        segment.faults.append(Fault(path="/v1/batch", when=note))
+        assert self.run(segment, deaths=folder) == 0
+        segment.faults.clear()
+        return len(list(folder.iterdir())), arrived
 
     def check(self, segment: SegmentSimulator, control: set[str], death: str) -> None:
         """Every id of the undisturbed run arrived, and no other; the ledger adds up."""
@@ -133,19 +151,18 @@ def test_killed_at_every_statement(
     """Whatever statement is the last, the next run sends what is missing under the same ids."""
     scene = Scene(tmp_path, fork_server, scenario)
     with SegmentSimulator() as segment:
-        control = _undisturbed(scene, segment)
+        deaths, arrived = scene.deaths(segment)
+        control = {event["messageId"] for event in segment.events}
+        assert deaths > DEATHS_MIN
+        assert {number for number, _ in arrived} - {0, deaths}, "no batch between two deaths"
         step = 1 if request.config.getoption("--all-deaths") else STEPS[scenario]
-        for death in range(1, DEATHS_MAX, step):
-            scene.rewind()
-            ended = scene.run(segment, die_before=death)
-            if ended != KILLED:
-                assert ended == 0 and death > DEATHS_MIN
-                break
+        for death in range(1, deaths + 1, step):
+            scene.rewind(f"{DEATHS}/{death}")
+            segment.inbox.clear()
+            for body in [body for number, body in arrived if number < death]:
+                requests.post(f"{segment.url}/v1/batch", data=body, timeout=60).raise_for_status()
             assert scene.run(segment) == 0
             scene.check(segment, control, f"death {death}")
-            segment.inbox.clear()
-        else:
-            pytest.fail("the run has more statements than the test is ready for")
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,8 @@ LEAVES_FILES = re.compile(
 LEAVES_TABLES = re.compile(r"(SELECT|WITH|DROP) ")
 
 
-def die_before(death: int) -> None:
-    """Let this process be killed, really, before the n-th statement that may change the files.
+def at_deaths(act: Callable[[int], None]) -> None:
+    """Call with the number of each death, counted from 1, before the statement that it prevents.
 
     These are the statements that write, and the first one after each of them: before any other
     one, the files are as they were at the death before.
@@ -44,20 +46,50 @@ def die_before(death: int) -> None:
     def counted(self: Warehouse, sql: str, name: str = "") -> list[tuple[Any, ...]]:
         nonlocal deaths, wrote
         writes = not LEAVES_FILES.match(sql)
-        deaths += writes or wrote
+        if writes or wrote:
+            deaths += 1
+            act(deaths)
         wrote = writes
-        if deaths == death:
-            os.kill(os.getpid(), signal.SIGKILL)
         return execute(self, sql, name)
 
     Warehouse.execute = counted  # type: ignore[method-assign]
 
 
-def live(root: str, host: str, key: str, batch: str, death: int | None) -> int:
-    """One run in this process, with batches of so many events; its exit code."""
+def die_before(death: int) -> None:
+    """Let this process be killed, really, before the n-th statement that may change the files."""
+    at_deaths(lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == death else None)
+
+
+def copy_before(root: Path, deaths: Path) -> None:
+    """Copy the files as each death would leave them, to a numbered folder for each.
+
+    The engine keeps nothing of a statement that has ended in this process alone, so that a copy in
+    between equals what a killed process leaves. One thread runs all statements.
+    """
+    thread = threading.get_ident()
+
+    def copy(number: int) -> None:
+        assert thread == threading.get_ident()
+        copy_state(root, deaths / str(number))
+
+    at_deaths(copy)
+
+
+def copy_state(root: Path, folder: Path) -> None:
+    """Copy what a run leaves in a project: the warehouse's files and the state."""
+    shutil.copytree(root / ".tailrace", folder / ".tailrace")
+    for file in root.glob("warehouse.duckdb*"):
+        shutil.copy(file, folder)
+
+
+def live(root: str, host: str, key: str, batch: str, deaths: str | None) -> int:
+    """One run in this process, with batches of so many events; its exit code.
+
+    With a folder for deaths, the state before each of them is copied there.
+    """
     (Path(root) / "victim.pid").write_text(str(os.getpid()))
-    if death is not None:
-        die_before(death)
+    if deaths is not None:
+        copy_before(Path(root), Path(deaths))
     environ = {
         "DESTINATION__SEGMENT__HOST": host,
         "DESTINATION__SEGMENT__WRITE_KEY": key,
