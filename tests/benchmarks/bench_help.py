@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from figure import Figure
+from figure import Figure, measured_in_turn
 
 TRIES = 7
 
@@ -26,9 +26,6 @@ def cpu_seconds(
 def figures() -> Iterator[Figure]:
     imports = [sys.executable, "-c", "import click, signal, dataclasses"]
     help_text = [sys.executable, "-m", "tailrace", "--help"]
-    yield Figure(
-        name="help",
-        figure=min(cpu_seconds(help_text) for _ in range(TRIES)),
-        against=min(cpu_seconds(imports) for _ in range(TRIES)),
-        goal=2.0,
-    )
+    ways = {"help": help_text, "imports": imports}
+    taken = measured_in_turn(cpu_seconds, ways, tries=TRIES)
+    yield Figure(name="help", figure=min(taken["help"]), against=min(taken["imports"]), goal=2.0)

@@ -1,8 +1,8 @@
 """Runs that find little or nothing new, in processor time.
 
 An idle `run` and an idle `extract` are compared with the import of dlt alone, and a small delta
-with the same delta loaded by dlt. The project is the starter project with its ten objects; its two
-simulators are processes of their own.
+with the same delta loaded by dlt. Both sides of a ratio take turns. The project is the starter
+project with its ten objects; its two simulators are processes of their own.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from statistics import median
 from bench_delivery import source
 from bench_extract import measure
 from bench_help import cpu_seconds
-from figure import Figure, left_out, quick
+from figure import Figure, left_out, measured_in_turn, quick
 
-TRIES = 3
+TRIES = 5
+DELTA_TRIES = 3
 DELTA_ROWS = 50
 LEAST_IMPORTS = "import click, duckdb, requests"
 
@@ -60,19 +61,20 @@ def figures() -> Iterator[Figure]:
         # before it, and what the next one need not read of the file.
         for _ in range(5):
             subprocess.run(run, cwd=shop, env=environ, check=True, capture_output=True)
-        idle = {
-            name: median(cpu_seconds(command, cwd=shop, env=environ) for _ in range(TRIES))
-            for name, command in (("idle run", run), ("idle extract", extract))
+        ways = {
+            "idle run": run,
+            "idle extract": extract,
+            # What no run does without: the command line, the warehouse and a connection.
+            "imports of an idle run": [sys.executable, "-c", LEAST_IMPORTS],
+            "dlt": [sys.executable, "-c", "import dlt"],
         }
+        taken = measured_in_turn(
+            lambda command: cpu_seconds(command, cwd=shop, env=environ), ways, tries=TRIES
+        )
         small_delta = None if quick() else _small_delta(json.dumps(org))
-    dlt, least = (
-        median(cpu_seconds([sys.executable, "-c", code]) for _ in range(TRIES))
-        for code in ("import dlt", LEAST_IMPORTS)
-    )
-    for name, seconds in idle.items():
-        yield Figure(name=name, figure=seconds, against=dlt, goal=0.5)
-    # What no run can do without: the command line, the warehouse and a connection to Salesforce.
-    yield Figure(name="imports of an idle run", figure=least, against=dlt, goal=0.5)
+    dlt = median(taken.pop("dlt"))
+    for name, seconds in taken.items():
+        yield Figure(name=name, figure=median(seconds), against=dlt, goal=0.5)
     if small_delta is None:
         left_out("small delta", reason="one try is too few so near its goal")
     else:
@@ -81,7 +83,10 @@ def figures() -> Iterator[Figure]:
 
 def _small_delta(org: str) -> Figure:
     """Our extract of a few changed rows against dlt's."""
-    ours, by_dlt = (
-        measure(way, org, DELTA_ROWS).seconds for way in ("small_delta", "small_delta_by_dlt")
+    taken = measured_in_turn(
+        lambda way: measure(way, org, DELTA_ROWS, tries=1).seconds,
+        {"ours": "small_delta", "dlt": "small_delta_by_dlt"},
+        tries=DELTA_TRIES,
     )
+    ours, by_dlt = median(taken["ours"]), median(taken["dlt"])
     return Figure(name="small delta", figure=ours, against=by_dlt, goal=0.2)

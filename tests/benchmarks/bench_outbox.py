@@ -128,11 +128,7 @@ def object_calls(ledger: Ledger, delivery: Delivery) -> Iterator[Iterable[Messag
     """The same calls, each row as Python values first."""
     mapper = mapper_of(ledger, delivery)
     for moved, _ in pending_transitions(
-        ledger,
-        delivery.run_seq,
-        delivery.audience,
-        shape=delivery.shape,
-        planned=delivery.planned,
+        ledger, delivery.run_seq, delivery.audience, shape=delivery.shape
     ):
         yield mapper.messages(moved)[0]
 

@@ -8,7 +8,8 @@ ids and times are as long as the command's, so that the receiver reads as many b
 receiver, where the pace is that of the requests in flight and no more that of the processor.
 
 A quick run delivers two smaller audiences and computes the seconds of the full number: what a way
-takes before its first request is in both. It leaves out the second figure.
+takes before its first request is in both. One try of each is too few to judge the ratio, which is
+near its goal. It leaves out the second figure.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tailrace.destinations.webhook.settings import WebhookSettings
 PEOPLE = int(os.environ.get("TAILRACE_BENCH_PEOPLE", "200_000"))
 # The two audiences of a quick run.
 QUICK_PEOPLE = (20_000, 80_000)
-TRIES = 2 if quick() else 3
+TRIES = 1 if quick() else 3
 LATENCY_SECONDS = 0.020
 SETTINGS = WebhookSettings()
 # Times as the command writes them.
@@ -65,6 +66,7 @@ def figures() -> Iterator[Figure]:
                 goal=0.7,
                 unit="elements/s",
                 more_is_better=True,
+                full_run_only="one try of small audiences is too few so near its goal",
             )
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def quick() -> bool:
@@ -47,6 +51,23 @@ class Figure:
         if self.ok is None and self.goal is not None:
             verdict += f" in a quick run: {self.full_run_only}"
         return f"{self.name} | {measured} | {self.ratio:.2f} | {goal} | {verdict}"
+
+
+def measured_in_turn(
+    measure: Callable[[T], float], ways: Mapping[str, T], *, tries: int
+) -> dict[str, list[float]]:
+    """What several ways take. They take turns, so that a slow phase of the machine meets them all.
+
+    Args:
+        measure: Takes a way and returns its seconds.
+        ways: The ways by name.
+        tries: How often each is measured.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(tries):
+        for name, way in ways.items():
+            taken[name].append(measure(way))
+    return taken
 
 
 def left_out(*names: str, reason: str) -> None:
