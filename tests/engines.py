@@ -104,7 +104,7 @@ def postgres(version: int) -> Part:
         files=("tests/warehouses", "tests/plan"),
         options=("-m", "postgres"),
         targets=(".venv-postgres/ready",),
-        environ={"TAILRACE_TEST_POSTGRES": str(ROOT / folder / "bin")},
+        environ={"POSTGRES_PROGRAMS": str(ROOT / folder / "bin")},
         missing=unreadable,
         sampled=("-k", "not test_golden_plans"),
         core=("-k", CORE) if version == NEWEST_POSTGRES else None,

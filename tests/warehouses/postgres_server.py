@@ -24,7 +24,7 @@ from urllib.parse import quote
 import pytest
 
 # The variable with the folder of the programs, such as those of another version.
-PROGRAMS = "TAILRACE_TEST_POSTGRES"
+PROGRAMS = "POSTGRES_PROGRAMS"
 STARTS_WITHIN_SECONDS = 60
 # Nothing here has to survive a power cut, and a test is quicker for it.
 SETTINGS = {

@@ -76,6 +76,10 @@ EXPECTED = {
     "(SELECT max(d::date) FROM (VALUES ('x', 'today')) AS t (x, d))": TODAY,
     "(SELECT max(d) FROM (VALUES (born), ('tomorrow')) AS t (d))": date(2024, 3, 1),
     "(WITH t (d) AS (SELECT 'today') SELECT CAST(t.d AS date) FROM t)": TODAY,
+    "date_trunc('day', seen) = 'today'": True,
+    "make_date(2024, 2, 29) IN ('today')": True,
+    "(born, born) OVERLAPS ('today', 'tomorrow')": True,
+    "format('%s now', city)": "Oslo now",
     "now()": NOW,
 }
 UNKNOWN = [

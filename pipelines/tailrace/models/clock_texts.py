@@ -17,7 +17,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
-from tailrace.models.determinism import CLOCK_WORD, frozen_text
+from tailrace.models.determinism import CLOCK_WORD, frozen_text, may_be_clock
 from tailrace.models.parse import read_select
 from tailrace.models.splice import Edit, edited
 from tailrace.models.translation import Refusal
@@ -45,7 +45,7 @@ _OF_TEXTS = (
     *(exp.Like, exp.ILike, exp.SimilarTo, exp.RegexpLike, exp.RegexpILike, exp.DPipe, exp.Concat),
     *(exp.ConcatWs, exp.Lower, exp.Upper, exp.Initcap, exp.Trim, exp.Length, exp.StrPosition),
     *(exp.Replace, exp.Left, exp.Right, exp.Substring, exp.SplitPart, exp.Split, exp.StartsWith),
-    *(exp.RegexpReplace, exp.GroupConcat, exp.MD5, exp.Pad, exp.Reverse, exp.Repeat),
+    *(exp.Format, exp.RegexpReplace, exp.GroupConcat, exp.MD5, exp.Pad, exp.Reverse, exp.Repeat),
     *(exp.Escape, exp.JSONExtract, exp.JSONExtractScalar, exp.JSONObject, exp.Translate),
 )
 # Those whose result is a text that may be cast.
@@ -55,6 +55,15 @@ _OF_TIMES = (
     *(exp.GenerateSeries, exp.Overlaps),
 )
 _NAMED_OF_TIMES = frozenset({"age", "date", "date_part", "isfinite", "time", "timezone"})
+_NAMED_OF_TEXTS = frozenset(
+    {
+        *("format", "btrim", "ltrim", "rtrim", "json_build_object", "jsonb_build_object"),
+        *("json_build_array", "jsonb_build_array", "quote_literal", "similarity", "to_tsvector"),
+    }
+)
+# What sqlglot gives no type, or another one.
+_TIMES = (exp.TimestampTrunc, exp.DateTrunc, exp.Date, exp.DateBin, exp.AtTimeZone)
+_NAMED_TIMES = frozenset({"date", "make_date", "make_time", "make_timestamp", "make_timestamptz"})
 
 
 def clock_text_edits(text: str, now: datetime, *, columns: ColumnTypes | None) -> list[Edit]:
@@ -114,7 +123,7 @@ def freeze_clock_texts(tree: exp.Query, now: datetime, *, columns: ColumnTypes |
 def _is_clock(literal: exp.Expr, *, is_strict: bool) -> bool:
     """Whether a text is read as a time; if that is not known, it is refused once types are."""
     becomes_time = _becomes_time(literal, is_text=False)
-    if becomes_time is None and is_strict:
+    if becomes_time is None and is_strict and may_be_clock(literal.name):
         shown = literal.sql("postgres")
         raise Refusal(f"The text {shown}", literal, hint=_HINT.format(shown))
     return bool(becomes_time)
@@ -147,8 +156,11 @@ def _becomes_time(value: exp.Expr, *, is_text: bool) -> bool | None:
         return True
     if isinstance(parent, exp.Binary | exp.Between | exp.In):
         return _is_beside_time(value, _operands(parent, value))
-    if isinstance(parent, exp.Anonymous) and parent.name.lower() in _NAMED_OF_TIMES:
-        return True
+    if isinstance(parent, exp.Anonymous):
+        name = parent.name.lower()
+        if name in _NAMED_OF_TIMES:
+            return True
+        return False if name in _NAMED_OF_TEXTS else None
     return None if isinstance(parent, exp.Func) else False
 
 
@@ -167,6 +179,8 @@ def _becomes_time_as_column(value: exp.Expr, *, is_text: bool) -> bool | None:
     """Of a column of a SELECT or of VALUES: it may be cast by its name, or beside other rows."""
     parent = value.parent
     if isinstance(parent, exp.Tuple) and not isinstance(parent.parent, exp.Values):
+        if isinstance(parent.parent, exp.Overlaps):
+            return True
         return False if is_text else None
     column = parent if isinstance(parent, exp.Alias) else value
     rows = column.parent
@@ -233,7 +247,9 @@ def _kinds(operands: Sequence[exp.Expr]) -> Iterator[bool | None]:
             isinstance(inner, exp.Literal) and inner.is_string
         ):
             type_ = inner.to if isinstance(inner, exp.Cast) else inner.type
-            if isinstance(type_, exp.DataType) and _is_time_type(type_):
+            is_named = isinstance(inner, exp.Anonymous) and inner.name.lower() in _NAMED_TIMES
+            is_time = isinstance(type_, exp.DataType) and _is_time_type(type_)
+            if is_time or is_named or isinstance(inner, _TIMES):
                 yield True
             elif isinstance(inner, exp.Interval):
                 continue

@@ -60,12 +60,8 @@ CLOCK_FORMATS = {
 # away from today; None is the time itself. `epoch`, `infinity` and `allballs` are constants.
 CLOCK_WORDS: Mapping[str, int | None] = {"now": None, "today": 0, "tomorrow": 1, "yesterday": -1}
 CLOCK_WORD = re.compile(rf"(?<![^\W\d_])({'|'.join(CLOCK_WORDS)})(?![^\W\d_])", re.IGNORECASE)
-# A text that has nothing but such words, times, zones and signs: `today 04:00`, `[today,now)`.
-_CLOCK_TEXT = re.compile(
-    rf"([\W\d_]|(?<![^\W\d_])({'|'.join(CLOCK_WORDS)}|am|pm|z|zulu|utc|gmt|allballs|infinity|epoch)"
-    r"(?![^\W\d_])|[a-z]+/[a-z_]+)*",
-    re.IGNORECASE,
-)
+# A time has a word for its day, half of the day and time zone: `today 04:00 PM America/New_York`.
+_CLOCK_TEXT_WORDS_MAX = 4
 _TIMES = frozenset({"DATE", "TIME", "TIMETZ", "TIMESTAMP", "TIMESTAMPTZ", "TIMESTAMPNTZ"})
 _LISTS = (exp.ArrayAgg, exp.GroupConcat, exp.JSONArrayAgg, exp.JSONObjectAgg, exp.ArrayConcatAgg)
 _PICKS = (exp.AnyValue, exp.First, exp.Last, exp.Mode)
@@ -197,11 +193,17 @@ def frozen_text(text: str, now: datetime) -> str:
     return CLOCK_WORD.sub(frozen, text).strip()
 
 
+def may_be_clock(text: str) -> bool:
+    """Whether a text has a word of `CLOCK_WORDS` and is as short as a time."""
+    words = re.findall(r"[\w/]*[^\W\d][\w/]*", text)
+    return len(words) <= _CLOCK_TEXT_WORDS_MAX and CLOCK_WORD.search(text) is not None
+
+
 def _clock_words(node: exp.Expr) -> frozenset[str]:
     """The words of `CLOCK_WORDS` in a text that may become a time."""
     if isinstance(node, exp.Cast) and node.to.this.name in _TIMES:
         texts = [node.this] if node.this.is_string else []
-    elif isinstance(node, exp.Literal) and node.is_string and _CLOCK_TEXT.fullmatch(node.name):
+    elif isinstance(node, exp.Literal) and node.is_string and may_be_clock(node.name):
         # The text of a cast counts only as far as its type does.
         texts = [] if isinstance(node.parent, exp.Cast) and not _is_cast_again(node) else [node]
     else:
