@@ -77,6 +77,12 @@ def binary(name: str) -> Path | None:
     return versions[-1] if versions else None
 
 
+def is_built_with(library: str) -> bool:
+    """Whether the server has an optional library, such as `libssl` or `libxml2`."""
+    program = binary("postgres")
+    return program is not None and library.encode() in program.read_bytes()
+
+
 def postgres_user() -> dict[str, Any]:
     """For root: how to start a program as somebody who may run a server."""
     if os.geteuid() != 0:

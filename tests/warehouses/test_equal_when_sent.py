@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from warehouses.postgres_server import is_built_with
 from warehouses.stores import LOCAL_ENGINES, SPARK, PostgresStore, Store, store_on
 
 from tailrace.plan.policy import PlanOptions
@@ -112,6 +113,8 @@ def test_equal_values_are_no_change(shop: Store) -> None:
     """Row by row: the equal value changes nothing, the other one is one change."""
     is_postgres = isinstance(shop, PostgresStore)
     cases = {"postgres": POSTGRES, "spark": ON_SPARK}.get(shop.dialect, DUCKDB)
+    if is_postgres and not is_built_with("libxml2"):
+        cases = {name: case for name, case in cases.items() if name != "xml"}
     dialect = "dialect: postgres\n" if is_postgres else ""
     write(shop, "CREATE SCHEMA salesforce")
     for name, (kind, first, _, _) in cases.items():

@@ -30,6 +30,7 @@ from warehouses.postgres_server import (
     PostgresCluster,
     PostgresServer,
     binary,
+    is_built_with,
     postgres_cluster,
     postgres_user,
 )
@@ -179,8 +180,7 @@ def running(cluster: PostgresCluster, **settings: str) -> Iterator[PostgresServe
 
 def test_tls_is_verified(tmp_path: Path, cluster: PostgresCluster) -> None:
     """With the server's CA and host name a connection is opened, and otherwise none: exit 2."""
-    program = binary("postgres")
-    if program is None or b"libssl" not in program.read_bytes():
+    if not is_built_with("libssl"):
         pytest.skip("this server is built without TLS")
     store = PostgresStore(tmp_path, url="")
     with running(cluster, ssl="on") as server:
