@@ -18,15 +18,17 @@ from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.memory import (
     LOW_MEGABYTES,
     LOW_THREADS,
+    RAISED,
     MemoryLimit,
-    marked_vectors,
+    deleting_megabytes,
     recording_megabytes,
     sending_megabytes,
 )
 from tailrace.warehouse.opening import open_warehouse
 
 # A list is held whole: no disk helps.
-HELD_WHOLE = "SELECT LEN(LIST(i)) FROM RANGE(12000000) AS r(i)"
+HELD_ITEMS = 12_000_000
+HELD_WHOLE = f"SELECT LEN(LIST(i)) FROM RANGE({HELD_ITEMS}) AS r(i)"
 SETTINGS = "SELECT CURRENT_SETTING('memory_limit'), CURRENT_SETTING('threads')"
 
 
@@ -77,13 +79,40 @@ def test_limits_lie_in_each_other(warehouse: Warehouse) -> None:
 
 
 def test_a_step_that_needs_more_gets_it(warehouse: Warehouse) -> None:
-    """What does not fit is done again with all that is allowed; what follows is sparing again."""
+    """What does not fit is done again with more, up to what is allowed; then as before."""
+    warehouse.run("landing/set_memory_limit", memory_limit="2GiB")
     memory_limit = MemoryLimit(warehouse)
+    seen: list[str] = []
+
+    def step() -> int:
+        seen.append(limits(warehouse)[0])
+        ((length,),) = warehouse.execute(HELD_WHOLE)
+        return int(length)
+
+    def too_large() -> None:
+        seen.append(limits(warehouse)[0])
+        raise MemoryShort("too little memory")
+
+    tried = [f"{LOW_MEGABYTES * RAISED**n}.0 MiB" for n in range(3)] + ["2.0 GiB"]
     with memory_limit.low_memory():
-        with pytest.raises(MemoryShort, match="too little memory"):
-            warehouse.execute(HELD_WHOLE)
-        assert [(12_000_000,)] == memory_limit.run_low_memory(lambda: warehouse.execute(HELD_WHOLE))
-        assert f"{LOW_MEGABYTES}.0 MiB" == limits(warehouse)[0]
+        assert HELD_ITEMS == memory_limit.run_low_memory(step)
+        assert 1 < len(seen) < 4
+        assert tried[: len(seen)] == seen
+        assert tried[0] == limits(warehouse)[0]
+        seen.clear()
+        with pytest.raises(MemoryShort):
+            memory_limit.run_low_memory(too_large)
+        assert tried == seen
+
+
+def test_no_limit_is_above_what_is_allowed(warehouse: Warehouse) -> None:
+    """With a small `memory_share_max`, a low limit is that share."""
+    warehouse.run("landing/set_memory_limit", memory_limit="100MiB")
+    memory_limit = MemoryLimit(warehouse)
+    with memory_limit.low_memory(90):
+        assert "90.0 MiB" == limits(warehouse)[0]
+        with memory_limit.low_memory(110):
+            assert "100.0 MiB" == limits(warehouse)[0]
 
 
 def test_another_failure_is_no_reason_to_try_again(warehouse: Warehouse) -> None:
@@ -104,8 +133,6 @@ def test_members_of_a_large_snapshot_are_replaced_at_once(warehouse: Warehouse) 
     rows, deleted = 6_000_000, 6_000
     warehouse.execute(f"CREATE TABLE members AS SELECT range AS id FROM range({rows})")
     warehouse.run("warehouse/checkpoint")
-    vectors = marked_vectors(deleted, rows)
-    assert rows / 2_048 <= vectors < deleted
     tried: list[int] = []
 
     def replace(remainder: int) -> None:
@@ -113,7 +140,9 @@ def test_members_of_a_large_snapshot_are_replaced_at_once(warehouse: Warehouse) 
         with warehouse.transaction():
             warehouse.execute(f"DELETE FROM members WHERE id % {rows // deleted} = {remainder}")
 
-    megabytes = recording_megabytes(1, marked_vectors=vectors)
+    needed = deleting_megabytes(deleted, rows)
+    assert 0 == deleting_megabytes(deleted, 0) < deleting_megabytes(10, rows) < 1 < needed < 64
+    megabytes = recording_megabytes(1, deleting_megabytes=needed)
     MemoryLimit(warehouse).run_low_memory(partial(replace, 1), megabytes=megabytes)
     assert [1] == tried
     warehouse.run("warehouse/checkpoint")
@@ -151,7 +180,9 @@ def test_a_run_delivers_in_little_memory(tmp_path: Path, monkeypatch: pytest.Mon
             assert names == [name for name in seen if name in names]
             # A key and three mapped columns, whose earlier values are read if a member changed.
             columns = 4 if city == "Oslo" else 7
-            recorded = {f"{recording_megabytes(columns, marked_vectors=1)}.0 MiB"}
+            recorded = {
+                f"{recording_megabytes(columns, deleting_megabytes=deleting_megabytes(1, 1))}.0 MiB"
+            }
             assert recorded == seen["ledger/insert_delivered_members"]
             assert recorded | {f"{sending_megabytes(columns)}.0 MiB"} >= seen["ledger/acknowledge"]
             planned = next(name for name in seen if name.endswith("transitions"))

@@ -50,9 +50,10 @@ from tailrace.run.pages_together import PagesTogether
 from tailrace.run.phases import Progress
 from tailrace.run.planned_delivery import Delivery, Terms, pages_of_small
 from tailrace.warehouse.memory import (
+    VECTOR_ROWS,
     MemoryLimit,
+    deleting_megabytes,
     give_back_memory,
-    marked_vectors,
     recording_megabytes,
 )
 
@@ -313,7 +314,7 @@ class Dispatch:
             give_back_memory()
         megabytes = recording_megabytes(
             max(delivery.columns for delivery in deliveries),
-            marked_vectors=sum(map(self._marked_vectors, deliveries)),
+            deleting_megabytes=sum(map(self._deleting_megabytes, deliveries)),
         )
         run = partial(self._memory_limit.run_low_memory, megabytes=megabytes)
         try:
@@ -326,14 +327,14 @@ class Dispatch:
             return
         yield from results
 
-    def _marked_vectors(self, delivery: Delivery) -> int:
-        """The vectors of the snapshot, in an embedded DuckDB, in which members are replaced."""
+    def _deleting_megabytes(self, delivery: Delivery) -> float:
+        """What an embedded DuckDB needs to delete the replaced members of a snapshot."""
         warehouse, members = self._ledger.warehouse, delivery.planned
         if not warehouse.engine.embedded or members <= MEMBERS_UNCOUNTED_MAX:
-            return members
+            return deleting_megabytes(members, members * VECTOR_ROWS)
         snapshot = self._ledger.snapshot(delivery.audience.ledger_key)
         ((rows,),) = warehouse.run("warehouse/count_rows", tables={"counted": snapshot})
-        return marked_vectors(members, int(rows))
+        return deleting_megabytes(members, int(rows))
 
     def _audience_steps(
         self, name: str, queue: Sequence[Delivery]

@@ -32,16 +32,22 @@ SENDING_MEGABYTES = 36
 RECORDING_MEGABYTES = 40
 # A thread holds a block of 256 KiB of each column that it reads or writes, and there are two.
 COLUMN_MEGABYTES = 0.5
+# How many times as much is set where a low limit is too low: the plan of a first delivery keeps
+# some 11 bytes of each row in memory.
+RAISED = 4
 # Rows of a vector, and what the marks of its deleted rows take until the transaction ends: one row
 # in each vector of ten million rows takes 100 MB (DuckDB 2.0).
 VECTOR_ROWS = 2_048
-MARKS_KIBIBYTES = 20
+MARKS_BYTES = 20_480
+# A key and its row in a hash table.
+KEY_BYTES = 64
 # Each thread that writes keeps a row group in memory.
 LOW_THREADS = 2
 # Additional memory while another session reads during the run.
 READ_MEGABYTES = 64
 
 
+_MEBIBYTES = {"KiB": 2**-10, "MiB": 1.0, "GiB": 2.0**10, "TiB": 2.0**20, "PiB": 2.0**30}
 # Runs a statement of `sql/` by its name, with its values: `Warehouse.run` or the like.
 Run = Callable[..., Sequence[tuple[Any, ...]]]
 
@@ -88,20 +94,35 @@ def sending_megabytes(columns: int) -> int:
     return ceil(SENDING_MEGABYTES + columns * COLUMN_MEGABYTES)
 
 
-def recording_megabytes(columns: int, *, marked_vectors: int = 0) -> int:
+def recording_megabytes(columns: int, *, deleting_megabytes: float = 0) -> int:
     """The limit while delivered rows with so many columns are recorded.
 
     Args:
         columns: Of the rows that are inserted.
-        marked_vectors: As of `marked_vectors`, of the rows that are deleted before.
+        deleting_megabytes: As of `deleting_megabytes`, for the rows that they replace.
     """
-    marks = marked_vectors * MARKS_KIBIBYTES / 1_024
-    return ceil(RECORDING_MEGABYTES + columns * COLUMN_MEGABYTES + marks)
+    return ceil(RECORDING_MEGABYTES + columns * COLUMN_MEGABYTES + deleting_megabytes)
 
 
-def marked_vectors(deleted: int, rows: int) -> int:
-    """The vectors of a table with so many rows in which a row is deleted, at most."""
-    return min(deleted, ceil(rows / VECTOR_ROWS))
+def deleting_megabytes(deleted: int, rows: int) -> float:
+    """What a DELETE of so many keys needs in a table with so many rows.
+
+    A row in each vector may be deleted, and the keys are a hash table.
+    """
+    if not rows:
+        return 0
+    marked_vectors = min(deleted, ceil(rows / VECTOR_ROWS))
+    return (marked_vectors * MARKS_BYTES + deleted * KEY_BYTES) / 2**20
+
+
+def mebibytes(memory: str) -> float:
+    """A limit as DuckDB writes it.
+
+    >>> mebibytes("1.5 GiB"), mebibytes("512 bytes") < 1
+    (1536.0, True)
+    """
+    number, unit = memory.split()
+    return float(number) * _MEBIBYTES.get(unit, 0)
 
 
 def give_back_memory() -> None:
@@ -142,25 +163,28 @@ class MemoryLimit:
             self._set(before)
 
     def run_low_memory(self, step: Callable[[], T], megabytes: int = LOW_MEGABYTES) -> T:
-        """Run a step with a low limit, and again with the full one if that was too low.
+        """Run a step with a low limit; if it is too low, again with more, up to what is allowed.
 
         A step that fails must leave nothing behind, so that it can be repeated.
         """
         before = self._low_megabytes
+        short: MemoryShort | None = None
         try:
-            with self.low_memory(megabytes):
-                return step()
-        except MemoryShort as error:
-            if self._allowed is None:
-                raise
-            log.info("%s; again with %s", error.message, self._allowed.memory)
-            self._set(None)
-            try:
-                return step()
-            except WarehouseFailed as again:
-                # DuckDB 2.0 keeps the marks of a DELETE that had too little memory, though it was
-                # rolled back: the same DELETE conflicts with them until the file is opened again.
-                raise error from again
+            while True:
+                self._set(megabytes)
+                try:
+                    return step()
+                except MemoryShort as error:
+                    if self._low_megabytes is None:
+                        raise
+                    log.info("%s; again with more", error.message)
+                    short, megabytes = short or error, self._low_megabytes * RAISED
+                except WarehouseFailed as again:
+                    if short is None:
+                        raise
+                    # DuckDB 2.0 keeps the marks of a DELETE that had too little memory, though it
+                    # was rolled back: the same DELETE conflicts with them until it is opened again.
+                    raise short from again
         finally:
             self._set(before)
 
@@ -171,23 +195,29 @@ class MemoryLimit:
         return was_low and self._low_megabytes is None
 
     def _set(self, low_megabytes: int | None) -> None:
+        """Set a low limit, or the first higher one that is above the memory in use."""
         with self._lock:
             if not self._warehouse.engine.embedded or low_megabytes == self._low_megabytes:
                 return
             if self._allowed is None:
                 self._allowed = read_limits(self._warehouse.run)
-            limits = self._allowed
-            if low_megabytes is not None:
-                memory = self._low_limit(low_megabytes)
-                threads = limits.threads
-                limits = Limits(memory, None if threads is None else min(threads, LOW_THREADS))
-            try:
-                set_limits(self._warehouse.run, limits)
-            except WarehouseFailed as error:
-                # Memory in use exceeds the new limit, so the limit stays.
-                log.info("%s; memory stays as it is", error.message)
-                return
-            self._low_megabytes = low_megabytes
+            allowed, megabytes = self._allowed, low_megabytes
+            while megabytes is not None and megabytes < mebibytes(allowed.memory):
+                threads = None if allowed.threads is None else min(allowed.threads, LOW_THREADS)
+                if self._is_set(Limits(self._low_limit(megabytes), threads)):
+                    self._low_megabytes = megabytes
+                    return
+                megabytes *= RAISED
+            if self._is_set(allowed):
+                self._low_megabytes = None
+
+    def _is_set(self, limits: Limits) -> bool:
+        try:
+            set_limits(self._warehouse.run, limits)
+        except WarehouseFailed as error:
+            log.info("%s; not set: %s", error.message, limits.memory)
+            return False
+        return True
 
     def _set_reads(self, beside: Warehouse, *, reads: bool) -> None:
         with self._lock:
