@@ -2,9 +2,9 @@
 -- What Salesforce's describe says of each object, as JSON.
 SELECT d.object, d.described FROM described_objects AS d
 
--- name: forget_description
--- Removes the describe of an object.
-DELETE FROM described_objects WHERE object = :object
+-- name: forget_descriptions
+-- Removes the describes of some objects.
+DELETE FROM described_objects AS d WHERE EXISTS (SELECT 1 FROM changed AS c WHERE c.object = d.object)
 
 -- name: save_description
 -- Saves the describe of an object.

@@ -71,15 +71,12 @@ WHERE e.complete AND NOT EXISTS (
 -- The number of deliveries to a destination that the landed rows of an object may not show.
 SELECT COUNT(*)
 FROM audience_runs AS a
+CROSS JOIN (
+  SELECT MAX(x.watermark) AS reached FROM extracts AS x WHERE x.object = :object AND x.complete
+) AS e
 WHERE a.destination = :destination
   AND (a.sent > 0 OR a.rejected > 0 OR a.phase = 'delivering')
-  AND (
-    a.finished_at IS NULL
-    OR a.finished_at >= COALESCE(
-      (SELECT MAX(e.watermark) FROM extracts AS e WHERE e.object = :object AND e.complete),
-      TIMESTAMPTZ '1970-01-01 00:00:00+00'
-    )
-  )
+  AND (a.finished_at IS NULL OR e.reached IS NULL OR a.finished_at >= e.reached)
 
 -- name: last_salesforce_calls
 -- The API calls that the last extract used.

@@ -80,6 +80,8 @@ WHERE t._send AND NOT t._blind AND NOT COALESCE(t._stays, FALSE) AND t.op <> 'ex
         AND EVERY_COLUMN(kept_flags, c._ IS NULL OR l._PAIR = c._)
         AND EVERY_COLUMN(kept_days, c._ IS NULL OR l._PAIR = c._)
         AND EVERY_COLUMN(constant_texts, CAST(l._ AS VARCHAR) = '_LABEL')
+        -- MariaDB's text of TRUE is 1.
+        AND EVERY_COLUMN(constant_flags, CASE WHEN l._ THEN 'true' WHEN NOT l._ THEN 'false' END = '_LABEL')
         AND EVERY_COLUMN(constant_numbers, CAST(l._ AS DOUBLE) = CAST('_LABEL' AS DOUBLE))
         AND EVERY_COLUMN(constant_nulls, l._ IS NULL)
       THEN 1

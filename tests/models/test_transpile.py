@@ -8,10 +8,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+import sqlglot
 from sqlglot import exp
 
 from tailrace.errors import ModelDoesNotBind
 from tailrace.models.compile import bind
+from tailrace.models.transpile import transpile
 
 NOW = datetime(2026, 11, 22, 5, tzinfo=UTC)
 TYPES = {
@@ -135,3 +137,13 @@ def test_what_may_mean_something_else_is_refused_by_name(sql: str, message: str)
     assert raised.value.message.endswith("in postgres") and raised.value.hint
     assert ("models/x.sql", 2) == (raised.value.file, raised.value.exit_code)
     assert written(f"SELECT {sql} AS x FROM salesforce.t", "duckdb")
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "snowflake", "spark", "mariadb"])
+def test_null_may_be_cast_beside_columns_of_known_types(dialect: str) -> None:
+    """The optimizer calls NULL unknown as soon as a table's columns are known."""
+    tree = sqlglot.parse_one("SELECT id, CAST(NULL AS VARCHAR) AS note FROM s.t", read="duckdb")
+    assert isinstance(tree, exp.Query)
+    known = {"id": exp.DataType.build("TEXT")}
+    written = transpile(tree, dialect, columns=lambda dataset, table: known).sql(dialect)
+    assert "CAST(NULL AS " in written

@@ -23,7 +23,7 @@ CURRENT_LISTS = (
     *KEY_LISTS,
     *("texts", "numbers", "flags", "days"),
     *("kept_texts", "kept_numbers", "kept_flags", "kept_days"),
-    *("constant_texts", "constant_numbers", "constant_nulls"),
+    *("constant_texts", "constant_flags", "constant_numbers", "constant_nulls"),
 )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tailrace.ledger.tables import LedgerTables
+from tailrace.warehouse.statements import Rows
 
 
 class Descriptions:
@@ -28,16 +29,20 @@ class Descriptions:
 
     def save(self, described: Mapping[str, Mapping[str, Any]]) -> None:
         """Save describes by object name; those that are stored already are not written again."""
-        for name, description in described.items():
-            if self.all().get(name.lower()) == description:
-                continue
-            self._stored = None
-            text = json.dumps(description, sort_keys=True, separators=(",", ":"))
-            with self._tables.warehouse.transaction():
-                self._tables.run("forget_description", object=name)
-                self._tables.run(
-                    "save_description",
-                    object=name,
-                    described=text,
-                    now=self._tables.clock.now(),
-                )
+        stored = self.all()
+        changed = {
+            name: description
+            for name, description in described.items()
+            if stored.get(name.lower()) != description
+        }
+        if not changed:
+            return
+        self._stored = None
+        now = self._tables.clock.now()
+        with self._tables.warehouse.transaction():
+            names = Rows(("object",), [(name,) for name in changed])
+            self._tables.run("forget_descriptions", rows={"changed": names})
+            # One statement each, because a describe may have some hundred kilobytes.
+            for name, description in changed.items():
+                text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+                self._tables.run("save_description", object=name, described=text, now=now)

@@ -182,6 +182,9 @@ def kind_of(node: exp.Expr) -> exp.DType | None:
         if node.is_string:
             return SqlType.TEXT
         return SqlType.INT if node.is_int else SqlType.DECIMAL
+    if isinstance(node, exp.Null):
+        # Beside columns of known types, the optimizer calls it unknown.
+        return SqlType.NULL
     if isinstance(node, exp.Cast):
         return node.to.this if isinstance(node.to.this, exp.DType) else None
     known = node.type

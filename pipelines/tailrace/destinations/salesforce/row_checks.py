@@ -29,12 +29,12 @@ SEPARATOR = "|"
 _FAMILIES: tuple[tuple[re.Pattern[str], Family], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), cast("Family", name))
     for pattern, name in (
-        (r"VARCHAR(\(\d+\))?|TEXT|CHARACTER VARYING(\(\d+\))?", "text"),
+        (r"VARCHAR(\(\d+\))?|(LONG)?TEXT|STRING|CHARACTER VARYING(\(\d+\))?", "text"),
         (r"BOOLEAN", "flag"),
-        (r"U?(TINY|SMALL|BIG)INT|U?INTEGER|DOUBLE( PRECISION)?|FLOAT[48]?|REAL", "number"),
-        (r"(DECIMAL|NUMERIC)(\([\d, ]+\))?", "number"),
+        (r"U?(TINY|SMALL|BIG)?INT|U?INTEGER|DOUBLE( PRECISION)?|FLOAT[48]?|REAL", "number"),
+        (r"(DECIMAL|NUMERIC|NUMBER)(\([\d, ]+\))?", "number"),
         (r"DATE", "day"),
-        (r"TIMESTAMP[\w ()]*", "moment"),
+        (r"TIMESTAMP[\w ()]*|DATETIME(\(\d\))?", "moment"),
     )
 )
 
@@ -44,11 +44,15 @@ def family(column_type: str) -> Family:
 
     >>> family("VARCHAR"), family("DECIMAL(18,2)"), family("VARCHAR[]")
     ('text', 'number', 'other')
+    >>> family("LONGTEXT"), family("STRING"), family("NUMBER(38,0)"), family("DATETIME(6)")
+    ('text', 'text', 'number', 'moment')
     """
     return next((f for pattern, f in _FAMILIES if pattern.fullmatch(column_type)), "other")
 
 
-_WHOLE = re.compile(r"U?(TINY|SMALL|BIG)INT|U?INTEGER|HUGEINT|(DECIMAL|NUMERIC)\(\d+, ?0\)", re.I)
+_WHOLE = re.compile(
+    r"U?(TINY|SMALL|BIG)?INT|U?INTEGER|HUGEINT|(DECIMAL|NUMERIC|NUMBER)\(\d+, ?0\)", re.IGNORECASE
+)
 
 
 def is_whole(column_type: str) -> bool:
@@ -256,10 +260,8 @@ def _add_constant(
     wanted = _family_of_field(field)
     if value is None:
         lists["constant_nulls"].append(Column(field.name))
-    elif wanted in ("text", "flag"):
-        lists["constant_texts"].append(Column(field.name, label=cell_of(value)))
-    elif wanted == "number":
-        lists["constant_numbers"].append(Column(field.name, label=cell_of(value)))
+    elif wanted in ("text", "flag", "number"):
+        lists[f"constant_{wanted}s"].append(Column(field.name, label=cell_of(value)))
     else:
         return False
     return True
