@@ -143,8 +143,9 @@ mariadb: postgres
 fuzz: setup
 	$(BIN)/pytest -n $(WORKERS) --fuzz-inputs 10000 tests/fuzz
 
-# The benchmark of Spark needs the packages of its server.
-bench: setup $(if $(or $(findstring spark,$(ONLY)),$(if $(ONLY)$(QUICK),,all)),$(SPARK)/ready)
+# The benchmark of Spark needs the packages of its server, that of partitions those of a DuckLake.
+bench: setup $(if $(or $(findstring spark,$(ONLY)),$(if $(ONLY)$(QUICK),,all)),$(SPARK)/ready) \
+		$(if $(or $(findstring partitions,$(ONLY)),$(if $(ONLY)$(QUICK),,all)),$(OLDER_DUCKDB)/ready)
 	@QUICK=$(QUICK) HISTORY=$(HISTORY) $(BIN)/python tests/benchmarks $(ONLY)
 
 bench-chart: setup

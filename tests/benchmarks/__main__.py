@@ -33,7 +33,7 @@ RECORD = Path(os.environ.get("HISTORY") or FOLDER.parents[1] / "bench.jsonl")
 LOAD = "TAILRACE_BENCH_LOAD"
 # They start a server or make a large file, and run for minutes even with few rows. How long an
 # answer of the page takes says little beside other work.
-LEFT_OUT_WHEN_QUICK = ("page", "postgres", "scale", "spark", "state")
+LEFT_OUT_WHEN_QUICK = ("page", "partitions", "postgres", "scale", "spark", "state")
 
 
 def main(only: str = "") -> None:

@@ -166,6 +166,8 @@ def test_snowflake_sends_what_duckdb_sends(
     assert 9 == len(bodies[0])
 
 
+# Some hundred statements, of which each takes a tenth of a second or more beside other work.
+@pytest.mark.timeout(900)
 def test_the_main_job_on_snowflake_sends_what_duckdb_sends(
     tmp_path: Path, snowflake_emulator: SnowflakeEmulator
 ) -> None:

@@ -67,6 +67,8 @@ def test_a_cluster_sends_what_duckdb_sends(
     assert len(bodies[0]) >= 43
 
 
+# Some hundred statements, of which each takes a tenth of a second or more beside other work.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("server", ["spark_server", "spark_connect_server"])
 def test_the_main_job_says_on_a_cluster_what_it_says_on_duckdb(
     tmp_path: Path, request: pytest.FixtureRequest, server: str

@@ -8,8 +8,7 @@ texts, so a column of a query and the same column of a table have one name (`sql
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from typing import Any
 
 from tailrace.warehouse.session import DltSession
@@ -51,24 +50,6 @@ class SnowflakeSession(DltSession):
             if FIELD_ID_TO_NAME[column.type_code] in DOCUMENTS
         ]
         return _with_documents(rows, documents) if rows and documents else rows
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """As of every session. dlt's own one sets the session's autocommit by two statements more."""
-        self._connect_again()
-        self._client.execute_sql("BEGIN")
-        try:
-            yield
-            self._client.native_connection.commit()
-        except Exception:
-            # A connection that was lost has no transaction, and the first error says more.
-            with suppress(Exception):
-                self.rollback()
-            raise
-
-    def rollback(self) -> None:
-        if self._client.native_connection is not None:
-            self._client.native_connection.rollback()
 
     def _columns_of(self, sql: str) -> list[tuple[str, str]]:
         """The columns of a query with their types; Snowflake compiles it and does not run it."""
