@@ -77,22 +77,20 @@ def clock_text_edits(text: str, now: datetime, *, columns: ColumnTypes | None) -
     Raises:
         Refusal: A text may be a clock or not.
     """
-    tokens = {
-        place: token
+    marked = {
+        f"{_MARK}{place}": token
         for place, token in enumerate(sqlglot.tokenize(text, read="postgres"))
         if token.token_type in _TEXT_TOKENS and CLOCK_WORD.search(token.text)
     }
-    if not tokens:
+    if not marked:
         return []
-    marks = [
-        Edit(token.start, token.end + 1, f"'{_MARK}{place}'") for place, token in tokens.items()
-    ]
+    marks = [Edit(token.start, token.end + 1, f"'{mark}'") for mark, token in marked.items()]
     tree = read_select(edited(text, marks), dialect="postgres")
     annotate(tree, columns, dialect="postgres")
     literals = []
     for literal in tree.find_all(exp.Literal):
-        if literal.is_string and literal.name.startswith(_MARK):
-            token = tokens[int(literal.name.removeprefix(_MARK))]
+        token = marked.get(literal.name) if literal.is_string else None
+        if token is not None:
             literal.set("this", token.text)
             literals.append((literal, token))
     return [
