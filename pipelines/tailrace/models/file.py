@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,7 @@ from tailrace.models.determinism import (
 from tailrace.models.parse import line_of, read_select, tables
 from tailrace.models.sources import sources_file
 from tailrace.models.splice import Edit, edited
+from tailrace.warehouse import sandbox
 from tailrace.warehouse.postgres_sandbox import postgres_violations
 from tailrace.warehouse.sandbox import duckdb_references, duckdb_violations
 
@@ -256,6 +258,21 @@ def read_broken_audience(
         return _audience(header, path, file, in_audiences=in_audiences, types=types)
     except ModelError:
         return None
+
+
+def parse_together(
+    paths: Iterable[Path], folder: Path, *, accepted: AcceptedSql | None = None
+) -> None:
+    """Let DuckDB parse the SELECTs of files by one statement, before `read_model` checks each."""
+    texts = []
+    for path in paths:
+        # What is wrong with a file is an error of `read_model`.
+        with suppress(ModelError):
+            file = _spoken(path, folder)
+            parts = split(_text_of(path, file), file=file) if path.suffix == ".sql" else None
+            if parts is not None and "dialect" not in (parts.yaml or ""):
+                texts.append(parts.sql)
+    sandbox.parse_together(text for text in texts if accepted is None or not accepted.has(text))
 
 
 def _text_of(path: Path, file: str) -> str:

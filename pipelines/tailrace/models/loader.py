@@ -33,6 +33,7 @@ from tailrace.models.file import (
     Model,
     declared_name,
     model_files,
+    parse_together,
     read_broken_audience,
     read_model,
 )
@@ -211,6 +212,7 @@ def load_models(
     models: dict[str, Model] = {}
     audiences: dict[str, Audience] = {}
     unreadable: set[str] = set()
+    parse_together(paths, folder, accepted=accepted)
     for path in paths:
         try:
             model = read_model(path, folder, types=types, dbt=dbt, accepted=accepted)

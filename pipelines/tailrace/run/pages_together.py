@@ -7,6 +7,7 @@ and a text that is another one in each message, such as the audience's name, bec
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ MEMBERS_MAX = 1_000
 MEMBERS_IN_ADVANCE_MAX = 5_000
 # Deliveries in one statement, and those that are looked at for it.
 TOGETHER_MAX = 10
+# Statements that wait for the thread that renders ahead: it goes on while results are saved.
+STATEMENTS_AHEAD_MAX = 4
 LOOKED_AT_MAX = 100
 _PLACE = Column("_place", "BIGINT")
 
@@ -134,48 +137,44 @@ class PagesTogether:
         self._open_beside = beside
         self._beside: Warehouse | None = None
         self._renderer = ThreadPoolExecutor(1, thread_name_prefix="render")
-        self._ahead: _Ahead | None = None
+        self._ahead: deque[_Ahead] = deque()
 
     def take(self, sync_key: str, templates: MessageTemplates) -> RenderedPage | None:
         """The only page of a delivery; None if it is to be rendered alone."""
-        if self._ahead is not None and any(
-            page.delivery.sync_key == sync_key for page in self._ahead.pool
-        ):
+        self._render_ahead()
+        while any(p.delivery.sync_key == sync_key for ahead in self._ahead for p in ahead.pool):
             self._collect()
         if sync_key in self._waiting:
             self._render_with_others(sync_key)
         page, rendered = self._rendered.pop(sync_key, (None, None))
-        self._render_ahead()
         return rendered if page is not None and page.templates == templates else None
 
     def close(self) -> None:
         """Wait for the statement that renders ahead, and close its session."""
-        self._renderer.shutdown()
+        self._renderer.shutdown(cancel_futures=True)
         if self._beside is not None:
             self._beside.close()
 
     def _render_ahead(self) -> None:
-        """Let the other thread render the next pages, if it has nothing to do."""
-        if self._open_beside is None or len(self._rendered) >= self._together_max:
+        """Give the other thread the next pages to render, as far as they may be in advance."""
+        if self._open_beside is None:
             return
-        if self._ahead is not None and not self._ahead.pages.done():
-            return
-        self._collect()
-        following = next(iter(self._waiting), None)
-        pool = [] if following is None else self._pool(following)
-        if len(pool) < 2:
-            return
-        if self._beside is None:
-            self._beside = self._open_beside()
-        for page in pool:
-            del self._waiting[page.delivery.sync_key]
-        self._ahead = _Ahead(pool, self._renderer.submit(self._pages, pool, self._beside))
+        while (
+            len(self._ahead) < STATEMENTS_AHEAD_MAX and len(self._rendered) < self._together_max
+        ):
+            following = next(iter(self._waiting), None)
+            pool = [] if following is None else self._pool(following)
+            if len(pool) < 2:
+                return
+            if self._beside is None:
+                self._beside = self._open_beside()
+            for page in pool:
+                del self._waiting[page.delivery.sync_key]
+            self._ahead.append(_Ahead(pool, self._renderer.submit(self._pages, pool, self._beside)))
 
     def _collect(self) -> None:
-        """Take the pages that were rendered ahead."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            return
+        """Take the pages of the first statement that renders ahead."""
+        ahead = self._ahead.popleft()
         try:
             self._rendered |= ahead.pages.result()
         except MemoryShort:
@@ -215,6 +214,7 @@ class PagesTogether:
         start = names.index(sync_key) + 1
         members = first.delivery.planned
         members += sum(page.delivery.planned for page, _ in self._rendered.values())
+        members += sum(page.delivery.planned for ahead in self._ahead for page in ahead.pool)
         for name in names[start : start + LOOKED_AT_MAX]:
             page = self._page(self._waiting[name])
             if page is None or page.shared_part != first.shared_part:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -50,6 +51,10 @@ _TABLE_KINDS = frozenset(
 _QUERY_KINDS = frozenset(
     {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE", "VALUES_NODE"}
 )
+# Texts that one statement parses at most.
+PARSED_TOGETHER_MAX = 1_000
+# The syntax trees, as JSON, of texts that were parsed together and not asked for yet.
+_parsed: dict[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +142,30 @@ def duckdb_references(sql: str) -> tuple[Reference, ...] | None:
     return tuple(_references(tree["statements"], offset, -1))
 
 
+def parse_together(texts: Iterable[str]) -> None:
+    """Parse texts by one statement, before `duckdb_references` asks for each of them.
+
+    A statement of its own takes several times as long as parsing the text of a model.
+    """
+    parsed = list(dict.fromkeys(texts))[:PARSED_TOGETHER_MAX]
+    _parsed.clear()
+    if len(parsed) < 2:
+        return
+    import duckdb
+
+    sql = "SELECT text, json_serialize_sql(text) FROM (SELECT UNNEST(?::VARCHAR[]) AS text)"
+    # An error stops the whole statement. The text at fault is found when each is parsed alone.
+    with suppress(duckdb.Error), _engine().cursor() as cursor:
+        _parsed.update(cursor.execute(sql, [parsed]).fetchall())
+
+
 def _syntax_tree(sql: str) -> dict[str, Any]:
     """DuckDB's syntax tree; `error` is true if there is none, with `error_message`."""
     import duckdb
 
+    parsed = _parsed.pop(sql, None)
+    if parsed is not None:
+        return dict(json.loads(parsed))
     try:
         with _engine().cursor() as cursor:
             row = cursor.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
