@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from tailrace.audience.audience import Audience
@@ -17,6 +18,7 @@ from tailrace.destinations.protocol import (
 from tailrace.destinations.registry import destination_type
 from tailrace.errors import MemoryShort, ModelError, StatementRefused, TailraceError
 from tailrace.ledger.ledger import Ledger
+from tailrace.models.loader import Model
 from tailrace.plan import record_checks, stats
 from tailrace.plan.diff import Diff, DiffRequest, diff_steps
 from tailrace.plan.guards import GuardInput, judge
@@ -40,15 +42,44 @@ class RequestedPlan:
         request: What its diff compares.
         text: The compiled text of its model, as the ledger records it.
         fingerprint: The fingerprint of that text.
+        inputs: The fingerprint of the rows that the model will read; None without one.
     """
 
     request: DiffRequest
     text: str
     fingerprint: str
+    inputs: str | None = None
 
     @property
     def ledger_key(self) -> str:
         return self.request.audience.ledger_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueAudience:
+    """An audience that is to be planned, whose request is made when it is first needed.
+
+    Attributes:
+        model: Its model.
+        audience: The audience.
+        make: Makes the request.
+    """
+
+    model: Model
+    audience: Audience
+    make: Callable[[Model, Audience], RequestedPlan]
+
+    @property
+    def ledger_key(self) -> str:
+        return self.audience.ledger_key
+
+    @cached_property
+    def request(self) -> RequestedPlan | ModelError:
+        """The request, or why there is none."""
+        try:
+            return self.make(self.model, self.audience)
+        except ModelError as error:
+            return error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +143,7 @@ class AudiencePlanner:
             definition=requested.text,
             fingerprint=requested.fingerprint,
             delivered=request.delivered,
+            inputs=requested.inputs,
             policy=request.policy,
             guards=()
             if request.intent == "retire"

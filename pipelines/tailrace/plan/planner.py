@@ -33,7 +33,12 @@ from tailrace.models.determinism import ModelWarning
 from tailrace.models.loader import Model, Models, check_columns
 from tailrace.models.types import ColumnTypes
 from tailrace.plan import kept_models, record_checks, stats
-from tailrace.plan.audience_planner import FAULTS_OF_ONE, AudiencePlanner, RequestedPlan
+from tailrace.plan.audience_planner import (
+    FAULTS_OF_ONE,
+    AudiencePlanner,
+    DueAudience,
+    RequestedPlan,
+)
 from tailrace.plan.diff import Diff, DiffRequest
 from tailrace.plan.event_window import events_since, with_start
 from tailrace.plan.faults import located, runs
@@ -55,9 +60,6 @@ from tailrace.plan.sources import SourceStates
 from tailrace.plan.upstream import Upstream
 from tailrace.warehouse.memory import MemoryLimit
 from tailrace.warehouse.statements import Binding, Column, TableName, query
-
-# An audience's model, and the plan that is to be made of it.
-_Request = tuple[Model, RequestedPlan]
 
 
 def syncs_of(models: Iterable[Model]) -> Iterator[tuple[Model, Audience]]:
@@ -136,36 +138,30 @@ class Planner:
         the others are planned.
         """
         failures, model_errors = self._failed()
-        requests: list[_Request] = []
+        due: list[DueAudience] = []
         skipped: list[AudiencePlan] = []
         inputs = self._inputs(selected)
         self.table_hashes = inputs.hashes
-        fingerprints: dict[str, str | None] = {}
         kept = self._kept_models(selected, inputs)
-        # All models are bound before the first one runs, so that an error is reported early.
+        make = partial(self._request, inputs=inputs, kept=kept)
         for model, audience in syncs_of(selected):
             if audience.ledger_key in without:
                 continue
             try:
                 without_running = self._unbound(model, audience)
                 without_running = without_running or self._unchanged(model, audience, inputs)
-                if without_running is not None:
-                    skipped.append(without_running)
-                    continue
-                # Before the model runs: a write in between is then noticed by the next run.
-                fingerprints[audience.ledger_key] = inputs.fingerprint(model, audience)
-                requests.append((model, self._request(model, audience, kept)))
             except ModelError as error:
-                fault = located(self.warehouse, self.models, model, error, now=self.now)
-                failures[audience.ledger_key] = AudienceFailure(audience=audience, error=fault)
+                self._add_failure(failures, model, audience, error)
+                continue
+            if without_running is not None:
+                skipped.append(without_running)
+            else:
+                due.append(DueAudience(model=model, audience=audience, make=make))
+        planned = self._guard_first_run(self._plan_all(due, failures, inputs))
         if kept is not None:
             kept.save()
-        planned = self._guard_first_run(self._plan_all(requests, failures, inputs))
-        scans = self._scans(requests, inputs)
-        audiences = skipped + [
-            replace(p, inputs=fingerprints[p.ledger_key], scan_rows=scans.get(p.ledger_key))
-            for p in planned
-        ]
+        scans = self._scans(due, inputs)
+        audiences = skipped + [replace(p, scan_rows=scans.get(p.ledger_key)) for p in planned]
         return Plan(
             planned_at=self.now,
             run_seq=self.run_seq,
@@ -185,11 +181,11 @@ class Planner:
             destinations=self.destinations or {},
         )
 
-    def _scans(self, requests: Sequence[_Request], inputs: Inputs) -> dict[str, int | None]:
+    def _scans(self, audiences: Sequence[DueAudience], inputs: Inputs) -> dict[str, int | None]:
         """About how many rows the model of each audience reads, if the plan says it."""
         if not self.options.counts_scans:
             return {}
-        return {r.request.audience.ledger_key: inputs.rows_read(model) for model, r in requests}
+        return {due.ledger_key: inputs.rows_read(due.model) for due in audiences}
 
     def _inputs(self, selected: Sequence[Model]) -> Inputs:
         self._recorded.expect(audience.ledger_key for _, audience in syncs_of(selected))
@@ -300,18 +296,18 @@ class Planner:
 
     def _plan_all(
         self,
-        requests: Sequence[_Request],
+        audiences: Sequence[DueAudience],
         failures: dict[str, AudienceFailure],
         inputs: Inputs,
     ) -> tuple[AudiencePlan, ...]:
-        """The plans of the requests; those that fail are added to `failures`."""
+        """The plans of the audiences; those that fail are added to `failures`."""
         begun = count()
 
         def begin(requested: RequestedPlan) -> None:
             if self.progress is not None:
-                self.progress(requested.ledger_key, next(begun), len(requests))
+                self.progress(requested.ledger_key, next(begun), len(audiences))
 
-        beside = self._fit_side_by_side(requests, inputs)
+        beside = self._fit_side_by_side(audiences, inputs)
         with sharing_plan_tables(self.warehouse) if beside else nullcontext():
             outcomes = plan_side_by_side(
                 self.ledger,
@@ -320,56 +316,57 @@ class Planner:
                 memory_limit=self.memory_limit,
                 begin=begin,
             )
-            alone = [request for request in requests if request[1].ledger_key not in outcomes]
-            for model, requested in self._in_memory(alone):
+            # These are all bound before the first one runs, so that an error is reported early.
+            alone = [due.request for due in audiences if due.ledger_key not in outcomes]
+            for requested in self._in_memory(r for r in alone if isinstance(r, RequestedPlan)):
                 begin(requested)
                 try:
                     outcomes[requested.ledger_key] = self._plan_in_memory(requested)
                 except FAULTS_OF_ONE as error:
-                    if self.warehouse.engine.loses_sessions and outcomes:
-                        # The transitions of the audiences before are lost with the session.
-                        self._add_failure(failures, model, requested, error)
-                        others = [request for request in requests if request[1] is not requested]
-                        return self._plan_all(others, failures, inputs)
                     outcomes[requested.ledger_key] = error
+                    if self.warehouse.engine.loses_sessions and len(outcomes) > 1:
+                        # The transitions of the audiences before are lost with the session.
+                        (due,) = (d for d in audiences if d.ledger_key == requested.ledger_key)
+                        self._add_failure(failures, due.model, requested.request.audience, error)
+                        others = [other for other in audiences if other is not due]
+                        return self._plan_all(others, failures, inputs)
         plans = []
-        for model, requested in requests:
-            outcome = outcomes[requested.ledger_key]
+        for due in audiences:
+            outcome = outcomes.get(due.ledger_key, due.request)
             if isinstance(outcome, AudiencePlan):
                 plans.append(outcome)
-            else:
-                self._add_failure(failures, model, requested, outcome)
+            elif isinstance(outcome, TailraceError):
+                self._add_failure(failures, due.model, due.audience, outcome)
         return tuple(plans)
 
     def _add_failure(
         self,
         failures: dict[str, AudienceFailure],
         model: Model,
-        requested: RequestedPlan,
+        audience: Audience,
         error: TailraceError,
     ) -> None:
         fault = located(self.warehouse, self.models, model, error, now=self.now)
-        audience = requested.request.audience
         failures[audience.ledger_key] = AudienceFailure(audience=audience, error=fault)
 
     def _fit_side_by_side(
-        self, requests: Sequence[_Request], inputs: Inputs
-    ) -> Sequence[RequestedPlan]:
-        """The requests whose plans may be made at the same time; empty if there is one at most."""
-        if not may_plan_side_by_side(self.warehouse) or len(requests) < SESSIONS_MIN:
+        self, audiences: Sequence[DueAudience], inputs: Inputs
+    ) -> Sequence[DueAudience]:
+        """The audiences that may be planned at the same time; empty if there is one at most."""
+        if not may_plan_side_by_side(self.warehouse) or len(audiences) < SESSIONS_MIN:
             return ()
         large = large_tables(self.warehouse)
         fit = [
-            requested
-            for model, requested in requests
-            if large.isdisjoint(inputs.tables_read(model))
-            and self.ledger.snapshot(requested.ledger_key) not in large
+            due
+            for due in audiences
+            if large.isdisjoint(inputs.tables_read(due.model))
+            and self.ledger.snapshot(due.ledger_key) not in large
         ]
         return fit if len(fit) >= SESSIONS_MIN else ()
 
-    def _in_memory(self, requests: Sequence[_Request]) -> Iterator[_Request]:
+    def _in_memory(self, requests: Iterable[RequestedPlan]) -> Iterator[RequestedPlan]:
         """The requests; while first plans follow each other, the memory limit stays lowered."""
-        for is_first, together in groupby(requests, key=lambda r: not r[1].request.delivered):
+        for is_first, together in groupby(requests, key=lambda r: not r.request.delivered):
             lowered = self.memory_limit.low_memory() if self.memory_limit and is_first else None
             with lowered or nullcontext():
                 yield from together
@@ -468,7 +465,11 @@ class Planner:
             kept.put(key, bound, columns)
         return bound, columns
 
-    def _request(self, model: Model, audience: Audience, kept: KeptModels | None) -> RequestedPlan:
+    def _request(
+        self, model: Model, audience: Audience, *, inputs: Inputs, kept: KeptModels | None
+    ) -> RequestedPlan:
+        # Before the model runs: a write in between is then noticed by the next run.
+        inputs_fingerprint = inputs.fingerprint(model, audience)
         text = self._definitions.text(model.name)
         delivered = self._recorded.delivered(audience.ledger_key)
         audience = with_start(audience, delivered, now=self.now)
@@ -509,7 +510,9 @@ class Planner:
         )
         destination_type(audience.destination_type).check_header(audience, self._described)
         request = record_checks.with_marks(request, self._described)
-        return RequestedPlan(request=request, text=text, fingerprint=fingerprint)
+        return RequestedPlan(
+            request=request, text=text, fingerprint=fingerprint, inputs=inputs_fingerprint
+        )
 
     def _policy(self, audience: Audience) -> ResolvedPolicy:
         """The actions for an audience; a reset ignores the header's mapping and new-column ones."""

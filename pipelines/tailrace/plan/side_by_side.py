@@ -7,7 +7,7 @@ although each of them runs small statements.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,12 @@ from typing import Generic, TypeVar
 
 from tailrace.errors import MemoryShort, StatementRefused, TailraceError
 from tailrace.ledger.ledger import Ledger
-from tailrace.plan.audience_planner import FAULTS_OF_ONE, AudiencePlanner, RequestedPlan
+from tailrace.plan.audience_planner import (
+    FAULTS_OF_ONE,
+    AudiencePlanner,
+    DueAudience,
+    RequestedPlan,
+)
 from tailrace.plan.plan import AudiencePlan
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.memory import MemoryLimit, limited, read_limits
@@ -99,19 +104,20 @@ def ledgers_beside(ledger: Ledger, sessions: int) -> Iterator[list[Ledger]]:
 
 def plan_side_by_side(
     ledger: Ledger,
-    requests: Sequence[RequestedPlan],
+    audiences: Sequence[DueAudience],
     *,
     planner: AudiencePlanner,
     memory_limit: MemoryLimit | None,
     begin: Callable[[RequestedPlan], None],
 ) -> dict[str, AudiencePlan | TailraceError]:
-    """The plans of the requests by ledger key, or the error of each that fails.
+    """The plans of audiences by ledger key, or the error of each that fails.
 
-    Those that had too little memory beside others are left out.
+    The caller's thread makes the requests, while others plan those that are made. Audiences that
+    had too little memory beside others are left out.
 
     Args:
         ledger: The open ledger, inside a block of `sharing_plan_tables`.
-        requests: The audiences.
+        audiences: The audiences.
         planner: Makes each plan.
         memory_limit: The memory limit of the session, which first plans lower.
         begin: Called in the caller's thread for each audience whose plan has begun.
@@ -119,7 +125,7 @@ def plan_side_by_side(
     Raises:
         TailraceError: Another error than those of a single audience.
     """
-    if not requests:
+    if not audiences:
         return {}
     try:
         planner.recorded.read_ahead()
@@ -127,10 +133,14 @@ def plan_side_by_side(
         # The ledger is damaged. Each audience reports what it cannot read.
         return {}
     outcomes: dict[str, AudiencePlan | TailraceError] = {}
-    sessions = min(len(requests), ledger.warehouse.project.settings.audiences_in_flight_max)
+    sessions = min(len(audiences), ledger.warehouse.project.settings.audiences_in_flight_max)
     with ledgers_beside(ledger, sessions) as ledgers:
         for is_first in (False, True):
-            group = [r for r in requests if (r.request.delivered is None) is is_first]
+            group = [
+                due
+                for due in audiences
+                if (planner.recorded.delivered(due.ledger_key) is None) is is_first
+            ]
             with memory_limit.low_memory() if memory_limit and is_first else nullcontext():
                 outcomes |= _plans_of_group(ledgers, group, planner, begin)
     return outcomes
@@ -138,37 +148,40 @@ def plan_side_by_side(
 
 def _plans_of_group(
     ledgers: Sequence[Ledger],
-    group: Sequence[RequestedPlan],
+    group: Sequence[DueAudience],
     planner: AudiencePlanner,
     begin: Callable[[RequestedPlan], None],
 ) -> dict[str, AudiencePlan | TailraceError]:
-    together = list(_planned_together(group, len(ledgers)))
+    together: list[Sequence[RequestedPlan]] = []
+    results: dict[str, AudiencePlan | TailraceError] = {}
+
+    def steps() -> Iterator[Callable[[Ledger], list[AudiencePlan | TailraceError]]]:
+        for audiences in _planned_together(group, len(ledgers)):
+            requests = [due.request for due in audiences]
+            for due, request in zip(audiences, requests, strict=True):
+                if isinstance(request, TailraceError):
+                    results[due.ledger_key] = request
+            together.append([r for r in requests if isinstance(r, RequestedPlan)])
+            yield partial(planner.plan_together, requests=together[-1])
 
     def starting(place: int) -> None:
         for requested in together[place]:
             begin(requested)
 
-    outcomes = run_side_by_side(
-        ledgers,
-        [partial(planner.plan_together, requests=requests) for requests in together],
-        starting=starting,
-    )
-    results: list[AudiencePlan | TailraceError] = []
-    for requests, outcome in zip(together, outcomes, strict=True):
-        results += [outcome] * len(requests) if isinstance(outcome, TailraceError) else outcome
-    for result in results:
+    for requests, outcome in zip(
+        together, run_side_by_side(ledgers, steps(), starting=starting), strict=True
+    ):
+        plans = [outcome] * len(requests) if isinstance(outcome, TailraceError) else outcome
+        results |= zip((requested.ledger_key for requested in requests), plans, strict=True)
+    for result in results.values():
         if isinstance(result, TailraceError) and not isinstance(result, FAULTS_OF_ONE):
             raise result
-    return {
-        requested.ledger_key: result
-        for requested, result in zip(group, results, strict=True)
-        if not isinstance(result, MemoryShort)
-    }
+    return {key: result for key, result in results.items() if not isinstance(result, MemoryShort)}
 
 
 def _planned_together(
-    group: Sequence[RequestedPlan], sessions: int
-) -> Iterator[Sequence[RequestedPlan]]:
+    group: Sequence[DueAudience], sessions: int
+) -> Iterator[Sequence[DueAudience]]:
     """Divide audiences so that each session gets several parts, the last ones at the same time."""
     size = min(TOGETHER_MAX, max(len(group) // (PARTS_MIN * sessions), 1))
     for start in range(0, len(group), size):
@@ -177,7 +190,7 @@ def _planned_together(
 
 def run_side_by_side(
     ledgers: Sequence[Ledger],
-    steps: Sequence[Callable[[Ledger], T]],
+    steps: Iterable[Callable[[Ledger], T]],
     *,
     starting: Callable[[int], None] = lambda place: None,
     thread: str = "plan",
@@ -186,24 +199,28 @@ def run_side_by_side(
 
     Args:
         ledgers: The sessions. The caller's thread works in the first one, a thread in each other.
-        steps: The steps, which begin in this order.
+        steps: The steps, which begin in this order. The caller's thread makes all of them before
+            it takes one, and the other threads take those that are made.
         starting: Called by the caller's thread with the place of each step that has begun, in this
             order.
         thread: The name of the threads.
     """
-    work = _Work(steps)
+    work: _Work[T] = _Work(starting)
     run = ledgers[0].warehouse.run
     limits = read_limits(run)
     # The thread of each session computes as well, so the engine needs fewer of its own.
     threads = limits.threads and max(limits.threads - len(ledgers) + 1, 1)
     fewer = replace(limits, threads=threads)
     with limited(run, fewer):
-        _run_in_threads(work, ledgers, starting, thread)
+        _run_in_threads(work, steps, ledgers, thread)
     return work.results()
 
 
 def _run_in_threads(
-    work: _Work[T], ledgers: Sequence[Ledger], starting: Callable[[int], None], name: str
+    work: _Work[T],
+    steps: Iterable[Callable[[Ledger], T]],
+    ledgers: Sequence[Ledger],
+    name: str,
 ) -> None:
     threads = [
         threading.Thread(target=work.run, args=(ledger,), name=name, daemon=True)
@@ -214,7 +231,11 @@ def _run_in_threads(
         for thread in threads:
             thread.start()
             begun.append(thread)
-        work.run(ledgers[0], starting=starting)
+        for step in steps:
+            work.add(step)
+            work.show()
+        work.close()
+        work.run(ledgers[0], shows=True)
         for thread in threads:
             thread.join()
     finally:
@@ -227,27 +248,49 @@ def _run_in_threads(
 
 
 class _Work(Generic[T]):
-    """Steps that several threads take, each the next one that no other has taken."""
+    """Steps that several threads take, each the next one that no other has taken.
 
-    def __init__(self, steps: Sequence[Callable[[Ledger], T]]) -> None:
-        self._steps = steps
+    Args:
+        starting: Called by `show` with the place of each step that was taken.
+    """
+
+    def __init__(self, starting: Callable[[int], None]) -> None:
+        self._starting = starting
+        self._steps: list[Callable[[Ledger], T]] = []
         self._results: dict[int, T | TailraceError] = {}
         self._unexpected: list[Exception] = []
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._taken = 0
+        self._shown = 0
+        self._is_complete = False
         self._stopped = False
 
-    def run(self, ledger: Ledger, *, starting: Callable[[int], None] | None = None) -> None:
+    def add(self, step: Callable[[Ledger], T]) -> None:
+        """Add a step for the next thread that asks for one."""
+        with self._changed:
+            self._steps.append(step)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Let the threads end when all steps are taken."""
+        with self._changed:
+            self._is_complete = True
+            self._changed.notify_all()
+
+    def run(self, ledger: Ledger, *, shows: bool = False) -> None:
         """Take and run steps until none is left or an internal error has stopped the work."""
-        shown = 0
-        place: int | None = 0
-        while place is not None:
-            place = self._take()
-            while starting is not None and shown < self._taken:
-                starting(shown)
-                shown += 1
-            if place is not None:
-                self._run_step(place, ledger)
+        while (place := self._take()) is not None:
+            if shows:
+                self.show()
+            self._run_step(place, ledger)
+        if shows:
+            self.show()
+
+    def show(self) -> None:
+        """Say which steps were taken since the last call."""
+        while self._shown < self._taken:
+            self._starting(self._shown)
+            self._shown += 1
 
     def _run_step(self, place: int, ledger: Ledger) -> None:
         try:
@@ -260,7 +303,9 @@ class _Work(Generic[T]):
 
     def stop(self) -> None:
         """Let no thread take another step."""
-        self._stopped = True
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
 
     def results(self) -> list[T | TailraceError]:
         """The results in the order of the steps; raises the first internal error."""
@@ -269,7 +314,10 @@ class _Work(Generic[T]):
         return [self._results[place] for place in range(len(self._steps))]
 
     def _take(self) -> int | None:
-        with self._lock:
+        """The place of the next step, when it was added; None if there is none."""
+        with self._changed:
+            while not (self._stopped or self._is_complete or self._taken < len(self._steps)):
+                self._changed.wait()
             if self._stopped or self._taken == len(self._steps):
                 return None
             self._taken += 1

@@ -159,9 +159,7 @@ class PagesTogether:
         """Give the other thread the next pages to render, as far as they may be in advance."""
         if self._open_beside is None:
             return
-        while (
-            len(self._ahead) < STATEMENTS_AHEAD_MAX and len(self._rendered) < self._together_max
-        ):
+        while len(self._ahead) < STATEMENTS_AHEAD_MAX and len(self._rendered) < self._together_max:
             following = next(iter(self._waiting), None)
             pool = [] if following is None else self._pool(following)
             if len(pool) < 2:
