@@ -235,6 +235,37 @@ def test_steps_run_at_the_same_time_and_end_in_their_order(ledgers: list[Ledger]
     assert threads_before == read_limits(ledgers[0].warehouse.run).threads
 
 
+def test_steps_run_while_the_callers_thread_makes_others(ledgers: list[Ledger]) -> None:
+    first_ran = threading.Event()
+    ran_in: dict[int, Ledger] = {}
+
+    def step(number: int) -> Callable[[Ledger], int]:
+        def run(ledger: Ledger) -> int:
+            ran_in[number] = ledger
+            first_ran.set()
+            return number
+
+        return run
+
+    def steps() -> Iterator[Callable[[Ledger], int]]:
+        yield step(0)
+        assert first_ran.wait(MEETING_SECONDS_MAX)
+        yield step(1)
+
+    assert [0, 1] == run_side_by_side(ledgers, steps())
+    assert ran_in[0] is ledgers[1]
+
+
+def test_an_error_in_making_a_step_ends_the_work(ledgers: list[Ledger]) -> None:
+    def steps() -> Iterator[Callable[[Ledger], None]]:
+        yield lambda ledger: None
+        raise UserError("no second step")
+
+    with pytest.raises(UserError, match="no second step"):
+        run_side_by_side(ledgers, steps())
+    assert THREAD not in {thread.name for thread in threading.enumerate()}
+
+
 def test_an_internal_error_in_a_thread_is_raised_and_ends_the_work(ledgers: list[Ledger]) -> None:
     meet = threading.Barrier(2)
     ran: list[int] = []

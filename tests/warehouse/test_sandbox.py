@@ -12,6 +12,7 @@ from warehouses.stores import WAREHOUSES, Store, store_on
 
 from tailrace.clock import SystemClock
 from tailrace.errors import ModelDoesNotBind, NotAllowedInModel, WarehouseFailed
+from tailrace.warehouse import sandbox
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.driver_errors import without_values
 from tailrace.warehouse.opening import open_warehouse
@@ -123,6 +124,29 @@ def test_a_function_that_the_parser_replaces_is_allowed() -> None:
 )
 def test_what_is_no_plain_select_is_refused(sql: str) -> None:
     assert duckdb_violations(sql)
+
+
+def test_texts_that_are_parsed_together_are_refused_as_alone() -> None:
+    texts = [
+        "SELECT getenv('HOME') FROM t",
+        "SELECT 'ü' AS x, read_text(a) FROM t",
+        "SELECT a FROM",
+        "SELECT a FROM t; SELECT b FROM t",
+        "WITH p AS (PIVOT t ON a USING sum(b)) SELECT * FROM p",
+        "SELECT a FROM t",
+    ]
+    alone = [_violations_of(text) for text in texts]
+    sandbox.parse_together(texts)
+    # None of these is parsed again.
+    assert texts == list(sandbox._parsed)
+    assert alone == [_violations_of(text) for text in texts]
+    assert not sandbox._parsed
+    assert [1, 1, 1, 0, 1, 0] == [len(violations) for violations in alone]
+
+
+def _violations_of(text: str) -> tuple[sandbox.Violation, ...]:
+    sandbox.duckdb_references.cache_clear()
+    return duckdb_violations(text)
 
 
 @pytest.mark.parametrize(
