@@ -117,14 +117,24 @@ class DltLanding(PipelineLanding):
 def small_delta(
     given: Given, folder: Path, rows: int, landing: type[PipelineLanding] = PipelineLanding
 ) -> int:
-    """A few changed rows in each of ten objects; their processor time alone."""
+    """A few changed rows in each of ten objects; their processor time alone.
+
+    Both ways load one such delta before: a project keeps the SQL that it has rendered, and dlt's
+    staging tables exist.
+    """
     target = landing(pipeline(folder))
     arguments = (target, SalesforceSettings(), credentials(given))
-    for _ in range(2):
+
+    def touch() -> None:
+        for name in STANDARD_OBJECTS:
+            control(given, "touch", object=name, rows=rows // len(STANDARD_OBJECTS))
+
+    for number in range(3):
+        if number == 2:
+            touch()
         extract(*arguments, clock=SystemClock())
         control(given, "advance", minutes=20)
-    for name in STANDARD_OBJECTS:
-        control(given, "touch", object=name, rows=rows // len(STANDARD_OBJECTS))
+    touch()
 
     def rows_landed() -> int:
         objects = extract(*arguments, clock=SystemClock()).objects

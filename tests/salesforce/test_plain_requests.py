@@ -60,6 +60,20 @@ def test_plain_answers_are_those_of_the_full_session(sf: SalesforceSimulator) ->
     full.close()
 
 
+def test_a_session_that_expects_little_news_makes_the_next_requests_plainly(
+    sf: SalesforceSimulator,
+) -> None:
+    """With the token of the full session, which is not asked again."""
+    api = api_of(sf, expects_no_news=False)
+    before = asked(api)
+    session, api._opened = api._opened, None
+    api.expect_little_news()
+    assert before == asked(api)
+    assert session is not None and api._opened is None
+    session.close()
+    api.close()
+
+
 @pytest.mark.parametrize(
     "fault",
     [

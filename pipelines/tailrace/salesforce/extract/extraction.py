@@ -199,6 +199,7 @@ def _extract_landed(
         table for table, state in stored.states.items() if state.get(HAD_ROWS)
     }
     context.reconcile = frozenset(names if reconcile else ())
+    context.api.expect_little_news()
     news = _read_ahead(context, stored, table_of)
     corrections: Mapping[str, Any] = {}
     if not news:

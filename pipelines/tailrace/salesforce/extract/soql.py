@@ -102,7 +102,8 @@ def select(
 
 def fits_url(soql: str) -> bool:
     """Whether a query is short enough for a GET."""
-    return len(quote(soql)) <= URL_BYTES_MAX
+    # A byte is quoted as three at most.
+    return 3 * len(soql.encode()) <= URL_BYTES_MAX or len(quote(soql)) <= URL_BYTES_MAX
 
 
 def format_timestamp(value: datetime) -> str:

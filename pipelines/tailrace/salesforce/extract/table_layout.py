@@ -218,7 +218,7 @@ def lay_out_table(
                 if not leave_out or field.name in ("Id", sobject.cursor):
                     raise _type_changed(sobject.name, field, stored_columns[column]["data_type"])
                 continue
-            field = replace(field, kind=kind)
+            field = field if field.kind == kind else replace(field, kind=kind)
         fields.append(field)
         hints = stored_columns.get(column, {})
         layout[column] = ColumnLayout(
