@@ -47,9 +47,8 @@ class RenderedPage:
     @classmethod
     def of_arrow(cls, batch: pa.RecordBatch) -> RenderedPage:
         """A page of a streamed result."""
-        seqs, is_rendered, ops, *columns = batch.columns
-        first = [values(seqs), _alike(is_rendered), _alike(ops)]
-        return cls._of_columns(first + [values(column) for column in columns])
+        # A function of pyarrow.compute would release the interpreter, and wait for it again.
+        return cls._of_columns([values(column) for column in batch.columns])
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[Any]]) -> RenderedPage:
@@ -134,9 +133,3 @@ def _encoded_or_none(joined: str) -> list[Any]:
     """The contents of one kind of message; an empty one stands for none."""
     contents = _encoded(joined)
     return [content or None for content in contents] if b"" in contents else contents
-
-
-def _alike(column: pa.Array) -> list[Any]:
-    """The values of a column that usually has one value in all rows."""
-    different = column.unique()
-    return [different[0].as_py()] * len(column) if len(different) == 1 else list(column.to_pylist())
