@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# To plan and to save a first delivery. With half of it, both take a tenth longer, because blocks of
-# the transitions are written and read once more. With it, the process needs less than when it sends.
+# To plan and to save a first delivery. With half of it, both take a tenth longer, because blocks
+# of the transitions are written and read once more. The process then needs less than when it sends.
 LOW_MEGABYTES = 96
 # To read the outbox, and to record what was delivered: lower than for a plan, because Python holds
 # messages and requests. With half of it a checkpoint of wide rows fails, and DuckDB has to be
