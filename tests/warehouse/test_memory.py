@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -145,9 +144,11 @@ def test_members_of_a_large_snapshot_are_replaced_at_once(warehouse: Warehouse) 
     megabytes = recording_megabytes(1, deleting_megabytes=needed)
     MemoryLimit(warehouse).run_low_memory(partial(replace, 1), megabytes=megabytes)
     assert [1] == tried
+    if warehouse.engine_version.startswith("duckdb 1."):
+        # It does not count the marks as memory.
+        return
     warehouse.run("warehouse/checkpoint")
-    # DuckDB 1.5 takes the second try; 2.0 does not.
-    with suppress(MemoryShort):
+    with pytest.raises(MemoryShort):
         MemoryLimit(warehouse).run_low_memory(partial(replace, 2), megabytes=recording_megabytes(1))
     assert [1, 2, 2] == tried
 
