@@ -125,7 +125,7 @@ class Warehouse:
 
     @cached_property
     def engine_version(self) -> str:
-        """The engine and its version, such as `duckdb 2.0.0`; fingerprints hold for one version."""
+        """The engine and its version, such as `duckdb v2.0.0`. Fingerprints hold for one."""
         (row,) = self.run("warehouse/version")
         return f"{self.dialect} {row[0]}"
 
@@ -513,10 +513,7 @@ class Warehouse:
             # dlt sets it in its first load, which may come after the lock.
             self.run("warehouse/defer_checkpoints")
         self.run_script("warehouse/disable_external_access")
-        # DuckDB before 2.0 cannot exempt the settings that a run needs from the lock. A model is a
-        # SELECT and changes no setting.
-        if not self.engine_version.startswith("duckdb 1."):
-            self.run_script("warehouse/lock_configuration")
+        self.run_script("warehouse/lock_configuration")
         self.is_confined = True
 
     def admit(self, query: Binding, *, file: str | None = None) -> None:
