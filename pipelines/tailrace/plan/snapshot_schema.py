@@ -22,9 +22,9 @@ from tailrace.warehouse.statements import ALIAS_PREFIX, Binding, Column, TableNa
 # Runs one statement.
 _Step = Callable[[], object]
 
-# The longest prefix of a table that is named after an audience.
 # The prefix of a column that is being filled.
 FILLED = "_new__"
+# The longest prefix of a table that is named after an audience.
 TABLE_PREFIX = "transitions__"
 # Columns that the snapshot, the outbox and the statements over them have beside the audience's.
 RESERVED_COLUMNS = frozenset(
