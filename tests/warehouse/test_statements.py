@@ -103,12 +103,12 @@ def test_every_statement_renders_and_parses_in_its_own_dialect(dialect: str) -> 
             assert not LEFT_OPEN.search(text), f"{name}: {text}"
 
 
-SCRIPTS = ("version_", "disable_external_access", "lock_configuration")
+SCRIPTS = ("version_", "disable_external_access", "lock_configuration", "retry_commits")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(SQL).as_posix())
 def test_every_statement_has_a_name_and_a_sentence(path: Path) -> None:
-    """Only the ledger's versions and the engine's lock are several statements under one name."""
+    """Only the ledger's versions and an engine's settings are several statements under one name."""
     statements = list(read_statements(path))
     assert path.read_text().startswith("-- name: ")
     for named in statements:
