@@ -43,13 +43,15 @@ def tracked(store: Store) -> list[str]:
 
 
 @contextmanager
-def before(name: str, action: Callable[[], None]) -> Iterator[None]:
-    """Do something once, right before a statement of Tailrace."""
-    execute, waiting = Warehouse.execute, [action]
+def before(name: str, action: Callable[[Warehouse], object], *, nth: int = 1) -> Iterator[None]:
+    """Do something once, right before a statement of Tailrace runs for the n-th time."""
+    execute, begun = Warehouse.execute, 0
 
     def watched(self: Warehouse, sql: str, statement: str = "") -> list[tuple[Any, ...]]:
-        if statement == name and waiting:
-            waiting.pop()()
+        nonlocal begun
+        begun += statement == name
+        if statement == name and begun == nth:
+            action(self)
         return execute(self, sql, statement)
 
     Warehouse.execute = watched  # type: ignore[method-assign]
@@ -57,4 +59,4 @@ def before(name: str, action: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         Warehouse.execute = execute  # type: ignore[method-assign]
-    assert not waiting, f"{name} did not run"
+    assert begun >= nth, f"{name} ran {begun} times"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlglot
-from warehouses.failing_runs import IDS, errors_of, landed, tracked
+from warehouses.failing_runs import IDS, before, errors_of, landed, tracked
 from warehouses.stores import LOCAL_ENGINES, MARIADB, Store, store_on
 
 from tailrace.clock import SystemClock
@@ -37,27 +37,16 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         yield store
 
 
-@contextmanager
-def taken_before_transaction(number: int) -> Iterator[None]:
+def taken_before_transaction(number: int) -> AbstractContextManager[None]:
     """Another machine takes the lock right before the n-th transaction of a run checks it."""
-    execute, begun = Warehouse.execute, 0
 
-    def watched(self: Warehouse, sql: str, name: str = "") -> list[tuple[Any, ...]]:
-        nonlocal begun
-        begun += name == "ledger/renew_lock"
-        if name == "ledger/renew_lock" and begun == number:
-            other = self.another()
-            (take,) = sqlglot.transpile(TAKE, read="duckdb", write=self.dialect)
-            execute(other, take)
-            other.close()
-        return execute(self, sql, name)
+    def take(warehouse: Warehouse) -> None:
+        other = warehouse.another()
+        (taken,) = sqlglot.transpile(TAKE, read="duckdb", write=warehouse.dialect)
+        other.execute(taken)
+        other.close()
 
-    Warehouse.execute = watched  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Warehouse.execute = execute  # type: ignore[method-assign]
-    assert begun >= number
+    return before("ledger/renew_lock", take, nth=number)
 
 
 def check_stops(run: Callable[[], Any]) -> None:

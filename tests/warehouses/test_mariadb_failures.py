@@ -73,7 +73,7 @@ def test_a_run_whose_sessions_are_ended_loses_nothing(
     shop: MariadbStore, mariadb_server: MariadbServer, name: str
 ) -> None:
     """It says so and exits with 1, and the next run delivers the rest without waiting."""
-    with before(name, lambda: end_sessions(mariadb_server)):
+    with before(name, lambda _: end_sessions(mariadb_server)):
         code, errors = errors_of(shop.sync)
     assert (1, 1) == (code, len(errors)), errors
     assert f"{name}: the connection to the server was lost" == errors[0].message
@@ -138,7 +138,7 @@ def test_a_run_survives_a_restart_of_the_server(
 ) -> None:
     """The run during which the server stops says so, and the run after its start continues."""
     try:
-        with before("outbox/page", mariadb_server.stop):
+        with before("outbox/page", lambda _: mariadb_server.stop()):
             code, errors = errors_of(shop.sync)
         assert (1, 1) == (code, len(errors)), errors
         assert "outbox/page: the connection to the server was lost" == errors[0].message

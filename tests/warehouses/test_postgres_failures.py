@@ -87,7 +87,7 @@ def end_sessions(url: str) -> None:
 )
 def test_a_run_whose_sessions_are_ended_loses_nothing(shop: PostgresStore, name: str) -> None:
     """It says so and exits with 1, and the next run delivers the rest without waiting."""
-    with before(name, lambda: end_sessions(shop.url)):
+    with before(name, lambda _: end_sessions(shop.url)):
         code, errors = errors_of(shop.sync)
     assert (1, 1) == (code, len(errors)), errors
     assert f"{name}: the connection to the server was lost" == errors[0].message
@@ -226,7 +226,7 @@ def test_a_run_survives_a_restart_of_the_server(tmp_path: Path, cluster: Postgre
             server.execute("CREATE DATABASE restarted")
             shop = PostgresStore(tmp_path, segment, url=server.url("restarted"))
             landed(shop)
-            with before("outbox/joined_page", cluster.stop):
+            with before("outbox/joined_page", lambda _: cluster.stop()):
                 code, errors = errors_of(shop.sync)
             assert (1, 1) == (code, len(errors)), errors
             assert "outbox/joined_page: the connection to the server was lost" == errors[0].message
@@ -403,7 +403,7 @@ def test_a_limit_of_idle_sessions_is_named_with_what_lifts_it(
     role = own_role(shop, postgres_server)
     postgres_server.execute(f"ALTER ROLE {role} SUPERUSER")
     postgres_server.execute(f"ALTER ROLE {role} SET idle_in_transaction_session_timeout = '80ms'")
-    with before("outbox/enqueue", lambda: threading.Event().wait(0.8)):
+    with before("outbox/enqueue", lambda _: threading.Event().wait(0.8)):
         code, (error,) = errors_of(shop.sync)
     assert (1, "outbox/enqueue: the connection to the server was lost") == (code, error.message)
     assert "idle_in_transaction_session_timeout is 80ms for this user" in error.hint
