@@ -250,7 +250,7 @@ NOTICED = (
 )
 
 
-def settle(idle: Idle) -> RunResult:
+def run_until_idle(idle: Idle) -> RunResult:
     """Run until nothing is new: another test may have changed a row of the org."""
     idle.org.org.advance(minutes=30)
     result = idle.run()
@@ -261,7 +261,7 @@ def test_a_run_after_an_idle_run_reads_nothing_that_it_knows_of_the_file(
     idle: Idle, statements: Callable[[], list[str]]
 ) -> None:
     """The same result from fewer statements, and the same records in the ledger."""
-    before = settle(idle)
+    before = run_until_idle(idle)
     statements()
     result = idle.run()
     assert comparable(before) == comparable(result)
@@ -282,7 +282,7 @@ def test_a_run_after_an_idle_run_reads_nothing_that_it_knows_of_the_file(
 def test_a_run_after_an_idle_run_notices_a_change(
     idle: Idle, statements: Callable[[], list[str]], name: str
 ) -> None:
-    settle(idle)
+    run_until_idle(idle)
     CHANGES[name](idle)
     statements()
     idle.run()
@@ -292,7 +292,7 @@ def test_a_run_after_an_idle_run_notices_a_change(
 def test_an_extract_between_two_runs_hands_on_what_is_known(
     idle: Idle, statements: Callable[[], list[str]]
 ) -> None:
-    settle(idle)
+    run_until_idle(idle)
     statements()
     job.extract(idle.shop.project, clock=idle.shop.clock)
     idle.run()
@@ -315,7 +315,7 @@ def test_a_model_that_reads_the_date_is_read_once_a_day(
     clock = idle.shop.clock = LaterClock()
     # Not in the last seconds of a day.
     clock.days = 2
-    settle(idle)
+    run_until_idle(idle)
     for _ in range(2):
         idle.run()
     statements()
@@ -363,7 +363,7 @@ def test_an_unchanged_run_alerts_as_one_that_reads_the_models(
     idle.edit("models/unread.sql", "SELECT 1 AS one")
     with receiving() as receiver:
         idle.set(TAILRACE__ALERTS__URLS=receiver.url)
-        settle(idle)
+        run_until_idle(idle)
         outcomes = []
         for is_short in (True, False):
             with open_warehouse(idle.shop.project, clock=idle.shop.clock) as warehouse:
@@ -400,7 +400,7 @@ def test_an_unchanged_run_has_the_lineage_events_of_one_that_reads_the_models(
     idle: Idle, statements: Callable[[], list[str]]
 ) -> None:
     """All but their times and the ids of their runs."""
-    settle(idle)
+    run_until_idle(idle)
     collected = []
     for is_short in (True, False):
         if not is_short:
@@ -422,7 +422,7 @@ def test_an_unchanged_run_with_a_stored_state_reads_no_model(
     """Every run stores the ledger; only its tables and the files decide what it reads."""
     idle.set(TAILRACE__STATE_URL=f"file://{tmp_path}/state")
     Project(idle.shop.project).push_state(idle.shop.root / "warehouse.duckdb")
-    settle(idle)
+    run_until_idle(idle)
     idle.run()
     statements()
     short = idle.run()

@@ -142,8 +142,7 @@ def _becomes_time(value: exp.Expr, *, is_text: bool) -> bool | None:
     if isinstance(parent, exp.If):
         return _becomes_time_in_case(value, parent, is_text=is_text)
     if isinstance(parent, _CHOICES):
-        beside = False if is_text else _is_beside_time(value, _operands(parent, value))
-        return beside if beside is not False else _becomes_time(parent, is_text=is_text)
+        return _becomes_time_as_choice(value, parent, is_text=is_text)
     if isinstance(parent, _TO_TEXT):
         return _becomes_time(parent, is_text=True)
     if parent is None or isinstance(parent, exp.Alias | exp.Query | exp.Values | exp.Tuple):
@@ -169,8 +168,13 @@ def _becomes_time_in_case(value: exp.Expr, branch: exp.If, *, is_text: bool) -> 
         return None
     if branch.this is value:
         return False if is_text or case.this is None else _is_beside_time(value, [case.this])
-    beside = False if is_text else _is_beside_time(value, _operands(case, value))
-    return beside if beside is not False else _becomes_time(case, is_text=is_text)
+    return _becomes_time_as_choice(value, case, is_text=is_text)
+
+
+def _becomes_time_as_choice(value: exp.Expr, choice: exp.Expr, *, is_text: bool) -> bool | None:
+    """Of an operand that an expression may return: by its other operands, or by its parent."""
+    beside = False if is_text else _is_beside_time(value, _operands(choice, value))
+    return beside if beside is not False else _becomes_time(choice, is_text=is_text)
 
 
 def _becomes_time_as_column(value: exp.Expr, *, is_text: bool) -> bool | None:
