@@ -14,10 +14,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
 from tailrace.clock import Clock
+from tailrace.dataclass import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class RetryPolicy:
         return pause * (0.5 + jitter)
 
 
-@dataclass(slots=True)
+@dataclass()
 class Attempt:
     """One attempt of a call.
 
@@ -68,7 +68,7 @@ class Attempt:
     number: int
     is_last: bool
     elapsed_seconds: float
-    wait_seconds: float | None = field(default=None)
+    wait_seconds: float | None = None
 
 
 def retrying(

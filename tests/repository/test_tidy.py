@@ -187,6 +187,25 @@ def test_only_the_clock_reads_the_time() -> None:
     assert [] == found
 
 
+def test_only_classes_with_slots_or_an_order_take_the_dataclass_that_compiles_code() -> None:
+    found = [
+        f"{short(path)}:{decorator.lineno}"
+        for path in engine()
+        if any(
+            isinstance(node, ast.ImportFrom)
+            and node.module == "dataclasses"
+            and "dataclass" in {alias.name for alias in node.names}
+            for node in tree(path).body
+        )
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+        for decorator in node.decorator_list
+        if ast.unparse(decorator).startswith("dataclass")
+        and not re.search(r"slots|order", ast.unparse(decorator))
+    ]
+    assert [] == found
+
+
 def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
     """The drawing on top of errors.py names every error once, below its parent."""
     import tailrace.errors as errors

@@ -8,12 +8,13 @@ subject has one problem at a time. What a broken file stops is a problem of the 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
 from tailrace.audience.ledger_keys import ledger_key
 from tailrace.config.settings import AlertSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import TailraceError
 from tailrace.reporting.status import problems
 from tailrace.run.broken_files import is_of_file

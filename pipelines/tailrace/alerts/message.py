@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from tailrace.alerts.conditions import RECOVERED, SEVERITY, Change
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 
 # apprise's types of notifications; services show them as colors or severities.
 Kind = Literal["failure", "warning", "success", "info"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from tailrace.alerts.conditions import (
@@ -25,6 +25,7 @@ from tailrace.alerts.sending import missing_extra, send
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import AlertSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import ConfigurationError, MissingCredential, NothingLanded, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock

@@ -9,12 +9,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tailrace.alerts.message import Message
 from tailrace.config.installation import install_command
 from tailrace.config.settings import AlertSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import InvalidConfigValue
 
 # Longer than any scheme of apprise; a text without a scheme may be a token.

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from tailrace.audience.blocks import DEFAULT_TYPE, Block
 from tailrace.audience.event_log import EventLog, log_references
 from tailrace.audience.ledger_keys import DEFAULT_DESTINATION, ledger_key
+from tailrace.dataclass import dataclass
 
 Initial = Literal["send", "skip"]
 Payload = Literal["plain", "engage"]

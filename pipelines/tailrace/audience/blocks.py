@@ -8,9 +8,10 @@ the types are given to it, so that it imports none of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tailrace.audience.yaml import Header
 from tailrace.clock import format_utc
+from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid
 
 DEFAULT_SINCE = "7d"

@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import yaml
 
 from tailrace.config.project import did_you_mean
+from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid, ModelError, SeveralModelErrors, UnknownHeaderKey
 
 HEADER_BYTES_MAX = 64 * 1024

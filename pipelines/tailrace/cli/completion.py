@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tailrace.config.sections import DESTINATIONS_OF_DLT, table_of
+from tailrace.dataclass import dataclass
 from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:

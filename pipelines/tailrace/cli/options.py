@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
@@ -16,6 +16,7 @@ import click
 
 from tailrace.cli import completion
 from tailrace.cli.output.json import Output, add_details, crash, failure
+from tailrace.dataclass import dataclass
 from tailrace.errors import TailraceError
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from tailrace.config.sections import did_you_mean
 from tailrace.config.settings import ObjectSettings, SalesforceSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import InvalidConfigValue
 
 UNITS = ("year", "month", "day")

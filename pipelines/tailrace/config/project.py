@@ -17,7 +17,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, field, fields, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, get_type_hints
@@ -49,6 +49,7 @@ from tailrace.config.settings import (
 )
 from tailrace.config.toml_lines import Place, place_in
 from tailrace.config.urls import require_proxy, require_tls, whole_urls
+from tailrace.dataclass import dataclass
 from tailrace.errors import (
     InvalidConfigValue,
     MissingCredential,

@@ -6,9 +6,11 @@ A field's name is its key in `.dlt/config.toml` or `.dlt/secrets.toml`; nothing 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Literal
+
+from tailrace.dataclass import dataclass
 
 Formula = Literal["exclude", "land", "refresh"]
 ApiSetting = Literal["auto", "rest", "bulk"]

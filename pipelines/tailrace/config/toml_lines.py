@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from tailrace.dataclass import dataclass
 
 # Tables and keys, from the top of the file: `("destination", "segment", "host")`.
 Path = tuple[str, ...]

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from tailrace.dataclass import dataclass
 from tailrace.deploy.variables import Variable
 
 FOLDER = ".github/workflows"

@@ -7,10 +7,10 @@ and a later run asks for its results before anything is sent again; see `run.job
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
+from tailrace.dataclass import dataclass
 from tailrace.destinations.messages import Message
 from tailrace.warehouse.statements import Column
 

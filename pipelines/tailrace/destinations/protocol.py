@@ -14,7 +14,7 @@ stand in `sender`, `retry`, `rate_limiter` and `batching`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from tailrace.audience.yaml import Header
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import SendLimits
+from tailrace.dataclass import dataclass
 from tailrace.destinations.ingest import IngestJobs
 from tailrace.destinations.message_columns import MessageBuilder
 from tailrace.destinations.messages import Message, Refusal, Transition

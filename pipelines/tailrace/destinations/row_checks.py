@@ -7,8 +7,9 @@ in a run. So the number in a plan is the number of a run.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from tailrace.dataclass import dataclass
 from tailrace.destinations.messages import Message
 from tailrace.warehouse.statements import Column
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from tailrace.clock import format_utc
+from tailrace.dataclass import dataclass
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import SYNC_KEY_VERSION, LedgerTables
 from tailrace.ledger.views import Views

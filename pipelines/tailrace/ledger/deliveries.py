@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import LedgerGap
 from tailrace.ledger.tables import LedgerTables, Shape
 from tailrace.warehouse.statements import Binding, Rows, query, unions

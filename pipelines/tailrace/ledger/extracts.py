@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from tailrace.dataclass import dataclass
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import LedgerTables
 from tailrace.warehouse.statements import Rows

@@ -13,9 +13,9 @@ import json
 import platform
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from tailrace.dataclass import dataclass
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.runs import Run
 

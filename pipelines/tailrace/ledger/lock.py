@@ -13,11 +13,11 @@ import platform
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
 from tailrace.clock import Clock
+from tailrace.dataclass import dataclass
 from tailrace.errors import LockHeld, WarehouseFailed, hint_about
 from tailrace.ledger.ledger import Ledger
 from tailrace.warehouse.connection import Warehouse

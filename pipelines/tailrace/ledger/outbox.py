@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import Any
 
 from tailrace.audience.audience import Audience
+from tailrace.dataclass import dataclass
 from tailrace.destinations.messages import Transition
 from tailrace.encoding.values import OUT_OF_RANGE, json_value
 from tailrace.errors import LedgerGap, MemoryShort

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import ReceiverChanged
 from tailrace.ledger.ledger import Ledger
 

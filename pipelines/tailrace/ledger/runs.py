@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from tailrace import __version__
 from tailrace.clock import format_utc
+from tailrace.dataclass import dataclass
 from tailrace.ledger.tables import LedgerTables
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from tailrace.clock import Clock
 from tailrace.config.installation import LEDGER_VERSION as VERSION
 from tailrace.config.installation import upgrade_hint
+from tailrace.dataclass import dataclass
 from tailrace.errors import LedgerTooNew, LockHeld, StatementRefused, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.file_facts import FileFacts

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from tailrace.dataclass import dataclass
 from tailrace.ledger.tables import VIEWS_VERSION, LedgerTables
 from tailrace.warehouse.statements import Binding, Column, TableName, query
 

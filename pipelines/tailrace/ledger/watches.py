@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from tailrace.clock import format_utc
+from tailrace.dataclass import dataclass
 from tailrace.ledger.tables import LedgerTables
 
 

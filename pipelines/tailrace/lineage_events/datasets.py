@@ -7,10 +7,10 @@ are named by their host, as databases are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 
 POSTGRES_PORT = 5432
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from tailrace import __version__
 from tailrace.audience.audience import Audience
 from tailrace.clock import format_utc
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.lineage_events.datasets import (
     Dataset,

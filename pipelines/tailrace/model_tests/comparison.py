@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from tailrace.dataclass import dataclass
 from tailrace.model_tests.file import Row
 
 Problem = Literal["missing", "unexpected", "different"]

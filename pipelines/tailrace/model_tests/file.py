@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tailrace.audience.yaml import Header, check, plain_value, raise_all, read_header, suggest
+from tailrace.dataclass import dataclass
 from tailrace.errors import ModelError, ModelTestInvalid, TailraceError
 from tailrace.models.file import TESTS_SUFFIX
 from tailrace.models.loader import Model, Models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -12,6 +12,7 @@ import orjson
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.destinations.protocol import MapperOptions, MessageMapper
 from tailrace.destinations.registry import project_models, type_of
 from tailrace.encoding.values import Encoder

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -17,6 +16,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from tailrace.audience.yaml import suggest
+from tailrace.dataclass import dataclass
 from tailrace.errors import ModelError, UnknownColumn
 from tailrace.models.parse import line_of
 

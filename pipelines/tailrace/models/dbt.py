@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sqlglot.errors import SqlglotError
 from tailrace.audience.yaml import Header, suggest
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import DbtSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import DbtManifestInvalid, DbtModelUnusable, HeaderInvalid
 
 SCHEME = "dbt://"

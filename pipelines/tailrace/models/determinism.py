@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from sqlglot import exp
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import ModelError, NonDeterministicModel, NotAllowedInModel
 from tailrace.models.parse import line_of
 from tailrace.models.ties import IN_ORDER, tie, window_order, windowed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import BlockTypes
 from tailrace.audience.header import read_audience, read_event_model
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
+from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
 from tailrace.models.accepted import AcceptedSql
 from tailrace.models.dbt import NAMED_AS_WRITTEN, SCHEME, DbtNode, DbtProject, with_dbt_defaults

@@ -6,7 +6,7 @@ A landed table has its own name here, such as `contact`, and a source is `datase
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -16,6 +16,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import Scope, build_scope, traverse_scope
 from sqlglot.schema import MappingSchema
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import ModelDoesNotBind
 from tailrace.models.compile import canonical_sql, canonical_tree
 from tailrace.models.loader import Models

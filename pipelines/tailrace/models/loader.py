@@ -8,7 +8,7 @@ or talks to a network.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -18,6 +18,7 @@ from sqlglot import exp
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import BlockTypes
 from tailrace.audience.yaml import raise_all, suggest
+from tailrace.dataclass import dataclass
 from tailrace.errors import (
     HeaderInvalid,
     ModelCycle,

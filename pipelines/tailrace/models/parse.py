@@ -6,7 +6,6 @@ import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlglot
@@ -16,6 +15,7 @@ from sqlglot.errors import ParseError, TokenError
 from sqlglot.tokenizer_core import TokenType
 
 from tailrace.audience.yaml import suggest
+from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid, SqlDoesNotParse
 from tailrace.warehouse.sandbox import duckdb_references, syntax_error
 

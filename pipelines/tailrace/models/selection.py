@@ -9,9 +9,10 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from tailrace.audience.yaml import suggest
+from tailrace.dataclass import dataclass
 from tailrace.errors import NothingSelected
 from tailrace.models.file import Model
 

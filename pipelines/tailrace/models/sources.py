@@ -7,7 +7,7 @@ table is refused, so that every input of an audience is known and can be checked
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from sqlglot.errors import SqlglotError
 
 from tailrace.audience.event_log import parse_duration
 from tailrace.audience.yaml import Header, check, raise_all, read_header
+from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid, ModelError
 from tailrace.models.parse import LANDED
 

@@ -7,12 +7,13 @@ read. Reasons, resends and suppressed transitions are added to that table afterw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import MESSAGE_KINDS_MAX
+from tailrace.dataclass import dataclass
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger

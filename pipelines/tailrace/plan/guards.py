@@ -7,10 +7,11 @@ limit, and can be allowed once by name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import NamedTuple
 
 from tailrace.audience.audience import Audience, Guards, Limit
+from tailrace.dataclass import dataclass
 
 EXITED_SHARE_MAX = 0.2
 EXITED_FLOOR_ROWS = 100

@@ -10,9 +10,10 @@ of today follows from the last one by the hashes of the transitions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from tailrace.dataclass import dataclass
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.tables import Shape
 from tailrace.models.projection import selects_from_one_table

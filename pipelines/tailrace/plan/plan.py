@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Literal
 
 from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import DEFAULT_TYPE
+from tailrace.dataclass import dataclass
 from tailrace.destinations.batching import REQUEST_OVERHEAD_BYTES
 from tailrace.destinations.protocol import DestinationSettings
 from tailrace.destinations.registry import destination_type

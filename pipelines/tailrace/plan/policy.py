@@ -8,8 +8,10 @@ without sending. A command-line flag wins over the header, and the header over t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Literal
+
+from tailrace.dataclass import dataclass
 
 if TYPE_CHECKING:
     from tailrace.audience.audience import Audience

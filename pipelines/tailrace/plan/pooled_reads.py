@@ -9,9 +9,10 @@ rows, which it groups by the place of the audience.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, TypeVar
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import MemoryShort, StatementRefused, TailraceError
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.statements import Binding, Column, QueryText, UnionAll, query

@@ -6,11 +6,11 @@ Keys, values and messages are masked unless values are asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from tailrace.dataclass import dataclass
 from tailrace.destinations.messages import Transition
 from tailrace.destinations.protocol import MessageMapper
 from tailrace.encoding.masking import Masker

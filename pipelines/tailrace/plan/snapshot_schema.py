@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tailrace.audience.audience import Audience
+from tailrace.dataclass import dataclass
 from tailrace.errors import KeyTypeChanged, ModelError, UnknownColumn
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape

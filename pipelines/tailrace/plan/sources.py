@@ -7,11 +7,11 @@ extract failed. An audience whose SQL cannot be bound for that reason is held wi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property
 from typing import Any
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import StatementRefused
 from tailrace.models.lineage import columns_read
 from tailrace.models.loader import Models

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tailrace.audience.audience import Audience
+from tailrace.dataclass import dataclass
 from tailrace.destinations.protocol import MessageMapper
 from tailrace.encoding.transforms import mask_sample
 from tailrace.ledger.ledger import Ledger

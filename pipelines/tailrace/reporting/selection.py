@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from tailrace.audience.yaml import raise_all
 from tailrace.config.project import ProjectConfig, did_you_mean
+from tailrace.dataclass import dataclass
 from tailrace.destinations.registry import project_models
 from tailrace.errors import ModelError, NothingSelected
 from tailrace.models.file import NAME_HINT, is_name

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from tailrace import errors
 from tailrace.clock import parse_utc
+from tailrace.dataclass import dataclass
 
 OPS = ("entered", "changed", "exited")
 # Commands that deliver or extract; the verdict is about the latest of them.

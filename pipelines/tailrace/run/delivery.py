@@ -10,10 +10,11 @@ import json
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from tailrace.audience.audience import Audience
+from tailrace.dataclass import dataclass
 from tailrace.destinations.batching import Acknowledged, Batch, Rejected, Verdict
 from tailrace.destinations.messages import Refusal, Transition
 from tailrace.destinations.protocol import Described, DestinationType

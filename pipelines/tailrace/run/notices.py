@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from tailrace.dataclass import dataclass
 
 if TYPE_CHECKING:
     from tailrace.audience.audience import Audience

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from tailrace.dataclass import dataclass
 from tailrace.destinations.protocol import MessageMapper, MessageTemplates
 from tailrace.errors import MemoryShort, StatementRefused
 from tailrace.ledger.ledger import Ledger

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from tailrace.audience.audience import Audience
+from tailrace.dataclass import dataclass
 from tailrace.destinations.protocol import (
     Described,
     DestinationType,

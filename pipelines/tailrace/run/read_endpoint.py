@@ -17,12 +17,13 @@ import socketserver
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig, load_project
+from tailrace.dataclass import dataclass
 from tailrace.errors import ReadStopped, TailraceError
 from tailrace.ledger.runs import Run
 from tailrace.warehouse.connection import Warehouse

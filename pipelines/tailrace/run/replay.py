@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.config.project import did_you_mean
+from tailrace.dataclass import dataclass
 from tailrace.destinations.registry import type_of
 from tailrace.errors import NothingSelected
 from tailrace.ledger.audiences import Delivered

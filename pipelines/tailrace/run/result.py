@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any
 
 from tailrace.audience.blocks import DEFAULT_TYPE
 from tailrace.clock import format_utc
+from tailrace.dataclass import dataclass
 from tailrace.errors import LeaseLost, TailraceError
 from tailrace.run.notices import Notice
 

@@ -7,12 +7,13 @@ with the time of the saved one, and refuses to carry out a plan with another dig
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tailrace.clock import format_utc
+from tailrace.dataclass import dataclass
 from tailrace.errors import PlanChanged, PlanUnreadable
 from tailrace.plan.plan import AudiencePlan, Plan
 from tailrace.plan.policy import DEFAULTS, PlanOptions

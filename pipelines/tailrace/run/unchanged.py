@@ -17,13 +17,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import format_utc
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.ledger.extracts import Extracted
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.receivers import bound_receivers, stopped_destinations

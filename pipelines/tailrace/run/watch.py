@@ -13,12 +13,12 @@ import random
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.errors import (
     WATCH_PREFIX,
     ConfigurationError,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tailrace.config.settings import SalesforceCredentials
+from tailrace.dataclass import dataclass
 from tailrace.ledger.ledger import Ledger
 from tailrace.plan.policy import PlanOptions
 from tailrace.run.notices import Notice

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from tailrace.config.settings import SalesforceCredentials
 from tailrace.config.urls import is_loopback
+from tailrace.dataclass import dataclass
 from tailrace.errors import InvalidConfigValue, MissingCredential
 
 LoginKind = Literal["client credentials", "JWT bearer", "access token", "username and password"]

@@ -13,7 +13,6 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
@@ -24,6 +23,7 @@ from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit
 from tailrace.clock import Clock
 from tailrace.config.check import check_api_version
 from tailrace.config.settings import SalesforceCredentials, SalesforceSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import (
     AnswerUnreadable,
     CredentialRefused,

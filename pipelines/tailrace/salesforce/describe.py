@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from typing import Any, Literal
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from urllib.parse import quote
 from tailrace.config.partitions import PartitionBy, key_of, partition_by_of
 from tailrace.config.project import did_you_mean
 from tailrace.config.settings import Formula, ObjectSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import (
     AnswerUnreadable,
     InvalidConfigValue,

@@ -14,12 +14,13 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tailrace.clock import Clock, format_utc, parse_utc
+from tailrace.dataclass import dataclass
 from tailrace.errors import LeaseLost, LockHeld, StateDamaged, TryAgain, hint_about
 from tailrace.state.store import Store, StoreConflict, replace_surely
 

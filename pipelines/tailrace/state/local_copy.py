@@ -8,11 +8,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from tailrace.clock import Clock
 from tailrace.config.project import STATE_COPY_PREFIX, ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.errors import LockHeld
 from tailrace.state.manifest import Manifest
 from tailrace.state.store import Store

@@ -10,10 +10,11 @@ import json
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from tailrace.config.installation import LEDGER_VERSION, upgrade_hint
+from tailrace.dataclass import dataclass
 from tailrace.errors import StateDamaged, StateTooNew
 from tailrace.state.store import Store
 

@@ -11,13 +11,13 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from tailrace import __version__
 from tailrace.clock import Clock, format_utc
 from tailrace.config.installation import LEDGER_VERSION
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.errors import (
     LeaseLost,
     StateDamaged,

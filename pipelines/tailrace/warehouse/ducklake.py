@@ -11,12 +11,13 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.errors import ConfigurationError, InvalidConfigValue, LockHeld, MissingCredential
 from tailrace.warehouse.bindings import identifier_text, literal_text
 from tailrace.warehouse.session import DuckdbOptions, DuckdbSession

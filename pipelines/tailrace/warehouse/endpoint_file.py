@@ -13,11 +13,12 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 
 from tailrace.config.private_file import replace_private_file
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 
 FILE_BYTES_MAX = 4_096
 

@@ -6,7 +6,8 @@ A dialect that is not in the table has the defaults, which assume the least.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from tailrace.dataclass import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

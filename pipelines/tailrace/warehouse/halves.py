@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tailrace.dataclass import dataclass
 from tailrace.warehouse.statements import (
     Bound,
     Column,

@@ -12,10 +12,11 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 from typing import Any, TypeVar
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.warehouse.connection import Warehouse
 

@@ -7,15 +7,16 @@ memory that all sessions of the process see.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from tailrace.dataclass import dataclass
 from tailrace.warehouse.statements import Bound, Part, TableName, created_table
 
 # No schema may have this name.
 SHARED_DATABASE = "tr__plan"
 
 
-@dataclass
+@dataclass()
 class PlanTables:
     """The temporary tables of a session.
 

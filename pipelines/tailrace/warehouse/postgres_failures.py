@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 from tailrace.config.settings import WarehouseSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import (
     ConfigurationError,
     TailraceError,

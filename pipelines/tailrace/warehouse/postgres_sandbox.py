@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import NotAllowedInModel
 from tailrace.warehouse.refusals import not_allowed, refusal
 from tailrace.warehouse.sandbox import Violation, refused_function

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import NotAllowedInModel
 
 _OTHER_DATA = (

@@ -12,11 +12,11 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from tailrace.config.project import did_you_mean
+from tailrace.dataclass import dataclass
 from tailrace.errors import ModelDoesNotBind, ModelError, NotAllowedInModel, SqlDoesNotParse
 from tailrace.warehouse.refusals import reason_of, refusal
 

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import StatementInvalid
 
 WRITTEN_IN = "duckdb"
@@ -39,7 +39,7 @@ Part = Literal["layout", "rows", "query", "shared"]
 _HEADING = re.compile(r"^-- name: (\w+)(?: \((\w+)\))?$", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NamedStatement:
     """The text of one statement, or of several separated by `;`.
 

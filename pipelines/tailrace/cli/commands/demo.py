@@ -12,7 +12,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 from tailrace.audience.ledger_keys import ledger_key
 from tailrace.cli.commands.init import scaffold
 from tailrace.clock import SystemClock
+from tailrace.dataclass import dataclass
 from tailrace.errors import ConfigurationError
 from tailrace.ledger.ledger import Ledger
 from tailrace.project import Project

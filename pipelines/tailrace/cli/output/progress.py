@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from dataclasses import dataclass
 from typing import IO
 
 from tailrace.clock import Clock, SystemClock
+from tailrace.dataclass import dataclass
 
 # The rate is that of the last seconds, so that it follows a service that becomes slower.
 RATE_SECONDS = 15.0

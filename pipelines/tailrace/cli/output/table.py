@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from tailrace.cli.output.escape import CELL_CHARACTERS_MAX, printable
+from tailrace.dataclass import dataclass
 
 STATUS_STYLES = {
     "ok": "green",

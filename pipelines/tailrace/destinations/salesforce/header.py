@@ -7,9 +7,10 @@ crashed. Field names are those of the header; `rules` resolves them against desc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
+
+from tailrace.dataclass import dataclass
 
 Mode = Literal["upsert", "update", "insert"]
 ExitKind = Literal["leave", "clear", "delete", "set", "publish"]

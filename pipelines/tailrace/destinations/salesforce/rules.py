@@ -7,10 +7,10 @@ job with another spelling returns no results.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from tailrace.audience.audience import Audience
 from tailrace.config.project import did_you_mean
+from tailrace.dataclass import dataclass
 from tailrace.destinations.salesforce.describe import WritableField, WritableObject
 from tailrace.destinations.salesforce.header import FieldSource, Problem, WriteBack, written_field
 from tailrace.destinations.salesforce.values import ValueRefused, json_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from tailrace.config.project import ProjectConfig
@@ -12,6 +12,7 @@ from tailrace.config.settings import (
     SalesforceSettings,
     SendLimits,
 )
+from tailrace.dataclass import dataclass
 from tailrace.destinations.salesforce.records import COLLECTION_ROWS_MAX
 
 # A request of 200 records; Salesforce takes bodies of some 50 MB.

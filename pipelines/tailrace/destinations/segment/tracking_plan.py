@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -31,6 +30,7 @@ import jsonschema_rs
 import yaml
 
 from tailrace.audience.audience import Audience, Field
+from tailrace.dataclass import dataclass
 from tailrace.destinations.segment.spec import CONSENT_EVENT
 from tailrace.errors import TrackingPlanInvalid
 

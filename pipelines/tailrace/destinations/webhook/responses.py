@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from tailrace.dataclass import dataclass
 from tailrace.destinations.answers import (
     host_of_location,
     requested_wait_seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
@@ -17,6 +17,7 @@ from tailrace.config.settings import (
     SendLimits,
 )
 from tailrace.config.urls import require_proxy, require_tls
+from tailrace.dataclass import dataclass
 from tailrace.destinations.webhook.signature import secret_keys
 from tailrace.errors import InvalidConfigValue, MissingCredential
 

@@ -8,9 +8,10 @@ keeps a page of 40 audiences and 90 runs below a megabyte.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup, escape
+
+from tailrace.dataclass import dataclass
 
 SPARK_WIDTH, SPARK_HEIGHT = 160, 32
 CHART_WIDTH, CHART_HEIGHT = 640, 120

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from tailrace.dataclass import dataclass
 from tailrace.reporting.verdict import Verdict
 
 REASONS = ("initial", "data", "definition", "mapping", "upstream")

@@ -14,13 +14,13 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from tailrace.clock import Clock, format_utc
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.errors import NothingLanded, TailraceError
 from tailrace.reporting.page.facts import AudienceFacts, RunFacts
 from tailrace.reporting.page.render import environment

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
+from tailrace.dataclass import dataclass
 from tailrace.errors import LockHeld, ReadStopped, TailraceError
 from tailrace.reporting.page.facts import PageFacts
 from tailrace.reporting.page.report import project_facts

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from tailrace.dataclass import dataclass
 from tailrace.salesforce.answers import parse_timestamp
 from tailrace.salesforce.describe import SObject
 from tailrace.salesforce.extract.arrow_parsing import RejectedValue

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import ExtractIncomplete, TailraceError
 from tailrace.salesforce.extract.context import ExtractContext
 from tailrace.salesforce.extract.extracted_object import ApiName, ExtractedObject

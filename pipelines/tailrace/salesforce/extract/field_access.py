@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from tailrace.config.project import did_you_mean
 from tailrace.config.settings import SalesforceSettings
+from tailrace.dataclass import dataclass
 from tailrace.errors import TailraceError, UnknownObject
 from tailrace.salesforce.client import Api
 from tailrace.salesforce.describe import describe_object, read_describe

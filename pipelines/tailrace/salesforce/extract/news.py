@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 
+from tailrace.dataclass import dataclass
 from tailrace.salesforce.answers import (
     as_count,
     as_mapping,

@@ -6,11 +6,12 @@ Each is read into a staging table, which is applied to the landed table after th
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from tailrace.config.settings import Deleted
+from tailrace.dataclass import dataclass
 from tailrace.errors import ServiceFailed
 from tailrace.salesforce.answers import as_mapping, as_records, parse_timestamp
 from tailrace.salesforce.client import Api

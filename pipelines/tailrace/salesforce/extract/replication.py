@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import AnswerUnreadable, SalesforceFault, ServiceFailed
 from tailrace.salesforce.answers import (
     as_mapping,

@@ -8,10 +8,10 @@ does no harm: a staging table is emptied in the transaction that applies it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tailrace.config.settings import Deleted
+from tailrace.dataclass import dataclass
 from tailrace.salesforce.answers import parse_timestamp
 from tailrace.salesforce.extract.landing import Landing, PipelineLanding
 from tailrace.salesforce.extract.reconciliation import (

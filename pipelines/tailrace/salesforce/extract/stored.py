@@ -12,9 +12,10 @@ import binascii
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from tailrace.dataclass import dataclass
 from tailrace.salesforce.extract.landing import Landing
 from tailrace.salesforce.extract.staging import SOURCE
 from tailrace.warehouse.statements import TableName

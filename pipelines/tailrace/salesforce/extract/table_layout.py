@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from tailrace.config.partitions import PartitionBy, key_of
+from tailrace.dataclass import dataclass
 from tailrace.errors import FieldTypeChanged, PartitionsChanged
 from tailrace.salesforce.arrow import pa
 from tailrace.salesforce.describe import ColumnKind, Field, SObject, arrow_type, kind_of_type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from tailrace.config.project import ProjectConfig
 from tailrace.config.settings import StateSettings
 from tailrace.config.urls import is_loopback
+from tailrace.dataclass import dataclass
 from tailrace.errors import InvalidConfigValue, MissingCredential
 from tailrace.state.folder import FolderStore
 from tailrace.state.object_store import ObjectStore
