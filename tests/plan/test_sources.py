@@ -9,6 +9,7 @@ from warehouses.desk import Desk
 
 from tailrace.errors import ModelDoesNotBind, NotAllowedInModel
 from tailrace.models.loader import Models
+from tailrace.plan.bound_models import BoundModels
 from tailrace.plan.guards import Guard
 from tailrace.plan.plan import AudiencePlan, Plan
 from tailrace.plan.planner import Planner
@@ -211,13 +212,7 @@ def test_on_a_server_only_declared_tables_may_be_read(desk: Desk) -> None:
         pytest.skip("only a server has a catalog of resolved names")
     models = desk.models()
     assert not planned(desk).failures
-    undeclared = Planner(
-        desk.ledger,
-        Models(by_name=models.by_name, sources={}),
-        options=PlanOptions(),
-        destinations=None,
-        now=NOW,
-    )
+    undeclared = BoundModels(desk.warehouse, Models(by_name=models.by_name, sources={}), now=NOW)
     desk.warehouse._allowed_tables.clear()
     with pytest.raises(NotAllowedInModel, match=r"shop\.orders is neither a model nor"):
         undeclared.columns_of(models.by_name["buyers"])

@@ -17,21 +17,15 @@ from tailrace.audience.audience import Audience
 from tailrace.destinations.protocol import Described, DestinationSettings
 from tailrace.destinations.registry import destination_type
 from tailrace.errors import (
-    ModelDoesNotBind,
     ModelError,
-    NotAllowedInModel,
     SeveralModelErrors,
     TailraceError,
-    UserError,
 )
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.tables import Shape
-from tailrace.models.column_types import column_types
-from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.determinism import ModelWarning
 from tailrace.models.loader import Model, Models, check_columns
-from tailrace.models.types import ColumnTypes
 from tailrace.plan import kept_models, record_checks, stats
 from tailrace.plan.audience_planner import (
     FAULTS_OF_ONE,
@@ -39,9 +33,10 @@ from tailrace.plan.audience_planner import (
     DueAudience,
     RequestedPlan,
 )
+from tailrace.plan.bound_models import BoundModels
 from tailrace.plan.diff import Diff, DiffRequest
-from tailrace.plan.event_window import events_since, with_start
-from tailrace.plan.faults import located, runs
+from tailrace.plan.event_window import with_start
+from tailrace.plan.faults import located
 from tailrace.plan.guards import Guard, GuardInput, judge, judge_first_run
 from tailrace.plan.inputs import Inputs
 from tailrace.plan.kept_models import KeptModels
@@ -59,7 +54,7 @@ from tailrace.plan.snapshot_schema import check_keys, check_names, shape_of
 from tailrace.plan.sources import SourceStates
 from tailrace.plan.upstream import Upstream
 from tailrace.warehouse.memory import MemoryLimit
-from tailrace.warehouse.statements import Binding, Column, TableName, query
+from tailrace.warehouse.statements import TableName, query
 
 
 def syncs_of(models: Iterable[Model]) -> Iterator[tuple[Model, Audience]]:
@@ -117,6 +112,7 @@ class Planner:
         self.estimates_requests = estimates_requests
         self._recorded = Recorded(ledger)
         self._definitions = Definitions(models, dialect=self.warehouse.dialect)
+        self.bound_models = BoundModels(self.warehouse, models, now=now)
         self._upstream = Upstream(
             ledger,
             models,
@@ -389,25 +385,6 @@ class Planner:
         allowed = self.options.allowed(plan.audience.name)
         return judge_first_run(plan.audience, members, limit=limit, allowed=allowed)
 
-    def columns_of(self, model: Model) -> tuple[Column, ...]:
-        """The columns that an audience's model gives today.
-
-        Raises:
-            ModelDoesNotBind: The warehouse cannot bind it.
-        """
-        assert model.audience is not None
-        return self._describe(self._bound(self._compiled(model.name), model.audience), model)
-
-    def bound(self, model: Model, audience: Audience) -> tuple[Binding, Binding]:
-        """The audience's rows of today: all rows of its SELECT, and those that consent lets in."""
-        text = self._compiled(model.name)
-        regardless_of_consent = replace(audience, consent=None)
-        return self._bound(text, regardless_of_consent), self._bound(text, audience)
-
-    def rows_of(self, planned: AudiencePlan) -> Binding:
-        """The rows that an audience's plan has read."""
-        return self._bound(planned.definition, planned.audience)
-
     def retirement(self, audience: Audience, delivered: Delivered) -> AudiencePlan:
         """An exit of every member, from what the ledger alone has recorded."""
         snapshot = self.ledger.snapshot(audience.ledger_key)
@@ -451,20 +428,6 @@ class Planner:
         dataset = self.warehouse.project.settings.dataset
         return KeptModels(self.warehouse, self.models, partial(inputs.columns_in, dataset))
 
-    def _bound_and_described(
-        self, model: Model, audience: Audience, text: str, kept: KeptModels | None
-    ) -> tuple[Binding, tuple[Column, ...]]:
-        """An audience's rows of today, and their columns."""
-        key = kept.key(model, audience, text) if kept is not None else None
-        known = kept.get(key) if kept is not None else None
-        if known is not None:
-            return known
-        bound = self._bound(text, audience)
-        columns = self._describe(bound, model)
-        if kept is not None:
-            kept.put(key, bound, columns)
-        return bound, columns
-
     def _request(
         self, model: Model, audience: Audience, *, inputs: Inputs, kept: KeptModels | None
     ) -> RequestedPlan:
@@ -476,8 +439,8 @@ class Planner:
         # Tables that this run built are read instead of inlined; the recorded text inlines all.
         run_text = text
         if self.build.tables:
-            run_text = self._compiled(model.name, tables_built=self.build.tables)
-        bound, columns = self._bound_and_described(model, audience, run_text, kept)
+            run_text = self.bound_models.compiled(model.name, tables_built=self.build.tables)
+        bound, columns = self.bound_models.described(model, audience, run_text, kept=kept)
         check_columns(model, [column.name for column in columns])
         audience = audience.with_columns([column.name for column in columns])
         shape = shape_of(
@@ -496,7 +459,7 @@ class Planner:
             shape=shape,
             delivered=delivered,
             edited=edited,
-            earlier=self._earlier(delivered) if edited and delivered else None,
+            earlier=self.bound_models.earlier(delivered) if edited and delivered else None,
             upstream=self._upstream.reasons(model, audience),
             upstream_is_declared=not self._upstream.reasons_of_objects(model, audience),
             now=self.now,
@@ -504,7 +467,7 @@ class Planner:
             remapped=remapped,
             policy=self._policy(audience),
             intent=self.options.intent,
-            regardless_of_consent=self._bound(run_text, replace(audience, consent=None))
+            regardless_of_consent=self.bound_models.bind(run_text, replace(audience, consent=None))
             if audience.suppress_when
             else None,
         )
@@ -522,53 +485,6 @@ class Planner:
         if self.options.intent in ("changes", "retry"):
             return self.options.resolve(audience)
         return self.options.resolve(replace(audience, on_mapping_change=None, on_new_column=None))
-
-    def _bound(self, text: str, audience: Audience) -> Binding:
-        bound: Binding = bind(
-            text,
-            dataset=self.warehouse.project.settings.dataset,
-            now=self.now,
-            dialect=self.warehouse.dialect,
-            model_dataset=self.warehouse.project.settings.model_dataset,
-            file=audience.file,
-            columns=self._types,
-        )
-        if audience.log is not None:
-            bound = events_since(bound, audience.log, self.now, dialect=self.warehouse.dialect)
-        if audience.suppress_when is None:
-            return bound
-        return query(
-            "plan/members_only",
-            self.warehouse.dialect,
-            tables={"model": bound},
-            column=Column(audience.suppress_when),
-        )
-
-    def _earlier(self, delivered: Delivered) -> Binding | None:
-        """The delivered definition, bound to today's data; None if it no longer runs."""
-        mapping = Audience.from_mapping(delivered.mapping)
-        try:
-            earlier = self._bound(delivered.definition, mapping)
-            columns = self.warehouse.describe(earlier)
-        except UserError:
-            return None
-        return earlier if runs(self.warehouse, earlier, columns) else None
-
-    def _compiled(self, name: str, *, tables_built: Collection[str] = ()) -> str:
-        dialect = self.warehouse.dialect
-        return compiled_sql(
-            self.models, name, tables_built=tables_built, dialect=dialect, columns=self._types
-        )
-
-    @cached_property
-    def _types(self) -> ColumnTypes:
-        return column_types(self.warehouse)
-
-    def _describe(self, bound: Binding, model: Model) -> tuple[Column, ...]:
-        try:
-            return self.warehouse.describe(bound)
-        except (ModelDoesNotBind, NotAllowedInModel) as error:
-            raise located(self.warehouse, self.models, model, error, now=self.now) from None
 
     def _plan_in_memory(self, requested: RequestedPlan) -> AudiencePlan:
         """The plan; a first one, which may be of any size, runs with the memory limit lowered."""

@@ -15,8 +15,8 @@ from tailrace.destinations.registry import project_models
 from tailrace.errors import ModelNotRun, NothingSelected, TailraceError
 from tailrace.ledger.ledger import Ledger
 from tailrace.models.loader import Model
-from tailrace.plan.planner import Planner, syncs_of
-from tailrace.plan.policy import PlanOptions
+from tailrace.plan.bound_models import BoundModels
+from tailrace.plan.planner import syncs_of
 from tailrace.warehouse.statements import Column, TableName
 
 # Columns that every landed object of Salesforce has, and other tables do not.
@@ -32,9 +32,7 @@ class Today:
         self._person = person
         # A file with errors keeps its history; `validate` reports what is wrong with it.
         self.models = project_models(self._warehouse.project)
-        self._planner = Planner(
-            ledger, self.models, options=PlanOptions(), destinations=None, now=clock.now()
-        )
+        self._bound_models = BoundModels(self._warehouse, self.models, now=clock.now())
         self.rows = list(self._landed())
         # Whether any model has returned the person.
         self.in_results = False
@@ -138,10 +136,10 @@ class Today:
 
     def _rows_of(self, model: Model, sync: Audience) -> tuple[int, bool]:
         """How many rows the SELECT returns, and whether consent suppresses all of them."""
-        columns = self._planner.columns_of(model)
+        columns = self._bound_models.columns_of(model)
         wanted = set(sync.person_columns)
         names = [column for column in columns if column.name in wanted]
-        whole, members = self._planner.bound(model, sync)
+        whole, members = self._bound_models.rows(model, sync)
         rows = self._count(whole, names)
         self.in_results = self.in_results or rows > 0
         return rows, rows > 0 and not self._count(members, names)

@@ -10,10 +10,8 @@ from tailrace.clock import Clock
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.segment.tracking_plan import draft as draft_rules
 from tailrace.errors import ModelDoesNotBind, NothingLanded, TailraceError
-from tailrace.ledger.ledger import Ledger
 from tailrace.models.loader import Model, Models
-from tailrace.plan.planner import Planner
-from tailrace.plan.policy import PlanOptions
+from tailrace.plan.bound_models import BoundModels
 from tailrace.reporting.selection import Selected
 from tailrace.warehouse.opening import open_warehouse
 
@@ -78,11 +76,10 @@ def _column_types(
 ) -> dict[str, Mapping[str, str]]:
     types: dict[str, Mapping[str, str]] = {}
     with open_warehouse(project, clock=clock, read_only=True) as warehouse:
-        ledger = Ledger(warehouse, clock=clock)
-        planner = Planner(ledger, models, options=PlanOptions(), destinations=None, now=clock.now())
+        bound_models = BoundModels(warehouse, models, now=clock.now())
         for model in chosen:
             try:
-                types[model.name] = {c.name: c.type for c in planner.columns_of(model)}
+                types[model.name] = {c.name: c.type for c in bound_models.columns_of(model)}
             except ModelDoesNotBind:
                 continue
     return types

@@ -133,7 +133,7 @@ class Steps:
                     log.timestamp,
                     before=log.forgets_before(now),
                     key=planned.audience.key,
-                    read=partial(planner.rows_of, planned),
+                    read=partial(planner.bound_models.rows_of, planned),
                 )
 
     def _concerns(self, audience: Audience) -> bool:
