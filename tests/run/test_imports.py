@@ -52,6 +52,7 @@ heavy = {"dlt", "duckdb", "pyarrow", "requests", "simple_salesforce", "sqlglot"}
 heavy |= {"tailrace.models.loader", "tailrace.plan.planner"}
 heavy |= {"difflib", "importlib.metadata", "tailrace.warehouse.driver_errors"}
 heavy |= {"tailrace.warehouse.refusals", "tailrace.warehouse.postgres_failures"}
+heavy |= {"ctypes", "http.server", "tailrace.run.read_requests"}
 print(*sorted(heavy & sys.modules.keys()))
 assert not any(entry["rows"] for entry in result.objects)
 """

@@ -23,7 +23,7 @@ from tailrace.clock import SystemClock
 from tailrace.errors import LockHeld, NothingSelected, ReadStopped
 from tailrace.project import Project
 from tailrace.reporting import reads
-from tailrace.run import job, read_endpoint
+from tailrace.run import job, read_endpoint, read_requests
 from tailrace.run.read_endpoint import serve_reads
 from tailrace.testing import SegmentSimulator
 from tailrace.warehouse import connection
@@ -254,7 +254,7 @@ def test_an_answer_has_bounds_in_rows_and_seconds(
 
     with served(shop, {**reads.READS, "slow": slow}):
         with monkeypatch.context() as limited:
-            limited.setattr(read_endpoint, "READ_SECONDS_MAX", 0.2)
+            limited.setattr(read_requests, "READ_SECONDS_MAX", 0.2)
             with pytest.raises(ReadStopped, match="took more than"):
                 reads.read(shop.project, "slow", clock=SystemClock())
         # The next read works.

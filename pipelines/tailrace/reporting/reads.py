@@ -21,7 +21,7 @@ from tailrace.reporting import history, rejections
 from tailrace.reporting.ledger_facts import ledger_facts
 from tailrace.reporting.status import status
 from tailrace.warehouse.connection import Warehouse
-from tailrace.warehouse.endpoint_file import EndpointAddress, find_endpoint
+from tailrace.warehouse.endpoint_file import LOOPBACK, EndpointAddress, find_endpoint
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def _ask(
 
 def _post(address: EndpointAddress, body: bytes) -> dict[str, Any] | None:
     # The proxy settings of the environment do not apply to this connection.
-    connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=ANSWER_SECONDS_MAX)
+    connection = http.client.HTTPConnection(LOOPBACK, address.port, timeout=ANSWER_SECONDS_MAX)
     headers = {
         "Authorization": f"Bearer {address.token}",
         "Content-Type": "application/json",

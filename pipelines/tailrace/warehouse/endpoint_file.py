@@ -20,6 +20,7 @@ from tailrace.config.private_file import replace_private_file
 from tailrace.config.project import ProjectConfig
 from tailrace.dataclass import dataclass
 
+LOOPBACK = "127.0.0.1"
 FILE_BYTES_MAX = 4_096
 
 

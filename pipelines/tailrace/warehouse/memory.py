@@ -7,7 +7,6 @@ only grow with the audience.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -129,6 +128,9 @@ def mebibytes(memory: str) -> float:
 
 def give_back_memory() -> None:
     """Return the C library's free memory to the system; glibc keeps it for each ended thread."""
+    # Only deliveries need it.
+    import ctypes
+
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
