@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tailrace import Project
+from tailrace import Project, __version__
+from tailrace.__main__ import GC_OBJECTS
 from tailrace.cli import app
 from tailrace.errors import LockHeld, SeveralModelErrors, SqlDoesNotParse, UnknownColumn
 
@@ -43,6 +44,24 @@ def test_help_imports_nothing_that_takes_time(arguments: list[str]) -> None:
 def test_offline_commands_import_nothing_that_talks(arguments: list[str], project: Path) -> None:
     modules = imported_by(*arguments, "--project-dir", str(project))
     assert set() == modules.intersection({"dlt", "requests", "simple_salesforce"})
+
+
+def test_the_process_collects_garbage_less_often_before_it_imports_anything() -> None:
+    code = (
+        "import gc, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click':\n"
+        "            print(gc.get_threshold()[0])\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "sys.argv = ['tailrace', '--version']\n"
+        "from tailrace.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    threshold, version = done.stdout.splitlines()
+    assert GC_OBJECTS == int(threshold)
+    assert f"tailrace, version {__version__}" == version
 
 
 def test_help_shows_the_exit_codes(command: Any) -> None:

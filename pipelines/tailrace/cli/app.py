@@ -6,7 +6,6 @@ Nothing here or in `options` imports what takes time: the engine is imported whe
 from __future__ import annotations
 
 import atexit
-import gc
 import os
 import signal
 import sys
@@ -60,11 +59,6 @@ _MODULES = {
 }
 
 
-# Objects are searched for reference cycles when so many are new. Imports create no garbage, and at
-# Python's own number a tenth of a short command is spent on the search.
-GC_OBJECTS = 60_000
-
-
 class Terminated(KeyboardInterrupt):
     """The process was asked to stop by SIGTERM.
 
@@ -115,7 +109,6 @@ def tailrace(context: click.Context, project_dir: Path | None, target: str | Non
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
     signal.signal(signal.SIGTERM, _terminate)
-    gc.set_threshold(GC_OBJECTS)
     code = answer(sys.argv[1:])
     if all(
         thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()
