@@ -360,7 +360,7 @@ class _TestRun:
             tables={"snapshot": snapshot, "before": view, "model": model},
             columns={
                 "keys": shape.keys,
-                "columns": [replace(c, label=f",{c.name},") for c in shape.columns],
+                "columns": [c._replace(label=f",{c.name},") for c in shape.columns],
             },
             since=self.test.at,
         )

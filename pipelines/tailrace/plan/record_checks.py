@@ -233,8 +233,8 @@ def _landed_table(
 def _landed(name: str, columns: Sequence[Column]) -> tuple[Column, ...]:
     """The columns with the names that the object's fields have in the landed table."""
     if name.startswith("constant_"):
-        return tuple(replace(column, name=landed_name(column.name)) for column in columns)
-    return tuple(replace(column, pair=landed_name(column.pair)) for column in columns)
+        return tuple(column._replace(name=landed_name(column.name)) for column in columns)
+    return tuple(column._replace(pair=landed_name(column.pair)) for column in columns)
 
 
 def _row_checks(request: DiffRequest, described: Described) -> RowChecks | None:

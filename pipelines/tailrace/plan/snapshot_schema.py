@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -278,10 +277,10 @@ def _snapshot_steps(
                 "ledger/backfill",
                 tables={"snapshot": snapshot, "model": alignment.model},
                 columns={"keys": shape.keys},
-                column=replace(added, pair=column.name),
+                column=added._replace(pair=column.name),
             )
         if is_renamed:
-            yield partial(alter, "rename", snapshot, replace(added, pair=column.name))
+            yield partial(alter, "rename", snapshot, added._replace(pair=column.name))
 
 
 def _outbox_steps(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -83,7 +82,7 @@ class _Page:
     def shared_part(self) -> object:
         """Equal for pages that one statement can render."""
         lists = {
-            name: tuple(replace(column, label="") for column in columns)
+            name: tuple(column._replace(label="") for column in columns)
             for name, columns in self.templates.lists.items()
         }
         ends = {name: end for name, end in self.templates.ends.items() if not isinstance(end, str)}

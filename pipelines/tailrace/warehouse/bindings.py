@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from tailrace.clock import format_utc
+from tailrace.dataclass import dataclass
 from tailrace.errors import StatementInvalid
 
 # The dialects that double the quote inside a name or a text, and know no other escape there.
@@ -23,8 +23,7 @@ _QUOTES_DOUBLED = frozenset({"duckdb", "postgres"})
 UNITED_QUERIES_MAX = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table or of a query: its name in lower case and its type as SQL.
 
     `label` replaces `'_LABEL'` in the same expression, and `pair` the column `_PAIR`.
@@ -36,14 +35,14 @@ class Column:
     pair: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ValueColumn:
     """A column that a statement reads in the place of a value."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TableName:
     """A table in a dataset; without one, a temporary table of the session."""
 
@@ -54,7 +53,7 @@ class TableName:
         return f"{self.dataset}.{self.name}" if self.dataset else self.name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class QueryText:
     """A SELECT in the dialect of the warehouse, bound as a table."""
 
@@ -66,7 +65,7 @@ class QueryText:
         return f"({self.sql}\n)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rows:
     """Values bound as a table: at least one row, in the order of the column names.
 
@@ -93,7 +92,7 @@ class Rows:
 Binding = TableName | QueryText
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class UnionAll:
     """Queries of this package, none of them a model, that are bound as one table."""
 

@@ -20,7 +20,6 @@ three kinds of placeholders:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from tailrace.errors import StatementInvalid
@@ -184,7 +183,7 @@ def _open_labels(lists: Mapping[str, tuple[Column, ...]]) -> tuple[ColumnLists, 
         (
             name,
             tuple(
-                replace(column, label=f"{VALUE_MARK}{name}_{place}{VALUE_MARK}")
+                column._replace(label=f"{VALUE_MARK}{name}_{place}{VALUE_MARK}")
                 if column.label
                 else column
                 for place, column in enumerate(columns)

@@ -16,14 +16,14 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from operator import itemgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
+from tailrace.dataclass import dataclass
 from tailrace.salesforce.arrow import pa, pa_csv, pc
 from tailrace.salesforce.describe import ColumnKind, Field, arrow_type
 
@@ -42,8 +42,7 @@ class Bytes(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedValue:
+class RejectedValue(NamedTuple):
     """A value that does not fit its field's type."""
 
     id: str
@@ -52,7 +51,7 @@ class RejectedValue:
     value_class: str
 
 
-@dataclass(slots=True)
+@dataclass()
 class CsvPage:
     """A page of CSV.
 

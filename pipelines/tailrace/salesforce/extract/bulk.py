@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
+from tailrace.dataclass import dataclass
 from tailrace.errors import SalesforceFault, ServiceFailed, TailraceError
 from tailrace.salesforce.answers import (
     IncompleteAnswer,
@@ -42,7 +42,7 @@ class PagesIncomplete(Exception):
     """The pages of a job hold another number of rows than the job says, or their list is broken."""
 
 
-@dataclass(slots=True)
+@dataclass()
 class ResultPage:
     """A page as it came over the wire.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
+
+from tailrace.dataclass import dataclass
 
 # Salesforce limits the request line and the headers together to 16,384 bytes.
 URL_BYTES_MAX = 14_000
@@ -18,7 +20,7 @@ ID_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_PREFIX_LENGTH, ID_LENGTH = 3, 15
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """`start <= cursor < end` and `id_start <= Id < id_end`; None leaves a side open."""
 
