@@ -6,6 +6,7 @@ import itertools
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import sqlglot
@@ -98,6 +99,16 @@ def _identifier(token: Any) -> exp.Identifier:
     return identifier
 
 
+@lru_cache(maxsize=16)
+def tokens_of(sql: str, dialect: str) -> tuple[Any, ...]:
+    """The tokens of a text. Binding a model looks at the same text several times.
+
+    Raises:
+        TokenError: The text has no end of a quote or of a comment.
+    """
+    return tuple(sqlglot.tokenize(sql, read=dialect))
+
+
 def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.Query:
     """Parse exactly one SELECT.
 
@@ -110,9 +121,9 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
             suggest(f'There is no SQL dialect "{dialect}"', dialect, Dialect.classes), file=file
         )
     try:
-        tokens = sqlglot.tokenize(sql, read=dialect)
+        tokens = tokens_of(sql, dialect)
         _refuse_templates(tokens, file=file)
-        parsed = Dialect.get_or_raise(dialect).parser().parse(tokens, sql)
+        parsed = Dialect.get_or_raise(dialect).parser().parse([*tokens], sql)
     except TokenError as error:
         raise _unreadable(error, sql, file) from None
     except ParseError as error:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.tokenizer_core import TokenType
 
 from tailrace.models.determinism import CLOCK_FORMATS, CLOCKS
+from tailrace.models.parse import tokens_of
 from tailrace.warehouse.sandbox import duckdb_references
 
 # The dialects whose text is kept where the warehouse speaks them too.
@@ -55,7 +55,7 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
 def without_semicolon(text: str, dialect: str) -> str:
     """The text without white space around it and without the semicolons at its end."""
     edits = []
-    for token in reversed(sqlglot.tokenize(text, read=dialect)):
+    for token in reversed(tokens_of(text, dialect)):
         if token.token_type is not TokenType.SEMICOLON:
             break
         edits.append(Edit(token.start, token.end + 1, ""))
@@ -67,7 +67,7 @@ def with_clauses(text: str, clauses: Mapping[str, str], *, dialect: str) -> str:
     if not clauses:
         return text
     listed = ",\n".join(f"{name} AS (\n{clause}\n)" for name, clause in clauses.items())
-    tokens = sqlglot.tokenize(text, read=dialect)
+    tokens = tokens_of(text, dialect)
     if tokens[0].token_type is not TokenType.WITH:
         return edited(text, [Edit(tokens[0].start, tokens[0].start, f"WITH {listed}\n")])
     recursive = tokens[1].token_type is TokenType.RECURSIVE
@@ -78,7 +78,7 @@ def with_clauses(text: str, clauses: Mapping[str, str], *, dialect: str) -> str:
 def clock_edits(text: str, now: datetime, *, dialect: str) -> list[Edit]:
     """Every clock in a text, replaced by this time in UTC."""
     moment = now.replace(tzinfo=UTC) if now.tzinfo is None else now.astimezone(UTC)
-    tokens = sqlglot.tokenize(text, read=dialect)
+    tokens = tokens_of(text, dialect)
     return list(_clock_edits(text, tokens, moment))
 
 
@@ -142,7 +142,7 @@ def _is_qualifier(tokens: Sequence[Any], place: int) -> bool:
 
 def qualifier_edits(text: str, query: exp.Query, *, schema: str, dialect: str) -> list[Edit]:
     """`salesforce.contact.email` without the schema, whose dataset may have another name."""
-    tokens = sqlglot.tokenize(text, read=dialect)
+    tokens = tokens_of(text, dialect)
     places = {token.start: number for number, token in enumerate(tokens)}
     starts: list[int] = []
     if query.meta.get("opaque"):
