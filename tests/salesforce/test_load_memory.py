@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from salesforce_landing import Landing, landing_of
 
 from tailrace.salesforce.extract import load, load_memory
+from tailrace.salesforce.extract.landing import PipelineLanding
+from tailrace.warehouse.memory import Limits
 
 LIMITS = "SELECT current_setting('memory_limit'), current_setting('threads')"
 
@@ -19,34 +22,58 @@ def landing(tmp_path: Path) -> Iterator[Landing]:
         yield each
 
 
-def test_the_limits_of_the_warehouse_are_as_before(landing: Landing) -> None:
-    """They are bounded for the load alone."""
+@pytest.fixture
+def counted_with(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The memory limits under which the ids of a table were counted."""
+    run = PipelineLanding.run
+    limits: list[str] = []
+
+    def spy(self: PipelineLanding, name: str, /, **bindings: Any) -> list[tuple[Any, ...]]:
+        if name == "landing/count_duplicates":
+            ((memory, *_),) = run(self, "landing/get_memory_limit")
+            limits.append(memory)
+        return run(self, name, **bindings)
+
+    monkeypatch.setattr(PipelineLanding, "run", spy)
+    return limits
+
+
+def test_the_limits_of_the_warehouse_are_as_before(
+    landing: Landing, counted_with: list[str]
+) -> None:
+    """They are bounded for the load, and while its ids are counted, of which DuckDB holds all."""
     landing.connection.execute("SET memory_limit = '2GiB'")
     landing.connection.execute("SET threads = 3")
 
-    landing.extract()
+    landing.extract("Contact")
 
+    assert ["64.0 MiB"] == counted_with
     assert [("2.0 GiB", 3)] == landing.rows(LIMITS)
 
 
 def test_a_limit_that_was_too_small_is_lifted(
-    landing: Landing, monkeypatch: pytest.MonkeyPatch
+    landing: Landing, monkeypatch: pytest.MonkeyPatch, counted_with: list[str]
 ) -> None:
     """Rows that need more than was reckoned land all the same."""
     landing.sf.org.add_mass("Contact", 20_000)
     monkeypatch.setattr(load_memory, "OTHER_BYTES", 1 << 20)
     monkeypatch.setattr(load_memory, "ROW_GROUP_FACTOR", 0.001)
+    monkeypatch.setattr(load_memory, "COUNTING", Limits("3MiB", threads=1))
+    landing.connection.execute("SET memory_limit = '2GiB'")
     errors: list[bool] = []
+    is_out_of_memory = load_memory.is_out_of_memory
 
     def spy(error: BaseException) -> bool:
-        errors.append(load_memory.is_out_of_memory(error))
+        errors.append(is_out_of_memory(error))
         return errors[-1]
 
     monkeypatch.setattr(load, "is_out_of_memory", spy)
+    monkeypatch.setattr(load_memory, "is_out_of_memory", spy)
 
     assert 20_200 == landing.one("Contact", api="bulk").rows
 
-    assert [True] == errors
+    assert [True, True] == errors
+    assert ["3.0 MiB", "2.0 GiB"] == counted_with
     assert 20_200 == landing.value("SELECT count(DISTINCT id) FROM salesforce.contact")
 
 

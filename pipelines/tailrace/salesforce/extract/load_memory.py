@@ -1,22 +1,26 @@
 """Limits DuckDB's memory during a first load, so that it does not grow with the number of rows.
 
 An embedded DuckDB keeps the blocks that it writes in memory until it comes near its limit. During a
-load that only inserts, the limit is what the insert needs; merges keep the usual limit.
+load that only inserts, the limit is what the insert needs; merges keep the usual limit. While the
+ids of the loaded rows are counted, those that do not fit the limit are written to disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from tailrace.salesforce.extract.extracted_object import ExtractedObject
+from tailrace.salesforce.extract.landing import Landing
 from tailrace.warehouse.connection import ROW_GROUP_ROWS
 from tailrace.warehouse.driver_errors import NO_MEMORY
 from tailrace.warehouse.engines import engine_of
 from tailrace.warehouse.memory import Limits, limited
 from tailrace.warehouse.statements import statement
+
+T = TypeVar("T")
 
 # What DuckDB holds of a row group before it writes it.
 ROW_GROUP_FACTOR = 1.1
@@ -25,6 +29,7 @@ OTHER_BYTES = 24 << 20
 # faster, and would hold more row groups.
 LOADS_MAX = 2
 MERGED_ROWS_MAX = 100_000
+COUNTING = Limits("64MiB", threads=1)
 
 
 @contextmanager
@@ -52,6 +57,18 @@ def bytes_needed(objects: list[ExtractedObject]) -> int | None:
     if not widest or merged > MERGED_ROWS_MAX:
         return None
     return int(ROW_GROUP_ROWS * widest * ROW_GROUP_FACTOR)
+
+
+def run_counting(run: Callable[[], T], landing: Landing) -> T:
+    """Run a statement that counts ids, with a low limit if DuckDB is in this process."""
+    if landing.merges_files:
+        try:
+            with limited(landing.run, COUNTING):
+                return run()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+    return run()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

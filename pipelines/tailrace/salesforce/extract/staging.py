@@ -8,6 +8,7 @@ does no harm: a staging table is emptied in the transaction that applies it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from tailrace.config.settings import Deleted
@@ -148,7 +149,11 @@ class _Tables:
 
     def _remove_duplicates(self, table: str, cursor: list[str]) -> int:
         """Keep the newest row of each id; returns how many rows went."""
-        (duplicates,) = self.run("count_duplicates", landed=table)[0]
+        # Only first loads need it.
+        from tailrace.salesforce.extract.load_memory import run_counting
+
+        count = partial(self.run, "count_duplicates", landed=table)
+        ((duplicates,),) = run_counting(count, self.landing)
         if not duplicates:
             return 0
         side = duplicates_table(table)
