@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from salesforce_landing import Landing, landing_of
 
+from tailrace.errors import MemoryShort, WarehouseFailed
 from tailrace.salesforce.extract import load, load_memory
 from tailrace.salesforce.extract.landing import PipelineLanding
 from tailrace.warehouse.memory import Limits
@@ -75,6 +77,35 @@ def test_a_limit_that_was_too_small_is_lifted(
     assert [True, True] == errors
     assert ["3.0 MiB", "2.0 GiB"] == counted_with
     assert 20_200 == landing.value("SELECT count(DISTINCT id) FROM salesforce.contact")
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (MemoryShort("landing/count_duplicates"), 2),
+        (duckdb.OutOfMemoryException("Out of Memory Error: could not allocate"), 2),
+        (WarehouseFailed("landing/count_duplicates"), 1),
+    ],
+)
+def test_only_a_count_without_enough_memory_is_repeated(
+    landing: Landing, error: Exception, tries: int
+) -> None:
+    counts: list[str] = []
+
+    def count() -> int:
+        counts.append(landing.value("SELECT current_setting('memory_limit')"))
+        if len(counts) == 1:
+            raise error
+        return 7
+
+    landing.connection.execute("SET memory_limit = '2GiB'")
+    if tries == 1:
+        with pytest.raises(type(error)):
+            load_memory.run_counting(count, landing.landing)
+    else:
+        assert 7 == load_memory.run_counting(count, landing.landing)
+    assert ["64.0 MiB", "2.0 GiB"][:tries] == counts
+    assert "2.0 GiB" == landing.value("SELECT current_setting('memory_limit')")
 
 
 def test_a_load_that_merges_keeps_the_warehouses_memory(landing: Landing) -> None:

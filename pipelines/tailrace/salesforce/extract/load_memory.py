@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from tailrace.errors import MemoryShort
 from tailrace.salesforce.extract.extracted_object import ExtractedObject
 from tailrace.salesforce.extract.landing import Landing
 from tailrace.warehouse.connection import ROW_GROUP_ROWS
@@ -66,7 +67,8 @@ def run_counting(run: Callable[[], T], landing: Landing) -> T:
             with limited(landing.run, COUNTING):
                 return run()
         except Exception as error:
-            if not is_out_of_memory(error):
+            # dlt raises the driver's error, and a warehouse's session its own.
+            if not isinstance(error, MemoryShort) and not is_out_of_memory(error):
                 raise
     return run()
 
