@@ -6,7 +6,7 @@ import importlib.util
 import re
 from urllib.parse import urlsplit
 
-from tailrace.config.installation import install_command
+from tailrace.config.installation import install_command, refuse_compiled_sqlglot
 from tailrace.config.project import ProjectConfig
 from tailrace.config.sections import did_you_mean
 from tailrace.errors import ConfigurationError, InvalidConfigValue
@@ -80,7 +80,7 @@ def check_warehouse(project: ProjectConfig) -> None:
     """Check that the warehouse is an SQL destination of dlt whose driver is installed.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: It is not, or another package is in its way.
     """
     name = project.settings.warehouse
     if name not in DRIVERS:
@@ -107,6 +107,8 @@ def check_warehouse(project: ProjectConfig) -> None:
             hint=f"Install it with: {command}",
             key="tailrace.warehouse",
         )
+    if name == "mariadb":
+        refuse_compiled_sqlglot()
 
 
 def check_model_role(project: ProjectConfig) -> None:

@@ -1,9 +1,12 @@
-"""What this copy of Tailrace is: its ledger version, and how it was installed, for hints."""
+"""What this copy of Tailrace is: its ledger version, and what is installed with it, for hints."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from urllib.parse import unquote, urlsplit
+
+from tailrace.errors import ConfigurationError
 
 # The version of the ledger's tables that this copy writes, and the newest one that it can read.
 LEDGER_VERSION = 11
@@ -17,6 +20,31 @@ def install_command(extra: str = "") -> str:
 def upgrade_hint() -> str:
     """What to do to get a newer Tailrace."""
     return _upgrade(_direct_url())
+
+
+def refuse_compiled_sqlglot(version_of: Callable[[str], str] | None = None) -> None:
+    """Check that the classes of sqlglot can be extended, as the dialect of MariaDB does.
+
+    The package sqlglotc replaces them by compiled ones, which have no subclasses in Python
+    (https://github.com/tobymao/sqlglot/issues/7923). Other dialects work with it.
+
+    Args:
+        version_of: The version of an installed package, as `importlib.metadata.version` gives it.
+
+    Raises:
+        ConfigurationError: sqlglotc is installed.
+    """
+    import importlib.metadata
+
+    try:
+        version = (version_of or importlib.metadata.version)("sqlglotc")
+    except importlib.metadata.PackageNotFoundError:
+        return
+    raise ConfigurationError(
+        f"MariaDB's SQL cannot be written while sqlglotc {version}, the compiled sqlglot, is "
+        "installed: its classes cannot be extended",
+        hint="Install Tailrace in an environment of its own, or type: pip uninstall sqlglotc",
+    )
 
 
 def _direct_url() -> str:

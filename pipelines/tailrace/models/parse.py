@@ -17,7 +17,7 @@ from sqlglot.tokenizer_core import TokenType
 
 from tailrace.audience.yaml import suggest
 from tailrace.dataclass import dataclass
-from tailrace.errors import HeaderInvalid, SqlDoesNotParse
+from tailrace.errors import ConfigurationError, HeaderInvalid, SqlDoesNotParse
 from tailrace.warehouse.sandbox import duckdb_references, syntax_error
 
 # A table `salesforce.<object>` is a landed object, whatever the dataset is really called.
@@ -114,12 +114,9 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
 
     Raises:
         SqlDoesNotParse: With the line and the text where it goes wrong.
-        HeaderInvalid: There is no such dialect.
+        HeaderInvalid: There is no such dialect, or it does not work here.
     """
-    if Dialect.get(dialect) is None:
-        raise HeaderInvalid(
-            suggest(f'There is no SQL dialect "{dialect}"', dialect, Dialect.classes), file=file
-        )
+    _check_dialect(dialect, file)
     try:
         tokens = tokens_of(sql, dialect)
         _refuse_templates(tokens, file=file)
@@ -138,6 +135,17 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
     query = _one_select(statements, sql, file, first_word=first_word)
     _refuse_placeholders(query, tokens, sql, file=file)
     return query
+
+
+def _check_dialect(dialect: str, file: str | None) -> None:
+    try:
+        is_known = Dialect.get(dialect) is not None
+    except ConfigurationError as error:
+        raise HeaderInvalid(error.message, hint=error.hint, file=file) from None
+    if not is_known:
+        raise HeaderInvalid(
+            suggest(f'There is no SQL dialect "{dialect}"', dialect, Dialect.classes), file=file
+        )
 
 
 def _syntax_error(
@@ -225,7 +233,8 @@ def _refuse_placeholders(
 
 def _unreadable(error: TokenError, sql: str, file: str | None) -> SqlDoesNotParse:
     """The error for a text or comment that is not closed, with the line where it begins."""
-    found = _MISSING.match(str(error.__cause__ or ""))
+    # The compiled sqlglot (sqlglotc) sets no cause.
+    found = _MISSING.match(str(error.__cause__ or error.__context__ or ""))
     opening = found.group(1) if found else "/*"
     at = sql.rfind(opening)
     while at > 0 and not _tokenizes(sql[:at]):

@@ -15,6 +15,11 @@ from sqlglot import exp
 from sqlglot.dialects.mysql import MySQL
 from sqlglot.generators.mysql import MySQLGenerator
 
+from tailrace.config.installation import refuse_compiled_sqlglot
+
+# Python would refuse the classes below with a TypeError that names neither sqlglotc nor a way out.
+refuse_compiled_sqlglot()
+
 # MariaDB's JSON is a text with this collation.
 JSON_COLLATION = "utf8mb4_bin"
 _MOMENTS = frozenset(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tailrace.config.installation import install_command
+from tailrace.config.installation import install_command, refuse_compiled_sqlglot
 from tailrace.config.project import ProjectConfig
 from tailrace.errors import (
     ConfigurationError,
@@ -37,8 +37,9 @@ def open_mariadb(project: ProjectConfig) -> Iterator[MariadbSession]:
 
     Raises:
         WarehouseUnavailable: The server cannot be reached.
-        ConfigurationError: It refuses the user, is too old, or a package is missing.
+        ConfigurationError: It refuses the user, is too old, or a package is missing or in the way.
     """
+    refuse_compiled_sqlglot()
     options = _options(project)
 
     def connect() -> Any:
