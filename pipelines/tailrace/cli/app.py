@@ -23,6 +23,7 @@ from tailrace.cli.help import LazyGroup
 from tailrace.cli.options import Answer
 from tailrace.cli.output import json
 from tailrace.cli.output.json import Output
+from tailrace.cli.output.streams import discard_output, prepare_streams
 from tailrace.errors import TailraceError
 
 EXIT_CODES = """\b
@@ -108,6 +109,7 @@ def tailrace(context: click.Context, project_dir: Path | None, target: str | Non
 
 def main() -> NoReturn:
     """Run the command line of this process and exit with its code."""
+    prepare_streams()
     signal.signal(signal.SIGTERM, _terminate)
     code = answer(sys.argv[1:])
     if all(
@@ -144,8 +146,8 @@ def answer(arguments: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt) as stop:
         return _stopped(stop)
     except BrokenPipeError:
-        # The reader of our output has gone; Python would complain again while closing it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader has gone before the command was done.
+        discard_output()
         return 1
     except TailraceError as error:
         output = json.failure(name, error)
@@ -153,7 +155,10 @@ def answer(arguments: Sequence[str]) -> int:
         output = json.crash(name, error)
     # The arguments could not be parsed, so they are searched for the output that they ask for.
     if "--json" in arguments or "--format=json" in arguments:
-        click.echo(json.render(output))
+        try:
+            click.echo(json.render(output))
+        except OSError:
+            discard_output()
     _log(output, log_format=_log_format(arguments))
     return int(output["exit_code"])
 
@@ -170,6 +175,25 @@ def _log_format(arguments: Sequence[str]) -> str:
 
 
 def _print(answer: Answer) -> int:
+    code = int(answer.output["exit_code"])
+    try:
+        _write(answer)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # A reader such as `head` needs no more; the command has done its work.
+        discard_output()
+    except OSError as error:
+        discard_output()
+        raise TailraceError(
+            f"The command ended with exit code {code}, and its output cannot be written: "
+            f"{error.strerror}",
+            hint="Make room where the output goes. What runs did is shown by: tailrace status",
+        ) from None
+    _log(answer.output)
+    return code
+
+
+def _write(answer: Answer) -> None:
     if answer.text is not None:
         click.echo(answer.text, nl=False)
     elif answer.options.as_json:
@@ -178,9 +202,6 @@ def _print(answer: Answer) -> int:
         from tailrace.cli.output import text
 
         text.show(answer.output, sys.stdout, plain=answer.options.plain)
-    sys.stdout.flush()
-    _log(answer.output)
-    return int(answer.output["exit_code"])
 
 
 def _log(output: Output, *, log_format: str | None = None) -> None:
