@@ -260,6 +260,14 @@ AUDIENCES: Any = st.builds(
 )
 
 
+def test_an_audience_is_divided_by_destination_once() -> None:
+    """A plan asks for it several times, and each part keeps the fingerprint of its mapping."""
+    sent = audience("key: id\nuser_id: id\ntrack: true\ndestination: [segment, segment_eu]", "a")
+    assert sent.syncs() is sent.syncs()
+    assert ["segment", "segment_eu"] == [sync.destination_name for sync in sent.syncs()]
+    assert sent == replace(sent) and sent.syncs() == replace(sent).syncs()
+
+
 @given(AUDIENCES)
 def test_every_audience_survives_the_way_through_json(made: Audience) -> None:
     back = Audience.from_mapping(json.loads(json.dumps(made.mapping())))

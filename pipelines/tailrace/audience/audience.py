@@ -197,6 +197,10 @@ class Audience:
 
     def syncs(self) -> tuple[Audience, ...]:
         """The audience once for each destination, each with its own ledger key."""
+        return self._syncs
+
+    @cached_property
+    def _syncs(self) -> tuple[Audience, ...]:
         return tuple(map(self.for_destination, self.destinations or (self.destination_name,)))
 
     def for_destination(self, destination: str) -> Audience:

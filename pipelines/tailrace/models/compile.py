@@ -78,7 +78,7 @@ def compiled_sql(
     if dialect not in SPLICED or any(model.dialect != dialect for model in closure):
         refuse_differences(closure, dialect, columns=columns)
         return canonical_sql(models, name, tables_built=tables_built)
-    prefix = _free_prefix([model.query for model in closure])
+    prefix = _free_prefix([model.query for model in closure]) if under else ""
     inlined = {read: f"{prefix}{read}" for read in under}
     texts = {model.name: _inlined_text(model, inlined) for model in closure}
     whole = with_clauses(

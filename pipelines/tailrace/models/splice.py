@@ -53,7 +53,15 @@ def edited(text: str, edits: Iterable[Edit]) -> str:
 
 
 def without_semicolon(text: str, dialect: str) -> str:
-    """The text without white space around it and without the semicolons at its end."""
+    """The text without white space around it and without the semicolons at its end.
+
+    >>> without_semicolon(" SELECT ';' AS a; ; ", "duckdb")
+    "SELECT ';' AS a"
+    >>> without_semicolon(" SELECT 1 ", "duckdb")
+    'SELECT 1'
+    """
+    if ";" not in text:
+        return text.strip()
     edits = []
     for token in reversed(tokens_of(text, dialect)):
         if token.token_type is not TokenType.SEMICOLON:
