@@ -7,7 +7,7 @@ from typing import NoReturn
 
 # Objects are searched for reference cycles when so many are new. Imports create no garbage, and at
 # Python's own number a tenth of a short command is spent on the search.
-GC_OBJECTS = 60_000
+GC_OBJECTS = 100_000
 
 
 def main() -> NoReturn:

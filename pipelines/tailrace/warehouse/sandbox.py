@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tailrace.config.project import did_you_mean
 from tailrace.dataclass import dataclass
 from tailrace.errors import ModelDoesNotBind, ModelError, NotAllowedInModel, SqlDoesNotParse
+from tailrace.warehouse.driver import driver
 from tailrace.warehouse.refusals import reason_of, refusal
 
 if TYPE_CHECKING:
@@ -107,9 +108,7 @@ class Reference:
 @cache
 def _engine() -> duckdb.DuckDBPyConnection:
     """An engine without data, files or extensions, which only reads syntax."""
-    import duckdb
-
-    connection = duckdb.connect(
+    connection: duckdb.DuckDBPyConnection = driver().connect(
         ":memory:",
         config={
             "enable_external_access": False,
@@ -151,25 +150,21 @@ def parse_together(texts: Iterable[str]) -> None:
     _parsed.clear()
     if len(parsed) < 2:
         return
-    import duckdb
-
     sql = "SELECT text, json_serialize_sql(text) FROM (SELECT UNNEST(?::VARCHAR[]) AS text)"
     # An error stops the whole statement. The text at fault is found when each is parsed alone.
-    with suppress(duckdb.Error), _engine().cursor() as cursor:
+    with suppress(driver().Error), _engine().cursor() as cursor:
         _parsed.update(cursor.execute(sql, [parsed]).fetchall())
 
 
 def _syntax_tree(sql: str) -> dict[str, Any]:
     """DuckDB's syntax tree; `error` is true if there is none, with `error_message`."""
-    import duckdb
-
     parsed = _parsed.pop(sql, None)
     if parsed is not None:
         return dict(json.loads(parsed))
     try:
         with _engine().cursor() as cursor:
             row = cursor.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
-    except duckdb.Error as error:
+    except driver().Error as error:
         return {"error": True, "error_message": str(error)}
     return dict(json.loads(row[0])) if row else {"error": True}
 
