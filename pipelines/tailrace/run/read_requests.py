@@ -1,7 +1,7 @@
 """Answers one request of a caller that reads beside a run: HTTP, and the functions behind it.
 
-The listening thread of `read_endpoint` imports this for the first caller, so that runs which nobody
-asks import no HTTP server.
+The listening thread of `read_endpoint` imports this for the first caller, so that a run without
+callers imports no HTTP server.
 """
 
 from __future__ import annotations
