@@ -363,3 +363,31 @@ def test_nothing_secret_is_logged(
     told = f"{caplog.text} {api.credentials!r} {api._login.token!r}"
 
     assert token not in told and sf.client_secret not in told
+
+
+@pytest.fixture
+def refusing_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for scheme in ("HTTP", "HTTPS"):
+        monkeypatch.setenv(f"{scheme}_PROXY", "http://user:geheim@127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("refusing_proxy")
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(sf: SalesforceSimulator) -> None:
+    api = api_of(sf)
+    assert api.get("limits/")
+    api.close()
+
+
+@pytest.mark.usefixtures("refusing_proxy")
+def test_a_proxy_that_does_not_connect_is_named(sf: SalesforceSimulator) -> None:
+    host = "acme.my.salesforce.com"
+    elsewhere = replace(credentials(sf, "client credentials"), instance_url=f"https://{host}")
+    api = Api(elsewhere, SalesforceSettings(), clock=QuickClock(), jitter=lambda: 0.5)
+
+    with pytest.raises(Unreachable, match="the proxy does not connect") as caught:
+        api.get("limits/")
+
+    assert "HTTPS_PROXY" in caught.value.hint
+    assert "geheim" not in str(caught.value.as_dict())

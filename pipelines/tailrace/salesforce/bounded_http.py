@@ -19,7 +19,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from tailrace.errors import AnswerBeyondLimit
+from tailrace.config.urls import is_loopback
+from tailrace.errors import AnswerBeyondLimit, Unreachable
 from tailrace.salesforce.answers import IncompleteAnswer
 
 CHUNK_BYTES = 1 << 17
@@ -33,7 +34,10 @@ CONNECTION_REFUSED = "connection refused"
 HOST_UNKNOWN = "the host name is not known"
 NOT_CONNECTED = "no connection in time"
 TLS_FAILED = "the TLS certificate or handshake failed"
-NEVER_CONNECTED = frozenset({CONNECTION_REFUSED, HOST_UNKNOWN, NOT_CONNECTED, TLS_FAILED})
+PROXY_FAILED = "the proxy does not connect"
+NEVER_CONNECTED = frozenset(
+    {CONNECTION_REFUSED, HOST_UNKNOWN, NOT_CONNECTED, TLS_FAILED, PROXY_FAILED}
+)
 
 
 def connection_problem(error: BaseException) -> str:
@@ -42,6 +46,8 @@ def connection_problem(error: BaseException) -> str:
         return NOT_CONNECTED
     if isinstance(error, requests.exceptions.SSLError):
         return TLS_FAILED
+    if isinstance(error, requests.exceptions.ProxyError):
+        return PROXY_FAILED
     seen: set[int] = set()
     cause: BaseException | None = error
     while cause is not None and id(cause) not in seen:
@@ -56,6 +62,16 @@ def connection_problem(error: BaseException) -> str:
     if isinstance(error, (requests.Timeout, TimeoutError)):
         return NO_ANSWER_IN_TIME
     return "the connection was cut"
+
+
+def unreachable(host: str, problem: str) -> Unreachable:
+    """The error of an org to which there is no connection."""
+    hint = "Check sources.salesforce.credentials.instance_url and the network."
+    if problem == PROXY_FAILED:
+        hint = "Check the proxy that HTTPS_PROXY names, or list the host in NO_PROXY."
+    elif problem == TLS_FAILED:
+        hint = "Behind a proxy with its own authority, set REQUESTS_CA_BUNDLE to its file."
+    return Unreachable(f"Salesforce cannot be reached at {host}: {problem}", hint=hint)
 
 
 def bounded_adapter(seconds_max: float) -> HTTPAdapter:
@@ -92,6 +108,12 @@ class _BoundedAdapter(HTTPAdapter):
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
         self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> Any:
+        # A proxy from the environment cannot reach this machine's own ports.
+        if is_loopback(request.url or ""):
+            options["proxies"] = {}
+        return super().send(request, *arguments, **options)
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **options)

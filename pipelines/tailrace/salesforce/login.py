@@ -23,7 +23,6 @@ from tailrace.errors import (
     CredentialRefused,
     InvalidConfigValue,
     ServiceFailed,
-    Unreachable,
 )
 from tailrace.salesforce.answers import parse_json
 from tailrace.salesforce.auth import (
@@ -35,7 +34,12 @@ from tailrace.salesforce.auth import (
     scrub,
     token_of,
 )
-from tailrace.salesforce.bounded_http import bounded_adapter, connection_problem, read_body
+from tailrace.salesforce.bounded_http import (
+    bounded_adapter,
+    connection_problem,
+    read_body,
+    unreachable,
+)
 
 # Salesforce's SOAP login() exists up to this version.
 SOAP_API_VERSION_MAX = 64.0
@@ -122,10 +126,7 @@ def log_in(
     except SalesforceAuthenticationFailed as error:
         raise _refused(kind, error, session, credentials) from None
     except (requests.Timeout, requests.ConnectionError) as error:
-        raise Unreachable(
-            f"Salesforce cannot be reached at {host_of(base)}: {connection_problem(error)}",
-            hint="Check sources.salesforce.credentials.instance_url and the network.",
-        ) from None
+        raise unreachable(host_of(base), connection_problem(error)) from None
     except (InvalidConfigValue, ServiceFailed):
         raise
     except Exception as error:

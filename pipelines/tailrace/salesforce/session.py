@@ -19,7 +19,6 @@ from tailrace.errors import (
     CredentialRefused,
     NoAnswer,
     TailraceError,
-    Unreachable,
 )
 from tailrace.retry import Attempt, retry_after_seconds
 from tailrace.salesforce.answers import IncompleteAnswer, parse_json
@@ -29,6 +28,7 @@ from tailrace.salesforce.bounded_http import (
     bounded_adapter,
     connection_problem,
     read_body,
+    unreachable,
 )
 from tailrace.salesforce.faults import error_in
 
@@ -181,10 +181,7 @@ class Session(requests.Session):
         host = urlsplit(api.credentials.instance_url).netloc
         reason = connection_problem(error)
         if not api.contacted or reason in NEVER_CONNECTED:
-            return Unreachable(
-                f"Salesforce cannot be reached at {host}: {reason}",
-                hint="Check sources.salesforce.credentials.instance_url and the network.",
-            )
+            return unreachable(host, reason)
         return NoAnswer(f"Answers of Salesforce keep breaking off: {reason}")
 
 
