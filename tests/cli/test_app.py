@@ -285,3 +285,21 @@ def fails(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
     monkeypatch.setattr(Project, "ls", raises)
     monkeypatch.setattr(Project, "load", lambda *_, **__: Project.__new__(Project))
+
+
+def test_a_full_disk_is_named_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fails(monkeypatch, OSError(28, "No space left on device"))
+    assert 1 == app.answer(["ls"])
+    assert "Make room on the disk" in capsys.readouterr().err
+
+
+def test_a_folder_that_was_removed_is_no_place_to_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert 2 == app.answer(["plan", "--project-dir", str(tmp_path)])
+    assert "Change to another one: cd /" in capsys.readouterr().err

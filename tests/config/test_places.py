@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tailrace.cli.commands.init import scaffold
 from tailrace.config.check import check_settings
 from tailrace.config.project import load_project
 from tailrace.config.toml_lines import key_lines
@@ -221,3 +222,31 @@ def test_two_datasets_of_one_name_are_refused_with_a_name_that_is_free(
     assert raised.value.hint.endswith(wrong)
     key, _, free = wrong.replace('"', "").partition(" = ")
     load_project(tmp_path, environ={**environ, f"TAILRACE__{key.upper()}": free})
+
+
+@pytest.mark.parametrize("name", ["100%", "it's", "what?", "back\\slash"])
+def test_a_path_that_the_warehouse_cannot_write_to_is_refused(name: str, tmp_path: Path) -> None:
+    root = scaffold(tmp_path / f"a {name} b").root
+
+    with pytest.raises(ConfigurationError, match="The path of the project contains") as refused:
+        check_settings(load_project(root))
+
+    assert str(root) in refused.value.message
+    assert refused.value.hint.startswith("Rename the folder")
+    check_settings(load_project(root.rename(tmp_path / "a b")))
+
+
+@pytest.mark.parametrize(
+    "name", ["with space", "zoë 日本", 'a"b', "a#b;c", "[1]*{x}", "$HOME", "-x"]
+)
+def test_other_paths_are_accepted(name: str, tmp_path: Path) -> None:
+    check_settings(load_project(scaffold(tmp_path / name).root))
+
+
+def test_a_file_in_the_home_folder_is_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS", "duckdb:///~/a.duckdb")
+    project = load_project(scaffold(tmp_path / "shop").root)
+    assert tmp_path / "home" / "a.duckdb" == project.duckdb_file

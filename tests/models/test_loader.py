@@ -5,6 +5,7 @@ The cases under `models/` hold a project and, below it, what Tailrace says of it
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tailrace.errors import (
     UnknownColumn,
 )
 from tailrace.models.compile import canonical_sql, fingerprint
-from tailrace.models.file import _unseen_tables
+from tailrace.models.file import _unseen_tables, model_files
 from tailrace.models.loader import Models, check_columns, read_models
 from tailrace.models.parse import parse
 
@@ -292,3 +293,30 @@ def test_sql_that_is_nested_too_deep_is_refused(tmp_path: Path) -> None:
     (tmp_path / "m1.sql").write_text("SELECT " + "(" * 5_000 + "1" + ")" * 5_000 + " AS a")
     with pytest.raises(ModelError, match="nested too deep"):
         read_models(tmp_path)
+
+
+def test_what_is_not_a_file_is_named_instead_of_left_out(tmp_path: Path) -> None:
+    """An audience whose file is not seen would count as deleted."""
+    folder = tmp_path / "models"
+    (folder / "folder.sql").mkdir(parents=True)
+    (folder / "dangling.sql").symlink_to("nowhere.sql")
+    (folder / "loop.yml").symlink_to("loop.yml")
+    (folder / "ring").symlink_to(".")
+    os.mkfifo(folder / "fifo.sql")
+    (folder / "inner").mkdir()
+    (folder / "inner" / "one.sql").write_text("SELECT 1 AS n")
+
+    files, errors = model_files(folder)
+
+    assert [folder / "inner" / "one.sql"] == files
+    named = {"models/dangling.sql", "models/fifo.sql", "models/folder.sql", "models/loop.yml"}
+    assert named == {error.file for error in errors}
+    assert {"Rename or remove it."} == {error.hint for error in errors}
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("")
+    files, (error,) = model_files(tmp_path / "models")
+    assert ([], "models") == (files, error.file)
+    assert "cannot be read: Not a directory" in error.message
+    assert ([], []) == model_files(tmp_path / "none")

@@ -525,3 +525,15 @@ def test_a_signal_during_a_statement_is_no_defect(tmp_path: Path) -> None:
     finally:
         timer.cancel()
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_folder_where_duckdb_can_create_no_file_is_named(tmp_path: Path) -> None:
+    shop = Shop(tmp_path)
+    with (
+        open_warehouse(shop.project, clock=SystemClock()) as warehouse,
+        pytest.raises(WarehouseFailed, match="cannot be written to: Is a directory") as raised,
+    ):
+        # A folder of that name is in the way also for root, whom no permission stops.
+        Path(f"{shop.project.duckdb_file}.wal").mkdir()
+        warehouse.create_dataset("another")
+    assert raised.value.hint == "Give this user the right to write the file and its folder."

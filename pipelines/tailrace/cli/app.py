@@ -24,7 +24,7 @@ from tailrace.cli.options import Answer
 from tailrace.cli.output import json
 from tailrace.cli.output.json import Output
 from tailrace.cli.output.streams import discard_output, prepare_streams
-from tailrace.errors import TailraceError
+from tailrace.errors import TailraceError, UserError
 
 EXIT_CODES = """\b
 Exit codes:
@@ -99,12 +99,23 @@ def tailrace(context: click.Context, project_dir: Path | None, target: str | Non
 
     Shell completion: eval "$(_TAILRACE_COMPLETE=bash_source tailrace)"
     """
+    _require_current_folder()
     # The options of the same name at a command win over these.
     defaults = {"project_dir": project_dir, "target": target}
     given = {name: value for name, value in defaults.items() if value is not None}
     context.default_map = dict.fromkeys(_MODULES, given)
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+def _require_current_folder() -> None:
+    """Refuse to start in a folder that was removed: DuckDB ends the process there."""
+    try:
+        Path().absolute()
+    except FileNotFoundError:
+        raise UserError(
+            "The current folder does not exist any more", hint="Change to another one: cd /"
+        ) from None
 
 
 def main() -> NoReturn:

@@ -49,6 +49,7 @@ def check_settings(project: ProjectConfig) -> None:
         ConfigurationError: A setting is wrong; it names the file and the key.
     """
     with project.locating():
+        check_path(project)
         check_api_version(project.salesforce().api_version)
         project.alerts()
         project.dbt()
@@ -109,6 +110,26 @@ def check_warehouse(project: ProjectConfig) -> None:
         )
     if name == "mariadb":
         refuse_compiled_sqlglot()
+
+
+def check_path(project: ProjectConfig) -> None:
+    """Check that the warehouse and dlt can write below the project.
+
+    dlt fills in values where a path has a %, and quotes paths in SQL without escaping them. DuckDB
+    reads options after a ?, and a backslash as a slash.
+
+    Raises:
+        ConfigurationError: The project's path has a character that they read as something else.
+    """
+    is_file = project.settings.warehouse in ("duckdb", "ducklake")
+    root = str(project.root.absolute())
+    unusable = [character for character in ("%'?\\" if is_file else "%") if character in root]
+    if unusable:
+        raise ConfigurationError(
+            f"The path of the project contains {' and '.join(unusable)}, which the warehouse "
+            f"cannot write to: {root}",
+            hint="Rename the folder, then run the command again.",
+        )
 
 
 def check_model_role(project: ProjectConfig) -> None:

@@ -157,7 +157,7 @@ class ProjectConfig:
                 hint="Name a file for the warehouse, such as warehouse.duckdb.",
                 key="destination.duckdb.credentials",
             )
-        return self.root / path
+        return self.root / os.path.expanduser(path)
 
     def warehouse_credentials(self, name: str) -> str | dict[str, Any] | None:
         """`[destination.<name>] credentials`, whole or key by key; None leaves them to dlt."""

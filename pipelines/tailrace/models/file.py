@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -82,11 +83,10 @@ class Model:
 def model_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
     """The .sql files, and the .yml files that name a model of dbt, in the order of their paths.
 
-    Another .yml without a .sql is an error.
+    Another .yml without a .sql is an error, and so is what cannot be read.
     """
-    errors: list[ModelError] = []
     models: list[Path] = []
-    paths = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
+    paths, errors = _files_below(folder)
     for path in paths:
         if path.suffix == ".sql":
             models.append(path)
@@ -113,6 +113,34 @@ def model_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
     return models, errors
 
 
+def _files_below(folder: Path) -> tuple[list[Path], list[ModelError]]:
+    """The files that are not hidden, in the order of their paths, and an error for each other path.
+
+    An audience whose file is left out unseen would count as deleted.
+    """
+    errors: list[ModelError] = []
+    files: list[Path] = []
+
+    def refuse(path: Path, message: str, hint: str) -> None:
+        errors.append(ModelError(message, hint=hint, file=_spoken(path, folder)))
+
+    def refuse_folder(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            return
+        hint = "Give this user the right to read the folder."
+        refuse(Path(error.filename), f"The folder cannot be read: {error.strerror}", hint)
+
+    for where, folders, names in os.walk(folder, onerror=refuse_folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = [Path(where, name) for name in names if not name.startswith(".")]
+        for path in (*paths, *(Path(where, name) for name in folders)):
+            if path.is_file():
+                files.append(path)
+            elif path.suffix in (".sql", ".yml", ".yaml"):
+                refuse(path, "This is neither a file nor a link to one", "Rename or remove it.")
+    return sorted(files), errors
+
+
 def _names_model(path: Path) -> bool:
     try:
         return (
@@ -120,10 +148,6 @@ def _names_model(path: Path) -> bool:
         )
     except OSError:
         return False
-
-
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _spoken(path: Path, folder: Path) -> str:

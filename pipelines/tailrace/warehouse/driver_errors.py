@@ -30,6 +30,8 @@ _DRIVERS = (
 )
 # A full disk, a quota, a limit of the shell; psycopg2 has a class for it.
 NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded|DiskFull")
+# DuckDB creates a file of changes (.wal) beside its own.
+_NOT_WRITABLE = re.compile(r'Cannot open file ".*\.wal": ([\w -]+)')
 NO_MEMORY = re.compile(r"Out ?of ?Memory", re.IGNORECASE)
 MAKE_SPACE = "Make room where the warehouse is kept. Nothing is lost: run the same command again."
 HALFWAY = re.compile(r"((?:[A-Z]?[A-Za-z/]+ )+)Error: ")
@@ -49,10 +51,15 @@ def raised_by_engine(error: Exception) -> bool:
 
 
 def shortage(error: Exception, name: str) -> WarehouseFailed | None:
-    """The error of a statement for which space or memory is short; None if it failed otherwise."""
+    """The error of a statement that lacks space, memory or a right; None if it failed otherwise."""
     text = f"{type(error).__name__} {error}"
     if NO_SPACE.search(text):
         return WarehouseFailed(f"{name}: no space is left for the warehouse", hint=MAKE_SPACE)
+    if reason := _NOT_WRITABLE.search(text):
+        return WarehouseFailed(
+            f"{name}: the folder of the warehouse's file cannot be written to: {reason[1]}",
+            hint="Give this user the right to write the file and its folder.",
+        )
     if NO_MEMORY.search(text):
         return MemoryShort(f"{name}: the warehouse has too little memory for it")
     return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tailrace.clock import Clock
-from tailrace.config.check import check_model_role
+from tailrace.config.check import check_model_role, check_path
 from tailrace.config.project import ProjectConfig, did_you_mean
 from tailrace.errors import (
     ConfigurationError,
@@ -218,6 +218,7 @@ def _open(
     read_only: bool,
     wait_seconds_max: float,
 ) -> Iterator[Warehouse]:
+    check_path(project)
     check_model_role(project)
     with rendered_sql_kept(project.root / ".tailrace"), ExitStack() as stack:
         if project.settings.warehouse == "spark":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,10 +51,10 @@ def crash(command: str, error: Exception) -> Output:
     """
     if isinstance(error, OSError) and error.strerror:
         about = f" ({error.filename})" if error.filename else ""
-        entry = {
-            "message": f"{error.strerror}{about}",
-            "hint": "Check the file and its permissions. Details: run the command with --debug",
-        }
+        hint = "Check the file and its permissions. Details: run the command with --debug"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "Make room on the disk. Nothing is lost: run the same command again."
+        entry = {"message": f"{error.strerror}{about}", "hint": hint}
     else:
         last = error.__traceback__
         while last is not None and last.tb_next is not None:
