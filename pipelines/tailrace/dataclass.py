@@ -50,25 +50,24 @@ else:
 
 def _initializer(fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:
     missing = dataclasses.MISSING
-    accepted = [field for field in fields if field.init]
-    names = frozenset(field.name for field in accepted)
-    positional = tuple(field.name for field in accepted if not field.kw_only)
+    all_names = {field.name for field in fields}
+    names = frozenset(field.name for field in fields if field.init)
+    positional = tuple(field.name for field in fields if field.init and not field.kw_only)
     defaults = {f.name: f.default for f in fields if f.default is not missing}
     factories = {f.name: f.default_factory for f in fields if f.default_factory is not missing}
     required = names - defaults.keys() - factories.keys()
-    in_order = [f.name for f in fields if f.name in names | defaults.keys() | factories.keys()]
 
     def __init__(self: Any, /, *arguments: Any, **values: Any) -> None:
         if arguments:
             values = _named(self, positional, arguments, values)
-        if not required <= values.keys() <= names:
-            raise _wrong_arguments(self, required - values.keys(), values.keys() - names)
-        for name in in_order:
-            if name in values:
-                value = values[name]
-            else:
-                value = defaults[name] if name in defaults else factories[name]()
-            object.__setattr__(self, name, value)
+        if values.keys() != all_names:
+            if not required <= values.keys() <= names:
+                raise _wrong_arguments(self, required - values.keys(), values.keys() - names)
+            for name, factory in factories.items():
+                if name not in values:
+                    values[name] = factory()
+            values = {**defaults, **values}
+        self.__dict__.update(values)
 
     return __init__
 
