@@ -126,6 +126,7 @@ WEBHOOK = "[destination.hook]\ntype = 'webhook'\n"
         ({"config.toml": "[destination.segment]\n\nhost = 'http://b.example'"}, "config.toml:3"),
         ({"config.toml": "[destination.segment]\ntype = 'carrier'"}, "config.toml:2"),
         ({"config.toml": "[tailrace]\ndataset = 'TailRace'"}, "config.toml:2"),
+        ({"config.toml": "[tailrace]\n\nledger_dataset = ' '"}, "config.toml:3"),
         (
             {
                 "config.toml": "[tailrace]\ndataset = 'tailrace_dev'",

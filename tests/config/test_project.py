@@ -76,6 +76,12 @@ def test_a_target_without_a_file_is_an_error(tmp_path: Path) -> None:
     assert ".dlt/prdo.config.toml" in raised.value.hint
 
 
+@pytest.mark.parametrize("target", ["../prod", "..", "a/b", ".hidden", "a\\b"])
+def test_a_target_is_a_name_and_no_path(tmp_path: Path, target: str) -> None:
+    with pytest.raises(InvalidConfigValue, match="takes a name"):
+        project(tmp_path, target=target)
+
+
 @pytest.mark.parametrize(
     ("text", "message", "file"),
     [
@@ -278,14 +284,44 @@ def test_nothing_that_is_printed_tells_a_secret(tmp_path: Path) -> None:
 
 def test_invalid_toml_is_reported_with_the_line(tmp_path: Path) -> None:
     """And without the line itself."""
-    with pytest.raises(InvalidConfigValue, match=r"Not valid TOML: at line 2") as raised:
+    with pytest.raises(InvalidConfigValue, match=r"a text without quotes, at line 2") as raised:
         project(tmp_path, secrets=f"[destination.segment]\nwrite_key = {SECRET}\n")
     assert ".dlt/secrets.toml" == raised.value.file
-    (tmp_path / ".dlt" / "secrets.toml").write_bytes(b"\xff\xfe[tailrace]")
-    with pytest.raises(InvalidConfigValue, match="Not a text in UTF-8"):
+    (tmp_path / ".dlt" / "secrets.toml").write_bytes(b"[tailrace]\nsalt = '\xff'")
+    with pytest.raises(InvalidConfigValue, match="not UTF-8") as raised:
         load_project(tmp_path, environ={})
+    assert 2 == raised.value.line and "Save it" in raised.value.hint
     (tmp_path / ".dlt" / "secrets.toml").write_bytes(b"\xef\xbb\xbf[tailrace]\ndataset = 'crm'\n")
     assert "crm" == load_project(tmp_path, environ={}).settings.dataset
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[a]\nb = 1\nb = 'sk-hidden'\n", "a key stands twice, at line 3"),
+        ("[a]\nb = 1\n[a]\nc = 'sk-hidden'", "a section stands twice, at line 3"),
+        ("a = {b = 1, b = 'sk-hidden'}", "a key stands twice, at line 1"),
+        ("[a]\nsk-hidden", "= is missing after a key, at end"),
+        ("[sk-hidden\nb = 1", "] is missing after the name of a section, at line 1"),
+        ("a = 1 'sk-hidden'", "something follows a value on its line, at line 1"),
+        ("a = 'sk-hidden", "the quotes of a text are not closed, at end"),
+        ('a = "sk-hidden\nb = 1', "the quotes of a text are not closed, at line 1"),
+        ('a = """sk-hidden', "the quotes of a text are not closed, at end"),
+        ("a =\nb = 'sk-hidden'", "a value is missing, or is a text without quotes, at line 1"),
+        ("a = ['sk-hidden'", "an array is not closed, at end"),
+        ("a = {b = 1 ", "an inline table is not closed, at end"),
+        (
+            r'a = "C:\sk-hidden"',
+            "a backslash in a text with double quotes must be doubled, at line 1",
+        ),
+        ("=", "at line 1"),
+    ],
+)
+def test_invalid_toml_is_reported_with_the_reason(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(InvalidConfigValue) as raised:
+        project(tmp_path, config=text)
+    assert f"Not valid TOML: {reason}" in raised.value.message
+    assert "sk-hidden" not in raised.value.message
 
 
 def test_a_missing_credential_is_reported_with_both_ways_to_set_it(tmp_path: Path) -> None:

@@ -260,6 +260,10 @@ def test_files_of_other_systems_are_read(tmp_path: Path) -> None:
     (folder / "a.sql").write_bytes(text.encode("utf-16"))
     with pytest.raises(ModelError, match="not UTF-8"):
         read_models(folder)
+    (folder / "a.sql").write_bytes((text + "-- Zürich\n").encode("utf-8-sig").replace(b"\xc3", b""))
+    with pytest.raises(ModelError, match="not UTF-8") as raised:
+        read_models(folder)
+    assert 7 == raised.value.line and "Save it" in raised.value.hint
 
 
 def test_no_models_are_no_error(tmp_path: Path) -> None:

@@ -399,6 +399,12 @@ def settings(root: Path, warehouse: str, secrets: str = "") -> Shop:
             WarehouseUnavailable,
             "cannot be opened: its host name cannot be resolved",
         ),
+        (
+            "postgres",
+            '[destination.postgres]\ncredentials = "postgres:/s3cret"\n',
+            ConfigurationError,
+            "destination.postgres.credentials is not a connection string",
+        ),
     ],
 )
 def test_a_warehouse_that_cannot_be_opened_is_reported_without_a_secret(

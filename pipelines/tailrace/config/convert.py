@@ -61,7 +61,9 @@ def _converted(value: Any, hint: Any) -> Any:
             raise TypeError(items)
         if isinstance(items, str):
             items = [part.strip() for part in items.split(",") if part.strip()]
-        return tuple(str(item) for item in items)
+        if not all(isinstance(item, str) for item in items):
+            raise TypeError(items)
+        return tuple(items)
     if hint is bool:
         if isinstance(value, str) and value.lower() in ("true", "false"):
             return value.lower() == "true"

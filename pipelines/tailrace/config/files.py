@@ -11,6 +11,30 @@ from typing import Any
 from tailrace.config.toml_lines import TomlFile
 from tailrace.errors import InvalidConfigValue, NotAProject
 
+NOT_UTF_8 = "The file is not UTF-8 text"
+SAVE_AS_UTF_8 = "Save it with the encoding UTF-8."
+# What the standard library's parser says of a text, without the parts that it quotes.
+_REASONS = {
+    "Cannot overwrite a value": "a key stands twice, ",
+    "Cannot declare": "a section stands twice, ",
+    "Duplicate inline table key": "a key stands twice, ",
+    "Expected '=' after a key": "= is missing after a key, ",
+    'Expected "\'"': "the quotes of a text are not closed, ",
+    "Expected ']'": "] is missing after the name of a section, ",
+    "Expected newline or end of document": "something follows a value on its line, ",
+    "Illegal character '\\n'": "the quotes of a text are not closed, ",
+    "Invalid value": "a value is missing, or is a text without quotes, ",
+    "Unclosed array": "an array is not closed, ",
+    "Unclosed inline table": "an inline table is not closed, ",
+    "Unescaped '\\'": "a backslash in a text with double quotes must be doubled, ",
+    "Unterminated string": "the quotes of a text are not closed, ",
+}
+
+
+def undecodable_line(error: UnicodeDecodeError) -> int:
+    """The line of a file, from 1, with the first byte that is not UTF-8."""
+    return error.object.count(b"\n", 0, error.start) + 1
+
 
 def find_root(start: Path) -> Path:
     """The folder of a project: `start` or the nearest one above it.
@@ -36,6 +60,11 @@ def read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping
     """
     names = ["secrets.toml", "config.toml"]
     if target:
+        if target.startswith(".") or "/" in target or "\\" in target:
+            raise InvalidConfigValue(
+                f'"{target}" is a path, and --target takes a name',
+                hint="Give the NAME of a file .dlt/NAME.config.toml, such as: --target dev",
+            )
         own = [f"{target}.secrets.toml", f"{target}.config.toml"]
         if not any((folder / name).is_file() for name in own):
             raise InvalidConfigValue(
@@ -51,8 +80,10 @@ def read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping
         try:
             text = path.read_text(encoding="utf-8-sig")
             yield f".dlt/{name}", TomlFile(text)
-        except UnicodeDecodeError:
-            raise InvalidConfigValue("Not a text in UTF-8", file=f".dlt/{name}") from None
+        except UnicodeDecodeError as error:
+            raise InvalidConfigValue(
+                NOT_UTF_8, hint=SAVE_AS_UTF_8, file=f".dlt/{name}", line=undecodable_line(error)
+            ) from None
         except OSError as error:
             raise InvalidConfigValue(
                 f"The file cannot be read: {error.strerror}",
@@ -61,10 +92,12 @@ def read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping
             ) from None
         except tomllib.TOMLDecodeError as error:
             # The parser's message may quote the line, and the line may hold a secret.
-            place = str(error).rpartition("(")[2].rstrip(")")
+            reason, _, place = str(error).rpartition("(")
+            place = place.rstrip(")")
+            known = next((text for start, text in _REASONS.items() if reason.startswith(start)), "")
             line = re.search(r"line (\d+)", place)
             raise InvalidConfigValue(
-                f"Not valid TOML: {place}",
+                f"Not valid TOML: {known}{place}",
                 file=f".dlt/{name}",
                 line=int(line[1]) if line else len(text.splitlines()),
             ) from None

@@ -228,6 +228,14 @@ class ProjectConfig:
             section = f"sources.salesforce.object.{name}"
             per_object[name] = self._section(section, ObjectSettings)
         extracted = {name.lower() for name in settings.objects}
+        if len(extracted) < len(settings.objects):
+            names = [name.lower() for name in settings.objects]
+            twice = next(name for name in settings.objects if names.count(name.lower()) > 1)
+            raise InvalidConfigValue(
+                f"sources.salesforce.objects lists {twice} twice",
+                hint="Remove one of the two.",
+                key="sources.salesforce.objects",
+            )
         for name in per_object:
             if name.lower() not in extracted:
                 section = f"sources.salesforce.object.{name}"

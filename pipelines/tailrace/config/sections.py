@@ -76,8 +76,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     import difflib
 
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f' Did you mean "{close[0]}"?' if close else ""
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f' Did you mean "{by_lower[close[0]]}"?' if close else ""
 
 
 def refuse_unknown_sections(layers: Layers, environ: Mapping[str, str]) -> None:
@@ -107,6 +108,14 @@ def refuse_unknown_sections(layers: Layers, environ: Mapping[str, str]) -> None:
                     file=file,
                     line=place_in(file, layer, "", name).line,
                 )
+        for name in table_of(layer, "destinations"):
+            if name in RECEIVERS or name in DESTINATIONS_OF_DLT:
+                raise UnknownConfigKey(
+                    f"Nothing reads [destinations.{name}]. Did you mean [destination.{name}]?",
+                    hint=f"Write [destination.{name}], then run: tailrace validate",
+                    file=file,
+                    line=place_in(file, layer, "destinations", name).line,
+                )
         for name in table_of(layer, "sources"):
             if name != "salesforce" and _is_typo(name, "salesforce"):
                 raise UnknownConfigKey(
@@ -134,6 +143,8 @@ def _refuse_misspelt_variables(environ: Mapping[str, str], known: Collection[str
             meant = next((name for name in OUR_SECTIONS if _is_typo(section, name)), None)
         elif section == "sources" and _is_typo(rest.partition("__")[0], "salesforce"):
             meant = "sources__salesforce"
+        elif section == "destinations" and rest.partition("__")[0] in RECEIVERS:
+            meant = "destination"
         if meant:
             raise UnknownConfigKey(
                 f'Nothing reads the environment\'s {variable}. Did you mean "{meant.upper()}__"?',
@@ -206,7 +217,7 @@ def _is_typo(word: str, known: str) -> bool:
 
 
 def refuse_shared_datasets(settings: WarehouseSettings) -> None:
-    """Refuse datasets of one name: tables of one would replace those of another.
+    """Refuse datasets without a name, and those of one name: tables of one would replace another's.
 
     Engines do not tell names apart by case. dlt loads into a dataset of its own, with the suffix
     `_staging`, before it merges rows into the landed tables.
@@ -215,6 +226,13 @@ def refuse_shared_datasets(settings: WarehouseSettings) -> None:
         InvalidConfigValue: It names both keys, after the target has changed the names.
     """
     names = {key: getattr(settings, key).lower() for key in DATASETS}
+    for key, name in names.items():
+        if not name.strip():
+            raise InvalidConfigValue(
+                f"tailrace.{key} is empty",
+                hint=f'Name it, such as: {key} = "{getattr(WarehouseSettings(), key)}"',
+                key=f"tailrace.{key}",
+            )
     taken = {names["dataset"]: "dataset", f"{names['dataset']}_staging": "dataset"}
     for key in ("ledger_dataset", "model_dataset"):
         other = taken.setdefault(names[key], key)

@@ -16,6 +16,7 @@ from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import BlockTypes
 from tailrace.audience.header import read_audience, read_event_model
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
+from tailrace.config.files import NOT_UTF_8, SAVE_AS_UTF_8, undecodable_line
 from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
 from tailrace.models.accepted import AcceptedSql
@@ -303,8 +304,10 @@ def parse_together(
 def _text_of(path: Path, file: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ModelError("The file is not UTF-8 text", file=file) from None
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            NOT_UTF_8, hint=SAVE_AS_UTF_8, file=file, line=undecodable_line(error)
+        ) from None
     except OSError as error:
         raise ModelError(
             f"The file cannot be read: {error.strerror}",

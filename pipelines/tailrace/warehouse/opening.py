@@ -358,7 +358,10 @@ def _session(project: ProjectConfig, destination: Any) -> DltSession:
 
 def _cannot_connect(name: str, error: Exception) -> TailraceError:
     import dlt
-    from dlt.common.configuration.exceptions import ConfigFieldMissingException
+    from dlt.common.configuration.exceptions import (
+        ConfigFieldMissingException,
+        InvalidNativeValue,
+    )
     from dlt.common.destination.exceptions import UnknownDestinationModule
     from dlt.common.exceptions import MissingDependencyException
 
@@ -373,6 +376,12 @@ def _cannot_connect(name: str, error: Exception) -> TailraceError:
         return MissingCredential(
             f"destination.{name}.credentials is missing or incomplete",
             hint=f"Put credentials under [destination.{name}] in .dlt/secrets.toml{_example(name)}",
+        )
+    if isinstance(error, InvalidNativeValue):
+        return ConfigurationError(
+            f"destination.{name}.credentials is not a connection string",
+            hint=f"Correct credentials under [destination.{name}] in .dlt/secrets.toml"
+            f"{_example(name)}",
         )
     if isinstance(error, MissingDependencyException):
         missing = ", ".join(error.dependencies)
