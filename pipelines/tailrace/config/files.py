@@ -6,34 +6,39 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tailrace.config.toml_lines import TomlFile
-from tailrace.errors import InvalidConfigValue, NotAProject
+from tailrace.errors import InvalidConfigValue, NotAProject, TailraceError
 
-NOT_UTF_8 = "The file is not UTF-8 text"
-SAVE_AS_UTF_8 = "Save it with the encoding UTF-8."
+E = TypeVar("E", bound=TailraceError)
+
 # What the standard library's parser says of a text, without the parts that it quotes.
 _REASONS = {
-    "Cannot overwrite a value": "a key stands twice, ",
-    "Cannot declare": "a section stands twice, ",
-    "Duplicate inline table key": "a key stands twice, ",
-    "Expected '=' after a key": "= is missing after a key, ",
-    'Expected "\'"': "the quotes of a text are not closed, ",
-    "Expected ']'": "] is missing after the name of a section, ",
-    "Expected newline or end of document": "something follows a value on its line, ",
-    "Illegal character '\\n'": "the quotes of a text are not closed, ",
-    "Invalid value": "a value is missing, or is a text without quotes, ",
-    "Unclosed array": "an array is not closed, ",
-    "Unclosed inline table": "an inline table is not closed, ",
-    "Unescaped '\\'": "a backslash in a text with double quotes must be doubled, ",
-    "Unterminated string": "the quotes of a text are not closed, ",
+    "Cannot overwrite a value": "a key stands twice",
+    "Cannot declare": "a section stands twice",
+    "Duplicate inline table key": "a key stands twice",
+    "Expected '=' after a key": "= is missing after a key",
+    'Expected "\'"': "the quotes of a text are not closed",
+    "Expected ']'": "] is missing after the name of a section",
+    "Expected newline or end of document": "something follows a value on its line",
+    "Illegal character '\\n'": "the quotes of a text are not closed",
+    "Invalid value": "a value is missing, or is a text without quotes",
+    "Unclosed array": "an array is not closed",
+    "Unclosed inline table": "an inline table is not closed",
+    "Unescaped '\\'": "a backslash in a text with double quotes must be doubled",
+    "Unterminated string": "the quotes of a text are not closed",
 }
 
 
-def undecodable_line(error: UnicodeDecodeError) -> int:
-    """The line of a file, from 1, with the first byte that is not UTF-8."""
-    return error.object.count(b"\n", 0, error.start) + 1
+def not_utf_8(kind: type[E], error: UnicodeDecodeError, file: str) -> E:
+    """The error for a file that is not UTF-8, with the line of the first byte at fault."""
+    return kind(
+        "The file is not UTF-8 text",
+        hint="Save it with the encoding UTF-8.",
+        file=file,
+        line=error.object.count(b"\n", 0, error.start) + 1,
+    )
 
 
 def find_root(start: Path) -> Path:
@@ -81,9 +86,7 @@ def read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping
             text = path.read_text(encoding="utf-8-sig")
             yield f".dlt/{name}", TomlFile(text)
         except UnicodeDecodeError as error:
-            raise InvalidConfigValue(
-                NOT_UTF_8, hint=SAVE_AS_UTF_8, file=f".dlt/{name}", line=undecodable_line(error)
-            ) from None
+            raise not_utf_8(InvalidConfigValue, error, f".dlt/{name}") from None
         except OSError as error:
             raise InvalidConfigValue(
                 f"The file cannot be read: {error.strerror}",
@@ -95,9 +98,10 @@ def read_layers(folder: Path, target: str | None) -> Iterator[tuple[str, Mapping
             reason, _, place = str(error).rpartition("(")
             place = place.rstrip(")")
             known = next((text for start, text in _REASONS.items() if reason.startswith(start)), "")
+            where = f"{known}, {place}" if known else place
             line = re.search(r"line (\d+)", place)
             raise InvalidConfigValue(
-                f"Not valid TOML: {known}{place}",
+                f"Not valid TOML: {where}",
                 file=f".dlt/{name}",
                 line=int(line[1]) if line else len(text.splitlines()),
             ) from None

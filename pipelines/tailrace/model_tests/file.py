@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tailrace.audience.yaml import Header, check, plain_value, raise_all, read_header, suggest
-from tailrace.config.files import NOT_UTF_8, SAVE_AS_UTF_8, undecodable_line
+from tailrace.config.files import not_utf_8
 from tailrace.dataclass import dataclass
 from tailrace.errors import ModelError, ModelTestInvalid, TailraceError
 from tailrace.models.file import TESTS_SUFFIX
@@ -128,9 +128,7 @@ class _TestFile:
         try:
             text = self.path.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ModelTestInvalid(
-                NOT_UTF_8, hint=SAVE_AS_UTF_8, file=self.file, line=undecodable_line(error)
-            ) from None
+            raise not_utf_8(ModelTestInvalid, error, self.file) from None
         try:
             header = read_header(text, file=self.file, called="file", bytes_max=FILE_BYTES_MAX)
             raise_all(check(header, "tests"))

@@ -16,7 +16,7 @@ from tailrace.audience.audience import Audience
 from tailrace.audience.blocks import BlockTypes
 from tailrace.audience.header import read_audience, read_event_model
 from tailrace.audience.yaml import Header, check, raise_all, read_header, schema, split
-from tailrace.config.files import NOT_UTF_8, SAVE_AS_UTF_8, undecodable_line
+from tailrace.config.files import not_utf_8
 from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid, ModelError, NotAllowedInModel
 from tailrace.models.accepted import AcceptedSql
@@ -305,9 +305,7 @@ def _text_of(path: Path, file: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ModelError(
-            NOT_UTF_8, hint=SAVE_AS_UTF_8, file=file, line=undecodable_line(error)
-        ) from None
+        raise not_utf_8(ModelError, error, file) from None
     except OSError as error:
         raise ModelError(
             f"The file cannot be read: {error.strerror}",

@@ -114,7 +114,7 @@ def parse(sql: str, *, dialect: str = "duckdb", file: str | None = None) -> exp.
 
     Raises:
         SqlDoesNotParse: With the line and the text where it goes wrong.
-        HeaderInvalid: There is no such dialect, or it does not work here.
+        HeaderInvalid: There is no such dialect, or it is MariaDB's and sqlglotc is installed.
     """
     _check_dialect(dialect, file)
     try:

@@ -17,7 +17,7 @@ from sqlglot.errors import SqlglotError
 
 from tailrace.audience.event_log import parse_duration
 from tailrace.audience.yaml import Header, check, raise_all, read_header
-from tailrace.config.files import NOT_UTF_8, SAVE_AS_UTF_8, undecodable_line
+from tailrace.config.files import not_utf_8
 from tailrace.dataclass import dataclass
 from tailrace.errors import HeaderInvalid, ModelError
 from tailrace.models.parse import LANDED
@@ -100,9 +100,7 @@ def _read(path: Path, file: str) -> Header:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise HeaderInvalid(
-            NOT_UTF_8, hint=SAVE_AS_UTF_8, file=file, line=undecodable_line(error)
-        ) from None
+        raise not_utf_8(HeaderInvalid, error, file) from None
     except OSError as error:
         raise HeaderInvalid(f"The file cannot be read: {error.strerror}", file=file) from None
     header = read_header(text, file=file, called="file", bytes_max=FILE_BYTES_MAX)

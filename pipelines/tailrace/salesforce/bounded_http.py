@@ -65,7 +65,7 @@ def connection_problem(error: BaseException) -> str:
 
 
 def unreachable(host: str, problem: str) -> Unreachable:
-    """The error of an org to which there is no connection."""
+    """The error for a Salesforce org that cannot be reached."""
     hint = "Check sources.salesforce.credentials.instance_url and the network."
     if problem == PROXY_FAILED:
         hint = "Check the proxy that HTTPS_PROXY names, or list the host in NO_PROXY."
