@@ -6,6 +6,7 @@ import pytest
 
 from tailrace.models.columns import Columns, columns_of, unknown_columns
 from tailrace.models.determinism import double_sums, may_sum
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import read_select
 
 MODEL = {"people": Columns(names=("id",), types={"id": "TEXT"}, tree=None)}
@@ -29,22 +30,22 @@ FOLLOWED = (
 
 @pytest.mark.parametrize("sql", ALONE)
 def test_the_names_are_the_same_and_no_error_is_lost(sql: str) -> None:
-    query = read_select(sql)
-    columns, followed = columns_of(query, MODEL, typed=False), columns_of(query, MODEL)
+    nodes = Nodes(read_select(sql))
+    columns, followed = columns_of(nodes, MODEL, typed=False), columns_of(nodes, MODEL)
     assert columns.tree is None
     assert followed.names == columns.names
     assert followed.tree is not None
     assert [] == [*unknown_columns(followed.tree, MODEL)]
-    assert not may_sum(query) and not double_sums(followed.tree)
+    assert not may_sum(nodes) and not double_sums(followed.tree)
 
 
 @pytest.mark.parametrize("sql", FOLLOWED)
 def test_a_select_with_parts_or_models_is_always_followed(sql: str) -> None:
-    tree = columns_of(read_select(sql), MODEL, typed=False).tree
+    tree = columns_of(Nodes(read_select(sql)), MODEL, typed=False).tree
     assert tree is not None
     assert 1 == len([*unknown_columns(tree, MODEL)])
 
 
 @pytest.mark.parametrize("call", ["sum(x)", "stddev(x)", "product(x)", "avg(x)"])
 def test_a_sum_is_followed_for_its_type(call: str) -> None:
-    assert may_sum(read_select(f"SELECT {call} AS total FROM salesforce.contact"))
+    assert may_sum(Nodes(read_select(f"SELECT {call} AS total FROM salesforce.contact")))

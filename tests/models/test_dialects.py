@@ -38,6 +38,7 @@ from tailrace.errors import ModelDoesNotBind, ModelError, UnsupportedValue
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.file import Model
 from tailrace.models.loader import Models
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import read_select
 from tailrace.warehouse.sandbox import duckdb_functions
 
@@ -150,7 +151,7 @@ class Engines:
             sql=sql,
             source=sql,
             dialect=source,
-            query=read_select(sql, dialect=source),
+            nodes=Nodes(read_select(sql, dialect=source)),
         )
         types = self.types[target]
 

@@ -24,6 +24,7 @@ from tailrace.errors import (
 from tailrace.models.compile import canonical_sql, fingerprint
 from tailrace.models.file import _unseen_tables, model_files
 from tailrace.models.loader import Models, check_columns, read_models
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import parse
 
 CASES = Path(__file__).parent / "cases"
@@ -74,11 +75,11 @@ def test_what_cannot_be_used_is_named_with_file_line_and_a_way_out(
 
 def test_a_table_that_only_one_parser_sees_is_refused() -> None:
     """Names are replaced where sqlglot sees a table; DuckDB has to see the same ones."""
-    query = parse("WITH a AS (SELECT 1) SELECT * FROM a, b")
-    assert [] == list(_unseen_tables(query, "WITH a AS (SELECT 1) SELECT *\nFROM B, a", "x.sql"))
-    (error,) = _unseen_tables(query, "WITH a AS (SELECT 1) SELECT *\nFROM b, a,\ns.c", "x.sql")
+    nodes = Nodes(parse("WITH a AS (SELECT 1) SELECT * FROM a, b"))
+    assert [] == list(_unseen_tables(nodes, "WITH a AS (SELECT 1) SELECT *\nFROM B, a", "x.sql"))
+    (error,) = _unseen_tables(nodes, "WITH a AS (SELECT 1) SELECT *\nFROM b, a,\ns.c", "x.sql")
     assert ("s.c is a table" in error.message, error.line) == (True, 3)
-    (error,) = _unseen_tables(query, "WITH a AS (SELECT 1) FROM a", "x.sql")
+    (error,) = _unseen_tables(nodes, "WITH a AS (SELECT 1) FROM a", "x.sql")
     assert "b is a table" in error.message
 
 

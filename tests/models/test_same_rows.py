@@ -19,6 +19,7 @@ from tailrace.errors import ModelError
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.file import Model
 from tailrace.models.loader import Models
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import read_select, tables
 from tailrace.warehouse.sandbox import CLOCKS, duckdb_functions
 
@@ -374,7 +375,7 @@ def model(
         source=sql,
         dialect=dialect,
         depends_on=depends_on,
-        query=read_select(sql, dialect=dialect),
+        nodes=Nodes(read_select(sql, dialect=dialect)),
     )
 
 
@@ -445,7 +446,7 @@ def test_what_only_duckdb_parses_is_read_by_its_own_tree() -> None:
     sql = "SELECT x: n, salesforce.contact.id FROM salesforce.contact ANTI JOIN below USING (id)"
     opaque = "SELECT * FROM salesforce.contact, below WHERE tags[:n] <> [] AND n!~~*'a' "
     for text in (sql, opaque):
-        reads = {(read.kind, read.name) for read in tables(read_select(text))}
+        reads = {(read.kind, read.name) for read in tables(Nodes(read_select(text)))}
         assert {("landed", "contact"), ("model", "below")} == reads
 
 

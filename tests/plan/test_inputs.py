@@ -13,6 +13,7 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import LOCAL_ENGINES, WAREHOUSES
 
 from tailrace.models.determinism import clock_read
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import parse
 from tailrace.plan.inputs import Inputs
 from tailrace.plan.plan import AudiencePlan
@@ -172,7 +173,7 @@ def unchanged(desk: Desk) -> set[str]:
     ],
 )
 def test_a_model_reads_the_date_or_the_time(condition: str, reads: str) -> None:
-    assert reads == clock_read(parse(f"SELECT id FROM t WHERE {condition}"))
+    assert reads == clock_read(Nodes(parse(f"SELECT id FROM t WHERE {condition}")))
 
 
 def test_a_model_that_reads_the_date_is_skipped_until_the_next_day(desk: Desk) -> None:

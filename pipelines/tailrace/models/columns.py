@@ -18,6 +18,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from tailrace.audience.yaml import suggest
 from tailrace.dataclass import dataclass
 from tailrace.errors import ModelError, UnknownColumn
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import line_of
 
 UNKNOWN_TYPE = "unknown"
@@ -43,20 +44,20 @@ Known = Mapping[str, Columns]
 
 
 def columns_of(
-    query: exp.Query, known: Known, *, dialect: str = "duckdb", typed: bool = True
+    nodes: Nodes, known: Known, *, dialect: str = "duckdb", typed: bool = True
 ) -> Columns:
     """Follow the columns of a SELECT through the models that it reads.
 
     Without `typed`, types and tree are left out where they cannot show an error: following them
     takes longer than parsing the SELECT.
     """
-    nothing = Columns(names=None, types={}, tree=None)
-    if query.meta.get("opaque") or query.find(exp.Pivot, exp.Columns) or _unpacks(query):
+    query, nothing = nodes.query, Columns(names=None, types={}, tree=None)
+    if query.meta.get("opaque") or nodes.has(exp.Pivot, exp.Columns) or _unpacks(nodes):
         return nothing
-    if not typed and _reads_landed_tables_alone(query):
+    if not typed and _reads_landed_tables_alone(nodes):
         return Columns(names=_names_of(query), types={}, tree=None)
     # Only the models that the SELECT names: sqlglot prepares every table of the schema.
-    read = {node.name.lower() for node in query.find_all(exp.Table)}
+    read = {node.name.lower() for node in nodes.of(exp.Table)}
     schema: dict[str, object] = {
         name: dict(known[name].types) for name in read & known.keys() if known[name].names
     }
@@ -96,15 +97,15 @@ def _names_of(query: exp.Query) -> tuple[str, ...] | None:
     return tuple(name for name in names if name and not _INVENTED.fullmatch(name))
 
 
-def _reads_landed_tables_alone(query: exp.Query) -> bool:
+def _reads_landed_tables_alone(nodes: Nodes) -> bool:
     """Whether a SELECT has no part of its own and reads no model.
 
     Only the warehouse knows the columns of its tables.
     """
     return (
-        isinstance(query, exp.Select)
-        and not query.find(exp.CTE, exp.Subquery, exp.SetOperation)
-        and all(node.db for node in query.find_all(exp.Table))
+        isinstance(nodes.query, exp.Select)
+        and not nodes.has(exp.CTE, exp.Subquery, exp.SetOperation)
+        and all(node.args.get("db") for node in nodes.of(exp.Table))
     )
 
 
@@ -154,9 +155,9 @@ def _type(node: exp.Expr) -> str:
     return kind.sql("duckdb")
 
 
-def _unpacks(query: exp.Query) -> bool:
+def _unpacks(nodes: Nodes) -> bool:
     """Whether a SELECT list holds what becomes several columns: unnest of a struct, * LIKE."""
-    for select in query.find_all(exp.Select):
+    for select in nodes.of(exp.Select):
         for column in select.expressions:
             inner = column.unalias()
             if isinstance(inner, exp.Unnest | exp.Explode):

@@ -23,6 +23,7 @@ from tailrace.errors import ModelDoesNotBind
 from tailrace.models.clock_texts import READ_CLOCK_TEXTS, clock_text_edits, freeze_clock_texts
 from tailrace.models.determinism import freeze_clock
 from tailrace.models.dialects import refuse_constructs, refuse_tokens
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import LANDED, line_of, parse, read_select, tables
 from tailrace.models.splice import (
     SPLICED,
@@ -122,7 +123,7 @@ def refuse_differences(
 def _inlined_text(model: Model, inlined: Mapping[str, str]) -> str:
     """The author's text with the names of other models replaced."""
     edits = []
-    for read in tables(model.query):
+    for read in tables(model.nodes):
         if read.kind != "model":
             continue
         place = read.node.this.meta
@@ -302,7 +303,7 @@ def _cased(name: str, dialect: str) -> exp.Identifier:
 
 
 def _point_at(tree: exp.Query, *, inlined: Mapping[str, str]) -> None:
-    for read in list(tables(tree)):
+    for read in tables(Nodes(tree)):
         node = read.node
         if read.kind == "landed":
             node.set("db", exp.to_identifier(LANDED))

@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from tailrace.dataclass import dataclass
 from tailrace.errors import ModelError, NonDeterministicModel, NotAllowedInModel
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import line_of
 from tailrace.models.ties import IN_ORDER, tie, window_order, windowed
 from tailrace.warehouse.refusals import STEADY_SAMPLE, reason_of
@@ -102,10 +103,10 @@ class ModelWarning:
 
 
 def find_nondeterminism(
-    query: exp.Query, *, sql: str = "", file: str | None = None
+    nodes: Nodes, *, sql: str = "", file: str | None = None
 ) -> Iterator[ModelError]:
     """An error for each part of a SELECT that is not deterministic and is not a clock."""
-    for node in query.find_all(exp.Func, exp.TableSample):
+    for node in nodes.of(exp.Func, exp.TableSample):
         if isinstance(node, exp.TableSample):
             message = "TABLESAMPLE is not deterministic"
             hint = STEADY_SAMPLE
@@ -146,16 +147,16 @@ def freeze_clock(query: exp.Query, now: datetime) -> exp.Query:
     return pinned
 
 
-def clock_read(query: exp.Query) -> Clock:
+def clock_read(nodes: Nodes) -> Clock:
     """What the rows of a SELECT depend on of the time at which it runs: nothing, its date or all.
 
     The date is that in UTC, as `freeze_clock` writes it. A text such as 'today' counts wherever
     PostgreSQL may read it as a time, whatever the types beside it are.
     """
-    if query.meta.get("opaque"):
+    if nodes.query.meta.get("opaque"):
         return "time"
     reads: Clock = "none"
-    for node in query.walk():
+    for node in nodes.of(*CLOCK_NODES, exp.Anonymous, exp.Cast, exp.Literal):
         kind, words = _clock(node), _clock_words(node)
         if "now" in words or (kind is not None and kind != "DATE"):
             return "time"
@@ -226,7 +227,7 @@ def _name(node: exp.Expr) -> str:
 
 
 def warnings(
-    query: exp.Query,
+    nodes: Nodes,
     *,
     sql: str = "",
     file: str | None = None,
@@ -237,7 +238,7 @@ def warnings(
     """What may differ from run to run: the order inside lists, picks, limits, rows that tie.
 
     Args:
-        query: The SELECT.
+        nodes: Those of the SELECT.
         sql: Its text, for the names of functions as the author wrote them.
         file: Its file.
         unique: The names of columns that differ in each row of their table.
@@ -245,7 +246,7 @@ def warnings(
         key: The audience's key.
     """
     found: dict[tuple[str, int], ModelWarning] = {}
-    for node in query.walk():
+    for node in nodes.of(exp.Func, exp.Window, exp.Limit, exp.Fetch, exp.Select, exp.Distinct):
         uncertainties = [*_uncertainties(node, _written(node, sql))]
         if isinstance(node, exp.AnyValue) and _is_one_value(node, unique):
             uncertainties = []
@@ -261,23 +262,23 @@ def warnings(
     return tuple(sorted(found.values(), key=lambda error: error.line or 0))
 
 
-def with_aliases(query: exp.Query, names: Collection[str]) -> frozenset[str]:
+def with_aliases(nodes: Nodes, names: Collection[str]) -> frozenset[str]:
     """The names of columns, and those under which a SELECT and its parts give the same columns.
 
     Names are compared without their tables: a warning that may be wrong is left out.
     """
     known = set(names)
-    for node in query.find_all(exp.Alias):
+    for node in nodes.of(exp.Alias):
         if isinstance(node.this, exp.Column) and node.this.name.lower() in known:
             known.add(node.alias.lower())
     return frozenset(known)
 
 
-def group_columns(query: exp.Query) -> frozenset[str]:
+def group_columns(nodes: Nodes) -> frozenset[str]:
     """The columns that alone are a GROUP BY of a SELECT or a part of it."""
     return frozenset(
         group.expressions[0].name.lower()
-        for group in query.find_all(exp.Group)
+        for group in nodes.of(exp.Group)
         if len(group.expressions) == 1 and isinstance(group.expressions[0], exp.Column)
     )
 
@@ -323,9 +324,9 @@ def double_sums(tree: exp.Query, *, file: str | None = None) -> tuple[ModelWarni
     return tuple(found.values())
 
 
-def may_sum(query: exp.Query) -> bool:
+def may_sum(nodes: Nodes) -> bool:
     """Whether `double_sums` may find anything in a SELECT."""
-    return query.find(*_SUMS, *_MOMENTS, exp.Anonymous) is not None
+    return nodes.has(*_SUMS, *_MOMENTS, exp.Anonymous)
 
 
 def _arguments(node: exp.Expr) -> list[exp.Expr]:

@@ -27,6 +27,7 @@ from tailrace.models.determinism import (
     ModelWarning,
     find_nondeterminism,
 )
+from tailrace.models.nodes import Nodes
 from tailrace.models.parse import line_of, read_select, tables
 from tailrace.models.sources import sources_file
 from tailrace.models.splice import Edit, edited
@@ -78,7 +79,12 @@ class Model:
     warnings: tuple[ModelWarning, ...] = ()
     # What its SELECT would do beyond computing rows from tables.
     violations: tuple[ModelError, ...] = field(default=(), compare=False, repr=False)
-    query: exp.Query = field(compare=False, repr=False)
+    nodes: Nodes = field(compare=False, repr=False)
+
+    @property
+    def query(self) -> exp.Query:
+        """The syntax tree."""
+        return self.nodes.query
 
 
 def model_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
@@ -201,9 +207,9 @@ def read_model(
     values = header.values if header else {}
     name = audience.name if audience else path.stem
     errors += _about_name(name, file)
-    query, sql_errors = _query(parts, file)
+    nodes, sql_errors = _nodes(parts, file)
     raise_all([*errors, *sql_errors])
-    assert query is not None
+    assert nodes is not None
     tags = _tags(values.get("tags") or (), parts.dbt)
     audience = replace(audience, tags=tags) if audience and parts.dbt else audience
     return Model(
@@ -220,8 +226,8 @@ def read_model(
         tags=tags,
         dbt=parts.dbt,
         audience=audience,
-        violations=_violations(query, sql, file, dialect=parts.dialect, accepted=accepted),
-        query=query,
+        violations=_violations(nodes, sql, file, dialect=parts.dialect, accepted=accepted),
+        nodes=nodes,
     )
 
 
@@ -230,17 +236,17 @@ def _tags(own: Iterable[str], dbt: DbtNode | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *dbt.tags))) if dbt else tuple(own)
 
 
-def _query(parts: _Parts, file: str) -> tuple[exp.Query | None, list[ModelError]]:
+def _nodes(parts: _Parts, file: str) -> tuple[Nodes | None, list[ModelError]]:
     """The syntax tree of a SELECT, and what is wrong with it; None if it cannot be read."""
-    query: exp.Query | None = None
+    nodes: Nodes | None = None
     try:
-        query = read_select(parts.sql, dialect=parts.dialect, file=file)
-        return query, list(find_nondeterminism(query, sql=parts.sql, file=file))
+        nodes = Nodes(read_select(parts.sql, dialect=parts.dialect, file=file))
+        return nodes, list(find_nondeterminism(nodes, sql=parts.sql, file=file))
     except HeaderInvalid as error:
         error.line = parts.header.line(("dialect",)) if parts.header else None
         return None, [error]
     except ModelError as error:
-        return query, [error]
+        return nodes, [error]
 
 
 def _parts(path: Path, file: str, *, dbt: DbtProject) -> _Parts:
@@ -328,7 +334,7 @@ def declared_name(path: Path) -> str:
 
 
 def _violations(
-    query: exp.Query, sql: str, file: str, *, dialect: str, accepted: AcceptedSql | None
+    nodes: Nodes, sql: str, file: str, *, dialect: str, accepted: AcceptedSql | None
 ) -> tuple[ModelError, ...]:
     if dialect == "postgres":
         # The server's own list of functions is read when the model is bound.
@@ -338,20 +344,20 @@ def _violations(
         )
     if dialect != "duckdb" or (accepted is not None and accepted.has(sql)):
         return ()
-    violations = tuple(_not_allowed(query, sql, file))
+    violations = tuple(_not_allowed(nodes, sql, file))
     if accepted is not None and not violations:
         accepted.add(sql)
     return violations
 
 
-def _not_allowed(query: exp.Query, sql: str, file: str) -> Iterator[ModelError]:
+def _not_allowed(nodes: Nodes, sql: str, file: str) -> Iterator[ModelError]:
     """What the SELECT would do beyond computing rows from tables."""
     if duckdb_references(sql) is None:
         # The name of a model may be one of DuckDB's keywords; it is quoted before it runs.
-        names = [read.node.this.meta for read in tables(query) if read.kind == "model"]
+        names = [read.node.this.meta for read in tables(nodes) if read.kind == "model"]
         sql = edited(sql, [Edit(n["start"], n["end"] + 1, '"model"') for n in names])
     else:
-        yield from _unseen_tables(query, sql, file)
+        yield from _unseen_tables(nodes, sql, file)
     for violation in duckdb_violations(sql):
         # A function that is not deterministic has an error of its own, and clocks are replaced.
         word = re.match(r"(?:DuckDB has no built-in function )?(\w+)\(", violation.message)
@@ -360,18 +366,18 @@ def _not_allowed(query: exp.Query, sql: str, file: str) -> Iterator[ModelError]:
             yield violation.as_error(file=file, line=line)
 
 
-def _unseen_tables(query: exp.Query, sql: str, file: str) -> Iterator[ModelError]:
+def _unseen_tables(nodes: Nodes, sql: str, file: str) -> Iterator[ModelError]:
     """The tables that DuckDB reads and that the syntax tree does not have, or the reverse.
 
     Names are replaced by their places in the syntax tree, so a table that it lacks would be read
     under a name that nothing has checked.
     """
     references = duckdb_references(sql)
-    if references is None or query.meta.get("opaque"):
+    if references is None or nodes.query.meta.get("opaque"):
         return
     parsed_tables = {
         tuple(part.name.lower() for part in node.parts): node
-        for node in query.find_all(exp.Table)
+        for node in nodes.of(exp.Table)
         if isinstance(node.this, exp.Identifier)
     }
     engine_tables = {

@@ -238,7 +238,7 @@ def load_models(
     for name, model in models.items():
         models[name] = _with_reads(model, {*models, *unreadable}, sources)
         found: list[ModelError] = []
-        if source_errors and any(read.kind == "other" for read in tables(model.query)):
+        if source_errors and any(read.kind == "other" for read in tables(model.nodes)):
             # Whether its tables are declared is not known.
             found += source_errors
         else:
@@ -262,12 +262,12 @@ def _analyzed(models: dict[str, Model], errors: dict[str, list[ModelError]]) -> 
     read_by_others = {read for model in models.values() for read in model.depends_on}
     ordered = _in_order(models, errors)
     for name in ordered:
-        query, below = models[name].query, models[name].depends_on
-        unique[name] = with_aliases(query, {"id"}.union(*(unique.get(n, ()) for n in below)))
-        groups = group_columns(query).union(*(grouped.get(n, ()) for n in below))
-        grouped[name] = with_aliases(query, groups)
+        nodes, below = models[name].nodes, models[name].depends_on
+        unique[name] = with_aliases(nodes, {"id"}.union(*(unique.get(n, ()) for n in below)))
+        groups = group_columns(nodes).union(*(grouped.get(n, ()) for n in below))
+        grouped[name] = with_aliases(nodes, groups)
         models[name] = _with_warnings(models[name], unique[name], grouped[name])
-        typed = name in read_by_others or may_sum(models[name].query)
+        typed = name in read_by_others or may_sum(nodes)
         models[name], columns[name], found = _with_columns(models[name], columns, typed=typed)
         errors.setdefault(name, []).extend(found)
     return ordered
@@ -300,7 +300,7 @@ def _with_relations(sources: Mapping[str, Source], models: Iterable[Model]) -> d
 
 def _with_warnings(model: Model, unique: Collection[str], grouped: Collection[str]) -> Model:
     found = warnings(
-        model.query,
+        model.nodes,
         sql=model.source,
         file=model.file,
         unique=unique,
@@ -314,7 +314,7 @@ def _with_columns(
     model: Model, known: Mapping[str, Columns], *, typed: bool
 ) -> tuple[Model, Columns, list[ModelError]]:
     """A model with its columns and warnings, as far as its SQL tells, and errors about columns."""
-    columns = columns_of(model.query, known, dialect=model.dialect, typed=typed)
+    columns = columns_of(model.nodes, known, dialect=model.dialect, typed=typed)
     sums = double_sums(columns.tree, file=model.file) if columns.tree else ()
     every = tuple(sorted((*model.warnings, *sums), key=lambda warning: warning.line or 0))
     model = replace(model, columns=columns.names, warnings=every)
@@ -381,7 +381,7 @@ def _missing_columns(model: Model, columns: Sequence[str]) -> Iterator[ModelErro
 
 
 def _with_reads(model: Model, names: Collection[str], declared: Mapping[str, Source]) -> Model:
-    reads = list(tables(model.query))
+    reads = list(tables(model.nodes))
     models = dict.fromkeys(r.name for r in reads if r.kind == "model" and r.name in names)
     landed = dict.fromkeys(r.name for r in reads if r.kind == "landed")
     others = dict.fromkeys(r.name.lower() for r in reads if r.kind == "other")
@@ -402,7 +402,7 @@ def _unknown_tables(
     declared: Collection[str],
 ) -> Iterator[ModelError]:
     """Missing tables. A model whose file has errors is not one of them."""
-    for read in tables(model.query):
+    for read in tables(model.nodes):
         if read.kind == "landed" and (landed is None or read.name in landed):
             continue
         if read.kind == "other" and read.name.lower() in declared:
@@ -418,7 +418,7 @@ def _unknown_tables(
 
 def _landed(found: Mapping[str, Model]) -> set[str]:
     """The landed tables that any model reads, used if the objects are not configured."""
-    reads = (read for model in found.values() for read in tables(model.query))
+    reads = (read for model in found.values() for read in tables(model.nodes))
     return {read.name for read in reads if read.kind == "landed"}
 
 
@@ -464,7 +464,7 @@ def _in_order(models: Mapping[str, Model], errors: dict[str, list[ModelError]]) 
             # The sorter lists a circle against the direction of reading, its first name again last.
             circle = list(reversed(error.args[1]))
             start = models[circle[0]]
-            line = next(r.line for r in tables(start.query) if r.name == circle[1])
+            line = next(r.line for r in tables(start.nodes) if r.name == circle[1])
             way = " reads ".join(circle)
             cycle = ModelCycle(f"Models read in a circle: {way}", file=start.file, line=line)
             for name in set(circle):

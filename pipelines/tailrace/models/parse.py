@@ -18,6 +18,7 @@ from sqlglot.tokenizer_core import TokenType
 from tailrace.audience.yaml import suggest
 from tailrace.dataclass import dataclass
 from tailrace.errors import ConfigurationError, HeaderInvalid, SqlDoesNotParse
+from tailrace.models.nodes import Nodes
 from tailrace.warehouse.sandbox import duckdb_references, syntax_error
 
 # A table `salesforce.<object>` is a landed object, whatever the dataset is really called.
@@ -259,9 +260,9 @@ def line_of(node: exp.Expr, *, default: int = 1) -> int:
     return int(min(lines, default=default))
 
 
-def tables(query: exp.Query) -> Iterator[TableRead]:
+def tables(nodes: Nodes) -> Iterator[TableRead]:
     """Every table that is read, without the names that the SELECT itself defines (WITH)."""
-    for node in query.find_all(exp.Table):
+    for node in nodes.of(exp.Table):
         if not isinstance(node.this, exp.Identifier):
             if isinstance(node.this, exp.ReadCSV | exp.ReadParquet) or _reads_files(node.this):
                 yield TableRead(kind="other", name=node.sql(), node=node, line=line_of(node))

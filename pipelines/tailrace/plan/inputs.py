@@ -81,7 +81,7 @@ class Inputs:
         names = (model.name, *self._models.under(model.name))
         if not tables or not all(self._is_comparable(table) for table in tables):
             return None
-        clocks = {clock_read(self._models.by_name[name].query) for name in names}
+        clocks = {clock_read(self._models.by_name[name].nodes) for name in names}
         if "time" in clocks:
             return None
         parts = [self._table(table) for table in tables]

@@ -63,7 +63,7 @@ class KeptModels:
             return None
         names = (model.name, *self._models.under(model.name))
         closure = [self._models.by_name[name] for name in names]
-        if any(read.sources or read.dbt or clock_read(read.query) != "none" for read in closure):
+        if any(read.sources or read.dbt or clock_read(read.nodes) != "none" for read in closure):
             return None
         layouts = []
         for table in self._models.objects_read(model.name):

@@ -274,7 +274,7 @@ def _clocks_read(work: Work, plan: Plan) -> set[Clock]:
         return {"time"}
     if any(m.materialized != "view" or m.dbt is not None for m in models.by_name.values()):
         return {"time"}
-    return {clock_read(model.query) for model in models.by_name.values()}
+    return {clock_read(model.nodes) for model in models.by_name.values()}
 
 
 def _ledger_state(ledger: Ledger) -> str:
