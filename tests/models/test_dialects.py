@@ -38,8 +38,8 @@ from tailrace.errors import ModelDoesNotBind, ModelError, UnsupportedValue
 from tailrace.models.compile import bind, compiled_sql
 from tailrace.models.file import Model
 from tailrace.models.loader import Models
-from tailrace.models.nodes import Nodes
 from tailrace.models.parse import read_select
+from tailrace.models.syntax import Syntax
 from tailrace.warehouse.sandbox import duckdb_functions
 
 psycopg2 = pytest.importorskip("psycopg2")
@@ -151,7 +151,7 @@ class Engines:
             sql=sql,
             source=sql,
             dialect=source,
-            nodes=Nodes(read_select(sql, dialect=source)),
+            syntax=Syntax.of(read_select(sql, dialect=source)),
         )
         types = self.types[target]
 

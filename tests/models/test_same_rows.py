@@ -21,6 +21,7 @@ from tailrace.models.file import Model
 from tailrace.models.loader import Models
 from tailrace.models.nodes import Nodes
 from tailrace.models.parse import read_select, tables
+from tailrace.models.syntax import Syntax
 from tailrace.warehouse.sandbox import CLOCKS, duckdb_functions
 
 NOW = datetime(2026, 11, 22, 5, 0, 0, 123456, tzinfo=UTC)
@@ -375,7 +376,7 @@ def model(
         source=sql,
         dialect=dialect,
         depends_on=depends_on,
-        nodes=Nodes(read_select(sql, dialect=dialect)),
+        syntax=Syntax.of(read_select(sql, dialect=dialect)),
     )
 
 

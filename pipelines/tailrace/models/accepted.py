@@ -1,26 +1,26 @@
-"""The SQL texts that DuckDB's parser has accepted, remembered from one command to the next.
+"""The SQL texts that DuckDB's parser has accepted, and what is known of plain ones.
 
 DuckDB parses each model when its file is read, so that what a model may not do is an error of its
-line. That takes a third of the time of reading it, and a text that was accepted is accepted again.
-The file holds hashes only. Without it, or if it cannot be read, each text is parsed. What runs is
-checked by `Warehouse.admit` in any case.
+line. A text that was accepted is accepted again, and the facts of a plain SELECT are the same
+again (see `models.syntax`), so neither DuckDB nor sqlglot parses it in the next command. The file
+holds hashes of texts, and the names of their tables and columns. Without it, or if it cannot be
+read, each text is parsed. What runs is checked by `Warehouse.admit` in any case.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from tailrace import __version__
-from tailrace.warehouse.parse_cache import PACKAGES, version
+from tailrace.models.syntax import PlainFacts
+from tailrace.warehouse.checked_file import CheckedFile
+from tailrace.warehouse.parse_cache import versions_of
 
-FILE = "accepted-sql.txt"
-# Hashes of a few thousand models.
+FILE = "accepted-sql.json"
+# A few thousand models with facts.
 FILE_BYTES_MAX = 1_000_000
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class AcceptedSql:
@@ -28,45 +28,52 @@ class AcceptedSql:
 
     Args:
         folder: The working folder of the project.
-        versions: The versions whose verdict is remembered; those that are installed by default.
+        versions: The versions whose results are kept; those that are installed by default.
     """
 
     def __init__(self, folder: Path, versions: Sequence[str] | None = None) -> None:
-        self._file = folder / FILE
-        self._versions = "\n".join(versions or (__version__, *map(version, PACKAGES)))
-        self._recorded = frozenset(_digests(self._file))
-        self._used: set[str] = set()
+        code = Path(__file__).parent
+        known = "\n".join(versions) if versions else versions_of([code])
+        self._folder = folder
+        self._file = CheckedFile(folder / FILE, bytes_max=FILE_BYTES_MAX, versions=known)
+        kept = self._file.read()
+        self._recorded: dict[str, Any] = kept if isinstance(kept, dict) else {}
+        self._used: dict[str, Any] = {}
 
     def has(self, sql: str) -> bool:
         """Whether these versions have accepted the text before."""
-        digest = self._digest(sql)
+        digest = _digest(sql)
         if digest in self._recorded:
-            self._used.add(digest)
-        return digest in self._recorded
+            self._used[digest] = None
+        return digest in self._used
 
     def add(self, sql: str) -> None:
         """Remember a text that was accepted."""
-        self._used.add(self._digest(sql))
+        self._used[_digest(sql)] = None
+
+    def facts(self, sql: str, key: Sequence[str]) -> PlainFacts | None:
+        """What is known of an accepted text and the audience's key, if it is a plain SELECT."""
+        digest = _digest(sql, key)
+        facts = PlainFacts.from_kept(self._recorded.get(digest))
+        if facts is None or not self.has(sql):
+            return None
+        self._used[digest] = self._recorded[digest]
+        return facts
+
+    def keep(self, sql: str, key: Sequence[str], facts: PlainFacts) -> None:
+        """Keep what was found out about an accepted text."""
+        self._used[_digest(sql, key)] = facts.as_kept()
 
     def save(self) -> None:
-        """Keep the texts that were read since the file was opened, if there are other ones."""
-        if self._used == self._recorded or not self._file.parent.is_dir():
+        """Keep what was used since the file was opened, if it is something else."""
+        if self._used == self._recorded or not self._folder.is_dir():
             return
-        written = self._file.with_suffix(".new")
-        # A folder that cannot be written costs time only.
-        with suppress(OSError):
-            written.write_text("\n".join(sorted(self._used)) + "\n")
-            written.replace(self._file)
-
-    def _digest(self, sql: str) -> str:
-        return hashlib.sha256(f"{self._versions}\n{sql}".encode(errors="replace")).hexdigest()
+        hashes = {digest: facts for digest, facts in self._used.items() if facts is None}
+        for entries in (self._used, hashes):
+            if self._file.write(entries):
+                return
 
 
-def _digests(file: Path) -> list[str]:
-    """The hashes in a file; none if it is missing, too large or damaged."""
-    try:
-        if file.stat().st_size > FILE_BYTES_MAX:
-            return []
-        return _DIGEST.findall(file.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return []
+def _digest(sql: str, key: Sequence[str] | None = None) -> str:
+    whole = sql if key is None else repr((*key, sql))
+    return hashlib.sha256(whole.encode(errors="replace")).hexdigest()

@@ -123,9 +123,7 @@ def refuse_differences(
 def _inlined_text(model: Model, inlined: Mapping[str, str]) -> str:
     """The author's text with the names of other models replaced."""
     edits = []
-    for read in tables(model.nodes):
-        if read.kind != "model":
-            continue
+    for read in model.syntax.models:
         place = read.node.this.meta
         start, end = int(place["start"]), int(place["end"]) + 1
         target = inlined.get(read.name) or f"{BUILT}.{read.name}"

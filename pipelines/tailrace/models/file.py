@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -28,9 +29,10 @@ from tailrace.models.determinism import (
     find_nondeterminism,
 )
 from tailrace.models.nodes import Nodes
-from tailrace.models.parse import line_of, read_select, tables
+from tailrace.models.parse import line_of, read_select
 from tailrace.models.sources import sources_file
 from tailrace.models.splice import Edit, edited
+from tailrace.models.syntax import Syntax
 from tailrace.warehouse import sandbox
 from tailrace.warehouse.postgres_sandbox import postgres_violations
 from tailrace.warehouse.sandbox import duckdb_references, duckdb_violations
@@ -54,7 +56,7 @@ class Model:
     """One SELECT with its header.
 
     `sql` is without the header, and `source` has blanks in its place, so that the places in the
-    syntax tree `query` are places in it; `file` is the path below the project. `reads` are landed
+    syntax tree are places in it; `file` is the path below the project. `reads` are landed
     tables, and `sources` are other tables that it reads, as `dataset.table`. With `dbt`, the SELECT
     is all of a relation that dbt builds.
     """
@@ -79,12 +81,17 @@ class Model:
     warnings: tuple[ModelWarning, ...] = ()
     # What its SELECT would do beyond computing rows from tables.
     violations: tuple[ModelError, ...] = field(default=(), compare=False, repr=False)
-    nodes: Nodes = field(compare=False, repr=False)
+    syntax: Syntax = field(compare=False, repr=False)
 
     @property
     def query(self) -> exp.Query:
-        """The syntax tree."""
+        """The syntax tree, which is parsed for the first caller."""
         return self.nodes.query
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes of the syntax tree."""
+        return self.syntax.nodes
 
 
 def model_files(folder: Path) -> tuple[list[Path], list[ModelError]]:
@@ -207,9 +214,10 @@ def read_model(
     values = header.values if header else {}
     name = audience.name if audience else path.stem
     errors += _about_name(name, file)
-    nodes, sql_errors = _nodes(parts, file)
+    key = audience.key if audience else ()
+    syntax, sql_errors = _syntax(parts, file, key=key, accepted=accepted)
     raise_all([*errors, *sql_errors])
-    assert nodes is not None
+    assert syntax is not None
     tags = _tags(values.get("tags") or (), parts.dbt)
     audience = replace(audience, tags=tags) if audience and parts.dbt else audience
     return Model(
@@ -226,8 +234,8 @@ def read_model(
         tags=tags,
         dbt=parts.dbt,
         audience=audience,
-        violations=_violations(nodes, sql, file, dialect=parts.dialect, accepted=accepted),
-        nodes=nodes,
+        violations=_violations(syntax, sql, file, dialect=parts.dialect, accepted=accepted),
+        syntax=syntax,
     )
 
 
@@ -236,17 +244,23 @@ def _tags(own: Iterable[str], dbt: DbtNode | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*own, *dbt.tags))) if dbt else tuple(own)
 
 
-def _nodes(parts: _Parts, file: str) -> tuple[Nodes | None, list[ModelError]]:
-    """The syntax tree of a SELECT, and what is wrong with it; None if it cannot be read."""
-    nodes: Nodes | None = None
+def _syntax(
+    parts: _Parts, file: str, *, key: Sequence[str], accepted: AcceptedSql | None
+) -> tuple[Syntax | None, list[ModelError]]:
+    """The syntax of a SELECT, and what is wrong with it; None if it cannot be read."""
+    parse = partial(read_select, parts.sql, dialect=parts.dialect, file=file)
+    is_own = parts.dialect == "duckdb" and parts.dbt is None
+    facts = accepted.facts(parts.sql, key) if accepted is not None and is_own else None
+    syntax = Syntax(parse, facts)
+    if facts is not None:
+        return syntax, []
     try:
-        nodes = Nodes(read_select(parts.sql, dialect=parts.dialect, file=file))
-        return nodes, list(find_nondeterminism(nodes, sql=parts.sql, file=file))
+        return syntax, list(find_nondeterminism(syntax.nodes, sql=parts.sql, file=file))
     except HeaderInvalid as error:
         error.line = parts.header.line(("dialect",)) if parts.header else None
         return None, [error]
     except ModelError as error:
-        return nodes, [error]
+        return None, [error]
 
 
 def _parts(path: Path, file: str, *, dbt: DbtProject) -> _Parts:
@@ -334,7 +348,7 @@ def declared_name(path: Path) -> str:
 
 
 def _violations(
-    nodes: Nodes, sql: str, file: str, *, dialect: str, accepted: AcceptedSql | None
+    syntax: Syntax, sql: str, file: str, *, dialect: str, accepted: AcceptedSql | None
 ) -> tuple[ModelError, ...]:
     if dialect == "postgres":
         # The server's own list of functions is read when the model is bound.
@@ -344,20 +358,20 @@ def _violations(
         )
     if dialect != "duckdb" or (accepted is not None and accepted.has(sql)):
         return ()
-    violations = tuple(_not_allowed(nodes, sql, file))
+    violations = tuple(_not_allowed(syntax, sql, file))
     if accepted is not None and not violations:
         accepted.add(sql)
     return violations
 
 
-def _not_allowed(nodes: Nodes, sql: str, file: str) -> Iterator[ModelError]:
+def _not_allowed(syntax: Syntax, sql: str, file: str) -> Iterator[ModelError]:
     """What the SELECT would do beyond computing rows from tables."""
     if duckdb_references(sql) is None:
         # The name of a model may be one of DuckDB's keywords; it is quoted before it runs.
-        names = [read.node.this.meta for read in tables(nodes) if read.kind == "model"]
+        names = [read.node.this.meta for read in syntax.models]
         sql = edited(sql, [Edit(n["start"], n["end"] + 1, '"model"') for n in names])
     else:
-        yield from _unseen_tables(nodes, sql, file)
+        yield from _unseen_tables(syntax.nodes, sql, file)
     for violation in duckdb_violations(sql):
         # A function that is not deterministic has an error of its own, and clocks are replaced.
         word = re.match(r"(?:DuckDB has no built-in function )?(\w+)\(", violation.message)

@@ -38,9 +38,10 @@ from tailrace.models.file import (
     read_broken_audience,
     read_model,
 )
-from tailrace.models.parse import TableRead, tables
+from tailrace.models.parse import TableRead
 from tailrace.models.selection import ModelSet, landed_name
 from tailrace.models.sources import Source, read_sources
+from tailrace.models.syntax import PlainFacts
 
 __all__ = [
     "BrokenModel",
@@ -231,14 +232,14 @@ def load_models(
             errors.setdefault(model.name, []).append(taken)
             continue
         models[model.name] = model
-    if accepted is not None:
-        accepted.save()
     landed = None if objects is None else {landed_name(sobject) for sobject in objects}
     sources = _with_relations(sources, models.values())
+    names = {*models, *unreadable}
     for name, model in models.items():
-        models[name] = _with_reads(model, {*models, *unreadable}, sources)
+        model.syntax.forget_facts_beside(names)
+        models[name] = _with_reads(model, names, sources)
         found: list[ModelError] = []
-        if source_errors and any(read.kind == "other" for read in tables(model.nodes)):
+        if source_errors and model.syntax.others:
             # Whether its tables are declared is not known.
             found += source_errors
         else:
@@ -247,6 +248,9 @@ def load_models(
             )
         errors.setdefault(name, []).extend((*found, *model.violations))
     ordered = _analyzed(models, errors)
+    if accepted is not None:
+        _keep_facts(models, errors, accepted)
+        accepted.save()
     return replace(_models(models, ordered, audiences, errors), sources=sources)
 
 
@@ -260,8 +264,16 @@ def _analyzed(models: dict[str, Model], errors: dict[str, list[ModelError]]) -> 
     unique: dict[str, frozenset[str]] = {}
     grouped: dict[str, frozenset[str]] = {}
     read_by_others = {read for model in models.values() for read in model.depends_on}
+    # Others take the types of its columns from its tree.
+    parsed = [model.syntax for model in models.values() if model.syntax.facts is None]
+    named = {name for syntax in parsed for name in syntax.names}
     ordered = _in_order(models, errors)
     for name in ordered:
+        facts = models[name].syntax.facts
+        if facts is not None and name not in named:
+            models[name] = replace(models[name], columns=facts.columns)
+            errors.setdefault(name, []).extend(_missing_columns(models[name]))
+            continue
         nodes, below = models[name].nodes, models[name].depends_on
         unique[name] = with_aliases(nodes, {"id"}.union(*(unique.get(n, ()) for n in below)))
         groups = group_columns(nodes).union(*(grouped.get(n, ()) for n in below))
@@ -271,6 +283,26 @@ def _analyzed(models: dict[str, Model], errors: dict[str, list[ModelError]]) -> 
         models[name], columns[name], found = _with_columns(models[name], columns, typed=typed)
         errors.setdefault(name, []).extend(found)
     return ordered
+
+
+def _keep_facts(
+    models: Mapping[str, Model], errors: Mapping[str, Sequence[ModelError]], accepted: AcceptedSql
+) -> None:
+    """Keep what the next command needs not find out about models without errors and warnings."""
+    read_by_others = {read for model in models.values() for read in model.depends_on}
+    for name, model in models.items():
+        if model.syntax.facts is not None or name in read_by_others or errors.get(name):
+            continue
+        if model.dialect != "duckdb" or model.dbt is not None or model.warnings:
+            continue
+        if model.depends_on or model.sources or not model.syntax.is_plain:
+            continue
+        names = model.syntax.names
+        if models.keys().isdisjoint(names):
+            facts = PlainFacts(
+                reads=model.reads, names=names, columns=model.columns, clock=model.syntax.clock
+            )
+            accepted.keep(model.source, model.audience.key if model.audience else (), facts)
 
 
 def _with_relations(sources: Mapping[str, Source], models: Iterable[Model]) -> dict[str, Source]:
@@ -322,7 +354,7 @@ def _with_columns(
     if columns.tree:
         errors += unknown_columns(columns.tree, known, file=model.file)
     if columns.names is not None:
-        errors += _missing_columns(model, columns.names)
+        errors += _missing_columns(model)
     return model, columns, errors
 
 
@@ -359,14 +391,14 @@ def check_columns(model: Model, columns: Iterable[str]) -> None:
         UnknownColumn: The header names another; with its file and line, and what was meant.
         SeveralModelErrors: It names several.
     """
-    raise_all(list(_missing_columns(model, tuple(columns))))
+    raise_all(list(_missing_columns(replace(model, columns=tuple(columns)))))
 
 
-def _missing_columns(model: Model, columns: Sequence[str]) -> Iterator[ModelError]:
+def _missing_columns(model: Model) -> Iterator[ModelError]:
     audience = model.audience
-    given = [column.lower() for column in columns]
-    if audience is None:
+    if audience is None or model.columns is None:
         return
+    given = [column.lower() for column in model.columns]
     for path, column in audience.references():
         if given.count(column) == 1:
             continue
@@ -381,7 +413,9 @@ def _missing_columns(model: Model, columns: Sequence[str]) -> Iterator[ModelErro
 
 
 def _with_reads(model: Model, names: Collection[str], declared: Mapping[str, Source]) -> Model:
-    reads = list(tables(model.nodes))
+    if model.syntax.facts is not None:
+        return replace(model, reads=model.syntax.facts.reads)
+    reads = model.syntax.tables
     models = dict.fromkeys(r.name for r in reads if r.kind == "model" and r.name in names)
     landed = dict.fromkeys(r.name for r in reads if r.kind == "landed")
     others = dict.fromkeys(r.name.lower() for r in reads if r.kind == "other")
@@ -402,7 +436,10 @@ def _unknown_tables(
     declared: Collection[str],
 ) -> Iterator[ModelError]:
     """Missing tables. A model whose file has errors is not one of them."""
-    for read in tables(model.nodes):
+    facts = model.syntax.facts
+    if facts is not None and (landed is None or all(name in landed for name in facts.reads)):
+        return
+    for read in model.syntax.tables:
         if read.kind == "landed" and (landed is None or read.name in landed):
             continue
         if read.kind == "other" and read.name.lower() in declared:
@@ -418,7 +455,7 @@ def _unknown_tables(
 
 def _landed(found: Mapping[str, Model]) -> set[str]:
     """The landed tables that any model reads, used if the objects are not configured."""
-    reads = (read for model in found.values() for read in tables(model.nodes))
+    reads = (read for model in found.values() for read in model.syntax.tables)
     return {read.name for read in reads if read.kind == "landed"}
 
 
@@ -464,7 +501,7 @@ def _in_order(models: Mapping[str, Model], errors: dict[str, list[ModelError]]) 
             # The sorter lists a circle against the direction of reading, its first name again last.
             circle = list(reversed(error.args[1]))
             start = models[circle[0]]
-            line = next(r.line for r in tables(start.nodes) if r.name == circle[1])
+            line = next(r.line for r in start.syntax.tables if r.name == circle[1])
             way = " reads ".join(circle)
             cycle = ModelCycle(f"Models read in a circle: {way}", file=start.file, line=line)
             for name in set(circle):

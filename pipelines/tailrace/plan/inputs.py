@@ -22,7 +22,7 @@ from datetime import datetime
 from tailrace.audience.audience import Audience
 from tailrace.ledger.audiences import Delivered
 from tailrace.ledger.ledger import Ledger
-from tailrace.models.determinism import clock_read, date_of
+from tailrace.models.determinism import date_of
 from tailrace.models.loader import Model, Models
 from tailrace.plan.recorded import Definitions, Recorded
 from tailrace.plan.row_hash import table_hash
@@ -81,7 +81,7 @@ class Inputs:
         names = (model.name, *self._models.under(model.name))
         if not tables or not all(self._is_comparable(table) for table in tables):
             return None
-        clocks = {clock_read(self._models.by_name[name].nodes) for name in names}
+        clocks = {self._models.by_name[name].syntax.clock for name in names}
         if "time" in clocks:
             return None
         parts = [self._table(table) for table in tables]

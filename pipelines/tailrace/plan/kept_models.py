@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 
 from tailrace.audience.audience import Audience
-from tailrace.models.determinism import clock_read
 from tailrace.models.loader import Model, Models
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.parse_cache import ParseCache
@@ -63,7 +62,7 @@ class KeptModels:
             return None
         names = (model.name, *self._models.under(model.name))
         closure = [self._models.by_name[name] for name in names]
-        if any(read.sources or read.dbt or clock_read(read.nodes) != "none" for read in closure):
+        if any(read.sources or read.dbt or read.syntax.clock != "none" for read in closure):
             return None
         layouts = []
         for table in self._models.objects_read(model.name):

@@ -265,8 +265,6 @@ _NO_CHANGES = {"entered": 0, "changed": 0, "exited": 0, "held": 0}
 
 def _clocks_read(work: Work, plan: Plan) -> set[Clock]:
     """What a run depends on of its time; "time" for what depends on more than its tables."""
-    from tailrace.models.determinism import clock_read
-
     models = work.models
     if models is None or models.broken or any(plan.audience.log for plan in plan.audiences):
         return {"time"}
@@ -274,7 +272,7 @@ def _clocks_read(work: Work, plan: Plan) -> set[Clock]:
         return {"time"}
     if any(m.materialized != "view" or m.dbt is not None for m in models.by_name.values()):
         return {"time"}
-    return {clock_read(model.nodes) for model in models.by_name.values()}
+    return {model.syntax.clock for model in models.by_name.values()}
 
 
 def _ledger_state(ledger: Ledger) -> str:

@@ -32,10 +32,8 @@ class ParseCache:
     """
 
     def __init__(self, file: Path, *, bytes_max: int, code: Iterable[str | Path]) -> None:
-        states = sorted(state for path in code for state in _states(path))
-        versions = "\n".join((__version__, *map(version, PACKAGES), *states))
         self._folder = file.parent
-        self._checked = CheckedFile(file, bytes_max=bytes_max, versions=versions)
+        self._checked = CheckedFile(file, bytes_max=bytes_max, versions=versions_of(code))
         self._kept: dict[str, Any] = self._checked.read() or {}
         self._used: dict[str, Any] = {}
         self._has_news = False
@@ -58,6 +56,12 @@ class ParseCache:
             return
         if any(self._checked.write(e) for e in ({**self._kept, **self._used}, self._used)):
             self._has_news = False
+
+
+def versions_of(code: Iterable[str | Path]) -> str:
+    """Equal for two processes with the same versions and the same state of files and folders."""
+    states = sorted(state for path in code for state in _states(path))
+    return "\n".join((__version__, *map(version, PACKAGES), *states))
 
 
 @cache
