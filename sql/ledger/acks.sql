@@ -51,6 +51,10 @@ INSERT INTO snapshot (keys, columns, _v, _since, _gone)
 SELECT EACH_COLUMN(keys, a._), EACH_COLUMN(columns, a._), :run, a._since, a.op = 'exited'
 FROM delivered AS a
 
+-- name: analyze_snapshot
+-- Collects the statistics by which PostgreSQL chooses how to join a snapshot and a model.
+ANALYZE snapshot
+
 -- name: purge_acks
 -- Deletes the ranges of runs that finished long ago.
 DELETE FROM acks AS k

@@ -13,6 +13,7 @@ from warehouses.desk import Desk, desk_on
 from tailrace.destinations.protocol import MapperOptions
 from tailrace.destinations.registry import destination_type
 from tailrace.errors import LedgerGap, MemoryShort, WarehouseFailed
+from tailrace.ledger.deliveries import STATISTICS_MEMBERS_MIN
 from tailrace.ledger.outbox import (
     FIRST_PAGE_ROWS,
     PAGE_ROWS_MAX,
@@ -96,6 +97,28 @@ def test_the_rows_of_a_user_stand_together(desk: Desk, rows: int, email: str) ->
         )
         assert [(int(rows > PAGE_ROWS_MAX),)] == indexes
     desk.acknowledge(delivery, 1, delivery.planned)
+
+
+def test_postgres_has_statistics_of_a_snapshot_that_was_filled_or_changed_much(
+    desk: Desk,
+) -> None:
+    """On its own, the server collects them about a minute later. Few changes are left to it."""
+    if not desk.warehouse.engine.needs_statistics:
+        pytest.skip("the engine needs no statistics")
+    desk.store.audience(PEOPLE)
+    changes = STATISTICS_MEMBERS_MIN
+    for known, planned, email, then in (
+        (-1, changes, "CONCAT('u', i)", changes),
+        (5 * changes, changes, "CONCAT('v', i)", changes),
+        (50 * changes, changes, "CONCAT('w', i)", 50 * changes),
+        (-1, changes - 1, "CONCAT(CASE WHEN i = 1 THEN 'w' ELSE 'x' END, i)", -1),
+    ):
+        desk.script(f"UPDATE pg_class SET reltuples = {known} WHERE relname = 'snapshot__people'")
+        land(desk, changes, email)
+        assert planned == desk.deliver().planned
+        assert [(then,)] == desk.query(
+            "SELECT reltuples FROM pg_class WHERE relname = 'snapshot__people'"
+        )
 
 
 def test_numbers_above_32_bits_are_numbers(desk: Desk) -> None:

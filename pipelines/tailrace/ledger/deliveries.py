@@ -28,6 +28,11 @@ REJECTION_COLUMNS = (
 REJECTIONS_PER_STATEMENT = 500
 # Seqs: reading over so many that no row has costs less than another statement.
 GAP_READ_MAX = 10_000
+# Changed members from which on statistics of a snapshot are collected, and the share of its rows
+# that they are at least. Collecting takes 0.3 s for a million rows, whose next plan takes 1.9 s
+# instead of 4.9 s (PostgreSQL 16).
+STATISTICS_MEMBERS_MIN = 10_000
+STATISTICS_SHARE_MIN = 0.1
 # Applied to a snapshot only where something was ever rejected or is unconfirmed.
 REJECTION_STATEMENTS = ("carry_rejections", "delete_confirmed", "insert_unconfirmed")
 
@@ -239,6 +244,7 @@ class Deliveries:
             ]
             source = "delivered_transitions" if any(rejections) else "planned_transitions"
             self._apply(run.sync_key, run.shape, names, source, statements)
+            self._collect_statistics(run)
         if earlier:
             self._tables.run("resolve_rejections", **names)
         return Advanced(
@@ -247,6 +253,17 @@ class Deliveries:
             calls=sum(calls for _, _, calls in ranges),
             size_after=self._tables.size(run.sync_key) if rejected else None,
         )
+
+    def _collect_statistics(self, run: Finished) -> None:
+        """Have the engine collect statistics of a snapshot that was filled or changed much."""
+        warehouse = self._tables.warehouse
+        if not warehouse.engine.needs_statistics or run.planned < STATISTICS_MEMBERS_MIN:
+            return
+        snapshot = self._tables.snapshot(run.sync_key)
+        known = dict(warehouse.run("warehouse/row_counts", dataset=snapshot.dataset))
+        rows = known.get(snapshot.name)
+        if rows is None or run.planned >= STATISTICS_SHARE_MIN * rows:
+            warehouse.run("ledger/analyze_snapshot", tables={"snapshot": snapshot})
 
     def _is_complete(self, run: Finished) -> bool:
         """Whether the outbox has all planned transitions, each with an outcome.

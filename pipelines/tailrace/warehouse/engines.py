@@ -43,6 +43,8 @@ class Engine:
             for it, unless a function gives them.
         hashes_values: A hash of all values of a table costs less than its comparison.
         versions_rows: Each row has the number of the transaction that wrote it.
+        needs_statistics: Without statistics of a table it joins the table slowly, and on its own it
+            collects them only about a minute after the table was filled.
         resolves_names: A model is described before it is checked, because the server resolves its
             names.
         without_equality: A pattern of the types whose values the engine cannot compare, or whose
@@ -70,6 +72,7 @@ class Engine:
     halves_joins: bool = False
     hashes_values: bool = False
     versions_rows: bool = False
+    needs_statistics: bool = False
     resolves_names: bool = False
     without_equality: str | None = None
     plans_side_by_side: bool = False
@@ -118,6 +121,7 @@ ENGINES: Mapping[str, Engine] = {
         joins_pages=True,
         halves_joins=True,
         versions_rows=True,
+        needs_statistics=True,
         resolves_names=True,
         without_equality=r"(json|xml|point|line|lseg|box|path|polygon|circle)(\[\])*",
     ),
