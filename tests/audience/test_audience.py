@@ -149,6 +149,16 @@ def test_a_key_is_mapped_only_where_it_is_sent() -> None:
     assert ("u", "c") == made.compared_columns
 
 
+def test_a_copy_has_the_columns_of_its_own_header() -> None:
+    """What an audience has computed of its header says nothing about a changed copy."""
+    made = audience("key: id\nuser_id: u\ntrack: {properties: {b: b}}")
+    assert (("u", "b"), ("u", "b")) == (made.mapped_columns, made.compared_columns)
+    copy = replace(made, user_id="v", track=None)
+    assert (("v",), ("v",)) == (copy.mapped_columns, copy.compared_columns)
+    assert () == copy.column_groups["track"]
+    assert made.mapping() == audience("key: id\nuser_id: u\ntrack: {properties: {b: b}}").mapping()
+
+
 def test_a_time_or_a_message_id_alone_is_no_change() -> None:
     """Unless it is sent as a property as well."""
     text = "key: id\nuser_id: id\ntrack: {timestamp: at, message_id: mid, properties: {p: p}}"

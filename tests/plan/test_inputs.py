@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from warehouses.desk import Desk, desk_on
 from warehouses.stores import LOCAL_ENGINES, WAREHOUSES
 
 from tailrace.models.determinism import clock_read
+from tailrace.models.loader import Models
 from tailrace.models.nodes import Nodes
 from tailrace.models.parse import parse
 from tailrace.plan.inputs import Inputs
@@ -131,10 +133,8 @@ def skipped(desk: Desk, *, days: int = 0) -> set[str]:
     return {name for name, plan in planned(desk, days=days).items() if plan.skipped}
 
 
-def unchanged(desk: Desk) -> set[str]:
-    """The audiences whose inputs equal those of their last delivery; no model is run."""
-    models = desk.models()
-    inputs = Inputs(
+def inputs_of(desk: Desk, models: Models) -> Inputs:
+    return Inputs(
         desk.ledger,
         models,
         models.audiences(),
@@ -142,6 +142,27 @@ def unchanged(desk: Desk) -> set[str]:
         definitions=Definitions(models, dialect=desk.ledger.warehouse.dialect),
         now=NOW,
     )
+
+
+def test_models_and_headers_have_fingerprints_of_their_own(desk: Desk) -> None:
+    """Also one model with another header, and one header over another model."""
+    models = desk.models()
+    inputs = inputs_of(desk, models)
+    locals_, everyone = models.by_name["locals"], models.by_name["all"]
+    assert locals_.audience is not None
+    assert locals_.audience.track is not None
+    silent = replace(locals_.audience, track=replace(locals_.audience.track, changed=None))
+    pairs = [(locals_, locals_.audience), (everyone, locals_.audience), (locals_, silent)]
+    found = [inputs.fingerprint(model, audience) for model, audience in pairs]
+    assert None not in found
+    assert 3 == len(set(found))
+    assert found == [inputs.fingerprint(model, audience) for model, audience in pairs]
+
+
+def unchanged(desk: Desk) -> set[str]:
+    """The audiences whose inputs equal those of their last delivery; no model is run."""
+    models = desk.models()
+    inputs = inputs_of(desk, models)
     return {
         audience.name
         for model, audience in syncs_of(models.audiences())

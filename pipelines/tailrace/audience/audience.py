@@ -247,7 +247,7 @@ class Audience:
         """The columns by which a large delivery is sorted; empty if any order will do."""
         return self.block.sort_columns if self.block else ()
 
-    @property
+    @cached_property
     def mapped_columns(self) -> tuple[str, ...]:
         """Every column whose value is sent, or decides an id or a time."""
         log = (self.log.timestamp, self.log.event_column) if self.log else ()
@@ -264,7 +264,7 @@ class Audience:
             *(self.consent.categories.values() if self.consent else ()),
         )
 
-    @property
+    @cached_property
     def compared_columns(self) -> tuple[str, ...]:
         """The mapped columns whose change makes a member changed.
 
@@ -278,7 +278,7 @@ class Audience:
         wanted |= set(() if self.block else self._id_columns())
         return tuple(c for c in self.mapped_columns if c in wanted - set(self.key))
 
-    @property
+    @cached_property
     def column_groups(self) -> Mapping[str, tuple[str, ...]]:
         """The columns whose change repeats the messages of a kind, by the name of the group."""
         if self.block is not None:
@@ -342,7 +342,8 @@ class Audience:
 
     def mapping(self) -> dict[str, Any]:
         """The audience as JSON values, enough to restore it; the line marks stay behind."""
-        plain = asdict(self)
+        # What is left out below is not copied first: a header has more lines than values.
+        plain = asdict(replace(self, header_lines={}, blocks={}, calls={}))
         unset = [name for name in ("block", "log") if getattr(self, name) is None]
         for name in ("header_lines", "blocks", "calls", *unset):
             del plain[name]

@@ -315,10 +315,10 @@ class _Comparison:
             self._use_empty_snapshot(restart=restart)
             return
         self.tables["snapshot"] = snapshot
+        before = Audience.from_mapping(delivered.mapping)
         try:
-            keys = Audience.from_mapping(delivered.mapping).key
             self.schema_change = schema_change(
-                snapshot_columns, shape, audience=self.request.audience, keys=keys
+                snapshot_columns, shape, audience=self.request.audience, keys=before.key
             )
         except KeyTypeChanged:
             if self.request.intent not in ("resend", "accept"):
@@ -327,7 +327,7 @@ class _Comparison:
             self.rejections = self.unconfirmed = 0
             self._use_empty_snapshot(restart=True)
             return
-        self.reset_columns = self._never_compared(snapshot_columns) | frozenset(
+        self.reset_columns = self._never_compared(before, snapshot_columns) | frozenset(
             column.name
             for column in self.schema_change.retyped
             if not is_castable(self.warehouse, snapshot, column)
@@ -339,13 +339,13 @@ class _Comparison:
         empty = query("plan/empty_snapshot", self.warehouse.dialect, columns=columns)
         self.tables["snapshot"] = UnionAll([empty])
 
-    def _never_compared(self, snapshot_columns: Sequence[Column]) -> frozenset[str]:
+    def _never_compared(
+        self, before: Audience, snapshot_columns: Sequence[Column]
+    ) -> frozenset[str]:
         """Columns that are recorded but were not compared before, such as a timestamp.
 
         Their recorded values are not what the receiver has, so they count as new columns.
         """
-        assert self.request.delivered is not None
-        before = Audience.from_mapping(self.request.delivered.mapping)
         compared = set(self.request.audience.compared_columns) - set(before.compared_columns)
         return frozenset(compared & {column.name for column in snapshot_columns})
 

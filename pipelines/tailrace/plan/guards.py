@@ -7,7 +7,7 @@ limit, and can be allowed once by name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, field
+from dataclasses import field, fields
 from typing import NamedTuple
 
 from tailrace.audience.audience import Audience, Guards, Limit
@@ -76,7 +76,7 @@ class Guard:
 
     def as_dict(self) -> dict[str, object]:
         """One entry of `guards` in a `--json` result."""
-        return asdict(self)
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 class _Check(NamedTuple):

@@ -62,6 +62,7 @@ class Inputs:
         self._layouts: dict[str, Mapping[str, tuple[Column, ...]]] = {}
         self._row_counts: dict[str, Mapping[str, int]] = {}
         self._versions = ledger.warehouse.table_versions
+        self._fingerprints: dict[tuple[str, str, str], str | None] = {}
         # Of a view, the statements that write to it say nothing.
         self._watched = (
             frozenset(
@@ -75,8 +76,15 @@ class Inputs:
     def fingerprint(self, model: Model, audience: Audience) -> str | None:
         """Equal for two runs only if the audience's SELECT gives the same rows in both.
 
-        None if its inputs cannot be compared.
+        None if its inputs cannot be compared. It is that of the first call, which comes before the
+        model runs: a write in between is noticed by the next run.
         """
+        key = (model.name, audience.ledger_key, audience.mapping_fingerprint)
+        if key not in self._fingerprints:
+            self._fingerprints[key] = self._fingerprint(model, audience)
+        return self._fingerprints[key]
+
+    def _fingerprint(self, model: Model, audience: Audience) -> str | None:
         tables = self.tables_read(model)
         names = (model.name, *self._models.under(model.name))
         if not tables or not all(self._is_comparable(table) for table in tables):

@@ -77,11 +77,11 @@ class Runner:
         except BaseException as unexpected:
             # An internal error or a signal. The ledger records it if it can.
             with suppress(Exception):
-                self._finish(exit_code=1, error=unexpected)
+                self._finish(self.done.result(), exit_code=1, error=unexpected)
             raise
         result = self.done.result()
         try:
-            self._finish(exit_code=result.exit_code, error=next(iter(result.errors), None))
+            self._finish(result, exit_code=result.exit_code, error=next(iter(result.errors), None))
         except WarehouseFailed:
             # The result already has the error that broke the warehouse.
             if not any(isinstance(error, WarehouseFailed) for error in result.errors):
@@ -136,8 +136,7 @@ class Runner:
         elif work.models is not None:
             steps.sync(work.models)
 
-    def _finish(self, *, exit_code: int, error: BaseException | None) -> None:
-        result = self.done.result()
+    def _finish(self, result: RunResult, *, exit_code: int, error: BaseException | None) -> None:
         self.ledger.runs.finish(
             self.begun,
             exit_code=exit_code,
