@@ -39,6 +39,13 @@ JOIN snapshot AS s ON EVERY_COLUMN(keys, s._ = m._)
 WHERE NOT s._gone
   AND NOT EXISTS (SELECT 1 FROM transitions AS t WHERE EVERY_COLUMN(keys, t._ = m._))
 
+-- name: resend_mapping_whole
+-- A member that changed as well gets all of its messages, not only those with a changed value. One whose
+-- user changed gets them already.
+UPDATE transitions AS t
+SET _blind = TRUE
+WHERE t.op = 'changed' AND NOT ANY_COLUMN(identity, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___))
+
 -- name: resend_members
 -- Every member without a transition enters again, under a new messageId.
 INSERT INTO transitions (op, reason, base_v, _blind, _send, _since, keys, columns, old__columns)
@@ -67,6 +74,42 @@ WHERE t.op = 'entered' AND t.reason = 'data' AND EXISTS (
   WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL AND o.reason = 'initial'
     AND EVERY_COLUMN(keys, o._ = t._)
 )
+
+-- name: repeat_rejected_whole
+-- A planned change of a member that was to be sent again whole, and was rejected: its row may have
+-- equalled the snapshot, so that what changed since is not all that the receiver lacks. Attempts with
+-- an unknown outcome follow in `repeat_unconfirmed`.
+UPDATE transitions AS t
+SET op = d.op, base_v = d.base_v, _blind = TRUE
+FROM (
+  SELECT MAX(o.op) AS op, MIN(o.base_v) AS base_v, EACH_COLUMN(keys, o._)
+  FROM rejections AS r
+  JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
+  WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL AND o._blind AND o.op <> 'exited'
+    AND NOT EXISTS (SELECT 1 FROM unconfirmed AS u WHERE u.sync_key = r.sync_key AND u.run_seq = r.run_seq AND u.seq = r.seq)
+  GROUP BY EACH_COLUMN(keys, o._)
+) AS d
+WHERE t.op = 'changed' AND EVERY_COLUMN(keys, d._ = t._)
+  AND NOT ANY_COLUMN(identity, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___))
+
+-- name: resend_rejected
+-- The same members, if nothing changed since: no difference to the snapshot would find them.
+INSERT INTO transitions (op, reason, base_v, _blind, _send, _since, keys, columns, old__columns)
+SELECT
+  d.op, d.reason, d.base_v, TRUE, TRUE, s._since,
+  EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._), EACH_COLUMN(columns, CAST(NULL AS _TYPE))
+FROM model AS m
+JOIN snapshot AS s ON EVERY_COLUMN(keys, s._ = m._)
+JOIN (
+  SELECT MAX(o.op) AS op, MIN(o.reason) AS reason, MIN(o.base_v) AS base_v, EACH_COLUMN(keys, o._)
+  FROM rejections AS r
+  JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
+  WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL AND o._blind AND o.op <> 'exited'
+    AND NOT EXISTS (SELECT 1 FROM unconfirmed AS u WHERE u.sync_key = r.sync_key AND u.run_seq = r.run_seq AND u.seq = r.seq)
+  GROUP BY EACH_COLUMN(keys, o._)
+) AS d ON EVERY_COLUMN(keys, d._ = m._)
+WHERE NOT s._gone
+  AND NOT EXISTS (SELECT 1 FROM transitions AS t WHERE EVERY_COLUMN(keys, t._ = m._))
 
 -- name: keep_none
 -- No member was rejected before, so a retry plans nothing.

@@ -257,11 +257,6 @@ class _Comparison:
         rows = yield self._read("summary", first_version=self.first_version)
         return tuple(TransitionGroup.from_row(row, names) for row in rows)
 
-    def _mark_rows(self) -> None:
-        """Mark what the receiver refuses or has already, and count the latter."""
-        if self.request.mark_rows is not None:
-            self.current = self.request.mark_rows(self.ledger, self.names["transitions"])
-
     def _find_transitions(self) -> None:
         self._run(
             "initial_transitions" if self.is_new else "transitions",
@@ -494,13 +489,17 @@ class _Comparison:
     def _complete_transitions(self, *, is_quarantined: bool) -> None:
         """Add the reasons, the resends and what the receiver refuses."""
         self._set_reasons()
+        if self.rejections:
+            for name in ("keep_initial", "repeat_rejected_whole", "resend_rejected"):
+                self._run(name, sync_key=self.request.audience.ledger_key)
         self._resend_unconfirmed()
         self._keep_user_members()
         self._follow_intent()
         if is_quarantined:
             # The steps above may have added transitions of a bad key.
             self._run("quarantine")
-        self._mark_rows()
+        if self.request.mark_rows is not None:
+            self.current = self.request.mark_rows(self.ledger, self.names["transitions"])
 
     def _set_reasons(self) -> None:
         """Give every transition its reason."""
@@ -516,9 +515,8 @@ class _Comparison:
             self._run("set_reason", op="exited", reason="upstream")
         if self._lists()["resend_columns"]:
             self._run("mark_mapping_reason")
-        if self.rejections:
-            self._run("keep_initial", sync_key=request.audience.ledger_key)
         if request.resends_mapping:
+            self._run("resend_mapping_whole")
             self._run("resend_mapping")
         if request.policy.on_definition_change == "accept":
             self._run("suppress", reason="definition")
@@ -541,10 +539,7 @@ class _Comparison:
         self.warehouse.run("plan/attribute", tables=self.tables, columns=columns)
 
     def _keep_user_members(self) -> None:
-        """Mark exits of users who remain members by another row.
-
-        There are none if the key is the user.
-        """
+        """Mark exits of users who remain members by another row; none if the key is the user."""
         shape, audience = self.request.shape, self.request.audience
         user_column = audience.identity_column
         if user_column is None:
