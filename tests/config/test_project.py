@@ -140,13 +140,15 @@ def test_tables_of_others_are_left_alone(tmp_path: Path) -> None:
     ("text", "spoken"),
     [
         ("events_per_second_max = 'many'", "a number ≥ 0"),
-        ("events_per_second_max = -1", "a number ≥ 0"),
-        ("events_per_second_max = nan", "a number ≥ 0"),
-        ("timeout_seconds = inf", "a number > 0"),
-        ("timeout_seconds = 0", "a number > 0"),
-        ("requests_in_flight_max = 0", "a whole number > 0"),
-        ("requests_in_flight_max = 2.5", "a whole number > 0"),
-        ("requests_in_flight_max = true", "a whole number > 0"),
+        ("events_per_second_max = -1", "a number ≥ 0; it is -1"),
+        ("events_per_second_max = nan", "a number ≥ 0; it is nan"),
+        ("timeout_seconds = inf", "a number > 0; it is inf"),
+        ("timeout_seconds = 0", "a number > 0; it is 0"),
+        ("requests_in_flight_max = 0", "a whole number > 0; it is 0"),
+        ("requests_in_flight_max = 2.5", "a whole number > 0; it is 2.5"),
+        ("requests_in_flight_max = true", "a whole number > 0; it is true"),
+        ("requests_in_flight_max = '-1'", "a whole number > 0; it is -1"),
+        ("requests_in_flight_max = -1234567890123456", "a whole number > 0"),
         ("check_write_key = 'maybe'", "true or false"),
         ("check_write_key = 1", "true or false"),
         ("host = ['https://api.segment.io']", "text"),
@@ -155,7 +157,7 @@ def test_tables_of_others_are_left_alone(tmp_path: Path) -> None:
 def test_a_value_of_the_wrong_type_is_reported_with_its_place(
     tmp_path: Path, text: str, spoken: str
 ) -> None:
-    """What it should be and where it stands, never what it was."""
+    """What it should be and where it stands; of what it was, a short number only."""
     made = project(tmp_path, secrets=segment(text))
     with pytest.raises(InvalidConfigValue) as raised:
         made.segment()

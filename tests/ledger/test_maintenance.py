@@ -12,11 +12,13 @@ from shop import PEOPLE, Shop
 from tailrace.cli.output.audiences import left_over
 from tailrace.errors import DeliveryIncomplete, NothingSelected
 from tailrace.ledger import maintenance
+from tailrace.ledger.ledger import Ledger
 from tailrace.plan.policy import PlanOptions
 from tailrace.reporting import history
 from tailrace.reporting.status import status
 from tailrace.run import job
 from tailrace.testing.segment.simulator import SegmentSimulator
+from tailrace.warehouse.opening import open_warehouse
 
 UNNAMED = PEOPLE.replace("audience: people\n", "")
 HELD = UNNAMED.replace("key: id", "key: id\nguards: {min_rows: 10}")
@@ -42,6 +44,24 @@ def rename(shop: Shop, old: str, new: str) -> None:
 def entered(shop: Shop) -> list[str]:
     """Who is told as entering since the last look, by an event that Segment had not seen."""
     return sorted(e["userId"] for e in shop.arrived() if e.get("event") == "Segment Entered")
+
+
+def test_before_any_run_every_question_points_to_run(shop: Shop) -> None:
+    """An extract has created the ledger, and `status` would list no audience."""
+    with open_warehouse(shop.project, clock=shop.clock) as warehouse:
+        Ledger(warehouse, clock=shop.clock).install("one namespace")
+    for ask in (
+        lambda: history.sizes(shop.project, "people", clock=shop.clock),
+        lambda: maintenance.rename(shop.project, "people", "persons", clock=shop.clock),
+        lambda: job.retire(shop.project, "people", clock=shop.clock),
+    ):
+        with pytest.raises(NothingSelected, match='no audience "people"') as raised:
+            ask()
+        assert "Start with: tailrace run" == raised.value.hint
+    shop.sync()
+    with pytest.raises(NothingSelected) as raised:
+        history.sizes(shop.project, "peple", clock=shop.clock)
+    assert "List the audiences with: tailrace status" == raised.value.hint
 
 
 def test_a_member_that_returns_after_a_purge_has_a_new_message_id(shop: Shop) -> None:

@@ -29,6 +29,7 @@ _OPENING = re.compile(r"/\*\s*---(?=\s)")
 _CLOSING = re.compile(r"(?:^|\s)---\s*$")
 # Texts that both parsers of PyYAML read alike: no anchor, no `?`, nothing but printable ASCII.
 _SAME_FOR_BOTH = re.compile(r"[\n\x20-\x25\x27-\x29\x2b-\x3e\x40-\x7e]*")
+_COLON = re.compile(r":(?:\s|$)")
 _JINJA = re.compile(r"\{\{|\{%|\{#")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -135,7 +136,7 @@ def read_header(
     try:
         node = _composed(text)
     except yaml.YAMLError as error:
-        raise _not_yaml(error, file=file, offset=offset, called=called) from None
+        raise _not_yaml(error, text, file=file, offset=offset, called=called) from None
     except RecursionError:
         raise HeaderInvalid(
             f"The {called} is nested too deep", file=file, line=first_line
@@ -276,17 +277,53 @@ def plain_value(text: str) -> Any:
     raise ValueError(text)
 
 
-def _not_yaml(error: yaml.YAMLError, *, file: str, offset: int, called: str) -> HeaderInvalid:
+def _not_yaml(
+    error: yaml.YAMLError, text: str, *, file: str, offset: int, called: str
+) -> HeaderInvalid:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     problem = _PLAINLY.get(problem, problem)
     hint = None
+    without_colon = _line_without_colon(error, text)
+    if without_colon is not None:
+        line = offset + 1 + without_colon
+        return HeaderInvalid(
+            f"The {called} is not YAML: the line has no colon followed by a space",
+            hint="Write a key, a colon, a space and the value, such as: key: contact_id",
+            file=file,
+            line=line,
+        )
     if "second colon" in problem:
         hint = "A text that holds a colon and a space must be in quotes."
     if "cannot start any token" in problem:
         hint = "A text that begins with @, ` or % must be in quotes; indent with spaces, not tabs."
     line = offset + 1 + (mark.line if mark else 0)
     return HeaderInvalid(f"The {called} is not YAML: {problem}", hint=hint, file=file, line=line)
+
+
+def _line_without_colon(error: yaml.YAMLError, text: str) -> int | None:
+    """The line, from 0, that should be a key with a value and has no colon.
+
+    The parser reads it and the line below it as one key, and complains about the second one.
+    """
+    problem = str(getattr(error, "problem", ""))
+    key, mark = getattr(error, "context_mark", None), getattr(error, "problem_mark", None)
+    if problem == "could not find expected ':'" and key is not None:
+        return int(key.line)
+    if not problem.startswith("mapping values are not allowed") or mark is None:
+        return None
+    lines = text.split("\n")
+    if _COLON.search(lines[mark.line][: mark.column]):
+        return None
+    first = mark.line
+    while first > 0 and not _COLON.search(lines[first - 1]):
+        first -= 1
+    while first < mark.line and not lines[first].split("#")[0].strip():
+        first += 1
+    above = lines[first - 1].split(" #")[0].rstrip() if first else ""
+    indent = len(lines[first]) - len(lines[first].lstrip())
+    is_continued = not above.endswith(":") and len(above) - len(above.lstrip()) < indent
+    return None if first == mark.line or is_continued else first
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -13,13 +14,17 @@ from tailrace.config.settings import MAY_BE_ZERO
 from tailrace.config.toml_lines import Place
 from tailrace.errors import InvalidConfigValue
 
+# The length up to which a message shows a number. A longer one may be a token.
+NUMBER_CHARACTERS_MAX = 12
+_NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+")
+
 
 def convert(value: Any, hint: Any, section: str, key: str, place: Place) -> Any:
     """A configured value as the type of its field; text is read as dlt reads the environment.
 
     Raises:
-        InvalidConfigValue: The value has another type or is out of range. The message does not
-            quote it: it may be a secret in the wrong place.
+        InvalidConfigValue: The value has another type or is out of range. The message quotes a
+            number only: a text may be a secret in the wrong place.
     """
     try:
         converted = _converted(value, hint)
@@ -30,12 +35,22 @@ def convert(value: Any, hint: Any, section: str, key: str, place: Place) -> Any:
     except (TypeError, ValueError, OverflowError):
         raise InvalidConfigValue(
             f"{section}.{key}{place.in_message} is not "
-            f"{_described(hint, zero=key in MAY_BE_ZERO)}{' and ≤ 1' if _is_share(key) else ''}",
+            f"{_described(hint, zero=key in MAY_BE_ZERO)}{' and ≤ 1' if _is_share(key) else ''}"
+            f"{_shown(value, hint)}",
             hint=f"Correct {key} under [{section}].",
             file=place.file,
             line=place.line,
         ) from None
     return converted
+
+
+def _shown(value: Any, hint: Any) -> str:
+    """`; it is 0` for a setting that takes a number and was given one; otherwise empty."""
+    takes_number = not {int, float}.isdisjoint((hint, *get_args(hint)))
+    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    is_number = isinstance(value, bool | int | float) or _NUMBER.fullmatch(text)
+    is_short = len(text) <= NUMBER_CHARACTERS_MAX
+    return f"; it is {text}" if takes_number and is_number and is_short else ""
 
 
 def _is_share(key: str) -> bool:

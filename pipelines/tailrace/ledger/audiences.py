@@ -6,12 +6,14 @@ A sync is an audience at one destination. Its key, `sync_key`, names its tables 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from tailrace.clock import format_utc
+from tailrace.config.sections import did_you_mean
 from tailrace.dataclass import dataclass
+from tailrace.errors import NothingSelected
 from tailrace.ledger.runs import Run
 from tailrace.ledger.tables import SYNC_KEY_VERSION, LedgerTables
 from tailrace.ledger.views import Views
@@ -34,6 +36,15 @@ class Delivered:
     model_fingerprint: str | None
     rows_seen: int
     rejected: int
+
+
+def no_such_audience(name: str, statuses: Iterable[Mapping[str, Any]]) -> NothingSelected:
+    """The error for a name that the ledger does not have, with the command that helps."""
+    names = [str(row["audience"]) for row in statuses]
+    return NothingSelected(
+        f'The ledger has no audience "{name}".{did_you_mean(name, names)}',
+        hint="List the audiences with: tailrace status" if names else "Start with: tailrace run",
+    )
 
 
 class _AudienceRunRow(NamedTuple):

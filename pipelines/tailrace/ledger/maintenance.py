@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from tailrace.audience.ledger_keys import ledger_key
 from tailrace.clock import Clock, format_utc
-from tailrace.config.project import ProjectConfig, did_you_mean
+from tailrace.config.project import ProjectConfig
 from tailrace.errors import DeliveryIncomplete, NothingLanded, NothingSelected
+from tailrace.ledger.audiences import no_such_audience
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
 from tailrace.ledger.runs import Run
@@ -44,11 +45,7 @@ def rename(project: ProjectConfig, old_name: str, new_name: str, *, clock: Clock
             if row["audience"] == old_name
         }
         if not sync_keys:
-            suggestion = did_you_mean(old_name, [str(row["audience"]) for row in statuses])
-            raise NothingSelected(
-                f'The ledger has no audience "{old_name}".{suggestion}',
-                hint="List the audiences with: tailrace status",
-            )
+            raise no_such_audience(old_name, statuses)
         if any(
             row["sync"] in sync_keys.values() or row["audience"] == new_name for row in statuses
         ):

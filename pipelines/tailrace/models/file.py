@@ -323,7 +323,7 @@ def parse_together(
 
 def _text_of(path: Path, file: str) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise not_utf_8(ModelError, error, file) from None
     except OSError as error:
@@ -332,6 +332,14 @@ def _text_of(path: Path, file: str) -> str:
             hint="Give this user the right to read the file.",
             file=file,
         ) from None
+    if "\0" in text:
+        raise ModelError(
+            "The file contains a NUL byte",
+            hint="Remove it. If the file was saved as UTF-16, save it with the encoding UTF-8.",
+            file=file,
+            line=text.count("\n", 0, text.index("\0")) + 1,
+        )
+    return text
 
 
 def declared_name(path: Path) -> str:
@@ -345,6 +353,13 @@ def declared_name(path: Path) -> str:
             if declared := _DECLARED.search(text):
                 return declared[1]
     return path.stem
+
+
+def declared_line(path: Path) -> int:
+    """The line of a .sql file on which its header names it; 1 if it has the file's name."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    declared = _DECLARED.search(text) if path.suffix == ".sql" else None
+    return text.count("\n", 0, declared.start()) + 1 if declared else 1
 
 
 def _violations(

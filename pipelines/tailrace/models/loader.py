@@ -32,6 +32,7 @@ from tailrace.models.dbt import DbtProject
 from tailrace.models.determinism import double_sums, group_columns, may_sum, warnings, with_aliases
 from tailrace.models.file import (
     Model,
+    declared_line,
     declared_name,
     model_files,
     parse_together,
@@ -227,8 +228,14 @@ def load_models(
                 audiences[name] = audience
             continue
         if model.name in models:
-            message = f'There are two models "{model.name}"; the other is {models[model.name].file}'
-            taken = HeaderInvalid(message, hint="Rename one of them.", file=model.file)
+            other = models[model.name]
+            place = f"{other.file}:{declared_line(other.path)}"
+            taken = HeaderInvalid(
+                f'There are two models "{model.name}"; the other is {place}',
+                hint="Rename one of them.",
+                file=model.file,
+                line=declared_line(path),
+            )
             errors.setdefault(model.name, []).append(taken)
             continue
         models[model.name] = model

@@ -16,7 +16,7 @@ from tailrace.destinations.registry import destination_type
 from tailrace.encoding.transforms import mask_sample
 from tailrace.encoding.values import Encoder
 from tailrace.errors import NothingLanded, NothingSelected, UnsupportedValue
-from tailrace.ledger.audiences import STATUSES
+from tailrace.ledger.audiences import STATUSES, no_such_audience
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import transition_reader
 from tailrace.ledger.runs import RunRow
@@ -232,12 +232,7 @@ def _find_sync(ledger: Ledger, audience: str) -> tuple[Ledger, str]:
     """The ledger, and the audience's ledger key; of several destinations, the default one."""
     syncs = _installed(ledger).audiences.sync_keys_of(audience)
     if not syncs:
-        names = [str(row["audience"]) for row in ledger.audiences.statuses()]
-        suggestion = did_you_mean(audience, names)
-        raise NothingSelected(
-            f'The ledger has no audience "{audience}".{suggestion}',
-            hint="List the audiences with: tailrace status",
-        )
+        raise no_such_audience(audience, ledger.audiences.statuses())
     return ledger, audience if audience in syncs else syncs[0]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from tailrace.audience.audience import Audience
 from tailrace.clock import Clock, format_utc
-from tailrace.config.project import ProjectConfig, did_you_mean
+from tailrace.config.project import ProjectConfig
 from tailrace.encoding.transforms import mask_sample
-from tailrace.errors import NothingSelected
 from tailrace.ledger import maintenance
+from tailrace.ledger.audiences import no_such_audience
 from tailrace.ledger.ledger import Ledger
 from tailrace.warehouse.connection import Warehouse
 from tailrace.warehouse.opening import open_to_read
@@ -66,11 +66,7 @@ def _selected(ledger: Ledger, patterns: Sequence[str]) -> set[str]:
             if fnmatchcase(str(row["audience"]), pattern) or fnmatchcase(str(row["sync"]), pattern)
         }
         if not matches:
-            names = [str(row["audience"]) for row in statuses]
-            raise NothingSelected(
-                f'The ledger has no audience "{pattern}".{did_you_mean(pattern, names)}',
-                hint="List the audiences with: tailrace status",
-            )
+            raise no_such_audience(pattern, statuses)
         selected |= matches
     return selected
 

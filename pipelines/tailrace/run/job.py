@@ -23,6 +23,7 @@ from tailrace.errors import (
     StateStoreFailed,
     TailraceError,
 )
+from tailrace.ledger.audiences import no_such_audience
 from tailrace.ledger.generations import WAYS_OUT, record_generation, signs_of_a_copy
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.lock import lock
@@ -522,10 +523,7 @@ def _check_names(ledger: Ledger, job: Job) -> None:
         rows = ledger.audiences.statuses()
         names = {str(row["audience"]) for row in rows}
         if job.retire not in names | {str(row["sync"]) for row in rows}:
-            raise NothingSelected(
-                f'The ledger has no audience "{job.retire}".{did_you_mean(job.retire, names)}',
-                hint="List the audiences with: tailrace status",
-            )
+            raise no_such_audience(job.retire, rows)
     if job.replay is not None:
         from tailrace.run.replay import source_of
 

@@ -14,11 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from tailrace.audience.audience import Audience
-from tailrace.config.project import did_you_mean
 from tailrace.dataclass import dataclass
 from tailrace.destinations.registry import type_of
 from tailrace.errors import NothingSelected
-from tailrace.ledger.audiences import Delivered
+from tailrace.ledger.audiences import Delivered, no_such_audience
 from tailrace.ledger.ledger import Ledger
 from tailrace.ledger.outbox import PlannedTransitions, enqueue
 from tailrace.ledger.runs import Run
@@ -95,11 +94,7 @@ def source_of(ledger: Ledger, asked: Replay) -> str:
     """
     sync_keys = ledger.audiences.sync_keys_of(asked.audience)
     if not sync_keys:
-        names = [str(row["audience"]) for row in ledger.audiences.statuses()]
-        raise NothingSelected(
-            f'The ledger has no audience "{asked.audience}".{did_you_mean(asked.audience, names)}',
-            hint="List the audiences with: tailrace status",
-        )
+        raise no_such_audience(asked.audience, ledger.audiences.statuses())
     target = _target(ledger, asked)
     if target in ledger.audiences.sync_keys_of(target):
         if asked.history:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tailrace.clock import Clock
+from tailrace.config import exposed_secrets
 from tailrace.config.check import check_settings
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.registry import check_destinations, project_models
@@ -42,7 +43,11 @@ def validate(
     return {
         "models": len(selected),
         "audience_count": sum(model.audience is not None for model in selected),
-        "warnings": unbound + [warning for model in selected for warning in _warnings(model)],
+        "warnings": [
+            *exposed_secrets.warnings(project),
+            *unbound,
+            *(warning for model in selected for warning in _warnings(model)),
+        ],
     }
 
 

@@ -18,6 +18,7 @@ from tailrace.audience.audience import Audience
 from tailrace.audience.ledger_keys import DEFAULT_DESTINATION
 from tailrace.clock import Clock
 from tailrace.config.check import check_warehouse
+from tailrace.config.exposed_secrets import exposed_secrets, hint_of, message_of
 from tailrace.config.project import ProjectConfig, did_you_mean, load_project
 from tailrace.dataclass import dataclass
 from tailrace.errors import (
@@ -65,6 +66,7 @@ def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tupl
     where = project.settings
     names = f"warehouse {where.warehouse}, datasets {where.dataset} and {where.ledger_dataset}"
     checks.append(Check(check="configuration", status="ok", found=names))
+    checks += _exposed_secrets(project)
     subjects: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("models", lambda: _models(project, settings.objects)),
         ("alerts", lambda: _alerts(project)),
@@ -98,6 +100,12 @@ def _failed(name: str, error: TailraceError) -> Iterator[Check]:
             hint=entry.hint,
             exit_code=entry.exit_code,
         )
+
+
+def _exposed_secrets(project: ProjectConfig) -> Iterator[Check]:
+    for name, place in exposed_secrets(project):
+        found = f"{place.file}:{place.line}: {message_of(name)}"
+        yield Check(check="configuration", status="warning", found=found, hint=hint_of(name))
 
 
 def _models(project: ProjectConfig, objects: tuple[str, ...]) -> Iterator[Check]:
