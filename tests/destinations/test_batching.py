@@ -30,10 +30,15 @@ from tailrace.destinations.messages import MemberMessages, Message
 
 def member(seq: int, *sizes: int, user: str | None = None) -> MemberMessages:
     messages = tuple(
-        Message(kind="track", message_id=f"m{seq}-{place}", body=b"x" * size)
+        Message(kind="track", message_id=f"m{seq}-{place}", body=body_of(seq, place, size))
         for place, size in enumerate(sizes)
     )
     return MemberMessages(seq=seq, user=user or f"u{seq}", messages=messages)
+
+
+def body_of(seq: int, place: int, size: int) -> bytes:
+    """A body that begins with its place, and has a percent sign."""
+    return (b"%d%%%d" % (place, seq)).ljust(size, b"x")[:size]
 
 
 def cut(
@@ -138,11 +143,11 @@ def columns(members: Sequence[MemberMessages], each: int) -> MemberColumns:
     """The same members as columns: a body of two parts, a messageId of a prefix and a name."""
     of_places = [
         MessageColumns(
-            [MessageHead("track", b"%b%b", id_prefix="m")] * len(members),
+            [MessageHead("track", (b"%d" % place, b""), id_prefix="m")] * len(members),
             [member.messages[place].message_id[1:].encode() for member in members],
             (
-                [member.messages[place].body[:1] for member in members],
-                [member.messages[place].body[1:] for member in members],
+                [member.messages[place].body[1:2] for member in members],
+                [member.messages[place].body[2:] for member in members],
             ),
             [len(member.messages[place].body) for member in members],
         )

@@ -29,7 +29,6 @@ from tailrace.destinations.message_columns import (
     MessageBuilder,
     MessageHead,
     MessageParts,
-    body_format,
     message_names,
 )
 from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
@@ -163,7 +162,7 @@ class Mapper:
             sizes = [fixed_bytes + size for size in map(len, contents)]
             return MessageParts(names, (names, list(contents)), sizes)
 
-        head = MessageHead(kind, body_format([start, middle]), event, id_prefix=ID_PREFIX)
+        head = MessageHead(kind, (start, middle), event, id_prefix=ID_PREFIX)
         return MessageBuilder(head, build)
 
     def templates(

@@ -227,9 +227,10 @@ def request_body(messages: Sequence[Message], route: str) -> bytes:
     [b'[{"id":"a"}]', b'{"id":"a"}', b'{"id":"a"}\\n']
     """
     if route == "ndjson":
-        return joined_bodies(messages, b"\n") + b"\n"
-    joined = joined_bodies(messages, b",")
-    return joined if route == "single" else b"[" + joined + b"]"
+        return joined_bodies(messages, b"\n", end=b"\n")
+    if route == "single":
+        return joined_bodies(messages, b",")
+    return joined_bodies(messages, b",", start=b"[", end=b"]")
 
 
 def request_id(body: bytes, route: str) -> str:

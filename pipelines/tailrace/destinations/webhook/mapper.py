@@ -20,7 +20,6 @@ from tailrace.destinations.message_columns import (
     MessageBuilder,
     MessageHead,
     MessageParts,
-    body_format,
     message_names,
 )
 from tailrace.destinations.messages import OPS, Message, Op, Refusal, Transition
@@ -182,7 +181,7 @@ class WebhookMapper:
             ]
             return MessageParts(names, parts, sizes)
 
-        head = MessageHead(KIND, body_format(constants), "", self._format, ID_PREFIX)
+        head = MessageHead(KIND, tuple(constants), "", self._format, ID_PREFIX)
         return MessageBuilder(head, build)
 
     def value_warnings(self) -> Iterator[ValueWarning]:
