@@ -92,8 +92,9 @@ class _Cutter:
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
         self._open = _OpenBatch(limits)
-        # Columns that are not a full batch yet; the open batch is empty then.
+        # Columns that are not a full batch yet, and their bytes; the open batch is empty then.
         self._columns: MemberColumns | None = None
+        self._bytes = 0
 
     def add(self, members: Iterable[MemberMessages]) -> Iterator[Batch]:
         """Add members; yields the batches that are full."""
@@ -112,11 +113,8 @@ class _Cutter:
                 yield self._open.close_before(page[start].user)
         if start == len(page):
             return
-        columns = page[start:]
-        before = self._columns
-        if before is not None and before.fits(columns):
-            columns, self._columns = before + columns, None
-        if self._columns is None and not columns.has_neighbours_of_a_user():
+        columns = page[start:] if start else page
+        if _may_follow(self._columns, columns):
             yield from self._cut(columns)
         else:
             yield from self.add(columns)
@@ -124,7 +122,7 @@ class _Cutter:
     def last(self) -> Iterator[Batch]:
         """The batch that is not full, if there is one."""
         if self._columns is not None:
-            yield _batch_of_columns(self._columns)
+            yield _batch_of_columns(self._columns, self._bytes)
         elif self._open.members:
             yield self._open.close()
 
@@ -135,20 +133,36 @@ class _Cutter:
         self._columns = None
 
     def _cut(self, columns: MemberColumns) -> Iterator[Batch]:
-        """Cut full batches from the front of columns, and keep what is left."""
-        limits, each = self._limits, columns.each
-        ends = _ends(columns)
-        members_max = max(1, min(limits.messages_max // each, BATCH_MEMBERS_MAX))
+        """Cut full batches, which begin with the columns that are left, and keep the rest.
+
+        Columns are copied into their batch only: a copy of each page would take as long again.
+        """
+        limits, ends = self._limits, _ends(columns)
+        members_max = max(1, min(limits.messages_max // columns.each, BATCH_MEMBERS_MAX))
         start, bytes_before = 0, 0
         while True:
-            bytes_max = bytes_before + limits.bytes_max - REQUEST_OVERHEAD_BYTES
+            left, self._columns = self._columns, None
+            left_members, left_bytes = (len(left), self._bytes) if left is not None else (0, 0)
+            bytes_max = bytes_before + limits.bytes_max - REQUEST_OVERHEAD_BYTES - left_bytes
             fitting = bisect_right(ends, bytes_max, start) - start
-            end = start + max(1, min(fitting, members_max))
+            # An empty batch takes a member, however large it is.
+            end = start + max(0 if left_members else 1, min(fitting, members_max - left_members))
+            last = min(end, len(ends))
+            size = left_bytes + (ends[last - 1] if last else 0) - bytes_before
+            part = columns[start:end] if start or last < len(ends) else columns
+            batch = part if left is None else left + part
             if end >= len(ends):
-                self._columns = columns[start:] if start else columns
+                self._columns, self._bytes = batch, size
                 return
-            yield _batch_of_columns(columns[start:end], size=ends[end - 1] - bytes_before)
-            start, bytes_before = end, ends[end - 1]
+            yield _batch_of_columns(batch, size)
+            start, bytes_before = end, ends[end - 1] if end else 0
+
+
+def _may_follow(before: MemberColumns | None, columns: MemberColumns) -> bool:
+    """Whether columns may be cut behind others, or alone, without looking at each row."""
+    if columns.has_neighbours_of_a_user():
+        return False
+    return before is None or (before.fits(columns) and before.users[-1] != columns.users[0])
 
 
 def _ends(columns: MemberColumns) -> list[int]:
@@ -157,14 +171,14 @@ def _ends(columns: MemberColumns) -> list[int]:
     return list(accumulate(map((1).__add__, columns.messages.sizes)))[each - 1 :: each]
 
 
-def _batch_of_columns(columns: MemberColumns, *, size: int | None = None) -> Batch:
-    """Columns that fit into a batch; `size` is the bytes of their messages, if they are known."""
+def _batch_of_columns(columns: MemberColumns, size: int) -> Batch:
+    """Columns that fit into a batch, whose messages have so many bytes."""
     return Batch(
         first_seq=columns.seqs[0],
         last_seq=columns.seqs[-1],
         members=columns,
         messages=len(columns) * columns.each,
-        bytes=REQUEST_OVERHEAD_BYTES + (_ends(columns)[-1] if size is None else size),
+        bytes=REQUEST_OVERHEAD_BYTES + size,
     )
 
 

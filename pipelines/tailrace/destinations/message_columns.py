@@ -76,8 +76,10 @@ class MessageColumns(Sequence[Message]):
     def __getitem__(self, index: slice) -> MessageColumns: ...
     def __getitem__(self, index: int | slice) -> Message | MessageColumns:
         if isinstance(index, slice):
-            parts = tuple(part[index] for part in self.parts)
-            return MessageColumns(self.heads[index], self.names[index], parts, self.sizes[index])
+            names = self.names[index]
+            # The names are one of the parts, as a rule.
+            parts = tuple(names if part is self.names else part[index] for part in self.parts)
+            return MessageColumns(self.heads[index], names, parts, self.sizes[index])
         head = self.heads[index]
         message_id = head.id_prefix + self.names[index].decode()
         own = (part[index] for part in self.parts)
@@ -86,10 +88,12 @@ class MessageColumns(Sequence[Message]):
 
     def __add__(self, after: MessageColumns) -> MessageColumns:
         """The messages, and after them others whose bodies have as many parts."""
-        parts = tuple(own + others for own, others in zip(self.parts, after.parts, strict=True))
-        return MessageColumns(
-            self.heads + after.heads, self.names + after.names, parts, self.sizes + after.sizes
+        names = self.names + after.names
+        parts = tuple(
+            names if own is self.names and others is after.names else own + others
+            for own, others in zip(self.parts, after.parts, strict=True)
         )
+        return MessageColumns(self.heads + after.heads, names, parts, self.sizes + after.sizes)
 
     def pieces(self, separator: bytes) -> list[bytes]:
         """What the bodies consist of, with a separator before each of them."""
@@ -119,7 +123,7 @@ class MemberColumns(Sequence[MemberMessages]):
         each: How many messages a member has, at least one.
     """
 
-    seqs: list[int]
+    seqs: Sequence[int]
     users: list[str]
     messages: MessageColumns
     each: int
@@ -144,7 +148,7 @@ class MemberColumns(Sequence[MemberMessages]):
     def __add__(self, after: MemberColumns) -> MemberColumns:
         """The members, and after them others that `fits` accepts."""
         return MemberColumns(
-            self.seqs + after.seqs,
+            _joined_seqs(self.seqs, after.seqs),
             self.users + after.users,
             self.messages + after.messages,
             self.each,
@@ -166,6 +170,17 @@ class MemberColumns(Sequence[MemberMessages]):
     def has_neighbours_of_a_user(self) -> bool:
         """Whether two members that follow each other have the same user."""
         return any(map(eq, self.users, self.users[1:]))
+
+
+def _joined_seqs(seqs: Sequence[int], after: Sequence[int]) -> Sequence[int]:
+    """Numbers and those after them: a range, if both are ranges without a gap between them.
+
+    >>> _joined_seqs(range(1, 4), range(4, 6)), _joined_seqs(range(1, 3), [4])
+    (range(1, 6), [1, 2, 4])
+    """
+    if isinstance(seqs, range) and isinstance(after, range) and seqs.stop == after.start:
+        return range(seqs.start, after.stop)
+    return [*seqs, *after]
 
 
 def message_names(

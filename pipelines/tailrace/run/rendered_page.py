@@ -37,7 +37,7 @@ class RenderedPage:
         contents: For each kind of message, the content of each transition; None if it has none.
     """
 
-    seqs: list[int]
+    seqs: Sequence[int]
     is_rendered: list[bool]
     ops: list[str]
     users: list[str]
@@ -46,9 +46,13 @@ class RenderedPage:
 
     @classmethod
     def of_arrow(cls, batch: pa.RecordBatch) -> RenderedPage:
-        """A page of a streamed result."""
+        """A page of a streamed result, whose numbers have no gaps."""
+        numbers, *columns = batch.columns
+        first = numbers[0].as_py() if len(numbers) else 1
+        seqs = range(first, first + len(numbers))
         # A function of pyarrow.compute would release the interpreter, and wait for it again.
-        return cls._of_columns([values(column) for column in batch.columns])
+        is_rendered, ops, users, hash_keys, *contents = map(values, columns)
+        return cls(seqs, is_rendered, ops, users, hash_keys, tuple(contents))
 
     @classmethod
     def of_rows(cls, rows: Sequence[Sequence[Any]]) -> RenderedPage:
