@@ -7,12 +7,11 @@ read. Reasons, resends and suppressed transitions are added to that table afterw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from tailrace.audience.audience import Audience
-from tailrace.audience.blocks import MESSAGE_KINDS_MAX
 from tailrace.dataclass import dataclass
 from tailrace.errors import KeyTypeChanged
 from tailrace.ledger.audiences import Delivered
@@ -31,12 +30,10 @@ from tailrace.plan.snapshot_schema import (
     require_no_rename,
     schema_change,
 )
-from tailrace.plan.transition_group import TransitionGroup
+from tailrace.plan.transition_group import COLUMN_GROUPS, TransitionGroup, summary_lists
 from tailrace.warehouse.statements import Binding, Bound, Column, TableName, UnionAll, query
 
 BAD_KEY_SAMPLES_MAX = 3
-# The lists of `plan/summary` that hold the columns of each kind of message.
-COLUMN_GROUPS = tuple(f"group_{number}" for number in range(1, MESSAGE_KINDS_MAX + 1))
 
 # Temporary tables by their names in `sql/plan`; the warehouse's names end with the audience's.
 _TEMPORARY_TABLES = {
@@ -254,7 +251,9 @@ class _Comparison:
 
     def _groups(self) -> Steps[tuple[TransitionGroup, ...]]:
         names = tuple(self.request.audience.column_groups)
-        rows = yield self._read("summary", first_version=self.first_version)
+        all_enter = self.is_new and not self.unconfirmed
+        summary = self._read("summary", first_version=self.first_version)
+        rows = yield replace(summary, columns=summary_lists(summary.columns, all_enter=all_enter))
         return tuple(TransitionGroup.from_row(row, names) for row in rows)
 
     def _find_transitions(self) -> None:

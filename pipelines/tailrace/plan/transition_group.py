@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tailrace.audience.blocks import MESSAGE_KINDS_MAX
 from tailrace.dataclass import dataclass
 from tailrace.destinations.protocol import TransitionFacts
+from tailrace.warehouse.statements import Column
+
+# The lists of `plan/summary` that hold the columns of each kind of message.
+COLUMN_GROUPS = tuple(f"group_{number}" for number in range(1, MESSAGE_KINDS_MAX + 1))
+
+
+def summary_lists(
+    lists: Mapping[str, Sequence[Column]], *, all_enter: bool
+) -> Mapping[str, Sequence[Column]]:
+    """The column lists of `plan/summary`.
+
+    If all members enter, nothing is compared: their messages do not depend on old values, and their
+    columns are not read.
+    """
+    return {**lists, **dict.fromkeys((*COLUMN_GROUPS, "identity"), ())} if all_enter else lists
 
 
 @dataclass(frozen=True, kw_only=True)
