@@ -19,9 +19,10 @@ WHERE NOT EXISTS (SELECT 1 FROM users AS u WHERE EVERY_COLUMN(identity, u._ = t.
 
 -- name: enqueue
 -- Saves the transitions of a plan, numbered so that those of a user are adjacent and exits come first.
--- A user whose membership moves to another row is then a member in the end.
+-- A user whose membership moves to another row is then a member in the end. Only changes have
+-- previous values: a plan without them saves none.
 INSERT INTO outbox (
-  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
+  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__previous
 )
 SELECT
   :run,
@@ -30,30 +31,30 @@ SELECT
       EACH_COLUMN(keys, t._)
   ),
   t.op, t.reason, t.base_v, t._blind, t._send, COALESCE(t._stays, FALSE), t._at, t._since,
-  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(previous, t.old___)
 FROM transitions AS t
 
 -- name: enqueue_distinct
 -- Saves transitions of distinct users, in any order, after the existing ones.
 -- Sorting them would take most of the time and memory of a first delivery.
 INSERT INTO outbox (
-  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
+  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__previous
 )
 SELECT
   :run, :after + ROW_NUMBER() OVER (),
   t.op, t.reason, t.base_v, t._blind, t._send, COALESCE(t._stays, FALSE), t._at, t._since,
-  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(previous, t.old___)
 FROM transitions AS t
 
 -- name: enqueue_distinct_sorted
 -- The same in the order of some columns, for a receiver that locks what several rows refer to.
 INSERT INTO outbox (
-  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__columns
+  run_seq, seq, op, reason, base_v, _blind, _send, _stays, _at, _since, keys, columns, old__previous
 )
 SELECT
   :run, :after + ROW_NUMBER() OVER (ORDER BY EACH_COLUMN(sort_columns, t._)),
   t.op, t.reason, t.base_v, t._blind, t._send, COALESCE(t._stays, FALSE), t._at, t._since,
-  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(columns, t.old___)
+  EACH_COLUMN(keys, t._), EACH_COLUMN(columns, t._), EACH_COLUMN(previous, t.old___)
 FROM transitions AS t
 
 -- name: count_indexes

@@ -41,13 +41,15 @@ Reader = Callable[[Sequence[Any]], tuple[Transition, bool]]
 class PlannedTransitions:
     """The transitions of an audience's plan, in a temporary table.
 
-    `planned` is their number; None counts them.
+    `planned` is their number; None counts them. `changed` is how many of them are changes; None if
+    that is not known.
     """
 
     audience: Audience
     transitions: TableName
     shape: Shape
     planned: int | None = None
+    changed: int | None = None
 
 
 def enqueue(ledger: Ledger, run_seq: int, plans: Sequence[PlannedTransitions]) -> None:
@@ -91,11 +93,8 @@ def _insert(ledger: Ledger, run_seq: int, plan: PlannedTransitions) -> int:
     warehouse, audience, shape = ledger.warehouse, plan.audience, plan.shape
     transitions, planned = plan.transitions, plan.planned
     outbox = ledger.outbox(audience.ledger_key)
-    identity_column = audience.identity_column
-    stored = {column.name: column for column in (*shape.keys, *shape.columns)}
-    identity = (stored[identity_column],) if identity_column in stored else ()
-    sort_columns = tuple(stored[name] for name in audience.sort_columns if name in stored)
-    lists = {**shape.lists, "identity": identity, "sort_columns": sort_columns}
+    lists = _lists(plan, skips_previous=plan.changed == 0 and warehouse.engine.embedded)
+    identity, sort_columns = lists["identity"], lists["sort_columns"]
     distinct = "enqueue_distinct_sorted" if sort_columns else "enqueue_distinct"
 
     def number(how: str, moved: Binding, after: int = 0) -> None:
@@ -127,6 +126,25 @@ def _insert(ledger: Ledger, run_seq: int, plan: PlannedTransitions) -> int:
     if planned > PAGE_ROWS_MAX and warehouse.engine.reads_by_index:
         _index(warehouse, outbox)
     return planned
+
+
+def _lists(plan: PlannedTransitions, *, skips_previous: bool) -> dict[str, tuple[Column, ...]]:
+    """The column lists of the statements that save a plan.
+
+    Args:
+        plan: The plan.
+        skips_previous: The columns of previous values keep their default, which is NULL.
+    """
+    audience, shape = plan.audience, plan.shape
+    stored = {column.name: column for column in (*shape.keys, *shape.columns)}
+    identity = stored.get(audience.identity_column or "")
+    return {
+        "keys": shape.keys,
+        "columns": shape.columns,
+        "previous": () if skips_previous else shape.columns,
+        "identity": (identity,) if identity else (),
+        "sort_columns": tuple(stored[name] for name in audience.sort_columns if name in stored),
+    }
 
 
 def _index(warehouse: Warehouse, outbox: TableName) -> None:

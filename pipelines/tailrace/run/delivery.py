@@ -115,6 +115,7 @@ def save_plans(
             transitions=plan.diff.transitions,
             shape=plan.shape,
             planned=plan.planned,
+            changed=plan.changed,
         )
         for plan in plans
         if plan.planned and plan.status != "held"
