@@ -210,6 +210,8 @@ WITH page AS (
       AND EVERY_COLUMN(group_id, p._ = 'null' OR SUBSTRING(p._, 2, 1) BETWEEN '0' AND 'Z')
       AND (p.op = 'exited' OR EVERY_COLUMN(moment, p._ <> 'null'))
       AND (p.op <> 'changed' OR NOT ANY_COLUMN(ids_held, p._ <> p.old___))
+      -- Control characters: DuckDB and the encoder write hexadecimal digits in different cases.
+      AND NOT ANY_COLUMN(texts, CONTAINS(p._, '\u00'))
     ) AS _usual,
     p._user,
     CONCAT('[', p.base_v, EACH_COLUMN(keys, CONCAT(',', p._)), ']') AS _frame,
@@ -243,9 +245,9 @@ WITH page AS (
 SELECT
   w.seq,
   w._usual
-    AND GREATEST(STRLEN(w._identify), STRLEN(w._group), STRLEN(w._track), 0) <= :bytes_max
-    -- Control characters: DuckDB and the encoder write hexadecimal digits in different cases.
-    AND NOT CONTAINS(CONCAT(w._frame, w._identify, w._group, w._track), '\u00'),
+    AND COALESCE(STRLEN(w._identify), 0) <= :bytes_max
+    AND COALESCE(STRLEN(w._group), 0) <= :bytes_max
+    AND COALESCE(STRLEN(w._track), 0) <= :bytes_max,
   w.op,
   w._user,
   ENCODE(w._frame),
