@@ -20,5 +20,5 @@ UPDATE salesforce.contact SET city = 'Moss' WHERE id = 'c3';
 -- op      | reason  | base | key | new         | old
 -- changed | mapping | 1    | c1  | city=Oslo   |
 -- changed | mapping | 1    | c2  | city=Bergen |
--- changed | data    | 1    | c3  | city=Moss   | city=NULL
+-- changed | data    | 1    | c3  | city=Moss   |
 -- size 3 -> 3

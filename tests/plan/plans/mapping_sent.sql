@@ -24,6 +24,6 @@ DELETE FROM salesforce.contact WHERE id = 'c4';
 -- op      | reason  | base | key | new         | old
 -- changed | mapping | 1    | c1  | city=Oslo   |
 -- changed | mapping | 1    | c2  | city=Bergen |
--- changed | data    | 1    | c3  | city=Moss   | city=NULL
+-- changed | data    | 1    | c3  | city=Moss   |
 -- exited  | data    | 1    | c4  | city=Bodø   |
 -- size 4 -> 3
