@@ -228,14 +228,7 @@ def load_models(
                 audiences[name] = audience
             continue
         if model.name in models:
-            other = models[model.name]
-            place = f"{other.file}:{declared_line(other.path)}"
-            taken = HeaderInvalid(
-                f'There are two models "{model.name}"; the other is {place}',
-                hint="Rename one of them.",
-                file=model.file,
-                line=declared_line(path),
-            )
+            taken = _name_taken(model, models[model.name])
             errors.setdefault(model.name, []).append(taken)
             continue
         models[model.name] = model
@@ -310,6 +303,16 @@ def _keep_facts(
                 reads=model.reads, names=names, columns=model.columns, clock=model.syntax.clock
             )
             accepted.keep(model.source, model.audience.key if model.audience else (), facts)
+
+
+def _name_taken(model: Model, other: Model) -> HeaderInvalid:
+    return HeaderInvalid(
+        f'There are two models "{model.name}"; the other is '
+        f"{other.file}:{declared_line(other.path)}",
+        hint="Rename one of them.",
+        file=model.file,
+        line=declared_line(model.path),
+    )
 
 
 def _with_relations(sources: Mapping[str, Source], models: Iterable[Model]) -> dict[str, Source]:
