@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tailrace.audience import yaml as header_yaml
@@ -189,6 +189,7 @@ consent: {suppress_when: opted_out}
     )
 )
 @pytest.mark.skipif(not yaml.__with_libyaml__, reason="PyYAML was built without libyaml")
+@example(edits=[(127, "!")])
 def test_both_parsers_read_a_header_alike(edits: list[tuple[int, str]]) -> None:
     text = FULL_HEADER
     for at, character in edits:

@@ -27,8 +27,8 @@ HEADER_BYTES_MAX = 64 * 1024
 _BEFORE = re.compile(r"(?:\s+|--[^\n]*(?:\n|$)|/\*(?!\s*---\s).*?\*/)*", re.DOTALL)
 _OPENING = re.compile(r"/\*\s*---(?=\s)")
 _CLOSING = re.compile(r"(?:^|\s)---\s*$")
-# Texts that both parsers of PyYAML read alike: no anchor, no `?`, nothing but printable ASCII.
-_SAME_FOR_BOTH = re.compile(r"[\n\x20-\x25\x27-\x29\x2b-\x3e\x40-\x7e]*")
+# Texts that both parsers of PyYAML read alike: no anchor, tag or `?`, nothing but printable ASCII.
+_SAME_FOR_BOTH = re.compile(r"[\n\x20\x22-\x25\x27-\x29\x2b-\x3e\x40-\x7e]*")
 _COLON = re.compile(r":(?:\s|$)")
 _JINJA = re.compile(r"\{\{|\{%|\{#")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
