@@ -75,39 +75,37 @@ WHERE t.op = 'entered' AND t.reason = 'data' AND EXISTS (
     AND EVERY_COLUMN(keys, o._ = t._)
 )
 
+-- name: rejected_resends
+-- The members that were to be sent again whole, and were rejected. Attempts with an unknown outcome
+-- are those of `last_attempts`.
+SELECT
+  MAX(o.op) AS op, MIN(o.reason) AS reason, MIN(o.base_v) AS base_v, EACH_COLUMN(keys, o._)
+FROM rejections AS r
+JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
+WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL AND o._blind AND o.op <> 'exited'
+  AND NOT EXISTS (
+    SELECT 1 FROM unconfirmed AS u
+    WHERE u.sync_key = r.sync_key AND u.run_seq = r.run_seq AND u.seq = r.seq
+  )
+GROUP BY EACH_COLUMN(keys, o._)
+
 -- name: repeat_rejected_whole
--- A planned change of a member that was to be sent again whole, and was rejected: its row may have
--- equalled the snapshot, so that what changed since is not all that the receiver lacks. Attempts with
--- an unknown outcome follow in `repeat_unconfirmed`.
+-- Such a member whose values changed since is sent whole: it lacks more than the change.
 UPDATE transitions AS t
 SET op = d.op, base_v = d.base_v, _blind = TRUE
-FROM (
-  SELECT MAX(o.op) AS op, MIN(o.base_v) AS base_v, EACH_COLUMN(keys, o._)
-  FROM rejections AS r
-  JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
-  WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL AND o._blind AND o.op <> 'exited'
-    AND NOT EXISTS (SELECT 1 FROM unconfirmed AS u WHERE u.sync_key = r.sync_key AND u.run_seq = r.run_seq AND u.seq = r.seq)
-  GROUP BY EACH_COLUMN(keys, o._)
-) AS d
+FROM rejected_resend AS d
 WHERE t.op = 'changed' AND EVERY_COLUMN(keys, d._ = t._)
   AND NOT ANY_COLUMN(identity, AS_SENT(t._) IS DISTINCT FROM AS_SENT(t.old___))
 
 -- name: resend_rejected
--- The same members, if nothing changed since: no difference to the snapshot would find them.
+-- Such a member whose values are the recorded ones: no difference to the snapshot would find it.
 INSERT INTO transitions (op, reason, base_v, _blind, _send, _since, keys, columns, old__columns)
 SELECT
   d.op, d.reason, d.base_v, TRUE, TRUE, s._since,
   EACH_COLUMN(keys, m._), EACH_COLUMN(columns, m._), EACH_COLUMN(columns, CAST(NULL AS _TYPE))
 FROM model AS m
 JOIN snapshot AS s ON EVERY_COLUMN(keys, s._ = m._)
-JOIN (
-  SELECT MAX(o.op) AS op, MIN(o.reason) AS reason, MIN(o.base_v) AS base_v, EACH_COLUMN(keys, o._)
-  FROM rejections AS r
-  JOIN outbox AS o ON o.run_seq = r.run_seq AND o.seq = r.seq
-  WHERE r.sync_key = :sync_key AND r.resolved_at IS NULL AND o._blind AND o.op <> 'exited'
-    AND NOT EXISTS (SELECT 1 FROM unconfirmed AS u WHERE u.sync_key = r.sync_key AND u.run_seq = r.run_seq AND u.seq = r.seq)
-  GROUP BY EACH_COLUMN(keys, o._)
-) AS d ON EVERY_COLUMN(keys, d._ = m._)
+JOIN rejected_resend AS d ON EVERY_COLUMN(keys, d._ = m._)
 WHERE NOT s._gone
   AND NOT EXISTS (SELECT 1 FROM transitions AS t WHERE EVERY_COLUMN(keys, t._ = m._))
 

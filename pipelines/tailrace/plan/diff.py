@@ -22,6 +22,7 @@ from tailrace.plan.model_fingerprint import Measurement, ModelFingerprint, hashe
 from tailrace.plan.policy import Intent, ResolvedPolicy
 from tailrace.plan.pooled_reads import PLACES, Read, Steps, run_alone
 from tailrace.plan.recorded import Recorded
+from tailrace.plan.rejected_resends import plan_rejected
 from tailrace.plan.row_hash import hash_complements
 from tailrace.plan.snapshot_schema import (
     SchemaChange,
@@ -489,8 +490,8 @@ class _Comparison:
         """Add the reasons, the resends and what the receiver refuses."""
         self._set_reasons()
         if self.rejections:
-            for name in ("keep_initial", "repeat_rejected_whole", "resend_rejected"):
-                self._run(name, sync_key=self.request.audience.ledger_key)
+            sync_key = self.request.audience.ledger_key
+            plan_rejected(self.ledger, sync_key, tables=self.tables, columns=self._lists())
         self._resend_unconfirmed()
         self._keep_user_members()
         self._follow_intent()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tailrace.clock import Clock
-from tailrace.config import exposed_secrets
+from tailrace.config import committed_credentials
 from tailrace.config.check import check_settings
 from tailrace.config.project import ProjectConfig
 from tailrace.destinations.registry import check_destinations, project_models
@@ -44,7 +44,7 @@ def validate(
         "models": len(selected),
         "audience_count": sum(model.audience is not None for model in selected),
         "warnings": [
-            *exposed_secrets.warnings(project),
+            *committed_credentials.warnings(project),
             *unbound,
             *(warning for model in selected for warning in _warnings(model)),
         ],

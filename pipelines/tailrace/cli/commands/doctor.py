@@ -18,7 +18,7 @@ from tailrace.audience.audience import Audience
 from tailrace.audience.ledger_keys import DEFAULT_DESTINATION
 from tailrace.clock import Clock
 from tailrace.config.check import check_warehouse
-from tailrace.config.exposed_secrets import exposed_secrets, hint_of, message_of
+from tailrace.config.committed_credentials import committed_credentials, hint_of, message_of
 from tailrace.config.project import ProjectConfig, did_you_mean, load_project
 from tailrace.dataclass import dataclass
 from tailrace.errors import (
@@ -66,7 +66,7 @@ def examine(directory: Path | None, target: str | None, *, clock: Clock) -> tupl
     where = project.settings
     names = f"warehouse {where.warehouse}, datasets {where.dataset} and {where.ledger_dataset}"
     checks.append(Check(check="configuration", status="ok", found=names))
-    checks += _exposed_secrets(project)
+    checks += _committed_credentials(project)
     subjects: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
         ("models", lambda: _models(project, settings.objects)),
         ("alerts", lambda: _alerts(project)),
@@ -102,8 +102,8 @@ def _failed(name: str, error: TailraceError) -> Iterator[Check]:
         )
 
 
-def _exposed_secrets(project: ProjectConfig) -> Iterator[Check]:
-    for name, place in exposed_secrets(project):
+def _committed_credentials(project: ProjectConfig) -> Iterator[Check]:
+    for name, place in committed_credentials(project):
         found = f"{place.file}:{place.line}: {message_of(name)}"
         yield Check(check="configuration", status="warning", found=found, hint=hint_of(name))
 

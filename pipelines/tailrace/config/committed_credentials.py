@@ -21,7 +21,7 @@ _ALERT_URLS = ("tailrace", "alerts", "urls")
 _URL_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@")
 
 
-def exposed_secrets(project: ProjectConfig) -> Iterator[tuple[str, Place]]:
+def committed_credentials(project: ProjectConfig) -> Iterator[tuple[str, Place]]:
     """The name and the place of each secret that is not in a secrets file, and no value."""
     for file, layer in project.layers:
         if not file.endswith("secrets.toml"):
@@ -33,7 +33,7 @@ def warnings(project: ProjectConfig) -> list[dict[str, Any]]:
     """The entries of `warnings` in a `--json` result."""
     return [
         {"message": message_of(name), "hint": hint_of(name), "file": place.file, "line": place.line}
-        for name, place in exposed_secrets(project)
+        for name, place in committed_credentials(project)
     ]
 
 

@@ -10,7 +10,7 @@ from tailrace import Project
 from tailrace.cli.commands.doctor import examine
 from tailrace.cli.commands.init import scaffold
 from tailrace.clock import SystemClock
-from tailrace.config.exposed_secrets import exposed_secrets
+from tailrace.config.committed_credentials import committed_credentials
 from tailrace.config.project import load_project
 
 VALUE = "hunter-2-hunter"
@@ -70,7 +70,7 @@ def test_doctor_warns_and_does_not_fail(root: Path) -> None:
 )
 def test_other_secrets(root: Path, text: str, name: str) -> None:
     append(root, text, file="dev.config.toml")
-    ((found, place),) = exposed_secrets(load_project(root, target="dev"))
+    ((found, place),) = committed_credentials(load_project(root, target="dev"))
     assert found.endswith(name)
     assert ".dlt/dev.config.toml" == place.file
 
@@ -78,4 +78,4 @@ def test_other_secrets(root: Path, text: str, name: str) -> None:
 @pytest.mark.parametrize("value", ["warehouse.duckdb", "postgres://a@host/db"])
 def test_an_address_is_not_a_secret(root: Path, value: str) -> None:
     append(root, f"[destination.postgres]\ncredentials = '{value}'")
-    assert [] == list(exposed_secrets(load_project(root)))
+    assert [] == list(committed_credentials(load_project(root)))
