@@ -46,12 +46,15 @@ class RenderedPage:
 
     @classmethod
     def of_arrow(cls, batch: pa.RecordBatch) -> RenderedPage:
-        """A page of a streamed result, whose numbers have no gaps."""
-        numbers, *columns = batch.columns
-        first = numbers[0].as_py() if len(numbers) else 1
-        seqs = range(first, first + len(numbers))
+        """A page of a streamed result.
+
+        Its numbers are a range, which takes no copies, unless a tool moved or deleted rows since.
+        """
         # A function of pyarrow.compute would release the interpreter, and wait for it again.
-        is_rendered, ops, users, hash_keys, *contents = map(values, columns)
+        numbers, is_rendered, ops, users, hash_keys, *contents = map(values, batch.columns)
+        first = numbers[0] if numbers else 1
+        without_gaps = range(first, first + len(numbers))
+        seqs = without_gaps if numbers == list(without_gaps) else numbers
         return cls(seqs, is_rendered, ops, users, hash_keys, tuple(contents))
 
     @classmethod
