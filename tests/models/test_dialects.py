@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ class Engines:
             sql=sql,
             source=sql,
             dialect=source,
-            syntax=Syntax.of(read_select(sql, dialect=source)),
+            syntax=Syntax(partial(read_select, sql, dialect=source)),
         )
         types = self.types[target]
 

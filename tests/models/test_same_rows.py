@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -376,7 +377,7 @@ def model(
         source=sql,
         dialect=dialect,
         depends_on=depends_on,
-        syntax=Syntax.of(read_select(sql, dialect=dialect)),
+        syntax=Syntax(partial(read_select, sql, dialect=dialect)),
     )
 
 

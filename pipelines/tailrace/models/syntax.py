@@ -74,11 +74,6 @@ class Syntax:
         self._parse = parse
         self.facts = facts
 
-    @classmethod
-    def of(cls, query: exp.Query) -> Syntax:
-        """The syntax of a SELECT that is parsed already."""
-        return cls(lambda: query)
-
     def forget_facts_beside(self, models: Collection[str]) -> None:
         """Parse the SELECT nevertheless where models have names that it reads."""
         if self.facts is not None and any(name in models for name in self.facts.names):
